@@ -1,0 +1,43 @@
+# make run   set up what is missing and open the terminal interface on a sample
+# make test  set up what is missing and run every check
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test lint types arrows unit screenshots bench clean
+
+run: $(READY)
+	$(BIN)/inspector open sample:amx/process.core
+
+test: lint types arrows unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+arrows: $(READY)
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest -n auto
+
+# The pictures of README and docs, made by the program itself.
+screenshots: $(READY)
+	$(BIN)/python docs/make_screenshots.py
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("inspector needs Python 3.11 or newer (PYTHON=... names one)" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

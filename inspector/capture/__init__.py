@@ -1,0 +1,1 @@
+"""What was opened: Capture, Vcpu, Area, Field, Overlay."""

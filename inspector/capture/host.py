@@ -1,0 +1,46 @@
+"""Facts about the machine that a capture is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+CpuidValues = tuple[int, int, int, int]
+
+
+class Cpuid:
+    """CPUID leaves: ``(leaf, subleaf) -> (eax, ebx, ecx, edx)``."""
+
+    def __init__(self, leaves: Mapping[tuple[int, int], CpuidValues]) -> None:
+        self.leaves = dict(leaves)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.leaves)
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+    def get(self, leaf: int, subleaf: int = 0) -> CpuidValues | None:
+        """The four registers of a sub-leaf, or None when it is not in the table."""
+        return self.leaves.get((leaf, subleaf))
+
+    def xsave_table(self) -> dict[int, CpuidValues]:
+        """Leaf 0xD by sub-leaf."""
+        return {subleaf: values for (leaf, subleaf), values in self.leaves.items() if leaf == 0xD}
+
+    def vendor(self) -> str:
+        """The vendor string of leaf 0, or an empty string."""
+        values = self.get(0)
+        if values is None:
+            return ""
+        _, ebx, ecx, edx = values
+        raw = b"".join(part.to_bytes(4, "little") for part in (ebx, edx, ecx))
+        return raw.decode("latin-1").rstrip("\0")
+
+
+class Host(NamedTuple):
+    """What is known of the host: CPUID, kernel version, and words about it."""
+
+    cpuid: Cpuid | None = None
+    kernel: str = ""
+    about: str = ""

@@ -1,0 +1,133 @@
+"""Capture, Vcpu and Area: what was opened, as bytes with a layout each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from inspector.capture.errors import InputError
+from inspector.capture.host import Host
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Origin(NamedTuple):
+    """Where an area's bytes are from: the file and the offset in it (after decompression)."""
+
+    file: str
+    offset: int
+
+
+class Area:
+    """Bytes with a layout.
+
+    ``layout`` names an entry of :mod:`layouts.registry`, or ``xsave`` or ``raw``. ``prefix``
+    is the first word of the paths of its fields, unique in its vCPU. ``declared_size_bytes``
+    is what the file says it has; ``data`` may be shorter when the file was cut, and what is
+    not there is "not captured". ``attributes`` hold what the layout needs beside the bytes
+    (the placement of an XSAVE image, a note's number).
+
+    ``data`` is what is decoded now; ``original`` is what the file holds. They differ only by
+    the edits of an :class:`~inspector.capture.overlay.Overlay`.
+    """
+
+    __slots__ = ("attributes", "data", "declared_size_bytes", "layout", "origin", "original", "prefix", "title")
+
+    def __init__(
+        self,
+        layout: str,
+        prefix: str,
+        title: str,
+        data: Bytes,
+        origin: Origin,
+        *,
+        declared_size_bytes: int | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.layout = layout
+        self.prefix = prefix
+        self.title = title
+        self.data: Bytes = data
+        self.original: Bytes = data
+        self.origin = origin
+        self.declared_size_bytes = len(data) if declared_size_bytes is None else declared_size_bytes
+        self.attributes: dict[str, Any] = dict(attributes or {})
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that are there."""
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return f"Area({self.layout!r}, {self.prefix!r}, {self.size_bytes} bytes of {self.origin})"
+
+
+class Vcpu:
+    """One CPU or thread. Its areas are made when they are first asked for."""
+
+    __slots__ = ("_areas", "_make", "arch", "index", "name")
+
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        arch: str,
+        areas: Sequence[Area] | Callable[[], Sequence[Area]],
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.arch = arch
+        self._areas: list[Area] | None = None
+        self._make: Callable[[], Sequence[Area]] | None = None
+        if callable(areas):
+            self._make = areas
+        else:
+            self._areas = list(areas)
+
+    @property
+    def areas(self) -> list[Area]:
+        """The areas, decoded headers and all, in the order of the file."""
+        if self._areas is None:
+            self._areas = list(self._make()) if self._make else []
+            self._make = None
+        return self._areas
+
+    def area(self, prefix: str) -> Area | None:
+        """The area whose fields start with ``prefix``."""
+        for area in self.areas:
+            if area.prefix == prefix:
+                return area
+        return None
+
+
+class Capture:
+    """What was opened.
+
+    ``faults`` say what could not be read and why; a capture with faults is partial.
+    ``notices`` are things a reader had to decide (a guessed layout). ``context`` are areas
+    of the whole process or machine.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        format_name: str,
+        vcpus: Sequence[Vcpu],
+        *,
+        host: Host | None = None,
+        context: Sequence[Area] = (),
+        faults: Sequence[InputError] = (),
+        notices: Sequence[str] = (),
+    ) -> None:
+        self.target = target
+        self.format = format_name
+        self.vcpus = list(vcpus)
+        self.host = host or Host()
+        self.context = list(context)
+        self.faults = list(faults)
+        self.notices = list(notices)
+
+    @property
+    def partial(self) -> bool:
+        """Something of the file is missing or could not be read."""
+        return bool(self.faults)

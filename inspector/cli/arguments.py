@@ -1,0 +1,53 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from inspector.capture.errors import UsageError
+from inspector.capture.model import Capture, Vcpu
+from inspector.readers.options import Options
+
+
+def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentParser:
+    """A parser for one command."""
+    return argparse.ArgumentParser(
+        prog=f"inspector {command}",
+        description=about,
+        epilog=examples and f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_target(to: argparse.ArgumentParser) -> None:
+    """TARGET, ``--layout`` and ``--as``."""
+    to.add_argument("target", metavar="TARGET", help="a file, a folder, - (standard input) or sample:NAME")
+    to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
+    to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
+
+
+def options_of(found: argparse.Namespace) -> Options:
+    """The reader options among parsed arguments."""
+    return Options(layout=found.layout, as_format=found.as_format)
+
+
+def tell(capture: Capture) -> int:
+    """Print what a reader had to say to stderr; the exit code of reading."""
+    for notice in capture.notices:
+        print(f"inspector: {capture.target}: {notice}", file=sys.stderr)
+    if capture.faults:
+        more = f" (and {len(capture.faults) - 1} more)" if len(capture.faults) > 1 else ""
+        print(f"inspector: {capture.faults[0]}{more}; the rest is shown", file=sys.stderr)
+        return 3
+    return 0
+
+
+def choose_vcpus(capture: Capture, wanted: int | None) -> list[Vcpu]:
+    """All vCPUs, or the one that ``--vcpu`` names; UsageError when there is none."""
+    if wanted is None:
+        return capture.vcpus
+    if not 0 <= wanted < len(capture.vcpus):
+        last = len(capture.vcpus) - 1
+        raise UsageError(f"--vcpu {wanted}: {capture.target} has " + (f"vCPUs 0 to {last}" if last >= 0 else "no vCPU"))
+    return [capture.vcpus[wanted]]

@@ -1,0 +1,109 @@
+"""``inspector layouts``: what the tool knows, with its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inspector.capture.errors import UsageError
+from inspector.cli import arguments
+from inspector.decode.placement import standard_places, table_from_layout
+from inspector.decode.plans import fixed_specs
+from inspector.decode.walk import walk
+from layouts.registry import layouts
+from layouts.vocabulary import Component, CpuLayout, Layout, Register
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.xsave import COMPONENTS
+
+_EXAMPLES = """\
+  inspector layouts list
+  inspector layouts show sapphire-rapids
+  inspector layouts show xtilecfg
+  inspector layouts show kvm-sregs"""
+
+
+def run(words: Sequence[str]) -> int:
+    """List the layouts or show one."""
+    parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs.", _EXAMPLES)
+    parser.add_argument("verb", choices=("list", "show"))
+    parser.add_argument("name", nargs="?", default="", help="with show: a name from the list")
+    found = parser.parse_args(words)
+    if found.verb == "list":
+        _list()
+    else:
+        _show(found.name)
+    return 0
+
+
+def _list() -> None:
+    print("CPU layouts of XSAVE images (--layout)")
+    for cpu in cpu_layouts().values():
+        print(f"  {cpu.name:<22} {cpu.title}: {cpu.about}")
+    print("\nXSAVE state components")
+    for component in COMPONENTS:
+        print(f"  {component.name:<22} {component.number:>2}  {component.title}")
+    print("\nStructures (kvm-*: --as)")
+    for layout in layouts().values():
+        print(f"  {layout.name:<22} {layout.title}")
+
+
+def _show(name: str) -> None:
+    components = {component.name: component for component in COMPONENTS}
+    components |= {str(component.number): component for component in COMPONENTS}
+    if name in cpu_layouts():
+        _show_cpu(cpu_layouts()[name])
+    elif name in components:
+        _show_component(components[name])
+    elif name in layouts():
+        _show_layout(layouts()[name])
+    else:
+        raise UsageError(f"layouts show {name}: no such name; inspector layouts list has them")
+
+
+def _show_cpu(cpu: CpuLayout) -> None:
+    eax, ebx, ecx, edx = cpu.leaf_0xd[0]
+    print(f"{cpu.name}: {cpu.title}\n  {cpu.about}\n  source: {cpu.source}")
+    print(f"  XCR0 {eax | edx << 32:#x}, standard size {ecx} bytes for all of it, {ebx} as dumped")
+    table = table_from_layout(cpu.name)
+    names = {component.number: component.name for component in COMPONENTS}
+    placed = {place.component: place.offset for place in standard_places(table, 0, 1 << 16)}
+    print("  component            offset   size  notes")
+    for room in table.rooms:
+        offset = f"{placed[room.component]:#x}" if room.component in placed else "-"
+        flags = cpu.leaf_0xd[room.component][2]
+        notes = [text for bit, text in ((1, "supervisor"), (2, "align 64"), (4, "XFD")) if flags & bit]
+        name = names.get(room.component, "?")
+        print(f"  {room.component:>2} {name:<16} {offset:>7} {room.size_bytes:>6}  {', '.join(notes)}")
+
+
+def _show_component(component: Component) -> None:
+    print(f"{component.name}: {component.title} (component {component.number})")
+    kind = "supervisor (IA32_XSS)" if component.supervisor else "user (XCR0)"
+    print(f"  {component.size_bytes} bytes, {kind}\n  source: {component.source}")
+    if component.construct is None:
+        print("  in the legacy region; see: layouts show fxsave")
+        return
+    for leaf in walk(component.construct):
+        print(f"  {leaf.offset:>6}  {leaf.size_bytes:>5}  {leaf.name:<20} {leaf.doc}")
+    for register in component.registers.values():
+        _show_register(register)
+
+
+def _show_layout(layout: Layout) -> None:
+    size = int(layout.construct.sizeof())
+    more = " and more" if layout.open_ended else ""
+    print(f"{layout.name}: {layout.title}\n  {size} bytes{more}\n  source: {layout.source}")
+    shown: dict[str, Register] = {}
+    for spec in fixed_specs(layout.name, layout.prefix, size):
+        print(f"  {spec.pieces[0].offset:>6}  {spec.size_bytes:>5}  {spec.path:<28} {spec.title}")
+        if spec.register:
+            shown[spec.register.name] = spec.register
+    for register in shown.values():
+        _show_register(register)
+
+
+def _show_register(register: Register) -> None:
+    print(f"\n  {register.name}: {register.title}  ({register.source})")
+    for bits in register.bits:
+        where = f"{bits.lsb}" if bits.width == 1 else f"{bits.lsb + bits.width - 1}:{bits.lsb}"
+        named = ", ".join(f"{value} = {text}" for value, text in bits.values.items())
+        print(f"    {where:>6}  {bits.name:<18} {bits.meaning}{f' ({named})' if named else ''}")

@@ -1,0 +1,47 @@
+"""``inspector show``: the state as text or JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from inspector.capture.errors import InspectorError
+from inspector.cli import arguments
+from inspector.readers.open import open_capture
+
+_EXAMPLES = """\
+  inspector show sample:amx/process.core --field 'xsave.header.*'
+  inspector show sample:zen5-threads/xcore.core.gz --vcpu 1 --field 'xsave.zmm[*]' --json
+  inspector show sample:zen5-threads/xcore.core.gz --list"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the fields of a target."""
+    parser = arguments.parser("show", "Print the state of a capture as text or JSON.", _EXAMPLES)
+    arguments.add_target(parser)
+    parser.add_argument("--vcpu", type=int, metavar="N", help="only this vCPU or thread")
+    parser.add_argument(
+        "--field", action="append", default=[], metavar="GLOB", help="only fields with such a path (may be repeated)"
+    )
+    parser.add_argument("--json", action="store_true", help="JSON, schema 1 (docs/json.md)")
+    parser.add_argument("--list", action="store_true", help="one line a vCPU")
+    found = parser.parse_args(words)
+    capture = open_capture(found.target, arguments.options_of(found))
+    vcpus = arguments.choose_vcpus(capture, found.vcpu)
+    if found.json:
+        from inspector.export.json import write_json
+
+        matched = write_json(sys.stdout, capture, vcpus, found.field)
+    elif found.list:
+        from inspector.export.listing import write_list
+
+        matched = write_list(sys.stdout, capture, vcpus)
+    else:
+        from inspector.export.text import write_text
+
+        matched = write_text(sys.stdout, capture, vcpus, found.field)
+    sys.stdout.flush()
+    code = arguments.tell(capture)
+    if found.field and not matched:
+        raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
+    return code

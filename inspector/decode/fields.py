@@ -1,0 +1,277 @@
+"""The fields of an area: looked up by number, path, pattern or byte; decoded one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from inspector.capture.errors import visible
+from inspector.capture.model import Area
+from inspector.decode import values
+from inspector.decode.placement import xstate_bv
+from inspector.decode.plans import specs_of
+from inspector.decode.spec import FieldSpec, Span
+from layouts.files.elf import SIGNALS
+from layouts.vocabulary import Bits
+
+NOT_CAPTURED = "not captured"
+
+
+class Field(NamedTuple):
+    """A field with its value.
+
+    ``value`` is None when the capture does not hold it. ``data`` are the bytes in memory,
+    which of an initial component are stale: ``state`` is then ``initial`` (or ``partly
+    initial`` when only some pieces of a whole register are).
+    """
+
+    spec: FieldSpec
+    area: Area
+    value: int | None
+    data: bytes | None
+    text: str
+    state: str
+    changed: bool
+
+    @property
+    def path(self) -> str:
+        """The stable name of the field."""
+        return self.spec.path
+
+    @property
+    def bits(self) -> int:
+        """Width in bits."""
+        return self.spec.bits or 64
+
+    @property
+    def file_offset(self) -> int | None:
+        """Offset of the first byte in the (decompressed) file."""
+        return self.area.origin.offset + self.spec.pieces[0].offset if self.spec.pieces else None
+
+    def shown_value(self) -> bytes:
+        """The value as little-endian bytes: the initial value where the component is initial."""
+        assert self.value is not None
+        return self.value.to_bytes(-(-self.bits // 8), "little")
+
+    def as_json(self) -> dict[str, Any]:
+        """The field as ``show --json`` prints it."""
+        spec = self.spec
+        span: dict[str, Any] | None = None
+        if spec.pieces:
+            bit = spec.bit.lsb if spec.bit else 0
+            span = {"file_offset": self.file_offset, "bit": bit, "width": spec.bits}
+            if len(spec.pieces) > 1:
+                base = self.area.origin.offset
+                span["pieces"] = [
+                    {"file_offset": base + piece.offset, "width": 8 * piece.size_bytes} for piece in spec.pieces
+                ]
+        result: dict[str, Any] = {
+            "path": spec.path,
+            "value": None if self.value is None else hex(self.value),
+            "bytes": None if self.data is None else self.data.hex(),
+            "bits": self.bits,
+            "text": self.text,
+            "span": span,
+            "source": spec.source,
+        }
+        if self.state:
+            result["state"] = self.state
+        return result
+
+
+class FieldTable(Sequence[Field]):
+    """The fields of one area. Nothing is decoded before it is asked for."""
+
+    def __init__(self, area: Area) -> None:
+        self.area = area
+        self.specs = specs_of(area)
+        self._bv = xstate_bv(area.data) if area.layout == "xsave" else None
+        if area.attributes.get("xstate_bv_unmaintained"):
+            self._bv = None
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.decode(self.specs[index])
+
+    def __iter__(self) -> Iterator[Field]:
+        return map(self.decode, self.specs)
+
+    def decode(self, spec: FieldSpec) -> Field:
+        """The field of one spec (of this table, or a child of one)."""
+        if spec.fact is not None:
+            return Field(spec, self.area, spec.fact, None, spec.text or str(spec.fact), "", False)
+        data = self.area.data
+        if spec.end > len(data):
+            return Field(spec, self.area, None, None, NOT_CAPTURED, "", False)
+        raw = _gather(data, spec.pieces)
+        state, value = self._value(spec, raw)
+        original = self.area.original
+        changed = original is not data and _gather(original, spec.pieces) != raw
+        if spec.bit is not None:
+            value = value >> spec.bit.lsb & ((1 << spec.bit.width) - 1)
+        text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
+        return Field(spec, self.area, value, raw, text, state, changed)
+
+    def _value(self, spec: FieldSpec, raw: bytes) -> tuple[str, int]:
+        """Memory, or the initial configuration of the components whose XSTATE_BV bit is 0."""
+        value = int.from_bytes(raw, "little")
+        if self._bv is None or spec.components == (-1,):
+            return "", value
+        initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
+        if not any(initial):
+            return "", value
+        if all(initial):
+            return "initial", spec.initial
+        shown = bytearray(raw)
+        at = 0
+        for piece, is_initial in zip(spec.pieces, initial, strict=True):
+            if is_initial:
+                shown[at : at + piece.size_bytes] = bytes(piece.size_bytes)
+            at += piece.size_bytes
+        return "partly initial", int.from_bytes(shown, "little")
+
+    def find(self, pattern: str) -> list[FieldSpec]:
+        """The specs whose path matches a glob; ``[`` and ``]`` are literal.
+
+        Bits and elements are looked into only when the pattern has more words than the
+        path of the field that they belong to.
+        """
+        whole = _glob(pattern)
+        words = pattern.split(".")
+        found = []
+        for spec in self.specs:
+            if whole.fullmatch(spec.path):
+                found.append(spec)
+                continue
+            depth = spec.path.count(".") + 1
+            if len(words) > depth and _glob(".".join(words[:depth])).fullmatch(spec.path):
+                found += [child for child in children(spec, words[depth]) if whole.fullmatch(child.path)]
+        return found
+
+    def at(self, offset: int) -> int | None:
+        """The number of the field that holds a byte of the area: the smallest one that does."""
+        best: tuple[int, int] | None = None
+        for index, spec in enumerate(self.specs):
+            if spec.bit is None and any(p.offset <= offset < p.offset + p.size_bytes for p in spec.pieces):
+                key = (spec.size_bytes, index)
+                best = min(best, key) if best else key
+        return best[1] if best else None
+
+
+@lru_cache(maxsize=512)
+def _glob(pattern: str) -> re.Pattern[str]:
+    """A path pattern as a regular expression, case-insensitive."""
+    parts = re.split(r"([*?])", pattern)
+    special = {"*": ".*", "?": "."}
+    return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE)
+
+
+def _gather(data: Any, pieces: tuple[Span, ...]) -> bytes:
+    if len(pieces) == 1:
+        offset, size = pieces[0]
+        return bytes(data[offset : offset + size])
+    return b"".join(data[offset : offset + size] for offset, size in pieces)
+
+
+def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
+    """The bits of a register, the elements of a vector, the rows of a tile.
+
+    ``want`` is the first word behind the field's path, which chooses the element type of a
+    vector (``f32[3]``); ``*`` gives bits, or 64-bit elements.
+    """
+    if spec.bit is not None:
+        return []
+    if spec.register is not None:
+        return [_bit_child(spec, bits) for bits in spec.register.bits if bits.lsb + bits.width <= spec.bits]
+    if spec.kind == "tile":
+        return [_part(spec, f"row[{n}]", 64 * n, 64, "vector") for n in range(spec.size_bytes // 64)]
+    if spec.kind == "vector":
+        element = values.BY_NAME.get(want.partition("[")[0], values.BY_NAME["u64"])
+        width = element.width_bytes
+        kind = "uint" if element.name[0] in "ux" else element.name
+        return [_part(spec, f"{element.name}[{n}]", width * n, width, kind) for n in range(spec.size_bytes // width)]
+    return []
+
+
+def _bit_child(spec: FieldSpec, bits: Bits) -> FieldSpec:
+    title = bits.meaning or bits.name
+    return spec._replace(path=f"{spec.path}.{bits.name}", bit=bits, title=title, register=None)
+
+
+def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> FieldSpec:
+    """A run of bytes of a field, which lies within one of its pieces."""
+    at = 0
+    for piece, component in zip(spec.pieces, spec.components, strict=True):
+        if at <= start and start + size <= at + piece.size_bytes:
+            span = Span(piece.offset + start - at, size)
+            return spec._replace(
+                path=f"{spec.path}.{name}", kind=kind, pieces=(span,), components=(component,), initial=0
+            )
+        at += piece.size_bytes
+    raise AssertionError(f"{spec.path}.{name} crosses two pieces")
+
+
+def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
+    """What a person reads for a value."""
+    if spec.bit is not None:
+        named = spec.bit.values.get(value)
+        return named or (str(value) if spec.bit.width > 1 else ("set" if value else "clear"))
+    if spec.register is not None:
+        return values.flags_text(value, spec.register)
+    return _TEXT.get(spec.kind, _bytes_text)(spec, value, raw)
+
+
+def _initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
+    """The initial value, and that other bytes lie there when they do."""
+    shown = value.to_bytes(len(raw), "little")
+    if spec.bit is not None:
+        return f"initial: {value}"
+    stale = " (stale bytes behind)" if shown != raw else ""
+    return f"initial{f': {value:#x}' if value else ''}{stale}"
+
+
+def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:
+    last = spec.path.rpartition(".")[2]
+    if last in ("si_signo", "cursig") and value in SIGNALS:
+        return SIGNALS[value]
+    return str(value)
+
+
+def _int_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
+    return _uint_text(spec, int.from_bytes(raw, "little", signed=True), raw)
+
+
+def _bytes_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
+    if not any(raw):
+        return f"{len(raw)} zero bytes"
+    return f"{len(raw)} bytes: {raw[:16].hex(' ')}{' ...' if len(raw) > 16 else ''}"
+
+
+def _text_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
+    return visible(raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
+
+
+def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
+    if not any(raw):
+        return "zero"
+    return f"row 0: {raw[:16].hex(' ')} ..."
+
+
+def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
+    element = values.BY_NAME[spec.kind]
+    return values.element_text(values.elements(raw, element)[0], element)
+
+
+_TEXT = {
+    "uint": _uint_text,
+    "int": _int_text,
+    "text": _text_text,
+    "tile": _tile_text,
+    "x87": lambda _spec, _value, raw: values.x87_text(raw),
+    "vector": lambda _spec, _value, raw: values.words_text(raw),
+    **dict.fromkeys(("i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"), _element_text),
+}

@@ -1,0 +1,76 @@
+"""Which fields an area has, by its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from inspector.capture.model import Area
+from inspector.decode.entries import auxv_specs, cpuid_specs, file_specs, msr_list_specs, msr_specs, xcr_specs
+from inspector.decode.placement import XsaveTable, places, xcomp_bv
+from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.walk import walk
+from inspector.decode.xsave import gap_specs, xsave_specs
+from layouts.files.elf import TEXT_MEMBERS
+from layouts.registry import layouts
+from layouts.x86.xsave import XCOMP_COMPACTED
+
+#: Layouts whose fields depend on the bytes: how many entries, which registers.
+_BY_CONTENT: dict[str, Callable[[Area], tuple[FieldSpec, ...]]] = {
+    "kvm-cpuid2": cpuid_specs,
+    "kvm-msrs": msr_specs,
+    "kvm-msr-list": msr_list_specs,
+    "kvm-xcrs": xcr_specs,
+    "elf-auxv": auxv_specs,
+    "elf-file": file_specs,
+}
+
+
+def specs_of(area: Area) -> tuple[FieldSpec, ...]:
+    """The specs of all fields of an area, in the order in which they are shown."""
+    if area.layout == "xsave":
+        return _xsave(area)
+    by_content = _BY_CONTENT.get(area.layout)
+    if by_content is not None:
+        return by_content(area)
+    if area.layout == "raw":
+        return _raw(area.prefix, area.title, area.declared_size_bytes)
+    return fixed_specs(area.layout, area.prefix, area.declared_size_bytes)
+
+
+def _xsave(area: Area) -> tuple[FieldSpec, ...]:
+    table: XsaveTable = area.attributes["table"]
+    placed = places(area.data, area.declared_size_bytes, table)
+    compacted = bool(xcomp_bv(area.data) & XCOMP_COMPACTED)
+    return xsave_specs(area.prefix, placed, compacted, area.declared_size_bytes)
+
+
+@lru_cache(maxsize=256)
+def _raw(prefix: str, title: str, size_bytes: int) -> tuple[FieldSpec, ...]:
+    span = Span(0, size_bytes)
+    return (FieldSpec(prefix, "bytes", (span,), (-1,), "raw", title, "no layout is known for these bytes"),)
+
+
+@lru_cache(maxsize=256)
+def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...]:
+    """The fields of a structure that is one fixed set of members."""
+    layout = layouts()[name]
+    specs = []
+    for leaf in walk(layout.construct):
+        head, _, rest = leaf.name.partition(".")
+        root = layout.roots.get(head)
+        path = f"{root}.{rest}" if root else f"{prefix}.{leaf.name}"
+        kind = "text" if leaf.plain_name in TEXT_MEMBERS else leaf.kind
+        specs.append(
+            FieldSpec(
+                path,
+                kind,
+                (Span(leaf.offset, leaf.size_bytes),),
+                (-1,),
+                root or (head.partition("[")[0] if rest else prefix),
+                leaf.doc or leaf.name,
+                layout.source,
+                register=layout.registers.get(leaf.plain_name),
+            )
+        )
+    return (*specs, *gap_specs(prefix, specs, size_bytes))

@@ -1,0 +1,59 @@
+"""FieldSpec: where a field lies and what it is, without its value.
+
+Specs are made once for a layout and shared by all areas that have it; a value is read only
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from layouts.vocabulary import Bits, Register
+
+
+class Span(NamedTuple):
+    """Bytes of an area."""
+
+    offset: int
+    size_bytes: int
+
+
+class FieldSpec(NamedTuple):
+    """A field of a layout.
+
+    ``pieces`` are its bytes, low part first; a whole register may have several, each owned
+    by the state component in ``components`` (-1: by none). ``kind`` is one of ``uint``,
+    ``int``, ``vector``, ``tile``, ``x87``, ``text``, ``bytes``, ``reserved``, ``gap`` and
+    ``fact`` (a value that is known without bytes). ``bit`` narrows the field to a range of
+    bits. ``initial`` is the value in the initial configuration of its component.
+    """
+
+    path: str
+    kind: str
+    pieces: tuple[Span, ...]
+    components: tuple[int, ...]
+    group: str
+    title: str
+    source: str
+    register: Register | None = None
+    bit: Bits | None = None
+    initial: int = 0
+    fact: int | None = None
+    text: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pieces."""
+        return sum(piece.size_bytes for piece in self.pieces)
+
+    @property
+    def bits(self) -> int:
+        """Width in bits."""
+        if self.bit is not None:
+            return self.bit.width
+        return 8 * self.size_bytes
+
+    @property
+    def end(self) -> int:
+        """The first byte of the area behind the field."""
+        return max((piece.offset + piece.size_bytes for piece in self.pieces), default=0)

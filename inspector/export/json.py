@@ -1,0 +1,49 @@
+"""JSON, schema 1 (docs/json.md): registers are hex strings, for JSON numbers lose bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from inspector.capture.model import Capture, Vcpu
+from inspector.export.select import selected
+
+SCHEMA = 1
+
+
+def write_json(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
+    """Write a capture, one vCPU after the other; the number of fields written."""
+    head = {
+        "schema": SCHEMA,
+        "target": capture.target,
+        "format": capture.format,
+        "partial": partial(capture),
+        "notices": capture.notices,
+    }
+    context = [field.as_json() for _, fields in selected(capture.context, patterns) for field in fields]
+    written = len(context)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    out.write(encode(head)[:-1] + ', "context": ' + encode(context) + ', "vcpus": [')
+    for nth, vcpu in enumerate(vcpus):
+        fields = [field.as_json() for _, fields in selected(vcpu.areas, patterns) for field in fields]
+        written += len(fields)
+        record = {"index": vcpu.index, "name": vcpu.name, "arch": vcpu.arch, "fields": fields}
+        out.write((",\n" if nth else "\n") + encode(record))
+    out.write("]}\n")
+    return written
+
+
+def partial(capture: Capture) -> dict[str, Any] | None:
+    """Why a capture is partial: its first fault, and how many there are."""
+    if not capture.faults:
+        return None
+    fault = capture.faults[0]
+    return {
+        "message": str(fault),
+        "file": fault.file,
+        "offset": fault.offset,
+        "expected": fault.expected,
+        "found": fault.found,
+        "faults": len(capture.faults),
+    }

@@ -1,0 +1,20 @@
+"""Which fields of which areas leave the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from inspector.capture.model import Area
+from inspector.decode.fields import Field, FieldTable
+
+
+def selected(areas: Iterable[Area], patterns: Sequence[str]) -> Iterator[tuple[Area, list[Field]]]:
+    """The fields of each area that match one of the globs; all fields without globs."""
+    for area in areas:
+        table = FieldTable(area)
+        if not patterns:
+            yield area, list(table)
+            continue
+        specs = {spec.path: spec for pattern in patterns for spec in table.find(pattern)}
+        if specs:
+            yield area, [table.decode(spec) for spec in specs.values()]

@@ -1,0 +1,178 @@
+"""ELF cores of processes: every thread with its registers, found through the notes alone.
+
+Threads begin at each NT_PRSTATUS. Which layout a note has is data: ``layouts.files.elf``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from inspector.capture.errors import InputError
+from inspector.capture.host import Host
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.decode.placement import XsaveTable, table_from_note
+from inspector.readers.elf_notes import ElfHeader, NoteAt, iter_notes, note_segments, read_header
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+from inspector.readers.xsave_area import choose_table, xsave_area
+from layouts.files.elf import EM_386, EM_AARCH64, EM_X86_64, NOTES, NT_PRSTATUS, NT_X86_XSAVE_LAYOUT, Note
+from layouts.registry import layouts
+
+_ET_CORE = 4
+_ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64"}
+_PID_OFFSET = {64: 32, 32: 24}
+#: A note larger than this is not read as a whole (NT_FILE may be as large as a process likes).
+_NOTE_LIMIT_BYTES = 16 << 20
+
+
+class _Thread(NamedTuple):
+    name: str
+    notes: list[NoteAt]
+
+
+class _Core:
+    """A core being read: its header, notes by thread, and what went wrong."""
+
+    def __init__(self, source: Source, options: Options) -> None:
+        self.source = source
+        self.options = options
+        self.header: ElfHeader = read_header(source)
+        if self.header.type != _ET_CORE:
+            raise InputError(source.name, "an ELF core (type 4)", f"ELF type {self.header.type}", 16)
+        self.faults: list[InputError] = []
+        self.notices: list[str] = []
+        self.threads: list[_Thread] = []
+        self.process: list[NoteAt] = []
+        self.table: XsaveTable | None = None
+        known = _known_notes(self.header.machine, self.header.elf_class)
+        self.known = {(note.owner, note.type): note for note in known}
+
+    def scan(self) -> None:
+        """Sort all notes into threads and process."""
+        segments = note_segments(self.source, self.header, self.faults)
+        if not segments and not self.faults:
+            raise InputError(self.source.name, "a PT_NOTE segment", "none", self.header.phoff)
+        for segment in segments:
+            for note in iter_notes(self.source, segment, self.faults):
+                self._add(note)
+        if self.source.fault:
+            self.faults.append(self.source.fault)
+        if not self.threads:
+            found = "no thread status note"
+            raise (self.faults or [InputError(self.source.name, "a thread (NT_PRSTATUS)", found)])[0]
+
+    def _add(self, note: NoteAt) -> None:
+        known = self.known.get((note.owner, note.type))
+        scope = known.scope if known else "thread"
+        if note.owner == "CORE" and note.type == NT_PRSTATUS:
+            self.threads.append(_Thread(self._thread_name(note), [note]))
+        elif scope == "layout":
+            self._layout_note(note)
+        elif scope == "process" or not self.threads:
+            self.process.append(note)
+        else:
+            self.threads[-1].notes.append(note)
+
+    def _thread_name(self, note: NoteAt) -> str:
+        at = _PID_OFFSET[self.header.elf_class]
+        raw = self.source.read(note.offset + at, 4) if note.present_bytes >= at + 4 else b""
+        return f"thread {int.from_bytes(raw, 'little')}" if len(raw) == 4 else "thread ?"
+
+    def _layout_note(self, note: NoteAt) -> None:
+        """NT_X86_XSAVE_LAYOUT: {type, size, offset, flags} each u32 (Linux fpu/xstate.c)."""
+        if note.type != NT_X86_XSAVE_LAYOUT:
+            return
+        raw = self.source.read(note.offset, min(note.present_bytes, 16 * 64))
+        words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) // 16 * 16, 4)]
+        entries = [
+            (words[n], words[n + 1], words[n + 2])
+            for n in range(0, len(words), 4)
+            if 2 <= words[n] < 63 and words[n + 1] <= 1 << 16 and 576 <= words[n + 2] <= 1 << 16
+        ]
+        if 4 * len(entries) != len(words) or not entries:
+            found = f"{len(words) // 4 - len(entries)} entries that no XSAVE image can have"
+            self.faults.append(InputError(self.source.name, "an NT_X86_XSAVE_LAYOUT note", found, note.offset))
+        if entries:
+            self.table = table_from_note(entries, "note NT_X86_XSAVE_LAYOUT")
+
+    def choose_layout(self) -> None:
+        """Decide once, on the first image, how XSAVE images are laid out."""
+        for thread in self.threads:
+            for note in thread.notes:
+                known = self.known.get((note.owner, note.type))
+                if known and known.layout == "xsave" and note.present_bytes:
+                    data = self.source.read(note.offset, min(note.present_bytes, 1 << 16))
+                    self.table, notices = choose_table(data, note.size_bytes, self.table, self.options)
+                    self.notices += notices
+                    return
+
+    def areas(self, notes: list[NoteAt]) -> list[Area]:
+        """The areas of some notes."""
+        made: list[Area] = []
+        used: set[str] = set()
+        for note in notes:
+            area = self._area(note)
+            count = 1
+            prefix = area.prefix
+            while area.prefix in used:
+                count += 1
+                area.prefix = f"{prefix}~{count}"
+            used.add(area.prefix)
+            made.append(area)
+        return made
+
+    def _area(self, note: NoteAt) -> Area:
+        data = self.source.read(note.offset, min(note.present_bytes, _NOTE_LIMIT_BYTES))
+        origin = Origin(self.source.name, note.offset)
+        known = self.known.get((note.owner, note.type))
+        attributes = {"note_owner": note.owner, "note_type": note.type}
+        if known and known.layout == "xsave" and self.table is not None:
+            area = xsave_area("xsave", "XSAVE image (NT_X86_XSTATE)", data, origin, self.table, note.size_bytes)
+            area.attributes.update(attributes)
+            return area
+        if known and known.layout in ("elf-auxv", "elf-file"):
+            attributes["word_bytes"] = self.header.elf_class // 8
+            prefix = known.layout.partition("-")[2]
+            return Area(known.layout, prefix, known.name, data, origin, attributes=attributes)
+        layout = layouts().get(known.layout) if known else None
+        if known and layout and layout.construct.sizeof() == note.size_bytes:
+            return Area(
+                layout.name,
+                layout.prefix,
+                layout.title,
+                data,
+                origin,
+                declared_size_bytes=note.size_bytes,
+                attributes=attributes,
+            )
+        name = known.name if known else f"note {note.owner} {note.type:#x}"
+        prefix = f"note.{note.owner}.{note.type:#x}"
+        return Area("raw", prefix, name, data, origin, declared_size_bytes=note.size_bytes, attributes=attributes)
+
+
+def _known_notes(machine: int, elf_class: int) -> list[Note]:
+    return [
+        note for note in NOTES if (not note.machines or machine in note.machines) and note.elf_class in (0, elf_class)
+    ]
+
+
+def read(source: Source, options: Options) -> Capture:
+    """An ELF core as a capture: one vCPU a thread, the process's notes as context."""
+    core = _Core(source, options)
+    core.scan()
+    core.choose_layout()
+    arch = _ARCH.get(core.header.machine, f"ELF machine {core.header.machine}")
+    vcpus = [
+        Vcpu(index, thread.name, arch, partial(core.areas, thread.notes)) for index, thread in enumerate(core.threads)
+    ]
+    about = f"ELF{core.header.elf_class} core, {arch}"
+    return Capture(
+        source.name,
+        "elf-core",
+        vcpus,
+        host=Host(about=about),
+        context=core.areas(core.process),
+        faults=core.faults,
+        notices=core.notices,
+    )

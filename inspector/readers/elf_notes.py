@@ -1,0 +1,157 @@
+"""The notes of an ELF file: where each one is, found without reading what they hold."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from elftools.elf.structs import ELFStructs
+
+from inspector.capture.errors import InputError
+from inspector.readers.source import Source
+
+_PT_NOTE = 4
+_PN_XNUM = 0xFFFF
+_WINDOW_SIZE_BYTES = 1 << 16
+_NAME_LIMIT_BYTES = 256
+
+
+class ElfHeader(NamedTuple):
+    """What a reader needs of the ELF header. ``elf_class`` is 32 or 64."""
+
+    elf_class: int
+    type: int
+    machine: int
+    phoff: int
+    phnum: int
+    phentsize: int
+    structs: Any
+
+
+class NoteAt(NamedTuple):
+    """A note: its owner, number, and where its bytes are. ``present_bytes`` may be fewer than it says."""
+
+    owner: str
+    type: int
+    offset: int
+    size_bytes: int
+    present_bytes: int
+
+
+class Segment(NamedTuple):
+    """A PT_NOTE segment."""
+
+    offset: int
+    size_bytes: int
+
+
+def read_header(source: Source) -> ElfHeader:
+    """The ELF header. Raises InputError when it is cut, big-endian or of an unknown class."""
+    ident = source.read_exactly(0, 16, "an ELF identification")
+    if ident[4] not in (1, 2):
+        raise InputError(source.name, "ELF class 1 or 2", str(ident[4]), 4)
+    if ident[5] != 1:
+        raise InputError(source.name, "a little-endian ELF file (1)", str(ident[5]), 5)
+    elf_class = 32 * ident[4]
+    structs: Any = ELFStructs(little_endian=True, elfclass=elf_class)
+    structs.create_basic_structs()
+    size = 52 if elf_class == 32 else 64
+    raw = source.read_exactly(0, size, "an ELF header")
+    header = _parse(structs.Elf_Ehdr, raw, source, 0)
+    structs.create_advanced_structs(header["e_type"], header["e_machine"], header["e_ident"]["EI_OSABI"])
+    phnum = int(header["e_phnum"])
+    if phnum == _PN_XNUM:
+        phnum = _extended_phnum(source, structs, int(header["e_shoff"]))
+    return ElfHeader(
+        elf_class,
+        int.from_bytes(raw[16:18], "little"),
+        int.from_bytes(raw[18:20], "little"),
+        int(header["e_phoff"]),
+        phnum,
+        int(header["e_phentsize"]),
+        structs,
+    )
+
+
+def _parse(declaration: Any, raw: bytes, source: Source, offset: int) -> Any:
+    try:
+        return declaration.parse(raw)
+    except Exception as error:
+        raise InputError(source.name, "an ELF structure", str(error), offset) from error
+
+
+def _extended_phnum(source: Source, structs: Any, shoff: int) -> int:
+    """More than 65,534 segments: the number is in section 0 (ELF gABI, PN_XNUM)."""
+    raw = source.read_exactly(shoff, structs.Elf_Shdr.sizeof(), "section header 0 with the number of segments")
+    return int(_parse(structs.Elf_Shdr, raw, source, shoff)["sh_info"])
+
+
+def note_segments(source: Source, header: ElfHeader, faults: list[InputError]) -> list[Segment]:
+    """All PT_NOTE segments; appends a fault when segments are cut off."""
+    size = header.structs.Elf_Phdr.sizeof()
+    if header.phnum and header.phentsize != size:
+        raise InputError(source.name, f"program headers of {size} bytes", str(header.phentsize), 54)
+    segments = []
+    end, end_what = 0, ""
+    for first in range(0, header.phnum, 1024):
+        count = min(1024, header.phnum - first)
+        at = header.phoff + first * size
+        raw = source.read(at, count * size)
+        for nth in range(len(raw) // size):
+            program = raw[nth * size : nth * size + size]
+            offset, file_size = _extent(program, header.elf_class)
+            if int.from_bytes(program[:4], "little") == _PT_NOTE:
+                parsed = _parse(header.structs.Elf_Phdr, program, source, at + nth * size)
+                segments.append(Segment(int(parsed["p_offset"]), int(parsed["p_filesz"])))
+            elif file_size and offset + file_size > end:
+                end, end_what = offset + file_size, f"segment {first + nth}"
+        if len(raw) < count * size:
+            expected = f"program header {first + len(raw) // size} of {header.phnum}"
+            faults.append(InputError(source.name, expected, "the end of the file", at + len(raw)))
+            break
+    if source.size is not None and end > source.size:
+        faults.append(InputError(source.name, f"{end_what} up to {end:#x}", "the end of the file", source.size))
+    return segments
+
+
+def _extent(program: bytes, elf_class: int) -> tuple[int, int]:
+    """``p_offset`` and ``p_filesz``: read for every segment, so without a parser."""
+    if elf_class == 64:
+        return struct.unpack_from("<Q16xQ", program, 8)
+    return struct.unpack_from("<I8xI", program, 4)
+
+
+def iter_notes(source: Source, segment: Segment, faults: list[InputError]) -> Iterator[NoteAt]:
+    """The notes of a segment in order; stops with a fault where they are cut or damaged."""
+    at, end = segment.offset, segment.offset + segment.size_bytes
+    window, window_at = b"", 0
+    while at + 12 <= end:
+        start = at - window_at
+        if start < 0 or start + 12 + _NAME_LIMIT_BYTES > len(window):
+            window, window_at, start = source.read(at, min(_WINDOW_SIZE_BYTES, end - at)), at, 0
+        if len(window) < start + 12:
+            faults.append(InputError(source.name, f"notes up to {end:#x}", "the end of the file", at))
+            return
+        name_size, size, number = struct.unpack_from("<III", window, start)
+        if name_size > _NAME_LIMIT_BYTES:
+            faults.append(InputError(source.name, "a note's name of at most 256 bytes", f"{name_size}", at))
+            return
+        owner = window[start + 12 : start + 12 + name_size].rstrip(b"\0").decode("latin-1")
+        data_at = at + 12 + (-(-name_size // 4) * 4)
+        present = _present(source, data_at, size, end)
+        if name_size or size or number:
+            yield NoteAt(owner, number, data_at, size, present)
+        if present < size:
+            found = f"{present} bytes before the end"
+            faults.append(InputError(source.name, f"note {owner} {number:#x} of {size} bytes", found, data_at))
+            return
+        at = data_at + (-(-size // 4) * 4)
+
+
+def _present(source: Source, at: int, size: int, end: int) -> int:
+    """How many of a note's bytes are there, seen without reading them where the size is known."""
+    limit = end if source.size is None else min(end, source.size)
+    if at + size <= limit and source.size is None and len(source.read(at + size - 1, 1)) == 0 and size:
+        return _present(source, at, size, end) if source.size is not None else 0
+    return max(0, min(size, limit - at))

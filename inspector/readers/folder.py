@@ -1,0 +1,213 @@
+"""A folder of raw KVM structures: files named after what they hold open as vCPUs.
+
+``kvm_regs.bin``, ``vcpu0.sregs.bin.gz`` and ``vcpu-permitted.kvm_xsave2.bin`` say the
+structure in their name and the vCPU in what is before it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from inspector.capture.errors import InputError
+from inspector.capture.host import Cpuid, Host
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.decode.placement import XsaveTable, table_from_cpuid
+from inspector.readers import cpuid_text
+from inspector.readers.kvm_struct import MAX_SIZE_BYTES, cpuid_of, struct_area
+from inspector.readers.options import Options
+from inspector.readers.source import Source, open_source
+from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
+
+_STRUCTS = {
+    "regs": "kvm-regs",
+    "sregs": "kvm-sregs",
+    "sregs2": "kvm-sregs2",
+    "fpu": "kvm-fpu",
+    "xcrs": "kvm-xcrs",
+    "debugregs": "kvm-debugregs",
+    "vcpu_events": "kvm-vcpu-events",
+    "msrs": "kvm-msrs",
+    "cpuid2": "kvm-cpuid2",
+    "supported_cpuid": "kvm-cpuid2",
+    "lapic": "kvm-lapic",
+    "mp_state": "kvm-mp-state",
+    "nested_state": "kvm-nested-state",
+    "xsave": "xsave",
+    "xsave2": "xsave",
+    "msr_index_list": "kvm-msr-list",
+    "msr_feature_index_list": "kvm-msr-list",
+}
+_NAME = re.compile(
+    rf"(?P<vcpu>.*?)(?:(?:^|[._-])kvm)?(?:^|[._-])(?P<struct>{'|'.join(sorted(_STRUCTS, key=len, reverse=True))})"
+    r"(?P<rest>[._-][a-z0-9_]+)??(?:\.(?:bin|raw|dump))?(?:\.(?:gz|xz|zst))?"
+)
+#: What a file's first word says of the whole machine instead of a vCPU.
+_HOST_WORDS = ("supported", "emulated", "feature")
+_FILES_LIMIT = 4096
+
+
+class _Member(NamedTuple):
+    path: str
+    vcpu: str
+    struct: str
+
+
+def read(path: str, options: Options) -> Capture:
+    """A folder as a capture. Raises InputError when nothing in it has a known name."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())[:_FILES_LIMIT]
+    except OSError as error:
+        raise InputError(path, "a readable folder", error.strerror or "an error") from error
+    return _Folder(path, names, options).capture()
+
+
+class _Folder:
+    """A folder being read."""
+
+    def __init__(self, path: str, names: list[str], options: Options) -> None:
+        self.path = path
+        self.options = options
+        self.faults: list[InputError] = []
+        self.notices: list[str] = []
+        self.members: list[_Member] = []
+        self.others: list[str] = []
+        for name in names:
+            match = _NAME.fullmatch(name)
+            if match:
+                vcpu = match["vcpu"].removeprefix("kvm").strip("._-")
+                rest = (match["rest"] or "").strip("._-")
+                self.members.append(_Member(name, " ".join(filter(None, (vcpu, rest))), match["struct"]))
+            elif name != "about.toml":
+                self.others.append(name)
+
+    def capture(self) -> Capture:
+        """Read all members: first what describes the host, then each vCPU."""
+        if not self.members:
+            some = ", ".join(self.others[:3]) or "nothing"
+            raise InputError(self.path, "files named after KVM structures (kvm_regs.bin, ...)", some)
+        shared = [member for member in self.members if _is_host(member)]
+        context = [area for member in shared if (area := self._struct(member, _host_prefix(member)))]
+        host_cpuid = self._host_cpuid(context)
+        names = sorted({m.vcpu for m in self.members if m not in shared}, key=_natural)
+        vcpus = [Vcpu(n, name or "vcpu", "x86", self._vcpu(name, shared, host_cpuid)) for n, name in enumerate(names)]
+        if self.others:
+            self.notices.append(f"not part of the vCPU: {', '.join(self.others[:8])}")
+        return Capture(
+            self.path,
+            "kvm-folder",
+            vcpus,
+            host=Host(cpuid=host_cpuid),
+            context=context,
+            faults=self.faults,
+            notices=self.notices,
+        )
+
+    def _host_cpuid(self, context: list[Area]) -> Cpuid | None:
+        """CPUID of the host: ``cpuid -r`` text in the folder, else KVM_GET_SUPPORTED_CPUID."""
+        for name in list(self.others):
+            try:
+                source = open_source(os.path.join(self.path, name))
+            except InputError:
+                continue
+            try:
+                if cpuid_text.looks_like_cpuid_text(source.read(0, 4096)):
+                    tables, _ = cpuid_text.parse(source)
+                    self.others.remove(name)
+                    cpuid = next(iter(tables.values()))
+                    context.append(cpuid_text.cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
+                    return cpuid
+            except InputError:
+                continue
+            finally:
+                source.close()
+        for area in context:
+            if area.prefix == "supported_cpuid":
+                return cpuid_of(area)
+        return None
+
+    def _vcpu(self, name: str, shared: list[_Member], host_cpuid: Cpuid | None) -> list[Area]:
+        members = [m for m in self.members if m.vcpu == name and m not in shared]
+        has = {member.struct for member in members}
+        areas = []
+        for member in members:
+            if _STRUCTS[member.struct] == "xsave":
+                continue
+            prefix = "sregs" if member.struct == "sregs2" and "sregs" not in has else ""
+            area = self._struct(member, prefix)
+            if area:
+                areas.append(area)
+        known = self._known_table(areas, host_cpuid)
+        for member in members:
+            if _STRUCTS[member.struct] == "xsave":
+                twin = member.struct == "xsave" and "xsave2" in has
+                area = self._xsave(member, "kvm_xsave" if twin else "xsave", known)
+                if area:
+                    areas.append(area)
+        return areas
+
+    def _known_table(self, areas: list[Area], host_cpuid: Cpuid | None) -> XsaveTable | None:
+        """The vCPU's own CPUID places its image; without one the host's does."""
+        own = next((cpuid_of(area) for area in areas if area.prefix == "cpuid"), None)
+        for cpuid, origin in ((own, "CPUID of the vCPU"), (host_cpuid, "CPUID of the host")):
+            table = table_from_cpuid(cpuid.xsave_table(), origin) if cpuid else None
+            if table:
+                return table
+        return None
+
+    def _bytes(self, member: _Member) -> bytes | None:
+        path = os.path.join(self.path, member.path)
+        source: Source | None = None
+        try:
+            source = open_source(path)
+            data = source.read_all(MAX_SIZE_BYTES)
+        except InputError as error:
+            self.faults.append(error)
+            return None
+        finally:
+            if source:
+                source.close()
+        if source.fault:
+            self.faults.append(source.fault)
+        return data
+
+    def _struct(self, member: _Member, prefix: str) -> Area | None:
+        data = self._bytes(member)
+        if data is None:
+            return None
+        area, fault = struct_area(_STRUCTS[member.struct], data, Origin(member.path, 0), prefix)
+        if fault:
+            self.faults.append(fault)
+        return area
+
+    def _xsave(self, member: _Member, prefix: str, known: XsaveTable | None) -> Area | None:
+        data = self._bytes(member)
+        if data is None:
+            return None
+        declared = max(len(data), 4096)
+        if len(data) < 4096:
+            fault = InputError(member.path, "an XSAVE image of at least 4096 bytes", f"{len(data)} bytes", len(data))
+            self.faults.append(fault)
+        table, notices = choose_table(data, declared, known, self.options)
+        self.notices += [f"{member.path}: {notice}" for notice in notices]
+        title = f"XSAVE image ({'KVM_GET_XSAVE2' if member.struct == 'xsave2' else 'KVM_GET_XSAVE'})"
+        area = xsave_area(prefix, title, data, Origin(member.path, 0), table, declared)
+        missing = missing_fault(area, member.path) if len(data) >= 4096 else None
+        if missing:
+            self.faults.append(missing)
+        return area
+
+
+def _is_host(member: _Member) -> bool:
+    return member.struct.startswith(("supported", "msr_")) or member.vcpu in _HOST_WORDS
+
+
+def _host_prefix(member: _Member) -> str:
+    """``supported_cpuid``, ``emulated_cpuid``, ``feature_msrs``, ``msr_index_list`` ..."""
+    return "_".join(filter(None, (member.vcpu, member.struct))).replace(" ", "_").replace("cpuid2", "cpuid")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key: vcpu2 before vcpu10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,106 @@
+"""One raw KVM structure as a file."""
+
+from __future__ import annotations
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.host import Cpuid, CpuidValues, Host
+from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
+from inspector.decode.entries import entry_count_fault
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+from inspector.readers.xsave_area import read_xsave
+from layouts.registry import layouts
+
+MAX_SIZE_BYTES = 1 << 20
+
+#: ``--as`` words that are XSAVE images.
+XSAVE_WORDS = ("xsave", "kvm-xsave", "kvm-xsave2")
+
+
+def as_words() -> list[str]:
+    """All words that ``--as`` takes."""
+    return [*XSAVE_WORDS, *(name for name in layouts() if name.startswith("kvm-")), "fxsave"]
+
+
+def read_as(source: Source, options: Options) -> Capture:
+    """A file as the structure that ``--as`` names."""
+    word = options.as_format
+    if word in XSAVE_WORDS:
+        return read_xsave(source, options, word)
+    if word not in as_words():
+        raise UsageError(f"--as {word}: no such structure; there are {', '.join(as_words())}")
+    data = source.read_all(MAX_SIZE_BYTES)
+    area, fault = struct_area(word, data, Origin(source.name, 0))
+    fault = source.fault or fault
+    host = Host(cpuid=cpuid_of(area)) if word == "kvm-cpuid2" else Host()
+    return Capture(source.name, word, [Vcpu(0, "vcpu", "x86", [area])], host=host, faults=[fault] if fault else [])
+
+
+def read_cpuid2(source: Source, options: Options) -> Capture:
+    """A file that is a ``struct kvm_cpuid2``."""
+    return read_as(source, options._replace(as_format="kvm-cpuid2"))
+
+
+def read_msrs(source: Source, options: Options) -> Capture:
+    """A file that is a ``struct kvm_msrs``."""
+    return read_as(source, options._replace(as_format="kvm-msrs"))
+
+
+def struct_area(name: str, data: Bytes, origin: Origin, prefix: str = "") -> tuple[Area, InputError | None]:
+    """A structure as an area, and the fault when the bytes are too few or too many for it."""
+    layout = layouts()[name]
+    needed = int(layout.construct.sizeof())
+    fault = None
+    if len(data) < needed:
+        fault = InputError(origin.file, f"{name} ({needed} bytes)", f"{len(data)} bytes", origin.offset + len(data))
+    elif len(data) > needed and not layout.open_ended:
+        fault = InputError(origin.file, f"{name} ({needed} bytes)", f"{len(data)} bytes", origin.offset + needed)
+    area = Area(
+        name,
+        prefix or layout.prefix,
+        layout.title,
+        data,
+        origin,
+        declared_size_bytes=max(needed, len(data)),
+    )
+    return area, fault or entry_count_fault(area)
+
+
+def looks_like_cpuid2(data: Bytes) -> bool:
+    """``struct kvm_cpuid2`` by its count, zero padding and first leaf."""
+    if len(data) < 48 or (len(data) - 8) % 40:
+        return False
+    count = int.from_bytes(data[:4], "little")
+    first = int.from_bytes(data[8:12], "little")
+    return count == (len(data) - 8) // 40 and not any(data[4:8]) and not any(data[36:48]) and first in (0, 0x80000000)
+
+
+def looks_like_msrs(data: Bytes) -> bool:
+    """``struct kvm_msrs`` by its count and zero reserved words."""
+    if len(data) < 24 or (len(data) - 8) % 16:
+        return False
+    count = int.from_bytes(data[:4], "little")
+    return (
+        count == (len(data) - 8) // 16
+        and not any(data[4:8])
+        and all(not any(data[at + 4 : at + 8]) for at in range(8, len(data), 16))
+    )
+
+
+def cpuid_of(area: Area) -> Cpuid | None:
+    """The CPUID table of a ``struct kvm_cpuid2``; None when it has no entry."""
+    data = area.data
+    leaves: dict[tuple[int, int], CpuidValues] = {}
+    count = int.from_bytes(data[:4], "little")
+    for at in range(8, min(8 + 40 * count, len(data) - 39), 40):
+        leaf, subleaf, _, eax, ebx, ecx, edx = (
+            int.from_bytes(data[at + 4 * n : at + 4 * n + 4], "little") for n in range(7)
+        )
+        leaves.setdefault((leaf, subleaf), (eax, ebx, ecx, edx))
+    return Cpuid(leaves) if leaves else None
+
+
+def candidates(size_bytes: int) -> list[str]:
+    """The ``--as`` words whose structure has exactly this size."""
+    found = [name for name in as_words() if name in layouts() and layouts()[name].construct.sizeof() == size_bytes]
+    return [*found, "kvm-xsave"] if size_bytes == 4096 else found

@@ -1,0 +1,107 @@
+"""Open a target: find its bytes, recognise the format by content, read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple
+
+from inspector.capture.errors import InputError
+from inspector.capture.model import Capture
+from inspector.readers import samples
+from inspector.readers.options import Options, check_layout
+from inspector.readers.source import Source, open_source
+
+_HEAD_SIZE_BYTES = 1 << 16
+
+
+class Format(NamedTuple):
+    """A format: its name, how its first bytes look, and the module that reads it."""
+
+    name: str
+    recognise: Callable[[bytes], bool]
+    module: str
+    function: str = "read"
+
+
+def _xsave(head: bytes) -> bool:
+    from inspector.readers.xsave_area import looks_like_xsave
+
+    return looks_like_xsave(head)
+
+
+def _cpuid2(head: bytes) -> bool:
+    from inspector.readers.kvm_struct import looks_like_cpuid2
+
+    return looks_like_cpuid2(head)
+
+
+def _msrs(head: bytes) -> bool:
+    from inspector.readers.kvm_struct import looks_like_msrs
+
+    return looks_like_msrs(head)
+
+
+def _cpuid_text(head: bytes) -> bool:
+    from inspector.readers.cpuid_text import looks_like_cpuid_text
+
+    return looks_like_cpuid_text(head)
+
+
+#: Every format, the surest marks first. A new one is one line here and one module.
+FORMATS = (
+    Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
+    Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
+    Format("cpuid-r", _cpuid_text, "cpuid_text"),
+    Format("xsave", _xsave, "xsave_area", "read_xsave"),
+    Format("kvm-cpuid2", _cpuid2, "kvm_struct", "read_cpuid2"),
+    Format("kvm-msrs", _msrs, "kvm_struct", "read_msrs"),
+)
+
+
+def open_capture(target: str, options: Options | None = None) -> Capture:
+    """Open a file, a folder, ``-`` or ``sample:NAME``.
+
+    Raises InputError when it cannot be read at all; what can be read in part comes back
+    with ``faults``. Raises UsageError for options that name nothing.
+    """
+    options = options or Options()
+    check_layout(options.layout)
+    path = samples.resolve(target)
+    if path != "-" and os.path.isdir(path):
+        from inspector.readers import folder
+
+        if options.as_format:
+            raise InputError(target, f"a file for --as {options.as_format}", "a folder")
+        capture = folder.read(path, options)
+    else:
+        capture = _read(open_source(path), options)
+    capture.target = target
+    return capture
+
+
+def _read(source: Source, options: Options) -> Capture:
+    if options.as_format:
+        from inspector.readers.kvm_struct import read_as
+
+        return read_as(source, options)
+    head = source.read(0, _HEAD_SIZE_BYTES)
+    for known in FORMATS:
+        if known.recognise(head):
+            module = import_module(f"inspector.readers.{known.module}")
+            capture: Capture = getattr(module, known.function)(source, options)
+            return capture
+    raise _unrecognised(source, head)
+
+
+def _unrecognised(source: Source, head: bytes) -> InputError:
+    from inspector.readers.kvm_struct import candidates
+
+    if source.fault:
+        return source.fault
+    size = source.size if source.size is not None else len(head)
+    words = candidates(size)
+    hint = f"; {size} bytes could be --as {' or '.join(words)}" if words else " (--as names a raw structure)"
+    begins = head[:8].hex(" ") or "nothing"
+    return InputError(source.name, "a format that inspector knows", f"{size} bytes that begin {begins}{hint}", 0)

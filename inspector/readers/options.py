@@ -1,0 +1,22 @@
+"""What the user says about a target beside its name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inspector.capture.errors import UsageError
+
+
+class Options(NamedTuple):
+    """``layout`` names a CPU layout (``--layout``), ``as_format`` a structure (``--as``)."""
+
+    layout: str = ""
+    as_format: str = ""
+
+
+def check_layout(name: str) -> None:
+    """UsageError, with the names there are, when no CPU layout has this name."""
+    from layouts.x86.cpus import cpu_layouts
+
+    if name and name not in cpu_layouts():
+        raise UsageError(f"--layout {name}: no such CPU layout; there are {', '.join(cpu_layouts())}")

@@ -1,0 +1,48 @@
+"""The samples that ship: ``sample:NAME`` is a file or folder under ``samples/``."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from inspector.capture.errors import InputError
+
+SCHEME = "sample:"
+
+
+@cache
+def root() -> Path:
+    """The samples folder: inside the installed package, or beside it in a checkout."""
+    packaged = Path(__file__).parents[1] / "_samples"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "samples"
+
+
+def names() -> list[str]:
+    """All sample names: every folder that has a ``about.toml`` and each file that it lists."""
+    import tomllib
+
+    found = []
+    for about in sorted(root().glob("*/about.toml")):
+        table = tomllib.loads(about.read_text("utf-8"))
+        found += [f"{about.parent.name}/{name}" if name != "." else about.parent.name for name in table["open"]]
+    return found
+
+
+def about(name: str) -> str:
+    """What one sample is, in one line."""
+    import tomllib
+
+    folder, _, member = name.partition("/")
+    table = tomllib.loads((root() / folder / "about.toml").read_text("utf-8"))
+    return str(table["open"][member or "."])
+
+
+def resolve(target: str) -> str:
+    """The path of a target; only ``sample:NAME`` changes. Raises InputError for an unknown name."""
+    if not target.startswith(SCHEME):
+        return target
+    name = target.removeprefix(SCHEME)
+    path = root() / name
+    if not name or ".." in Path(name).parts or Path(name).is_absolute() or not path.exists():
+        raise InputError(target, f"one of {', '.join(names())}", "no such sample")
+    return str(path)

@@ -1,0 +1,1 @@
+"""Structures of the files that captures come in."""

@@ -1,0 +1,104 @@
+"""Notes of x86 ELF cores.
+
+Source: Linux ``include/linux/elfcore.h``, ``arch/x86/include/asm/user_64.h`` and
+``user_32.h``, ``arch/x86/include/uapi/asm/elf.h``.
+"""
+
+from __future__ import annotations
+
+from construct import Array, Bytes, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul, Struct
+
+from layouts.vocabulary import Construct, Layout
+from layouts.x86 import registers as reg
+
+_TIME64 = Struct("sec" / Int64ul * "seconds", "usec" / Int64ul * "microseconds")
+_TIME32 = Struct("sec" / Int32ul * "seconds", "usec" / Int32ul * "microseconds")
+
+_USER_REGS_64 = (
+    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8"),
+    *("rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "rflags", "rsp", "ss"),
+    *("fs_base", "gs_base", "ds", "es", "fs", "gs"),
+)
+_USER_REGS_32 = (
+    *("ebx", "ecx", "edx", "esi", "edi", "ebp", "eax"),
+    *("ds", "es", "fs", "gs", "orig_eax", "eip", "cs", "eflags", "esp", "ss"),
+)
+
+
+def _prstatus(word: Construct, time: Construct, pad: tuple[Construct, ...], names: tuple[str, ...]) -> Construct:
+    """Struct elf_prstatus for one word size (struct elf_prstatus_common and what follows)."""
+    return Struct(
+        "si_signo" / Int32sl * "signal",
+        "si_code" / Int32sl * "signal code",
+        "si_errno" / Int32sl * "signal errno",
+        "cursig" / Int16sl * "current signal",
+        "pad14" / Int16ul * "padding",
+        "sigpend" / word * "pending signals",
+        "sighold" / word * "blocked signals",
+        "pid" / Int32sl * "thread id",
+        "ppid" / Int32sl * "parent process",
+        "pgrp" / Int32sl * "process group",
+        "sid" / Int32sl * "session",
+        "utime" / time,
+        "stime" / time,
+        "cutime" / time,
+        "cstime" / time,
+        "reg" / Struct(*(name / word for name in names)),
+        "fpvalid" / Int32sl * "floating point registers are valid",
+        *pad,
+    )
+
+
+PRSTATUS_64 = Layout(
+    "elf-prstatus-x86-64",
+    "thread status and general registers (NT_PRSTATUS)",
+    "prstatus",
+    _prstatus(Int64ul, _TIME64, ("pad332" / Int32ul * "padding",), _USER_REGS_64),
+    "Linux include/linux/elfcore.h, struct elf_prstatus",
+    registers={"reg.rflags": reg.RFLAGS},
+    roots={"reg": "regs"},
+)
+
+PRSTATUS_32 = Layout(
+    "elf-prstatus-i386",
+    "thread status and general registers (NT_PRSTATUS, 32-bit)",
+    "prstatus",
+    _prstatus(Int32ul, _TIME32, (), _USER_REGS_32),
+    "Linux include/linux/elfcore.h, struct compat_elf_prstatus",
+    registers={"reg.eflags": reg.RFLAGS},
+    roots={"reg": "regs"},
+)
+
+SHSTK = Layout(
+    "elf-x86-shstk",
+    "user shadow stack (NT_X86_SHSTK)",
+    "shstk",
+    Struct("ssp" / Int64ul * "shadow stack pointer"),
+    "Linux arch/x86/kernel/fpu/regset.c, ssp_get",
+)
+
+XSAVE_LAYOUT_ENTRY = Struct(
+    "type" / Int32ul * "component number",
+    "size" / Int32ul * "bytes",
+    "offset" / Int32ul * "offset in the standard format",
+    "flags" / Int32ul * "reserved",
+)
+
+#: user_i387_ia32_struct: the FSAVE image of NT_FPREGSET in a 32-bit core.
+FSAVE = Layout(
+    "fsave",
+    "FSAVE image (NT_FPREGSET, 32-bit)",
+    "fpregs",
+    Struct(
+        "fcw" / Int32ul * "x87 control word",
+        "fsw" / Int32ul * "x87 status word",
+        "ftw" / Int32ul * "x87 tag word, two bits a register",
+        "fip" / Int32ul * "last x87 instruction",
+        "fcs" / Int32ul * "its segment and opcode",
+        "foo" / Int32ul * "last x87 operand",
+        "fos" / Int32ul * "its segment",
+        "st" / Array(8, Bytes(10)) * "x87 stack register, ST(0) first",
+    ),
+    "Linux arch/x86/include/asm/user_32.h, struct user_i387_ia32_struct",
+    registers={"fcw": reg.FCW, "fsw": reg.FSW},
+)

@@ -1,0 +1,31 @@
+"""Every layout by its name, which is also the word for ``--as``."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from layouts.vocabulary import Layout
+
+
+@cache
+def layouts() -> dict[str, Layout]:
+    """All fixed and open-ended structures by name."""
+    from layouts.files import elf, elf_x86
+    from layouts.x86 import kvm, xsave
+
+    found = (
+        *kvm.FIXED,
+        kvm.KVM_XCRS,
+        kvm.KVM_CPUID2,
+        kvm.KVM_MSRS,
+        kvm.KVM_MSR_LIST,
+        xsave.FPREGSET,
+        elf.PRPSINFO_64,
+        elf.PRPSINFO_32,
+        elf.SIGINFO,
+        elf_x86.PRSTATUS_64,
+        elf_x86.PRSTATUS_32,
+        elf_x86.SHSTK,
+        elf_x86.FSAVE,
+    )
+    return {layout.name: layout for layout in found}

@@ -1,0 +1,123 @@
+"""The words in which layouts are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+#: A construct declaration. construct carries no type information.
+Construct = Any
+
+
+class Bits(NamedTuple):
+    """A named bit range of a register.
+
+    ``lsb`` counts from 0, ``width`` in bits. ``values`` names the values of a multi-bit
+    range; a single bit needs none.
+    """
+
+    name: str
+    lsb: int
+    width: int = 1
+    meaning: str = ""
+    values: Mapping[int, str] = {}
+
+    @property
+    def mask(self) -> int:
+        """The range as a mask over the register."""
+        return ((1 << self.width) - 1) << self.lsb
+
+
+class Register(NamedTuple):
+    """A register made of named bit ranges.
+
+    Bits that no range claims are reserved. ``source`` says where the meaning is from.
+    """
+
+    name: str
+    title: str
+    bits: tuple[Bits, ...]
+    source: str
+
+    @property
+    def known_mask(self) -> int:
+        """Every bit that some range claims."""
+        mask = 0
+        for bits in self.bits:
+            mask |= bits.mask
+        return mask
+
+
+class Layout(NamedTuple):
+    """A structure as it lies in memory or in a file.
+
+    ``construct`` declares the bytes, ``registers`` the bit meaning of its members by their
+    dotted name (array indices left out). Field paths start with ``prefix``; ``roots`` gives
+    a member of the structure another first word (``{"reg": "regs"}``).
+    """
+
+    name: str
+    title: str
+    prefix: str
+    construct: Construct
+    source: str
+    registers: Mapping[str, Register] = {}
+    roots: Mapping[str, str] = {}
+    #: Bytes after the declared ones belong to the structure (entries, nested data).
+    open_ended: bool = False
+
+
+class Component(NamedTuple):
+    """One XSAVE state component.
+
+    ``construct`` declares its bytes. ``size_bytes``, ``align64`` and ``xfd`` are what every
+    known CPU enumerates in CPUID leaf 0xD; a captured table wins over them.
+    """
+
+    number: int
+    name: str
+    title: str
+    size_bytes: int
+    construct: Construct
+    source: str
+    supervisor: bool = False
+    align64: bool = False
+    xfd: bool = False
+    registers: Mapping[str, Register] = {}
+
+
+class Piece(NamedTuple):
+    """Where one part of a register lies: ``offset + stride * n`` in a component's bytes."""
+
+    component: int
+    offset: int
+    size_bytes: int
+    stride: int
+
+
+class View(NamedTuple):
+    """Registers put together from the components that hold their parts.
+
+    ``numbers`` are the registers that these pieces hold, low part first. A register that
+    several views could build is taken from the last one whose components are in the image.
+    """
+
+    name: str
+    title: str
+    numbers: range
+    pieces: tuple[Piece, ...]
+
+
+class CpuLayout(NamedTuple):
+    """CPUID leaf 0xD of a CPU: ``leaf_0xd[subleaf] = (eax, ebx, ecx, edx)``."""
+
+    name: str
+    title: str
+    about: str
+    source: str
+    leaf_0xd: Mapping[int, tuple[int, int, int, int]]
+
+
+def flag(name: str, bit: int, meaning: str = "") -> Bits:
+    """A single bit."""
+    return Bits(name, bit, 1, meaning)

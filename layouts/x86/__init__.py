@@ -1,0 +1,1 @@
+"""x86: XSAVE components, registers, MSRs, KVM structures and CPU layouts."""

@@ -1,0 +1,385 @@
+"""The XSAVE area: legacy region, header, every state component, whole registers.
+
+Only the legacy region and the header have fixed offsets. Where a component lies comes
+from CPUID leaf 0xD of the CPU that wrote the image (:mod:`layouts.x86.cpus`), from a
+note, or in the compacted format from XCOMP_BV.
+"""
+
+from __future__ import annotations
+
+from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
+
+from layouts.vocabulary import Bits, Component, Layout, Piece, Register, View, flag
+from layouts.x86 import registers as reg
+
+_SDM = "Intel SDM vol. 1"
+
+#: Bytes of the legacy region and of the header, which are in every image.
+LEGACY_SIZE_BYTES = 512
+HEADER_OFFSET = 512
+HEADER_SIZE_BYTES = 64
+EXTENDED_OFFSET = 576
+#: XCOMP_BV bit 63: the image is in the compacted format.
+XCOMP_COMPACTED = 1 << 63
+
+X87 = 0
+SSE = 1
+AVX = 2
+
+FXSAVE = Struct(
+    "fcw" / Int16ul * "x87 control word",
+    "fsw" / Int16ul * "x87 status word",
+    "ftw" / Int8ul * "abridged x87 tag word",
+    "reserved5" / Int8ul * "reserved",
+    "fop" / Int16ul * "last x87 opcode",
+    "fip" / Int64ul * "last x87 instruction (with REX.W: 64 bits, else FIP32 and FCS)",
+    "fdp" / Int64ul * "last x87 operand (with REX.W: 64 bits, else FDP32 and FDS)",
+    "mxcsr" / Int32ul * "SSE control and status",
+    "mxcsr_mask" / Int32ul * "MXCSR bits this CPU supports (0 means 0xffbf)",
+    "st" / Array(8, Padded(16, Bytes(10))) * "x87 stack register, ST(0) first; MMX in its low 64 bits",
+    "xmm" / Array(16, Bytes(16)) * "SSE register",
+    "reserved416" / Bytes(48) * "reserved",
+)
+
+_FXSAVE_REGISTERS = {"fcw": reg.FCW, "fsw": reg.FSW, "ftw": reg.FTW, "mxcsr": reg.MXCSR}
+
+LEGACY = Layout(
+    "xsave-legacy",
+    "XSAVE legacy region",
+    "legacy",
+    Struct(
+        *FXSAVE.subcons,
+        "sw_xcr0" / Int64ul * "software: Linux puts the XCR0 mask that the image's layout follows here",
+        "sw_reserved" / Bytes(40) * "software area",
+    ),
+    f"{_SDM}, 10.5.1 and 13.4.1; Linux arch/x86/kernel/fpu/xstate.c",
+    registers=_FXSAVE_REGISTERS,
+)
+
+#: Component that owns each member of the legacy region; a member not named here belongs to none.
+LEGACY_OWNERS = {
+    "fcw": X87,
+    "fsw": X87,
+    "ftw": X87,
+    "fop": X87,
+    "fip": X87,
+    "fdp": X87,
+    "st": X87,
+    "mxcsr": SSE,
+    "xmm": SSE,
+}
+
+#: Values of an initial component that are not zero.
+INITIAL_VALUES = {"fcw": 0x037F, "mxcsr": 0x1F80}
+
+HEADER = Layout(
+    "xsave-header",
+    "XSAVE header",
+    "header",
+    Struct(
+        "xstate_bv" / Int64ul * "components with data in the image; 0 = in the initial configuration",
+        "xcomp_bv" / Int64ul * "bit 63: compacted format; below it, the components that have room",
+        "reserved" / Bytes(48) * "must be zero",
+    ),
+    f"{_SDM}, 13.4.2",
+)
+
+COMPONENTS = (
+    Component(0, "x87", "x87 FPU and MMX", 160, None, f"{_SDM}, 13.5.1"),
+    Component(1, "sse", "SSE: XMM and MXCSR", 256, None, f"{_SDM}, 13.5.2"),
+    Component(
+        2,
+        "avx",
+        "AVX: upper halves of YMM0-15",
+        256,
+        Struct("ymm_hi128" / Array(16, Bytes(16)) * "bits 255:128"),
+        f"{_SDM}, 13.5.3",
+    ),
+    Component(
+        3,
+        "bndregs",
+        "MPX bound registers",
+        64,
+        Struct(
+            "bnd"
+            / Array(
+                4,
+                Struct(
+                    "lower" / Int64ul * "lower bound",
+                    "upper" / Int64ul * "upper bound, ones' complement",
+                ),
+            )
+        ),
+        f"{_SDM}, 13.5.4",
+    ),
+    Component(
+        4,
+        "bndcsr",
+        "MPX configuration and status",
+        64,
+        Struct(
+            "bndcfgu" / Int64ul * "user configuration",
+            "bndstatus" / Int64ul * "status",
+            "reserved" / Bytes(48) * "reserved",
+        ),
+        f"{_SDM}, 13.5.4",
+        registers={"bndcfgu": reg.BNDCFG, "bndstatus": reg.BNDSTATUS},
+    ),
+    Component(
+        5,
+        "opmask",
+        "AVX-512 mask registers",
+        64,
+        Struct("k" / Array(8, Int64ul) * "mask register"),
+        f"{_SDM}, 13.5.5",
+    ),
+    Component(
+        6,
+        "zmm_hi256",
+        "AVX-512: upper halves of ZMM0-15",
+        512,
+        Struct("zmm_hi256" / Array(16, Bytes(32)) * "bits 511:256"),
+        f"{_SDM}, 13.5.5",
+    ),
+    Component(
+        7,
+        "hi16_zmm",
+        "AVX-512: ZMM16-31",
+        1024,
+        Struct("zmm" / Array(16, Bytes(64)) * "ZMM16 + n, whole"),
+        f"{_SDM}, 13.5.5",
+    ),
+    Component(
+        8,
+        "pt",
+        "processor trace",
+        128,
+        Struct(
+            "rtit_ctl" / Int64ul * "IA32_RTIT_CTL",
+            "rtit_output_base" / Int64ul * "IA32_RTIT_OUTPUT_BASE",
+            "rtit_output_mask" / Int64ul * "IA32_RTIT_OUTPUT_MASK_PTRS",
+            "rtit_status" / Int64ul * "IA32_RTIT_STATUS",
+            "rtit_cr3_match" / Int64ul * "IA32_RTIT_CR3_MATCH",
+            "rtit_addr"
+            / Array(
+                4,
+                Struct("a" / Int64ul * "IA32_RTIT_ADDRn_A", "b" / Int64ul * "IA32_RTIT_ADDRn_B"),
+            ),
+            "reserved" / Bytes(24) * "reserved",
+        ),
+        f"{_SDM}, 13.5.6",
+        supervisor=True,
+        registers={"rtit_ctl": reg.RTIT_CTL},
+    ),
+    Component(
+        9,
+        "pkru",
+        "protection keys, user",
+        8,
+        Struct("pkru" / Int32ul * "key rights", "reserved" / Int32ul * "not used"),
+        f"{_SDM}, 13.5.7",
+        registers={"pkru": reg.PKRU},
+    ),
+    Component(
+        10,
+        "pasid",
+        "process address space identifier",
+        8,
+        Struct("pasid" / Int64ul * "IA32_PASID"),
+        f"{_SDM}, 13.5.8",
+        supervisor=True,
+        registers={"pasid": reg.PASID},
+    ),
+    Component(
+        11,
+        "cet_u",
+        "CET, user",
+        16,
+        Struct(
+            "u_cet" / Int64ul * "IA32_U_CET",
+            "pl3_ssp" / Int64ul * "IA32_PL3_SSP: user shadow stack pointer",
+        ),
+        f"{_SDM}, 13.5.9",
+        supervisor=True,
+        registers={"u_cet": reg.CET},
+    ),
+    Component(
+        12,
+        "cet_s",
+        "CET, supervisor",
+        24,
+        Struct("pl_ssp" / Array(3, Int64ul) * "IA32_PLn_SSP: shadow stack pointer of ring n"),
+        f"{_SDM}, 13.5.9",
+        supervisor=True,
+    ),
+    Component(
+        13,
+        "hdc",
+        "hardware duty cycling",
+        8,
+        Struct("pm_ctl1" / Int64ul * "IA32_PM_CTL1"),
+        f"{_SDM}, 13.5.10",
+        supervisor=True,
+        registers={
+            "pm_ctl1": Register(
+                "IA32_PM_CTL1",
+                "power management control",
+                (flag("HDC_ALLOW_BLOCK", 0, "may be forced idle"),),
+                "Intel SDM vol. 4 (IA32_PM_CTL1)",
+            )
+        },
+    ),
+    Component(
+        14,
+        "uintr",
+        "user interrupts",
+        48,
+        Struct(
+            "uihandler" / Int64ul * "IA32_UINTR_HANDLER",
+            "uistackadjust" / Int64ul * "IA32_UINTR_STACKADJUST",
+            "misc" / Int64ul * "UITTSZ, UINV and UIF",
+            "upidaddr" / Int64ul * "IA32_UINTR_PD: posted-interrupt descriptor",
+            "uirr" / Int64ul * "IA32_UINTR_RR: requests",
+            "uittaddr" / Int64ul * "IA32_UINTR_TT: target table",
+        ),
+        f"{_SDM}, 13.5.11",
+        supervisor=True,
+        registers={"misc": reg.UINTR_MISC},
+    ),
+    Component(
+        15,
+        "lbr",
+        "architectural last branch records",
+        808,
+        Struct(
+            "lbr_ctl" / Int64ul * "IA32_LBR_CTL",
+            "lbr_depth" / Int64ul * "IA32_LBR_DEPTH",
+            "ler_from" / Int64ul * "IA32_LER_FROM_IP",
+            "ler_to" / Int64ul * "IA32_LER_TO_IP",
+            "ler_info" / Int64ul * "IA32_LER_INFO",
+            "lbr"
+            / Array(
+                32,
+                Struct(
+                    "from" / Int64ul * "IA32_LBR_n_FROM_IP",
+                    "to" / Int64ul * "IA32_LBR_n_TO_IP",
+                    "info" / Int64ul * "IA32_LBR_n_INFO",
+                ),
+            ),
+        ),
+        f"{_SDM}, 13.5.12; depth 32 as in Linux struct arch_lbr_state",
+        supervisor=True,
+        registers={"lbr_ctl": reg.LBR_CTL},
+    ),
+    Component(
+        16,
+        "hwp",
+        "hardware P-states",
+        8,
+        Struct("hwp_request" / Int64ul * "IA32_HWP_REQUEST"),
+        f"{_SDM}, 13.5.13",
+        supervisor=True,
+        registers={"hwp_request": reg.HWP_REQUEST},
+    ),
+    Component(
+        17,
+        "xtilecfg",
+        "AMX tile configuration",
+        64,
+        Struct(
+            "palette_id" / Int8ul * "palette: 0 = not configured, 1 = 8 tiles of up to 16 rows x 64 B",
+            "start_row" / Int8ul * "row at which an interrupted instruction goes on",
+            "reserved" / Bytes(14) * "must be zero",
+            "colsb" / Array(8, Int16ul) * "bytes a row of tile n",
+            "reserved_colsb" / Bytes(16) * "must be zero in palette 1",
+            "rows" / Array(8, Int8ul) * "rows of tile n",
+            "reserved_rows" / Bytes(8) * "must be zero in palette 1",
+        ),
+        f"{_SDM}, 13.5.14; Intel SDM vol. 2, LDTILECFG",
+        align64=True,
+        registers={
+            "palette_id": Register(
+                "palette_id",
+                "tile palette",
+                (Bits("PALETTE", 0, 8, "palette", {0: "init", 1: "8 tiles, 1 KiB each"}),),
+                "Intel SDM vol. 2, LDTILECFG",
+            )
+        },
+    ),
+    Component(
+        18,
+        "xtiledata",
+        "AMX tiles",
+        8192,
+        Struct("tmm" / Array(8, Bytes(1024)) * "tile: 16 rows of 64 bytes"),
+        f"{_SDM}, 13.5.14",
+        align64=True,
+        xfd=True,
+    ),
+    Component(
+        19,
+        "apx",
+        "APX: R16-R31",
+        128,
+        Struct("r" / Array(16, Int64ul) * "R16 + n"),
+        "Intel APX architecture specification, 3.1.4.2",
+    ),
+    Component(
+        62,
+        "lwp",
+        "lightweight profiling (AMD, before Zen)",
+        128,
+        Struct("lwp" / Bytes(128) * "LWP state"),
+        "AMD APM vol. 2, 13.4",
+    ),
+)
+
+BY_NUMBER = {component.number: component for component in COMPONENTS}
+
+#: Array members whose first element is not number 0: ``(component name, member) -> first``.
+FIRST_INDEX = {("hi16_zmm", "zmm"): 16, ("apx", "r"): 16}
+
+#: Whole registers. Their paths have no component name: ``xsave.zmm[17]``.
+VIEWS = (
+    View("st", "x87 stack register", range(8), (Piece(X87, 32, 10, 16),)),
+    View("xmm", "SSE register", range(16), (Piece(SSE, 160, 16, 16),)),
+    View(
+        "ymm",
+        "AVX register",
+        range(16),
+        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16)),
+    ),
+    View(
+        "zmm",
+        "AVX-512 register",
+        range(16),
+        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
+    ),
+    View("zmm", "AVX-512 register", range(16, 32), (Piece(7, 0, 64, 64),)),
+)
+
+XSTATE_BITMAP = Register(
+    "xstate bitmap",
+    "one bit a state component",
+    tuple(flag(component.name, component.number, component.title) for component in COMPONENTS),
+    f"{_SDM}, 13.1",
+)
+
+XCOMP_BITMAP = Register(
+    "XCOMP_BV",
+    "compacted format and the components that have room",
+    (*XSTATE_BITMAP.bits[:-1], flag("compacted", 63, "compacted format")),
+    f"{_SDM}, 13.4.2",
+)
+
+HEADER_REGISTERS = {"xstate_bv": XSTATE_BITMAP, "xcomp_bv": XCOMP_BITMAP}
+LEGACY_REGISTERS = {**_FXSAVE_REGISTERS, "sw_xcr0": XSTATE_BITMAP}
+
+FPREGSET = Layout(
+    "fxsave",
+    "FXSAVE image",
+    "fpregs",
+    Struct(*FXSAVE.subcons, "sw_reserved" / Bytes(48) * "software area"),
+    f"{_SDM}, 10.5.1",
+    registers=_FXSAVE_REGISTERS,
+)
