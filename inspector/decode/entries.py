@@ -86,16 +86,16 @@ def cpuid_specs(area: Area) -> tuple[FieldSpec, ...]:
         group = f"{prefix}.{leaf:x}"
         base = f"{group}.{subleaf:x}"
         specs += [
-            _spec(f"{base}.function", at, 4, group, "leaf", source),
-            _spec(f"{base}.index", at + 4, 4, group, "sub-leaf", source),
-            _spec(f"{base}.flags", at + 8, 4, group, "1 = the sub-leaf matters", source),
+            _spec(f"{base}.function", at, 4, "entries", "leaf", source),
+            _spec(f"{base}.index", at + 4, 4, "entries", "sub-leaf", source),
+            _spec(f"{base}.flags", at + 8, 4, "entries", "1 = the sub-leaf matters", source),
         ]
         for nth, register in enumerate(("eax", "ebx", "ecx", "edx")):
             named = cpuid_register(leaf, subleaf, register)
             title = f"CPUID leaf {leaf:#x} sub-leaf {subleaf:#x}"
             specs.append(_spec(f"{base}.{register}", at + 12 + 4 * nth, 4, group, title, CPUID_SOURCE, named))
-        specs.append(_spec(f"{base}.padding", at + 28, 12, group, "padding", source)._replace(kind="reserved"))
-    return _finish(area, specs)
+        specs.append(_spec(f"{base}.padding", at + 28, 12, "entries", "padding", source)._replace(kind="reserved"))
+    return _finish(area, sorted(specs, key=lambda spec: spec.group == "entries"))
 
 
 def msr_specs(area: Area) -> tuple[FieldSpec, ...]:

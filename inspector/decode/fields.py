@@ -18,6 +18,9 @@ from layouts.vocabulary import Bits
 
 NOT_CAPTURED = "not captured"
 
+#: Larger unsigned numbers are addresses and masks: decimal tells nothing about them.
+_DECIMAL_LIMIT = 1 << 32
+
 
 class Field(NamedTuple):
     """A field with its value.
@@ -238,7 +241,7 @@ def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:
     last = spec.path.rpartition(".")[2]
     if last in ("si_signo", "cursig") and value in SIGNALS:
         return SIGNALS[value]
-    return str(value)
+    return str(value) if value < _DECIMAL_LIMIT else ""
 
 
 def _int_text(spec: FieldSpec, _value: int, raw: bytes) -> str:

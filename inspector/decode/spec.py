@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from layouts.vocabulary import Bits, Register
 
+#: Groups of fields that only say how others are stored.
+STRUCTURE_GROUPS = frozenset({"entries", "types", "gaps"})
+
 
 class Span(NamedTuple):
     """Bytes of an area."""
@@ -52,6 +55,11 @@ class FieldSpec(NamedTuple):
         if self.bit is not None:
             return self.bit.width
         return 8 * self.size_bytes
+
+    @property
+    def is_structure(self) -> bool:
+        """Padding, counts of entries and the like: there for completeness, seldom read."""
+        return self.kind in ("reserved", "gap") or self.group in STRUCTURE_GROUPS
 
     @property
     def end(self) -> int:

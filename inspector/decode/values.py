@@ -18,6 +18,10 @@ class Element(NamedTuple):
 
 
 ELEMENTS = (
+    Element("x8", 1, "B"),
+    Element("x16", 2, "H"),
+    Element("x32", 4, "I"),
+    Element("x64", 8, "Q"),
     Element("u8", 1, "B"),
     Element("i8", 1, "b"),
     Element("u16", 2, "H"),
@@ -30,10 +34,6 @@ ELEMENTS = (
     Element("bf16", 2, "bf16"),
     Element("f32", 4, "f"),
     Element("f64", 8, "d"),
-    Element("x8", 1, "B"),
-    Element("x16", 2, "H"),
-    Element("x32", 4, "I"),
-    Element("x64", 8, "Q"),
 )
 
 BY_NAME = {element.name: element for element in ELEMENTS}
@@ -101,12 +101,14 @@ def flags_text(value: int, register: Register) -> str:
     unknown = value & ~register.known_mask
     if unknown:
         words.append(f"reserved {unknown:#x}")
-    return " ".join(words)
+    return " ".join(words) or "no bit set"
 
 
 def words_text(data: bytes) -> str:
     """A vector as 64-bit words, low first; one word if all are the same."""
     words = [f"{word:#x}" for word in elements(data, BY_NAME["u64"])]
+    if not any(data):
+        return "0"
     if len(words) > 1 and len(set(words)) == 1:
         return f"{words[0]} x {len(words)}"
     return " ".join(words)

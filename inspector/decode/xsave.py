@@ -20,8 +20,8 @@ _HEADER = "header"
 def xsave_specs(prefix: str, placed: tuple[Place, ...], compacted: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
     """All fields of an image with these places; ``size_bytes`` is the image's declared size."""
     specs = [
-        *_legacy_specs(prefix, compacted),
         *_header_specs(prefix),
+        *_legacy_specs(prefix, compacted),
         *_view_specs(prefix, placed),
     ]
     for place in placed:

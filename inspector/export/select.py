@@ -8,13 +8,24 @@ from inspector.capture.model import Area
 from inspector.decode.fields import Field, FieldTable
 
 
-def selected(areas: Iterable[Area], patterns: Sequence[str]) -> Iterator[tuple[Area, list[Field]]]:
-    """The fields of each area that match one of the globs; all fields without globs."""
+def selected(
+    areas: Iterable[Area], patterns: Sequence[str], *, structure: bool = True
+) -> Iterator[tuple[Area, list[Field]]]:
+    """The fields of each area that match one of the globs; all fields without globs.
+
+    Without ``structure``, padding and its like are left out where it holds nothing.
+    """
     for area in areas:
         table = FieldTable(area)
         if not patterns:
-            yield area, list(table)
+            yield area, [f for f in table if structure or not _is_quiet(f)]
             continue
         specs = {spec.path: spec for pattern in patterns for spec in table.find(pattern)}
         if specs:
             yield area, [table.decode(spec) for spec in specs.values()]
+
+
+def _is_quiet(field: Field) -> bool:
+    """Says nothing: an entry's number, or padding that is zero as it should be."""
+    spec = field.spec
+    return spec.is_structure and (spec.kind not in ("reserved", "gap") or not field.value)

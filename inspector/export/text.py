@@ -26,7 +26,7 @@ def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
         count = 0
         heading = Text(f"\nvCPU {vcpu.index}  {visible(vcpu.name)}  {vcpu.arch}", "bold")
         pending: Text | None = heading
-        for area, fields in selected(vcpu.areas, patterns):
+        for area, fields in selected(vcpu.areas, patterns, structure=False):
             if pending is not None:
                 console.print(pending)
                 pending = None
@@ -38,7 +38,7 @@ def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
 
 def _areas(console: Console, areas: Sequence[Area], patterns: Sequence[str]) -> int:
     count = 0
-    for area, fields in selected(areas, patterns):
+    for area, fields in selected(areas, patterns, structure=False):
         _area(console, area, fields)
         count += len(fields)
     return count
@@ -65,10 +65,10 @@ def _line(field: Field) -> Text:
     return line.append(f"{value:<20}", style).append(f" {field.text}", style)
 
 
-def short_hex(value: int, bits: int) -> str:
+def short_hex(value: int, bits: int, limit: int = _VALUE_LIMIT) -> str:
     """A value in hex, the middle left out when it is long."""
     digits = f"{value:0{max(1, bits // 4)}x}" if bits >= 32 else f"{value:x}"
-    if len(digits) <= _VALUE_LIMIT - 2:
+    if len(digits) <= limit - 2:
         return f"0x{digits}"
-    half = (_VALUE_LIMIT - 3) // 2
+    half = (limit - 3) // 2
     return f"0x{digits[:half]}…{digits[-half:]}"

@@ -32,8 +32,8 @@ def read(source: Source, _options: Options) -> Capture:
     head, _, rest = data.partition(b"\n")
     try:
         header = json.loads(head)
-        version = int(_get(header, store.MAGIC_KEY, int))
-        if version > int(store.VERSION):
+        version = _get(header, store.MAGIC_KEY, int)
+        if version > store.VERSION:
             raise InputError(source.name, f"a capture file of version {store.VERSION} or older", f"version {version}")
         return _File(source, header, rest.split(b"\n"), len(head) + 1).capture()
     except (ValueError, RecursionError) as error:
@@ -42,11 +42,13 @@ def read(source: Source, _options: Options) -> Capture:
         raise InputError(source.name, "a capture file", str(error), 0) from error
 
 
-def _get(record: Any, key: str, kind: type, default: Any = None) -> Any:
+def _get(record: Any, key: str, kind: Any, default: Any = None) -> Any:
+    """A member of a JSON object that has to be of a type; numbers have to be non-negative."""
     if not isinstance(record, dict):
         raise _MalformedError(f"{type(record).__name__} where an object should be")
-    value = record.get(key, default)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+    value: Any = record.get(key, default)
+    fits = isinstance(value, kind) and not (kind is int and (isinstance(value, bool) or value < 0))
+    if not fits:
         raise _MalformedError(f"{key}: {value!r:.40}")
     return value
 
@@ -65,7 +67,7 @@ class _File:
 
     def capture(self) -> Capture:
         header = self.header
-        if _get(header, "partial", (dict, type(None))) is not None:  # type: ignore[arg-type]
+        if _get(header, "partial", (dict, type(None))) is not None:
             was = header["partial"]
             expected, found = _get(was, "expected", str, ""), _get(was, "found", str, "")
             self.faults.append(InputError(_get(was, "file", str, ""), expected, found, was.get("offset")))

@@ -1,0 +1,112 @@
+"""Pictures of the screen: SVG, PNG, HTML and text."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.segment import Segment, Segments
+from textual.app import App
+
+from inspector.capture.errors import UsageError
+
+FORMATS = ("svg", "png", "html", "txt")
+_FONT = Path(__file__).parent / "fonts" / "DejaVuSansMono.ttf"
+
+
+def svg_of(app: App[Any]) -> str:
+    """The screen as SVG. The font is named by family only: nothing is fetched from the network."""
+    svg = app.export_screenshot(title="inspector")
+    svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
+    return svg.replace("Fira Code", "DejaVu Sans Mono, Fira Code, Menlo, Consolas")
+
+
+def png_of(svg: str) -> bytes:
+    """An SVG of a screen as PNG, drawn with the font that comes with the program."""
+    import resvg_py
+
+    svg = svg.replace("DejaVu Sans Mono, Fira Code, Menlo, Consolas", "DejaVu Sans Mono")
+    svg = re.sub(r"font-family:\s*arial", "font-family: DejaVu Sans Mono", svg)
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=[str(_FONT)], skip_system_fonts=True, zoom=1))
+
+
+def _console_of(app: App[Any]) -> Console:
+    """The screen's lines in a recording console."""
+    width, height = app.size
+    console = Console(
+        width=width,
+        height=height,
+        record=True,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        legacy_windows=False,
+    )
+    # Textual has no public way to its painted lines.
+    lines = app.screen._compositor.render_strips()
+    for line in lines:
+        console.print(Segments([*line, Segment("\n")]), end="")
+    return console
+
+
+def html_of(app: App[Any]) -> str:
+    """The screen as an HTML page."""
+    return _console_of(app).export_html()
+
+
+def text_of(app: App[Any]) -> str:
+    """The screen as plain text."""
+    text = _console_of(app).export_text()
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def picture_of(app: App[Any], suffix: str) -> bytes:
+    """The screen in the format of a file name's suffix."""
+    if suffix == "png":
+        return png_of(svg_of(app))
+    makers = {"svg": svg_of, "html": html_of, "txt": text_of}
+    return makers[suffix](app).encode()
+
+
+def save_pictures(app: App[Any]) -> list[str]:
+    """Save SVG and PNG under the next free name in the current folder."""
+    number = 1
+    while os.path.exists(f"inspector-{number}.svg") or os.path.exists(f"inspector-{number}.png"):
+        number += 1
+    names = []
+    for suffix in ("svg", "png"):
+        name = f"inspector-{number}.{suffix}"
+        Path(name).write_bytes(picture_of(app, suffix))
+        names.append(name)
+    return names
+
+
+def suffix_of(path: str) -> str:
+    """The picture format that a file name asks for; UsageError for none of ours."""
+    suffix = path.rpartition(".")[2].lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"{path}: the name has to end in .{', .'.join(FORMATS)}")
+    return suffix
+
+
+def photograph(app: App[Any], size: tuple[int, int], keys: Sequence[str], suffixes: Sequence[str]) -> dict[str, bytes]:
+    """Run an app without a terminal, press keys, and take pictures."""
+
+    async def run() -> dict[str, bytes]:
+        async with app.run_test(size=size) as pilot:
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+            for key in keys:
+                await pilot.press(key)
+            await pilot.pause()
+            if app.return_code or getattr(app, "failure", None):
+                return {}
+            return {suffix: picture_of(app, suffix) for suffix in suffixes}
+
+    return asyncio.run(run())

@@ -1,0 +1,342 @@
+"""The Inspect screen: vCPUs and areas, fields, bytes, and everything about one field."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from inspector.capture.errors import EditError, visible
+from inspector.capture.model import Capture
+from inspector.decode.values import BY_NAME
+from inspector.tui.detail import detail_of
+from inspector.tui.session import ELEMENT_ORDER, Session
+from inspector.tui.widgets.field_list import FieldList
+from inspector.tui.widgets.hex_pane import HexPane
+from inspector.tui.widgets.line_view import LineView
+from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.target_tree import TargetTree
+
+
+class InspectScreen(Screen[None]):
+    """Look at a capture and edit it in an overlay."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "flip", "Toggle", id="inspect.toggle"),
+        Binding("enter", "edit", "Edit", id="inspect.edit"),
+        Binding("u", "undo", "Undo", id="inspect.undo"),
+        Binding("ctrl+r", "redo", "Redo", id="inspect.redo", show=False),
+        Binding("slash", "search", "Search", id="inspect.search", key_display="/"),
+        Binding("n", "search_again(False)", "Next match", id="inspect.next", show=False),
+        Binding("N", "search_again(True)", "Previous match", id="inspect.previous", show=False),
+        Binding("colon", "jump", "Go to", id="inspect.jump", key_display=":"),
+        Binding("e", "element(1)", "Type", id="inspect.element"),
+        Binding("E", "element(-1)", "Type back", id="inspect.element_back", show=False),
+        Binding("y", "copy_value", "Copy", id="inspect.copy"),
+        Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
+        Binding("a", "all", "All fields", id="inspect.all", show=False),
+        Binding("z", "zoom", "Zoom", id="inspect.zoom", show=False),
+        Binding(
+            "left_square_bracket", "vcpu(-1)", "Previous vCPU", id="inspect.vcpu_back", show=False, key_display="["
+        ),
+        Binding("right_square_bracket", "vcpu(1)", "Next vCPU", id="inspect.vcpu_on", show=False, key_display="]"),
+    ]
+
+    DEFAULT_CSS = """
+    InspectScreen { layers: base; }
+    #title { height: 1; background: $primary-background; color: $text; text-style: bold; padding: 0 1; }
+    #notice { height: auto; max-height: 2; display: none; color: $warning; padding: 0 1; }
+    #notice.shown { display: block; }
+    TargetTree { width: 17; background: $panel; }
+    FieldList { height: 1fr; padding: 0 0 0 1; }
+    HexPane { height: 4; padding: 0 0 0 1; background: $panel; }
+    #detail { height: 8; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; background: $background; }
+    #detail > Static { width: auto; min-width: 100%; padding: 0 1; }
+    #middle { height: 1fr; }
+    InspectScreen.-wide TargetTree { width: 24; }
+    InspectScreen.-wide #panes { layout: horizontal; }
+    InspectScreen.-wide #middle { width: 1fr; }
+    InspectScreen.-wide #detail { width: 44%; height: 1fr; }
+    InspectScreen.-wide HexPane { height: 14; }
+    """
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session: Session | None = None
+
+    def compose(self) -> ComposeResult:
+        """The panes, empty until the capture is there."""
+        yield Static("inspector", id="title", markup=False)
+        yield Static("", id="notice", markup=False)
+        with Horizontal():
+            yield TargetTree()
+            with Vertical(id="panes"):
+                with Vertical(id="middle"):
+                    yield FieldList()
+                    yield HexPane()
+                with VerticalScroll(id="detail", can_focus=True):
+                    yield Static("", markup=False, id="text")
+        yield Prompt()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def show_capture(self, capture: Capture) -> None:
+        """Fill the panes."""
+        self.session = Session(capture)
+        self.query_one(FieldList).focus()
+        self._notice()
+        self._show_all()
+
+    def _notice(self) -> None:
+        """What the reader had to say: faults first."""
+        assert self.session is not None
+        capture = self.session.capture
+        words = [f"partial: {fault}" for fault in capture.faults[:1]]
+        if len(capture.faults) > 1:
+            words.append(f"and {len(capture.faults) - 1} more faults")
+        words += capture.notices
+        notice = self.query_one("#notice", Static)
+        notice.update("; ".join(words))
+        notice.set_class(bool(words), "shown")
+
+    # Painting
+
+    def _show_all(self) -> None:
+        if self.session is None:
+            return
+        self.query_one(TargetTree).show(self.session)
+        self.query_one(FieldList).show(self.session)
+        self._show_selection()
+
+    def _show_selection(self) -> None:
+        """What depends on the selected field: title, bytes, detail."""
+        assert self.session is not None
+        self._title()
+        self.query_one(HexPane).show(self.session)
+        self._show_detail()
+
+    def _title(self) -> None:
+        session = self.session
+        assert session is not None
+        words = [visible(session.capture.target), session.capture.format]
+        if session.vcpu is not None:
+            of = f" ({session.vcpu_number + 1}/{len(session.capture.vcpus)})" if len(session.capture.vcpus) > 1 else ""
+            words.append(f"{visible(session.vcpu.name)}{of}")
+        if session.area is not None:
+            words.append(session.area.title)
+            table = session.area.attributes.get("table")
+            if table is not None:
+                words.append(f"layout: {table.origin}")
+        if session.overlay.edits:
+            words.append(f"~ {len(session.overlay.edits)} edits, file untouched")
+        self.query_one("#title", Static).update(" · ".join(words))
+
+    def _show_detail(self) -> None:
+        session = self.session
+        assert session is not None
+        pane = self.query_one("#detail", VerticalScroll)
+        field = session.field()
+        text: Text
+        if field is not None and session.rows is not None:
+            text = detail_of(field, session.rows.table, session.element, max(40, pane.size.width - 3))
+        else:
+            text = self._heading_text()
+        self.query_one("#text", Static).update(text)
+        pane.scroll_home(animate=False)
+
+    def _heading_text(self) -> Text:
+        session = self.session
+        assert session is not None
+        if session.area is None or session.rows is None or not session.rows.visible:
+            return Text("nothing was captured here")
+        row = session.rows.visible[session.cursor]
+        text = Text(f"{session.rows.heading(row.group)}\n", "bold")
+        text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
+        text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
+        return text.append("Space folds and unfolds.\n", "dim")
+
+    # Moving
+
+    @on(LineView.Moved, "TargetTree")
+    def _target_moved(self, event: LineView.Moved) -> None:
+        assert self.session is not None
+        tree = self.query_one(TargetTree)
+        vcpu, area = tree.line_at(event.line)
+        if area is not None:
+            self.session.select_area(area)
+        elif vcpu != self.session.vcpu_number:
+            self.session.select_vcpu(vcpu)
+        tree.resized()
+        if area is None:
+            tree.place(tree.line_of_vcpu(vcpu))
+        self.query_one(FieldList).show(self.session)
+        self._show_selection()
+
+    @on(LineView.Moved, "FieldList")
+    def _field_moved(self, event: LineView.Moved) -> None:
+        assert self.session is not None
+        self.session.cursor = event.line
+        self._show_selection()
+
+    @on(LineView.Chosen, "FieldList")
+    def _field_chosen(self, _event: LineView.Chosen) -> None:
+        self.action_flip()
+
+    @on(HexPane.ByteMoved)
+    def _byte_moved(self, event: HexPane.ByteMoved) -> None:
+        assert self.session is not None
+        if self.session.jump_to_byte(event.offset):
+            self.query_one(FieldList).show(self.session)
+            self._show_selection()
+
+    def action_vcpu(self, by: int) -> None:
+        """To the vCPU before or behind."""
+        if self.session is None or not self.session.capture.vcpus:
+            return
+        number = max(0, min(self.session.vcpu_number + by, len(self.session.capture.vcpus) - 1))
+        self.session.select_vcpu(number)
+        self._show_all()
+
+    # Editing
+
+    def action_flip(self) -> None:
+        """Flip the bit under the cursor, or fold and unfold what has parts."""
+        session = self.session
+        if session is None or session.rows is None or not session.rows.visible:
+            return
+        if session.rows.toggle_fold(session.cursor):
+            self.query_one(FieldList).show(session)
+            self._show_selection()
+            return
+        try:
+            session.toggle_bit()
+        except EditError as error:
+            self.notify(str(error), severity="warning", markup=False)
+        self._show_all()
+
+    def action_edit(self) -> None:
+        """Ask for a value of the field under the cursor."""
+        field = self.session.field() if self.session else None
+        if field is None:
+            self.action_flip()
+        elif field.value is None:
+            self.notify(f"{field.path} was not captured: there are no bytes to edit", severity="warning", markup=False)
+        else:
+            self.query_one(Prompt).ask("edit", f"{field.path} =", hex(field.value))
+
+    def action_undo(self) -> None:
+        """Take the last edit back."""
+        self._stepped(self.session.undo() if self.session else None, "undid", "nothing to undo")
+
+    def action_redo(self) -> None:
+        """Make it again."""
+        self._stepped(self.session.redo() if self.session else None, "redid", "nothing to redo")
+
+    def _stepped(self, edit: object, done: str, nothing: str) -> None:
+        label = getattr(edit, "label", None)
+        self.notify(f"{done}: {label}" if label else nothing, markup=False, timeout=2)
+        self._show_all()
+
+    # Asking
+
+    def action_search(self) -> None:
+        """Ask what to look for."""
+        self.query_one(Prompt).ask("search", "search (path, meaning or value):")
+
+    def action_search_again(self, backwards: bool) -> None:
+        """To the next or the previous match."""
+        if self.session is None:
+            return
+        if not self.session.search_text:
+            self.action_search()
+        elif self.session.search(self.session.search_text, backwards=backwards, again=True):
+            self._show_all()
+
+    def action_jump(self) -> None:
+        """Ask where to go."""
+        self.query_one(Prompt).ask("jump", "go to (path, 0x offset, #vCPU):")
+
+    @on(Prompt.Submitted)
+    def _submitted(self, event: Prompt.Submitted) -> None:
+        session, prompt = self.session, self.query_one(Prompt)
+        if session is None:
+            return
+        why = ""
+        if event.purpose == "search" and not session.search(event.text):
+            why = f"nothing in this vCPU matches {visible(event.text)!r}"
+        elif event.purpose == "jump" and not session.jump(event.text):
+            why = f"no such path, offset or vCPU: {visible(event.text)!r}"
+        elif event.purpose == "edit":
+            try:
+                session.set_value(event.text)
+            except EditError as error:
+                why = str(error)
+        if why:
+            prompt.refuse(why)
+            return
+        prompt.close()
+        self._show_all()
+
+    @on(Prompt.Closed)
+    def _prompt_closed(self) -> None:
+        self.set_focus(self.query_one(FieldList))
+
+    # Looking and copying
+
+    def action_element(self, by: int) -> None:
+        """Another element type for vectors and tiles."""
+        if self.session is None:
+            return
+        order = ELEMENT_ORDER
+        self.session.element = BY_NAME[order[(order.index(self.session.element.name) + by) % len(order)]]
+        self._show_detail()
+
+    def action_all(self) -> None:
+        """Show padding and reserved bytes too, or only where they hold something."""
+        if self.session is None or self.session.rows is None:
+            return
+        field = self.session.field()
+        rows = self.session.rows
+        rows.show_all = not rows.show_all
+        rows.refresh()
+        self.session.cursor = rows.reveal(field.spec) if field else 0
+        self._show_all()
+
+    def action_zoom(self) -> None:
+        """The detail pane over the whole screen, and back."""
+        detail = self.query_one("#detail")
+        if self.maximized is None:
+            self.maximize(detail, container=False)
+            detail.focus()
+        else:
+            self.minimize()
+            self.query_one(FieldList).focus()
+
+    def action_copy_value(self) -> None:
+        """Copy the value through the terminal (OSC 52)."""
+        if self.session is not None:
+            self._copy(self.session.value_text())
+
+    def action_copy_command(self) -> None:
+        """Copy the command that prints what is selected."""
+        if self.session is not None:
+            self._copy(self.session.command())
+
+    def _copy(self, text: str) -> None:
+        if not text:
+            return
+        self.app.copy_to_clipboard(text)
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        self.notify(f"sent to the terminal's clipboard: {shown}", markup=False, timeout=3)
+
+    def on_resize(self) -> None:
+        """The detail's columns depend on its width."""
+        if self.session is not None and self.size != Size(0, 0):
+            self.call_after_refresh(self._show_detail)

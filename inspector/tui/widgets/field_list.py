@@ -1,0 +1,65 @@
+"""The fields of the selected area: value, meaning, changed or not; bits and elements unfold."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+
+from inspector.decode.fields import NOT_CAPTURED
+from inspector.export.text import short_hex
+from inspector.tui.rows import Row, Rows
+from inspector.tui.session import Session
+from inspector.tui.widgets.line_view import LineView
+
+
+class FieldList(LineView):
+    """One line a field. A line is decoded when it is painted."""
+
+    session: Session | None = None
+
+    def show(self, session: Session) -> None:
+        """Show a session's area and put the cursor where it is."""
+        self.session = session
+        self.resized()
+        self.place(session.cursor)
+
+    def line_count(self) -> int:
+        """See LineView."""
+        rows = self.session.rows if self.session else None
+        return len(rows.visible) if rows else 0
+
+    def paint(self, line: int, width: int) -> list[Segment]:
+        """See LineView."""
+        assert self.session is not None
+        assert self.session.rows is not None
+        rows = self.session.rows
+        row = rows.visible[line]
+        fold = "  " if not row.unfolds else ("▸ " if rows.is_folded(row) else "▾ ")
+        if row.spec is None:
+            return [Segment(fold + rows.heading(row.group), self.style_of("heading"))]
+        return self._field(rows, row, fold, width)
+
+    def _field(self, rows: Rows, row: Row, fold: str, width: int) -> list[Segment]:
+        assert row.spec is not None
+        field = rows.table.decode(row.spec)
+        name = self.short_name(row.spec.path, row)
+        name_width = max(16, min(34, width // 3))
+        mark = "~" if field.changed else " "
+        head = f"{mark}{'  ' * row.depth}{fold}{name}"
+        head = f"{head[:name_width]:<{name_width}} "
+        if field.value is None:
+            return [Segment(head), Segment(NOT_CAPTURED, self.style_of("missing"))]
+        value_width = 20 if width < 90 else 37
+        value = short_hex(field.value, field.bits, value_width - 1)
+        style = None
+        if field.changed:
+            style = self.style_of("changed")
+        elif field.state == "initial" or row.spec.is_structure:
+            style = self.style_of("quiet")
+        return [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(field.text, style)]
+
+    def short_name(self, path: str, row: Row) -> str:
+        """The last words of a path: the heading says the rest."""
+        assert self.session is not None
+        assert self.session.area is not None
+        name = path.removeprefix(f"{self.session.area.prefix}.").removeprefix("xstate.")
+        return name.removeprefix(f"{row.group}.")

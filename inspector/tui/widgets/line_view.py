@@ -1,0 +1,161 @@
+"""A list of lines of any length, painted line by line: only what is on screen is made."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+class LineView(ScrollView, can_focus=True):
+    """A scrolling list with a cursor. Subclasses say how many lines there are and paint one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, id="line.up"),
+        Binding("down,j", "move(1)", "Down", show=False, id="line.down"),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, id="line.page_up"),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, id="line.page_down"),
+        Binding("home,g", "edge(-1)", "First", show=False, id="line.first"),
+        Binding("end,G", "edge(1)", "Last", show=False, id="line.last"),
+    ]
+
+    DEFAULT_CSS = """
+    LineView { background: $surface; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    LineView > .line--cursor { background: $primary 40%; text-style: bold; }
+    LineView:focus > .line--cursor { background: $primary; color: $text; text-style: bold; }
+    LineView > .line--heading { color: $accent; text-style: bold; }
+    LineView > .line--quiet { text-style: dim; }
+    LineView > .line--changed { color: $warning; text-style: bold; }
+    LineView > .line--missing { color: $warning; text-style: italic; }
+    LineView > .line--mark { background: $accent 50%; text-style: bold; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "line--cursor",
+        "line--heading",
+        "line--quiet",
+        "line--changed",
+        "line--missing",
+        "line--mark",
+    }
+
+    cursor: reactive[int] = reactive(0, init=False)
+
+    class Moved(Message):
+        """The cursor is on another line."""
+
+        def __init__(self, view: LineView, line: int) -> None:
+            super().__init__()
+            self.view = view
+            self.line = line
+
+        @property
+        def control(self) -> LineView:
+            """The view, for the selector of ``on``."""
+            return self.view
+
+    class Chosen(Moved):
+        """A line was clicked when the cursor was on it already."""
+
+    def line_count(self) -> int:
+        """How many lines there are."""
+        raise NotImplementedError
+
+    def paint(self, line: int, width: int) -> list[Segment]:
+        """The segments of one line."""
+        raise NotImplementedError
+
+    def resized(self) -> None:
+        """The number of lines has changed."""
+        self.virtual_size = Size(self.size.width, self.line_count())
+        self.refresh()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Keep the lines as wide as the pane."""
+        self.resized()
+        self.show_cursor()
+
+    def style_of(self, name: str) -> Style:
+        """The style of one of the component classes."""
+        return self.get_component_rich_style(f"line--{name}", partial=True)
+
+    def render_line(self, y: int) -> Strip:
+        """Paint the line at a row of the pane."""
+        width = self.scrollable_content_region.width
+        line = self.scroll_offset.y + y
+        if line >= self.line_count():
+            return Strip.blank(width, self.rich_style)
+        strip = Strip(self.paint(line, width)).adjust_cell_length(width).crop(0, width)
+        strip = strip.apply_style(self.rich_style)
+        if line == self.cursor and self.has_cursor:
+            strip = self.with_cursor(strip)
+        return strip
+
+    #: Whether the cursor's line is painted as such.
+    has_cursor = True
+
+    def with_cursor(self, strip: Strip) -> Strip:
+        """A line as the cursor's line."""
+        style = self.get_component_rich_style("line--cursor")
+        return Strip([Segment(s.text, (s.style or Style()) + style) for s in strip], strip.cell_length)
+
+    def watch_cursor(self) -> None:
+        """Show the line and tell."""
+        self.refresh()
+        self.show_cursor()
+
+    def show_cursor(self) -> None:
+        """Scroll until the cursor's line is on screen, at once: an animation would send it many times over."""
+        self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
+
+    def place(self, line: int) -> None:
+        """Put the cursor on a line without telling anybody."""
+        self.set_reactive(LineView.cursor, max(0, min(line, self.line_count() - 1)))
+        self.refresh()
+        if not self.scroll_offset.y <= self.cursor < self.scroll_offset.y + self.size.height:
+            self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, force=True)
+        self.show_cursor()
+
+    def move_to(self, line: int) -> None:
+        """Put the cursor on a line and tell."""
+        line = max(0, min(line, self.line_count() - 1))
+        if line != self.cursor:
+            self.cursor = line
+            self.post_message(self.Moved(self, line))
+
+    def action_move(self, by: int) -> None:
+        """Up or down."""
+        self.move_to(self.cursor + by)
+
+    def action_page(self, pages: int) -> None:
+        """A page up or down."""
+        self.move_to(self.cursor + pages * max(1, self.size.height - 1))
+
+    def action_edge(self, where: int) -> None:
+        """To the first or the last line."""
+        self.move_to(0 if where < 0 else self.line_count() - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """To the line under the mouse; a second click chooses it."""
+        line = self.scroll_offset.y + event.y
+        if line >= self.line_count():
+            return
+        if line == self.cursor:
+            self.post_message(self.Chosen(self, line))
+        else:
+            self.move_to(line)
+
+    def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self.scroll_relative(y=3, animate=False)
+        event.stop()
+
+    def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self.scroll_relative(y=-3, animate=False)
+        event.stop()

@@ -1,0 +1,77 @@
+"""The line at the bottom where a value, a search or a place is typed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Label, Static
+from textual.widgets.input import Selection
+
+
+class Prompt(Vertical):
+    """A label and an input; above them what is wrong with what was typed."""
+
+    DEFAULT_CSS = """
+    Prompt { height: auto; display: none; background: $panel; }
+    Prompt Horizontal { height: 1; }
+    Prompt Label { width: auto; max-width: 60%; padding: 0 1 0 0; color: $accent; text-style: bold; }
+    Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
+    Prompt #wrong { height: auto; display: none; color: $error; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="prompt.cancel")]
+
+    class Submitted(Message):
+        """The user pressed Enter."""
+
+        def __init__(self, purpose: str, text: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+            self.text = text
+
+    class Closed(Message):
+        """The line is gone."""
+
+    purpose = ""
+
+    def compose(self) -> ComposeResult:
+        """The complaint, and below it a label and an input."""
+        yield Static("", id="wrong", markup=False)
+        with Horizontal():
+            yield Label("", markup=False)
+            yield Input(compact=True, select_on_focus=False)
+
+    def ask(self, purpose: str, label: str, value: str = "") -> None:
+        """Show the line with a label and what it starts with, selected so that typing replaces it."""
+        self.purpose = purpose
+        self.query_one(Label).update(label)
+        self.query_one("#wrong").styles.display = "none"
+        box = self.query_one(Input)
+        box.value = value
+        box.selection = Selection(0, len(value))
+        # Shown and focused at once: what is typed right behind the key must not go elsewhere.
+        self.styles.display = "block"
+        self.screen.set_focus(box)
+
+    def refuse(self, why: str) -> None:
+        """Keep the line open and say what is wrong."""
+        wrong = self.query_one("#wrong", Static)
+        wrong.update(why)
+        wrong.styles.display = "block"
+
+    def close(self) -> None:
+        """Hide the line."""
+        self.styles.display = "none"
+        self.post_message(self.Closed())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Pass on what was typed."""
+        event.stop()
+        self.post_message(self.Submitted(self.purpose, event.value))
+
+    def action_cancel(self) -> None:
+        """Close without doing anything."""
+        self.close()
