@@ -12,7 +12,6 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from inspector.capture.model import Bytes
-from layouts.x86.cpus import cpu_layouts
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 _SW_XCR0 = 464
@@ -74,6 +73,8 @@ def table_from_note(entries: list[tuple[int, int, int]], origin: str) -> XsaveTa
 @cache
 def table_from_layout(name: str) -> XsaveTable:
     """The table of a shipped CPU layout. Raises KeyError for an unknown name."""
+    from layouts.x86.cpus import cpu_layouts
+
     layout = cpu_layouts()[name]
     table = table_from_cpuid(layout.leaf_0xd, f"layout {name}")
     assert table is not None, name
@@ -149,6 +150,8 @@ def guess_table(data: Bytes, declared_size_bytes: int) -> XsaveTable:
     outside its components is set. Of those that fit, one whose size is exactly the image's
     comes first, then the one that explains the most components.
     """
+    from layouts.x86.cpus import cpu_layouts
+
     mask = _u64(data, _SW_XCR0) if len(data) >= _SW_XCR0 + 8 else 0
     held = ((xstate_bv(data) or 0) | mask) & ~3
     best: list[tuple[tuple[int, int, int], str]] = []

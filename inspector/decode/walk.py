@@ -62,6 +62,8 @@ def _walk(node: Construct, name: str, offset: int, doc: str, out: list[Leaf]) ->
         if behind > end:
             out.append(Leaf(f"{name}.reserved", end, behind - end, "reserved", "not used"))
         return behind
+    if not isinstance(node, (construct.FormatField, construct.Bytes)):
+        raise TypeError(f"layouts do not use {type(node).__name__} ({name})")
     size = int(node.sizeof())
     out.append(Leaf(name, offset, size, _kind(node, name, size), doc))
     return offset + size
@@ -74,10 +76,4 @@ def _kind(node: Construct, name: str, size: int) -> str:
         return "reserved"
     if isinstance(node, construct.FormatField):
         return "int" if node.fmtstr[-1].islower() else "uint"
-    if isinstance(node, construct.Bytes):
-        if size == 10:
-            return "x87"
-        if size == 1024:
-            return "tile"
-        return "vector" if size in (16, 32, 64) else "bytes"
-    raise TypeError(f"layouts do not use {type(node).__name__} ({name})")
+    return {10: "x87", 16: "vector", 32: "vector", 64: "vector", 1024: "tile"}.get(size, "bytes")

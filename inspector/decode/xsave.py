@@ -27,7 +27,7 @@ def xsave_specs(prefix: str, placed: tuple[Place, ...], compacted: bool, size_by
     for place in placed:
         specs += _component_specs(prefix, place)
     specs += gap_specs(prefix, specs, size_bytes)
-    specs += _fact_specs(placed)
+    specs += _fact_specs(prefix.replace("xsave", "xstate"), placed)
     return tuple(specs)
 
 
@@ -176,7 +176,7 @@ def _gap(prefix: str, start: int, end: int) -> FieldSpec:
     )
 
 
-def _fact_specs(placed: tuple[Place, ...]) -> list[FieldSpec]:
+def _fact_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
     """What the layout says of each component, and the XSTATE_BV bit that says it is in use."""
     found = (Place(x.X87, 0, 160), Place(x.SSE, 160, 256), *placed)
     specs = []
@@ -187,7 +187,7 @@ def _fact_specs(placed: tuple[Place, ...]) -> list[FieldSpec]:
         source = component.source if component else "CPUID leaf 0xD"
         specs.append(
             FieldSpec(
-                f"xstate.{name}.in_use",
+                f"{prefix}.{name}.in_use",
                 "uint",
                 (Span(x.HEADER_OFFSET, 8),),
                 (-1,),
@@ -200,7 +200,7 @@ def _fact_specs(placed: tuple[Place, ...]) -> list[FieldSpec]:
         for what, value in (("offset", place.offset), ("size", place.size_bytes)):
             specs.append(
                 FieldSpec(
-                    f"xstate.{name}.{what}",
+                    f"{prefix}.{name}.{what}",
                     "fact",
                     (),
                     (),

@@ -129,6 +129,7 @@ def iter_notes(source: Source, segment: Segment, faults: list[InputError]) -> It
     while at + 12 <= end:
         start = at - window_at
         if start < 0 or start + 12 + _NAME_LIMIT_BYTES > len(window):
+            source.tell("looking for threads", at - segment.offset, segment.size_bytes)
             window, window_at, start = source.read(at, min(_WINDOW_SIZE_BYTES, end - at)), at, 0
         if len(window) < start + 12:
             faults.append(InputError(source.name, f"notes up to {end:#x}", "the end of the file", at))

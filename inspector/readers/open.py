@@ -76,7 +76,7 @@ def open_capture(target: str, options: Options | None = None) -> Capture:
             raise InputError(target, f"a file for --as {options.as_format}", "a folder")
         capture = folder.read(path, options)
     else:
-        capture = _read(open_source(path), options)
+        capture = _read(open_source(path, options.progress), options)
     capture.target = target
     return capture
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from inspector.capture.errors import UsageError
 
+Progress = Callable[[str, int, int], None]
+
 
 class Options(NamedTuple):
-    """``layout`` names a CPU layout (``--layout``), ``as_format`` a structure (``--as``)."""
+    """``layout`` names a CPU layout (``--layout``), ``as_format`` a structure (``--as``).
+
+    ``progress`` hears of long reads: what is being done, bytes done, bytes in all (0: unknown).
+    """
 
     layout: str = ""
     as_format: str = ""
+    progress: Progress | None = None
 
 
 def check_layout(name: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEME = "sample:"
 
@@ -13,6 +17,8 @@ SCHEME = "sample:"
 @cache
 def root() -> Path:
     """The samples folder: inside the installed package, or beside it in a checkout."""
+    from pathlib import Path
+
     packaged = Path(__file__).parents[1] / "_samples"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "samples"
 
@@ -43,6 +49,6 @@ def resolve(target: str) -> str:
         return target
     name = target.removeprefix(SCHEME)
     path = root() / name
-    if not name or ".." in Path(name).parts or Path(name).is_absolute() or not path.exists():
+    if not name or ".." in name.split("/") or os.path.isabs(name) or not path.exists():
         raise InputError(target, f"one of {', '.join(names())}", "no such sample")
     return str(path)

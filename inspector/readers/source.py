@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -39,6 +38,13 @@ class Source:
     name: str
     size: int | None
     fault: InputError | None = None
+    #: Hears of long reads: what is being done, bytes done, bytes in all (0: unknown).
+    progress: Callable[[str, int, int], None] | None = None
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Say how far a long read is."""
+        if self.progress is not None:
+            self.progress(what, done, total)
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes at ``offset``; fewer at the end."""
@@ -89,6 +95,8 @@ class StreamSource(Source):
     """Bytes that come one after another: a pipe, or what is unpacked on the way."""
 
     def __init__(self, name: str, chunks: Iterator[bytes]) -> None:
+        import tempfile
+
         self.name = name
         self.size: int | None = None
         self._chunks = chunks
@@ -123,16 +131,19 @@ class StreamSource(Source):
         self._spool.close()
 
 
-def open_source(target: str) -> Source:
+def open_source(target: str, progress: Callable[[str, int, int], None] | None = None) -> Source:
     """Open a path, or ``-`` for standard input; unpack gzip, xz and zstd on the way.
 
     Raises InputError for what cannot be opened, is empty, or is no file.
     """
     source = StreamSource("-", _standard_input()) if target == "-" else _open_path(target)
+    source.progress = progress
     packed = _UNPACKERS.get(_packing(source.read(0, 6)))
     if packed is None:
         return source
-    return StreamSource(source.name, _unpack(source, packed))
+    unpacked = StreamSource(source.name, _unpack(source, packed))
+    unpacked.progress = progress
+    return unpacked
 
 
 def _standard_input() -> Iterator[bytes]:
@@ -141,29 +152,26 @@ def _standard_input() -> Iterator[bytes]:
 
 def _open_path(path: str) -> Source:
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to must not hang before it is known to be one.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.stat(path).st_mode
+        for is_kind, name in _KINDS:
+            if is_kind(mode):
+                raise InputError(path, "a file", name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        found = _os_error(error)
-        raise InputError(path, "a readable file", found) from error
-    status = os.fstat(descriptor)
-    for is_kind, name in _KINDS:
-        if is_kind(status.st_mode):
-            os.close(descriptor)
-            raise InputError(path, "a file", name)
-    if stat.S_ISFIFO(status.st_mode):
-        os.set_blocking(descriptor, True)
+        raise InputError(path, "a readable file", _os_error(error)) from error
+    if stat.S_ISFIFO(mode):
         return StreamSource(path, _descriptor_chunks(descriptor))
-    if status.st_size == 0:
+    size = os.fstat(descriptor).st_size
+    if size == 0:
         os.close(descriptor)
         raise InputError(path, "a capture", "an empty file")
-    return FileSource(path, descriptor, status.st_size)
+    return FileSource(path, descriptor, size)
 
 
 def _os_error(error: Exception) -> str:
     if not isinstance(error, OSError):
         return str(error)
-    words = {errno.ENOENT: "no such file", errno.EACCES: "permission denied", errno.ENXIO: "a socket"}
+    words = {errno.ENOENT: "no such file", errno.EACCES: "permission denied"}
     return words.get(error.errno or 0, error.strerror or str(error))
 
 
@@ -213,6 +221,7 @@ def _unpack(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
         if not pending and (unpacker.eof or getattr(unpacker, "needs_input", True)):
             pending = source.read(at, CHUNK_SIZE_BYTES)
             at += len(pending)
+            source.tell("unpacking", at, source.size or 0)
             if not pending:
                 if not unpacker.eof:
                     raise InputError(source.name, "more compressed data", "the end of the file", at)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
-from inspector.decode.placement import XsaveTable, guess_table, places, table_from_layout, xcomp_bv, xstate_bv
+from inspector.decode.placement import (
+    XsaveTable,
+    guess_table,
+    places,
+    table_from_cpuid,
+    table_from_layout,
+    xcomp_bv,
+    xstate_bv,
+)
 from inspector.readers.options import Options
-from inspector.readers.source import Source
+from inspector.readers.source import Source, open_source
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 #: A raw image larger than this is none (the largest component set known takes 12 KiB).
@@ -20,16 +32,28 @@ _MXCSR_KNOWN = 0x2FFFF
 
 def looks_like_xsave(data: Bytes) -> bool:
     """A sound header, XSTATE_BV and MXCSR: enough to take a file for an XSAVE image."""
-    if not EXTENDED_OFFSET <= len(data) <= MAX_SIZE_BYTES or any(data[528:576]):
+    if not EXTENDED_OFFSET <= len(data) <= MAX_SIZE_BYTES or header_fault(data, ""):
         return False
-    bv = xstate_bv(data) or 0
-    xcomp = xcomp_bv(data)
+    return bool(xstate_bv(data) or any(data[24:28]))
+
+
+def header_fault(data: Bytes, file: str) -> InputError | None:
+    """What no XSAVE instruction writes: reserved bits of MXCSR, unknown components, a torn header."""
+    bv, xcomp = xstate_bv(data) or 0, xcomp_bv(data)
     mxcsr = int.from_bytes(data[24:28], "little")
-    if bv & ~_KNOWN or mxcsr & ~_MXCSR_KNOWN or not (bv or mxcsr):
-        return False
-    if xcomp:
-        return bool(xcomp & XCOMP_COMPACTED) and not (xcomp & ~XCOMP_COMPACTED & ~_KNOWN) and not (bv & ~xcomp & ~3)
-    return True
+    compacted = xcomp & ~XCOMP_COMPACTED
+    for wrong, offset, expected, found in (
+        (mxcsr & ~_MXCSR_KNOWN, 24, f"MXCSR within {_MXCSR_KNOWN:#x}", mxcsr),
+        (bv & ~_KNOWN, 512, f"XSTATE_BV within {_KNOWN:#x}", bv),
+        (xcomp and not xcomp & XCOMP_COMPACTED, 520, "XCOMP_BV of 0 or with bit 63", xcomp),
+        (compacted & ~_KNOWN, 520, f"XCOMP_BV within {_KNOWN:#x}", xcomp),
+        (xcomp and bv & ~xcomp & ~3, 512, f"XSTATE_BV within XCOMP_BV {xcomp:#x}", bv),
+    ):
+        if wrong:
+            return InputError(file, f"an XSAVE image: {expected}", f"{found:#x}", offset)
+    if any(data[528:576]):
+        return InputError(file, "an XSAVE image: zero in the reserved bytes of its header", data[528:576].hex(), 528)
+    return None
 
 
 def choose_table(
@@ -65,6 +89,27 @@ def missing_fault(area: Area, file: str) -> InputError | None:
     return None
 
 
+def sibling_table(path: str) -> XsaveTable | None:
+    """The table of the CPUID file that lies beside an image: ``X.kvm_cpuid2.bin`` for ``X.kvm_xsave2.bin``."""
+    folder, name = os.path.split(path)
+    match = re.fullmatch(r"(.*)xsave2?(\..*)?", name)
+    if not match or not os.path.isfile(path):
+        return None
+    from inspector.readers.kvm_struct import cpuid_of, struct_area
+
+    for sibling in (f"{match[1]}cpuid2{match[2] or ''}", f"{match[1]}supported_cpuid{match[2] or ''}"):
+        try:
+            with contextlib.closing(open_source(os.path.join(folder, sibling))) as source:
+                area, _ = struct_area("kvm-cpuid2", source.read_all(MAX_SIZE_BYTES), Origin(sibling, 0))
+        except InputError:
+            continue
+        cpuid = cpuid_of(area)
+        table = table_from_cpuid(cpuid.xsave_table(), f"CPUID in {sibling}") if cpuid else None
+        if table:
+            return table
+    return None
+
+
 def xsave_area(prefix: str, title: str, data: Bytes, origin: Origin, table: XsaveTable, declared: int) -> Area:
     """An XSAVE image as an area."""
     return Area("xsave", prefix, title, data, origin, declared_size_bytes=declared, attributes={"table": table})
@@ -82,10 +127,11 @@ def read_xsave(
         fault = fault or InputError(source.name, expected, f"{len(data)} bytes", len(data))
         table = known or table_from_layout(options.layout or "sapphire-rapids")
     else:
+        known = known or sibling_table(source.name)
         table, notices = choose_table(data, len(data), known, options)
     declared = max(len(data), EXTENDED_OFFSET)
     area = xsave_area("xsave", title, data, Origin(source.name, 0), table, declared)
-    fault = fault or missing_fault(area, source.name)
+    fault = fault or header_fault(data, source.name) or missing_fault(area, source.name)
     return Capture(
         source.name,
         "xsave",

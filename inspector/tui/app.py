@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import ClassVar
 
 from textual import events, work
@@ -17,6 +18,9 @@ from inspector.capture.model import Capture
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.tui.screens.inspect import InspectScreen
+
+#: A read that takes longer than this gets a progress bar, which is drawn anew as often.
+_PROGRESS_SECONDS = 0.2
 
 
 class InspectorApp(App[int]):
@@ -38,6 +42,15 @@ class InspectorApp(App[int]):
         def __init__(self, capture: Capture) -> None:
             super().__init__()
             self.capture = capture
+
+    class Reading(Message):
+        """A long read goes on."""
+
+        def __init__(self, what: str, done: int, total: int) -> None:
+            super().__init__()
+            self.what = what
+            self.done = done
+            self.total = total
 
     class Failed(Message):
         """The target cannot be read."""
@@ -64,12 +77,24 @@ class InspectorApp(App[int]):
     @work(thread=True, exclusive=True, exit_on_error=False)
     def read_target(self) -> None:
         """Read the target, off the screen's thread."""
+        last = monotonic()
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal last
+            if monotonic() - last > _PROGRESS_SECONDS:
+                last = monotonic()
+                self.post_message(self.Reading(what, done, total))
+
         try:
-            capture = open_capture(self.target, self.options)
+            capture = open_capture(self.target, self.options._replace(progress=progress))
         except InspectorError as error:
             self.post_message(self.Failed(error))
             return
         self.post_message(self.Opened(capture))
+
+    def on_inspector_app_reading(self, event: Reading) -> None:
+        """Draw the progress bar."""
+        self.inspect.show_progress(event.what, event.done, event.total)
 
     def on_inspector_app_opened(self, event: Opened) -> None:
         """Fill the screen."""
@@ -78,7 +103,7 @@ class InspectorApp(App[int]):
     def on_inspector_app_failed(self, event: Failed) -> None:
         """Leave, and let the command line say why."""
         self.failure = event.error
-        self.exit(event.error.exit_code)
+        self.exit(return_code=event.error.exit_code)
 
     async def on_event(self, event: events.Event) -> None:
         """Handle keys in the order in which they arrive.

@@ -172,7 +172,8 @@ class Session:
         current = [self.area] if self.area else []
         for area in [*current, *self.areas(), *self.capture.context]:
             table = FieldTable(area)
-            found = table.find(word) or table.find(f"{area.prefix}.{word}") or table.find(f"{word}*")
+            patterns = (word, f"{area.prefix}.{word}", f"*.{word}", f"*{word}*")
+            found = next((specs for pattern in patterns if (specs := table.find(pattern))), [])
             if found:
                 if area is not self.area:
                     if area in self.capture.context:

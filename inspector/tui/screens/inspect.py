@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, Input, Static
 
 from inspector.capture.errors import EditError, visible
 from inspector.capture.model import Capture
 from inspector.decode.values import BY_NAME
-from inspector.tui.detail import detail_of
 from inspector.tui.session import ELEMENT_ORDER, Session
+from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.target_tree import TargetTree
+
+_BAR_WIDTH = 30
 
 
 class InspectScreen(Screen[None]):
@@ -57,13 +58,12 @@ class InspectScreen(Screen[None]):
     TargetTree { width: 17; background: $panel; }
     FieldList { height: 1fr; padding: 0 0 0 1; }
     HexPane { height: 4; padding: 0 0 0 1; background: $panel; }
-    #detail { height: 8; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; background: $background; }
-    #detail > Static { width: auto; min-width: 100%; padding: 0 1; }
+    DetailPane { height: 8; }
     #middle { height: 1fr; }
     InspectScreen.-wide TargetTree { width: 24; }
     InspectScreen.-wide #panes { layout: horizontal; }
     InspectScreen.-wide #middle { width: 1fr; }
-    InspectScreen.-wide #detail { width: 44%; height: 1fr; }
+    InspectScreen.-wide DetailPane { width: 44%; height: 1fr; }
     InspectScreen.-wide HexPane { height: 14; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
@@ -71,6 +71,11 @@ class InspectScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.session: Session | None = None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed the screen's keys are off, and the footer does not offer them."""
+        typing = isinstance(self.focused, Input)
+        return super().check_action(action, parameters) and not (typing and action in _SCREEN_ACTIONS)
 
     def compose(self) -> ComposeResult:
         """The panes, empty until the capture is there."""
@@ -82,8 +87,7 @@ class InspectScreen(Screen[None]):
                 with Vertical(id="middle"):
                     yield FieldList()
                     yield HexPane()
-                with VerticalScroll(id="detail", can_focus=True):
-                    yield Static("", markup=False, id="text")
+                yield DetailPane()
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
 
@@ -93,6 +97,14 @@ class InspectScreen(Screen[None]):
         self.query_one(FieldList).focus()
         self._notice()
         self._show_all()
+
+    def show_progress(self, what: str, done: int, total: int) -> None:
+        """A bar for a long read; without a known end the bytes so far."""
+        notice = self.query_one("#notice", Static)
+        filled = int(_BAR_WIDTH * min(1, done / total)) if total else 0
+        bar = f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
+        notice.update(f"{what}  {bar}{done >> 20} MiB")
+        notice.add_class("shown")
 
     def _notice(self) -> None:
         """What the reader had to say: faults first."""
@@ -139,28 +151,8 @@ class InspectScreen(Screen[None]):
         self.query_one("#title", Static).update(" · ".join(words))
 
     def _show_detail(self) -> None:
-        session = self.session
-        assert session is not None
-        pane = self.query_one("#detail", VerticalScroll)
-        field = session.field()
-        text: Text
-        if field is not None and session.rows is not None:
-            text = detail_of(field, session.rows.table, session.element, max(40, pane.size.width - 3))
-        else:
-            text = self._heading_text()
-        self.query_one("#text", Static).update(text)
-        pane.scroll_home(animate=False)
-
-    def _heading_text(self) -> Text:
-        session = self.session
-        assert session is not None
-        if session.area is None or session.rows is None or not session.rows.visible:
-            return Text("nothing was captured here")
-        row = session.rows.visible[session.cursor]
-        text = Text(f"{session.rows.heading(row.group)}\n", "bold")
-        text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
-        text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
-        return text.append("Space folds and unfolds.\n", "dim")
+        assert self.session is not None
+        self.query_one(DetailPane).show(self.session)
 
     # Moving
 
@@ -311,7 +303,7 @@ class InspectScreen(Screen[None]):
 
     def action_zoom(self) -> None:
         """The detail pane over the whole screen, and back."""
-        detail = self.query_one("#detail")
+        detail = self.query_one(DetailPane)
         if self.maximized is None:
             self.maximize(detail, container=False)
             detail.focus()
@@ -340,3 +332,6 @@ class InspectScreen(Screen[None]):
         """The detail's columns depend on its width."""
         if self.session is not None and self.size != Size(0, 0):
             self.call_after_refresh(self._show_detail)
+
+
+_SCREEN_ACTIONS = frozenset(name.removeprefix("action_") for name in vars(InspectScreen) if name.startswith("action_"))

@@ -1,0 +1,47 @@
+"""Everything about the selected field; scrolls both ways and can fill the screen."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import ScrollableContainer
+from textual.widgets import Static
+
+from inspector.capture.errors import visible
+from inspector.tui.detail import detail_of
+from inspector.tui.session import Session
+
+
+class DetailPane(ScrollableContainer, can_focus=True):
+    """The detail of a field, or of the group whose heading is selected."""
+
+    ALLOW_MAXIMIZE = True
+    DEFAULT_CSS = """
+    DetailPane { background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
+    DetailPane > Static { width: auto; min-width: 100%; padding: 0 1; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static("", markup=False)
+
+    def show(self, session: Session) -> None:
+        """Show what is selected."""
+        field = session.field()
+        text: Text
+        if field is not None and session.rows is not None:
+            text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+        else:
+            text = _heading_text(session)
+        self.query_one(Static).update(text)
+        self.scroll_home(animate=False)
+
+
+def _heading_text(session: Session) -> Text:
+    if session.area is None or session.rows is None or not session.rows.visible:
+        return Text("nothing was captured here")
+    row = session.rows.visible[session.cursor]
+    text = Text(f"{session.rows.heading(row.group)}\n", "bold")
+    text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
+    text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
+    return text.append("Space folds and unfolds.\n", "dim")
