@@ -29,3 +29,9 @@ def layouts() -> dict[str, Layout]:
         elf_x86.FSAVE,
     )
     return {layout.name: layout for layout in found}
+
+
+@cache
+def size_bytes(name: str) -> int:
+    """Bytes of a structure (of its fixed part, when it is open-ended)."""
+    return int(layouts()[name].construct.sizeof())

@@ -34,12 +34,12 @@ def options_of(found: argparse.Namespace) -> Options:
 
 def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
-    for notice in capture.notices:
-        print(f"inspector: {capture.target}: {notice}", file=sys.stderr)
     if capture.faults:
         more = f" (and {len(capture.faults) - 1} more)" if len(capture.faults) > 1 else ""
         print(f"inspector: {capture.faults[0]}{more}; the rest is shown", file=sys.stderr)
         return 3
+    for notice in capture.notices:
+        print(f"inspector: {capture.target}: {notice}", file=sys.stderr)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspector.capture.model import Vcpu
 from inspector.decode.fields import FieldTable
 
-#: Fields that say where a vCPU is and how it got there, the first that exists of each row.
+#: Fields that say where a vCPU is and how it got there, and what they are called here.
 _WHERE = (
     ("prstatus.cursig", "signal"),
     ("regs.rip", "rip"),
@@ -15,23 +15,18 @@ _WHERE = (
     ("xsave.header.xstate_bv", "in use"),
 )
 
+#: Where general registers lie in a core: in its thread status.
+_AREAS = {"regs": "prstatus"}
+
 
 def summary_of(vcpu: Vcpu) -> str:
     """Signal, instruction pointer, XCR0 and the components in use, as far as captured."""
     words = []
-    wanted = dict(_WHERE)
-    roots = {path.partition(".")[0] for path in wanted}
-    for area in vcpu.areas:
-        if area.prefix not in roots and area.prefix != "prstatus":
-            continue
-        table = FieldTable(area)
-        for spec in table.specs:
-            label = wanted.get(spec.path)
-            if label is None:
-                continue
-            field = table.decode(spec)
-            if field.value is None:
-                continue
-            as_text = label in ("signal", "in use")
-            words.append(f"{label} {field.text if as_text else hex(field.value)}")
+    for path, label in _WHERE:
+        area = vcpu.area(_AREAS.get(path.partition(".")[0], path.partition(".")[0])) or vcpu.area(
+            path.partition(".")[0]
+        )
+        field = FieldTable(area).get(path) if area else None
+        if field is not None and field.value is not None:
+            words.append(f"{label} {field.text if label in ('signal', 'in use') else hex(field.value)}")
     return "  ".join(words)

@@ -112,3 +112,12 @@ def words_text(data: bytes) -> str:
     if len(words) > 1 and len(set(words)) == 1:
         return f"{words[0]} x {len(words)}"
     return " ".join(words)
+
+
+def short_hex(value: int, bits: int, limit: int = 36) -> str:
+    """A value in hex, the middle left out when it is long."""
+    digits = f"{value:0{max(1, bits // 4)}x}" if bits >= 32 else f"{value:x}"
+    if len(digits) <= limit - 2:
+        return f"0x{digits}"
+    half = (limit - 3) // 2
+    return f"0x{digits[:half]}…{digits[-half:]}"

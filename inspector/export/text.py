@@ -11,10 +11,10 @@ from rich.text import Text
 from inspector.capture.errors import visible
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field
+from inspector.decode.values import short_hex
 from inspector.export.select import selected
 
 _PATH_WIDTH = 28
-_VALUE_LIMIT = 36
 
 
 def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
@@ -63,12 +63,3 @@ def _line(field: Field) -> Text:
     value = short_hex(field.value, field.bits)
     style = "dim" if field.state == "initial" else ""
     return line.append(f"{value:<20}", style).append(f" {field.text}", style)
-
-
-def short_hex(value: int, bits: int, limit: int = _VALUE_LIMIT) -> str:
-    """A value in hex, the middle left out when it is long."""
-    digits = f"{value:0{max(1, bits // 4)}x}" if bits >= 32 else f"{value:x}"
-    if len(digits) <= limit - 2:
-        return f"0x{digits}"
-    half = (limit - 3) // 2
-    return f"0x{digits[:half]}…{digits[-half:]}"

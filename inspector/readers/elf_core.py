@@ -17,7 +17,7 @@ from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.files.elf import EM_386, EM_AARCH64, EM_X86_64, NOTES, NT_PRSTATUS, NT_X86_XSAVE_LAYOUT, Note
-from layouts.registry import layouts
+from layouts.registry import layouts, size_bytes
 
 _ET_CORE = 4
 _ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64"}
@@ -50,12 +50,15 @@ class _Core:
 
     def scan(self) -> None:
         """Sort all notes into threads and process."""
-        segments = note_segments(self.source, self.header, self.faults)
-        if not segments and not self.faults:
+        cut: list[InputError] = []
+        segments = note_segments(self.source, self.header, cut)
+        if not segments and not cut:
             raise InputError(self.source.name, "a PT_NOTE segment", "none", self.header.phoff)
         for segment in segments:
             for note in iter_notes(self.source, segment, self.faults):
                 self._add(note)
+        # What is missing of the notes matters more than missing memory: it is told first.
+        self.faults += cut
         if self.source.fault:
             self.faults.append(self.source.fault)
         if not self.threads:
@@ -136,7 +139,7 @@ class _Core:
             prefix = known.layout.partition("-")[2]
             return Area(known.layout, prefix, known.name, data, origin, attributes=attributes)
         layout = layouts().get(known.layout) if known else None
-        if known and layout and layout.construct.sizeof() == note.size_bytes:
+        if known and layout and size_bytes(layout.name) == note.size_bytes:
             return Area(
                 layout.name,
                 layout.prefix,

@@ -10,6 +10,7 @@ from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import read_xsave
 from layouts.registry import layouts
+from layouts.registry import size_bytes as layout_size_bytes
 
 MAX_SIZE_BYTES = 1 << 20
 
@@ -49,7 +50,7 @@ def read_msrs(source: Source, options: Options) -> Capture:
 def struct_area(name: str, data: Bytes, origin: Origin, prefix: str = "") -> tuple[Area, InputError | None]:
     """A structure as an area, and the fault when the bytes are too few or too many for it."""
     layout = layouts()[name]
-    needed = int(layout.construct.sizeof())
+    needed = layout_size_bytes(name)
     fault = None
     if len(data) < needed:
         fault = InputError(origin.file, f"{name} ({needed} bytes)", f"{len(data)} bytes", origin.offset + len(data))
@@ -102,5 +103,5 @@ def cpuid_of(area: Area) -> Cpuid | None:
 
 def candidates(size_bytes: int) -> list[str]:
     """The ``--as`` words whose structure has exactly this size."""
-    found = [name for name in as_words() if name in layouts() and layouts()[name].construct.sizeof() == size_bytes]
+    found = [name for name in as_words() if name in layouts() and layout_size_bytes(name) == size_bytes]
     return [*found, "kvm-xsave"] if size_bytes == 4096 else found

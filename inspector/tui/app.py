@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input
 
 from inspector.capture.errors import InspectorError
-from inspector.capture.model import Capture
-from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.tui.screens.inspect import InspectScreen
+
+if TYPE_CHECKING:
+    from inspector.capture.model import Capture
 
 #: A read that takes longer than this gets a progress bar, which is drawn anew as often.
 _PROGRESS_SECONDS = 0.2
@@ -77,6 +77,8 @@ class InspectorApp(App[int]):
     @work(thread=True, exclusive=True, exit_on_error=False)
     def read_target(self) -> None:
         """Read the target, off the screen's thread."""
+        from inspector.readers.open import open_capture
+
         last = monotonic()
 
         def progress(what: str, done: int, total: int) -> None:
@@ -96,9 +98,9 @@ class InspectorApp(App[int]):
         """Draw the progress bar."""
         self.inspect.show_progress(event.what, event.done, event.total)
 
-    def on_inspector_app_opened(self, event: Opened) -> None:
+    async def on_inspector_app_opened(self, event: Opened) -> None:
         """Fill the screen."""
-        self.inspect.show_capture(event.capture)
+        await self.inspect.show_capture(event.capture)
 
     def on_inspector_app_failed(self, event: Failed) -> None:
         """Leave, and let the command line say why."""
@@ -117,6 +119,8 @@ class InspectorApp(App[int]):
         await super().on_event(event)
 
     async def _handle_now(self, event: events.Key) -> bool:
+        from textual.widgets import Input
+
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:

@@ -17,9 +17,6 @@ from inspector.decode.spec import FieldSpec
 from inspector.decode.values import BY_NAME, ELEMENTS
 from inspector.tui.rows import Rows
 
-#: The element types that the detail pane steps through.
-ELEMENT_ORDER = tuple(element.name for element in ELEMENTS)
-
 
 class Session:
     """One opened capture."""
@@ -76,6 +73,11 @@ class Session:
             return None
         row = self.rows.visible[min(self.cursor, len(self.rows.visible) - 1)]
         return self.rows.table.decode(row.spec) if row.spec else None
+
+    def step_element(self, by: int) -> None:
+        """Another element type for vectors and tiles."""
+        number = ELEMENTS.index(self.element) + by
+        self.element = ELEMENTS[number % len(ELEMENTS)]
 
     # Editing
 

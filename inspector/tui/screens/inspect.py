@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,18 +10,19 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Footer, Static
 
 from inspector.capture.errors import EditError, visible
-from inspector.capture.model import Capture
-from inspector.decode.values import BY_NAME
-from inspector.tui.session import ELEMENT_ORDER, Session
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
 from inspector.tui.widgets.line_view import LineView
-from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.target_tree import TargetTree
+
+if TYPE_CHECKING:
+    from inspector.capture.model import Capture
+    from inspector.tui.session import Session
+    from inspector.tui.widgets.prompt import Prompt
 
 _BAR_WIDTH = 30
 
@@ -65,6 +66,7 @@ class InspectScreen(Screen[None]):
     InspectScreen.-wide #middle { width: 1fr; }
     InspectScreen.-wide DetailPane { width: 44%; height: 1fr; }
     InspectScreen.-wide HexPane { height: 14; }
+    InspectScreen.-maximized-view DetailPane { width: 100%; height: 1fr; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
 
@@ -74,7 +76,7 @@ class InspectScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While something is typed the screen's keys are off, and the footer does not offer them."""
-        typing = isinstance(self.focused, Input)
+        typing = self.focused is not None and self.focused.id == "prompt-input"
         return super().check_action(action, parameters) and not (typing and action in _SCREEN_ACTIONS)
 
     def compose(self) -> ComposeResult:
@@ -88,11 +90,15 @@ class InspectScreen(Screen[None]):
                     yield FieldList()
                     yield HexPane()
                 yield DetailPane()
-        yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
 
-    def show_capture(self, capture: Capture) -> None:
-        """Fill the panes."""
+    async def show_capture(self, capture: Capture) -> None:
+        """Fill the panes. What only this needs is imported here, behind the first frame."""
+        from inspector.tui.widgets.prompt import Prompt
+
+        await self.mount(Prompt(), before=self.query_one(Footer))
+        from inspector.tui.session import Session
+
         self.session = Session(capture)
         self.query_one(FieldList).focus()
         self._notice()
@@ -146,8 +152,9 @@ class InspectScreen(Screen[None]):
             table = session.area.attributes.get("table")
             if table is not None:
                 words.append(f"layout: {table.origin}")
-        if session.overlay.edits:
-            words.append(f"~ {len(session.overlay.edits)} edits, file untouched")
+        edits = len(session.overlay.edits)
+        if edits:
+            words.insert(1, f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
         self.query_one("#title", Static).update(" · ".join(words))
 
     def _show_detail(self) -> None:
@@ -221,7 +228,7 @@ class InspectScreen(Screen[None]):
         elif field.value is None:
             self.notify(f"{field.path} was not captured: there are no bytes to edit", severity="warning", markup=False)
         else:
-            self.query_one(Prompt).ask("edit", f"{field.path} =", hex(field.value))
+            self._prompt().ask("edit", f"{field.path} =", hex(field.value))
 
     def action_undo(self) -> None:
         """Take the last edit back."""
@@ -238,9 +245,14 @@ class InspectScreen(Screen[None]):
 
     # Asking
 
+    def _prompt(self) -> Prompt:
+        from inspector.tui.widgets.prompt import Prompt
+
+        return self.query_one(Prompt)
+
     def action_search(self) -> None:
         """Ask what to look for."""
-        self.query_one(Prompt).ask("search", "search (path, meaning or value):")
+        self._prompt().ask("search", "search (path, meaning or value):")
 
     def action_search_again(self, backwards: bool) -> None:
         """To the next or the previous match."""
@@ -253,11 +265,11 @@ class InspectScreen(Screen[None]):
 
     def action_jump(self) -> None:
         """Ask where to go."""
-        self.query_one(Prompt).ask("jump", "go to (path, 0x offset, #vCPU):")
+        self._prompt().ask("jump", "go to (path, 0x offset, #vCPU):")
 
-    @on(Prompt.Submitted)
-    def _submitted(self, event: Prompt.Submitted) -> None:
-        session, prompt = self.session, self.query_one(Prompt)
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        """Do what was asked for, or say in the prompt why not."""
+        session, prompt = self.session, self._prompt()
         if session is None:
             return
         why = ""
@@ -276,8 +288,8 @@ class InspectScreen(Screen[None]):
         prompt.close()
         self._show_all()
 
-    @on(Prompt.Closed)
-    def _prompt_closed(self) -> None:
+    def on_prompt_closed(self) -> None:
+        """Back to the fields."""
         self.set_focus(self.query_one(FieldList))
 
     # Looking and copying
@@ -286,8 +298,7 @@ class InspectScreen(Screen[None]):
         """Another element type for vectors and tiles."""
         if self.session is None:
             return
-        order = ELEMENT_ORDER
-        self.session.element = BY_NAME[order[(order.index(self.session.element.name) + by) % len(order)]]
+        self.session.step_element(by)
         self._show_detail()
 
     def action_all(self) -> None:

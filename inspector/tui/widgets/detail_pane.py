@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import ScrollableContainer
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
-from inspector.tui.detail import detail_of
-from inspector.tui.session import Session
+
+if TYPE_CHECKING:
+    from inspector.tui.session import Session
 
 
 class DetailPane(ScrollableContainer, can_focus=True):
@@ -27,6 +30,8 @@ class DetailPane(ScrollableContainer, can_focus=True):
 
     def show(self, session: Session) -> None:
         """Show what is selected."""
+        from inspector.tui.detail import detail_of
+
         field = session.field()
         text: Text
         if field is not None and session.rows is not None:

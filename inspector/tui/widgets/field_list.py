@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 
-from inspector.decode.fields import NOT_CAPTURED
-from inspector.export.text import short_hex
-from inspector.tui.rows import Row, Rows
-from inspector.tui.session import Session
 from inspector.tui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from inspector.tui.rows import Row, Rows
+    from inspector.tui.session import Session
 
 
 class FieldList(LineView):
@@ -47,7 +49,9 @@ class FieldList(LineView):
         head = f"{mark}{'  ' * row.depth}{fold}{name}"
         head = f"{head[:name_width]:<{name_width}} "
         if field.value is None:
-            return [Segment(head), Segment(NOT_CAPTURED, self.style_of("missing"))]
+            return [Segment(head), Segment(field.text, self.style_of("missing"))]
+        from inspector.decode.values import short_hex
+
         value_width = 20 if width < 90 else 37
         value = short_hex(field.value, field.bits, value_width - 1)
         style = None

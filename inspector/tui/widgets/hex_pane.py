@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -11,20 +11,22 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
-from inspector.decode.spec import FieldSpec, Span
-from inspector.tui.session import Session
 from inspector.tui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from inspector.decode.spec import FieldSpec
+    from inspector.tui.session import Session
 
 _WIDE_COLUMNS = 16
 _OFFSET_WIDTH = 6
 
 
-def _bytes_of(spec: FieldSpec) -> tuple[Span, ...]:
+def _bytes_of(spec: FieldSpec) -> tuple[tuple[int, int], ...]:
     """The bytes of a field; of a range of bits only those that the bits are in."""
     if spec.bit is None:
         return spec.pieces
     first, last = spec.bit.lsb // 8, (spec.bit.lsb + spec.bit.width - 1) // 8
-    return (Span(spec.pieces[0].offset + first, last - first + 1),)
+    return ((spec.pieces[0].offset + first, last - first + 1),)
 
 
 class HexPane(LineView):
@@ -46,7 +48,7 @@ class HexPane(LineView):
 
     session: Session | None = None
     byte = 0
-    _marked: tuple[Span, ...] = ()
+    _marked: tuple[tuple[int, int], ...] = ()
 
     @property
     def columns(self) -> int:
@@ -64,7 +66,7 @@ class HexPane(LineView):
         field = session.field()
         self._marked = _bytes_of(field.spec) if field else ()
         if self._marked and not any(o <= self.byte < o + n for o, n in self._marked):
-            self.byte = self._marked[0].offset
+            self.byte = self._marked[0][0]
         self.resized()
         self.place(self.byte // self.columns)
 

@@ -42,7 +42,7 @@ class Prompt(Vertical):
         yield Static("", id="wrong", markup=False)
         with Horizontal():
             yield Label("", markup=False)
-            yield Input(compact=True, select_on_focus=False)
+            yield Input(compact=True, select_on_focus=False, id="prompt-input")
 
     def ask(self, purpose: str, label: str, value: str = "") -> None:
         """Show the line with a label and what it starts with, selected so that typing replaces it."""

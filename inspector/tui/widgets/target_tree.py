@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.capture.model import Area
-from inspector.tui.session import Session
 from inspector.tui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from inspector.capture.model import Area
+    from inspector.tui.session import Session
 
 
 class Line(NamedTuple):

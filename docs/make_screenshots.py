@@ -1,0 +1,28 @@
+"""Make the pictures of README and docs with the program itself: make screenshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inspector.tui.app import InspectorApp
+from inspector.tui.picture import photograph
+
+PICTURES = Path(__file__).parent / "pictures"
+
+#: name -> target, size, keys
+SHOTS = {
+    "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
+    "start": ("sample:amx", (160, 45), []),
+    "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
+}
+
+
+def main() -> None:
+    """Take every picture."""
+    PICTURES.mkdir(exist_ok=True)
+    for name, (target, size, keys) in SHOTS.items():
+        data = photograph(InspectorApp(target), size, keys, ["png"])["png"]
+        (PICTURES / f"{name}.png").write_bytes(data)
+
+
+main()
