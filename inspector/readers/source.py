@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import sys
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -76,6 +77,8 @@ class FileSource(Source):
         self.name = path
         self.size: int = size
         self._descriptor = descriptor
+        # The vCPUs of a core read it as long as they live; it closes with the last of them.
+        self._close = weakref.finalize(self, os.close, descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read."""
@@ -88,7 +91,7 @@ class FileSource(Source):
 
     def close(self) -> None:
         """See Source.close."""
-        os.close(self._descriptor)
+        self._close()
 
 
 class StreamSource(Source):

@@ -70,7 +70,7 @@ class InspectorApp(App[int]):
         """The Inspect screen is the first one, so that the first frame has its panes."""
         return self.inspect
 
-    def on_mount(self) -> None:
+    def on_inspect_screen_ready(self) -> None:
         """Read the target once the first frame is out."""
         self.call_after_refresh(self.read_target)
 

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment, Segments
 from textual.app import App
+from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
 
@@ -95,13 +96,19 @@ def suffix_of(path: str) -> str:
     return suffix
 
 
+async def opened(app: Any, pilot: Pilot[Any]) -> None:
+    """Wait until a target is on screen, or the app has given up on it."""
+    while app.inspect.session is None and app.failure is None:
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
 def photograph(app: App[Any], size: tuple[int, int], keys: Sequence[str], suffixes: Sequence[str]) -> dict[str, bytes]:
     """Run an app without a terminal, press keys, and take pictures."""
 
     async def run() -> dict[str, bytes]:
         async with app.run_test(size=size) as pilot:
-            await app.workers.wait_for_complete()
-            await pilot.pause()
+            await opened(app, pilot)
             for key in keys:
                 await pilot.press(key)
             await pilot.pause()

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from inspector.readers.options import Options
 from inspector.tui.app import InspectorApp
-from inspector.tui.picture import text_of
+from inspector.tui.picture import opened, text_of
 from inspector.tui.session import Session
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -23,8 +23,7 @@ async def running(
 ) -> AsyncIterator[tuple[InspectorApp, Pilot[int]]]:
     app = InspectorApp(target, options)
     async with app.run_test(size=size) as pilot:
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+        await opened(app, pilot)
         yield app, pilot
 
 

@@ -29,7 +29,9 @@ class Terminal:
     def read(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if not select.select([self.descriptor], [], [], left)[0]:
+            poll = select.poll()
+            poll.register(self.descriptor, select.POLLIN)
+            if not poll.poll(1000 * left):
                 return
             try:
                 data = os.read(self.descriptor, 1 << 16)

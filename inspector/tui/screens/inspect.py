@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -69,6 +70,13 @@ class InspectScreen(Screen[None]):
     InspectScreen.-maximized-view DetailPane { width: 100%; height: 1fr; }
     """
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
+
+    class Ready(Message):
+        """The panes are there."""
+
+    def on_mount(self) -> None:
+        """Tell the application that it may read the target."""
+        self.post_message(self.Ready())
 
     def __init__(self) -> None:
         super().__init__()
