@@ -10,7 +10,7 @@ from layouts.vocabulary import Layout
 @cache
 def layouts() -> dict[str, Layout]:
     """All fixed and open-ended structures by name."""
-    from layouts.files import elf, elf_x86
+    from layouts.files import elf, elf_arm64, elf_x86
     from layouts.x86 import kvm, xsave
 
     found = (
@@ -27,6 +27,7 @@ def layouts() -> dict[str, Layout]:
         elf_x86.PRSTATUS_32,
         elf_x86.SHSTK,
         elf_x86.FSAVE,
+        *elf_arm64.ALL,
     )
     return {layout.name: layout for layout in found}
 

@@ -8,7 +8,7 @@ from inspector.capture.errors import EditError
 from inspector.capture.model import Area
 from inspector.capture.overlay import Edit, Overlay
 from inspector.decode import values
-from inspector.decode.fields import FieldTable
+from inspector.decode.fields import FieldTable, swapped
 from inspector.decode.placement import xstate_bv
 from inspector.decode.spec import FieldSpec
 from layouts.x86.xsave import HEADER_OFFSET
@@ -88,6 +88,8 @@ def _parse_float(spec: FieldSpec, word: str) -> int:
 def _writes(spec: FieldSpec, value: int) -> list[tuple[int, bytes]]:
     """A value cut into the pieces of its field."""
     raw = value.to_bytes(spec.size_bytes, "little")
+    if spec.swap > 1:
+        raw = swapped(raw, spec.swap)
     writes = []
     at = 0
     for offset, size in spec.pieces:

@@ -110,10 +110,13 @@ class FieldTable(Sequence[Field]):
         data = self.area.data
         if spec.end > len(data):
             return Field(spec, self.area, None, None, NOT_CAPTURED, "", False)
-        raw = _gather(data, spec.pieces)
+        raw = gather(data, spec)
+        if spec.missing_bytes:
+            low = f"low {8 * len(raw)} of {spec.bits} bits: {raw[:16].hex(' ')} ..., the rest {NOT_CAPTURED}"
+            return Field(spec, self.area, None, raw, low, "partly captured", False)
         state, value = self._value(spec, raw)
         original = self.area.original
-        changed = original is not data and _gather(original, spec.pieces) != raw
+        changed = original is not data and gather(original, spec) != raw
         if spec.bit is not None:
             value = value >> spec.bit.lsb & ((1 << spec.bit.width) - 1)
         text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
@@ -191,11 +194,21 @@ def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE)
 
 
-def _gather(data: Any, pieces: tuple[Span, ...]) -> bytes:
-    if len(pieces) == 1:
-        offset, size = pieces[0]
-        return bytes(data[offset : offset + size])
-    return b"".join(data[offset : offset + size] for offset, size in pieces)
+def gather(data: Any, spec: FieldSpec) -> bytes:
+    """The bytes of a field as they lie in the CPU's memory, low part first."""
+    if len(spec.pieces) == 1:
+        offset, size = spec.pieces[0]
+        raw = bytes(data[offset : offset + size])
+    else:
+        raw = b"".join(data[offset : offset + size] for offset, size in spec.pieces)
+    return swapped(raw, spec.swap) if spec.swap > 1 else raw
+
+
+def swapped(raw: bytes, word_bytes: int) -> bytes:
+    """Each word of ``word_bytes`` with its bytes the other way round."""
+    if len(raw) == word_bytes:
+        return raw[::-1]
+    return b"".join(raw[at : at + word_bytes][::-1] for at in range(0, len(raw), word_bytes))
 
 
 def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
@@ -228,9 +241,22 @@ def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> Field
     at = 0
     for piece, component in zip(spec.pieces, spec.components, strict=True):
         if at <= start and start + size <= at + piece.size_bytes:
-            span = Span(piece.offset + start - at, size)
+            inner = start - at
+            if spec.swap > 1:
+                # Within a word that lies the other way round, parts do too.
+                if size < spec.swap:
+                    word = inner // spec.swap * spec.swap
+                    inner = word + spec.swap - (inner - word) - size
+                elif size % spec.swap:
+                    break
+            span = Span(piece.offset + inner, size)
             return spec._replace(
-                path=f"{spec.path}.{name}", kind=kind, pieces=(span,), components=(component,), initial=0
+                path=f"{spec.path}.{name}",
+                kind=kind,
+                pieces=(span,),
+                components=(component,),
+                initial=0,
+                swap=min(spec.swap, size),
             )
         at += piece.size_bytes
     raise AssertionError(f"{spec.path}.{name} crosses two pieces")
@@ -282,6 +308,17 @@ def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
     return f"row 0: {raw[:16].hex(' ')} ..."
 
 
+def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
+    """Lanes of a predicate: all, none, or the element size at which it is regular."""
+    if not value:
+        return "no lane"
+    for name, step in (("b", 1), ("h", 2), ("s", 4), ("d", 8), ("q", 16)):
+        full = sum(1 << bit for bit in range(0, 8 * len(raw), step))
+        if value == full:
+            return f"all .{name}"
+    return f"{value.bit_count()} of {8 * len(raw)} bits"
+
+
 def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
     element = values.BY_NAME[spec.kind]
     return values.element_text(values.elements(raw, element)[0], element)
@@ -293,6 +330,7 @@ _TEXT = {
     "text": _text_text,
     "tile": _tile_text,
     "x87": lambda _spec, _value, raw: values.x87_text(raw),
+    "predicate": _predicate_text,
     "vector": lambda _spec, _value, raw: values.words_text(raw),
     **dict.fromkeys(("i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"), _element_text),
 }

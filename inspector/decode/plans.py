@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from inspector.capture.model import Area
+from inspector.decode.arm64 import register_specs, sve_specs, za_specs
 from inspector.decode.entries import auxv_specs, cpuid_specs, file_specs, msr_list_specs, msr_specs, xcr_specs
 from inspector.decode.placement import XsaveTable, places, xcomp_bv
+from inspector.decode.section import section_specs
 from inspector.decode.spec import FieldSpec, Span
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs, xsave_specs
@@ -23,6 +25,10 @@ _BY_CONTENT: dict[str, Callable[[Area], tuple[FieldSpec, ...]]] = {
     "kvm-xcrs": xcr_specs,
     "elf-auxv": auxv_specs,
     "elf-file": file_specs,
+    "arm64-regs": register_specs,
+    "arm64-sve": sve_specs,
+    "arm64-za": za_specs,
+    "qemu-section": section_specs,
 }
 
 
@@ -59,7 +65,7 @@ def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...
     for leaf in walk(layout.construct):
         head, _, rest = leaf.name.partition(".")
         root = layout.roots.get(head)
-        path = f"{root}.{rest}" if root else f"{prefix}.{leaf.name}"
+        path = f"{root}.{rest}" if root else ".".join(filter(None, (prefix, leaf.name)))
         kind = "text" if leaf.plain_name in TEXT_MEMBERS else leaf.kind
         specs.append(
             FieldSpec(
@@ -67,7 +73,7 @@ def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...
                 kind,
                 (Span(leaf.offset, leaf.size_bytes),),
                 (-1,),
-                root or (head.partition("[")[0] if rest else prefix),
+                root or (head.partition("[")[0] if rest else prefix or layout.name),
                 leaf.doc or leaf.name,
                 layout.source,
                 register=layout.registers.get(leaf.plain_name),

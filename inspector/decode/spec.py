@@ -28,7 +28,9 @@ class FieldSpec(NamedTuple):
     by the state component in ``components`` (-1: by none). ``kind`` is one of ``uint``,
     ``int``, ``vector``, ``tile``, ``x87``, ``text``, ``bytes``, ``reserved``, ``gap`` and
     ``fact`` (a value that is known without bytes). ``bit`` narrows the field to a range of
-    bits. ``initial`` is the value in the initial configuration of its component.
+    bits. ``swap`` is the size of the words that lie most significant byte first in the file (0:
+    all bytes lie as in memory). ``missing_bytes`` are upper bytes of the field that the format
+    leaves out. ``initial`` is the value in the initial configuration of its component.
     """
 
     path: str
@@ -43,6 +45,8 @@ class FieldSpec(NamedTuple):
     initial: int = 0
     fact: int | None = None
     text: str = ""
+    swap: int = 0
+    missing_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -54,7 +58,7 @@ class FieldSpec(NamedTuple):
         """Width in bits."""
         if self.bit is not None:
             return self.bit.width
-        return 8 * self.size_bytes
+        return 8 * (self.size_bytes + self.missing_bytes)
 
     @property
     def is_structure(self) -> bool:

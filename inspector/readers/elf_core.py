@@ -26,6 +26,15 @@ _PID_OFFSET = {64: 32, 32: 24}
 _NOTE_LIMIT_BYTES = 16 << 20
 
 
+_VECTOR_LAYOUTS = ("arm64-sve", "arm64-za")
+_VECTOR_PREFIXES = {"NT_ARM_SVE": "sve", "NT_ARM_SSVE": "ssve", "NT_ARM_ZA": "za"}
+
+
+def _fits(layout: str, note_size_bytes: int) -> bool:
+    """The note has the layout's size; NT_ARM_TLS grew by TPIDR2_EL0 with SME (Linux 5.19)."""
+    return size_bytes(layout) == note_size_bytes or (layout == "elf-arm64-tls" and note_size_bytes == 8)
+
+
 class _Thread(NamedTuple):
     name: str
     notes: list[NoteAt]
@@ -138,15 +147,26 @@ class _Core:
             attributes["word_bytes"] = self.header.elf_class // 8
             prefix = known.layout.partition("-")[2]
             return Area(known.layout, prefix, known.name, data, origin, attributes=attributes)
+        if known and known.layout in _VECTOR_LAYOUTS:
+            prefix = _VECTOR_PREFIXES[known.name]
+            return Area(
+                known.layout,
+                prefix,
+                known.name,
+                data,
+                origin,
+                declared_size_bytes=note.size_bytes,
+                attributes=attributes,
+            )
         layout = layouts().get(known.layout) if known else None
-        if known and layout and size_bytes(layout.name) == note.size_bytes:
+        if known and layout and _fits(layout.name, note.size_bytes):
             return Area(
                 layout.name,
                 layout.prefix,
                 layout.title,
                 data,
                 origin,
-                declared_size_bytes=note.size_bytes,
+                declared_size_bytes=size_bytes(layout.name),
                 attributes=attributes,
             )
         name = known.name if known else f"note {note.owner} {note.type:#x}"

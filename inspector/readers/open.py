@@ -52,6 +52,7 @@ def _cpuid_text(head: bytes) -> bool:
 #: Every format, the surest marks first. A new one is one line here and one module.
 FORMATS = (
     Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
+    Format("qemu-stream", lambda head: head.startswith(b"QEVM"), "qemu_stream"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
     Format("cpuid-r", _cpuid_text, "cpuid_text"),
     Format("xsave", _xsave, "xsave_area", "read_xsave"),

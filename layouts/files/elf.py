@@ -39,6 +39,7 @@ NT_X86_XSTATE = 0x202
 NT_X86_XSAVE_LAYOUT = 0x205
 
 _X86 = (EM_386, EM_X86_64)
+_ARM64 = (EM_AARCH64,)
 
 NOTES = (
     Note("CORE", 1, "NT_PRSTATUS", "thread", "elf-prstatus-x86-64", (EM_X86_64,), 64),
@@ -54,6 +55,24 @@ NOTES = (
     Note("LINUX", 0x202, "NT_X86_XSTATE", "thread", "xsave", _X86),
     Note("LINUX", 0x204, "NT_X86_SHSTK", "thread", "elf-x86-shstk", _X86),
     Note("LINUX", 0x205, "NT_X86_XSAVE_LAYOUT", "layout", "elf-xsave-layout", _X86),
+    Note("CORE", 1, "NT_PRSTATUS", "thread", "elf-prstatus-arm64", _ARM64),
+    Note("CORE", 2, "NT_FPREGSET", "thread", "elf-fpregset-arm64", _ARM64),
+    Note("LINUX", 0x401, "NT_ARM_TLS", "thread", "elf-arm64-tls", _ARM64),
+    Note("LINUX", 0x402, "NT_ARM_HW_BREAK", "thread", "elf-arm64-hw-break", _ARM64),
+    Note("LINUX", 0x403, "NT_ARM_HW_WATCH", "thread", "elf-arm64-hw-watch", _ARM64),
+    Note("LINUX", 0x404, "NT_ARM_SYSTEM_CALL", "thread", "elf-arm64-system-call", _ARM64),
+    Note("LINUX", 0x405, "NT_ARM_SVE", "thread", "arm64-sve", _ARM64),
+    Note("LINUX", 0x406, "NT_ARM_PAC_MASK", "thread", "elf-arm64-pac-mask", _ARM64),
+    Note("LINUX", 0x407, "NT_ARM_PACA_KEYS", "thread", "elf-arm64-paca-keys", _ARM64),
+    Note("LINUX", 0x408, "NT_ARM_PACG_KEYS", "thread", "elf-arm64-pacg-keys", _ARM64),
+    Note("LINUX", 0x409, "NT_ARM_TAGGED_ADDR_CTRL", "thread", "elf-arm64-tagged-addr-ctrl", _ARM64),
+    Note("LINUX", 0x40A, "NT_ARM_PAC_ENABLED_KEYS", "thread", "elf-arm64-pac-enabled-keys", _ARM64),
+    Note("LINUX", 0x40B, "NT_ARM_SSVE", "thread", "arm64-sve", _ARM64),
+    Note("LINUX", 0x40C, "NT_ARM_ZA", "thread", "arm64-za", _ARM64),
+    Note("LINUX", 0x40D, "NT_ARM_ZT", "thread", "elf-arm64-zt", _ARM64),
+    Note("LINUX", 0x40E, "NT_ARM_FPMR", "thread", "elf-arm64-fpmr", _ARM64),
+    Note("LINUX", 0x40F, "NT_ARM_POE", "thread", "elf-arm64-poe", _ARM64),
+    Note("LINUX", 0x410, "NT_ARM_GCS", "thread", "elf-arm64-gcs", _ARM64),
     Note("LINUX", 0x200, "NT_386_TLS", "thread", "raw", _X86),
     Note("LINUX", 0x201, "NT_386_IOPERM", "thread", "raw", _X86),
 )

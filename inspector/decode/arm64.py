@@ -1,0 +1,174 @@
+"""arm64 areas as fields: KVM registers by id, SVE and SME notes at their vector length."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from inspector.capture.model import Area
+from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.xsave import gap_specs
+from layouts.arm64 import kvm_ids
+from layouts.arm64.registers import PSTATE
+from layouts.arm64.sysregs import SOURCE, id_registers, register_of
+from layouts.vocabulary import Register
+
+_KVM_SOURCE = "Linux arch/arm64/include/uapi/asm/kvm.h"
+_SVE_SOURCE = "Linux arch/arm64/include/uapi/asm/ptrace.h, struct user_sve_header"
+
+HEADER_SIZE_BYTES = 16
+FPSIMD_SIZE_BYTES = 528
+#: The architecture's largest vector length (Arm ARM, ZCR_EL1.LEN).
+MAX_VL_BYTES = 256
+
+
+def spec_of_register(register_id: int, span: Span, swap: int = 0) -> list[FieldSpec]:
+    """The field of a register, and for an ID register one more for each of its fields."""
+    known = kvm_ids.explain(register_id)
+    register = _register(known)
+    kind = "vector" if span.size_bytes in (16, 32, 64, 256) else "uint"
+    group = known.path.partition(".")[0]
+    source = register.source if register else (SOURCE if known.name else _KVM_SOURCE)
+    whole = FieldSpec(known.path, kind, (span,), (-1,), group, known.title, source, register=register, swap=swap)
+    if known.name not in id_registers() or register is None:
+        return [whole]
+    return [whole, *id_field_specs(whole, register)]
+
+
+def _register(known: kvm_ids.RegisterId) -> Register | None:
+    if known.path == "core.pstate" or known.path.startswith("core.spsr"):
+        return PSTATE
+    if known.path in ("core.fpsr", "core.fpcr"):
+        return register_of(known.path.removeprefix("core.").upper())
+    return register_of(known.name) if known.name else None
+
+
+def id_field_specs(whole: FieldSpec, register: Register) -> list[FieldSpec]:
+    """``id.REGISTER.FIELD`` for every named field of an ID register."""
+    return [
+        whole._replace(
+            path=f"id.{register.name}.{bits.name}",
+            group=f"id.{register.name}",
+            title=bits.meaning,
+            bit=bits,
+            register=None,
+        )
+        for bits in reversed(register.bits)
+    ]
+
+
+def register_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """Registers by KVM id, one after the other; ``ids`` has them in the order of the bytes."""
+    return _register_specs(tuple(area.attributes["ids"]), area.prefix, area.declared_size_bytes)
+
+
+@lru_cache(maxsize=64)
+def _register_specs(ids: tuple[int, ...], prefix: str, size_bytes: int) -> tuple[FieldSpec, ...]:
+    specs: list[FieldSpec] = []
+    at = 0
+    for register_id in ids:
+        size = 1 << (register_id >> 52 & 15)
+        specs += spec_of_register(register_id, Span(at, size))
+        at += size
+    ordered = sorted(specs, key=lambda spec: spec.group.startswith("id."))
+    return (*unique(ordered), *gap_specs(prefix, specs, size_bytes))
+
+
+def unique(specs: list[FieldSpec]) -> list[FieldSpec]:
+    """A path that an earlier field has already gets ``~2`` and so on."""
+    seen: dict[str, int] = {}
+    result = []
+    for spec in specs:
+        count = seen[spec.path] = seen.get(spec.path, 0) + 1
+        result.append(spec if count == 1 else spec._replace(path=f"{spec.path}~{count}"))
+    return result
+
+
+def sve_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """NT_ARM_SVE or NT_ARM_SSVE: a header and, as its flags and sizes say, SVE or FPSIMD registers."""
+    vl_bytes, flags = _vector_header(area)
+    return _sve_specs(area.prefix, vl_bytes, bool(flags & 1), area.declared_size_bytes)
+
+
+def _vector_header(area: Area) -> tuple[int, int]:
+    vl_bytes = int.from_bytes(area.data[8:10], "little")
+    flags = int.from_bytes(area.data[12:14], "little")
+    return (vl_bytes if 16 <= vl_bytes <= MAX_VL_BYTES and not vl_bytes % 16 else 0), flags
+
+
+@lru_cache(maxsize=64)
+def _sve_specs(prefix: str, vl_bytes: int, is_sve: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
+    specs = _header_specs(prefix)
+    if size_bytes > HEADER_SIZE_BYTES:
+        if is_sve and vl_bytes:
+            specs += vector_specs(prefix, HEADER_SIZE_BYTES, vl_bytes)
+        elif not is_sve and size_bytes >= HEADER_SIZE_BYTES + FPSIMD_SIZE_BYTES - 8:
+            specs += _fpsimd_specs(prefix)
+    return (*specs, *gap_specs(prefix, specs, size_bytes))
+
+
+def _plain(prefix: str, name: str, span: Span, kind: str, title: str, register: Register | None = None) -> FieldSpec:
+    group = name.partition("[")[0] if "[" in name else prefix
+    return FieldSpec(f"{prefix}.{name}", kind, (span,), (-1,), group, title, _SVE_SOURCE, register=register)
+
+
+def _header_specs(prefix: str) -> list[FieldSpec]:
+    rows = (
+        ("size", 0, 4, "bytes of this note"),
+        ("max_size", 4, 4, "bytes that it may have"),
+        ("vl_bytes", 8, 2, "vector length in bytes"),
+        ("max_vl_bytes", 10, 2, "largest vector length in bytes"),
+        ("flags", 12, 2, "bit 0: SVE registers follow, else FPSIMD; 1: inherit; 3: on exec"),
+    )
+    specs = [_plain(prefix, name, Span(at, size), "uint", title) for name, at, size, title in rows]
+    return [*specs, _plain(prefix, "reserved", Span(14, 2), "reserved", "reserved")]
+
+
+def vector_specs(prefix: str, at: int, vl_bytes: int) -> list[FieldSpec]:
+    """Z, P, FFR, FPSR and FPCR at a vector length, as ``SVE_PT_SVE_*`` places them."""
+    specs = [
+        _plain(prefix, f"z[{n}]", Span(at + n * vl_bytes, vl_bytes), "vector", f"vector register {n}")
+        for n in range(32)
+    ]
+    at += 32 * vl_bytes
+    pl_bytes = vl_bytes // 8
+    specs += [
+        _plain(prefix, f"p[{n}]", Span(at + n * pl_bytes, pl_bytes), "predicate", f"predicate register {n}")
+        for n in range(16)
+    ]
+    specs.append(_plain(prefix, "ffr", Span(at + 16 * pl_bytes, pl_bytes), "predicate", "first-fault register"))
+    end = -(-(at + 17 * pl_bytes) // 16) * 16
+    specs.append(_plain(prefix, "fpsr", Span(end, 4), "uint", "floating-point status", register_of("FPSR")))
+    specs.append(_plain(prefix, "fpcr", Span(end + 4, 4), "uint", "floating-point control", register_of("FPCR")))
+    return specs
+
+
+def _fpsimd_specs(prefix: str) -> list[FieldSpec]:
+    at = HEADER_SIZE_BYTES
+    specs = [_plain(prefix, f"v[{n}]", Span(at + 16 * n, 16), "vector", f"V{n}") for n in range(32)]
+    specs.append(_plain(prefix, "fpsr", Span(at + 512, 4), "uint", "floating-point status", register_of("FPSR")))
+    specs.append(_plain(prefix, "fpcr", Span(at + 516, 4), "uint", "floating-point control", register_of("FPCR")))
+    return specs
+
+
+def za_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """NT_ARM_ZA: a header and, when ZA is on, vl rows of vl bytes."""
+    vl_bytes, _ = _vector_header(area)
+    return _za_specs(area.prefix, vl_bytes, area.declared_size_bytes)
+
+
+@lru_cache(maxsize=64)
+def _za_specs(prefix: str, vl_bytes: int, size_bytes: int) -> tuple[FieldSpec, ...]:
+    specs = _header_specs(prefix)
+    if size_bytes > HEADER_SIZE_BYTES and vl_bytes:
+        specs += za_rows(prefix, HEADER_SIZE_BYTES, vl_bytes, vl_bytes)
+    return (*specs, *gap_specs(prefix, specs, size_bytes))
+
+
+def za_rows(prefix: str, at: int, vl_bytes: int, stride: int) -> list[FieldSpec]:
+    """The rows of ZA; the title says which tile's row each is."""
+    specs = []
+    for row in range(vl_bytes):
+        tiles = ", ".join(f"za{row % n}.{name}[{row // n}]" for name, n in (("h", 2), ("s", 4), ("d", 8), ("q", 16)))
+        span = Span(at + row * stride, vl_bytes)
+        specs.append(_plain(prefix, f"row[{row}]", span, "vector", f"ZA row {row}: row of {tiles}"))
+    return specs

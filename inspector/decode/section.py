@@ -1,0 +1,252 @@
+"""A device section of a QEMU migration stream as fields.
+
+``attributes["fields"]`` are rows of (subsection, name, type, offset, element size in bytes,
+number of elements), as the stream's own description gives them. Known fields of the ``cpu``
+section get the paths that they have in every other format; the rest keeps QEMU's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inspector.capture.model import Area
+from inspector.decode.arm64 import spec_of_register, unique
+from inspector.decode.section_arm64 import vector_specs
+from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.walk import walk
+from inspector.decode.xsave import gap_specs
+from layouts.arm64.registers import PSTATE
+from layouts.files import qemu
+from layouts.x86.xsave import BY_NUMBER
+
+Row = tuple[str, str, str, int, int, int]
+
+_TEXT_TYPES = ("buffer", "unused_buffer")
+
+
+def section_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """All fields of a section; what no field claims is a gap."""
+    rows: list[Row] = [tuple(row) for row in area.attributes["fields"]]
+    arch = area.attributes.get("arch", "")
+    specs: list[FieldSpec]
+    if arch == "x86":
+        specs = list(_x86(area, rows))
+    elif arch == "arm64":
+        specs = list(_arm64(area, rows))
+    else:
+        specs = [spec for row in rows for spec in _plain(area.prefix, row)]
+    specs.sort(key=lambda spec: spec.group.startswith("id."))
+    return (*unique(specs), *gap_specs(area.prefix, specs, area.declared_size_bytes))
+
+
+def narrow(span: Span, start: int, size_bytes: int, word_bytes: int) -> tuple[Span, ...]:
+    """The part of big-endian words that holds ``size_bytes`` of a register from byte ``start`` on.
+
+    ``start`` is a multiple of the word. A rest smaller than a word lies at the word's end.
+    """
+    whole = size_bytes // word_bytes * word_bytes
+    rest = size_bytes - whole
+    pieces = [Span(span.offset + start, whole)] if whole else []
+    if rest:
+        pieces.append(Span(span.offset + start + whole + word_bytes - rest, rest))
+    return tuple(pieces)
+
+
+def _plain(prefix: str, row: Row) -> list[FieldSpec]:
+    """A field under QEMU's own name."""
+    section, name, kind, offset, size, count = row
+    tail = section.partition("/")[2]
+    path = ".".join(filter(None, (prefix, tail, name.removeprefix("env."))))
+    title = f"QEMU's {name} ({kind})"
+    source = "the stream's own description"
+    if kind in _TEXT_TYPES or size not in (1, 2, 4, 8) or (size == 1 and count > 1):
+        span = Span(offset, size * count)
+        return [FieldSpec(path, "bytes", (span,), (-1,), section, title, source)]
+    spans = [Span(offset + nth * size, size) for nth in range(count)]
+    if count == 1:
+        return [FieldSpec(path, "uint", (spans[0],), (-1,), section, title, source, swap=size)]
+    return [
+        FieldSpec(f"{path}[{nth}]", "uint", (span,), (-1,), section, title, source, swap=size)
+        for nth, span in enumerate(spans)
+    ]
+
+
+def _mapped(row: Row, mapped: qemu.Mapped, source: str) -> list[FieldSpec]:
+    """A field under the path that it has everywhere."""
+    section, name, _, offset, size, count = row
+    title = f"QEMU's {name}" + (f" in {section}" if "/" in section else "")
+    group = mapped.path.partition("[")[0].rpartition(".")[0] or "cpu"
+    if "{" not in mapped.path:
+        span = Span(offset, size * count)
+        return [
+            FieldSpec(
+                mapped.path, mapped.kind, (span,), (-1,), group, title, source, register=mapped.register, swap=size
+            )
+        ]
+    return [
+        FieldSpec(
+            mapped.path.format(n=nth + mapped.first, name=mapped.names[nth] if mapped.names else ""),
+            mapped.kind,
+            (Span(offset + nth * size, size),),
+            (-1,),
+            group,
+            title,
+            source,
+            register=mapped.register,
+            swap=size,
+        )
+        for nth in range(min(count, len(mapped.names) or count))
+    ]
+
+
+def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
+    vectors: dict[tuple[str, str], list[Span]] = {}
+    for row in rows:
+        section, name, _, offset, size, count = row
+        mapped = qemu.X86_FIELDS.get((section, name))
+        base = name.partition("[")[0]
+        if mapped is not None:
+            yield from _mapped(row, mapped, qemu.X86_SOURCE)
+        elif base == "env.xmm_regs":
+            # One row a register (struct), or one for a whole array.
+            half = name.split("]")[0] + "]"
+            spans = vectors.setdefault((section, half), [])
+            spans += [Span(offset + nth * size, size) for nth in range(count)]
+        elif base == "env.segs" or name.partition(".")[2].partition(".")[0] in qemu.TABLES:
+            yield _segment(row)
+        elif base == "env.fpregs":
+            yield _x87(area, rows, row)
+        elif section == "cpu/intel_amx_xtile":
+            yield from _component(17 if name == "env.xtilecfg" else 18, offset)
+        elif base == "env.bnd_regs":
+            yield _bound(row)
+        else:
+            yield from _plain("qemu", row)
+    yield from _vectors(vectors)
+
+
+def _segment(row: Row) -> FieldSpec:
+    """``env.segs[1].base`` and ``env.gdt.base``."""
+    _, name, _, offset, size, _ = row
+    holder, _, member = name.removeprefix("env.").rpartition(".")
+    if holder.startswith("segs["):
+        holder = qemu.SEGMENTS[int(holder[5:-1])]
+    title = f"QEMU's {name}"
+    return FieldSpec(
+        f"sregs.{holder}.{member}", "uint", (Span(offset, size),), (-1,), "sregs", title, qemu.X86_SOURCE, swap=size
+    )
+
+
+def _x87(area: Area, rows: list[Row], row: Row) -> FieldSpec:
+    """A physical x87 register; ST(n) counts from TOP in the status word."""
+    _, name, _, offset, size, _ = row
+    number = int(name.partition("[")[2].partition("]")[0])
+    status = next((r[3] for r in rows if r[1] == "env.fpus_vmstate"), None)
+    top = int.from_bytes(area.data[status : status + 2], "big") >> 11 & 7 if status is not None else 0
+    path = f"xsave.st[{(number - top) & 7}]"
+    return FieldSpec(
+        path,
+        "x87",
+        (Span(offset, size),),
+        (-1,),
+        "xsave.st",
+        f"x87 physical register {number}",
+        qemu.X86_SOURCE,
+        swap=8,
+    )
+
+
+def _bound(row: Row) -> FieldSpec:
+    _, name, _, offset, size, _ = row
+    number = int(name.partition("[")[2].partition("]")[0])
+    member = "lower" if name.endswith("lb") else "upper"
+    path = f"xsave.bndregs.bnd[{number}].{member}"
+    return FieldSpec(
+        path, "uint", (Span(offset, size),), (-1,), "xsave.bndregs", "MPX bound", qemu.X86_SOURCE, swap=size
+    )
+
+
+def _component(number: int, offset: int) -> Iterator[FieldSpec]:
+    """A component that the stream holds as the CPU does: AMX."""
+    component = BY_NUMBER[number]
+    for leaf in walk(component.construct):
+        yield FieldSpec(
+            f"xsave.{component.name}.{leaf.name}",
+            leaf.kind,
+            (Span(offset + leaf.offset, leaf.size_bytes),),
+            (-1,),
+            f"xsave.{component.name}",
+            leaf.doc,
+            component.source,
+            register=component.registers.get(leaf.plain_name),
+        )
+
+
+def _vectors(found: dict[tuple[str, str], list[Span]]) -> Iterator[FieldSpec]:
+    """Whole registers from their parts, which the stream keeps in up to three places."""
+    low = found.get(("cpu", "env.xmm_regs[0]"), [])
+    high = found.get(("cpu", "env.xmm_regs[1]"), [])
+    upper = found.get(("cpu/avx512", "env.xmm_regs[0]"), [])
+    others = found.get(("cpu/avx512", "env.xmm_regs[1]"), [])
+    for name, parts in (("xmm", (low,)), ("ymm", (low, high)), ("zmm", (low, high, upper))):
+        for number, pieces in enumerate(zip(*parts, strict=False)):
+            yield _vector(f"xsave.{name}[{number}]", pieces, f"xsave.{name}")
+    for number, span in enumerate(others):
+        yield _vector(f"xsave.zmm[{16 + number}]", (span,), "xsave.zmm")
+
+
+def _vector(path: str, pieces: tuple[Span, ...], group: str) -> FieldSpec:
+    components = (-1,) * len(pieces)
+    return FieldSpec(path, "vector", pieces, components, group, "vector register", qemu.X86_SOURCE, swap=8)
+
+
+def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
+    places = {(section, name): (offset, size, count) for section, name, _, offset, size, count in rows}
+    registers = _cpregs(area, places)
+    yield from _core(area, places)
+    for row in rows:
+        mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
+        if mapped is not None:
+            yield from _mapped(row, mapped, qemu.ARM_SOURCE)
+        elif not _is_taken(row[0], row[1]):
+            yield from _plain("qemu", row)
+    for register_id, span in registers.items():
+        yield from spec_of_register(register_id, span, swap=8)
+    yield from vector_specs(area, places, registers)
+
+
+def _is_taken(section: str, name: str) -> bool:
+    """Shown by ``_core``, as system registers or as vectors."""
+    if section in ("cpu/sve", "cpu/sme") or (section == "cpu/vfp" and name.startswith("env.vfp.zregs[")):
+        return True
+    return section == "cpu" and name in ("env.xregs", "cpsr", "cpreg_vmstate_indexes", "cpreg_vmstate_values")
+
+
+def _cpregs(area: Area, places: dict[tuple[str, str], tuple[int, int, int]]) -> dict[int, Span]:
+    """KVM-style ids and where the value of each lies: QEMU uses these ids under TCG too."""
+    indexes = places.get(("cpu", "cpreg_vmstate_indexes"))
+    values = places.get(("cpu", "cpreg_vmstate_values"))
+    if indexes is None or values is None:
+        return {}
+    found = {}
+    for nth in range(min(indexes[2], values[2])):
+        at = indexes[0] + 8 * nth
+        raw = area.data[at : at + 8]
+        if len(raw) == 8:
+            found[int.from_bytes(raw, "big")] = Span(values[0] + 8 * nth, 8)
+    return found
+
+
+def _core(area: Area, places: dict[tuple[str, str], tuple[int, int, int]]) -> Iterator[FieldSpec]:
+    xregs = places.get(("cpu", "env.xregs"))
+    if xregs is not None:
+        for number in range(32):
+            path = f"core.x[{number}]" if number < 31 else "core.sp"
+            span = Span(xregs[0] + 8 * number, 8)
+            yield FieldSpec(path, "uint", (span,), (-1,), "core", "general register", qemu.ARM_SOURCE, swap=8)
+    cpsr = places.get(("cpu", "cpsr"))
+    if cpsr is not None:
+        span = Span(cpsr[0], 4)
+        yield FieldSpec(
+            "core.pstate", "uint", (span,), (-1,), "core", "process state", qemu.ARM_SOURCE, register=PSTATE, swap=4
+        )

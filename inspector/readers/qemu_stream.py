@@ -1,0 +1,270 @@
+"""QEMU migration streams: the device sections, found from the description at the end.
+
+RAM is not walked: the description names every device section and the size of each of its
+fields, so the sections are found backwards from the end. Without a description (a savevm
+payload, ``suppress-vmdesc``) the stream is walked forward, RAM records by their own sizes,
+and known cpu sections are taken apart with the description that came with this program.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, NamedTuple
+
+from inspector.capture.errors import InputError, visible
+from inspector.capture.host import Host
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.options import Options
+from inspector.readers.qemu_walk import walk_forward
+from inspector.readers.source import Source
+from layouts.files import qemu
+
+_TAIL_STEPS = (1 << 16, 1 << 20, 1 << 24)
+_ROW_LIMIT = 200_000
+_ARCH = {"vmstate_x86_cpu": "x86", "vmstate_arm_cpu": "arm64"}
+
+
+class Section(NamedTuple):
+    """A device section: its name, instance, version, and where its payload is."""
+
+    name: str
+    instance: int
+    version: int
+    offset: int
+    size_bytes: int
+    rows: list[tuple[str, str, str, int, int, int]]
+
+
+class _DescriptionError(Exception):
+    """The description says something that no stream can have."""
+
+
+def read(source: Source, _options: Options) -> Capture:
+    """A stream as a capture: one vCPU for each ``cpu`` section, other devices as context."""
+    return read_at(source, 0, source.name, "qemu-stream")
+
+
+def read_at(source: Source, base: int, target: str, format_name: str, about: str = "") -> Capture:
+    """The stream that begins at ``base`` of a source."""
+    magic = source.read_exactly(base, 8, "a QEMU stream header")
+    version = int.from_bytes(magic[4:], "big")
+    if not magic.startswith(qemu.MAGIC) or version != qemu.VERSION:
+        raise InputError(source.name, "QEVM version 3", f"{magic[:4]!r} version {version}", base)
+    faults: list[InputError] = []
+    notices: list[str] = []
+    found = _find_description(source, base)
+    if found is None:
+        sections, walked = walk_forward(source, base)
+        faults += walked
+        notices.append("no description behind the stream: walked forward, cpu sections by known layouts")
+    else:
+        end, description = found
+        sections = _sections(source, base, end, description, faults)
+    machine = _machine(source, base)
+    if source.fault:
+        faults.append(source.fault)
+    if not sections:
+        raise (faults or [InputError(source.name, "device sections", "none", base)])[0]
+    vcpus = _vcpus(source, sections, notices)
+    context = [_area(source, section, "", _prefix(section)) for section in sections if section.name != "cpu"]
+    return Capture(
+        target,
+        format_name,
+        vcpus,
+        host=Host(about=" ".join(filter(None, (machine, about)))),
+        context=context,
+        faults=faults,
+        notices=notices,
+    )
+
+
+def _machine(source: Source, base: int) -> str:
+    """The machine type: the configuration section right behind the header."""
+    head = source.read(base + 8, 5)
+    if len(head) < 5 or head[0] != qemu.CONFIGURATION:
+        return ""
+    size = int.from_bytes(head[1:], "big")
+    return visible(source.read(base + 13, min(size, 256)).decode("latin-1")) if size < 4096 else ""
+
+
+def _find_description(source: Source, base: int) -> tuple[int, dict[str, Any]] | None:
+    """Where the sections end, and the description: ``00 06 length {...}`` near the end of the file."""
+    total = _size(source)
+    for step in _TAIL_STEPS:
+        start = max(base + 8, total - step)
+        tail = source.read(start, total - start)
+        at = len(tail)
+        while (at := tail.rfind(b"\x00\x06", 0, at)) >= 0:
+            length = int.from_bytes(tail[at + 2 : at + 6], "big")
+            body = tail[at + 6 : at + 6 + length]
+            if len(body) == length and body.startswith(b"{"):
+                description = _parse(body)
+                if description is not None:
+                    return start + at, description
+        if start == base + 8:
+            return None
+    return None
+
+
+def _size(source: Source) -> int:
+    """The size of the source; what is unpacked on the way is unpacked to its end."""
+    at = 1 << 20
+    while source.size is None:
+        source.read(at, 1)
+        at += 1 << 20
+    return source.size
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("devices"), list) else None
+
+
+def _sections(
+    source: Source, base: int, end: int, description: dict[str, Any], faults: list[InputError]
+) -> list[Section]:
+    """The sections that the description names, from the last one backwards."""
+    sections = []
+    at = end
+    for device in reversed(description["devices"]):
+        try:
+            name, rows, size = _device(device)
+        except (_DescriptionError, RecursionError) as error:
+            faults.append(InputError(source.name, "a device description", str(error), end))
+            break
+        start = at - 5 - size
+        header = start - 13 - 1 - len(name)
+        raw = source.read(header, 14 + len(name)) if header >= base + 8 else b""
+        footer = source.read(start + size, 5)
+        if len(raw) < 14 or raw[0] != qemu.SECTION_FULL or raw[6 : 6 + len(name)] != name or footer[:1] != b"\x7e":
+            shown = visible(name.decode("latin-1"))
+            faults.append(InputError(source.name, f"the section of {shown}", "other bytes", max(header, 0)))
+            break
+        instance, version = struct.unpack_from(">II", raw, 6 + len(name))
+        sections.append(Section(visible(name.decode("latin-1")), instance, version, start, size, rows))
+        at = header
+    return sections[::-1]
+
+
+def _device(device: Any) -> tuple[bytes, list[tuple[str, str, str, int, int, int]], int]:
+    """Name, rows and payload size of one device of the description."""
+    name = _text(device, "name").encode("latin-1", "replace")
+    rows: list[tuple[str, str, str, int, int, int]] = []
+    vmsd = _text(device, "vmsd_name") if "vmsd_name" in device else ""
+    size = _fields(device, vmsd, "", 0, rows)
+    size = _subsections(device, size, rows)
+    return name, rows, size
+
+
+def _text(record: Any, key: str) -> str:
+    value = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(value, str) or len(value) > 255:
+        raise _DescriptionError(f"{key}: {value!r:.40}")
+    return value
+
+
+def _number(record: dict[str, Any], key: str, default: int) -> int:
+    value = record.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
+        raise _DescriptionError(f"{key}: {value!r:.40}")
+    return value
+
+
+def _list(record: dict[str, Any], key: str) -> list[Any]:
+    value = record.get(key, [])
+    if not isinstance(value, list):
+        raise _DescriptionError(f"{key}: {value!r:.40}")
+    return value
+
+
+def _fields(
+    record: dict[str, Any], section: str, prefix: str, at: int, rows: list[tuple[str, str, str, int, int, int]]
+) -> int:
+    """Append rows for the fields of a struct; the offset behind them."""
+    for field in _list(record, "fields"):
+        name = _text(field, "name")
+        if "index" in field:
+            name = f"{name}[{_number(field, 'index', 0)}]"
+        size, count = _number(field, "size", 0), _number(field, "array_len", 1)
+        inner = field.get("struct")
+        if len(rows) > _ROW_LIMIT or count > _ROW_LIMIT:
+            raise _DescriptionError("more fields than any device has")
+        if isinstance(inner, dict) and size and not _is_vector(inner):
+            for nth in range(count):
+                label = f"{prefix}{name}[{nth}]" if "array_len" in field else f"{prefix}{name}"
+                _struct(inner, section, label, at + nth * size, size, rows)
+        else:
+            rows.append((section, prefix + name, str(field.get("type", "")), at, size, count))
+        at += size * count
+    return at
+
+
+def _is_vector(inner: dict[str, Any]) -> bool:
+    """A struct that is nothing but the 64-bit words of a register."""
+    fields = _list(inner, "fields")
+    names = [str(field.get("name", "")) for field in fields if isinstance(field, dict)]
+    return bool(names) and all(name.startswith("_q_ZMMReg") or name in ("d", "p") for name in names)
+
+
+def _struct(
+    inner: dict[str, Any], section: str, label: str, at: int, size: int, rows: list[tuple[str, str, str, int, int, int]]
+) -> None:
+    """The members of one struct; a struct whose members have other sizes is one row."""
+    own: list[tuple[str, str, str, int, int, int]] = []
+    end = _subsections(inner, _fields(inner, section, f"{label}.", at, own), own)
+    if end != at + size:
+        own = [(section, label, "struct", at, size, 1)]
+    rows += own
+
+
+def _subsections(record: dict[str, Any], at: int, rows: list[tuple[str, str, str, int, int, int]]) -> int:
+    """Each subsection: 05, length and name, version, its fields."""
+    for subsection in _list(record, "subsections"):
+        name = _text(subsection, "vmsd_name")
+        at = _fields(subsection, name, "", at + 2 + len(name) + 4, rows)
+        at = _subsections(subsection, at, rows)
+    return at
+
+
+def _arch(section: Section) -> str:
+    names = {row[1] for row in section.rows}
+    return "arm64" if "env.xregs" in names else ("x86" if "env.eip" in names else "")
+
+
+def _prefix(section: Section) -> str:
+    name = section.name.replace("/", ".").replace(" ", "_")
+    return f"qemu.{name}.{section.instance}"
+
+
+def _area(source: Source, section: Section, arch: str, prefix: str) -> Area:
+    return Area(
+        "qemu-section",
+        prefix,
+        f"QEMU section {section.name} {section.instance}, version {section.version}",
+        source.read(section.offset, section.size_bytes),
+        Origin(source.name, section.offset),
+        declared_size_bytes=section.size_bytes,
+        attributes={"fields": [list(row) for row in section.rows], "arch": arch},
+    )
+
+
+def _vcpus(source: Source, sections: list[Section], notices: list[str]) -> list[Vcpu]:
+    vcpus: list[Vcpu] = []
+    for section in sections:
+        if section.name != "cpu":
+            continue
+        arch = _arch(section)
+        area = _area(source, section, arch, "cpu")
+        if arch == "x86" and not _xstate_bv(area, section):
+            notices.append(f"cpu {section.instance}: xstate_bv is 0, as under TCG: registers are shown as they lie")
+        vcpus.append(Vcpu(len(vcpus), f"cpu {section.instance}", arch or "unknown", [area]))
+    return vcpus
+
+
+def _xstate_bv(area: Area, section: Section) -> int:
+    row = next((row for row in section.rows if row[1] == "env.xstate_bv"), None)
+    return int.from_bytes(area.data[row[3] : row[3] + 8], "big") if row else 0

@@ -1,0 +1,102 @@
+"""AArch64 system registers: name and encoding both ways, fields, ID register fields with values.
+
+``data/sysregs.json``: names, encodings and field positions as Linux 7.2 knows them
+(``arch/arm64/tools/sysreg``, ``include/asm/sysreg.h``), completed from the Arm ARM for
+registers of EL3 and others that only QEMU lists. ``data/idregs.json``: the ID registers, all
+64 bits of each, with named values and the kernel's sanitise policy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from layouts.arm64.features import feature_of
+from layouts.arm64.registers import REGISTERS
+from layouts.vocabulary import Bits, Register
+
+Op = tuple[int, int, int, int, int]
+
+SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
+_GENERIC = re.compile(r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)", re.IGNORECASE)
+
+
+def _load(name: str) -> Any:
+    return json.loads(files("layouts.arm64").joinpath(f"data/{name}").read_text("utf-8"))
+
+
+@cache
+def encodings() -> dict[str, Op]:
+    """All known registers: name -> (op0, op1, CRn, CRm, op2)."""
+    return {name: tuple(entry["op"]) for name, entry in _load("sysregs.json").items()}
+
+
+@cache
+def _names() -> dict[Op, str]:
+    return {op: name for name, op in encodings().items()}
+
+
+def name_of(op: Op) -> str:
+    """The register's Arm name, or ``S3_0_C1_C2_3`` when it has none here."""
+    return _names().get(op) or "S{}_{}_C{}_C{}_{}".format(*op)
+
+
+def encoding_of(name: str) -> Op | None:
+    """The encoding of a register name (any case) or of ``S3_0_C1_C2_3``."""
+    generic = _GENERIC.fullmatch(name)
+    if generic:
+        op0, op1, crn, crm, op2 = (int(part) for part in generic.groups())
+        return op0, op1, crn, crm, op2
+    found = encodings().get(name)
+    if found is None:
+        lower = name.lower()
+        found = next((op for known, op in encodings().items() if known.lower() == lower), None)
+    return found
+
+
+@cache
+def id_registers() -> dict[str, dict[str, Any]]:
+    """The ID registers by name, as in ``data/idregs.json``."""
+    return {entry["name"]: entry for entry in _load("idregs.json")}
+
+
+@cache
+def _field_tables() -> dict[str, list[Any]]:
+    return {name: entry["fields"] for name, entry in _load("sysregs.json").items() if "fields" in entry}
+
+
+@cache
+def register_of(name: str) -> Register | None:
+    """The bit fields of a register, or None when nothing is known of its bits."""
+    if name in REGISTERS:
+        return REGISTERS[name]
+    if name in id_registers():
+        return _id_register(name)
+    rows = _field_tables().get(name)
+    if not rows:
+        return None
+    bits = tuple(
+        Bits(row[0], row[1], row[2], "", {int(value): text for value, text in (row[3] if len(row) > 3 else {}).items()})
+        for row in rows
+    )
+    return Register(name, "system register", bits, SOURCE)
+
+
+def _id_register(name: str) -> Register:
+    bits = []
+    for field in reversed(id_registers()[name]["fields"]):
+        if field["name"] is None:
+            continue
+        policy = field.get("sanitise")
+        meaning = f"{policy['policy']} is safe" if policy else "not sanitised"
+        if field.get("signed"):
+            meaning += ", signed"
+        values = {}
+        for value, text in field.get("values", {}).items():
+            feature = feature_of(name, field["name"], int(value))
+            values[int(value)] = f"{text} ({feature})" if feature else text
+        bits.append(Bits(field["name"], field["lsb"], field["width"], meaning, values))
+    return Register(name, "ID register", tuple(bits), SOURCE)
