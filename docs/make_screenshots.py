@@ -13,6 +13,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SHOTS = {
     "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
     "start": ("sample:amx", (160, 45), []),
+    "compare": ("sample:qemu-arm64-max/migration-stream.gz", (120, 30), ["c", "slash", *"PFR", "enter"]),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }
 

@@ -27,6 +27,7 @@ def layouts() -> dict[str, Layout]:
         elf_x86.PRSTATUS_32,
         elf_x86.SHSTK,
         elf_x86.FSAVE,
+        elf_x86.QEMU_CPU,
         *elf_arm64.ALL,
     )
     return {layout.name: layout for layout in found}

@@ -15,6 +15,12 @@ PLAIN_ATTRIBUTES: dict[str, type] = {
     "word_bytes": int,
     "synthesized": bool,
     "xstate_bv_unmaintained": bool,
+    "arch": str,
+    "fields": list,
+    "ids": list,
+    "rows": list,
+    "named": list,
+    "unknown": str,
 }
 
 

@@ -18,14 +18,16 @@ _EXAMPLES = """\
   inspector layouts list
   inspector layouts show sapphire-rapids
   inspector layouts show xtilecfg
-  inspector layouts show kvm-sregs"""
+  inspector layouts show kvm-sregs
+  inspector layouts show 0x603000000013c020
+  inspector layouts show ID_AA64PFR0_EL1"""
 
 
 def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
     parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs.", _EXAMPLES)
     parser.add_argument("verb", choices=("list", "show"))
-    parser.add_argument("name", nargs="?", default="", help="with show: a name from the list")
+    parser.add_argument("name", nargs="?", default="", help="a name from the list, an arm64 register, a KVM id")
     found = parser.parse_args(words)
     if found.verb == "list":
         _list()
@@ -55,6 +57,8 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
+    elif _show_arm64(name):
+        return
     else:
         raise UsageError(f"layouts show {name}: no such name; inspector layouts list has them")
 
@@ -99,6 +103,30 @@ def _show_layout(layout: Layout) -> None:
             shown[spec.register.name] = spec.register
     for register in shown.values():
         _show_register(register)
+
+
+def _show_arm64(name: str) -> bool:
+    """A KVM register id (0x6030...), or a system register by name or as S3_0_C0_C4_0."""
+    from layouts.arm64 import kvm_ids, sysregs
+
+    if name.lower().startswith("0x"):
+        try:
+            register_id = int(name, 16)
+        except ValueError:
+            return False
+    else:
+        found = kvm_ids.id_of_name(name)
+        if found is None:
+            return False
+        register_id = found
+    known = kvm_ids.explain(register_id)
+    print(f"{known.path}: {known.title}")
+    coprocessor = kvm_ids.coprocessor_title(known.coprocessor)
+    print(f"  KVM id {register_id:#018x}: {known.size_bytes} bytes, coprocessor {known.coprocessor:#x} ({coprocessor})")
+    register = sysregs.register_of(known.name) if known.name else None
+    if register is not None:
+        _show_register(register)
+    return True
 
 
 def _show_register(register: Register) -> None:

@@ -15,6 +15,7 @@ from inspector.decode.spec import FieldSpec, Span
 from inspector.decode.xsave import gap_specs
 from layouts.files.elf import AUXV_NAMES
 from layouts.vocabulary import Register
+from layouts.x86 import registers as reg
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
 from layouts.x86.cpuid import cpuid_register
 from layouts.x86.kvm import KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
@@ -183,3 +184,61 @@ def file_specs(area: Area) -> tuple[FieldSpec, ...]:
             specs.append(spec._replace(kind="text"))
         name_at += len(raw) + 1
     return _finish(area, specs)
+
+
+def property_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """Named values that have no bytes: ``rows`` of name and text."""
+    return tuple(
+        FieldSpec(
+            f"{area.prefix}.{name}", "fact", (), (), area.prefix, area.title, "QMP", fact=_number(text), text=text
+        )
+        for name, text in area.attributes["rows"]
+    )
+
+
+def named_specs(area: Area) -> tuple[FieldSpec, ...]:
+    """Values that came with a path each: ``named`` has path, kind and size, in the order of the bytes."""
+    specs = []
+    at = 0
+    for path, kind, size in area.attributes["named"]:
+        group = path.partition("[")[0].rpartition(".")[0] or path
+        register = NAMED_REGISTERS.get(path) or _arm_register(path)
+        specs.append(FieldSpec(path, kind, (Span(at, size),), (-1,), group, "", area.title, register=register))
+        at += size
+    return tuple(_unique(specs))
+
+
+def _arm_register(path: str) -> Register | None:
+    from layouts.arm64.registers import PSTATE
+    from layouts.arm64.sysregs import register_of
+
+    if path == "core.pstate":
+        return PSTATE
+    if path.startswith(("core.fp", "svcr", "sysreg.")):
+        return register_of(path.rpartition(".")[2].upper())
+    return None
+
+
+#: Bit fields of registers that come as text, by path.
+NAMED_REGISTERS = {
+    "regs.rflags": reg.RFLAGS,
+    "sregs.cr0": reg.CR0,
+    "sregs.cr3": reg.CR3,
+    "sregs.cr4": reg.CR4,
+    "sregs.efer": reg.EFER,
+    "debugregs.dr6": reg.DR6,
+    "debugregs.dr7": reg.DR7,
+    "xsave.legacy.fcw": reg.FCW,
+    "xsave.legacy.fsw": reg.FSW,
+    "xsave.legacy.ftw": reg.FTW,
+    "xsave.legacy.mxcsr": reg.MXCSR,
+    "xsave.pkru.pkru": reg.PKRU,
+    "xcr.xcr0": XSTATE_BITMAP,
+}
+
+
+def _number(text: str) -> int:
+    """A switch as 0 or 1, a number as itself; any other text has no number but its presence."""
+    if text in ("on", "off"):
+        return int(text == "on")
+    return int(text) if text.isdigit() else 0

@@ -62,7 +62,7 @@ class Field(NamedTuple):
         """The field as ``show --json`` prints it."""
         spec = self.spec
         span: dict[str, Any] | None = None
-        if spec.pieces:
+        if spec.pieces and not self.area.attributes.get("synthesized"):
             bit = spec.bit.lsb if spec.bit else 0
             span = {"file_offset": self.file_offset, "bit": bit, "width": spec.bits}
             if len(spec.pieces) > 1:
@@ -90,6 +90,8 @@ class FieldTable(Sequence[Field]):
     def __init__(self, area: Area) -> None:
         self.area = area
         self.specs = specs_of(area)
+        unknown = area.attributes.get("unknown")
+        self._unknown = bytes.fromhex(unknown) if unknown else b""
         self._bv = xstate_bv(area.data) if area.layout == "xsave" else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
@@ -114,6 +116,11 @@ class FieldTable(Sequence[Field]):
         if spec.missing_bytes:
             low = f"low {8 * len(raw)} of {spec.bits} bits: {raw[:16].hex(' ')} ..., the rest {NOT_CAPTURED}"
             return Field(spec, self.area, None, raw, low, "partly captured", False)
+        if self._unknown:
+            mask = int.from_bytes(gather(self._unknown, spec), "little")
+            mask &= spec.bit.mask if spec.bit else mask
+            if mask:
+                return Field(spec, self.area, None, None, _kept_text(spec, raw, mask), "", False)
         state, value = self._value(spec, raw)
         original = self.area.original
         changed = original is not data and gather(original, spec) != raw
@@ -279,6 +286,14 @@ def _initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
         return f"initial: {value}"
     stale = " (stale bytes behind)" if shown != raw else ""
     return f"initial{f': {value:#x}' if value else ''}{stale}"
+
+
+def _kept_text(spec: FieldSpec, raw: bytes, mask: int) -> str:
+    """A value with bits that a template leaves as the host has them."""
+    value = int.from_bytes(raw, "little")
+    low, width = (spec.bit.lsb, spec.bit.width) if spec.bit else (0, 8 * len(raw))
+    digits = ["x" if mask >> n & 1 else str(value >> n & 1) for n in range(low + width - 1, low - 1, -1)]
+    return f"x keeps the host's bit: 0b{''.join(digits)}"
 
 
 def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:

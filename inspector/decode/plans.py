@@ -7,7 +7,16 @@ from functools import lru_cache
 
 from inspector.capture.model import Area
 from inspector.decode.arm64 import register_specs, sve_specs, za_specs
-from inspector.decode.entries import auxv_specs, cpuid_specs, file_specs, msr_list_specs, msr_specs, xcr_specs
+from inspector.decode.entries import (
+    auxv_specs,
+    cpuid_specs,
+    file_specs,
+    msr_list_specs,
+    msr_specs,
+    named_specs,
+    property_specs,
+    xcr_specs,
+)
 from inspector.decode.placement import XsaveTable, places, xcomp_bv
 from inspector.decode.section import section_specs
 from inspector.decode.spec import FieldSpec, Span
@@ -29,6 +38,8 @@ _BY_CONTENT: dict[str, Callable[[Area], tuple[FieldSpec, ...]]] = {
     "arm64-sve": sve_specs,
     "arm64-za": za_specs,
     "qemu-section": section_specs,
+    "properties": property_specs,
+    "named-values": named_specs,
 }
 
 
@@ -65,7 +76,8 @@ def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...
     for leaf in walk(layout.construct):
         head, _, rest = leaf.name.partition(".")
         root = layout.roots.get(head)
-        path = f"{root}.{rest}" if root else ".".join(filter(None, (prefix, leaf.name)))
+        alone = root == ""
+        path = leaf.name if alone else f"{root or prefix}.{rest if root else leaf.name}"
         kind = "text" if leaf.plain_name in TEXT_MEMBERS else leaf.kind
         specs.append(
             FieldSpec(

@@ -39,19 +39,6 @@ def section_specs(area: Area) -> tuple[FieldSpec, ...]:
     return (*unique(specs), *gap_specs(area.prefix, specs, area.declared_size_bytes))
 
 
-def narrow(span: Span, start: int, size_bytes: int, word_bytes: int) -> tuple[Span, ...]:
-    """The part of big-endian words that holds ``size_bytes`` of a register from byte ``start`` on.
-
-    ``start`` is a multiple of the word. A rest smaller than a word lies at the word's end.
-    """
-    whole = size_bytes // word_bytes * word_bytes
-    rest = size_bytes - whole
-    pieces = [Span(span.offset + start, whole)] if whole else []
-    if rest:
-        pieces.append(Span(span.offset + start + whole + word_bytes - rest, rest))
-    return tuple(pieces)
-
-
 def _plain(prefix: str, row: Row) -> list[FieldSpec]:
     """A field under QEMU's own name."""
     section, name, kind, offset, size, count = row
@@ -203,7 +190,7 @@ def _vector(path: str, pieces: tuple[Span, ...], group: str) -> FieldSpec:
 def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     places = {(section, name): (offset, size, count) for section, name, _, offset, size, count in rows}
     registers = _cpregs(area, places)
-    yield from _core(area, places)
+    yield from _core(places)
     for row in rows:
         mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
         if mapped is not None:
@@ -237,7 +224,7 @@ def _cpregs(area: Area, places: dict[tuple[str, str], tuple[int, int, int]]) -> 
     return found
 
 
-def _core(area: Area, places: dict[tuple[str, str], tuple[int, int, int]]) -> Iterator[FieldSpec]:
+def _core(places: dict[tuple[str, str], tuple[int, int, int]]) -> Iterator[FieldSpec]:
     xregs = places.get(("cpu", "env.xregs"))
     if xregs is not None:
         for number in range(32):

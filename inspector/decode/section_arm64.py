@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from inspector.capture.model import Area
 from inspector.decode.arm64 import MAX_VL_BYTES
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, narrow
 from layouts.arm64.kvm_ids import id_of_name
 from layouts.arm64.sysregs import register_of
 from layouts.files.qemu import ARM_SOURCE
@@ -100,8 +100,6 @@ def _used_bytes(raw: bytes) -> int:
 
 
 def _sve(prefix: str, low: dict[int, int], places: Places, vl_bytes: int, bound: int) -> Iterator[FieldSpec]:
-    from inspector.decode.section import narrow
-
     note = f"{vl_bytes} (not in the stream: what the registers hold; the control register allows {bound})"
     yield _fact(f"{prefix}.vl_bytes", vl_bytes, "vector length in bytes", note if vl_bytes != bound else str(bound))
     z_at, z_size, _ = places[("cpu/sve", "env.vfp.zregs")]

@@ -69,3 +69,16 @@ class FieldSpec(NamedTuple):
     def end(self) -> int:
         """The first byte of the area behind the field."""
         return max((piece.offset + piece.size_bytes for piece in self.pieces), default=0)
+
+
+def narrow(span: Span, start: int, size_bytes: int, word_bytes: int) -> tuple[Span, ...]:
+    """The part of big-endian words that holds ``size_bytes`` of a register from byte ``start`` on.
+
+    ``start`` is a multiple of the word. A rest smaller than a word lies at the word's end.
+    """
+    whole = size_bytes // word_bytes * word_bytes
+    rest = size_bytes - whole
+    pieces = [Span(span.offset + start, whole)] if whole else []
+    if rest:
+        pieces.append(Span(span.offset + start + whole + word_bytes - rest, rest))
+    return tuple(pieces)

@@ -15,18 +15,14 @@ _WHERE = (
     ("xsave.header.xstate_bv", "in use"),
 )
 
-#: Where general registers lie in a core: in its thread status.
-_AREAS = {"regs": "prstatus"}
-
 
 def summary_of(vcpu: Vcpu) -> str:
     """Signal, instruction pointer, XCR0 and the components in use, as far as captured."""
     words = []
+    tables = [FieldTable(area) for area in vcpu.areas]
     for path, label in _WHERE:
-        area = vcpu.area(_AREAS.get(path.partition(".")[0], path.partition(".")[0])) or vcpu.area(
-            path.partition(".")[0]
-        )
-        field = FieldTable(area).get(path) if area else None
+        found = (field for table in tables if (field := table.get(path)) is not None)
+        field = next(found, None)
         if field is not None and field.value is not None:
             words.append(f"{label} {field.text if label in ('signal', 'in use') else hex(field.value)}")
     return "  ".join(words)

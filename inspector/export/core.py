@@ -17,15 +17,15 @@ def write_core(out: BinaryIO, capture: Capture) -> None:
 
     UsageError when the areas are not notes of a 64-bit core.
     """
-    if not capture.vcpus or any("note_type" not in area.attributes for v in capture.vcpus for area in v.areas):
+    areas = [[area for area in vcpu.areas if not area.attributes.get("synthesized")] for vcpu in capture.vcpus]
+    if not areas or any("note_type" not in area.attributes for vcpu in areas for area in vcpu):
         raise UsageError(f"{capture.target}: only what came from an ELF core can become one again")
     if "ELF32" in capture.host.about:
         raise UsageError(f"{capture.target}: 32-bit cores are not written")
     notes = b""
-    for vcpu in capture.vcpus:
-        first, *others = vcpu.areas
+    for number, (first, *others) in enumerate(areas):
         notes += _note(first)
-        if vcpu is capture.vcpus[0]:
+        if number == 0:
             notes += b"".join(_note(area) for area in capture.context)
         notes += b"".join(_note(area) for area in others)
     notes += _layout_note(capture)

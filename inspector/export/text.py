@@ -59,7 +59,7 @@ def _area(console: Console, area: Area, fields: Sequence[Field]) -> None:
 def _line(field: Field) -> Text:
     line = Text(f"  {field.path:<{_PATH_WIDTH}} ")
     if field.value is None:
-        return line.append(NOT_CAPTURED, "yellow")
+        return line.append(field.text or NOT_CAPTURED, "yellow")
     value = short_hex(field.value, field.bits)
     style = "dim" if field.state == "initial" else ""
     return line.append(f"{value:<20}", style).append(f" {field.text}", style)

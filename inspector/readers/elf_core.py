@@ -11,12 +11,13 @@ from typing import NamedTuple
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.decode.arm64 import HEADER_SIZE_BYTES
 from inspector.decode.placement import XsaveTable, table_from_note
-from inspector.readers.elf_notes import ElfHeader, NoteAt, iter_notes, note_segments, read_header
+from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_segments, read_header
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
-from layouts.files.elf import EM_386, EM_AARCH64, EM_X86_64, NOTES, NT_PRSTATUS, NT_X86_XSAVE_LAYOUT, Note
+from layouts.files.elf import EM_386, EM_AARCH64, EM_X86_64, NOTES, NT_ARM_TLS, NT_PRSTATUS, NT_X86_XSAVE_LAYOUT, Note
 from layouts.registry import layouts, size_bytes
 
 _ET_CORE = 4
@@ -43,42 +44,49 @@ class _Thread(NamedTuple):
 class _Core:
     """A core being read: its header, notes by thread, and what went wrong."""
 
-    def __init__(self, source: Source, options: Options) -> None:
+    def __init__(self, source: Source, options: Options, machine: int, elf_class: int) -> None:
         self.source = source
         self.options = options
-        self.header: ElfHeader = read_header(source)
-        if self.header.type != _ET_CORE:
-            raise InputError(source.name, "an ELF core (type 4)", f"ELF type {self.header.type}", 16)
+        self.machine = machine
+        self.elf_class = elf_class
         self.faults: list[InputError] = []
         self.notices: list[str] = []
         self.threads: list[_Thread] = []
         self.process: list[NoteAt] = []
         self.table: XsaveTable | None = None
-        known = _known_notes(self.header.machine, self.header.elf_class)
-        self.known = {(note.owner, note.type): note for note in known}
+        self.cpus: list[NoteAt] = []
+        known = _known_notes(machine, elf_class)
+        self.known: dict[tuple[str, int], Note] = {}
+        for note in known:
+            self.known.setdefault((note.owner, note.type), note)
 
-    def scan(self) -> None:
-        """Sort all notes into threads and process."""
-        cut: list[InputError] = []
-        segments = note_segments(self.source, self.header, cut)
-        if not segments and not cut:
-            raise InputError(self.source.name, "a PT_NOTE segment", "none", self.header.phoff)
+    def scan(self, segments: list[Segment]) -> None:
+        """Sort all notes of these segments into threads and process."""
         for segment in segments:
             for note in iter_notes(self.source, segment, self.faults):
                 self._add(note)
-        # What is missing of the notes matters more than missing memory: it is told first.
-        self.faults += cut
+        for thread, note in zip(self.threads, self.cpus, strict=False):
+            thread.notes.append(note)
         if self.source.fault:
             self.faults.append(self.source.fault)
         if not self.threads:
             found = "no thread status note"
             raise (self.faults or [InputError(self.source.name, "a thread (NT_PRSTATUS)", found)])[0]
 
+    @property
+    def is_guest(self) -> bool:
+        """A dump of guest memory: QEMU's notes, or on arm64 none that Linux writes for every thread."""
+        if self.cpus or self.process or self.machine != EM_AARCH64:
+            return bool(self.cpus)
+        return all(note.type != NT_ARM_TLS for thread in self.threads for note in thread.notes)
+
     def _add(self, note: NoteAt) -> None:
         known = self.known.get((note.owner, note.type))
         scope = known.scope if known else "thread"
         if note.owner == "CORE" and note.type == NT_PRSTATUS:
             self.threads.append(_Thread(self._thread_name(note), [note]))
+        elif scope == "cpu":
+            self.cpus.append(note)
         elif scope == "layout":
             self._layout_note(note)
         elif scope == "process" or not self.threads:
@@ -87,7 +95,7 @@ class _Core:
             self.threads[-1].notes.append(note)
 
     def _thread_name(self, note: NoteAt) -> str:
-        at = _PID_OFFSET[self.header.elf_class]
+        at = _PID_OFFSET[self.elf_class]
         raw = self.source.read(note.offset + at, 4) if note.present_bytes >= at + 4 else b""
         return f"thread {int.from_bytes(raw, 'little')}" if len(raw) == 4 else "thread ?"
 
@@ -132,19 +140,19 @@ class _Core:
                 area.prefix = f"{prefix}~{count}"
             used.add(area.prefix)
             made.append(area)
-        return made
+        return made + _implied_svcr(made)
 
     def _area(self, note: NoteAt) -> Area:
         data = self.source.read(note.offset, min(note.present_bytes, _NOTE_LIMIT_BYTES))
         origin = Origin(self.source.name, note.offset)
-        known = self.known.get((note.owner, note.type))
+        known = _alternative(self.known.get((note.owner, note.type)), note)
         attributes = {"note_owner": note.owner, "note_type": note.type}
         if known and known.layout == "xsave" and self.table is not None:
             area = xsave_area("xsave", "XSAVE image (NT_X86_XSTATE)", data, origin, self.table, note.size_bytes)
             area.attributes.update(attributes)
             return area
         if known and known.layout in ("elf-auxv", "elf-file"):
-            attributes["word_bytes"] = self.header.elf_class // 8
+            attributes["word_bytes"] = self.elf_class // 8
             prefix = known.layout.partition("-")[2]
             return Area(known.layout, prefix, known.name, data, origin, attributes=attributes)
         if known and known.layout in _VECTOR_LAYOUTS:
@@ -174,6 +182,24 @@ class _Core:
         return Area("raw", prefix, name, data, origin, declared_size_bytes=note.size_bytes, attributes=attributes)
 
 
+def _implied_svcr(areas: list[Area]) -> list[Area]:
+    """SVCR is in no note: streaming mode shows in NT_ARM_SSVE, ZA in NT_ARM_ZA."""
+    sizes = {area.prefix: area.declared_size_bytes for area in areas if area.layout in _VECTOR_LAYOUTS}
+    if "ssve" not in sizes and "za" not in sizes:
+        return []
+    value = int(sizes.get("ssve", 0) > HEADER_SIZE_BYTES) | int(sizes.get("za", 0) > HEADER_SIZE_BYTES) << 1
+    layout = layouts()["elf-arm64-svcr"]
+    data = value.to_bytes(8, "little")
+    return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes={"synthesized": True})]
+
+
+def _alternative(known: Note | None, note: NoteAt) -> Note | None:
+    """A CPU of a 64-bit guest dump that is not in long mode has the 32-bit thread status."""
+    if known and known.layout == "elf-prstatus-x86-64" and note.size_bytes == size_bytes("elf-prstatus-i386"):
+        return known._replace(layout="elf-prstatus-i386")
+    return known
+
+
 def _known_notes(machine: int, elf_class: int) -> list[Note]:
     return [
         note for note in NOTES if (not note.machines or machine in note.machines) and note.elf_class in (0, elf_class)
@@ -181,20 +207,48 @@ def _known_notes(machine: int, elf_class: int) -> list[Note]:
 
 
 def read(source: Source, options: Options) -> Capture:
-    """An ELF core as a capture: one vCPU a thread, the process's notes as context."""
-    core = _Core(source, options)
-    core.scan()
+    """An ELF core as a capture: one vCPU a thread (or CPU of a guest), the process's notes as context."""
+    header: ElfHeader = read_header(source)
+    if header.type != _ET_CORE:
+        raise InputError(source.name, "an ELF core (type 4)", f"ELF type {header.type}", 16)
+    cut: list[InputError] = []
+    segments = note_segments(source, header, cut)
+    if not segments and not cut:
+        raise InputError(source.name, "a PT_NOTE segment", "none", header.phoff)
+    core = _Core(source, options, header.machine, header.elf_class)
+    try:
+        core.scan(segments)
+    except InputError as error:
+        raise (cut or [error])[0] from error
+    # What is missing of the notes matters more than missing memory: it is told first.
+    core.faults += cut
+    return _capture(core, "elf-core", f"ELF{header.elf_class} core")
+
+
+def read_notes(source: Source, options: Options, segment: Segment, format_name: str, about: str) -> Capture:
+    """The same notes in another container; the architecture follows from the size of the thread status."""
+    sizes = {336: EM_X86_64, 392: EM_AARCH64}
+    first = next(iter(iter_notes(source, segment, [])), None)
+    machine = sizes.get(first.size_bytes, EM_X86_64) if first else EM_X86_64
+    core = _Core(source, options, machine, 64)
+    core.scan([segment])
+    return _capture(core, format_name, about)
+
+
+def _capture(core: _Core, format_name: str, about: str) -> Capture:
     core.choose_layout()
-    arch = _ARCH.get(core.header.machine, f"ELF machine {core.header.machine}")
+    arch = _ARCH.get(core.machine, f"ELF machine {core.machine}")
+    if core.is_guest and format_name == "elf-core":
+        format_name = "guest-dump"
     vcpus = [
-        Vcpu(index, thread.name, arch, partial(core.areas, thread.notes)) for index, thread in enumerate(core.threads)
+        Vcpu(index, f"cpu {index}" if core.is_guest else thread.name, arch, partial(core.areas, thread.notes))
+        for index, thread in enumerate(core.threads)
     ]
-    about = f"ELF{core.header.elf_class} core, {arch}"
     return Capture(
-        source.name,
-        "elf-core",
+        core.source.name,
+        format_name,
         vcpus,
-        host=Host(about=about),
+        host=Host(about=f"{about}, {arch}"),
         context=core.areas(core.process),
         faults=core.faults,
         notices=core.notices,

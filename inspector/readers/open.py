@@ -43,6 +43,36 @@ def _msrs(head: bytes) -> bool:
     return looks_like_msrs(head)
 
 
+def _json(head: bytes) -> bool:
+    from inspector.readers.json_file import looks_like_json
+
+    return looks_like_json(head)
+
+
+def _firecracker_state(head: bytes) -> bool:
+    from inspector.readers.firecracker import looks_like_state
+
+    return looks_like_state(head)
+
+
+def _cbor(head: bytes) -> bool:
+    from inspector.readers.crosvm import looks_like_cbor
+
+    return looks_like_cbor(head)
+
+
+def _register_list(head: bytes) -> bool:
+    from inspector.readers.register_list import looks_like_list
+
+    return looks_like_list(head)
+
+
+def _info_registers(head: bytes) -> bool:
+    from inspector.readers.info_registers import looks_like_registers
+
+    return looks_like_registers(head)
+
+
 def _cpuid_text(head: bytes) -> bool:
     from inspector.readers.cpuid_text import looks_like_cpuid_text
 
@@ -53,7 +83,14 @@ def _cpuid_text(head: bytes) -> bool:
 FORMATS = (
     Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
     Format("qemu-stream", lambda head: head.startswith(b"QEVM"), "qemu_stream"),
+    Format("libvirt-save", lambda head: head.startswith(b"LibvirtQemudSave"), "libvirt_save"),
+    Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
+    Format("json", _json, "json_file"),
+    Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
+    Format("crosvm", _cbor, "crosvm"),
+    Format("info-registers", _info_registers, "info_registers"),
+    Format("kvm-registers", _register_list, "register_list"),
     Format("cpuid-r", _cpuid_text, "cpuid_text"),
     Format("xsave", _xsave, "xsave_area", "read_xsave"),
     Format("kvm-cpuid2", _cpuid2, "kvm_struct", "read_cpuid2"),

@@ -10,30 +10,19 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.options import Options
-from inspector.readers.qemu_walk import walk_forward
+from inspector.readers.qemu_walk import Section, walk_forward
 from inspector.readers.source import Source
 from layouts.files import qemu
 
 _TAIL_STEPS = (1 << 16, 1 << 20, 1 << 24)
 _ROW_LIMIT = 200_000
 _ARCH = {"vmstate_x86_cpu": "x86", "vmstate_arm_cpu": "arm64"}
-
-
-class Section(NamedTuple):
-    """A device section: its name, instance, version, and where its payload is."""
-
-    name: str
-    instance: int
-    version: int
-    offset: int
-    size_bytes: int
-    rows: list[tuple[str, str, str, int, int, int]]
 
 
 class _DescriptionError(Exception):
@@ -232,7 +221,7 @@ def _subsections(record: dict[str, Any], at: int, rows: list[tuple[str, str, str
 
 def _arch(section: Section) -> str:
     names = {row[1] for row in section.rows}
-    return "arm64" if "env.xregs" in names else ("x86" if "env.eip" in names else "")
+    return "arm64" if names & {"env.xregs", "cpreg_vmstate_indexes"} else ("x86" if "env.eip" in names else "")
 
 
 def _prefix(section: Section) -> str:

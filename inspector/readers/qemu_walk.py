@@ -1,13 +1,239 @@
-"""A QEMU stream without its description: walk it forward, RAM by its own record sizes."""
+"""A QEMU stream without its description: walk it forward, RAM by its own record sizes.
+
+Device sections do not say how long they are. Behind the RAM the known ``cpu`` sections are
+looked for and taken apart with the description that QEMU 11.1 gave of them; other devices
+are passed over.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+import struct
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, visible
 from inspector.readers.source import Source
+from layouts.files import qemu
+
+Row = tuple[str, str, str, int, int, int]
+
+_DEVICES_LIMIT_BYTES = 64 << 20
+_WINDOW_SIZE_BYTES = 1 << 20
+_CPU = re.compile(rb"\x04....\x03cpu(....)(....)", re.DOTALL)
 
 
-def walk_forward(source: Source, base: int) -> tuple[list[Any], list[InputError]]:
-    """Sections and faults of a stream without description."""
-    return [], [InputError(source.name, "a description behind the stream", "none", base)]
+class Section(NamedTuple):
+    """A device section: its name, instance, version, and where its payload is."""
+
+    name: str
+    instance: int
+    version: int
+    offset: int
+    size_bytes: int
+    rows: list[Row]
+
+
+class _MismatchError(Exception):
+    """The bytes are not what the known description says."""
+
+
+@cache
+def _known() -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(files("layouts.files").joinpath("data/qemu-cpu.json").read_text("utf-8"))
+    return known
+
+
+def walk_forward(source: Source, base: int) -> tuple[list[Section], list[InputError]]:
+    """The cpu sections of a stream without description, and what could not be read."""
+    try:
+        devices_at = _skip_ram(source, base)
+    except InputError as error:
+        return [], [error]
+    tail = source.read(devices_at, _DEVICES_LIMIT_BYTES)
+    sections = []
+    for match in _CPU.finditer(tail):
+        payload = match.end()
+        section = _cpu_section(tail, payload, match)
+        if section is not None:
+            sections.append(section._replace(offset=devices_at + payload))
+    if sections:
+        return sections, []
+    return [], [InputError(source.name, "a cpu section of a known layout", "none", devices_at)]
+
+
+def _cpu_section(tail: bytes, payload: int, match: re.Match[bytes]) -> Section | None:
+    """A section whose bytes fit one of the known descriptions, to its footer."""
+    for known in _known().values():
+        if int.from_bytes(match[2], "big") != known["cpu"]["version"]:
+            continue
+        try:
+            rows, end = _Parser(tail, payload, known["subsections"]).section(known["cpu"])
+        except (_MismatchError, struct.error):
+            continue
+        if tail[end : end + 1] == b"\x7e" and tail[end + 1 : end + 5] == match[0][1:5]:
+            return Section("cpu", int.from_bytes(match[1], "big"), known["cpu"]["version"], 0, end - payload, rows)
+    return None
+
+
+class _Parser:
+    """Steps over a payload by a known description."""
+
+    def __init__(self, data: bytes, start: int, subsections: dict[str, Any]) -> None:
+        self.data = data
+        self.start = start
+        self.at = start
+        self.subsections = subsections
+        self.rows: list[Row] = []
+        self.numbers: dict[str, int] = {}
+
+    def section(self, description: dict[str, Any]) -> tuple[list[Row], int]:
+        self._fields(description, "cpu", "")
+        while self.data[self.at : self.at + 1] == b"\x05":
+            length = self.data[self.at + 1]
+            name = self.data[self.at + 2 : self.at + 2 + length].decode("latin-1")
+            known = self.subsections.get(name)
+            if known is None:
+                raise _MismatchError(name)
+            self.at += 2 + length + 4
+            self._fields(known, name, "")
+        return self.rows, self.at
+
+    def _fields(self, description: dict[str, Any], section: str, prefix: str) -> None:
+        for field in description["fields"]:
+            name = field["name"] + (f"[{field['index']}]" if "index" in field else "")
+            size, count = field["size"], field.get("array_len", 1)
+            if isinstance(count, str):
+                count = self.numbers[count]
+            if not 0 <= count <= 1 << 16 or self.at + size * count > len(self.data):
+                raise _MismatchError(name)
+            inner = field.get("struct")
+            if inner and not _is_vector(inner):
+                for nth in range(count):
+                    label = f"{name}[{nth}]" if "array_len" in field else name
+                    self._fields(inner, section, f"{prefix}{label}.")
+                continue
+            self.rows.append((section, prefix + name, field.get("type", ""), self.at - self.start, size, count))
+            if field.get("type") == "int32":
+                self.numbers[name] = int.from_bytes(self.data[self.at : self.at + 4], "big")
+            self.at += size * count
+
+
+def _is_vector(inner: dict[str, Any]) -> bool:
+    names = [field["name"] for field in inner["fields"]]
+    return all(name.startswith("_q_ZMMReg") or name in ("d", "p") for name in names)
+
+
+def _skip_ram(source: Source, base: int) -> int:
+    """The offset behind the last RAM record: where device sections begin."""
+    at = base + 8
+    names: dict[int, str] = {}
+    while True:
+        head = source.read_exactly(at, 1, "a record of the stream")[0]
+        if head == qemu.CONFIGURATION:
+            at = _skip_configuration(source, at)
+        elif head in (qemu.SECTION_START, qemu.SECTION_FULL):
+            identity, name, payload = _section_head(source, at)
+            names[identity] = name
+            if head == qemu.SECTION_FULL:
+                return at
+            at = _skip_section(source, payload, name)
+        elif head in (qemu.SECTION_PART, qemu.SECTION_END):
+            identity = int.from_bytes(source.read_exactly(at + 1, 4, "a section number"), "big")
+            at = _skip_section(source, at + 5, names.get(identity, "?"))
+        elif head == qemu.COMMAND:
+            at += 5 + int.from_bytes(source.read_exactly(at + 3, 2, "a command's length"), "big")
+        else:
+            raise InputError(source.name, "a record of a QEMU stream", f"{head:#04x}", at)
+
+
+def _section_head(source: Source, at: int) -> tuple[int, str, int]:
+    head = source.read_exactly(at, 6, "a section header")
+    length = head[5]
+    name = source.read_exactly(at + 6, length, "a section name").decode("latin-1")
+    return int.from_bytes(head[1:5], "big"), visible(name), at + 6 + length + 8
+
+
+def _skip_configuration(source: Source, at: int) -> int:
+    length = int.from_bytes(source.read_exactly(at + 1, 4, "the machine's name"), "big")
+    at += 5 + length
+    while source.read(at, 1) == b"\x05":
+        size = source.read_exactly(at + 1, 1, "a subsection's name")[0]
+        name = source.read_exactly(at + 2, size, "a subsection's name")
+        at += 2 + size + 4
+        at += _configuration_size(source, at, name)
+    return at
+
+
+def _configuration_size(source: Source, at: int, name: bytes) -> int:
+    if name == b"configuration/target-page-bits":
+        return 4
+    if name == b"configuration/uuid":
+        return 16
+    count = int.from_bytes(source.read_exactly(at, 4, "a count of capabilities"), "big")
+    size = 4
+    for _ in range(min(count, 256)):
+        size += 1 + source.read_exactly(at + size, 1, "a capability")[0]
+    return size
+
+
+def _skip_section(source: Source, at: int, name: str) -> int:
+    """Behind an iterative section: only RAM is known."""
+    if name != "ram":
+        raise InputError(source.name, "RAM, the one iterative section that says its sizes", name, at)
+    at = _skip_pages(source, at)
+    footer = source.read_exactly(at, 5, "a section footer")
+    if footer[0] != qemu.FOOTER:
+        raise InputError(source.name, "a section footer (0x7e)", f"{footer[0]:#04x}", at)
+    return at + 5
+
+
+def _skip_pages(source: Source, at: int) -> int:
+    for word, position in _words(source, at):
+        if word & qemu.RAM_EOS:
+            return position
+    raise InputError(source.name, "the end of a RAM section", "the end of the file", at)
+
+
+def _words(source: Source, at: int) -> Iterator[tuple[int, int]]:
+    """Flag words of a RAM section and the offset behind each record."""
+    page_bytes = 4096
+    window, start = b"", at
+    while True:
+        if at - start + 4096 > len(window):
+            window, start = source.read(at, _WINDOW_SIZE_BYTES), at
+            source.tell("walking RAM", at, source.size or 0)
+        here = at - start
+        if here + 8 > len(window):
+            return
+        word = int.from_bytes(window[here : here + 8], "big")
+        at += 8
+        here += 8
+        if word & qemu.RAM_MEM_SIZE:
+            at = _skip_blocks(source, at, word & ~0xFFF)
+        elif word & (qemu.RAM_ZERO | qemu.RAM_PAGE | qemu.RAM_XBZRLE):
+            if not word & qemu.RAM_CONTINUE:
+                at += 1 + window[here]
+                here = at - start
+            if word & qemu.RAM_ZERO:
+                at += 1
+            elif word & qemu.RAM_PAGE:
+                at += page_bytes
+            else:
+                at += 3 + int.from_bytes(window[here + 1 : here + 3], "big")
+        elif not word & (qemu.RAM_EOS | qemu.RAM_HOOK | qemu.RAM_MULTIFD_FLUSH):
+            raise InputError(source.name, "a RAM record", f"flags {word & 0xFFF:#x}", at - 8)
+        yield word & 0xFFF, at
+
+
+def _skip_blocks(source: Source, at: int, total: int) -> int:
+    """The list of RAM blocks: name and length each, until all memory is named."""
+    while total > 0:
+        length = source.read_exactly(at, 1, "a RAM block")[0]
+        used = int.from_bytes(source.read_exactly(at + 1 + length, 8, "a RAM block's length"), "big")
+        at += 1 + length + 8
+        total -= used
+    return at

@@ -134,6 +134,36 @@ class StreamSource(Source):
         self._spool.close()
 
 
+class PartSource(Source):
+    """A source from some offset on."""
+
+    def __init__(self, source: Source, base: int) -> None:
+        self.name = source.name
+        self.progress = source.progress
+        self._source = source
+        self._base = base
+
+    @property
+    def size(self) -> int | None:  # type: ignore[override]
+        """See Source."""
+        whole = self._source.size
+        return None if whole is None else max(0, whole - self._base)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See Source.read."""
+        return self._source.read(self._base + offset, size)
+
+
+def unpacked(source: Source) -> Source:
+    """The source itself, or what it unpacks to."""
+    packed = _UNPACKERS.get(_packing(source.read(0, 6)))
+    if packed is None:
+        return source
+    result = StreamSource(source.name, _unpack(source, packed))
+    result.progress = source.progress
+    return result
+
+
 def open_source(target: str, progress: Callable[[str, int, int], None] | None = None) -> Source:
     """Open a path, or ``-`` for standard input; unpack gzip, xz and zstd on the way.
 
@@ -141,12 +171,7 @@ def open_source(target: str, progress: Callable[[str, int, int], None] | None = 
     """
     source = StreamSource("-", _standard_input()) if target == "-" else _open_path(target)
     source.progress = progress
-    packed = _UNPACKERS.get(_packing(source.read(0, 6)))
-    if packed is None:
-        return source
-    unpacked = StreamSource(source.name, _unpack(source, packed))
-    unpacked.progress = progress
-    return unpacked
+    return unpacked(source)
 
 
 def _standard_input() -> Iterator[bytes]:

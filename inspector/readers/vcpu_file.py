@@ -22,6 +22,20 @@ from layouts.registry import layouts
 MAX_SIZE_BYTES = 2 << 30
 
 
+#: Layouts that are no entry of the registry; what they need is in their attributes.
+_BY_CONTENT = (
+    "raw",
+    "elf-auxv",
+    "elf-file",
+    "arm64-regs",
+    "arm64-sve",
+    "arm64-za",
+    "qemu-section",
+    "properties",
+    "named-values",
+)
+
+
 class _MalformedError(Exception):
     """Something of the header is not what the format says; the text says what."""
 
@@ -112,9 +126,10 @@ class _File:
             for name, value in _get(record, "attributes", dict, {}).items()
             if name in store.PLAIN_ATTRIBUTES and isinstance(value, store.PLAIN_ATTRIBUTES[name])
         }
+        _check_rows(attributes)
         if layout == "xsave":
             attributes["table"] = _table(_get(record, "xsave_table", dict))
-        elif layout not in ("raw", "elf-auxv", "elf-file") and layout not in layouts():
+        elif layout not in _BY_CONTENT and layout not in layouts():
             layout = "raw"
         declared = _get(record, "declared_size_bytes", int)
         data = self.blob(_get(record, "blob", int), _get(record, "sha256", str))
@@ -160,3 +175,30 @@ def _table(record: dict[str, Any]) -> XsaveTable:
             raise _MalformedError("xsave_table: a room that no image can have")
         rooms.append(Room(component, size, offset, bool(align)))
     return XsaveTable(tuple(rooms), _get(record, "origin", str), _get(record, "guessed", bool))
+
+
+def _check_rows(attributes: dict[str, Any]) -> None:
+    """``fields`` and ``ids`` name bytes: each is of the shape that a reader gives it."""
+    for row in attributes.get("fields", []):
+        sound = isinstance(row, list) and len(row) == 6 and all(isinstance(text, str) for text in row[:3])
+        if not sound or not all(isinstance(n, int) and 0 <= n < 1 << 32 for n in row[3:]):
+            raise _MalformedError("fields: a row is not [section, name, type, offset, size, count]")
+    for row in attributes.get("rows", []):
+        if not isinstance(row, list) or len(row) != 2 or not all(isinstance(text, str) for text in row):
+            raise _MalformedError("rows: not pairs of texts")
+    for row in attributes.get("named", []):
+        sound = isinstance(row, list) and len(row) == 3 and all(isinstance(text, str) for text in row[:2])
+        if not sound or not isinstance(row[2], int) or not 0 < row[2] <= 1 << 16:
+            raise _MalformedError("named: not rows of [path, kind, size]")
+    if not _is_hex(attributes.get("unknown", "")):
+        raise _MalformedError("unknown: not hex")
+    if not all(isinstance(number, int) and 0 <= number < 1 << 64 for number in attributes.get("ids", [])):
+        raise _MalformedError("ids: not register ids")
+
+
+def _is_hex(text: str) -> bool:
+    try:
+        bytes.fromhex(text)
+    except ValueError:
+        return False
+    return True

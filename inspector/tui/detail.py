@@ -149,7 +149,25 @@ def _bytes(out: Text, field: Field, _table: FieldTable, element: Element, width:
         out.append(matrix(data, element, _columns(data[:64], element, width)))
 
 
-_VALUES = {"vector": _vector, "tile": _tile, "x87": _x87, "bytes": _bytes, "gap": _bytes, "reserved": _bytes}
+def _predicate(out: Text, field: Field, _table: FieldTable, _element: Element, width: int) -> None:
+    assert field.value is not None
+    out.append(f"{field.text}\n", "bold")
+    for name, step in (("b", 1), ("h", 2), ("s", 4), ("d", 8)):
+        lanes = "".join("●" if field.value >> bit & 1 else "·" for bit in range(0, field.bits, step))
+        out.append(f".{name} lane 0 first\n", "dim")
+        for at in range(0, len(lanes), max(8, (width - 2) // 8 * 8)):
+            out.append(f"{lanes[at : at + max(8, (width - 2) // 8 * 8)]}\n")
+
+
+_VALUES = {
+    "predicate": _predicate,
+    "vector": _vector,
+    "tile": _tile,
+    "x87": _x87,
+    "bytes": _bytes,
+    "gap": _bytes,
+    "reserved": _bytes,
+}
 
 
 def _place(out: Text, field: Field) -> None:

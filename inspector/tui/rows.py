@@ -26,7 +26,7 @@ _TITLES = {
 _COMPONENTS = {component.name: component for component in COMPONENTS}
 
 #: Groups that start folded: halves of registers that are shown whole, and structure.
-_FOLDED = frozenset({"avx", "zmm_hi256", "hi16_zmm", "xstate", "gaps", "entries", "types", "st"})
+_FOLDED = frozenset({"avx", "zmm_hi256", "hi16_zmm", "xstate", "gaps", "entries", "types", "st", "cpu", "slot"})
 
 
 class Row(NamedTuple):
@@ -47,7 +47,7 @@ class Rows:
         for spec in table.specs:
             groups.setdefault(spec.group, []).append(spec)
         self.groups = groups
-        self.folded = {name for name in groups if name in _FOLDED}
+        self.folded = {name for name in groups if name in _FOLDED or name.startswith(("id.", "cpu/"))}
         if "ymm" in groups:
             self.folded.add("xmm")
         if "zmm" in groups:
@@ -55,6 +55,7 @@ class Rows:
         self.unfolded: set[str] = set()
         self.elements: dict[str, str] = {}
         self.show_all = False
+        self.filter_text = ""
         self.visible: list[Row] = []
         self.refresh()
 
@@ -67,10 +68,13 @@ class Rows:
         """Build the visible rows again, after an edit from a new table."""
         self.table = table or self.table
         rows = []
-        for name, specs in self.groups.items():
+        for name, group in self.groups.items():
+            specs = [spec for spec in group if self._passes(spec)] if self.filter_text else group
+            if self.filter_text and not specs:
+                continue
             if self.has_headings:
                 rows.append(Row(name, None, 0, True))
-                if name in self.folded:
+                if name in self.folded and not self.filter_text:
                     continue
             depth = int(self.has_headings)
             for spec in specs:
@@ -81,6 +85,9 @@ class Rows:
                     want = self.elements.get(spec.path, "*")
                     rows += [Row(name, child, depth + 1, False) for child in children(spec, want)]
         self.visible = rows
+
+    def _passes(self, spec: FieldSpec) -> bool:
+        return self.filter_text in spec.path.lower() or self.filter_text in spec.title.lower()
 
     def _says_nothing(self, spec: FieldSpec) -> bool:
         """Padding that is zero, as it should be."""
@@ -103,7 +110,10 @@ class Rows:
         return row.group in self.folded if row.spec is None else row.spec.path not in self.unfolded
 
     def reveal(self, spec: FieldSpec) -> int:
-        """Unfold what hides a field and give the number of its row."""
+        """Unfold what hides a field and give the number of its row; a filter that hides it ends."""
+        if self.filter_text and not self._passes(spec):
+            self.filter_text = ""
+            self.refresh()
         if spec.group in self.folded:
             self.folded.discard(spec.group)
             self.refresh()

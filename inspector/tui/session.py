@@ -160,6 +160,20 @@ class Session:
             return False
         return self.search_text in table.decode(spec).text.lower()
 
+    def filter(self, text: str) -> bool:
+        """Show only fields of the area whose path or meaning has the text; empty shows all."""
+        if self.rows is None:
+            return False
+        before = self.rows.filter_text
+        self.rows.filter_text = text.strip().lower()
+        self.rows.refresh()
+        if not self.rows.visible:
+            self.rows.filter_text = before
+            self.rows.refresh()
+            return False
+        self.cursor = 0
+        return True
+
     def jump(self, text: str) -> bool:
         """Go to a field by path (or glob), to a byte of the area by offset (0x...), to a vCPU (#n)."""
         word = text.strip()

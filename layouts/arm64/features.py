@@ -69,7 +69,6 @@ FEATURES: dict[tuple[str, str], dict[int, str]] = {
     ("ID_AA64ISAR0_EL1", "SHA2"): {1: "FEAT_SHA256", 2: "FEAT_SHA512"},
     ("ID_AA64ISAR0_EL1", "CRC32"): {1: "FEAT_CRC32"},
     ("ID_AA64ISAR0_EL1", "ATOMIC"): {2: "FEAT_LSE", 3: "FEAT_LSE128"},
-    ("ID_AA64ISAR0_EL1", "TME"): {1: "FEAT_TME"},
     ("ID_AA64ISAR0_EL1", "RDM"): {1: "FEAT_RDM"},
     ("ID_AA64ISAR0_EL1", "SHA3"): {1: "FEAT_SHA3"},
     ("ID_AA64ISAR0_EL1", "SM3"): {1: "FEAT_SM3"},

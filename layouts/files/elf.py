@@ -21,7 +21,8 @@ class Note(NamedTuple):
     """A note type: which layout its bytes have.
 
     ``layout`` is the name of a layout in :mod:`layouts.registry`; ``scope`` is ``thread``,
-    ``process`` or ``layout`` (a description of other notes). ``machines`` and
+    ``process``, ``layout`` (a description of other notes) or ``cpu`` (the nth one belongs to
+    the nth thread). ``machines`` and
     ``elf_class`` limit where it applies; empty and 0 mean everywhere.
     """
 
@@ -36,6 +37,7 @@ class Note(NamedTuple):
 
 NT_PRSTATUS = 1
 NT_X86_XSTATE = 0x202
+NT_ARM_TLS = 0x401
 NT_X86_XSAVE_LAYOUT = 0x205
 
 _X86 = (EM_386, EM_X86_64)
@@ -73,6 +75,7 @@ NOTES = (
     Note("LINUX", 0x40E, "NT_ARM_FPMR", "thread", "elf-arm64-fpmr", _ARM64),
     Note("LINUX", 0x40F, "NT_ARM_POE", "thread", "elf-arm64-poe", _ARM64),
     Note("LINUX", 0x410, "NT_ARM_GCS", "thread", "elf-arm64-gcs", _ARM64),
+    Note("QEMU", 0, "QEMU CPU state", "cpu", "elf-qemu-cpu-x86", _X86),
     Note("LINUX", 0x200, "NT_386_TLS", "thread", "raw", _X86),
     Note("LINUX", 0x201, "NT_386_IOPERM", "thread", "raw", _X86),
 )

@@ -162,9 +162,20 @@ GCS = Layout(
 ZT = Layout(
     "elf-arm64-zt",
     "SME2 lookup table (NT_ARM_ZT)",
-    "",
+    "zt",
     Struct("zt0" / Bytes(64) * "lookup table ZT0"),
     f"{_PTRACE}, zt_get",
+    roots={"zt0": ""},
+)
+
+SVCR = Layout(
+    "elf-arm64-svcr",
+    "streaming mode and ZA, as the notes of the thread imply",
+    "svcr",
+    Struct("svcr" / Int64ul * "SM: NT_ARM_SSVE has registers; ZA: NT_ARM_ZA has rows"),
+    f"{_PTRACE}, sve_get_common and za_get",
+    registers={"svcr": register_of("SVCR") or reg.FPSR},
+    roots={"svcr": ""},
 )
 
 
@@ -208,6 +219,7 @@ ALL = (
     SYSTEM_CALL,
     GCS,
     ZT,
+    SVCR,
     HW_BREAK,
     HW_WATCH,
 )

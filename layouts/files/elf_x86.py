@@ -102,3 +102,42 @@ FSAVE = Layout(
     "Linux arch/x86/include/asm/user_32.h, struct user_i387_ia32_struct",
     registers={"fcw": reg.FCW, "fsw": reg.FSW},
 )
+
+_QEMU_SEGMENT = Struct(
+    "selector" / Int32ul * "selector",
+    "limit" / Int32ul * "limit in bytes",
+    "flags" / Int32ul * "descriptor flags as QEMU keeps them",
+    "pad" / Int32ul * "padding",
+    "base" / Int64ul * "base address",
+)
+
+#: QEMUCPUState: the note that a guest dump has beside the thread status.
+QEMU_CPU = Layout(
+    "elf-qemu-cpu-x86",
+    "CPU state of a guest dump (note QEMU)",
+    "qemu",
+    Struct(
+        "version" / Int32ul * "version, 1",
+        "size" / Int32ul * "bytes, 440",
+        *(
+            name / Int64ul
+            for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", *(f"r{n}" for n in range(8, 16)))
+        ),
+        "rip" / Int64ul * "instruction pointer",
+        "rflags" / Int64ul * "flags",
+        "sregs"
+        / Struct(
+            *(name / _QEMU_SEGMENT for name in ("cs", "ds", "es", "fs", "gs", "ss", "ldt", "tr", "gdt", "idt")),
+            *(f"cr{n}" / Int64ul * f"control register {n}" for n in range(5)),
+        ),
+        "msr" / Struct("IA32_KERNEL_GS_BASE" / Int64ul * "kernel GS base"),
+    ),
+    "QEMU target/i386/arch_dump.c, QEMUCPUState",
+    registers={
+        "rflags": reg.RFLAGS,
+        "sregs.cr0": reg.CR0,
+        "sregs.cr3": reg.CR3,
+        "sregs.cr4": reg.CR4,
+    },
+    roots={"sregs": "sregs", "msr": "msr"},
+)

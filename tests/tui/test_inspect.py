@@ -273,3 +273,66 @@ async def test_resizing() -> None:
         await pilot.resize_terminal(60, 20)
         await pilot.pause()
         assert session_of(app).field().path == "xsave.zmm[31]"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "target", "keys"),
+    [
+        ("sve", "sample:arm64-threads/max-72.core.gz", ["colon", *"sve.p[1]", "enter"]),
+        ("sysreg", "sample:qemu-arm64-max/migration-stream.gz", ["colon", *"SCTLR_EL1", "enter"]),
+        ("compare", "sample:arm64-threads/max-72.core.gz", ["c", "slash", *"sve.", "enter"]),
+        ("compare-differences", "sample:qemu-arm64-max/migration-stream.gz", ["c", "d"]),
+        ("filter", "sample:qemu-neoverse-v1/migration-stream.gz", ["f", *"aa64pfr0", "enter"]),
+        ("template", "sample:firecracker/V1N1.json", []),
+    ],
+)
+async def test_arm64_screens(name: str, target: str, keys: list[str], size: tuple[int, int]) -> None:
+    async with running(target, size) as (app, pilot):
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause()
+        golden(app, f"{name}-{size[0]}x{size[1]}")
+
+
+async def test_compare_marks_differences(tmp_path: Path) -> None:
+    async with running("sample:qemu-arm64-max/migration-stream.gz") as (app, pilot):
+        await pilot.press("c", "d")
+        await pilot.pause()
+        comparison = app.screen.comparison
+        assert comparison.only_differences
+        assert "core.v[3]" in comparison.shown
+        assert "id.ID_AA64ISAR1_EL1.APA" in comparison.paths
+        assert "id.ID_AA64ISAR1_EL1.APA" not in comparison.shown
+        await pilot.press("escape")
+        assert app.screen is app.inspect
+
+
+async def test_eight_vcpus_of_four_hundred_registers_without_lag(tmp_path: Path) -> None:
+    """Comparing all of them takes less than a second, and a key less than a tenth."""
+    import time
+
+    from inspector.readers.open import open_capture
+    from inspector.tui.comparison import Comparison
+
+    capture = open_capture("sample:qemu-arm64-max/migration-stream.gz")
+    capture.vcpus = capture.vcpus * 4
+    start = time.process_time()
+    comparison = Comparison(capture)
+    comparison.only_differences = True
+    comparison.refresh()
+    assert time.process_time() - start < 3
+    assert len(comparison.paths) > 1000
+
+
+async def test_filter_and_its_end() -> None:
+    async with running("sample:qemu-arm64-max/migration-stream.gz") as (app, pilot):
+        session = session_of(app)
+        await type_line(pilot, "f", "mmfr1")
+        assert 0 < len(session.rows.visible) < 60
+        await type_line(pilot, "f", "no such thing")
+        assert "no field of this area" in str(app.screen.query_one("#wrong").render())
+        await pilot.press("escape")
+        await type_line(pilot, "colon", "core.pc")
+        assert session.field().path == "core.pc"
+        assert session.rows.filter_text == ""

@@ -34,6 +34,8 @@ _KEYS = (
         "Looking",
         (
             ("Space", "unfold a register into bits or elements"),
+            ("f", "show only fields whose path or meaning has a text"),
+            ("c", "all vCPUs side by side; d there: only differences"),
             ("e E", "element type of vectors and tiles: x8 ... f64"),
             ("a", "padding and reserved bytes too, or only where they hold something"),
             ("z", "the detail pane over the whole screen, and back"),

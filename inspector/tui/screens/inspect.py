@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -44,6 +45,8 @@ class InspectScreen(Screen[None]):
         Binding("E", "element(-1)", "Type back", id="inspect.element_back", show=False),
         Binding("y", "copy_value", "Copy", id="inspect.copy"),
         Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
+        Binding("f", "filter", "Filter", id="inspect.filter", show=False),
+        Binding("c", "compare", "Compare", id="inspect.compare", show=False),
         Binding("a", "all", "All fields", id="inspect.all", show=False),
         Binding("z", "zoom", "Zoom", id="inspect.zoom", show=False),
         Binding(
@@ -151,7 +154,7 @@ class InspectScreen(Screen[None]):
     def _title(self) -> None:
         session = self.session
         assert session is not None
-        words = [visible(session.capture.target), session.capture.format]
+        words = [visible(os.path.basename(session.capture.target.rstrip("/"))), session.capture.format]
         if session.vcpu is not None:
             of = f" ({session.vcpu_number + 1}/{len(session.capture.vcpus)})" if len(session.capture.vcpus) > 1 else ""
             words.append(f"{visible(session.vcpu.name)}{of}")
@@ -283,6 +286,8 @@ class InspectScreen(Screen[None]):
         why = ""
         if event.purpose == "search" and not session.search(event.text):
             why = f"nothing in this vCPU matches {visible(event.text)!r}"
+        elif event.purpose == "filter" and not session.filter(event.text):
+            why = f"no field of this area matches {visible(event.text)!r}"
         elif event.purpose == "jump" and not session.jump(event.text):
             why = f"no such path, offset or vCPU: {visible(event.text)!r}"
         elif event.purpose == "edit":
@@ -319,6 +324,21 @@ class InspectScreen(Screen[None]):
         rows.refresh()
         self.session.cursor = rows.reveal(field.spec) if field else 0
         self._show_all()
+
+    def action_compare(self) -> None:
+        """All vCPUs side by side."""
+        from inspector.tui.screens.compare import CompareScreen
+
+        if self.session is not None and len(self.session.capture.vcpus) > 1:
+            self.app.push_screen(CompareScreen(self.session.capture))
+        else:
+            self.notify("one vCPU: nothing to compare it with", timeout=3)
+
+    def action_filter(self) -> None:
+        """Ask which fields to show."""
+        rows = self.session.rows if self.session else None
+        if rows is not None:
+            self._prompt().ask("filter", "only fields with (empty: all):", rows.filter_text)
 
     def action_zoom(self) -> None:
         """The detail pane over the whole screen, and back."""

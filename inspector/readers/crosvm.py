@@ -1,0 +1,55 @@
+"""crosvm vCPU snapshots: CBOR, or the same as JSON.
+
+Source: crosvm ``hypervisor/src/x86_64.rs`` (VcpuSnapshot) and ``aarch64.rs``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.errors import InputError, visible
+from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.readers import vmm_json
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+
+MAX_SIZE_BYTES = 64 << 20
+
+
+def looks_like_cbor(head: bytes) -> bool:
+    """A map whose first key is a text, as serde writes structs; and one of our keys near by."""
+    is_map = head[:1] and (0xA1 <= head[0] <= 0xB7 or head[0] == 0xBF) and len(head) > 1 and 0x61 <= head[1] <= 0x77
+    return bool(is_map) and any(key in head[:4096] for key in (b"vcpu_id", b"debug_regs", b"sregs", b"xcrs", b"vcpus"))
+
+
+def read(source: Source, options: Options) -> Capture:
+    """A CBOR snapshot."""
+    import cbor2
+
+    data = source.read_all(MAX_SIZE_BYTES)
+    try:
+        found = cbor2.loads(data)
+    except Exception as error:
+        raise source.fault or InputError(source.name, "CBOR", str(error)) from error
+    if not isinstance(found, dict):
+        raise InputError(source.name, "a vCPU snapshot", f"{found!r:.40}")
+    return from_json(found, source, options)
+
+
+def from_json(found: Any, source: Source, options: Options) -> Capture:
+    """One vCPU, or several under ``vcpus``."""
+    states = found.get("vcpus") if isinstance(found.get("vcpus"), list) else [found]
+    vcpus: list[Vcpu] = []
+    notices: list[str] = []
+    for state in states:
+        if not isinstance(state, dict):
+            raise InputError(source.name, "a vCPU snapshot", f"{state!r:.40}")
+        decoded = vmm_json.decode(state, Origin(source.name, 0), options)
+        notices += [note for note in decoded.notices if note not in notices]
+        if decoded.left:
+            notices.append(f"not decoded: {', '.join(visible(str(key)) for key in decoded.left[:8])}")
+        arch = "arm64" if any(area.layout == "arm64-regs" for area in decoded.areas) else "x86"
+        vcpus.append(Vcpu(len(vcpus), f"vcpu {state.get('vcpu_id', len(vcpus))}", arch, decoded.areas))
+    if not any(vcpu.areas for vcpu in vcpus):
+        raise InputError(source.name, "registers of a vCPU", ", ".join(map(str, list(found)[:5])) or "nothing")
+    return Capture(source.name, "crosvm", vcpus, notices=notices)

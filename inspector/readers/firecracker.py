@@ -1,0 +1,129 @@
+"""Firecracker: cpu-template-helper fingerprints, custom CPU templates, snapshot state.
+
+Bitmaps are ``0b`` and one character a bit, most significant first; ``x`` keeps the host's bit.
+Source: firecracker ``src/vmm/src/cpu_config/templates.rs`` and ``docs/cpu_templates``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.errors import InputError, visible
+from inspector.capture.host import Cpuid, CpuidValues, Host
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.json_file import malformed
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+from inspector.readers.synthesized import Masked, cpuid_area, msr_area, register_area
+from inspector.readers.xsave_area import choose_table, looks_like_xsave, xsave_area
+
+_REGISTERS = ("eax", "ebx", "ecx", "edx")
+_MAGICS = {0x0710_1984_8664_0000: "x86", 0x0710_1984_AAAA_0000: "arm64"}
+_STATE_LIMIT_BYTES = 256 << 20
+
+
+def from_json(found: Any, source: Source, _options: Options) -> Capture:
+    """A fingerprint or a template."""
+    config = found.get("guest_cpu_config", found)
+    if not isinstance(config, dict):
+        raise malformed(source, "a CPU configuration", config)
+    origin = Origin(source.name, 0)
+    areas: list[Area] = []
+    cpuid = _cpuid(config.get("cpuid_modifiers") or [], source)
+    if cpuid:
+        areas.append(cpuid_area(cpuid, origin, "CPUID"))
+    msrs = _by_address(config.get("msr_modifiers") or [], source)
+    if msrs:
+        areas.append(msr_area(msrs, origin, "model-specific registers"))
+    registers = _by_address(config.get("reg_modifiers") or [], source)
+    if registers:
+        areas.append(register_area(registers, origin, "KVM registers"))
+    fingerprint = "guest_cpu_config" in found
+    words = [f"{key.removesuffix('_version')} {visible(str(found[key]))}" for key in _ABOUT if key in found]
+    leaves: dict[tuple[int, int], CpuidValues] = {
+        key: (values[0][0], values[1][0], values[2][0], values[3][0]) for key, values in cpuid.items()
+    }
+    host = Host(
+        cpuid=Cpuid(leaves) if leaves and fingerprint else None,
+        kernel=visible(str(found.get("kernel_version", ""))),
+        about=", ".join(words),
+    )
+    arch = "arm64" if registers else "x86"
+    name = "firecracker-fingerprint" if fingerprint else "firecracker-template"
+    return Capture(source.name, name, [Vcpu(0, "cpu config", arch, areas)], host=host)
+
+
+_ABOUT = ("firecracker_version", "kernel_version", "microcode_version", "bios_version")
+
+
+def _bitmap(text: Any, source: Source) -> Masked:
+    """``0b01x`` as value and mask of the kept bits."""
+    digits = text.removeprefix("0b").replace("_", "") if isinstance(text, str) else ""
+    if not digits or len(digits) > 2048 or set(digits) - set("01xX"):
+        raise malformed(source, "a bitmap of 0, 1 and x", text)
+    lower = digits.lower()
+    return int(lower.replace("x", "0"), 2), int(lower.replace("1", "0").replace("x", "1"), 2)
+
+
+def _integer(value: Any, source: Source) -> int:
+    try:
+        number = int(value, 0) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int) or not 0 <= number < 1 << 64:
+        raise malformed(source, "a number", value)
+    return number
+
+
+def _rows(value: Any, source: Source) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise malformed(source, "a list of modifiers", value)
+    return value
+
+
+def _cpuid(rows: Any, source: Source) -> dict[tuple[int, int], list[Masked]]:
+    leaves: dict[tuple[int, int], list[Masked]] = {}
+    for row in _rows(rows, source):
+        key = (_integer(row.get("leaf"), source), _integer(row.get("subleaf"), source))
+        if max(key) >= 1 << 32:
+            raise malformed(source, "a CPUID leaf", key)
+        registers = leaves.setdefault(key, [(0, 0xFFFFFFFF)] * 4)
+        for modifier in _rows(row.get("modifiers"), source):
+            register = modifier.get("register")
+            if register not in _REGISTERS:
+                raise malformed(source, "a CPUID register", register)
+            value, mask = _bitmap(modifier.get("bitmap"), source)
+            registers[_REGISTERS.index(register)] = (value & 0xFFFFFFFF, mask & 0xFFFFFFFF)
+    return leaves
+
+
+def _by_address(rows: Any, source: Source) -> dict[int, Masked]:
+    return {_integer(row.get("addr"), source): _bitmap(row.get("bitmap"), source) for row in _rows(rows, source)}
+
+
+def looks_like_state(head: bytes) -> bool:
+    """The magic of a snapshot state file."""
+    return len(head) >= 8 and int.from_bytes(head[:8], "little") in _MAGICS
+
+
+def read_state(source: Source, options: Options) -> Capture:
+    """A snapshot state file. Its encoding has no schema, so XSAVE images are looked for by content."""
+    data = source.read_all(_STATE_LIMIT_BYTES)
+    arch = _MAGICS[int.from_bytes(data[:8], "little")]
+    vcpus: list[Vcpu] = []
+    notices = ["snapshot state has no schema: XSAVE images were found by their content, nothing else is decoded"]
+    at = 0
+    # MXCSR 0x1f80 and its mask stand at 24 and 28 of an image.
+    while (at := data.find(b"\x80\x1f\0\0\xff\xff\0\0", at)) >= 0:
+        start = at - 24
+        image = data[start : start + 4096]
+        at += 8
+        if start >= 0 and len(image) == 4096 and looks_like_xsave(image):
+            table, said = choose_table(image, len(image), None, options)
+            area = xsave_area("xsave", "XSAVE image (found)", image, Origin(source.name, start), table, len(image))
+            vcpus.append(Vcpu(len(vcpus), f"vcpu {len(vcpus)}", arch, [area]))
+            notices += said if len(vcpus) == 1 else []
+            at = start + 4096
+    if not vcpus:
+        raise InputError(source.name, "an XSAVE image in the snapshot state", "none", 8)
+    return Capture(source.name, "firecracker-state", vcpus, notices=notices)

@@ -1,0 +1,74 @@
+"""JSON: which of the known formats it is, by its keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from inspector.capture.errors import InputError
+from inspector.capture.model import Capture
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+
+MAX_SIZE_BYTES = 256 << 20
+
+
+class Kind(NamedTuple):
+    """A JSON format: the module that reads it and how its top level looks."""
+
+    module: str
+    recognise: Callable[[Any], bool]
+
+
+def _has(found: Any, *keys: str) -> bool:
+    return isinstance(found, dict) and any(key in found for key in keys)
+
+
+def _is_register_list(found: Any) -> bool:
+    return isinstance(found, dict) and bool(found) and all(key.lower().startswith("0x") for key in list(found)[:64])
+
+
+def _is_qmp(found: Any) -> bool:
+    if isinstance(found, list):
+        return bool(found) and _has(found[0], "unavailable-features", "typename")
+    return _has(found, "return") or (_has(found, "reply") and _has(found["reply"], "return")) or _has(found, "model")
+
+
+KINDS = (
+    Kind("firecracker", lambda f: _has(f, "guest_cpu_config", "cpuid_modifiers", "msr_modifiers", "reg_modifiers")),
+    Kind("cloud_hypervisor", lambda f: _has(f, "snapshots", "snapshot_data") or _has(f, "Kvm")),
+    Kind("crosvm", lambda f: _has(f, "debug_regs", "vcpus") or (_has(f, "sregs") and _has(f, "xcrs"))),
+    Kind("qmp", _is_qmp),
+    Kind("register_list", _is_register_list),
+)
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Begins with an object or a list."""
+    return head.lstrip()[:1] in (b"{", b"[")
+
+
+def read(source: Source, options: Options) -> Capture:
+    """A JSON file as whatever its keys say."""
+    from importlib import import_module
+
+    data = source.read_all(MAX_SIZE_BYTES)
+    try:
+        found = json.loads(data)
+    except json.JSONDecodeError as error:
+        raise source.fault or InputError(source.name, "JSON", error.msg, error.pos) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(source.name, "JSON", str(error)) from error
+    for kind in KINDS:
+        if kind.recognise(found):
+            module = import_module(f"inspector.readers.{kind.module}")
+            capture: Capture = module.from_json(found, source, options)
+            return capture
+    keys = ", ".join(list(found)[:5]) if isinstance(found, dict) else f"a list of {len(found)}"
+    raise InputError(source.name, "JSON of a known format", f"keys {keys}" if isinstance(found, dict) else keys)
+
+
+def malformed(source: Source, what: str, found: Any) -> InputError:
+    """The error of a value that the format does not allow."""
+    return InputError(source.name, what, f"{found!r:.60}")

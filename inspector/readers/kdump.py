@@ -1,0 +1,90 @@
+"""kdump-compressed dumps (makedumpfile, QEMU dump-guest-memory -z): the notes only.
+
+Raw files have a disk header and a sub header that says where the notes are; flattened ones
+(as makedumpfile -F and QEMU write to a pipe) are records of (offset, size, data).
+Source: makedumpfile ``diskdump_mod.h`` and QEMU ``include/system/dump.h``.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from inspector.capture.errors import InputError
+from inspector.capture.model import Capture
+from inspector.readers.elf_core import read_notes
+from inspector.readers.elf_notes import Segment
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+
+MAGIC = b"KDUMP   "
+FLATTENED_MAGIC = b"makedumpfile\0\0\0\0"
+
+_FLATTENED_HEADER_SIZE_BYTES = 4096
+_STATUS_OFFSET = 0x1A8
+_COMPRESSION = {1: "zlib", 2: "lzo", 4: "snappy", 32: "zstd"}
+_MAX_BLOCK_SIZE_BYTES = 1 << 20
+
+
+class FlattenedSource(Source):
+    """A flattened file as the raw file that it describes. Records are found as they are needed."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self.size: int | None = None
+        self._source = source
+        self._records: list[tuple[int, int, int]] = []
+        self._at = _FLATTENED_HEADER_SIZE_BYTES
+        self._done = False
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See Source.read; stops at the first byte that no record has."""
+        out = b""
+        while len(out) < size:
+            piece = self._piece(offset + len(out), size - len(out))
+            if not piece:
+                break
+            out += piece
+        return out
+
+    def _piece(self, offset: int, size: int) -> bytes:
+        while True:
+            for start, length, at in reversed(self._records):
+                if start <= offset < start + length:
+                    return self._source.read(at + offset - start, min(size, start + length - offset))
+            if self._done or not self._next():
+                return b""
+
+    def _next(self) -> bool:
+        """Index one more record; the last one has offset and size -1."""
+        head = self._source.read(self._at, 16)
+        if len(head) < 16:
+            self._done = True
+            self.fault = InputError(self.name, "a flattened record", "the end of the file", self._at)
+            return False
+        start, length = struct.unpack(">qq", head)
+        if start < 0 or length < 0 or (self._source.size is not None and self._at + 16 > self._source.size):
+            self._done = True
+            return False
+        self._records.append((start, length, self._at + 16))
+        self._at += 16 + length
+        return True
+
+
+def read(source: Source, options: Options) -> Capture:
+    """A kdump file, raw or flattened, as a capture of the guest's CPUs."""
+    flattened = source.read(0, 16) == FLATTENED_MAGIC
+    raw: Source = FlattenedSource(source) if flattened else source
+    header = raw.read_exactly(0, _STATUS_OFFSET + 16, "a kdump header")
+    if not header.startswith(MAGIC):
+        raise raw.fault or InputError(source.name, "a kdump header", header[:8].hex(), 0)
+    version = int.from_bytes(header[8:12], "little")
+    status, block_size = struct.unpack_from("<iI", header, _STATUS_OFFSET)
+    if not 512 <= block_size <= _MAX_BLOCK_SIZE_BYTES:
+        raise InputError(source.name, "a block size of 512 to 1 MiB", str(block_size), _STATUS_OFFSET + 4)
+    sub = raw.read_exactly(block_size, 64, "a kdump sub header")
+    note_offset, note_size = struct.unpack_from("<QQ", sub, 48)
+    if not note_size:
+        raise InputError(source.name, "ELF notes (sub header version 4 or newer)", "none", block_size + 48)
+    compression = _COMPRESSION.get(status & 0x27, "no")
+    about = f"kdump version {version}{', flattened' if flattened else ''}, {compression} compression"
+    return read_notes(raw, options, Segment(note_offset, note_size), "kdump", about)

@@ -1,0 +1,58 @@
+"""QMP answers about CPU models: query-cpu-model-expansion and query-cpu-definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.errors import visible
+from inspector.capture.host import Host
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.json_file import malformed
+from inspector.readers.options import Options
+from inspector.readers.source import Source
+
+
+def from_json(found: Any, source: Source, _options: Options) -> Capture:
+    """Properties of one model, or the definitions of many."""
+    answer = found
+    for key in ("reply", "return"):
+        if isinstance(answer, dict) and key in answer:
+            answer = answer[key]
+    if isinstance(answer, dict) and isinstance(answer.get("model"), dict):
+        return _expansion(answer["model"], source)
+    if isinstance(answer, list):
+        return _definitions(answer, source)
+    raise malformed(source, "a CPU model or a list of them", answer)
+
+
+def _properties(values: dict[str, Any], prefix: str, title: str, source: Source) -> Area:
+    """Named values that have no bytes."""
+    rows = [[visible(str(key)), visible(_text(value))] for key, value in sorted(values.items())]
+    return Area(
+        "properties", prefix, title, b"", Origin(source.name, 0), attributes={"synthesized": True, "rows": rows}
+    )
+
+
+def _text(value: Any) -> str:
+    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _expansion(model: dict[str, Any], source: Source) -> Capture:
+    props = model.get("props", {})
+    if not isinstance(props, dict):
+        raise malformed(source, "properties of the model", props)
+    name = visible(str(model.get("name", "?")))
+    area = _properties(props, "props", f"properties of the model {name}", source)
+    arch = "arm64" if "aarch64" in props or "pauth" in props else "x86"
+    return Capture(source.name, "qmp-model", [Vcpu(0, name, arch, [area])], host=Host(about=f"CPU model {name}"))
+
+
+def _definitions(rows: list[Any], source: Source) -> Capture:
+    vcpus: list[Vcpu] = []
+    for row in rows:
+        if not isinstance(row, dict) or "name" not in row:
+            raise malformed(source, "a CPU definition", row)
+        values = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.items()}
+        area = _properties(values, "definition", "CPU definition", source)
+        vcpus.append(Vcpu(len(vcpus), visible(str(row["name"])), "model", [area]))
+    return Capture(source.name, "qmp-definitions", vcpus)

@@ -1,0 +1,131 @@
+"""Areas made from values instead of bytes: JSON and text have numbers, the layouts want memory.
+
+Every format that is no memory image goes through here, so that its fields get the same
+paths and meanings. Such an area has no place in a file, and is not edited.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import construct
+
+from inspector.capture.model import Area, Origin
+from inspector.readers.xsave_area import choose_table, xsave_area
+from layouts.registry import layouts
+from layouts.vocabulary import Construct
+from layouts.x86.kvm import KVM_XCR_ENTRIES
+
+#: A value with bits that are not known: (value, mask of the unknown bits).
+Masked = tuple[int, int]
+
+
+def register_area(values: Mapping[int, Masked], origin: Origin, title: str, prefix: str = "arm64") -> Area:
+    """arm64 registers by KVM id; ids in order, each value as many bytes as its id says."""
+    ids = sorted(values)
+    data, unknown = b"", b""
+    for register_id in ids:
+        size = 1 << (register_id >> 52 & 15)
+        value, mask = values[register_id]
+        data += (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+        unknown += (mask & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+    return _area("arm64-regs", prefix, title, data, origin, unknown, ids=ids)
+
+
+def msr_area(values: Mapping[int, Masked], origin: Origin, title: str) -> Area:
+    """MSRs by number, as ``struct kvm_msrs``."""
+    head = struct.pack("<II", len(values), 0)
+    data = head + b"".join(struct.pack("<IIQ", index, 0, value) for index, (value, _) in values.items())
+    unknown = bytes(8) + b"".join(struct.pack("<IIQ", 0, 0, mask) for _, mask in values.values())
+    return _area("kvm-msrs", "msr", title, data, origin, unknown)
+
+
+def cpuid_area(
+    leaves: Mapping[tuple[int, int], Sequence[Masked]], origin: Origin, title: str, prefix: str = "cpuid"
+) -> Area:
+    """CPUID leaves, as ``struct kvm_cpuid2``."""
+    data = unknown = struct.pack("<II", len(leaves), 0)
+    unknown = bytes(8)
+    for (leaf, sub), registers in leaves.items():
+        indexed = int((leaf, 1) in leaves)
+        data += struct.pack("<7I12x", leaf, sub, indexed, *(value for value, _ in registers))
+        unknown += struct.pack("<7I12x", 0, 0, 0, *(mask for _, mask in registers))
+    return _area("kvm-cpuid2", prefix, title, data, origin, unknown)
+
+
+def _area(
+    layout: str, prefix: str, title: str, data: bytes, origin: Origin, unknown: bytes, ids: list[int] | None = None
+) -> Area:
+    attributes: dict[str, Any] = {"synthesized": True}
+    if any(unknown):
+        attributes["unknown"] = unknown.hex()
+    if ids is not None:
+        attributes["ids"] = ids
+    return Area(layout, prefix, title, data, origin, attributes=attributes)
+
+
+def struct_area(name: str, value: Any, origin: Origin) -> Area | None:
+    """A KVM structure from JSON: its bytes as numbers, or its members by name; None when it is neither."""
+    layout = layouts()[name]
+    size = int(layout.construct.sizeof())
+    data = bytes_of(value)
+    if data is None and isinstance(value, dict):
+        data = build(layout.construct, value)
+    if data is None or len(data) != size:
+        return None
+    return Area(name, layout.prefix, layout.title, data, origin, attributes={"synthesized": True})
+
+
+def bytes_of(value: Any) -> bytes | None:
+    """A list of bytes; None for anything else."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, list) and all(isinstance(v, int) and 0 <= v < 256 for v in value):
+        return bytes(value)
+    return None
+
+
+def build(declaration: Construct, members: Mapping[str, Any]) -> bytes | None:
+    """The bytes of a structure from its members by name; what is not named is zero."""
+    try:
+        return bytes(declaration.build(_filled(declaration, members)))
+    except (construct.ConstructError, TypeError, ValueError, KeyError):
+        return None
+
+
+def _filled(node: Construct, value: Any) -> Any:
+    """A value for every member: the one given, or zero."""
+    if isinstance(node, construct.Renamed):
+        return _filled(node.subcon, value)
+    if isinstance(node, construct.Struct):
+        given = value if isinstance(value, dict) else {}
+        return {sub.name: _filled(sub, given.get(sub.name, given.get(f"{sub.name}_"))) for sub in node.subcons}
+    if isinstance(node, construct.Array):
+        items: list[Any] = value if isinstance(value, list) else []
+        return [_filled(node.subcon, items[n] if n < len(items) else None) for n in range(node.count)]
+    if isinstance(node, construct.Padded):
+        raw = bytes_of(value)
+        return _filled(node.subcon, list(raw[: node.subcon.sizeof()]) if raw else value)
+    if isinstance(node, construct.Bytes):
+        raw = bytes_of(value) or b""
+        return raw[: node.length].ljust(int(node.length), b"\0")
+    return value if isinstance(value, int) else 0
+
+
+def xcrs_area(values: Mapping[int, int], origin: Origin) -> Area:
+    """Extended control registers, as ``struct kvm_xcrs``."""
+    entries = b"".join(
+        struct.pack("<IIQ", number, 0, value) for number, value in list(values.items())[:KVM_XCR_ENTRIES]
+    )
+    data = (struct.pack("<II", len(values), 0) + entries).ljust(392, b"\0")
+    return Area("kvm-xcrs", "xcr", layouts()["kvm-xcrs"].title, data, origin, attributes={"synthesized": True})
+
+
+def xsave_from(data: bytes, origin: Origin, known: Any, options: Any) -> tuple[Area, list[str]]:
+    """An XSAVE image that came as numbers."""
+    table, notices = choose_table(data, len(data), known, options)
+    area = xsave_area("xsave", "XSAVE image", data, origin, table, len(data))
+    area.attributes["synthesized"] = True
+    return area, notices

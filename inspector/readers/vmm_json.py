@@ -1,0 +1,166 @@
+"""vCPU state as the JSON of VMMs in Rust: KVM structures by name, MSRs, CPUID, arm64 registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.host import Cpuid, CpuidValues
+from inspector.capture.model import Area, Origin
+from inspector.decode.placement import table_from_cpuid
+from inspector.readers.options import Options
+from inspector.readers.synthesized import (
+    Masked,
+    bytes_of,
+    cpuid_area,
+    msr_area,
+    register_area,
+    struct_area,
+    xcrs_area,
+    xsave_from,
+)
+
+#: Key of the state -> layout. Names differ a little between VMMs and versions.
+_STRUCTS = {
+    "regs": "kvm-regs",
+    "sregs": "kvm-sregs",
+    "fpu": "kvm-fpu",
+    "vcpu_events": "kvm-vcpu-events",
+    "debug_regs": "kvm-debugregs",
+    "debugregs": "kvm-debugregs",
+    "lapic_state": "kvm-lapic",
+    "lapic": "kvm-lapic",
+    "mp_state": "kvm-mp-state",
+}
+_IGNORED_SMALL = (str, int, bool, type(None))
+
+
+class Found:
+    """The areas of one vCPU, and the keys that nothing here decodes."""
+
+    def __init__(self) -> None:
+        self.areas: list[Area] = []
+        self.left: list[str] = []
+        self.notices: list[str] = []
+        self.cpuid: Cpuid | None = None
+
+
+def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
+    """The areas that a state object holds."""
+    found = Found()
+    leaves = _cpuid(state.get("cpuid"))
+    if leaves:
+        found.areas.append(cpuid_area({k: [(v, 0) for v in row] for k, row in leaves.items()}, origin, "CPUID"))
+        found.cpuid = Cpuid(leaves)
+    for key, value in state.items():
+        if key in ("cpuid", "xsave"):
+            continue
+        area = _one(key, value, origin)
+        if area is not None:
+            found.areas.append(area)
+        elif not isinstance(value, _IGNORED_SMALL):
+            found.left.append(key)
+    image = _xsave(state.get("xsave"))
+    if image:
+        known = table_from_cpuid(found.cpuid.xsave_table(), "CPUID of the vCPU") if found.cpuid else None
+        area, notices = xsave_from(image, origin, known, options)
+        found.areas.append(area)
+        found.notices += notices
+    registers = _registers(state)
+    if registers:
+        found.areas.append(register_area(registers, origin, "KVM registers"))
+    return found
+
+
+def _one(key: str, value: Any, origin: Origin) -> Area | None:
+    if key in _STRUCTS:
+        if key == "mp_state" and isinstance(value, int):
+            value = {"mp_state": value}
+        return struct_area(_STRUCTS[key], value, origin)
+    if key == "xcrs":
+        return _xcrs(value, origin)
+    if key == "msrs":
+        msrs = _pairs(value, "index", "data")
+        return msr_area({index: (data, 0) for index, data in msrs.items()}, origin, "MSRs") if msrs else None
+    return None
+
+
+def _xcrs(value: Any, origin: Origin) -> Area | None:
+    if isinstance(value, dict) and "xcrs" in value:
+        rows = value["xcrs"][: value.get("nr_xcrs", 1)] if isinstance(value["xcrs"], list) else []
+        found = _pairs(rows, "xcr", "value")
+    elif isinstance(value, dict):
+        found = _numbers(value)
+    else:
+        return struct_area("kvm-xcrs", value, origin)
+    return xcrs_area(found, origin) if found else None
+
+
+def _numbers(value: dict[str, Any]) -> dict[int, int]:
+    """An object of numbers by number: ``{"0": 7}`` or ``{"0x10": ...}``."""
+    found = {}
+    for key, number in value.items():
+        try:
+            index = int(str(key), 0)
+        except ValueError:
+            return {}
+        if not isinstance(number, int) or not 0 <= number < 1 << 64 or not 0 <= index < 1 << 64:
+            return {}
+        found[index] = number
+    return found
+
+
+def _pairs(value: Any, index: str, data: str) -> dict[int, int]:
+    """Rows of two members, or an object of numbers."""
+    if isinstance(value, dict):
+        return _numbers(value)
+    found = {}
+    for row in value if isinstance(value, list) else []:
+        if not isinstance(row, dict) or not isinstance(row.get(index), int) or not isinstance(row.get(data), int):
+            return {}
+        found[row[index] % (1 << 32)] = row[data] % (1 << 64)
+    return found
+
+
+def _cpuid(value: Any) -> dict[tuple[int, int], CpuidValues]:
+    leaves: dict[tuple[int, int], CpuidValues] = {}
+    for row in value if isinstance(value, list) else []:
+        if not isinstance(row, dict):
+            return {}
+        numbers = [row.get(key) for key in ("function", "index", "eax", "ebx", "ecx", "edx")]
+        if not all(isinstance(number, int) and 0 <= number < 1 << 32 for number in numbers):
+            return {}
+        function, index, eax, ebx, ecx, edx = (int(number or 0) for number in numbers)
+        leaves.setdefault((function, index), (eax, ebx, ecx, edx))
+    return leaves
+
+
+def _xsave(value: Any) -> bytes | None:
+    """``region`` and ``extra`` as 32-bit numbers, or the bytes."""
+    if isinstance(value, dict):
+        words = [value.get("region", []), value.get("extra", [])]
+        if isinstance(value.get("xsave"), dict):
+            words = [value["xsave"].get("region", []), value.get("extra", [])]
+        flat = [word for part in words if isinstance(part, list) for word in part]
+        if len(flat) >= 144 and all(isinstance(word, int) and 0 <= word < 1 << 32 for word in flat):
+            return b"".join(word.to_bytes(4, "little") for word in flat)
+        return None
+    data = bytes_of(value)
+    return data if data and len(data) >= 576 else None
+
+
+def _registers(state: dict[str, Any]) -> dict[int, Masked]:
+    """arm64: ``sys_regs``, ``core_regs`` as (id, value) rows, or objects by id."""
+    found: dict[int, Masked] = {}
+    for key in ("sys_regs", "core_regs", "pre_finalize_regs", "extended_regs", "regs_by_id", "sys"):
+        value = state.get(key)
+        rows = value if isinstance(value, list) else []
+        for row in rows:
+            if isinstance(row, dict) and isinstance(row.get("id"), int):
+                data = row.get("addr", row.get("data", row.get("value")))
+                raw = bytes_of(data) if isinstance(data, list) else None
+                number = int.from_bytes(raw, "little") if raw else data
+                if isinstance(number, int) and number >= 0 and row["id"] >> 56 == 0x60:
+                    found[row["id"]] = (number, 0)
+        if isinstance(value, dict) and key != "core_regs":
+            found |= {i: (v, 0) for i, v in _numbers(value).items() if i >> 56 == 0x60}
+    return found
