@@ -160,7 +160,7 @@ class FieldTable(Sequence[Field]):
         """
         whole = _glob(pattern)
         words = pattern.split(".")
-        found = []
+        found = tile_rows(self.specs, whole) if words[0] == "za" and len(words) == 3 else []
         for spec in self.specs:
             if whole.fullmatch(spec.path):
                 found.append(spec)
@@ -236,6 +236,18 @@ def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
         kind = "uint" if element.name[0] in "ux" else element.name
         return [_part(spec, f"{element.name}[{n}]", width * n, width, kind) for n in range(spec.size_bytes // width)]
     return []
+
+
+def tile_rows(specs: tuple[FieldSpec, ...], pattern: re.Pattern[str]) -> list[FieldSpec]:
+    """ZA by tile: ``za.s[1].row[2]`` is row 2 * 4 + 1 of ZA (Arm ARM, B1.4.9)."""
+    rows = [spec for spec in specs if spec.path.startswith("za.row[")]
+    found = []
+    for name, tiles in (("b", 1), ("h", 2), ("s", 4), ("d", 8), ("q", 16)):
+        for number, spec in enumerate(rows):
+            path = f"za.{name}[{number % tiles}].row[{number // tiles}]"
+            if pattern.fullmatch(path):
+                found.append(spec._replace(path=path))
+    return found
 
 
 def _bit_child(spec: FieldSpec, bits: Bits) -> FieldSpec:

@@ -22,6 +22,7 @@ ELEMENTS = (
     Element("x16", 2, "H"),
     Element("x32", 4, "I"),
     Element("x64", 8, "Q"),
+    Element("x128", 16, "128"),
     Element("u8", 1, "B"),
     Element("i8", 1, "b"),
     Element("u16", 2, "H"),
@@ -43,6 +44,8 @@ def elements(data: bytes, element: Element) -> list[int | float]:
     """The elements of little-endian ``data``, element 0 first; a shorter rest is left out."""
     count = len(data) // element.width_bytes
     used = data[: count * element.width_bytes]
+    if element.code == "128":
+        return [int.from_bytes(used[at : at + 16], "little") for at in range(0, 16 * count, 16)]
     if element.code == "bf16":
         # bfloat16 is the upper half of a float32.
         return [struct.unpack("<f", b"\0\0" + used[at : at + 2])[0] for at in range(0, 2 * count, 2)]

@@ -130,20 +130,21 @@ def _is_vector(inner: dict[str, Any]) -> bool:
 def _skip_ram(source: Source, base: int) -> int:
     """The offset behind the last RAM record: where device sections begin."""
     at = base + 8
+    mapped = False
     names: dict[int, str] = {}
     while True:
         head = source.read_exactly(at, 1, "a record of the stream")[0]
         if head == qemu.CONFIGURATION:
-            at = _skip_configuration(source, at)
+            at, mapped = _skip_configuration(source, at)
         elif head in (qemu.SECTION_START, qemu.SECTION_FULL):
             identity, name, payload = _section_head(source, at)
             names[identity] = name
             if head == qemu.SECTION_FULL:
                 return at
-            at = _skip_section(source, payload, name)
+            at = _skip_section(source, payload, name, mapped)
         elif head in (qemu.SECTION_PART, qemu.SECTION_END):
             identity = int.from_bytes(source.read_exactly(at + 1, 4, "a section number"), "big")
-            at = _skip_section(source, at + 5, names.get(identity, "?"))
+            at = _skip_section(source, at + 5, names.get(identity, "?"), mapped)
         elif head == qemu.COMMAND:
             at += 5 + int.from_bytes(source.read_exactly(at + 3, 2, "a command's length"), "big")
         else:
@@ -157,15 +158,19 @@ def _section_head(source: Source, at: int) -> tuple[int, str, int]:
     return int.from_bytes(head[1:5], "big"), visible(name), at + 6 + length + 8
 
 
-def _skip_configuration(source: Source, at: int) -> int:
+def _skip_configuration(source: Source, at: int) -> tuple[int, bool]:
+    """Behind the configuration, and whether RAM pages lie at fixed offsets (mapped-ram)."""
+    mapped = False
     length = int.from_bytes(source.read_exactly(at + 1, 4, "the machine's name"), "big")
     at += 5 + length
     while source.read(at, 1) == b"\x05":
         size = source.read_exactly(at + 1, 1, "a subsection's name")[0]
         name = source.read_exactly(at + 2, size, "a subsection's name")
         at += 2 + size + 4
-        at += _configuration_size(source, at, name)
-    return at
+        end = at + _configuration_size(source, at, name)
+        mapped = mapped or b"mapped-ram" in source.read(at, end - at)
+        at = end
+    return at, mapped
 
 
 def _configuration_size(source: Source, at: int, name: bytes) -> int:
@@ -180,25 +185,25 @@ def _configuration_size(source: Source, at: int, name: bytes) -> int:
     return size
 
 
-def _skip_section(source: Source, at: int, name: str) -> int:
+def _skip_section(source: Source, at: int, name: str, mapped: bool) -> int:
     """Behind an iterative section: only RAM is known."""
     if name != "ram":
         raise InputError(source.name, "RAM, the one iterative section that says its sizes", name, at)
-    at = _skip_pages(source, at)
+    at = _skip_pages(source, at, mapped)
     footer = source.read_exactly(at, 5, "a section footer")
     if footer[0] != qemu.FOOTER:
         raise InputError(source.name, "a section footer (0x7e)", f"{footer[0]:#04x}", at)
     return at + 5
 
 
-def _skip_pages(source: Source, at: int) -> int:
-    for word, position in _words(source, at):
+def _skip_pages(source: Source, at: int, mapped: bool) -> int:
+    for word, position in _words(source, at, mapped):
         if word & qemu.RAM_EOS:
             return position
     raise InputError(source.name, "the end of a RAM section", "the end of the file", at)
 
 
-def _words(source: Source, at: int) -> Iterator[tuple[int, int]]:
+def _words(source: Source, at: int, mapped: bool) -> Iterator[tuple[int, int]]:
     """Flag words of a RAM section and the offset behind each record."""
     page_bytes = 4096
     window, start = b"", at
@@ -213,7 +218,7 @@ def _words(source: Source, at: int) -> Iterator[tuple[int, int]]:
         at += 8
         here += 8
         if word & qemu.RAM_MEM_SIZE:
-            at = _skip_blocks(source, at, word & ~0xFFF)
+            at = _skip_blocks(source, at, word & ~0xFFF, mapped)
         elif word & (qemu.RAM_ZERO | qemu.RAM_PAGE | qemu.RAM_XBZRLE):
             if not word & qemu.RAM_CONTINUE:
                 at += 1 + window[here]
@@ -229,11 +234,21 @@ def _words(source: Source, at: int) -> Iterator[tuple[int, int]]:
         yield word & 0xFFF, at
 
 
-def _skip_blocks(source: Source, at: int, total: int) -> int:
-    """The list of RAM blocks: name and length each, until all memory is named."""
+def _skip_blocks(source: Source, at: int, total: int, mapped: bool) -> int:
+    """The list of RAM blocks: name and length each, until all memory is named.
+
+    With mapped-ram a header follows (version, page size, bitmap and pages offset), and the
+    stream goes on behind the block's pages (QEMU docs/devel/migration/mapped-ram.rst).
+    """
     while total > 0:
         length = source.read_exactly(at, 1, "a RAM block")[0]
         used = int.from_bytes(source.read_exactly(at + 1 + length, 8, "a RAM block's length"), "big")
         at += 1 + length + 8
         total -= used
+        if mapped:
+            header = source.read_exactly(at, 28, "a mapped-ram header")
+            pages = int.from_bytes(header[20:28], "big")
+            if pages < at:
+                raise InputError(source.name, "pages behind their header", f"{pages:#x}", at + 20)
+            at = pages + used
     return at

@@ -125,3 +125,12 @@ def test_impossible_vector_lengths(tmp_path, vl: int) -> None:
     found = fields(open_capture(str(path)).vcpus[0])
     assert found["sve.vl_bytes"].value == vl
     assert "sve.z[0]" not in found
+
+
+def test_za_by_tile() -> None:
+    from inspector.decode.fields import FieldTable
+
+    table = FieldTable(opened("arm64-process/sme-za.core").vcpus[0].area("za"))
+    found = table.find("za.s[1].row[*]")
+    assert len(found) == 8
+    assert table.decode(found[2]).data == table.get("za.row[9]").data

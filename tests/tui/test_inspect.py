@@ -180,10 +180,10 @@ async def test_element_types_and_zoom() -> None:
     async with running(size=(160, 45)) as (app, pilot):
         await type_line(pilot, "colon", "tmm[1]")
         names = []
-        for _ in range(16):
+        for _ in range(17):
             names.append(session_of(app).element.name)
             await pilot.press("e")
-        assert len(set(names)) == 16
+        assert len(set(names)) == 17
         await pilot.press("E", "z")
         assert app.screen.maximized is not None
         await pilot.press("z")
