@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from inspector.capture.model import Area
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, unique
 from inspector.decode.xsave import gap_specs
 from layouts.arm64 import kvm_ids
 from layouts.arm64.registers import PSTATE
@@ -71,16 +71,6 @@ def _register_specs(ids: tuple[int, ...], prefix: str, size_bytes: int) -> tuple
         at += size
     ordered = sorted(specs, key=lambda spec: spec.group.startswith("id."))
     return (*unique(ordered), *gap_specs(prefix, specs, size_bytes))
-
-
-def unique(specs: list[FieldSpec]) -> list[FieldSpec]:
-    """A path that an earlier field has already gets ``~2`` and so on."""
-    seen: dict[str, int] = {}
-    result = []
-    for spec in specs:
-        count = seen[spec.path] = seen.get(spec.path, 0) + 1
-        result.append(spec if count == 1 else spec._replace(path=f"{spec.path}~{count}"))
-    return result
 
 
 def sve_specs(area: Area) -> tuple[FieldSpec, ...]:

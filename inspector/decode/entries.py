@@ -11,7 +11,7 @@ import struct
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, unique
 from inspector.decode.xsave import gap_specs
 from layouts.files.elf import AUXV_NAMES
 from layouts.vocabulary import Register
@@ -62,17 +62,7 @@ def entry_count_fault(area: Area) -> InputError | None:
 
 
 def _finish(area: Area, specs: list[FieldSpec]) -> tuple[FieldSpec, ...]:
-    return (*_unique(specs), *gap_specs(area.prefix, specs, area.declared_size_bytes))
-
-
-def _unique(specs: list[FieldSpec]) -> list[FieldSpec]:
-    """A path that an earlier entry has already gets ``~2`` and so on."""
-    seen: dict[str, int] = {}
-    unique = []
-    for spec in specs:
-        count = seen[spec.path] = seen.get(spec.path, 0) + 1
-        unique.append(spec if count == 1 else spec._replace(path=f"{spec.path}~{count}"))
-    return unique
+    return (*unique(specs), *gap_specs(area.prefix, specs, area.declared_size_bytes))
 
 
 def cpuid_specs(area: Area) -> tuple[FieldSpec, ...]:
@@ -205,7 +195,7 @@ def named_specs(area: Area) -> tuple[FieldSpec, ...]:
         register = NAMED_REGISTERS.get(path) or _arm_register(path)
         specs.append(FieldSpec(path, kind, (Span(at, size),), (-1,), group, "", area.title, register=register))
         at += size
-    return tuple(_unique(specs))
+    return tuple(unique(specs))
 
 
 def _arm_register(path: str) -> Register | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from inspector.capture.model import Area
-from inspector.decode.arm64 import spec_of_register, unique
+from inspector.decode.arm64 import spec_of_register
 from inspector.decode.section_arm64 import vector_specs
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, unique
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs
 from layouts.arm64.registers import PSTATE

@@ -82,3 +82,13 @@ def narrow(span: Span, start: int, size_bytes: int, word_bytes: int) -> tuple[Sp
     if rest:
         pieces.append(Span(span.offset + start + whole + word_bytes - rest, rest))
     return tuple(pieces)
+
+
+def unique(specs: list[FieldSpec]) -> list[FieldSpec]:
+    """A path that an earlier field has already gets ``~2`` and so on."""
+    seen: dict[str, int] = {}
+    result = []
+    for spec in specs:
+        count = seen[spec.path] = seen.get(spec.path, 0) + 1
+        result.append(spec if count == 1 else spec._replace(path=f"{spec.path}~{count}"))
+    return result

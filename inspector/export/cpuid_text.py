@@ -11,12 +11,12 @@ from inspector.capture.model import Capture
 
 def write_cpuid(out: TextIO, capture: Capture) -> None:
     """Write the CPUID tables of a capture, a vCPU each; UsageError when it has none."""
-    from inspector.readers.kvm_struct import cpuid_of
+    from inspector.readers.cpuid_table import cpuid_of
 
     tables: list[tuple[str, Cpuid]] = []
     for vcpu in capture.vcpus:
         area = vcpu.area("cpuid")
-        cpuid = cpuid_of(area) if area else None
+        cpuid = cpuid_of(area.data) if area else None
         if cpuid:
             tables.append((f"CPU {vcpu.index}:", cpuid))
     if not tables and capture.host.cpuid:

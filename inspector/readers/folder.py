@@ -15,7 +15,8 @@ from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import XsaveTable, table_from_cpuid
 from inspector.readers import cpuid_text
-from inspector.readers.kvm_struct import MAX_SIZE_BYTES, cpuid_of, struct_area
+from inspector.readers.cpuid_table import cpuid_of
+from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
@@ -124,7 +125,7 @@ class _Folder:
                 source.close()
         for area in context:
             if area.prefix == "supported_cpuid":
-                return cpuid_of(area)
+                return cpuid_of(area.data)
         return None
 
     def _vcpu(self, name: str, shared: list[_Member], host_cpuid: Cpuid | None) -> list[Area]:
@@ -149,7 +150,7 @@ class _Folder:
 
     def _known_table(self, areas: list[Area], host_cpuid: Cpuid | None) -> XsaveTable | None:
         """The vCPU's own CPUID places its image; without one the host's does."""
-        own = next((cpuid_of(area) for area in areas if area.prefix == "cpuid"), None)
+        own = next((cpuid_of(area.data) for area in areas if area.prefix == "cpuid"), None)
         for cpuid, origin in ((own, "CPUID of the vCPU"), (host_cpuid, "CPUID of the host")):
             table = table_from_cpuid(cpuid.xsave_table(), origin) if cpuid else None
             if table:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.capture.host import Cpuid, CpuidValues, Host
+from inspector.capture.host import Host
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
 from inspector.decode.entries import entry_count_fault
+from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import read_xsave
@@ -33,7 +34,7 @@ def read_as(source: Source, options: Options) -> Capture:
     data = source.read_all(MAX_SIZE_BYTES)
     area, fault = struct_area(word, data, Origin(source.name, 0))
     fault = source.fault or fault
-    host = Host(cpuid=cpuid_of(area)) if word == "kvm-cpuid2" else Host()
+    host = Host(cpuid=cpuid_of(area.data)) if word == "kvm-cpuid2" else Host()
     return Capture(source.name, word, [Vcpu(0, "vcpu", "x86", [area])], host=host, faults=[fault] if fault else [])
 
 
@@ -86,19 +87,6 @@ def looks_like_msrs(data: Bytes) -> bool:
         and not any(data[4:8])
         and all(not any(data[at + 4 : at + 8]) for at in range(8, len(data), 16))
     )
-
-
-def cpuid_of(area: Area) -> Cpuid | None:
-    """The CPUID table of a ``struct kvm_cpuid2``; None when it has no entry."""
-    data = area.data
-    leaves: dict[tuple[int, int], CpuidValues] = {}
-    count = int.from_bytes(data[:4], "little")
-    for at in range(8, min(8 + 40 * count, len(data) - 39), 40):
-        leaf, subleaf, _, eax, ebx, ecx, edx = (
-            int.from_bytes(data[at + 4 * n : at + 4 * n + 4], "little") for n in range(7)
-        )
-        leaves.setdefault((leaf, subleaf), (eax, ebx, ecx, edx))
-    return Cpuid(leaves) if leaves else None
 
 
 def candidates(size_bytes: int) -> list[str]:

@@ -17,6 +17,7 @@ from inspector.decode.placement import (
     xcomp_bv,
     xstate_bv,
 )
+from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
@@ -95,15 +96,13 @@ def sibling_table(path: str) -> XsaveTable | None:
     match = re.fullmatch(r"(.*)xsave2?(\..*)?", name)
     if not match or not os.path.isfile(path):
         return None
-    from inspector.readers.kvm_struct import cpuid_of, struct_area
-
     for sibling in (f"{match[1]}cpuid2{match[2] or ''}", f"{match[1]}supported_cpuid{match[2] or ''}"):
         try:
             with contextlib.closing(open_source(os.path.join(folder, sibling))) as source:
-                area, _ = struct_area("kvm-cpuid2", source.read_all(MAX_SIZE_BYTES), Origin(sibling, 0))
+                data = source.read_all(MAX_SIZE_BYTES)
         except InputError:
             continue
-        cpuid = cpuid_of(area)
+        cpuid = cpuid_of(data)
         table = table_from_cpuid(cpuid.xsave_table(), f"CPUID in {sibling}") if cpuid else None
         if table:
             return table
