@@ -1,0 +1,63 @@
+"""``inspector verify``: recorded answers of real kernels against the machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+from inspector.capture.errors import UsageError
+from inspector.cli import arguments
+from inspector.machine.verify import Agreement, verify
+from inspector.readers.source import CHUNK_SIZE_BYTES, open_source
+from layouts.x86.cpus import cpu_layouts
+
+_EXAMPLES = """\
+  inspector verify x86-amx-linux-7.2.jsonl
+  inspector verify --json recorded.jsonl.gz"""
+_SHOWN = 10
+
+
+def run(words: Sequence[str]) -> int:
+    """Replay files; 1 when the machine disagrees anywhere."""
+    parser = arguments.parser("verify", "Replay recorded kernel answers against the machine (x86).", _EXAMPLES)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="one JSON object a line; gzip, xz and zstd are read")
+    parser.add_argument("--json", action="store_true", help="one JSON document a file")
+    parser.add_argument("--cpu", default="", metavar="NAME", help="a CPU layout, for files that record no CPUID")
+    found = parser.parse_args(words)
+    if found.cpu and found.cpu not in cpu_layouts():
+        raise UsageError(f"--cpu {found.cpu}: no such CPU; inspector layouts list has them")
+    disagree = False
+    for file in found.files:
+        agreement = verify(file, _lines(file), found.cpu)
+        disagree = disagree or agreement.agree != agreement.total
+        if found.json:
+            json.dump(agreement.as_json(), sys.stdout)
+            print()
+        else:
+            _print(agreement)
+    return 1 if disagree else 0
+
+
+def _lines(file: str) -> Iterator[bytes]:
+    source = open_source(file)
+    rest = b""
+    offset = 0
+    while chunk := source.read(offset, CHUNK_SIZE_BYTES):
+        offset += len(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+    if source.fault is not None:
+        raise source.fault
+    yield rest
+
+
+def _print(agreement: Agreement) -> None:
+    print(f"{agreement.file}: {agreement.agree} of {agreement.total} answers agree")
+    for name, (agree, total) in {**agreement.by_answer, **agreement.by_kind}.items():
+        print(f"  {name:<22} {agree:>6} of {total:>6}")
+    for answer in agreement.disagreements[:_SHOWN]:
+        print(f"  {answer.record}\n    kernel {answer.expected}\n    machine {answer.predicted}: {answer.because}")
+    hidden = agreement.total - agreement.agree - _SHOWN
+    if hidden > 0:
+        print(f"  and {hidden} more (--json has the first 100)")

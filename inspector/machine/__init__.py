@@ -1,0 +1,1 @@
+"""Simulated hosts: Events in, Outcomes out, by the kernel's own rules."""

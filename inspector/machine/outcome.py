@@ -1,0 +1,89 @@
+"""What an event came to: the verdict, and the checks that led to it in their order."""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+
+class Check(NamedTuple):
+    """One check of a rule: whether it held, and what it says."""
+
+    text: str
+    held: bool
+
+
+class Outcome(NamedTuple):
+    """The answer to an event.
+
+    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal`` or ``host-oops``; ``code`` the
+    errno, vector or signal that goes with it, ``value`` or ``image`` what the event returned. The last
+    check is the one that decided. ``source`` is the function to read.
+    """
+
+    verdict: str
+    code: int
+    checks: tuple[Check, ...]
+    source: str
+    value: int = 0
+    image: bytes = b""
+
+    @property
+    def accepted(self) -> bool:
+        """The kernel or processor said yes."""
+        return self.verdict == "ok"
+
+    @property
+    def result(self) -> int:
+        """How recorded guest instructions count it: 100 executed, else the vector."""
+        return EXECUTED if self.accepted else self.code
+
+    @property
+    def because(self) -> str:
+        """The check that decided, in words."""
+        return self.checks[-1].text if self.checks else ""
+
+    def __str__(self) -> str:
+        name = {"errno": errno.errorcode.get(self.code, str(self.code)), "exception": VECTORS.get(self.code, "")}
+        return f"{name.get(self.verdict, self.verdict)}: {self.because}" if self.because else self.verdict
+
+
+#: Exception vectors by number (Intel SDM vol. 3, 6.3.1).
+VECTORS = {6: "#UD", 7: "#NM", 13: "#GP"}
+UD, NM, GP = 6, 7, 13
+EXECUTED = 100
+
+
+class Rule:
+    """Checks of one event, made in the kernel's order; the first that fails decides."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.checks: list[Check] = []
+        self.failed = False
+
+    def check(self, text: str, held: object) -> bool:
+        """Add a check; True when it held."""
+        self.checks.append(Check(text, bool(held)))
+        self.failed = not held
+        return bool(held)
+
+    def ok(self, value: int = 0, image: bytes = b"") -> Outcome:
+        """All checks held."""
+        return Outcome("ok", 0, tuple(self.checks), self.source, value, image)
+
+    def refuse(self, code: int) -> Outcome:
+        """The last check failed: an errno."""
+        return Outcome("errno", code, tuple(self.checks), self.source)
+
+    def fault(self, vector: int) -> Outcome:
+        """The last check failed: an exception."""
+        return Outcome("exception", vector, tuple(self.checks), self.source)
+
+    def oops(self, vector: int) -> Outcome:
+        """The last check failed: an exception in the host's kernel."""
+        return Outcome("host-oops", vector, tuple(self.checks), self.source)
+
+    def signal(self, number: int, si_code: int) -> Outcome:
+        """The last check failed: a signal, its ``si_code`` as the value."""
+        return Outcome("signal", number, tuple(self.checks), self.source, si_code)

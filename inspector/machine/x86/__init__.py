@@ -1,0 +1,1 @@
+"""The x86 machine: processor, Linux, KVM."""

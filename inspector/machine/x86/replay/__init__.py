@@ -1,0 +1,1 @@
+"""Recorded answers of x86 kernels, replayed against the machine."""

@@ -1,0 +1,183 @@
+"""Recorded answers of KVM's ioctls: capabilities, CPUID, XCR0, MSRs, XSAVE images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from inspector.capture.host import CpuidValues
+from inspector.machine.x86.host import DYNAMIC, TILECFG, XTILE
+from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
+
+_LEAF = (0xD, 0)
+#: What a set of CPUID entries does to leaf 0xD(0).EAX of the supported ones.
+_CPUIDS: dict[str, Callable[[int], int]] = {
+    "supported": lambda eax: eax,
+    "supported-again": lambda eax: eax,
+    "amx-forced": lambda eax: eax | XTILE,
+    "tilecfg-only": lambda eax: eax & ~XTILE | 1 << TILECFG,
+    "unknown-bits-3-19": lambda eax: eax | 1 << 3 | 1 << 19,
+}
+#: Bits of XSTATE_BV, and bytes, that a changed image has: offset, value, size.
+_BV_BITS = {
+    "bv+bit19": 1 << 19,
+    "bv+bit3": 1 << 3,
+    "bv+bit63": 1 << 63,
+    "bv+amx": XTILE,
+    "bv+pt8": 1 << 8,
+    "bv+pasid10": 1 << 10,
+    "bv+cetu11": 1 << 11,
+}
+_FIELDS: dict[str, tuple[int, int, int]] = {
+    "bv=0": (512, 0, 8),
+    "xcomp_bv63": (520, 1 << 63, 8),
+    "xcomp_bv=1": (520, 1, 8),
+    "res528": (528, 1, 8),
+    "res568": (568, 1, 8),
+    "mxcsr_res": (24, 0xFFFFFFFF, 4),
+    "sw464": (464, 0x1234567890ABCDEF, 8),
+}
+
+
+class KvmReplay:
+    """The VM that records are about: a new one when ``ctx`` goes to or from ``perm``."""
+
+    def __init__(self, processes: ProcessReplay) -> None:
+        self.processes = processes
+        self.context = ""
+        self._vcpu: Vcpu | None = None
+        self.good_image: bytearray | None = None
+
+    def kinds(self) -> Kinds:
+        """The functions by kind of record."""
+        return {
+            "kvmcaps": self._kvmcaps,
+            "vmcap": self._vmcap,
+            "kvmcpuid": self._kvmcpuid,
+            "setcpuid": self._setcpuid,
+            "setxcr0-before-cpuid": self._set_xcr0_before_cpuid,
+            "msr": self._msr,
+            "xcr0sweep": self._xcr0sweep,
+            "setmsr": self._setmsr,
+            "getxsave": self._getxsave,
+            "getxsave2": self._getxsave2,
+            "setxsave": self._setxsave,
+            "xfd-then-setxsave": self._xfd_then_setxsave,
+            "xcr0=7-then-setxsave": self._xcr0_then_setxsave,
+        }
+
+    @property
+    def vcpu(self) -> Vcpu:
+        """The vCPU; made on first use, which locks the guest permission."""
+        if self._vcpu is None:
+            self._vcpu = Vcpu(self.processes.process)
+        return self._vcpu
+
+    def _kvmcaps(self, record: Record) -> Iterator[Found]:
+        self.processes.enter(record["ctx"])
+        self._vcpu = None
+        self.good_image = None
+        process = self.processes.process
+        supported = process.host.kvm_xcr0
+        expected = [record["xsave2"], record["guest_supp_err"], record["guest_supp"]]
+        yield expected, [xsave2_capability(process), 0, f"{supported:x}"], True, "kvm_vm_ioctl_check_extension"
+        self._vcpu = Vcpu(process)
+
+    def _vmcap(self, record: Record) -> Iterator[Found]:
+        predicted = xsave2_capability(self.processes.process)
+        yield record["xsave2"], predicted, True, "kvm_vm_ioctl_check_extension"
+
+    def _kvmcpuid(self, record: Record) -> Iterator[Found]:
+        if record["leaf"] != _LEAF[0]:
+            return
+        self.processes.enter(record["ctx"])
+        mine = supported_leaf_0xd(self.processes.process).get(record["sub"])
+        yield record["r"], None if mine is None else list(mine), True, "__do_cpuid_func"
+
+    def _setcpuid(self, record: Record) -> Iterator[Found]:
+        outcome = self.vcpu.set_cpuid(self.table(_CPUIDS[record["with"]]))
+        yield record["err"], outcome.code, record["err"] == 0, outcome.because
+        self.vcpu.cr4_osxsave = True
+
+    def table(self, change: Callable[[int], int]) -> dict[tuple[int, int], CpuidValues]:
+        """The supported leaf 0xD with its EAX changed."""
+        leaves = {(_LEAF[0], sub): values for sub, values in supported_leaf_0xd(self.processes.process).items()}
+        eax, ebx, ecx, edx = leaves[_LEAF]
+        leaves[_LEAF] = (change(eax), ebx, ecx, edx)
+        return leaves
+
+    def _set_xcr0_before_cpuid(self, record: Record) -> Iterator[Found]:
+        vcpu = Vcpu(self.processes.process)
+        for value, expected in record.items():
+            if value not in ("t", "ctx"):
+                outcome = vcpu.set_xcrs(int(value, 16))
+                yield expected, outcome.code, expected == 0, outcome.because
+
+    def _msr(self, record: Record) -> Iterator[Found]:
+        vcpu = self.vcpu
+        expected = [record["xfd_ret"], record["xfd"], record["err_ret"], record["xfd_err"]]
+        yield expected, [1, f"{vcpu.xfd:x}", 1, f"{vcpu.xfd_err:x}"], True, "kvm_get_msr_common"
+
+    def _xcr0sweep(self, record: Record) -> Iterator[Found]:
+        accepted = {int(value, 16) for value in record["ok"]}
+        bits = record["bits"]
+        for number in range(1 << len(bits)):
+            value = sum(1 << bit for at, bit in enumerate(bits) if number >> at & 1)
+            outcome = self.vcpu.set_xcrs(value)
+            yield value in accepted, outcome.accepted, value in accepted, f"{value:#x}: {outcome.because}"
+
+    def _setmsr(self, record: Record) -> Iterator[Found]:
+        vcpu = self.vcpu
+        value = int(record["val"], 16)
+        for name, index in (("xfd", MSR_XFD), ("xfd_err", MSR_XFD_ERR), ("xss", MSR_XSS)):
+            outcome = vcpu.set_msr(index, value)
+            expected = [record[name], record[f"{name}_now"]]
+            predicted = [int(outcome.accepted), f"{getattr(vcpu, name):x}"]
+            yield expected, predicted, record[name] == 1, f"{name}: {outcome.because}"
+
+    def _getxsave2(self, record: Record) -> Iterator[Found]:
+        outcome = self.vcpu.get_xsave2()
+        yield [record["err"], record["size"]], [outcome.code, len(outcome.image)], record["err"] == 0, outcome.because
+
+    def _getxsave(self, record: Record) -> Iterator[Found]:
+        outcome = self.vcpu.get_xsave()
+        yield record["err"], outcome.code, record["err"] == 0, outcome.because
+
+    def _setxsave(self, record: Record) -> Iterator[Found]:
+        """A single change to a good image. The record of the unchanged one tells its XSTATE_BV."""
+        vcpu = self.vcpu
+        if self.good_image is None:
+            self.good_image = bytearray(vcpu.user_image())
+            self.good_image[512:520] = int(record["bv_after"], 16).to_bytes(8, "little")
+        image = bytearray(self.good_image)
+        case = record["case"]
+        if case in _BV_BITS:
+            bv = int.from_bytes(image[512:520], "little") | _BV_BITS[case]
+            image[512:520] = bv.to_bytes(8, "little")
+        elif case in _FIELDS:
+            offset, value, size = _FIELDS[case]
+            image[offset : offset + size] = value.to_bytes(size, "little")
+        elif case != "asis":
+            raise ValueError(f"setxsave case {case!r}")
+        outcome = vcpu.set_xsave(bytes(image))
+        expected = [record["err"], record["bv_after"]]
+        yield expected, [outcome.code, f"{vcpu.visible_bv:x}"], record["err"] == 0, outcome.because
+
+    def _xfd_then_setxsave(self, record: Record) -> Iterator[Found]:
+        vcpu = self.vcpu
+        first = vcpu.set_msr(MSR_XFD, DYNAMIC)
+        yield record["setmsr"], int(first.accepted), record["setmsr"] == 1, first.because
+        image = bytes(self.good_image or vcpu.user_image())
+        outcome = vcpu.set_xsave(image)
+        same = vcpu.visible_bv.to_bytes(8, "little") == image[512:520]
+        expected = [record["set"], record["bv_after"], record["same"]]
+        yield expected, [outcome.code, f"{vcpu.visible_bv:x}", int(same)], record["set"] == 0, outcome.because
+
+    def _xcr0_then_setxsave(self, record: Record) -> Iterator[Found]:
+        vcpu = self.vcpu
+        first = vcpu.set_xcrs(7)
+        image = vcpu.user_image()
+        outcome = vcpu.set_xsave(image)
+        bv = int.from_bytes(image[512:520], "little")
+        expected = [record["setxcr"], record["bv"], record["set"]]
+        yield expected, [first.code, f"{bv:x}", outcome.code], record["set"] == 0, outcome.because

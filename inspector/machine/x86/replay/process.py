@@ -1,0 +1,104 @@
+"""Recorded answers to processes: arch_prctl, sigaltstack, AMX instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inspector.machine.outcome import Outcome
+from inspector.machine.x86.host import TILECFG, Host
+from inspector.machine.x86.process import Process
+
+Record = dict[str, Any]
+#: Expected, predicted, accepted by the real kernel, why the machine says so.
+Found = tuple[object, object, bool, str]
+Kinds = dict[str, Callable[[Record], Iterator[Found]]]
+
+#: Contexts that go on in the process before them; every other new name is a new process.
+_SAME_PROCESS = frozenset(("thread", "after-vcpu", "small-altstack", "altstack3072", "altstack16384"))
+_PKRU = 1 << 9
+_BAD_OPERATION = 22
+
+
+class ProcessReplay:
+    """The process that records are about: ``ctx`` names tell when it is another one."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.process = Process(host)
+        self.context = ""
+
+    def kinds(self) -> Kinds:
+        """The functions by kind of record."""
+        return {"xgetbv": self._xgetbv, "prctl": self._prctl, "amx": self._amx, "sigaltstack": self._sigaltstack}
+
+    def enter(self, context: str) -> None:
+        """Go to the process of a context."""
+        if context == self.context:
+            return
+        self.context = context
+        if context == "forked":
+            self.process = self.process.fork()
+        elif context == "exec":
+            self.process = self.process.fork().exec()
+        elif context not in _SAME_PROCESS:
+            self.process = Process(self.host)
+
+    def _xgetbv(self, record: Record) -> Iterator[Found]:
+        yield int(record["xcr0"], 16), self.host.user_max, True, "fpu__init_cpu_xstate"
+
+    def _prctl(self, record: Record) -> Iterator[Found]:
+        self.enter(record["ctx"])
+        outcome = self._operation(record["op"], record.get("arg", 0))
+        if outcome is None:
+            yield record["ret"], -_BAD_OPERATION, record["ret"] == 0, "no such operation"
+            return
+        expected: list[object] = [record["ret"]]
+        predicted: list[object] = [-outcome.code]
+        if "val" in record:
+            expected.append(record["val"])
+            predicted.append(f"{outcome.value:x}")
+        yield expected, predicted, record["ret"] == 0, outcome.because
+
+    def _operation(self, name: str, component: int) -> Outcome | None:
+        process = self.process
+        if name == "GET_SUPP":
+            return process.get_supported()
+        if name in ("GET_PERM", "GET_GUEST_PERM"):
+            return process.get_permission(guest=name == "GET_GUEST_PERM")
+        if name in ("REQ_PERM", "REQ_GUEST_PERM"):
+            return process.request_permission(component, guest=name == "REQ_GUEST_PERM")
+        return None
+
+    def _sigaltstack(self, record: Record) -> Iterator[Found]:
+        if not record["ctx"].startswith("after-"):
+            self.process = Process(self.host)
+        outcome = self.process.sigaltstack(record["size"])
+        yield record["err"], outcome.code, record["err"] == 0, outcome.because
+
+    def _amx(self, record: Record) -> Iterator[Found]:
+        """``tilezero`` stands for LDTILECFG and TILEZERO. XINUSE: the tile bits are predicted."""
+        self.enter(record["ctx"])
+        process = self.process
+        before = int(record["xinuse_before"], 16)
+        tiles = sum(1 << component for component in process.in_use)
+        yield before >> TILECFG, tiles >> TILECFG, True, "tile state before"
+        names = ("ldtilecfg", "tilezero") if record["what"] == "tilezero" else (record["what"],)
+        for name in names:
+            outcome = process.tile_instruction(name)
+            if not outcome.accepted:
+                break
+        killed = not outcome.accepted
+        yield (
+            [record["sig"], record["code"]],
+            [outcome.code, outcome.value if killed else 0],
+            record["sig"] == 0,
+            outcome.because,
+        )
+        if killed:
+            # A handler starts with initial state, PKRU apart (fpu__clear_user_states).
+            process.in_use = set()
+            after = before & _PKRU
+        else:
+            after = before & (1 << TILECFG) - 1 | sum(1 << component for component in process.in_use)
+        yield int(record["xinuse_after"], 16), after, not killed, "state in use after"

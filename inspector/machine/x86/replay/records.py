@@ -1,0 +1,46 @@
+"""Recorded answers of x86 kernels, replayed: one function a kind of record.
+
+The recorder's kinds and words are those of docs/verify.md. Each function gives the recorded
+answer beside the machine's; a record that only describes the host gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.verify import Answer, text_of
+from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.replay.guest import GuestReplay
+from inspector.machine.x86.replay.kvm import KvmReplay
+from inspector.machine.x86.replay.process import ProcessReplay
+from inspector.machine.x86.replay.sequence import replay_sequence
+from layouts.x86.kernels import profile_for
+
+#: The CPU of a file that has no ``cpuid`` records (the sequence files: AMX, XFD, VMX).
+DEFAULT_CPU = "sapphire-rapids"
+
+
+def replay(records: Sequence[dict[str, Any]], cpu: str = "") -> Iterator[Answer]:
+    """Every answer of a file, on the host that its records describe, or on a shipped CPU."""
+    bare: dict[tuple[int, int], CpuidValues] = {}
+    release = ""
+    for record in records:
+        if record["t"] == "cpuid":
+            bare[record["leaf"], record["sub"]] = tuple(record["r"])
+        elif record["t"] == "uname":
+            release = record["release"]
+    cpuid = shipped_cpu(cpu or DEFAULT_CPU) if cpu or not bare else Cpuid(bare)
+    # The recorded CPUs are an emulator's.
+    host = Host(cpuid, profile_for(release), emulated=True)
+    processes = ProcessReplay(host)
+    kvm = KvmReplay(processes)
+    guest = GuestReplay(kvm)
+    kinds = processes.kinds() | kvm.kinds() | guest.kinds()
+    for record in records:
+        if record["t"] == "seq":
+            yield from replay_sequence(host, record)
+        elif record["t"] in kinds:
+            for expected, predicted, accepted, because in kinds[record["t"]](record):
+                yield Answer(record["t"], text_of(record), expected, predicted, accepted, because)

@@ -1,0 +1,160 @@
+"""Random sequences: a fresh VM of one vCPU, each step's answer follows from those before."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inspector.capture.host import CpuidValues
+from inspector.machine.outcome import EXECUTED
+from inspector.machine.verify import Answer, text_of
+from inspector.machine.x86.guest import Guest
+from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE, Host
+from inspector.machine.x86.kvm import Vcpu, supported_leaf_0xd
+from inspector.machine.x86.process import Process
+
+_AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
+_SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
+_IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))
+Step = list[Any]
+
+
+def replay_sequence(host: Host, record: dict[str, Any]) -> Iterator[Answer]:
+    """The answers of one sequence, a step each."""
+    sequence = _Sequence(host, permitted=record["ctx"] == "perm")
+    steps = sequence.steps()
+    for number, step in enumerate(record["steps"]):
+        operation, expected = step[0], step[1:]
+        predicted, because = steps[operation](step)
+        where = f"{record['ctx']} {record['n']} step {number}: {text_of(step)}"
+        yield Answer(operation, where, expected, predicted, _accepted(step), because)
+
+
+def _accepted(step: Step) -> bool:
+    operation = step[0]
+    if operation == "state":
+        return bool(step[1] == 0)
+    if operation in _IOCTLS:
+        return bool(step[-1] == 0)
+    if operation == "set_msr":
+        return bool(step[-1] == 1)
+    return bool((step[-2] if operation in ("g_rdmsr", "g_xgetbv") else step[-1]) == EXECUTED)
+
+
+class _Sequence:
+    """One VM: what its steps act on."""
+
+    def __init__(self, host: Host, *, permitted: bool) -> None:
+        process = Process(host)
+        if permitted:
+            process.request_permission(TILEDATA, guest=True)
+        self.vcpu = Vcpu(process)
+        self.guest = Guest(self.vcpu)
+        self.image = b""
+
+    def steps(self) -> dict[str, Callable[[Step], tuple[list[Any], str]]]:
+        """The functions by operation."""
+        return {
+            "set_cpuid": self._set_cpuid,
+            "set_xcr0": self._set_xcr0,
+            "set_msr": self._set_msr,
+            "set_xsave": self._set_xsave,
+            "state": self._state,
+            "g_xsetbv": self._xsetbv,
+            "g_xgetbv": self._xgetbv,
+            "g_wrmsr": self._wrmsr,
+            "g_rdmsr": self._rdmsr,
+            "g_ldtilecfg": self._amx,
+            "g_tilerelease": self._amx,
+            "g_tilezero": self._tilezero,
+            "g_tileloadd": self._tileloadd,
+            "g_vmovdqu64": self._vmovdqu64,
+        }
+
+    def _set_cpuid(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.vcpu.set_cpuid(self._table(step[1]))
+        if outcome.accepted:
+            self.vcpu.cr4_osxsave = True
+        return [step[1], outcome.code], outcome.because
+
+    def _table(self, name: str) -> dict[tuple[int, int], CpuidValues]:
+        process = self.vcpu.process
+        leaves = {(0xD, sub): values for sub, values in supported_leaf_0xd(process).items()}
+        leaves[7, 0] = process.host.cpuid.get(7) or (0, 0, 0, 0)
+        eax, ebx, ecx, edx = leaves[0xD, 0]
+        if name == "no-amx":
+            leaves[0xD, 0] = (eax & ~XTILE, ebx, ecx, edx)
+            leaves[7, 0] = (*leaves[7, 0][:3], leaves[7, 0][3] & ~_AMX_FEATURES)
+        elif name == "avx-only":
+            leaves[0xD, 0] = (eax & 7, ebx, ecx, edx)
+        elif name != "supported":
+            raise ValueError(f"set_cpuid {name!r}")
+        return leaves
+
+    def _set_xcr0(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.vcpu.set_xcrs(int(step[1], 16))
+        return [step[1], outcome.code], outcome.because
+
+    def _set_msr(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.vcpu.set_msr(int(step[1], 16), int(step[2], 16))
+        return [step[1], step[2], int(outcome.accepted)], outcome.because
+
+    def _set_xsave(self, step: Step) -> tuple[list[Any], str]:
+        image = bytearray(self.image or self.vcpu.user_image())
+        image[512:520] = int(step[1], 16).to_bytes(8, "little")
+        outcome = self.vcpu.set_xsave(bytes(image))
+        return [step[1], outcome.code], outcome.because
+
+    def _state(self, _: Step) -> tuple[list[Any], str]:
+        vcpu = self.vcpu
+        outcome = vcpu.get_xsave2()
+        self.image = outcome.image
+        shown = vcpu.image.within(vcpu.visible_bv)
+        zmm0 = (shown.get(_SSE)[:8], shown.get(_AVX)[:8], shown.get(_ZMM_HI256)[:8])
+        return [
+            outcome.code,
+            f"{vcpu.xcr0:x}",
+            f"{vcpu.xfd:x}",
+            f"{vcpu.xfd_err:x}",
+            f"{vcpu.visible_bv:x}",
+            "".join(part[::-1].hex() for part in zmm0),
+            shown.get(_HI16_ZMM)[64:72][::-1].hex(),
+            shown.get(TILECFG).hex(),
+            f"{zlib.crc32(shown.get(TILEDATA)):08x}",
+        ], outcome.because
+
+    def _xsetbv(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.xsetbv(0, int(step[1], 16))
+        return [step[1], outcome.result], outcome.because
+
+    def _xgetbv(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.xgetbv(step[1])
+        return [step[1], outcome.result, f"{outcome.value:x}"], outcome.because
+
+    def _wrmsr(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.wrmsr(int(step[1], 16), int(step[2], 16))
+        return [step[1], step[2], outcome.result], outcome.because
+
+    def _rdmsr(self, step: Step) -> tuple[list[Any], str]:
+        """The value of a read that faulted means nothing."""
+        outcome = self.guest.rdmsr(int(step[1], 16))
+        value = f"{outcome.value:x}" if outcome.accepted else step[3]
+        return [step[1], outcome.result, value], outcome.because
+
+    def _amx(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.ldtilecfg() if step[0] == "g_ldtilecfg" else self.guest.tilerelease()
+        return [outcome.result], outcome.because
+
+    def _tilezero(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.tilezero(step[1])
+        return [step[1], outcome.result], outcome.because
+
+    def _tileloadd(self, step: Step) -> tuple[list[Any], str]:
+        tile = bytes((step[2] + 3 * at) & 0xFF for at in range(1024))
+        outcome = self.guest.tileloadd(step[1], tile)
+        return [step[1], step[2], outcome.result], outcome.because
+
+    def _vmovdqu64(self, step: Step) -> tuple[list[Any], str]:
+        outcome = self.guest.vmovdqu64(step[1], bytes((step[2] + at) & 0xFF for at in range(64)))
+        return [step[1], step[2], outcome.result], outcome.because

@@ -1,0 +1,40 @@
+"""Kernel profiles: what differs between Linux versions in XSAVE, permission and KVM, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class KernelProfile(NamedTuple):
+    """A Linux version.
+
+    ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range.
+    ``kvm_xss`` is KVM's supported_xss (KVM_SUPPORTED_XSS). ``drops_xfd_state`` tells whether
+    KVM clears XSTATE_BV by XFD when an image or XFD is set (commit b45f72177594, also in
+    6.12.y and 6.1.y stable).
+    """
+
+    name: str
+    xfeature_max: int
+    kvm_xss: int
+    drops_xfd_state: bool
+    source: str
+
+
+_ENUM = "arch/x86/include/asm/fpu/types.h, enum xfeature; arch/x86/kvm/x86.c, kvm_caps"
+
+KERNELS = (
+    KernelProfile("6.1", 19, 0, False, f"Linux 6.1 {_ENUM}"),
+    KernelProfile("6.12", 19, 0, True, f"Linux 6.12.107 {_ENUM}"),
+    KernelProfile("7.2", 20, 0x1800, True, f"Linux 7.2.13 {_ENUM}"),
+)
+
+
+def profile_for(release: str) -> KernelProfile:
+    """The profile of a release as ``uname -r`` has it: the newest that is not newer."""
+    numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
+    best = KERNELS[0]
+    for kernel in KERNELS:
+        if tuple(int(part) for part in kernel.name.split(".")) <= numbers:
+            best = kernel
+    return best

@@ -1,0 +1,191 @@
+"""What must hold after any sequence of events, and the answers that users ask for."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspector.machine.outcome import Outcome
+from inspector.machine.x86.guest import Guest
+from inspector.machine.x86.host import DYNAMIC, TILEDATA, XTILE, Host, shipped_cpu
+from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd
+from inspector.machine.x86.process import Process
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import KERNELS, profile_for
+
+AMX = Host(shipped_cpu("sapphire-rapids"), profile_for("7.2"))
+
+
+def supported(process: Process) -> dict[tuple[int, int], tuple[int, int, int, int]]:
+    return {(0xD, sub): values for sub, values in supported_leaf_0xd(process).items()}
+
+
+def amx_vcpu() -> Vcpu:
+    process = Process(AMX)
+    assert process.request_permission(TILEDATA, guest=True).accepted
+    vcpu = Vcpu(process)
+    assert vcpu.set_cpuid(supported(process)).accepted
+    vcpu.cr4_osxsave = True
+    return vcpu
+
+
+def test_permission_after_the_first_vcpu_is_ebusy() -> None:
+    process = Process(AMX)
+    Vcpu(process)
+    outcome = process.request_permission(TILEDATA, guest=True)
+    assert (outcome.verdict, outcome.code) == ("errno", errno.EBUSY)
+    assert "no vCPU" in outcome.because
+
+
+def test_cpuid_without_permission_is_eperm() -> None:
+    process = Process(AMX)
+    leaves = supported(process)
+    eax, ebx, ecx, edx = leaves[0xD, 0]
+    leaves[0xD, 0] = (eax | XTILE, ebx, ecx, edx)
+    vcpu = Vcpu(process)
+    assert vcpu.set_cpuid(leaves).code == errno.EPERM
+    assert not vcpu.large
+
+
+def test_a_snapshot_of_amx_state_does_not_fit_get_xsave() -> None:
+    vcpu = amx_vcpu()
+    outcome = vcpu.get_xsave()
+    assert (outcome.code, str(outcome)) == (errno.EINVAL, "EINVAL: the state fits in 4096 bytes")
+    assert len(vcpu.get_xsave2().image) == 11008
+
+
+def test_tiles_survive_a_run_unless_the_guest_turns_them_off() -> None:
+    vcpu = amx_vcpu()
+    guest = Guest(vcpu)
+    assert guest.xsetbv(0, AMX.user_max).accepted
+    assert guest.ldtilecfg().accepted
+    tile = bytes(range(256)) * 4
+    assert guest.tileloadd(1, tile).accepted
+    assert vcpu.get_xsave2().image[2816 + 1024 : 2816 + 2048] == tile
+    assert guest.wrmsr(MSR_XFD, DYNAMIC).accepted
+    assert vcpu.get_xsave2().image[512:520] == (0x20200).to_bytes(8, "little")
+    outcome = guest.tilezero(0)
+    assert str(outcome) == "#NM: XFD[18] is 0"
+    assert vcpu.xfd_err == DYNAMIC
+
+
+def test_set_msrs_of_xfd_over_live_tiles_takes_the_host_down() -> None:
+    vcpu = amx_vcpu()
+    guest = Guest(vcpu)
+    guest.xsetbv(0, AMX.user_max)
+    guest.ldtilecfg()
+    guest.tileloadd(1, bytes(range(256)) * 4)
+    assert vcpu.set_msr(MSR_XFD, DYNAMIC).accepted
+    outcome = guest.xgetbv(0)
+    assert (outcome.verdict, outcome.code) == ("host-oops", 7)
+    assert "turned off by the guest's XFD" in outcome.because
+    # KVM_SET_XSAVE with XFD[18] = 1 loses the data instead.
+    assert vcpu.set_xsave(vcpu.user_image()).accepted
+    assert guest.xgetbv(0).accepted
+
+
+def test_a_process_without_permission_dies_of_sigill() -> None:
+    process = Process(AMX)
+    assert process.tile_instruction("ldtilecfg").accepted
+    outcome = process.tile_instruction("tilezero")
+    assert (outcome.verdict, outcome.code) == ("signal", signal.SIGILL)
+    assert process.request_permission(TILEDATA).accepted
+    assert process.tile_instruction("tilezero").accepted
+    assert process.fork().perm & DYNAMIC
+    assert not process.exec().perm & DYNAMIC
+
+
+@pytest.mark.parametrize("size", [2047, 4096, 11951, 11952])
+def test_alternate_stacks_bound_the_permission(size: int) -> None:
+    process = Process(AMX)
+    assert process.sigaltstack(size).code == (errno.ENOMEM if size < 2048 else 0)
+    expected = errno.ENOSPC if 2048 <= size < 11952 else 0
+    assert process.request_permission(TILEDATA).code == expected
+
+
+VALUES = st.one_of(
+    st.sampled_from([0, 1, 3, 7, 0xE7, 0x207, 0x2E7, 0x20000, 0x40000, 0x60000, 0x60007, 0x600E7, 0x602E7, 1 << 63]),
+    st.integers(0, (1 << 64) - 1),
+)
+MSRS = st.sampled_from([MSR_XFD, MSR_XFD_ERR, MSR_XSS])
+EVENTS = st.one_of(
+    st.tuples(st.just("set_cpuid"), st.integers(0, 0xFFFFF)),
+    st.tuples(st.sampled_from(["set_xcrs", "xsetbv", "set_bv"]), VALUES),
+    st.tuples(st.sampled_from(["set_msr", "wrmsr"]), MSRS, VALUES),
+    st.tuples(st.just("request"), st.integers(0, 70), st.booleans()),
+    st.tuples(st.sampled_from(["ldtilecfg", "tilerelease"])),
+    st.tuples(st.sampled_from(["tilezero", "tileloadd"]), st.integers(0, 7)),
+    st.tuples(st.just("vmovdqu64"), st.integers(0, 31)),
+)
+
+
+def happen(vcpu: Vcpu, event: tuple[Any, ...]) -> Outcome:
+    guest = Guest(vcpu)
+    name, *words = event
+    if name == "set_cpuid":
+        leaves = supported(vcpu.process)
+        leaves[0xD, 0] = (words[0], *leaves[0xD, 0][1:])
+        return vcpu.set_cpuid(leaves)
+    if name == "set_bv":
+        image = bytearray(vcpu.user_image())
+        image[512:520] = words[0].to_bytes(8, "little")
+        return vcpu.set_xsave(bytes(image))
+    if name == "request":
+        return vcpu.process.request_permission(words[0], guest=words[1])
+    if name in ("set_xcrs", "set_msr"):
+        return getattr(vcpu, name)(*words)
+    if name == "xsetbv":
+        return guest.xsetbv(0, words[0])
+    if name == "tileloadd":
+        return guest.tileloadd(words[0], bytes(range(256)) * 4)
+    if name == "vmovdqu64":
+        return guest.vmovdqu64(words[0], bytes(range(64)))
+    return getattr(guest, name)(*words)
+
+
+def controls(vcpu: Vcpu) -> tuple[object, ...]:
+    return vcpu.xcr0, vcpu.xss, vcpu.xfd, vcpu.large, vcpu.process.perm, vcpu.process.guest_perm, vcpu.cpuid.leaves
+
+
+def check_invariants(vcpu: Vcpu) -> None:
+    xcr0, host = vcpu.xcr0, vcpu.host
+    assert xcr0 & 1
+    assert not xcr0 & ~(host.kvm_xcr0 | 3)
+    assert xcr0 & 0xE0 in (0, 0xE0)
+    assert xcr0 & XTILE in (0, XTILE)
+    assert not xcr0 & 4 or xcr0 & 2
+    assert not vcpu.xfd & ~host.xfd_capable
+    assert not vcpu.image_bv & ~(vcpu.user_xfeatures | 3)
+    image = vcpu.get_xsave2().image
+    assert len(image) == vcpu.uabi_size_bytes >= 4096
+    assert int.from_bytes(image[512:520], "little") == vcpu.visible_bv
+    assert image[520:576] == bytes(56)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    cpu=st.sampled_from(sorted(cpu_layouts())),
+    kernel=st.sampled_from(KERNELS),
+    permitted=st.booleans(),
+    events=st.lists(EVENTS, max_size=30),
+)
+def test_no_sequence_breaks_an_invariant(cpu: str, kernel: Any, permitted: bool, events: list[tuple[Any, ...]]) -> None:
+    process = Process(Host(shipped_cpu(cpu), kernel))
+    if permitted:
+        process.request_permission(TILEDATA, guest=True)
+    vcpu = Vcpu(process)
+    vcpu.set_cpuid(supported(process))
+    vcpu.cr4_osxsave = True
+    for event in events:
+        before = controls(vcpu)
+        outcome = happen(vcpu, event)
+        if not outcome.accepted:
+            assert controls(vcpu) == before
+            assert not outcome.checks[-1].held
+        assert all(check.held for check in outcome.checks[:-1])
+        check_invariants(vcpu)
