@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("show", "print the same state as text or JSON"),
     "convert": ("convert", "write a capture in another format"),
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
+    "sim": ("sim", "let events happen to a simulated host and vCPU"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),
     "layouts": ("layouts", "what the tool knows: structures, components, CPUs"),
     "samples": ("samples", "the captures that come with the tool"),

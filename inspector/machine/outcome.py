@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from typing import NamedTuple
 
 
@@ -43,9 +44,20 @@ class Outcome(NamedTuple):
         """The check that decided, in words."""
         return self.checks[-1].text if self.checks else ""
 
+    @property
+    def name(self) -> str:
+        """The verdict as users know it: ``EINVAL``, ``#GP``, ``SIGILL``, ``ok``, ``host-oops``."""
+        if self.verdict == "errno":
+            # Linux has one number for ENOTSUP and EOPNOTSUPP; its sources say EOPNOTSUPP.
+            return "EOPNOTSUPP" if self.code == errno.EOPNOTSUPP else errno.errorcode.get(self.code, str(self.code))
+        if self.verdict == "exception":
+            return VECTORS.get(self.code, str(self.code))
+        if self.verdict == "signal":
+            return signal.Signals(self.code).name
+        return self.verdict
+
     def __str__(self) -> str:
-        name = {"errno": errno.errorcode.get(self.code, str(self.code)), "exception": VECTORS.get(self.code, "")}
-        return f"{name.get(self.verdict, self.verdict)}: {self.because}" if self.because else self.verdict
+        return self.name if self.accepted else f"{self.name}; this does not hold: {self.because}"
 
 
 #: Exception vectors by number (Intel SDM vol. 3, 6.3.1).

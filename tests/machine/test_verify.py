@@ -16,7 +16,7 @@ from inspector.machine.verify import verify
 VERDICTS = Path(__file__).parent / "verdicts"
 WHOLE = ("x86-amx-linux-7.2", "x86-skylake_x-linux-6.12", "x86-amx-sequences-linux-7.2")
 HEAVY = "x86-amx-heavy-sequences-linux-7.2"
-#: VMs of the heavy file in which the emulator ran a stale instruction (docs/verify.md).
+#: VMs of the heavy file in which the emulator ran a stale instruction (docs/x86-machine.md).
 STALE = {11, 35, 66, 114, 191, 216}
 
 

@@ -55,7 +55,7 @@ def test_cpuid_without_permission_is_eperm() -> None:
 def test_a_snapshot_of_amx_state_does_not_fit_get_xsave() -> None:
     vcpu = amx_vcpu()
     outcome = vcpu.get_xsave()
-    assert (outcome.code, str(outcome)) == (errno.EINVAL, "EINVAL: the state fits in 4096 bytes")
+    assert (outcome.code, str(outcome)) == (errno.EINVAL, "EINVAL; this does not hold: the state fits in 4096 bytes")
     assert len(vcpu.get_xsave2().image) == 11008
 
 
@@ -70,7 +70,7 @@ def test_tiles_survive_a_run_unless_the_guest_turns_them_off() -> None:
     assert guest.wrmsr(MSR_XFD, DYNAMIC).accepted
     assert vcpu.get_xsave2().image[512:520] == (0x20200).to_bytes(8, "little")
     outcome = guest.tilezero(0)
-    assert str(outcome) == "#NM: XFD[18] is 0"
+    assert str(outcome) == "#NM; this does not hold: XFD[18] is 0"
     assert vcpu.xfd_err == DYNAMIC
 
 

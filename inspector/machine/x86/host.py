@@ -31,7 +31,7 @@ class Host:
     """A host: its processor by CPUID, its kernel by profile.
 
     ``emulated``: the processor is the emulator of the recorded answers, which does not get
-    back what a guest buffer of the default size holds when a vCPU runs again (docs/verify.md).
+    back what a guest buffer of the default size holds when a vCPU runs again (docs/x86-machine.md).
     """
 
     def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False) -> None:

@@ -102,7 +102,11 @@ class Process:
             if not rule.check("the process has permission for component 18", self.perm >> TILEDATA & 1):
                 return rule.signal(signal.SIGILL, _ILL_ILLOPC)
             self.fpstate_xfeatures |= DYNAMIC
-        if name == "ldtilecfg":
+        if uses_tiles and not rule.check("tiles are configured", TILECFG in self.in_use):
+            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
+        if name == "tileloadd":
+            self.in_use.add(TILEDATA)
+        elif name == "ldtilecfg":
             self.in_use = (self.in_use | {TILECFG}) - {TILEDATA}
         elif name == "tilerelease":
             self.in_use -= {TILECFG, TILEDATA}

@@ -1,6 +1,6 @@
 """Recorded answers of x86 kernels, replayed: one function a kind of record.
 
-The recorder's kinds and words are those of docs/verify.md. Each function gives the recorded
+The recorder's kinds and words are those of docs/x86-machine.md. Each function gives the recorded
 answer beside the machine's; a record that only describes the host gives none.
 """
 

@@ -1,0 +1,121 @@
+"""``inspector sim``: let events happen to a simulated host, and see what the kernel says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from inspector.capture.errors import UsageError, visible
+from inspector.cli import arguments
+from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.world import Step, World
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import KERNELS
+from layouts.x86.scenarios import Scenario, scenarios
+
+SCHEMA = 1
+_EXAMPLES = """\
+  inspector sim list
+  inspector sim snapshot-einval
+  inspector sim host-oops --event 'guest tilerelease'
+  inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
+
+events
+  arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
+  sigaltstack SIZE | fork | exec | process ldtilecfg|tileloadd|tilezero|tilerelease
+  KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2 | KVM_SET_CPUID2 supported|amx|no-amx|avx-only
+  KVM_SET_XCRS VALUE | KVM_SET_MSRS XFD|XFD_ERR|XSS VALUE | KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [XSTATE_BV]
+  guest xsetbv VALUE | xgetbv 0|1 | wrmsr XFD|XFD_ERR VALUE | rdmsr XFD|XFD_ERR
+  guest ldtilecfg | tilerelease | tilezero N | tileloadd N | vmovdqu64 N
+
+The exit code is 1 when the last event was refused."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a scenario and print its timeline."""
+    parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
+    parser.add_argument("name", help="a scenario, list for their names, or new for an empty host")
+    parser.add_argument("--event", action="append", default=[], metavar="WORDS", help="one more event; again for more")
+    parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list)")
+    parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
+    parser.add_argument("--json", action="store_true", help="the timeline as JSON")
+    found = parser.parse_args(words)
+    if found.name == "list":
+        for scenario in scenarios().values():
+            print(f"{scenario.name:<22} {scenario.title}")
+        return 0
+    scenario = _scenario(found.name)
+    scenario = scenario._replace(host=found.host or scenario.host, kernel=found.kernel or scenario.kernel)
+    if scenario.host not in cpu_layouts():
+        raise UsageError(f"--host {scenario.host}: no such CPU; inspector layouts list has them")
+    kernel = next(kernel for kernel in KERNELS if kernel.name == scenario.kernel)
+    world = World(Host(shipped_cpu(scenario.host), kernel))
+    for event in (*scenario.events, *found.event):
+        world.happen(event)
+        if world.steps[-1].outcome.verdict == "host-oops":
+            break
+    if found.json:
+        json.dump(_as_json(scenario, world), sys.stdout, indent=1)
+        print()
+    else:
+        _print(scenario, world)
+    return 0 if not world.steps or world.steps[-1].outcome.accepted else 1
+
+
+def _scenario(name: str) -> Scenario:
+    if name == "new":
+        return Scenario("new", "an empty host", (), "")
+    if name not in scenarios():
+        raise UsageError(f"sim {name}: no such scenario; inspector sim list has them")
+    return scenarios()[name]
+
+
+def _print(scenario: Scenario, world: World) -> None:
+    print(f"{scenario.title}\n{scenario.host}, Linux {scenario.kernel}\n")
+    for number, step in enumerate(world.steps, 1):
+        outcome = step.outcome
+        answer = str(outcome)
+        if outcome.value and outcome.accepted:
+            answer += f", {outcome.value:#x}"
+        if outcome.image:
+            answer += f", {len(outcome.image)} bytes"
+        print(f"{number:>3}  {visible(step.event):<38} {answer}")
+        for name, (before, after) in step.changes.items():
+            print(f"       {name}: {before} -> {after}")
+        if step.bytes_changed:
+            print(f"       {step.bytes_changed} bytes of the image changed")
+        if not outcome.accepted:
+            for check in outcome.checks:
+                print(f"       {'held  ' if check.held else 'failed'}  {check.text}")
+            print(f"       see {outcome.source}")
+    if scenario.source:
+        print(f"\nSource: {scenario.source}")
+
+
+def _as_json(scenario: Scenario, world: World) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "scenario": scenario.name,
+        "host": scenario.host,
+        "kernel": scenario.kernel,
+        "events": [_step_json(step) for step in world.steps],
+        "state": world.state(),
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    outcome = step.outcome
+    return {
+        "event": step.event,
+        "verdict": outcome.verdict,
+        "name": outcome.name,
+        "code": outcome.code,
+        "value": f"{outcome.value:#x}",
+        "because": outcome.because,
+        "checks": [{"text": check.text, "held": check.held} for check in outcome.checks],
+        "changes": {name: list(pair) for name, pair in step.changes.items()},
+        "bytes_changed": step.bytes_changed,
+        "source": outcome.source,
+    }

@@ -1,0 +1,141 @@
+"""Scenarios, events as words, undo, and the command."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspector.cli.main import main
+from inspector.machine.x86.events import EventError
+from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.world import World
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.scenarios import SCENARIOS, Scenario
+
+#: The verdicts of each scenario, event by event; what is not named is accepted.
+REFUSED = {
+    "snapshot-einval": {7: "EINVAL"},
+    "permission-too-late": {2: "EBUSY", 3: "EPERM"},
+    "no-amx-in-guest": {4: "#GP", 6: "#UD"},
+    "guest-xfd": {7: "#NM"},
+    "xfd-drops-tiles": {},
+    "host-oops": {8: "host-oops"},
+    "process-sigill": {2: "SIGILL", 6: "SIGILL"},
+    "small-altstack": {2: "ENOSPC", 5: "ENOMEM"},
+}
+
+
+def world(cpu: str = "sapphire-rapids", kernel: str = "7.2") -> World:
+    return World(Host(shipped_cpu(cpu), profile_for(kernel)))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_scenarios_come_to_their_verdicts(scenario: Scenario) -> None:
+    found = world(scenario.host, scenario.kernel)
+    for event in scenario.events:
+        found.happen(event)
+    names = {number: step.outcome.name for number, step in enumerate(found.steps, 1) if not step.outcome.accepted}
+    assert names == REFUSED[scenario.name]
+
+
+def test_the_bytes_that_xfd_drops_are_counted() -> None:
+    found = world()
+    for event in next(scenario for scenario in SCENARIOS if scenario.name == "xfd-drops-tiles").events:
+        found.happen(event)
+    lost = found.steps[7]
+    assert lost.changes["vCPU XSTATE_BV"] == ("0x60200", "0x20200")
+    # 1024 bytes of tile 0 less the four that were zero, and one byte of XSTATE_BV.
+    assert lost.bytes_changed == 1021
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["", "nonsense", "arch_prctl", "arch_prctl REQ_XCOMP_PERM x", "guest xsetbv 1", "KVM_SET_CPUID2 what",
+     "sigaltstack -1", "process nop", "KVM_CHECK_EXTENSION KVM_CAP_NR_VCPUS", "KVM_SET_XCRS 0x10000000000000000"],
+)  # fmt: skip
+def test_words_that_are_no_event_change_nothing(event: str) -> None:
+    found = world()
+    before = found.state()
+    with pytest.raises(EventError):
+        found.happen(event)
+    assert found.state() == before
+    assert found.steps == []
+
+
+EVENTS = [
+    *sorted({event for scenario in SCENARIOS for event in scenario.events}),
+    "fork",
+    "KVM_SET_CPUID2 avx-only",
+    "KVM_SET_CPUID2 no-amx",
+    "KVM_SET_XCRS 7",
+    "KVM_SET_XSAVE 0x60200",
+    "KVM_SET_XSAVE",
+    "guest vmovdqu64 17",
+    "guest tilezero 0",
+    "guest tilerelease",
+    "process tilerelease",
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    cpu=st.sampled_from(sorted(cpu_layouts())),
+    kernel=st.sampled_from(KERNELS),
+    events=st.lists(st.sampled_from(EVENTS), max_size=25),
+)
+def test_undo_is_identity(cpu: str, kernel: object, events: list[str]) -> None:
+    found = world(cpu, kernel.name)  # type: ignore[attr-defined]
+    seen = []
+    for event in events:
+        now = snapshot(found)
+        try:
+            found.happen(event)
+        except EventError:
+            assert snapshot(found) == now
+        else:
+            seen.append(now)
+    while seen:
+        assert found.undo() is not None
+        assert snapshot(found) == seen.pop()
+    assert found.undo() is None
+
+
+def snapshot(found: World) -> object:
+    process, vcpu = found.process, found.vcpu
+    parts: list[object] = [process.perm, process.guest_perm, process.guest_perm_locked, process.altstacks]
+    parts += [process.in_use, process.fpstate_xfeatures]
+    if vcpu is not None:
+        assert vcpu.process is process or vcpu.process.perm == process.perm
+        parts += [vcpu.cpuid.leaves, vcpu.xcr0, vcpu.xss, vcpu.xfd, vcpu.xfd_err, vcpu.large, vcpu.ran]
+        parts += [vcpu.passthrough, vcpu.cr4_osxsave, vcpu.image_bv, vcpu.image.components, vcpu.image.used_tiles]
+    return deepcopy(parts)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sim", "list"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(REFUSED)
+    assert main(["sim", "snapshot-einval"]) == 0
+    out = capsys.readouterr().out
+    assert "EINVAL; this does not hold: the state fits in 4096 bytes" in out
+    assert "ok, 11008 bytes" in out
+    assert main(["sim", "process-sigill", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [event["name"] for event in found["events"]] == ["ok", "SIGILL", "ok", "ok", "ok", "SIGILL"]
+    assert found["events"][1]["checks"][-1] == {"text": "the process has permission for component 18", "held": False}
+
+
+def test_new_events_on_another_host(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sim", "new", "--host", "zen5", "--kernel", "6.12", "--event", "arch_prctl REQ_XCOMP_PERM 18"]
+    assert main(words) == 1
+    assert "EOPNOTSUPP" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["sim", "nothing"], ["sim", "new", "--host", "z80"], ["sim", "new", "--event", "x"]])
+def test_bad_usage_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
