@@ -57,7 +57,11 @@ class Outcome(NamedTuple):
         return self.verdict
 
     def __str__(self) -> str:
-        return self.name if self.accepted else f"{self.name}; this does not hold: {self.because}"
+        return (
+            self.name
+            if all(check.held for check in self.checks)
+            else f"{self.name}; this does not hold: {self.because}"
+        )
 
 
 #: Exception vectors by number (Intel SDM vol. 3, 6.3.1).

@@ -38,3 +38,26 @@ def profile_for(release: str) -> KernelProfile:
         if tuple(int(part) for part in kernel.name.split(".")) <= numbers:
             best = kernel
     return best
+
+
+class Policy(NamedTuple):
+    """How KVM gives room to dynamic components, and what becomes of state that XFD turns off.
+
+    ``allocates`` is the ioctl in which the guest's buffer grows. ``keeps_in_use`` tells how
+    the host saves a component with XFD[i]=1 and XINUSE[i]=1: empty, it does not.
+    """
+
+    name: str
+    allocates: str
+    keeps_in_use: str
+    source: str
+
+
+_PROPOSAL = "the proposal for AMX in KVM of 2021"
+
+POLICIES = (
+    Policy("upstream", "KVM_SET_CPUID2", "", "Linux 5.17 and later; fpu_enable_guest_xfd_features (fpu/core.c)"),
+    Policy("rfc", "KVM_RUN", "", f"{_PROPOSAL}, with neither option"),
+    Policy("rfc-option1", "KVM_RUN", "XFD is cleared at VM exit", f"{_PROPOSAL}, option 1"),
+    Policy("rfc-option2", "KVM_RUN", "XFD is cleared around XSAVES and XRSTORS", f"{_PROPOSAL}, option 2"),
+)

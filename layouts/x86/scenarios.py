@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 
 class Scenario(NamedTuple):
-    """Events on a host, in order. ``host`` is a CPU layout, ``kernel`` a kernel profile.
+    """Events on a host, in order.
 
+    ``host`` is a CPU layout, ``kernel`` a kernel profile, ``policy`` how KVM deals with
+    dynamic components (``layouts.x86.kernels``).
     An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
     the problem was reported or which rule it shows.
     """
@@ -18,6 +20,7 @@ class Scenario(NamedTuple):
     source: str
     host: str = "sapphire-rapids"
     kernel: str = "7.2"
+    policy: str = "upstream"
 
 
 _PERMITTED = (
@@ -30,6 +33,14 @@ _TILES_IN_USE = (
     "guest xsetbv 0x602e7",
     "guest ldtilecfg",
     "guest tileloadd 0",
+)
+_XFD_OVER_TILES = (
+    *_PERMITTED,
+    "KVM_RUN",
+    "guest xsetbv 0x602e7",
+    "guest ldtilecfg",
+    "guest tileloadd 0",
+    "guest wrmsr XFD 0x40000",
 )
 
 SCENARIOS = (
@@ -120,6 +131,49 @@ SCENARIOS = (
             "sigaltstack 4096",
         ),
         "xstate_request_perm (fpu/xstate.c), sigaltstack_size_valid (kernel/signal.c)",
+    ),
+    Scenario(
+        "rfc-on-demand",
+        "The proposal gives room when the guest could first use it, not at KVM_SET_CPUID2",
+        (
+            *_PERMITTED,
+            "guest wrmsr XFD 0x40000",
+            "guest xsetbv 0x602e7",
+            "guest wrmsr XFD 0",
+            "guest wrmsr XFD 0x40000",
+        ),
+        "the proposal for AMX in KVM of 2021",
+        policy="rfc",
+    ),
+    Scenario(
+        "rfc-preempt",
+        "Tiles in use, XFD[18] set, VM exit, preempted: XSAVES loses the tiles",
+        (*_XFD_OVER_TILES, "preempt", "guest wrmsr XFD 0", "return", "KVM_GET_XSAVE2"),
+        "the proposal for AMX in KVM of 2021, hazard a; see it with --policy rfc-option1, rfc-option2, upstream",
+        policy="rfc",
+    ),
+    Scenario(
+        "rfc-softirq",
+        "Tiles in use, XFD[18] set, VM exit, a softirq uses the FPU: XSAVES loses the tiles",
+        (*_XFD_OVER_TILES, "softirq", "guest wrmsr XFD 0", "return", "KVM_GET_XSAVE2"),
+        "the proposal for AMX in KVM of 2021, hazard b; see it with --policy rfc-option1, rfc-option2, upstream",
+        policy="rfc",
+    ),
+    Scenario(
+        "allocation-fails",
+        "There is no memory for the larger buffer",
+        (
+            "arch_prctl REQ_XCOMP_GUEST_PERM 18",
+            "KVM_CREATE_VCPU",
+            "fail_allocation",
+            "KVM_SET_CPUID2 supported",
+            "KVM_SET_CPUID2 supported",
+            "arch_prctl REQ_XCOMP_PERM 18",
+            "process ldtilecfg",
+            "fail_allocation",
+            "process tileloadd",
+        ),
+        "__xfd_enable_feature (fpu/xstate.c), handle_xfd_event (traps.c)",
     ),
 )
 

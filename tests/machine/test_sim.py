@@ -14,7 +14,7 @@ from inspector.machine.x86.events import EventError
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world import World
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy, profile_for
 from layouts.x86.scenarios import SCENARIOS, Scenario
 
 #: The verdicts of each scenario, event by event; what is not named is accepted.
@@ -27,16 +27,24 @@ REFUSED = {
     "host-oops": {8: "host-oops"},
     "process-sigill": {2: "SIGILL", 6: "SIGILL"},
     "small-altstack": {2: "ENOSPC", 5: "ENOMEM"},
+    "rfc-on-demand": {},
+    "rfc-preempt": {},
+    "rfc-softirq": {},
+    "allocation-fails": {4: "EFAULT", 9: "SIGSEGV"},
 }
 
 
-def world(cpu: str = "sapphire-rapids", kernel: str = "7.2") -> World:
-    return World(Host(shipped_cpu(cpu), profile_for(kernel)))
+def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:
+    return World(Host(shipped_cpu(cpu), profile_for(kernel)), policy)
+
+
+def policy_of(name: str) -> Policy:
+    return next(policy for policy in POLICIES if policy.name == name)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_scenarios_come_to_their_verdicts(scenario: Scenario) -> None:
-    found = world(scenario.host, scenario.kernel)
+    found = world(scenario.host, scenario.kernel, policy_of(scenario.policy))
     for event in scenario.events:
         found.happen(event)
     names = {number: step.outcome.name for number, step in enumerate(found.steps, 1) if not step.outcome.accepted}
@@ -51,6 +59,46 @@ def test_the_bytes_that_xfd_drops_are_counted() -> None:
     assert lost.changes["vCPU XSTATE_BV"] == ("0x60200", "0x20200")
     # 1024 bytes of tile 0 less the four that were zero, and one byte of XSTATE_BV.
     assert lost.bytes_changed == 1021
+
+
+@pytest.mark.parametrize("hazard", ["preempt", "softirq"])
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [("rfc", "0x20200"), ("upstream", "0x20200"), ("rfc-option1", "0x60200"), ("rfc-option2", "0x60200")],
+)
+def test_both_hazards_lose_tiles_unless_an_option_keeps_them(hazard: str, policy: str, left: str) -> None:
+    found = world(policy=policy_of(policy))
+    for event in next(scenario for scenario in SCENARIOS if scenario.name == f"rfc-{hazard}").events:
+        found.happen(event)
+    saved = next(step for step in found.steps if step.event == hazard)
+    assert saved.changes["vCPU XSTATE_BV"][1] == left
+    lost = [check.text for check in saved.outcome.checks if not check.held]
+    assert bool(lost) == (left == "0x20200")
+    assert all("8192 bytes of components 0x40000 are lost" in text for text in lost)
+
+
+def test_the_proposal_gives_room_on_demand() -> None:
+    found = world(policy=policy_of("rfc"))
+    for event in next(scenario for scenario in SCENARIOS if scenario.name == "rfc-on-demand").events:
+        found.happen(event)
+    sizes = [number for number, step in enumerate(found.steps, 1) if "vCPU state size" in step.changes]
+    assert sizes == [2, 6]
+    assert "passed through" in found.steps[5].changes["vCPU XFD"][1]
+
+
+def test_without_memory_the_guest_repeats_its_instruction() -> None:
+    found = world(policy=policy_of("rfc"))
+    for event in (
+        "arch_prctl REQ_XCOMP_GUEST_PERM 18",
+        "KVM_CREATE_VCPU",
+        "KVM_SET_CPUID2 supported",
+        "fail_allocation",
+    ):
+        found.happen(event)
+    assert found.happen("guest xsetbv 0x602e7").outcome.name == "EFAULT"
+    assert found.state()["vCPU XCR0"] == "0x1"
+    assert found.happen("guest xsetbv 0x602e7").outcome.accepted
+    assert found.state()["vCPU state size"] == "11008 bytes"
 
 
 @pytest.mark.parametrize(
@@ -86,10 +134,11 @@ EVENTS = [
 @given(
     cpu=st.sampled_from(sorted(cpu_layouts())),
     kernel=st.sampled_from(KERNELS),
+    policy=st.sampled_from(POLICIES),
     events=st.lists(st.sampled_from(EVENTS), max_size=25),
 )
-def test_undo_is_identity(cpu: str, kernel: object, events: list[str]) -> None:
-    found = world(cpu, kernel.name)  # type: ignore[attr-defined]
+def test_undo_is_identity(cpu: str, kernel: KernelProfile, policy: Policy, events: list[str]) -> None:
+    found = world(cpu, kernel.name, policy)
     seen = []
     for event in events:
         now = snapshot(found)
@@ -99,19 +148,30 @@ def test_undo_is_identity(cpu: str, kernel: object, events: list[str]) -> None:
             assert snapshot(found) == now
         else:
             seen.append(now)
+            check_room(found)
     while seen:
         assert found.undo() is not None
         assert snapshot(found) == seen.pop()
     assert found.undo() is None
 
 
+def check_room(found: World) -> None:
+    """What is in use has room, in memory and for what is in the processor."""
+    vcpu = found.vcpu
+    if vcpu is not None:
+        in_use = vcpu.image_bv | (vcpu.resident.in_use if vcpu.resident is not None else 0)
+        assert not in_use & ~(vcpu.user_xfeatures | 3)
+        assert len(vcpu.user_image()) == vcpu.uabi_size_bytes
+
+
 def snapshot(found: World) -> object:
     process, vcpu = found.process, found.vcpu
     parts: list[object] = [process.perm, process.guest_perm, process.guest_perm_locked, process.altstacks]
-    parts += [process.in_use, process.fpstate_xfeatures]
+    parts += [process.in_use, process.fpstate_xfeatures, process.allocation_fails]
     if vcpu is not None:
         assert vcpu.process is process or vcpu.process.perm == process.perm
         parts += [vcpu.cpuid.leaves, vcpu.xcr0, vcpu.xss, vcpu.xfd, vcpu.xfd_err, vcpu.large, vcpu.ran]
+        parts += [vcpu.in_run, vcpu.resident and (vcpu.resident.components, vcpu.resident.used_tiles)]
         parts += [vcpu.passthrough, vcpu.cr4_osxsave, vcpu.image_bv, vcpu.image.components, vcpu.image.used_tiles]
     return deepcopy(parts)
 

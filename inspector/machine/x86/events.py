@@ -73,14 +73,61 @@ def _create_vcpu(world: World, _: Words) -> Outcome:
     rule = Rule("fpu_alloc_guest_fpstate (fpu/core.c)")
     if world.vcpu is not None:
         raise ValueError("there is a vCPU already")
-    world.vcpu = Vcpu(world.process)
+    world.vcpu = Vcpu(world.process, world.policy)
     return rule.ok()
 
 
 def _vcpu(world: World) -> Vcpu:
     if world.vcpu is None:
         raise ValueError("there is no vCPU; KVM_CREATE_VCPU comes first")
+    if world.vcpu.in_run:
+        raise ValueError("the vCPU is inside KVM_RUN; return comes first")
     return world.vcpu
+
+
+def _running(world: World) -> Vcpu:
+    if world.vcpu is None or not world.vcpu.in_run:
+        raise ValueError("the vCPU is not inside KVM_RUN; KVM_RUN comes first")
+    return world.vcpu
+
+
+def _run(world: World, _: Words) -> Outcome:
+    """From here on the guest's instructions are in one KVM_RUN."""
+    vcpu = _vcpu(world)
+    vcpu.in_run = True
+    return Rule("kvm_arch_vcpu_ioctl_run (x86.c)").ok()
+
+
+def _saved(world: World, rule: Rule) -> Outcome:
+    """XSAVES of the guest's registers by the host; ok even if it loses something."""
+    vcpu = _running(world)
+    live = vcpu.resident
+    lost = vcpu.save()
+    if vcpu.policy.keeps_in_use:
+        rule.check(vcpu.policy.keeps_in_use, True)
+    elif live is not None:
+        size = sum(len(data) for number, data in live.components.items() if lost >> number & 1)
+        rule.check(f"XFD is 0 for what is in use, or {size} bytes of components {lost:#x} are lost", not lost)
+    return rule.ok()
+
+
+def _preempt(world: World, _: Words) -> Outcome:
+    return _saved(world, Rule("switch_fpu, XSAVES of the outgoing task (fpu/sched.h)"))
+
+
+def _softirq(world: World, _: Words) -> Outcome:
+    return _saved(world, Rule("kernel_fpu_begin_mask, XSAVES of the current task (fpu/core.c)"))
+
+
+def _return(world: World, _: Words) -> Outcome:
+    outcome = _saved(world, Rule("fpu_swap_kvm_fpstate (fpu/core.c)"))
+    _running(world).in_run = False
+    return outcome
+
+
+def _fail_allocation(world: World, _: Words) -> Outcome:
+    world.process.allocation_fails = True
+    return Rule("injected").ok()
 
 
 def _check_extension(world: World, words: Words) -> Outcome:
@@ -131,7 +178,9 @@ def _set_xsave(world: World, words: Words) -> Outcome:
 
 
 def _guest(world: World, words: Words) -> Outcome:
-    guest, name, rest = Guest(_vcpu(world)), words[0], words[1:]
+    if world.vcpu is None:
+        raise ValueError("there is no vCPU; KVM_CREATE_VCPU comes first")
+    guest, name, rest = Guest(world.vcpu), words[0], words[1:]
     if name == "xsetbv":
         return guest.xsetbv(0, number(rest[0]))
     if name == "xgetbv":
@@ -181,5 +230,10 @@ EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
     "KVM_GET_XSAVE": _get_xsave,
     "KVM_GET_XSAVE2": _get_xsave2,
     "KVM_SET_XSAVE": _set_xsave,
+    "KVM_RUN": _run,
     "guest": _guest,
+    "preempt": _preempt,
+    "softirq": _softirq,
+    "return": _return,
+    "fail_allocation": _fail_allocation,
 }

@@ -5,6 +5,7 @@ Source: Intel SDM vol. 2 (the instructions), vol. 1, 13.14 (XFD); Linux kvm/vmx/
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
@@ -48,8 +49,7 @@ class Guest:
         self._run()
         if not vcpu.check_xcr(rule, index, value):
             return rule.fault(GP)
-        vcpu.xcr0 = value
-        return rule.ok()
+        return rule.ok() if vcpu.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
 
     @_instruction
     def xgetbv(self, index: int) -> Outcome:
@@ -78,10 +78,11 @@ class Guest:
         rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
         live = vcpu.enter()
         held = vcpu.check_msr(rule, index, value, guest=True)
-        if held:
-            vcpu.store_msr(index, value)
+        stored = held and vcpu.store_msr(rule, index, value)
         vcpu.leave(live)
-        return rule.ok() if held else rule.fault(GP)
+        if not held:
+            return rule.fault(GP)
+        return rule.ok() if stored else rule.refuse(errno.EFAULT)
 
     @_instruction
     def rdmsr(self, index: int) -> Outcome:

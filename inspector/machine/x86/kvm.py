@@ -13,6 +13,7 @@ from inspector.machine.outcome import NM, Outcome, Rule
 from inspector.machine.x86.host import AVX512, DYNAMIC, MPX, XTILE, Host
 from inspector.machine.x86.process import Process
 from inspector.machine.x86.registers import Registers, components_of, standard_image
+from layouts.x86.kernels import POLICIES, Policy
 
 MSR_XFD = 0x1C4
 MSR_XFD_ERR = 0x1C5
@@ -63,8 +64,9 @@ def xsave2_capability(process: Process) -> int:
 class Vcpu:
     """One vCPU. Its image lies in memory between runs; a run loads and saves it."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, policy: Policy = POLICIES[0]) -> None:
         process.guest_perm_locked = True
+        self.policy = policy
         self.process = process
         self.host: Host = process.host
         self.cpuid = Cpuid({})
@@ -79,6 +81,9 @@ class Vcpu:
         self.passthrough = False
         self.image = Registers()
         self.image_bv = 0
+        #: Inside KVM_RUN: exits are handled in the kernel and registers stay in the processor.
+        self.in_run = False
+        self.resident: Registers | None = None
 
     # What the guest's CPUID allows
 
@@ -126,8 +131,11 @@ class Vcpu:
             permitted = self.process.guest_perm & wanted == wanted
             if not rule.check("the process has guest permission for component 18", permitted):
                 return rule.refuse(errno.EPERM)
-            self.large = True
-            self.image, self.image_bv = Registers(), 0
+            if self.policy.allocates == "KVM_SET_CPUID2":
+                if not rule.check("memory for the larger buffer is there (fpstate_realloc)", self.process.allocate()):
+                    return rule.refuse(errno.EFAULT)
+                self.large = True
+                self.image, self.image_bv = Registers(), 0
         self.cpuid = Cpuid(leaves)
         return rule.ok()
 
@@ -151,8 +159,15 @@ class Vcpu:
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs, __kvm_set_xcr (x86.c)")
         if not self.check_xcr(rule, 0, value):
             return rule.refuse(errno.EINVAL)
-        self.xcr0 = value
-        return rule.ok()
+        return rule.ok() if self.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
+
+    def store_xcr0(self, rule: Rule, value: int) -> bool:
+        """Take a value that the checks let through; False, and nothing changed, without memory."""
+        before, self.xcr0 = self.xcr0, value
+        if self._reallocate(rule):
+            return True
+        self.xcr0 = before
+        return False
 
     def check_msr(self, rule: Rule, index: int, value: int, *, guest: bool) -> bool:
         """The checks of kvm_set_msr_common for XFD, XFD_ERR and XSS."""
@@ -174,18 +189,22 @@ class Vcpu:
         rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
         if not self.check_msr(rule, index, value, guest=False):
             return rule.refuse(errno.EINVAL)
-        self.store_msr(index, value)
-        return rule.ok()
+        return rule.ok() if self.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
 
-    def store_msr(self, index: int, value: int) -> None:
-        """Take a value that the checks let through."""
+    def store_msr(self, rule: Rule, index: int, value: int) -> bool:
+        """Take a value that the checks let through; False, and nothing changed, without memory."""
         if index == MSR_XFD:
-            self.xfd = value
-            self.passthrough = self.passthrough or value != 0
+            before, self.xfd = self.xfd, value
+            if not self._reallocate(rule):
+                self.xfd = before
+                return False
+            at_write = self.policy.allocates == "KVM_SET_CPUID2"
+            self.passthrough = self.passthrough or (value != 0 and at_write)
         elif index == MSR_XFD_ERR:
             self.xfd_err = value
         elif index == MSR_XSS:
             self.xss = value
+        return True
 
     def get_xsave(self) -> Outcome:
         """KVM_GET_XSAVE: 4096 bytes, or EINVAL when the state is larger."""
@@ -236,6 +255,19 @@ class Vcpu:
 
     # Runs
 
+    def _reallocate(self, rule: Rule) -> bool:
+        """The proposal's room on demand: XCR0[i]=1 and XFD[i]=0 leaves KVM_RUN with a request.
+
+        The FPU core reallocates on the way out, and passthrough of XFD starts.
+        """
+        wanted = self.xcr0 & ~self.xfd & DYNAMIC
+        if self.policy.allocates != "KVM_RUN" or self.large or not wanted:
+            return True
+        if not rule.check("KVM_RUN returns, and memory for the larger buffer is there", self.process.allocate()):
+            return False
+        self.large = self.passthrough = True
+        return True
+
     def check_restore(self) -> Outcome | None:
         """What goes wrong before the guest runs: XRSTORS of live state that XFD turns off is #NM in the host.
 
@@ -243,6 +275,8 @@ class Vcpu:
         (fpu_update_guest_xfd). Recorded on 6.12.107 and 7.2.13 with an emulated CPU.
         """
         rule = Rule("fpu_swap_kvm_fpstate, XRSTORS (fpu/core.c)")
+        if self.policy.keeps_in_use or self.resident is not None:
+            return None
         if rule.check("no component of the image is turned off by the guest's XFD", not self.image_bv & self.xfd):
             return None
         return rule.oops(NM)
@@ -253,14 +287,32 @@ class Vcpu:
         PKRU is swapped apart from the image: in a run it is the guest's own.
         """
         self.ran = True
+        if self.resident is not None:
+            return self.resident.copy()
         if self.host.emulated and not self.large:
             return Registers()
         return Registers(self.image.within(self.image_bv & ~(1 << PKRU)).components)
 
     def leave(self, live: Registers) -> None:
-        """KVM_RUN saves: XSAVES with the guest's XFD drops what XFD turns off (5.5, accepted ABI)."""
+        """After an instruction: KVM_RUN returns and saves, unless events go on inside it."""
+        self.resident = live
+        if not self.in_run:
+            self.save()
+
+    def save(self) -> int:
+        """XSAVES of what is in the processor. Returns the components that it lost.
+
+        With the guest's XFD in force it drops what XFD turns off; the proposal's options save
+        it, and the merged code accepts the loss as its ABI.
+        """
+        live = self.resident
+        if live is None:
+            return 0
+        self.resident = None
+        lost = 0 if self.policy.keeps_in_use else live.in_use & self.xfd
         if self.host.user_max >> PKRU & 1:
             live.components[PKRU] = _HOST_PKRU
-        bv = live.in_use & ~self.xfd
+        bv = live.in_use & ~lost
         self.image = live.within(bv)
         self.image_bv = bv
+        return lost

@@ -12,7 +12,7 @@ from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.host import DYNAMIC, TILECFG, TILEDATA, Host
 
 MINSIGSTKSZ = 2048
-_ILL_ILLOPC, _ILL_ILLOPN = 1, 2
+_ILL_ILLOPC, _ILL_ILLOPN, _SI_KERNEL = 1, 2, 0x80
 
 
 class Process:
@@ -26,6 +26,8 @@ class Process:
         self.altstacks: list[int] = []
         self.fpstate_xfeatures = host.user_default
         self.in_use: set[int] = set()
+        #: The next allocation of a buffer fails (injected).
+        self.allocation_fails = False
 
     def fork(self) -> Process:
         """The child has the permissions and their lock, tile configuration, and no tile data."""
@@ -37,6 +39,11 @@ class Process:
     def exec(self) -> Process:
         """The same process with another program: the defaults (fpu_flush_thread, fpstate_reset)."""
         return Process(self.host)
+
+    def allocate(self) -> bool:
+        """Get memory for a buffer; False for an injected failure, once."""
+        fails, self.allocation_fails = self.allocation_fails, False
+        return not fails
 
     def get_supported(self) -> Outcome:
         """ARCH_GET_XCOMP_SUPP."""
@@ -101,6 +108,8 @@ class Process:
             rule.check("XFD[18] is 1: #NM", True)
             if not rule.check("the process has permission for component 18", self.perm >> TILEDATA & 1):
                 return rule.signal(signal.SIGILL, _ILL_ILLOPC)
+            if not rule.check("memory for the larger buffer is there (fpstate_realloc)", self.allocate()):
+                return rule.signal(signal.SIGSEGV, _SI_KERNEL)
             self.fpstate_xfeatures |= DYNAMIC
         if uses_tiles and not rule.check("tiles are configured", TILECFG in self.in_use):
             return rule.signal(signal.SIGILL, _ILL_ILLOPN)

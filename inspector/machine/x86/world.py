@@ -10,6 +10,7 @@ from inspector.machine.x86.events import EVENTS, EventError
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.process import Process
+from layouts.x86.kernels import POLICIES, Policy
 
 
 class Step(NamedTuple):
@@ -24,8 +25,9 @@ class Step(NamedTuple):
 class World:
     """What events happen to. ``vcpu`` is None until KVM_CREATE_VCPU."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, policy: Policy = POLICIES[0]) -> None:
         self.host = host
+        self.policy = policy
         self.process = Process(host)
         self.vcpu: Vcpu | None = None
         self.steps: list[Step] = []
@@ -80,6 +82,7 @@ class World:
                 "vCPU XFD_ERR": f"{vcpu.xfd_err:#x}",
                 "vCPU XSTATE_BV": f"{vcpu.image_bv:#x}",
                 "vCPU supported XCR0": f"{vcpu.guest_xcr0:#x}",
+                "vCPU registers": "in the processor" if vcpu.resident is not None else "in memory",
                 "vCPU state size": f"{vcpu.uabi_size_bytes} bytes",
             }
         return found
