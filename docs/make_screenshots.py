@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inspector.tui.app import InspectorApp
+from inspector.cli.open import app_of
 from inspector.tui.picture import photograph
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -14,6 +14,7 @@ SHOTS = {
     "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
     "start": ("sample:amx", (160, 45), []),
     "compare": ("sample:qemu-arm64-max/migration-stream.gz", (120, 30), ["c", "slash", *"PFR", "enter"]),
+    "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }
 
@@ -22,7 +23,7 @@ def main() -> None:
     """Take every picture."""
     PICTURES.mkdir(exist_ok=True)
     for name, (target, size, keys) in SHOTS.items():
-        data = photograph(InspectorApp(target), size, keys, ["png"])["png"]
+        data = photograph(app_of(target), size, keys, ["png"])["png"]
         (PICTURES / f"{name}.png").write_bytes(data)
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 
+if TYPE_CHECKING:
+    from inspector.readers.options import Options
+    from inspector.tui.base_app import BaseApp
+
+#: Targets that are a scenario: the XSTATE lab steps through it.
+SIMULATED = "sim:"
 _EXAMPLES = """\
   inspector open core.1234
   inspector open sample:amx                      a folder of KVM structures
   inspector open xsave.bin --layout zen5
+  inspector open sim:snapshot-einval             a scenario in the XSTATE lab
   inspector open regs.bin --as kvm-regs"""
 
 
@@ -24,12 +32,23 @@ def run(words: Sequence[str]) -> int:
     if not sys.stdout.isatty():
         raise UsageError("open needs a terminal; inspector show prints the same as text")
     options = arguments.options_of(found)
-    from inspector.readers.options import check_layout
-    from inspector.tui.app import InspectorApp
-
-    check_layout(options.layout)
-    app = InspectorApp(found.target, options)
+    app = app_of(found.target, options)
     app.run(mouse=not found.no_mouse)
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0
+
+
+def app_of(target: str, options: Options | None = None) -> BaseApp:
+    """The application for a target: the lab for a scenario, else Inspect. Raises UsageError."""
+    if target.startswith(SIMULATED):
+        from inspector.cli.sim import scenario_of, world_of
+        from inspector.tui.lab_app import LabApp
+
+        scenario = scenario_of(target.removeprefix(SIMULATED))
+        return LabApp(world_of(scenario), scenario)
+    from inspector.readers.options import check_layout
+    from inspector.tui.app import InspectorApp
+
+    check_layout(options.layout if options is not None else "")
+    return InspectorApp(target, options)

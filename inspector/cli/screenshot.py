@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
+from inspector.cli.open import SIMULATED, app_of
 from inspector.readers.open import open_capture
 
 _EXAMPLES = """\
@@ -28,13 +29,14 @@ def run(words: Sequence[str]) -> int:
     found = parser.parse_args(words)
     size = _size(found.size)
     options = arguments.options_of(found)
-    capture = open_capture(found.target, options)
-    arguments.choose_vcpus(capture, found.vcpu)
-    from inspector.tui.app import InspectorApp
+    capture = None
+    if not found.target.startswith(SIMULATED):
+        capture = open_capture(found.target, options)
+        arguments.choose_vcpus(capture, found.vcpu)
     from inspector.tui.picture import photograph, suffix_of
 
     suffix = suffix_of(found.output)
-    app = InspectorApp(found.target, options)
+    app = app_of(found.target, options)
     if found.theme:
         if found.theme not in app.available_themes:
             raise UsageError(f"--theme {found.theme}: there are {', '.join(sorted(app.available_themes))}")
@@ -47,7 +49,7 @@ def run(words: Sequence[str]) -> int:
     if app.failure:
         raise app.failure
     _save(found.output, pictures[suffix])
-    return arguments.tell(capture)
+    return arguments.tell(capture) if capture is not None else 0
 
 
 def _typed(text: str) -> list[str]:

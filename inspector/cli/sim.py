@@ -19,6 +19,7 @@ SCHEMA = 1
 _EXAMPLES = """\
   inspector sim list
   inspector sim snapshot-einval
+  inspector sim new --host granite-rapids --lab
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 
@@ -43,22 +44,23 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
+    parser.add_argument(
+        "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
+    )
     found = parser.parse_args(words)
     if found.name == "list":
         for scenario in scenarios().values():
             print(f"{scenario.name:<22} {scenario.title}")
         return 0
-    scenario = _scenario(found.name)
+    scenario = scenario_of(found.name)
     scenario = scenario._replace(
         host=found.host or scenario.host,
         kernel=found.kernel or scenario.kernel,
         policy=found.policy or scenario.policy,
     )
-    if scenario.host not in cpu_layouts():
-        raise UsageError(f"--host {scenario.host}: no such CPU; inspector layouts list has them")
-    kernel = next(kernel for kernel in KERNELS if kernel.name == scenario.kernel)
-    policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
-    world = World(Host(shipped_cpu(scenario.host), kernel), policy)
+    world = world_of(scenario)
+    if found.lab:
+        return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
     for event in (*scenario.events, *found.event):
         world.happen(event)
         if world.steps[-1].outcome.verdict == "host-oops":
@@ -71,12 +73,31 @@ def run(words: Sequence[str]) -> int:
     return 0 if not world.steps or world.steps[-1].outcome.accepted else 1
 
 
-def _scenario(name: str) -> Scenario:
+def scenario_of(name: str) -> Scenario:
+    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
     if name == "new":
         return Scenario("new", "an empty host", (), "")
     if name not in scenarios():
         raise UsageError(f"sim {name}: no such scenario; inspector sim list has them")
     return scenarios()[name]
+
+
+def world_of(scenario: Scenario) -> World:
+    """The world in which a scenario begins. Raises UsageError for an unknown host."""
+    if scenario.host not in cpu_layouts():
+        raise UsageError(f"--host {scenario.host}: no such CPU; inspector layouts list has them")
+    kernel = next(kernel for kernel in KERNELS if kernel.name == scenario.kernel)
+    policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+    return World(Host(shipped_cpu(scenario.host), kernel), policy)
+
+
+def open_lab(world: World, scenario: Scenario) -> int:
+    """Step through a scenario in the terminal interface."""
+    if not sys.stdout.isatty():
+        raise UsageError("the lab needs a terminal; inspector sim prints the same as text")
+    from inspector.tui.lab_app import LabApp
+
+    return LabApp(world, scenario).run() or 0
 
 
 def _print(scenario: Scenario, world: World) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual import events, work
-from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual import work
 from textual.message import Message
 from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError
 from inspector.readers.options import Options
+from inspector.tui.base_app import BaseApp
 from inspector.tui.screens.inspect import InspectScreen
 
 if TYPE_CHECKING:
@@ -23,18 +21,8 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 0.2
 
 
-class InspectorApp(App[int]):
+class InspectorApp(BaseApp):
     """The terminal interface on one target."""
-
-    TITLE = "inspector"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit"),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit_too", show=False),
-        Binding("question_mark", "help", "Help", id="app.help", key_display="?"),
-        Binding("s", "picture", "Screenshot", id="app.picture", show=False),
-        Binding("t", "next_theme", "Theme", id="app.theme", show=False),
-    ]
 
     class Opened(Message):
         """The target has been read."""
@@ -63,7 +51,6 @@ class InspectorApp(App[int]):
         super().__init__()
         self.target = target
         self.options = options or Options()
-        self.failure: InspectorError | None = None
         self.inspect = InspectScreen()
 
     def get_default_screen(self) -> Screen[None]:
@@ -107,63 +94,13 @@ class InspectorApp(App[int]):
         self.failure = event.error
         self.exit(return_code=event.error.exit_code)
 
-    async def on_event(self, event: events.Event) -> None:
-        """Handle keys in the order in which they arrive.
+    @property
+    def is_ready(self) -> bool:
+        """See BaseApp."""
+        return self.inspect.session is not None or self.failure is not None
 
-        Textual runs a binding when its key has bubbled up from the focused widget; by then keys
-        typed behind it have gone to that widget too, though the binding moved the focus:
-        ``/tmm`` would search for nothing, and Ctrl-U would delete what was typed behind it.
-        """
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._handle_now(event):
-            return
-        await super().on_event(event)
-
-    async def _handle_now(self, event: events.Key) -> bool:
-        from textual.widgets import Input
-
-        box = self.focused
-        if isinstance(box, Input) and event.is_printable and event.character:
-            if box.selection.is_empty:
-                box.insert_text_at_cursor(event.character)
-            else:
-                box.replace(event.character, *box.selection)
-            return True
-        return await self._check_bindings(event.key)
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: every key of the screen by name, and Textual's own."""
-        yield from super().get_system_commands(screen)
-        for binding in screen.active_bindings.values():
-            description = binding.binding.description
-            if binding.enabled and description and binding.binding.action != "command_palette":
-                run = self._runner(binding.binding.action, binding.node)
-                yield SystemCommand(description, f"key {binding.binding.key}", run)
-
-    def _runner(self, action: str, node: object) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, action, node)
-
-        return run
-
-    def action_help(self) -> None:
-        """All keys."""
+    def help_screen(self) -> Screen[None]:
+        """See BaseApp."""
         from inspector.tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen())
-
-    def action_next_theme(self) -> None:
-        """The next of the themes."""
-        names = sorted(self.available_themes)
-        self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self.notify(f"theme {self.theme}", timeout=2)
-
-    def action_picture(self) -> None:
-        """Save what is on screen as SVG and PNG."""
-        from inspector.tui.picture import save_pictures
-
-        try:
-            names = save_pictures(self)
-        except OSError as error:
-            self.notify(f"no screenshot: {error.strerror}", severity="error", markup=False)
-            return
-        self.notify(f"saved {' and '.join(names)}", markup=False)
+        return HelpScreen()

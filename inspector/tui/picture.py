@@ -97,8 +97,8 @@ def suffix_of(path: str) -> str:
 
 
 async def opened(app: Any, pilot: Pilot[Any]) -> None:
-    """Wait until a target is on screen, or the app has given up on it."""
-    while app.inspect.session is None and app.failure is None:
+    """Wait until what was asked for is on screen, or the app has given up on it."""
+    while not app.is_ready:
         await pilot.pause(0.01)
     await pilot.pause()
 

@@ -74,7 +74,7 @@ def test_both_hazards_lose_tiles_unless_an_option_keeps_them(hazard: str, policy
     assert saved.changes["vCPU XSTATE_BV"][1] == left
     lost = [check.text for check in saved.outcome.checks if not check.held]
     assert bool(lost) == (left == "0x20200")
-    assert all("8192 bytes of components 0x40000 are lost" in text for text in lost)
+    assert all("lost: 8192 bytes of components 0x40000" in text for text in lost)
 
 
 def test_the_proposal_gives_room_on_demand() -> None:

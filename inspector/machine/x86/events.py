@@ -107,7 +107,8 @@ def _saved(world: World, rule: Rule) -> Outcome:
         rule.check(vcpu.policy.keeps_in_use, True)
     elif live is not None:
         size = sum(len(data) for number, data in live.components.items() if lost >> number & 1)
-        rule.check(f"XFD is 0 for what is in use, or {size} bytes of components {lost:#x} are lost", not lost)
+        what = f" (lost: {size} bytes of components {lost:#x})" if lost else ""
+        rule.check(f"XFD is 0 for all that is in use{what}", not lost)
     return rule.ok()
 
 

@@ -11,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+
 _KEYS = (
     (
         "Moving",
@@ -89,16 +91,26 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One text."""
         with VerticalScroll():
-            yield Static(help_text(), markup=False)
+            yield Static(self.text(), markup=False)
+
+    def text(self) -> Text:
+        """What the screen says."""
+        return help_text()
 
 
-def help_text() -> Text:
-    """The help as rich text."""
+def keys_text(groups: Keys) -> Text:
+    """Groups of keys as rich text."""
     text = Text()
-    for title, keys in _KEYS:
+    for title, keys in groups:
         text.append(f"{title}\n", "bold")
         for key, what in keys:
             text.append(f"  {key:<14} {what}\n")
+    return text
+
+
+def help_text() -> Text:
+    """The help of the Inspect screen."""
+    text = keys_text(_KEYS)
     text.append("Marks\n", "bold")
     for mark, what in _MARKS:
         text.append(f"  {mark:<14} {what}\n")

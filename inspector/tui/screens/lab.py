@@ -1,0 +1,180 @@
+"""The XSTATE lab: components at every level, events by key, the timeline, the outcome."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from inspector.capture.errors import visible
+from inspector.machine.x86.events import EventError
+from inspector.machine.x86.world import Step, World
+from inspector.tui.widgets.component_matrix import ComponentMatrix
+from inspector.tui.widgets.outcome_pane import OutcomePane
+from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.timeline import Timeline
+from layouts.x86.scenarios import Scenario
+
+_WIDE_COLUMNS = 120
+
+
+class LabScreen(Screen[None]):
+    """A simulated host, process and vCPU to play with."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "next", "Next", id="lab.next"),
+        Binding("u", "undo", "Undo", id="lab.undo"),
+        Binding("x", "xcr0", "XCR0 bit", id="lab.xcr0"),
+        Binding("f", "xfd", "XFD bit", id="lab.xfd"),
+        Binding("p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "Permit guest", id="lab.guest_permission"),
+        Binding("colon", "ask", "Event", id="lab.ask", key_display=":"),
+        Binding("P", "event('arch_prctl REQ_XCOMP_PERM {row}')", "Permit process", show=False, id="lab.permission"),
+        Binding("v", "event('KVM_CREATE_VCPU')", "Create vCPU", show=False, id="lab.create"),
+        Binding("c", "event('KVM_SET_CPUID2 supported')", "Set CPUID", show=False, id="lab.cpuid"),
+        Binding("a", "event('guest ldtilecfg')", "LDTILECFG", show=False, id="lab.ldtilecfg"),
+        Binding("l", "event('guest tileloadd 0')", "TILELOADD", show=False, id="lab.tileload"),
+        Binding("r", "event('KVM_RUN')", "Run", show=False, id="lab.run"),
+        Binding("e", "event('preempt')", "Preempt", show=False, id="lab.preempt"),
+        Binding("i", "event('softirq')", "Softirq", show=False, id="lab.softirq"),
+        Binding("b", "event('return')", "Return", show=False, id="lab.return"),
+        Binding("1", "event('KVM_GET_XSAVE')", "KVM_GET_XSAVE", show=False, id="lab.get_xsave"),
+        Binding("2", "event('KVM_GET_XSAVE2')", "KVM_GET_XSAVE2", show=False, id="lab.get_xsave2"),
+    ]
+    DEFAULT_CSS = """
+    LabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
+    LabScreen #columns { height: 1; text-style: bold; color: $accent; padding: 0 1; }
+    LabScreen ComponentMatrix { height: auto; max-height: 10; padding: 0 1; }
+    LabScreen #below { height: 1fr; layout: vertical; }
+    LabScreen Timeline { height: 2fr; min-height: 3; padding: 0 1; border-top: solid $primary; }
+    LabScreen OutcomePane { height: 3fr; padding: 0 1; border-top: solid $primary; }
+    LabScreen.wide ComponentMatrix { max-height: 22; }
+    LabScreen.wide #below { layout: horizontal; }
+    LabScreen.wide Timeline { height: 1fr; width: 1fr; }
+    LabScreen.wide OutcomePane { height: 1fr; width: 1fr; border-left: solid $primary; }
+    """
+
+    def __init__(self, world: World, scenario: Scenario) -> None:
+        super().__init__()
+        self.world = world
+        self.scenario = scenario
+        #: Events of the scenario that are still to come.
+        self.to_come = list(scenario.events)
+
+    def compose(self) -> ComposeResult:
+        """Title, matrix, timeline, outcome."""
+        yield Static("", id="title", markup=False)
+        yield Static(ComponentMatrix.heading(), id="columns", markup=False)
+        yield ComponentMatrix(self.world)
+        with Container(id="below"):
+            yield Timeline(self.world, self.to_come)
+            yield OutcomePane()
+        yield Prompt()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Start at the matrix."""
+        self.query_one(Timeline).border_title = "timeline"
+        self.query_one(OutcomePane).border_title = "outcome"
+        self.set_focus(self.query_one(ComponentMatrix))
+        self.show_world()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Timeline and outcome side by side where there is room."""
+        self.set_class(event.size.width >= _WIDE_COLUMNS, "wide")
+
+    def show_world(self) -> None:
+        """Everything anew, the last event selected."""
+        scenario, world = self.scenario, self.world
+        title = f"{scenario.host} · Linux {scenario.kernel} · {scenario.policy} · {scenario.title}"
+        self.query_one("#title", Static).update(title)
+        self.query_one(ComponentMatrix).resized()
+        timeline = self.query_one(Timeline)
+        timeline.resized()
+        timeline.place(max(0, len(world.steps) - 1))
+        self.show_step(world.steps[-1] if world.steps else None)
+
+    def show_step(self, step: Step | None) -> None:
+        """The outcome of an event."""
+        self.query_one(OutcomePane).show(step, self.scenario)
+
+    def on_line_view_moved(self, event: Timeline.Moved) -> None:
+        """The outcome follows the timeline's cursor."""
+        steps = self.world.steps
+        if isinstance(event.view, Timeline) and event.line < len(steps):
+            self.show_step(steps[event.line])
+
+    def happen(self, event: str) -> str:
+        """Let an event happen; what is wrong with it, or nothing."""
+        if self.world.steps and self.world.steps[-1].outcome.verdict == "host-oops":
+            return "the host is down; u takes the last event back"
+        try:
+            self.world.happen(event)
+        except EventError as error:
+            return str(error)
+        if self.to_come and event == self.to_come[0]:
+            self.to_come.pop(0)
+        self.show_world()
+        return ""
+
+    def action_event(self, event: str) -> None:
+        """One of the events with a key; {row} is the selected component."""
+        row = self.query_one(ComponentMatrix).row()
+        self._tell(self.happen(event.replace("{row}", str(row.number))))
+
+    def _tell(self, wrong: str) -> None:
+        if wrong:
+            self.notify(Text(visible(wrong)).plain, severity="warning", markup=False, timeout=5)
+
+    def action_next(self) -> None:
+        """The scenario's next event."""
+        self._tell(self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; : takes any event")
+
+    def action_undo(self) -> None:
+        """Take the last event back."""
+        step = self.world.undo()
+        if step is None:
+            self._tell("nothing to undo")
+            return
+        done = len(self.world.steps)
+        if self.scenario.events[done : done + 1] == (step.event,):
+            self.to_come.insert(0, step.event)
+        self.show_world()
+
+    def action_xcr0(self) -> None:
+        """Toggle the component's bit by a guest XSETBV."""
+        self._toggle("guest xsetbv", "vCPU XCR0")
+
+    def action_xfd(self) -> None:
+        """Toggle the component's bit by a guest WRMSR."""
+        self._toggle("guest wrmsr XFD", "vCPU XFD")
+
+    def _toggle(self, event: str, name: str) -> None:
+        shown = self.world.state().get(name)
+        if shown is None:
+            self._tell("there is no vCPU; v creates one")
+            return
+        number = self.query_one(ComponentMatrix).row().number
+        self._tell(self.happen(f"{event} {int(shown.split()[0], 16) ^ 1 << number:#x}"))
+
+    def action_ask(self) -> None:
+        """Type any event."""
+        self.query_one(Prompt).ask("event", "event:", self.to_come[0] if self.to_come else "")
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        """Let it happen; a typing error keeps the line open."""
+        prompt = self.query_one(Prompt)
+        wrong = self.happen(event.text.strip())
+        if wrong:
+            prompt.refuse(wrong)
+        else:
+            prompt.close()
+
+    def on_prompt_closed(self) -> None:
+        """Back to the matrix."""
+        self.set_focus(self.query_one(ComponentMatrix))

@@ -1,0 +1,113 @@
+"""The XSTATE lab, driven by keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.pilot import Pilot
+
+from inspector.cli.sim import scenario_of, world_of
+from inspector.tui.lab_app import LabApp
+from inspector.tui.picture import text_of
+from inspector.tui.widgets.component_matrix import ComponentMatrix
+from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.timeline import Timeline
+from tests.tui.support import golden
+
+
+@asynccontextmanager
+async def lab(name: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[LabApp, Pilot[int]]]:
+    scenario = scenario_of(name)
+    app = LabApp(world_of(scenario), scenario)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, pilot
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "scenario", "keys"),
+    [
+        ("lab-new", "new", []),
+        ("lab-refused", "guest-xfd", ["n"] * 7),
+        ("lab-lost", "rfc-preempt", ["n"] * 9),
+        ("lab-help", "new", ["question_mark"]),
+    ],
+)
+async def test_lab_screens(name: str, scenario: str, keys: list[str], size: tuple[int, int]) -> None:
+    async with lab(scenario, size) as (app, pilot):
+        await pilot.press(*keys)
+        await pilot.pause()
+        golden(app, f"{name}-{size[0]}x{size[1]}")
+
+
+async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with lab("guest-xfd") as (app, pilot):
+        await pilot.press(*["n"] * 7)
+        await pilot.pause()
+        golden(app, "lab-refused-80x24")
+
+
+async def test_bits_are_events() -> None:
+    async with lab("new") as (app, pilot):
+        await pilot.press("end", "x")
+        assert app.lab.world.steps == []
+        await pilot.press("p", "v", "c", "x")
+        await pilot.pause()
+        refused = app.lab.world.steps[-1]
+        assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
+        assert "both or none" in refused.outcome.because
+        await pilot.press("f")
+        assert app.lab.world.state()["vCPU XFD"] == "0x40000 passed through"
+        await pilot.press("f")
+        assert app.lab.world.state()["vCPU XFD"] == "0x0 passed through"
+
+
+async def test_stepping_to_the_end_and_back() -> None:
+    async with lab("snapshot-einval") as (app, pilot):
+        begin = text_of(app)
+        events = len(app.lab.scenario.events)
+        await pilot.press(*["n"] * (events + 1))
+        await pilot.pause()
+        assert len(app.lab.world.steps) == events
+        await pilot.press(*["u"] * events)
+        await pilot.pause()
+        assert app.lab.to_come == list(app.lab.scenario.events)
+        assert text_of(app).splitlines()[:20] == begin.splitlines()[:20]
+
+
+async def test_typed_events_and_their_errors() -> None:
+    async with lab("new") as (app, pilot):
+        await pilot.press("colon", *"nonsense", "enter")
+        await pilot.pause()
+        prompt = app.lab.query_one(Prompt)
+        assert prompt.styles.display == "block"
+        assert "no such event" in text_of(app)
+        assert app.lab.world.steps == []
+        await pilot.press("escape", "colon", *"KVM_CREATE_VCPU", "enter")
+        await pilot.pause()
+        assert [step.event for step in app.lab.world.steps] == ["KVM_CREATE_VCPU"]
+        assert app.focused is app.lab.query_one(ComponentMatrix)
+
+
+async def test_a_host_that_is_down_takes_no_more_events() -> None:
+    async with lab("host-oops") as (app, pilot):
+        await pilot.press(*["n"] * 8, "l")
+        await pilot.pause()
+        assert app.lab.world.steps[-1].outcome.verdict == "host-oops"
+        assert len(app.lab.world.steps) == 8
+        await pilot.press("u", "u", "l")
+        await pilot.pause()
+        assert app.lab.world.steps[-1].outcome.accepted
+
+
+async def test_the_outcome_follows_the_timeline() -> None:
+    async with lab("permission-too-late") as (app, pilot):
+        await pilot.press("n", "n", "n", "tab")
+        assert isinstance(app.focused, Timeline)
+        await pilot.press("up")
+        await pilot.pause()
+        assert "✗ no vCPU was created yet" in text_of(app)
