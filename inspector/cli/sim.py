@@ -20,6 +20,7 @@ _EXAMPLES = """\
   inspector sim list
   inspector sim snapshot-einval
   inspector sim new --host granite-rapids --lab
+  inspector sim guest-xfd --save tiles.xsave
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 
@@ -47,6 +48,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
     )
+    parser.add_argument("--save", default="", metavar="PATH", help="write the vCPU's image, as KVM_GET_XSAVE2 gives it")
     found = parser.parse_args(words)
     if found.name == "list":
         for scenario in scenarios().values():
@@ -65,6 +67,8 @@ def run(words: Sequence[str]) -> int:
         world.happen(event)
         if world.steps[-1].outcome.verdict == "host-oops":
             break
+    if found.save:
+        _save(world, scenario.host, found.save)
     if found.json:
         json.dump(_as_json(scenario, world), sys.stdout, indent=1)
         print()
@@ -98,6 +102,17 @@ def open_lab(world: World, scenario: Scenario) -> int:
     from inspector.tui.lab_app import LabApp
 
     return LabApp(world, scenario).run() or 0
+
+
+def _save(world: World, host: str, path: str) -> None:
+    if world.vcpu is None:
+        raise UsageError("--save: there is no vCPU; KVM_CREATE_VCPU comes first")
+    try:
+        with open(path, "xb") as out:
+            out.write(world.vcpu.user_image())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    print(f"{path}: inspector open {path} --as kvm-xsave --layout {host}", file=sys.stderr)
 
 
 def _print(scenario: Scenario, world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -199,3 +200,17 @@ def test_new_events_on_another_host(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_usage_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_saved_image_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tiles.xsave"
+    assert main(["sim", "guest-xfd", "--save", str(path)]) == 0
+    assert path.stat().st_size == 11008
+    capsys.readouterr()
+    words = ["show", str(path), "--as", "kvm-xsave", "--layout", "sapphire-rapids", "--json"]
+    assert main([*words, "--field", "xsave.xtiledata.tmm[0]", "--field", "xsave.header.xstate_bv"]) == 0
+    fields = {field["path"]: field for field in json.loads(capsys.readouterr().out)["vcpus"][0]["fields"]}
+    assert fields["xsave.xtiledata.tmm[0]"]["bytes"] == (bytes(range(256)) * 4).hex()
+    assert fields["xsave.header.xstate_bv"]["value"] == "0x60200"
+    assert main(["sim", "guest-xfd", "--save", str(path)]) == 2
+    assert main(["sim", "process-sigill", "--save", str(tmp_path / "none")]) == 2

@@ -81,7 +81,10 @@ class LabScreen(Screen[None]):
         """Start at the matrix."""
         self.query_one(Timeline).border_title = "timeline"
         self.query_one(OutcomePane).border_title = "outcome"
-        self.set_focus(self.query_one(ComponentMatrix))
+        matrix = self.query_one(ComponentMatrix)
+        # The last component is the one that matters where there is AMX.
+        matrix.place(matrix.line_count() - 1)
+        self.set_focus(matrix)
         self.show_world()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -91,7 +94,7 @@ class LabScreen(Screen[None]):
     def show_world(self) -> None:
         """Everything anew, the last event selected."""
         scenario, world = self.scenario, self.world
-        title = f"{scenario.host} · Linux {scenario.kernel} · {scenario.policy} · {scenario.title}"
+        title = f"sim:{scenario.name} · {scenario.host} · Linux {scenario.kernel} · {scenario.policy}"
         self.query_one("#title", Static).update(title)
         self.query_one(ComponentMatrix).resized()
         timeline = self.query_one(Timeline)
