@@ -9,6 +9,7 @@ from typing import Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.cli import arguments
+from inspector.cli.captured import captured_of, restore_events
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world import Step, World
 from layouts.x86.cpus import cpu_layouts
@@ -20,6 +21,7 @@ _EXAMPLES = """\
   inspector sim list
   inspector sim snapshot-einval
   inspector sim new --host granite-rapids --lab
+  inspector sim restore --from sample:amx
   inspector sim guest-xfd --save tiles.xsave
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
@@ -27,19 +29,22 @@ _EXAMPLES = """\
 events
   arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
   sigaltstack SIZE | fork | exec | process ldtilecfg|tileloadd|tilezero|tilerelease
-  KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2 | KVM_SET_CPUID2 supported|amx|no-amx|avx-only
-  KVM_SET_XCRS VALUE | KVM_SET_MSRS XFD|XFD_ERR|XSS VALUE | KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [XSTATE_BV]
+  KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2 | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only
+  KVM_SET_XCRS VALUE | KVM_SET_MSRS XFD|XFD_ERR|XSS VALUE
+  KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|XSTATE_BV]
   guest xsetbv VALUE | xgetbv 0|1 | wrmsr XFD|XFD_ERR VALUE | rdmsr XFD|XFD_ERR
   guest ldtilecfg | tilerelease | tilezero N | tileloadd N | vmovdqu64 N
   KVM_RUN (the guest's next instructions are in one run) | preempt | softirq | return | fail_allocation
 
-The exit code is 1 when the last event was refused."""
+The exit code is 1 when an event was refused."""
 
 
 def run(words: Sequence[str]) -> int:
     """Run a scenario and print its timeline."""
     parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
-    parser.add_argument("name", help="a scenario, list for their names, or new for an empty host")
+    parser.add_argument("name", help="a scenario, list for their names, new for an empty host, restore with --from")
+    parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
+    parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--event", action="append", default=[], metavar="WORDS", help="one more event; again for more")
     parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list)")
     parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
@@ -54,13 +59,22 @@ def run(words: Sequence[str]) -> int:
         for scenario in scenarios().values():
             print(f"{scenario.name:<22} {scenario.title}")
         return 0
+    captured, name = None, ""
+    if found.source:
+        captured, name = captured_of(found.source, found.vcpu)
     scenario = scenario_of(found.name)
+    if found.name == "restore":
+        if captured is None:
+            raise UsageError("sim restore: --from names the capture")
+        title = visible(f"Restore {name} of {found.source}")
+        scenario = scenario._replace(title=title, events=restore_events(captured))
     scenario = scenario._replace(
         host=found.host or scenario.host,
         kernel=found.kernel or scenario.kernel,
         policy=found.policy or scenario.policy,
     )
     world = world_of(scenario)
+    world.captured = captured
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
     for event in (*scenario.events, *found.event):
@@ -74,13 +88,13 @@ def run(words: Sequence[str]) -> int:
         print()
     else:
         _print(scenario, world)
-    return 0 if not world.steps or world.steps[-1].outcome.accepted else 1
+    return 0 if all(step.outcome.accepted for step in world.steps) else 1
 
 
 def scenario_of(name: str) -> Scenario:
     """A scenario by name; ``new`` is an empty host. Raises UsageError."""
-    if name == "new":
-        return Scenario("new", "an empty host", (), "")
+    if name in ("new", "restore"):
+        return Scenario(name, "an empty host", (), "")
     if name not in scenarios():
         raise UsageError(f"sim {name}: no such scenario; inspector sim list has them")
     return scenarios()[name]

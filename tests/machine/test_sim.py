@@ -180,7 +180,7 @@ def snapshot(found: World) -> object:
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "list"]) == 0
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(REFUSED)
-    assert main(["sim", "snapshot-einval"]) == 0
+    assert main(["sim", "snapshot-einval"]) == 1
     out = capsys.readouterr().out
     assert "EINVAL; this does not hold: the state fits in 4096 bytes" in out
     assert "ok, 11008 bytes" in out
@@ -204,7 +204,21 @@ def test_bad_usage_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
 
 def test_the_saved_image_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "tiles.xsave"
-    assert main(["sim", "guest-xfd", "--save", str(path)]) == 0
+    assert (
+        main(
+            [
+                "sim",
+                "xfd-drops-tiles",
+                "--event",
+                "guest wrmsr XFD 0",
+                "--event",
+                "guest tileloadd 0",
+                "--save",
+                str(path),
+            ]
+        )
+        == 0
+    )
     assert path.stat().st_size == 11008
     capsys.readouterr()
     words = ["show", str(path), "--as", "kvm-xsave", "--layout", "sapphire-rapids", "--json"]
@@ -214,3 +228,38 @@ def test_the_saved_image_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert fields["xsave.header.xstate_bv"]["value"] == "0x60200"
     assert main(["sim", "guest-xfd", "--save", str(path)]) == 2
     assert main(["sim", "process-sigill", "--save", str(tmp_path / "none")]) == 2
+
+
+def steps_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
+    main(["sim", "restore", "--json", *words])
+    found = json.loads(capsys.readouterr().out)
+    return {event["event"]: event["name"] for event in found["events"]}
+
+
+def test_a_captured_vcpu_is_restored(capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("0", "1"):
+        names = steps_of(capsys, "--from", "sample:amx", "--vcpu", number)
+        assert "KVM_SET_XSAVE captured" in names
+        assert set(names.values()) == {"ok"}
+
+
+def test_a_restore_on_a_lesser_host_names_the_step_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    names = steps_of(capsys, "--from", "sample:amx", "--host", "skylake-x")
+    refused = {event: name for event, name in names.items() if name != "ok"}
+    assert refused == {
+        "arch_prctl REQ_XCOMP_GUEST_PERM 18": "EOPNOTSUPP",
+        "KVM_SET_CPUID2 captured": "EPERM",
+        "KVM_SET_XSAVE captured": "EINVAL",
+        "KVM_SET_XCRS 0x602e7": "EINVAL",
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["sim", "restore"], ["sim", "restore", "--from", "sample:qemu-arm64-max/migration-stream.gz"],
+     ["sim", "new", "--event", "KVM_CREATE_VCPU", "--event", "KVM_SET_XSAVE captured"],
+     ["sim", "restore", "--from", "sample:amx", "--vcpu", "9"]],
+)  # fmt: skip
+def test_what_cannot_be_restored_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.strip().count("\n") == 0

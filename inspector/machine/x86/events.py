@@ -13,10 +13,12 @@ from inspector.machine.x86.host import XTILE
 from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd, xsave2_capability
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.world import World
+    from inspector.machine.x86.world import Captured, World
 
 Words = Sequence[str]
 _MSRS = {"XFD": MSR_XFD, "XFD_ERR": MSR_XFD_ERR, "XSS": MSR_XSS}
+#: Instead of a value: what the capture holds.
+_CAPTURED = "captured"
 _TILE = bytes(at & 0xFF for at in range(1024))
 _ZMM = bytes(range(64))
 
@@ -139,6 +141,8 @@ def _check_extension(world: World, words: Words) -> Outcome:
 
 def _set_cpuid2(world: World, words: Words) -> Outcome:
     vcpu = _vcpu(world)
+    if words[0] == _CAPTURED:
+        return _with_osxsave(vcpu, vcpu.set_cpuid(_captured(world).leaves))
     leaves: dict[tuple[int, int], CpuidValues] = {
         (0xD, subleaf): values for subleaf, values in supported_leaf_0xd(world.process).items()
     }
@@ -147,10 +151,19 @@ def _set_cpuid2(world: World, words: Words) -> Outcome:
     if words[0] not in changed:
         raise ValueError(f"no CPUID {words[0]}; there are {', '.join(changed)}")
     leaves[0xD, 0] = (changed[words[0]], ebx, ecx, edx)
-    outcome = vcpu.set_cpuid(leaves)
-    # The guest is taken to be in 64-bit mode with CR4.OSXSAVE from here on.
+    return _with_osxsave(vcpu, vcpu.set_cpuid(leaves))
+
+
+def _with_osxsave(vcpu: Vcpu, outcome: Outcome) -> Outcome:
+    """The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID."""
     vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
     return outcome
+
+
+def _captured(world: World) -> Captured:
+    if world.captured is None:
+        raise ValueError("nothing was captured; --from names a capture")
+    return world.captured
 
 
 def _set_xcrs(world: World, words: Words) -> Outcome:
@@ -170,8 +183,10 @@ def _get_xsave2(world: World, _: Words) -> Outcome:
 
 
 def _set_xsave(world: World, words: Words) -> Outcome:
-    """The vCPU's own image with another XSTATE_BV."""
+    """The captured image, or the vCPU's own with another XSTATE_BV."""
     vcpu = _vcpu(world)
+    if words and words[0] == _CAPTURED:
+        return vcpu.set_xsave(_captured(world).image.ljust(vcpu.uabi_size_bytes, b"\0"))
     image = bytearray(vcpu.user_image())
     if words:
         image[512:520] = number(words[0]).to_bytes(8, "little")

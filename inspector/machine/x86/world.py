@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import NamedTuple
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.events import EVENTS, EventError
 from inspector.machine.x86.host import Host
@@ -22,11 +23,22 @@ class Step(NamedTuple):
     bytes_changed: int
 
 
+class Captured(NamedTuple):
+    """State of a captured vCPU, for events to put. ``leaves`` are its CPUID, ``image`` its XSAVE image."""
+
+    leaves: dict[tuple[int, int], CpuidValues]
+    image: bytes
+    xcr0: int | None
+    xfd: int | None
+    xfd_err: int | None
+
+
 class World:
     """What events happen to. ``vcpu`` is None until KVM_CREATE_VCPU."""
 
-    def __init__(self, host: Host, policy: Policy = POLICIES[0]) -> None:
+    def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         self.host = host
+        self.captured = captured
         self.policy = policy
         self.process = Process(host)
         self.vcpu: Vcpu | None = None
