@@ -9,24 +9,23 @@ class KernelProfile(NamedTuple):
     """A Linux version.
 
     ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range.
-    ``kvm_xss`` is KVM's supported_xss (KVM_SUPPORTED_XSS). ``drops_xfd_state`` tells whether
-    KVM clears XSTATE_BV by XFD when an image or XFD is set (commit b45f72177594, also in
-    6.12.y and 6.1.y stable).
+    ``kvm_xss`` is KVM's supported_xss (KVM_SUPPORTED_XSS). ``filters_xtile`` tells whether
+    KVM hides XTILECFG too when XTILEDATA is not permitted (kvm_get_filtered_xcr0).
     """
 
     name: str
     xfeature_max: int
     kvm_xss: int
-    drops_xfd_state: bool
+    filters_xtile: bool
     source: str
 
 
-_ENUM = "arch/x86/include/asm/fpu/types.h, enum xfeature; arch/x86/kvm/x86.c, kvm_caps"
+_FILES = "arch/x86/include/asm/fpu/types.h, enum xfeature; arch/x86/kvm/x86.c, kvm_caps; arch/x86/kvm/cpuid.c, leaf 0xD"
 
 KERNELS = (
-    KernelProfile("6.1", 19, 0, False, f"Linux 6.1 {_ENUM}"),
-    KernelProfile("6.12", 19, 0, True, f"Linux 6.12.107 {_ENUM}"),
-    KernelProfile("7.2", 20, 0x1800, True, f"Linux 7.2.13 {_ENUM}"),
+    KernelProfile("6.1", 19, 0, False, f"Linux 6.1.192 {_FILES}"),
+    KernelProfile("6.12", 19, 0, True, f"Linux 6.12.107 {_FILES}"),
+    KernelProfile("7.2", 20, 0x1800, True, f"Linux 7.2.13 {_FILES}"),
 )
 
 

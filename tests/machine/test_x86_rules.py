@@ -52,6 +52,17 @@ def test_cpuid_without_permission_is_eperm() -> None:
     assert not vcpu.large
 
 
+def test_6_1_offers_tile_configuration_without_permission_and_later_kernels_do_not() -> None:
+    offered = {}
+    for kernel in KERNELS:
+        process = Process(Host(shipped_cpu("sapphire-rapids"), kernel))
+        offered[kernel.name] = supported_leaf_0xd(process)[0][0] & XTILE
+        vcpu = Vcpu(process)
+        assert vcpu.set_cpuid(supported(process)).accepted
+        assert vcpu.set_xcrs(0x202E7).code == errno.EINVAL
+    assert offered == {"6.1": 0x20000, "6.12": 0, "7.2": 0}
+
+
 def test_a_snapshot_of_amx_state_does_not_fit_get_xsave() -> None:
     vcpu = amx_vcpu()
     outcome = vcpu.get_xsave()

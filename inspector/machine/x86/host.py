@@ -14,6 +14,7 @@ TILEDATA = 18
 XTILE = 1 << TILECFG | 1 << TILEDATA
 AVX512 = 0xE0
 MPX = 0x18
+_CET = 0x1800
 #: Components that the kernel allocates on demand (XFEATURE_MASK_USER_DYNAMIC).
 DYNAMIC = 1 << TILEDATA
 #: User components that Linux and KVM know (XFEATURE_MASK_USER_SUPPORTED, KVM_SUPPORTED_XCR0).
@@ -83,6 +84,13 @@ class Host:
     def kvm_xcr0(self) -> int:
         """kvm_caps.supported_xcr0. VMX without the MPX controls drops MPX."""
         return self.user_max & _KVM_XCR0 & ~MPX
+
+    @cached_property
+    def kvm_xss(self) -> int:
+        """kvm_caps.supported_xss: what KVM knows and the CPU has; CET in user and kernel, or not at all."""
+        values = self.cpuid.get(0xD, 1)
+        mask = self.kernel.kvm_xss & (values[2] | values[3] << 32) if values else 0
+        return mask if mask & _CET == _CET else mask & ~_CET
 
     def standard_size_bytes(self, mask: int) -> int:
         """Size of a standard image with these components."""

@@ -26,10 +26,13 @@ _HOST_PKRU = (0x55555554).to_bytes(8, "little")
 
 
 def supported_xcr0(process: Process) -> int:
-    """The XCR0 bits of KVM_GET_SUPPORTED_CPUID: dynamic ones only with guest permission."""
+    """The XCR0 bits of KVM_GET_SUPPORTED_CPUID: dynamic ones only with guest permission.
+
+    Without it newer kernels hide XTILECFG too; 6.1 offers it alone, and no XCR0 can have it.
+    """
     mask = process.host.kvm_xcr0
     if mask & DYNAMIC and not process.guest_perm & DYNAMIC:
-        mask &= ~XTILE
+        mask &= ~(XTILE if process.host.kernel.filters_xtile else DYNAMIC)
     return mask
 
 
@@ -37,12 +40,11 @@ def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
     """Leaf 0xD of KVM_GET_SUPPORTED_CPUID (__do_cpuid_func, case 0xd)."""
     host = process.host
     mask = supported_xcr0(process)
-    xss = host.kernel.kvm_xss
+    xss = host.kvm_xss
     native = host.cpuid.xsave_table()
     size = host.standard_size_bytes(mask)
     leaves: dict[int, CpuidValues] = {0: (mask & 0xFFFFFFFF, size, size, mask >> 32)}
     one = native.get(1, (0, 0, 0, 0))
-    xss &= one[2] | one[3] << 32
     if one[0] & 0xA:
         leaves[1] = (one[0] & 0x1F, host.compacted_size_bytes(mask | xss), xss, 0)
     else:
@@ -97,7 +99,7 @@ class Vcpu:
     def guest_xss(self) -> int:
         """guest_supported_xss."""
         values = self.cpuid.get(0xD, 1)
-        return (values[2] | values[3] << 32) & self.host.kernel.kvm_xss if values else 0
+        return (values[2] | values[3] << 32) & self.host.kvm_xss if values else 0
 
     @property
     def has_xfd(self) -> bool:
@@ -232,9 +234,8 @@ class Vcpu:
     def set_xsave(self, image: bytes) -> Outcome:
         """KVM_SET_XSAVE: the header's rules, against what KVM supports and the buffer has room for."""
         rule = Rule("fpu_copy_uabi_to_guest_fpstate (fpu/core.c), copy_uabi_to_xstate (fpu/xstate.c)")
-        bv = int.from_bytes(image[_XSTATE_BV], "little")
-        if self.host.kernel.drops_xfd_state:
-            bv &= ~self.xfd
+        # What XFD turns off is dropped first (commit b45f72177594, in 6.1.y and 6.12.y as well).
+        bv = int.from_bytes(image[_XSTATE_BV], "little") & ~self.xfd
         mxcsr = int.from_bytes(image[24:28], "little")
         held = (
             rule.check(f"XSTATE_BV within KVM's XCR0 ({self.host.kvm_xcr0:#x})", not bv & ~self.host.kvm_xcr0)
