@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
+from textual.app import App
 from textual.pilot import Pilot
 
 from inspector.readers.options import Options
@@ -15,6 +18,7 @@ from inspector.tui.picture import opened, text_of
 from inspector.tui.session import Session
 
 GOLDENS = Path(__file__).parent / "goldens"
+_PATIENCE_SECONDS = 10
 
 
 @asynccontextmanager
@@ -41,14 +45,32 @@ async def type_line(pilot: Pilot[int], key: str, text: str) -> None:
     await pilot.pause()
 
 
-def golden(app: InspectorApp, name: str) -> None:
-    """What is on screen is what it was; UPDATE_GOLDENS=1 takes it as the new golden."""
+async def golden(app: App[int], name: str) -> None:
+    """What is on screen is what it was; UPDATE_GOLDENS=1 takes it as the new golden.
+
+    On a loaded machine the last message may still be under way, so the screen gets a while.
+    """
     path = GOLDENS / f"{name}.txt"
-    samples = str(Path(__file__).parents[2] / "samples")
-    shown = "\n".join(
-        line.split(samples)[0] + ("SAMPLES" if samples in line else "") for line in text_of(app).splitlines()
-    )
     if os.environ.get("UPDATE_GOLDENS"):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(shown + "\n")
-    assert shown + "\n" == path.read_text()
+        await asyncio.sleep(1)
+        path.write_text(_shown(app))
+    expected = path.read_text()
+    until = monotonic() + _PATIENCE_SECONDS
+    while _shown(app) != expected and monotonic() < until:
+        await asyncio.sleep(0.05)
+    assert _shown(app) == expected
+
+
+async def shows(app: App[int], words: str) -> None:
+    """The words come on screen."""
+    until = monotonic() + _PATIENCE_SECONDS
+    while words not in text_of(app) and monotonic() < until:
+        await asyncio.sleep(0.05)
+    assert words in text_of(app)
+
+
+def _shown(app: App[int]) -> str:
+    samples = str(Path(__file__).parents[2] / "samples")
+    lines = (line.split(samples)[0] + ("SAMPLES" if samples in line else "") for line in text_of(app).splitlines())
+    return "\n".join(lines) + "\n"

@@ -39,7 +39,7 @@ async def test_screens(name: str, target: str, keys: list[str], size: tuple[int,
     async with running(target, size) as (app, pilot):
         await pilot.press(*keys)
         await pilot.pause()
-        golden(app, f"{name}-{size[0]}x{size[1]}")
+        await golden(app, f"{name}-{size[0]}x{size[1]}")
 
 
 async def test_the_panes_follow_each_other() -> None:
@@ -292,7 +292,7 @@ async def test_arm64_screens(name: str, target: str, keys: list[str], size: tupl
         for key in keys:
             await pilot.press(key)
         await pilot.pause()
-        golden(app, f"{name}-{size[0]}x{size[1]}")
+        await golden(app, f"{name}-{size[0]}x{size[1]}")
 
 
 async def test_compare_marks_differences(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from inspector.tui.picture import text_of
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
-from tests.tui.support import golden
+from tests.tui.support import golden, shows
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def test_lab_screens(name: str, scenario: str, keys: list[str], size: tupl
     async with lab(scenario, size) as (app, pilot):
         await pilot.press(*keys)
         await pilot.pause()
-        golden(app, f"{name}-{size[0]}x{size[1]}")
+        await golden(app, f"{name}-{size[0]}x{size[1]}")
 
 
 async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPa
     async with lab("guest-xfd") as (app, pilot):
         await pilot.press(*["n"] * 7)
         await pilot.pause()
-        golden(app, "lab-refused-80x24")
+        await golden(app, "lab-refused-80x24")
 
 
 async def test_bits_are_events() -> None:
@@ -85,7 +85,7 @@ async def test_typed_events_and_their_errors() -> None:
         await pilot.pause()
         prompt = app.lab.query_one(Prompt)
         assert prompt.styles.display == "block"
-        assert "no such event" in text_of(app)
+        await shows(app, "no such event")
         assert app.lab.world.steps == []
         await pilot.press("escape", "colon", *"KVM_CREATE_VCPU", "enter")
         await pilot.pause()
@@ -110,4 +110,4 @@ async def test_the_outcome_follows_the_timeline() -> None:
         assert isinstance(app.focused, Timeline)
         await pilot.press("up")
         await pilot.pause()
-        assert "✗ no vCPU was created yet" in text_of(app)
+        await shows(app, "✗ no vCPU was created yet")
