@@ -114,7 +114,8 @@ def open_capture(target: str, options: Options | None = None) -> Capture:
             raise InputError(target, f"a file for --as {options.as_format}", "a folder")
         capture = folder.read(path, options)
     else:
-        capture = _read(open_source(path, options.progress), options)
+        # A sample goes by its name: where the tool is installed is nobody's business.
+        capture = _read(open_source(path, options.progress, target), options)
     capture.target = target
     return capture
 

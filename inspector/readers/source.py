@@ -164,12 +164,14 @@ def unpacked(source: Source) -> Source:
     return result
 
 
-def open_source(target: str, progress: Callable[[str, int, int], None] | None = None) -> Source:
+def open_source(target: str, progress: Callable[[str, int, int], None] | None = None, name: str = "") -> Source:
     """Open a path, or ``-`` for standard input; unpack gzip, xz and zstd on the way.
 
+    ``name`` is what the source is called, if not by its path.
     Raises InputError for what cannot be opened, is empty, or is no file.
     """
     source = StreamSource("-", _standard_input()) if target == "-" else _open_path(target)
+    source.name = name or source.name
     source.progress = progress
     return unpacked(source)
 

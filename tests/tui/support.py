@@ -71,6 +71,4 @@ async def shows(app: App[int], words: str) -> None:
 
 
 def _shown(app: App[int]) -> str:
-    samples = str(Path(__file__).parents[2] / "samples")
-    lines = (line.split(samples)[0] + ("SAMPLES" if samples in line else "") for line in text_of(app).splitlines())
-    return "\n".join(lines) + "\n"
+    return "\n".join(text_of(app).splitlines()) + "\n"
