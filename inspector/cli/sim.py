@@ -79,7 +79,7 @@ def run(words: Sequence[str]) -> int:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
     for event in (*scenario.events, *found.event):
         world.happen(event)
-        if world.steps[-1].outcome.verdict == "host-oops":
+        if world.is_down:
             break
     if found.save:
         _save(world, scenario.host, found.save)

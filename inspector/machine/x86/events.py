@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
-from inspector.capture.host import CpuidValues
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.host import XTILE
-from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_cpuid, xsave2_capability
+from inspector.machine.x86.registers import with_xstate_bv
 
 if TYPE_CHECKING:
     from inspector.machine.x86.world import Captured, World
@@ -19,6 +19,13 @@ Words = Sequence[str]
 _MSRS = {"XFD": MSR_XFD, "XFD_ERR": MSR_XFD_ERR, "XSS": MSR_XSS}
 #: Instead of a value: what the capture holds.
 _CAPTURED = "captured"
+#: What KVM_SET_CPUID2 does to the supported XCR0 bits.
+_CPUIDS: dict[str, Callable[[int], int]] = {
+    "supported": int,
+    "no-amx": lambda eax: eax & ~XTILE,
+    "amx": lambda eax: eax | XTILE,
+    "avx-only": lambda eax: eax & 7,
+}
 _TILE = bytes(at & 0xFF for at in range(1024))
 _ZMM = bytes(range(64))
 
@@ -143,15 +150,10 @@ def _set_cpuid2(world: World, words: Words) -> Outcome:
     vcpu = _vcpu(world)
     if words[0] == _CAPTURED:
         return _with_osxsave(vcpu, vcpu.set_cpuid(_captured(world).leaves))
-    leaves: dict[tuple[int, int], CpuidValues] = {
-        (0xD, subleaf): values for subleaf, values in supported_leaf_0xd(world.process).items()
-    }
-    eax, ebx, ecx, edx = leaves[0xD, 0]
-    changed = {"supported": eax, "no-amx": eax & ~XTILE, "amx": eax | XTILE, "avx-only": eax & 7}
-    if words[0] not in changed:
-        raise ValueError(f"no CPUID {words[0]}; there are {', '.join(changed)}")
-    leaves[0xD, 0] = (changed[words[0]], ebx, ecx, edx)
-    return _with_osxsave(vcpu, vcpu.set_cpuid(leaves))
+    change = _CPUIDS.get(words[0])
+    if change is None:
+        raise ValueError(f"no CPUID {words[0]}; there are {', '.join(_CPUIDS)}")
+    return _with_osxsave(vcpu, vcpu.set_cpuid(supported_cpuid(world.process, change)))
 
 
 def _with_osxsave(vcpu: Vcpu, outcome: Outcome) -> Outcome:
@@ -187,10 +189,8 @@ def _set_xsave(world: World, words: Words) -> Outcome:
     vcpu = _vcpu(world)
     if words and words[0] == _CAPTURED:
         return vcpu.set_xsave(_captured(world).image.ljust(vcpu.uabi_size_bytes, b"\0"))
-    image = bytearray(vcpu.user_image())
-    if words:
-        image[512:520] = number(words[0]).to_bytes(8, "little")
-    return vcpu.set_xsave(bytes(image))
+    image = vcpu.user_image()
+    return vcpu.set_xsave(with_xstate_bv(image, number(words[0])) if words else image)
 
 
 def _guest(world: World, words: Words) -> Outcome:

@@ -6,7 +6,7 @@ Source: Linux arch/x86/kvm/x86.c, cpuid.c, vmx/vmx.c; arch/x86/kernel/fpu/core.c
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.outcome import NM, Outcome, Rule
@@ -55,6 +55,14 @@ def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
             continue
         ecx = values[2] if host.has_xfd else values[2] & ~4
         leaves[component] = (values[0], 0 if values[2] & 1 else values[1], ecx, 0)
+    return leaves
+
+
+def supported_cpuid(process: Process, change: Callable[[int], int] = int) -> dict[tuple[int, int], CpuidValues]:
+    """Entries for KVM_SET_CPUID2: the supported leaf 0xD, its XCR0 bits (EAX) changed."""
+    leaves = {(0xD, subleaf): values for subleaf, values in supported_leaf_0xd(process).items()}
+    eax, ebx, ecx, edx = leaves[0xD, 0]
+    leaves[0xD, 0] = (change(eax), ebx, ecx, edx)
     return leaves
 
 

@@ -56,6 +56,11 @@ class Registers:
                 self.used_tiles = 0
 
 
+def with_xstate_bv(image: bytes, bv: int) -> bytes:
+    """The image with another XSTATE_BV."""
+    return image[:HEADER_OFFSET] + bv.to_bytes(8, "little") + image[HEADER_OFFSET + 8 :]
+
+
 def standard_image(registers: Registers, mask: int, table: XsaveTable, size_bytes: int, sw_xcr0: int, bv: int) -> bytes:
     """A standard-format image: components of ``mask`` that are in ``bv``, zero elsewhere."""
     image = bytearray(size_bytes)

@@ -72,6 +72,11 @@ class World:
         self.steps.append(step)
         return step
 
+    @property
+    def is_down(self) -> bool:
+        """The last event took the host down; only undo goes on from here."""
+        return bool(self.steps) and self.steps[-1].outcome.verdict == "host-oops"
+
     def undo(self) -> Step | None:
         """Take the last event back; every byte is as it was. None when there is none."""
         if not self.steps:

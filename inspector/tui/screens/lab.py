@@ -114,7 +114,7 @@ class LabScreen(Screen[None]):
 
     def happen(self, event: str) -> str:
         """Let an event happen; what is wrong with it, or nothing."""
-        if self.world.steps and self.world.steps[-1].outcome.verdict == "host-oops":
+        if self.world.is_down:
             return "the host is down; u takes the last event back"
         try:
             self.world.happen(event)

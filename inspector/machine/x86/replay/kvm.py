@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from inspector.capture.host import CpuidValues
 from inspector.machine.x86.host import DYNAMIC, TILECFG, XTILE
-from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm import (
+    MSR_XFD,
+    MSR_XFD_ERR,
+    MSR_XSS,
+    Vcpu,
+    supported_cpuid,
+    supported_leaf_0xd,
+    xsave2_capability,
+)
+from inspector.machine.x86.registers import with_xstate_bv
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
 
-_LEAF = (0xD, 0)
 #: What a set of CPUID entries does to leaf 0xD(0).EAX of the supported ones.
 _CPUIDS: dict[str, Callable[[int], int]] = {
-    "supported": lambda eax: eax,
-    "supported-again": lambda eax: eax,
+    "supported": int,
+    "supported-again": int,
     "amx-forced": lambda eax: eax | XTILE,
     "tilecfg-only": lambda eax: eax & ~XTILE | 1 << TILECFG,
     "unknown-bits-3-19": lambda eax: eax | 1 << 3 | 1 << 19,
@@ -46,7 +53,7 @@ class KvmReplay:
         self.processes = processes
         self.context = ""
         self._vcpu: Vcpu | None = None
-        self.good_image: bytearray | None = None
+        self.good_image: bytes | None = None
 
     def kinds(self) -> Kinds:
         """The functions by kind of record."""
@@ -88,23 +95,16 @@ class KvmReplay:
         yield record["xsave2"], predicted, True, "kvm_vm_ioctl_check_extension"
 
     def _kvmcpuid(self, record: Record) -> Iterator[Found]:
-        if record["leaf"] != _LEAF[0]:
+        if record["leaf"] != 0xD:
             return
         self.processes.enter(record["ctx"])
         mine = supported_leaf_0xd(self.processes.process).get(record["sub"])
         yield record["r"], None if mine is None else list(mine), True, "__do_cpuid_func"
 
     def _setcpuid(self, record: Record) -> Iterator[Found]:
-        outcome = self.vcpu.set_cpuid(self.table(_CPUIDS[record["with"]]))
+        outcome = self.vcpu.set_cpuid(supported_cpuid(self.processes.process, _CPUIDS[record["with"]]))
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         self.vcpu.cr4_osxsave = True
-
-    def table(self, change: Callable[[int], int]) -> dict[tuple[int, int], CpuidValues]:
-        """The supported leaf 0xD with its EAX changed."""
-        leaves = {(_LEAF[0], sub): values for sub, values in supported_leaf_0xd(self.processes.process).items()}
-        eax, ebx, ecx, edx = leaves[_LEAF]
-        leaves[_LEAF] = (change(eax), ebx, ecx, edx)
-        return leaves
 
     def _set_xcr0_before_cpuid(self, record: Record) -> Iterator[Found]:
         vcpu = Vcpu(self.processes.process)
@@ -147,8 +147,7 @@ class KvmReplay:
         """A single change to a good image. The record of the unchanged one tells its XSTATE_BV."""
         vcpu = self.vcpu
         if self.good_image is None:
-            self.good_image = bytearray(vcpu.user_image())
-            self.good_image[512:520] = int(record["bv_after"], 16).to_bytes(8, "little")
+            self.good_image = with_xstate_bv(vcpu.user_image(), int(record["bv_after"], 16))
         image = bytearray(self.good_image)
         case = record["case"]
         if case in _BV_BITS:
@@ -167,7 +166,7 @@ class KvmReplay:
         vcpu = self.vcpu
         first = vcpu.set_msr(MSR_XFD, DYNAMIC)
         yield record["setmsr"], int(first.accepted), record["setmsr"] == 1, first.because
-        image = bytes(self.good_image or vcpu.user_image())
+        image = self.good_image or vcpu.user_image()
         outcome = vcpu.set_xsave(image)
         same = vcpu.visible_bv.to_bytes(8, "little") == image[512:520]
         expected = [record["set"], record["bv_after"], record["same"]]

@@ -42,5 +42,6 @@ def replay(records: Sequence[dict[str, Any]], cpu: str = "") -> Iterator[Answer]
         if record["t"] == "seq":
             yield from replay_sequence(host, record)
         elif record["t"] in kinds:
+            text = text_of(record)
             for expected, predicted, accepted, because in kinds[record["t"]](record):
-                yield Answer(record["t"], text_of(record), expected, predicted, accepted, because)
+                yield Answer(record["t"], text, expected, predicted, accepted, because)

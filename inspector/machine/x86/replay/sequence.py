@@ -11,10 +11,16 @@ from inspector.machine.outcome import EXECUTED
 from inspector.machine.verify import Answer, text_of
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE, Host
-from inspector.machine.x86.kvm import Vcpu, supported_leaf_0xd
+from inspector.machine.x86.kvm import Vcpu, supported_cpuid
 from inspector.machine.x86.process import Process
+from inspector.machine.x86.registers import with_xstate_bv
 
 _AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
+_CPUIDS: dict[str, Callable[[int], int]] = {
+    "supported": int,
+    "no-amx": lambda eax: eax & ~XTILE,
+    "avx-only": lambda eax: eax & 7,
+}
 _SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
 _IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))
 Step = list[Any]
@@ -80,16 +86,11 @@ class _Sequence:
 
     def _table(self, name: str) -> dict[tuple[int, int], CpuidValues]:
         process = self.vcpu.process
-        leaves = {(0xD, sub): values for sub, values in supported_leaf_0xd(process).items()}
-        leaves[7, 0] = process.host.cpuid.get(7) or (0, 0, 0, 0)
-        eax, ebx, ecx, edx = leaves[0xD, 0]
-        if name == "no-amx":
-            leaves[0xD, 0] = (eax & ~XTILE, ebx, ecx, edx)
-            leaves[7, 0] = (*leaves[7, 0][:3], leaves[7, 0][3] & ~_AMX_FEATURES)
-        elif name == "avx-only":
-            leaves[0xD, 0] = (eax & 7, ebx, ecx, edx)
-        elif name != "supported":
+        if name not in _CPUIDS:
             raise ValueError(f"set_cpuid {name!r}")
+        leaves = supported_cpuid(process, _CPUIDS[name])
+        eax, ebx, ecx, edx = process.host.cpuid.get(7) or (0, 0, 0, 0)
+        leaves[7, 0] = (eax, ebx, ecx, edx & ~_AMX_FEATURES if name == "no-amx" else edx)
         return leaves
 
     def _set_xcr0(self, step: Step) -> tuple[list[Any], str]:
@@ -101,9 +102,8 @@ class _Sequence:
         return [step[1], step[2], int(outcome.accepted)], outcome.because
 
     def _set_xsave(self, step: Step) -> tuple[list[Any], str]:
-        image = bytearray(self.image or self.vcpu.user_image())
-        image[512:520] = int(step[1], 16).to_bytes(8, "little")
-        outcome = self.vcpu.set_xsave(bytes(image))
+        image = self.image or self.vcpu.user_image()
+        outcome = self.vcpu.set_xsave(with_xstate_bv(image, int(step[1], 16)))
         return [step[1], outcome.code], outcome.because
 
     def _state(self, _: Step) -> tuple[list[Any], str]:
