@@ -80,9 +80,10 @@ class Rule:
 
     def check(self, text: str, held: object) -> bool:
         """Add a check; True when it held."""
-        self.checks.append(Check(text, bool(held)))
+        held = bool(held)
+        self.checks.append(Check(text, held))
         self.failed = not held
-        return bool(held)
+        return held
 
     def ok(self, value: int = 0, image: bytes = b"") -> Outcome:
         """All checks held."""

@@ -9,24 +9,37 @@ class KernelProfile(NamedTuple):
     """A Linux version.
 
     ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range.
-    ``kvm_xss`` is KVM's supported_xss (KVM_SUPPORTED_XSS). ``filters_xtile`` tells whether
-    KVM hides XTILECFG too when XTILEDATA is not permitted (kvm_get_filtered_xcr0).
+    ``user_supported`` and ``supervisor_supported`` are XFEATURE_MASK_USER_SUPPORTED and
+    XFEATURE_MASK_SUPERVISOR_SUPPORTED: what Linux keeps where the CPU has it. ``kvm_xss`` is KVM's
+    supported_xss (KVM_SUPPORTED_XSS). ``filters_xtile`` tells whether KVM hides XTILECFG too when
+    XTILEDATA is not permitted (kvm_get_filtered_xcr0), ``kvm_tdx`` whether KVM can run TDs.
     """
 
     name: str
     xfeature_max: int
+    user_supported: int
+    supervisor_supported: int
     kvm_xss: int
     filters_xtile: bool
+    kvm_tdx: bool
     source: str
 
 
-_FILES = "arch/x86/include/asm/fpu/types.h, enum xfeature; arch/x86/kvm/x86.c, kvm_caps; arch/x86/kvm/cpuid.c, leaf 0xD"
+_FILES = (
+    "arch/x86/include/asm/fpu/types.h, enum xfeature, and xstate.h; "
+    "arch/x86/kvm/x86.c, kvm_caps; arch/x86/kvm/cpuid.c, leaf 0xD; arch/x86/kvm/vmx/tdx.c"
+)
 
 KERNELS = (
-    KernelProfile("6.1", 19, 0, False, f"Linux 6.1.192 {_FILES}"),
-    KernelProfile("6.12", 19, 0, True, f"Linux 6.12.107 {_FILES}"),
-    KernelProfile("7.2", 20, 0x1800, True, f"Linux 7.2.13 {_FILES}"),
+    KernelProfile("6.1", 19, 0x602FF, 0x400, 0, False, False, f"Linux 6.1.192 {_FILES}"),
+    KernelProfile("6.12", 19, 0x602FF, 0xC00, 0, True, False, f"Linux 6.12.107 {_FILES}"),
+    KernelProfile("7.2", 20, 0xE02FF, 0x1C00, 0x1800, True, True, f"Linux 7.2.13 {_FILES}"),
 )
+
+
+def kernels() -> dict[str, KernelProfile]:
+    """Kernel profiles by name."""
+    return {kernel.name: kernel for kernel in KERNELS}
 
 
 def profile_for(release: str) -> KernelProfile:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.capture.host import Cpuid
 from inspector.cli.main import main
-from inspector.machine.x86.events import EventError
+from inspector.machine.x86.events.words import EventError
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world import World
 from layouts.x86.cpus import cpu_layouts
@@ -160,21 +160,29 @@ def check_room(found: World) -> None:
     """What is in use has room, in memory and for what is in the processor."""
     vcpu = found.vcpu
     if vcpu is not None:
-        in_use = vcpu.image_bv | (vcpu.resident.in_use if vcpu.resident is not None else 0)
-        assert not in_use & ~(vcpu.user_xfeatures | 3)
+        assert not vcpu.fpstate.xstate_bv & ~vcpu.fpstate.xfeatures
         assert len(vcpu.user_image()) == vcpu.uabi_size_bytes
 
 
 def snapshot(found: World) -> object:
-    process, vcpu = found.process, found.vcpu
-    parts: list[object] = [process.perm, process.guest_perm, process.guest_perm_locked, process.altstacks]
-    parts += [process.in_use, process.fpstate_xfeatures, process.allocation_fails]
-    if vcpu is not None:
-        assert vcpu.process is process or vcpu.process.perm == process.perm
-        parts += [vcpu.cpuid.leaves, vcpu.xcr0, vcpu.xss, vcpu.xfd, vcpu.xfd_err, vcpu.large, vcpu.ran]
-        parts += [vcpu.in_run, vcpu.resident and (vcpu.resident.components, vcpu.resident.used_tiles)]
-        parts += [vcpu.passthrough, vcpu.cr4_osxsave, vcpu.image_bv, vcpu.image.components, vcpu.image.used_tiles]
-    return deepcopy(parts)
+    """All that the machine holds, as bytes would be compared."""
+    return parts(found.process), parts(found.vm), parts(found.host_linux), found.state()
+
+
+def parts(thing: object, depth: int = 0) -> object:
+    """The state of an object and of what it holds, by name."""
+    if isinstance(thing, (int, str, bytes, type(None), tuple, Host)):
+        return thing
+    if isinstance(thing, Cpuid):
+        return thing.leaves
+    if isinstance(thing, dict):
+        return {key: parts(value, depth + 1) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [parts(value, depth + 1) for value in thing]
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    names = [*getattr(thing, "__dict__", {}), *slots]
+    skipped = ("linux", "process", "trace", "_machine", "policy", "current", "owner", "cpu", "thread", "_run", "host")
+    return {name: parts(getattr(thing, name), depth + 1) for name in names if name not in skipped}
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.host import DYNAMIC, TILEDATA, XTILE, Host, shipped_cpu
-from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR, MSR_XSS, Vcpu, supported_leaf_0xd
+from inspector.machine.x86.instructions import tiles
+from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
+from inspector.machine.x86.kvm import Vcpu, supported_leaf_0xd
+from inspector.machine.x86.linux import Linux
 from inspector.machine.x86.process import Process
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, profile_for
@@ -26,7 +29,7 @@ def supported(process: Process) -> dict[tuple[int, int], tuple[int, int, int, in
 
 
 def amx_vcpu() -> Vcpu:
-    process = Process(AMX)
+    process = Linux(AMX).spawn()
     assert process.request_permission(TILEDATA, guest=True).accepted
     vcpu = Vcpu(process)
     assert vcpu.set_cpuid(supported(process)).accepted
@@ -35,7 +38,7 @@ def amx_vcpu() -> Vcpu:
 
 
 def test_permission_after_the_first_vcpu_is_ebusy() -> None:
-    process = Process(AMX)
+    process = Linux(AMX).spawn()
     Vcpu(process)
     outcome = process.request_permission(TILEDATA, guest=True)
     assert (outcome.verdict, outcome.code) == ("errno", errno.EBUSY)
@@ -43,7 +46,7 @@ def test_permission_after_the_first_vcpu_is_ebusy() -> None:
 
 
 def test_cpuid_without_permission_is_eperm() -> None:
-    process = Process(AMX)
+    process = Linux(AMX).spawn()
     leaves = supported(process)
     eax, ebx, ecx, edx = leaves[0xD, 0]
     leaves[0xD, 0] = (eax | XTILE, ebx, ecx, edx)
@@ -55,7 +58,7 @@ def test_cpuid_without_permission_is_eperm() -> None:
 def test_6_1_offers_tile_configuration_without_permission_and_later_kernels_do_not() -> None:
     offered = {}
     for kernel in KERNELS:
-        process = Process(Host(shipped_cpu("sapphire-rapids"), kernel))
+        process = Linux(Host(shipped_cpu("sapphire-rapids"), kernel)).spawn()
         offered[kernel.name] = supported_leaf_0xd(process)[0][0] & XTILE
         vcpu = Vcpu(process)
         assert vcpu.set_cpuid(supported(process)).accepted
@@ -73,7 +76,7 @@ def test_a_snapshot_of_amx_state_does_not_fit_get_xsave() -> None:
 def test_tiles_survive_a_run_unless_the_guest_turns_them_off() -> None:
     vcpu = amx_vcpu()
     guest = Guest(vcpu)
-    assert guest.xsetbv(0, AMX.user_max).accepted
+    assert guest.xsetbv(AMX.user_max).accepted
     assert guest.ldtilecfg().accepted
     tile = bytes(range(256)) * 4
     assert guest.tileloadd(1, tile).accepted
@@ -88,7 +91,7 @@ def test_tiles_survive_a_run_unless_the_guest_turns_them_off() -> None:
 def test_set_msrs_of_xfd_over_live_tiles_takes_the_host_down() -> None:
     vcpu = amx_vcpu()
     guest = Guest(vcpu)
-    guest.xsetbv(0, AMX.user_max)
+    guest.xsetbv(AMX.user_max)
     guest.ldtilecfg()
     guest.tileloadd(1, bytes(range(256)) * 4)
     assert vcpu.set_msr(MSR_XFD, DYNAMIC).accepted
@@ -101,19 +104,23 @@ def test_set_msrs_of_xfd_over_live_tiles_takes_the_host_down() -> None:
 
 
 def test_a_process_without_permission_dies_of_sigill() -> None:
-    process = Process(AMX)
-    assert process.tile_instruction("ldtilecfg").accepted
-    outcome = process.tile_instruction("tilezero")
+    process = Linux(AMX).spawn()
+    linux = process.linux
+    cpu, thread = linux.cpu(0), process.leader
+    assert linux.run(cpu, thread, tiles.ldtilecfg).accepted
+    outcome = linux.run(cpu, thread, lambda p: tiles.tilezero(p, 0))
     assert (outcome.verdict, outcome.code) == ("signal", signal.SIGILL)
     assert process.request_permission(TILEDATA).accepted
-    assert process.tile_instruction("tilezero").accepted
-    assert process.fork().perm & DYNAMIC
-    assert not process.exec().perm & DYNAMIC
+    assert linux.run(cpu, thread, lambda p: tiles.tilezero(p, 0)).accepted
+    child = linux.fork(cpu, thread)
+    assert child.perm & DYNAMIC
+    linux.exec(cpu, child.leader)
+    assert not child.perm & DYNAMIC
 
 
 @pytest.mark.parametrize("size", [2047, 4096, 11951, 11952])
 def test_alternate_stacks_bound_the_permission(size: int) -> None:
-    process = Process(AMX)
+    process = Linux(AMX).spawn()
     assert process.sigaltstack(size).code == (errno.ENOMEM if size < 2048 else 0)
     expected = errno.ENOSPC if 2048 <= size < 11952 else 0
     assert process.request_permission(TILEDATA).code == expected
@@ -151,7 +158,7 @@ def happen(vcpu: Vcpu, event: tuple[Any, ...]) -> Outcome:
     if name in ("set_xcrs", "set_msr"):
         return getattr(vcpu, name)(*words)
     if name == "xsetbv":
-        return guest.xsetbv(0, words[0])
+        return guest.xsetbv(words[0])
     if name == "tileloadd":
         return guest.tileloadd(words[0], bytes(range(256)) * 4)
     if name == "vmovdqu64":
@@ -171,7 +178,7 @@ def check_invariants(vcpu: Vcpu) -> None:
     assert xcr0 & XTILE in (0, XTILE)
     assert not xcr0 & 4 or xcr0 & 2
     assert not vcpu.xfd & ~host.xfd_capable
-    assert not vcpu.image_bv & ~(vcpu.user_xfeatures | 3)
+    assert not vcpu.fpstate.xstate_bv & ~(vcpu.fpstate.xfeatures | 3)
     image = vcpu.get_xsave2().image
     assert len(image) == vcpu.uabi_size_bytes >= 4096
     assert int.from_bytes(image[512:520], "little") == vcpu.visible_bv
@@ -186,7 +193,7 @@ def check_invariants(vcpu: Vcpu) -> None:
     events=st.lists(EVENTS, max_size=30),
 )
 def test_no_sequence_breaks_an_invariant(cpu: str, kernel: Any, permitted: bool, events: list[tuple[Any, ...]]) -> None:
-    process = Process(Host(shipped_cpu(cpu), kernel))
+    process = Linux(Host(shipped_cpu(cpu), kernel)).spawn()
     if permitted:
         process.request_permission(TILEDATA, guest=True)
     vcpu = Vcpu(process)

@@ -1,182 +1,159 @@
-"""Instructions of the guest: what the processor and KVM's intercepts make of them.
+"""The guest's processor: what runs natively, what exits, and what KVM makes of it.
 
-Source: Intel SDM vol. 2 (the instructions), vol. 1, 13.14 (XFD); Linux kvm/vmx/vmx.c.
+Source: Linux kvm/x86.c, kvm/vmx/vmx.c. Instructions are those of :mod:`instructions`.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from functools import wraps
-from typing import Concatenate, ParamSpec
 
 from inspector.machine.outcome import GP, NM, UD, Outcome, Rule
-from inspector.machine.x86.host import DYNAMIC, TILECFG, TILEDATA, XTILE
-from inspector.machine.x86.kvm import MSR_XFD, Vcpu
-from inspector.machine.x86.registers import Registers
-
-P = ParamSpec("P")
-_ROWS, _ROW_BYTES, _TILES = 16, 64, 8
-_TILE_BYTES = _ROWS * _ROW_BYTES
-_AVX512_STATE = 0xE6
-#: Palette 1, 8 tiles of 16 rows x 64 bytes.
-FULL_TILECFG = bytes([1]) + bytes(15) + b"\x40\0" * 8 + bytes(16) + bytes([16] * 8) + bytes(8)
-
-
-def _instruction(method: Callable[Concatenate[Guest, P], Outcome]) -> Callable[Concatenate[Guest, P], Outcome]:
-    """An instruction is reached only if KVM_RUN can load the vCPU's registers."""
-
-    @wraps(method)
-    def run(guest: Guest, /, *words: P.args, **named: P.kwargs) -> Outcome:
-        return guest.vcpu.check_restore() or method(guest, *words, **named)
-
-    return run
+from inspector.machine.x86.instructions import control, tiles, vectors, xsave
+from inspector.machine.x86.instructions.control import CET_STATE, MSR_S_CET, MSR_XFD, MSR_XFD_ERR, MSR_XSS
+from inspector.machine.x86.kvm import Vcpu
+from inspector.machine.x86.processor import Instruction
+from inspector.machine.x86.run import Run
 
 
 class Guest:
-    """A guest in 64-bit mode at ring 0; each instruction is one KVM_RUN."""
+    """A vCPU as its guest sees it, in 64-bit mode. ``cpu_number``: where on the host its thread runs.
 
-    def __init__(self, vcpu: Vcpu) -> None:
+    Outside an explicit KVM_RUN each instruction is a run of its own.
+    """
+
+    def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
         self.vcpu = vcpu
+        self.cpu_number = cpu_number
+        self._run: Run | None = None
 
-    @_instruction
-    def xsetbv(self, index: int, value: int) -> Outcome:
+    @property
+    def run(self) -> Run:
+        """KVM_RUN on the CPU where the thread is now."""
+        if self._run is None or self._run.cpu.number != self.cpu_number:
+            self._moved()
+            self._run = Run(self.vcpu, self.cpu_number)
+        return self._run
+
+    def _moved(self) -> None:
+        """The thread goes to another CPU: the guest leaves the one before."""
+        if self._run is not None:
+            self._run.exit()
+
+    @property
+    def number(self) -> int:
+        """The vCPU's number: the guest's kernel knows it as a CPU."""
+        return self.vcpu.number
+
+    def _enter(self) -> tuple[Run, bool, Outcome | None]:
+        run = self.run
+        alone = not self.vcpu.in_run
+        return run, alone, run.begin() or run.enter()
+
+    def _leave(self, run: Run, alone: bool) -> None:
+        if alone:
+            run.end()
+
+    def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
+        """An instruction that runs natively; #NM by XFD is trapped once XFD is passed through."""
+        run, alone, wrong = self._enter()
+        if wrong is not None:
+            return wrong
+        outcome = run.processor.execute(instruction, user=user)
+        if outcome.code == NM and outcome.verdict == "exception":
+            run.device_not_available()
+        self._leave(run, alone)
+        return outcome
+
+    def xsetbv(self, value: int, index: int = 0) -> Outcome:
         """XSETBV always exits; KVM checks it like KVM_SET_XCRS."""
+        run, alone, wrong = self._enter()
+        if wrong is not None:
+            return wrong
         vcpu = self.vcpu
         rule = Rule("kvm_emulate_xsetbv, __kvm_set_xcr (x86.c)")
         if not rule.check("CR4.OSXSAVE is set", vcpu.cr4_osxsave):
-            return rule.fault(UD)
-        self._run()
-        if not vcpu.check_xcr(rule, index, value):
-            return rule.fault(GP)
-        return rule.ok() if vcpu.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
+            outcome = rule.fault(UD)
+        else:
+            run.exit()
+            if not vcpu.check_xcr(rule, index, value):
+                outcome = rule.fault(GP)
+            else:
+                outcome = rule.ok() if vcpu.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
+        self._leave(run, alone)
+        return outcome
 
-    @_instruction
-    def xgetbv(self, index: int) -> Outcome:
-        """XGETBV(0) is XCR0, XGETBV(1) what of it is in use; neither exits."""
-        vcpu = self.vcpu
-        rule = Rule("Intel SDM vol. 2, XGETBV")
-        if not rule.check("CR4.OSXSAVE is set", vcpu.cr4_osxsave):
-            return rule.fault(UD)
-        live = self._run()
-        return rule.ok(vcpu.xcr0 if index == 0 else vcpu.xcr0 & live.in_use)
-
-    @_instruction
     def wrmsr(self, index: int, value: int) -> Outcome:
-        """WRMSR of XFD or XFD_ERR: by KVM until XFD is passed through, then by the processor."""
+        """WRMSR: by KVM until XFD is passed through, then by the processor; CET's MSRs are passed through."""
+        run, alone, wrong = self._enter()
+        if wrong is not None:
+            return wrong
         vcpu = self.vcpu
-        if index == MSR_XFD and vcpu.passthrough:
-            rule = Rule("Intel SDM vol. 1, 13.14 (WRMSR passed through)")
-            capable = vcpu.host.xfd_capable
-            live = vcpu.enter()
-            if not rule.check(f"only components that can be disabled ({capable:#x})", not value & ~capable):
-                vcpu.leave(live)
-                return rule.fault(GP)
-            vcpu.xfd = value
-            vcpu.leave(live)
-            return rule.ok()
-        rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
-        live = vcpu.enter()
-        held = vcpu.check_msr(rule, index, value, guest=True)
-        stored = held and vcpu.store_msr(rule, index, value)
-        vcpu.leave(live)
-        if not held:
-            return rule.fault(GP)
-        return rule.ok() if stored else rule.refuse(errno.EFAULT)
+        if (index == MSR_XFD and vcpu.passthrough) or self._is_native(index):
+            outcome = control.wrmsr(run.processor, index, value)
+        else:
+            rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
+            run.exit()
+            if not vcpu.check_msr(rule, index, value, guest=True):
+                outcome = rule.fault(GP)
+            else:
+                outcome = rule.ok() if vcpu.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
+        self._leave(run, alone)
+        return outcome
 
-    @_instruction
+    def _is_native(self, index: int) -> bool:
+        return (index in CET_STATE or index == MSR_S_CET) and (self.vcpu.has_cet(2, 7) or self.vcpu.has_cet(3, 20))
+
     def rdmsr(self, index: int) -> Outcome:
-        """RDMSR of XFD or XFD_ERR."""
+        """RDMSR."""
+        run, alone, wrong = self._enter()
+        if wrong is not None:
+            return wrong
         vcpu = self.vcpu
         rule = Rule("kvm_get_msr_common (x86.c)")
-        self._run()
-        native = index == MSR_XFD and vcpu.passthrough
-        if not native and not rule.check("the guest's CPUID has XFD", vcpu.has_xfd):
-            return rule.fault(GP)
-        return rule.ok(vcpu.xfd if index == MSR_XFD else vcpu.xfd_err)
+        if (index == MSR_XFD and vcpu.passthrough) or self._is_native(index):
+            outcome = control.rdmsr(run.processor, index)
+        elif index in (MSR_XFD, MSR_XFD_ERR):
+            held = rule.check("the guest's CPUID has XFD", vcpu.has_xfd)
+            value = vcpu.xfd if index == MSR_XFD else vcpu.xfd_err
+            outcome = rule.ok(value) if held else rule.fault(GP)
+        elif index == MSR_XSS:
+            outcome = rule.ok(vcpu.xss)
+        else:
+            rule.check("the guest's CPUID has shadow stacks or IBT", False)
+            outcome = rule.fault(GP)
+        self._leave(run, alone)
+        return outcome
 
-    @_instruction
+    def save(self, image: bytes, mask: int) -> Outcome:
+        """XSAVES by the guest's kernel."""
+        return self.execute(lambda cpu: xsave.save(cpu, image, mask))
+
+    def restore(self, image: bytes, mask: int) -> Outcome:
+        """XRSTORS by the guest's kernel."""
+        return self.execute(lambda cpu: xsave.restore(cpu, image, mask))
+
+    # Instructions by name, as tests and replays call them
+
+    def xgetbv(self, index: int) -> Outcome:
+        """XGETBV does not exit."""
+        return self.execute(lambda cpu: control.xgetbv(cpu, index))
+
     def ldtilecfg(self) -> Outcome:
-        """LDTILECFG of 8 full tiles: tiles become zero. XFD does not stop it."""
-        return self._amx("LDTILECFG", _configure)
+        """LDTILECFG of 8 full tiles."""
+        return self.execute(tiles.ldtilecfg)
 
-    @_instruction
     def tilerelease(self) -> Outcome:
-        """TILERELEASE: configuration and tiles become initial. XFD does not stop it."""
-        return self._amx("TILERELEASE", lambda live: live.clear(TILECFG, TILEDATA))
+        """TILERELEASE."""
+        return self.execute(tiles.tilerelease)
 
-    @_instruction
     def tilezero(self, tile: int) -> Outcome:
         """TILEZERO of one tile."""
-        return self._tile("TILEZERO", tile, bytes(_TILE_BYTES), used=False)
+        return self.execute(lambda cpu: tiles.tilezero(cpu, tile))
 
-    @_instruction
     def tileloadd(self, tile: int, data: bytes) -> Outcome:
         """TILELOADD of 1024 bytes."""
-        return self._tile("TILELOADD", tile, data, used=True)
+        return self.execute(lambda cpu: tiles.tileloadd(cpu, tile, data))
 
-    @_instruction
     def vmovdqu64(self, register: int, data: bytes) -> Outcome:
         """VMOVDQU64 of a ZMM register from memory."""
-        vcpu = self.vcpu
-        rule = Rule("Intel SDM vol. 2, 2.8 (EVEX exceptions)")
-        if not rule.check("CR4.OSXSAVE is set, XCR0 has SSE, AVX and AVX-512", self._has(_AVX512_STATE)):
-            self._run()
-            return rule.fault(UD)
-        live = vcpu.enter()
-        if register < 16:
-            live.write(1, 16 * register, data[:16])
-            live.write(2, 16 * register, data[16:32])
-            live.write(6, 32 * register, data[32:64])
-        else:
-            live.write(7, 64 * (register - 16), data)
-        vcpu.leave(live)
-        return rule.ok()
-
-    def _has(self, mask: int) -> bool:
-        return self.vcpu.cr4_osxsave and self.vcpu.xcr0 & mask == mask
-
-    def _run(self) -> Registers:
-        """A run that changes no register; what was live is given."""
-        live = self.vcpu.enter()
-        shown = live.copy()
-        self.vcpu.leave(live)
-        return shown
-
-    def _amx(self, name: str, change: Callable[[Registers], None]) -> Outcome:
-        vcpu = self.vcpu
-        rule = Rule(f"Intel SDM vol. 2, {name}")
-        live = vcpu.enter()
-        if not rule.check("CR4.OSXSAVE is set and XCR0[18:17] = 11", self._has(XTILE)):
-            vcpu.leave(live)
-            return rule.fault(UD)
-        change(live)
-        vcpu.leave(live)
-        return rule.ok()
-
-    def _tile(self, name: str, tile: int, data: bytes, *, used: bool) -> Outcome:
-        """An instruction that uses tile data: #UD, then #NM by XFD, then the configuration."""
-        vcpu = self.vcpu
-        rule = Rule(f"Intel SDM vol. 2, {name}; vol. 1, 13.14")
-        live = vcpu.enter()
-        if not rule.check("CR4.OSXSAVE is set and XCR0[18:17] = 11", self._has(XTILE)):
-            vcpu.leave(live)
-            return rule.fault(UD)
-        if not rule.check("XFD[18] is 0", not vcpu.xfd & DYNAMIC):
-            # vmx_handle_nm_fault_irqoff saves XFD_ERR; KVM queues #NM and allocates nothing.
-            vcpu.xfd_err = DYNAMIC
-            vcpu.leave(live)
-            return rule.fault(NM)
-        configured = any(live.get(TILECFG)) and tile < _TILES
-        if not rule.check("the tile is configured", configured):
-            vcpu.leave(live)
-            return rule.fault(UD)
-        live.write(TILEDATA, _TILE_BYTES * tile, data)
-        live.used_tiles = live.used_tiles | 1 << tile if used else live.used_tiles & ~(1 << tile)
-        vcpu.leave(live)
-        return rule.ok()
-
-
-def _configure(live: Registers) -> None:
-    live.write(TILECFG, 0, FULL_TILECFG)
-    live.clear(TILEDATA)
+        return self.execute(lambda cpu: vectors.vmovdqu64(cpu, register, data))

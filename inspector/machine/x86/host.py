@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.decode.placement import XsaveTable, compacted_places, standard_places, table_from_cpuid
+from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 TILECFG = 17
 TILEDATA = 18
@@ -15,13 +16,25 @@ XTILE = 1 << TILECFG | 1 << TILEDATA
 AVX512 = 0xE0
 MPX = 0x18
 _CET = 0x1800
+_CET_S = 1 << 12
+_APX = 1 << 19
 #: Components that the kernel allocates on demand (XFEATURE_MASK_USER_DYNAMIC).
 DYNAMIC = 1 << TILEDATA
-#: User components that Linux and KVM know (XFEATURE_MASK_USER_SUPPORTED, KVM_SUPPORTED_XCR0).
-_KERNEL_USER = 0x602FF
+#: What KVM lets a guest have (KVM_SUPPORTED_XCR0).
 _KVM_XCR0 = 0x602FF
-#: Components that need a CPUID bit of their own: number -> (leaf, register, bit).
-_NEEDS = {3: (7, 1, 14), 4: (7, 1, 14), 9: (7, 2, 4), TILECFG: (7, 3, 24), TILEDATA: (7, 3, 24)}
+#: Components that need a CPUID bit of their own: number -> (sub-leaf of leaf 7, register, bit)
+#: (xsave_cpuid_features in fpu/xstate.c).
+_NEEDS = {
+    3: (0, 1, 14),
+    4: (0, 1, 14),
+    9: (0, 2, 4),
+    10: (0, 2, 29),
+    11: (0, 2, 7),
+    12: (0, 2, 7),
+    TILECFG: (0, 3, 24),
+    TILEDATA: (0, 3, 24),
+    19: (1, 3, 21),
+}
 #: Largest signal frame without the FPU image, on a 64-bit kernel with IA32 emulation.
 _FRAME_SIZE_BYTES = 736
 _FSAVE_SIZE_BYTES = 112
@@ -39,21 +52,47 @@ class Host:
         self.cpuid = cpuid
         self.kernel = kernel
         self.emulated = emulated
+        # A place is asked for at each event, and a table is slow to hash.
+        self._places: dict[tuple[bool, int], tuple[Place, ...]] = {}
 
     @cached_property
     def table(self) -> XsaveTable:
         """Where this CPU puts components."""
         return table_from_cpuid(self.cpuid.xsave_table(), "CPUID of the host") or XsaveTable((), "none")
 
-    def _bit(self, leaf: int, register: int, bit: int) -> bool:
-        values = self.cpuid.get(leaf)
+    def has(self, leaf: int, subleaf: int, register: int, bit: int) -> bool:
+        """A bit of CPUID; registers are EAX 0 to EDX 3."""
+        values = self.cpuid.get(leaf, subleaf)
         return bool(values and values[register] >> bit & 1)
+
+    def _known(self, mask: int) -> int:
+        """Without the components whose feature the CPU does not have."""
+        for component, (subleaf, register, bit) in _NEEDS.items():
+            if mask >> component & 1 and not self.has(7, subleaf, register, bit):
+                mask &= ~(1 << component)
+        return mask
 
     @cached_property
     def cpu_xcr0(self) -> int:
         """User components that the CPU enumerates."""
         values = self.cpuid.get(0xD)
         return values[0] | values[3] << 32 if values else 3
+
+    @cached_property
+    def cpu_xss(self) -> int:
+        """Supervisor components that the CPU enumerates."""
+        values = self.cpuid.get(0xD, 1)
+        return values[2] | values[3] << 32 if values else 0
+
+    @property
+    def has_shstk(self) -> bool:
+        """The CPU has shadow stacks."""
+        return self.has(7, 0, 2, 7)
+
+    @property
+    def has_ibt(self) -> bool:
+        """The CPU has indirect branch tracking."""
+        return self.has(7, 0, 3, 20)
 
     @cached_property
     def has_xfd(self) -> bool:
@@ -69,16 +108,45 @@ class Host:
     @cached_property
     def user_max(self) -> int:
         """fpu_user_cfg.max_features: what Linux sets XCR0 to."""
-        mask = self.cpu_xcr0 & _KERNEL_USER
-        for component, (leaf, register, bit) in _NEEDS.items():
-            if not self._bit(leaf, register, bit):
-                mask &= ~(1 << component)
+        mask = self._known(self.cpu_xcr0 & self.kernel.user_supported)
+        if mask & _APX and mask & MPX:
+            # fpu__init_system_xstate: one offset for two components, so no XSAVE at all.
+            return 3
         return mask if self.has_xfd else mask & ~DYNAMIC
 
     @property
     def user_default(self) -> int:
         """fpu_user_cfg.default_features: permitted to everybody."""
         return self.user_max & ~DYNAMIC
+
+    @cached_property
+    def supervisor(self) -> int:
+        """Supervisor components that Linux keeps (XSS): none without XSAVES."""
+        values = self.cpuid.get(0xD, 1)
+        if values is None or not values[0] & 8:
+            return 0
+        return self._known((values[2] | values[3] << 32) & self.kernel.supervisor_supported)
+
+    @cached_property
+    def kernel_max(self) -> int:
+        """fpu_kernel_cfg.max_features."""
+        return self.user_max | self.supervisor
+
+    @property
+    def kernel_default(self) -> int:
+        """fpu_kernel_cfg.default_features: what a task's buffer has room for before it asks for more."""
+        return self.kernel_max & ~(DYNAMIC | _CET_S)
+
+    @property
+    def guest_default(self) -> int:
+        """guest_default_cfg.features: what a new vCPU's buffer has room for."""
+        return self.kernel_max & ~DYNAMIC
+
+    @cached_property
+    def compacted(self) -> bool:
+        """The kernel's own images are in the compacted format: the CPU has XSAVEC or XSAVES."""
+        values = self.cpuid.get(0xD, 1)
+        return bool(values and values[0] & 0xA)
 
     @cached_property
     def kvm_xcr0(self) -> int:
@@ -92,15 +160,37 @@ class Host:
         mask = self.kernel.kvm_xss & (values[2] | values[3] << 32) if values else 0
         return mask if mask & _CET == _CET else mask & ~_CET
 
+    def user_places(self, mask: int) -> tuple[Place, ...]:
+        """Where components lie in a standard image."""
+        return self._placed(mask, compacted=False)
+
+    def kernel_places(self, mask: int) -> tuple[Place, ...]:
+        """Where components lie in the kernel's own images."""
+        return self._placed(mask, compacted=self.compacted)
+
+    def compacted_places(self, mask: int) -> tuple[Place, ...]:
+        """Where components lie in a compacted image."""
+        return self._placed(mask, compacted=True)
+
+    def _placed(self, mask: int, *, compacted: bool) -> tuple[Place, ...]:
+        found = self._places.get((compacted, mask))
+        if found is None:
+            table = self.table
+            found = compacted_places(table, mask & ~3) if compacted else standard_places(table, mask | 3, 1 << 16)
+            self._places[compacted, mask] = found
+        return found
+
+    def kernel_size_bytes(self, mask: int) -> int:
+        """Size of a kernel image with these components."""
+        return _end(self.kernel_places(mask))
+
     def standard_size_bytes(self, mask: int) -> int:
         """Size of a standard image with these components."""
-        placed = standard_places(self.table, mask | 3, 1 << 16)
-        return max((place.offset + place.size_bytes for place in placed), default=576)
+        return _end(self.user_places(mask))
 
     def compacted_size_bytes(self, mask: int) -> int:
         """Size of a compacted image with these components."""
-        placed = compacted_places(self.table, mask & ~3)
-        return max((place.offset + place.size_bytes for place in placed), default=576)
+        return _end(self.compacted_places(mask))
 
     def frame_size_bytes(self, user_size_bytes: int) -> int:
         """get_sigframe_size() for a user image of this size (kernel/signal.c)."""
@@ -114,13 +204,21 @@ class Host:
         return self.frame_size_bytes(state) - state - _MAGIC2_SIZE_BYTES - _FSAVE_SIZE_BYTES
 
 
+def _end(places: tuple[Place, ...]) -> int:
+    """Places are in the order of their offsets."""
+    return places[-1].offset + places[-1].size_bytes if places else EXTENDED_OFFSET
+
+
 def shipped_cpu(name: str) -> Cpuid:
     """A shipped CPU's leaf 0xD, and the bits of leaf 7 that its components ask for."""
     leaf_0xd = cpu_layouts()[name].leaf_0xd
-    leaf_7 = [0, 0, 0, 0]
-    for component, (_, register, bit) in _NEEDS.items():
-        if leaf_0xd[0][0] >> component & 1:
-            leaf_7[register] |= 1 << bit
+    one = leaf_0xd.get(1, (0, 0, 0, 0))
+    enumerated = leaf_0xd[0][0] | one[2]
+    features = {0: [0, 0, 0, 0], 1: [0, 0, 0, 0]}
+    for component, (subleaf, register, bit) in _NEEDS.items():
+        if enumerated >> component & 1:
+            features[subleaf][register] |= 1 << bit
     leaves: dict[tuple[int, int], CpuidValues] = {(0xD, subleaf): values for subleaf, values in leaf_0xd.items()}
-    leaves[7, 0] = (leaf_7[0], leaf_7[1], leaf_7[2], leaf_7[3])
+    for subleaf, (eax, ebx, ecx, edx) in features.items():
+        leaves[7, subleaf] = (eax, ebx, ecx, edx)
     return Cpuid(leaves)

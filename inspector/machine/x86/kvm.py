@@ -1,4 +1,4 @@
-"""KVM: a vCPU's XCR0, XFD, images and runs.
+"""KVM's ioctls on a vCPU: CPUID, XCR0, MSRs, XSAVE images.
 
 Source: Linux arch/x86/kvm/x86.c, cpuid.c, vmx/vmx.c; arch/x86/kernel/fpu/core.c.
 """
@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.outcome import NM, Outcome, Rule
-from inspector.machine.x86.host import AVX512, DYNAMIC, MPX, XTILE, Host
-from inspector.machine.x86.process import Process
-from inspector.machine.x86.registers import Registers, components_of, standard_image
-from layouts.x86.kernels import POLICIES, Policy
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86 import images
+from inspector.machine.x86.fpstate import Fpstate
+from inspector.machine.x86.host import DYNAMIC, XTILE, Host
+from inspector.machine.x86.instructions.control import (
+    CET_STATE,
+    MSR_S_CET,
+    MSR_XFD,
+    MSR_XFD_ERR,
+    MSR_XSS,
+    check_cet,
+    check_xcr0,
+)
+from inspector.machine.x86.process import Process, Thread
+from inspector.machine.x86.registers import PKRU
 
-MSR_XFD = 0x1C4
-MSR_XFD_ERR = 0x1C5
-MSR_XSS = 0xDA0
 KVM_XSAVE_SIZE_BYTES = 4096
-PKRU = 9
-
-_XSTATE_BV, _XCOMP_BV, _RESERVED = slice(512, 520), slice(520, 528), slice(528, 576)
-_HOST_PKRU = (0x55555554).to_bytes(8, "little")
+KVM_MAX_XCRS = 16
+KVM_MAX_CPUID_ENTRIES = 256
 
 
 def supported_xcr0(process: Process) -> int:
@@ -71,31 +77,52 @@ def xsave2_capability(process: Process) -> int:
     return max(KVM_XSAVE_SIZE_BYTES, process.host.standard_size_bytes(supported_xcr0(process)))
 
 
-class Vcpu:
-    """One vCPU. Its image lies in memory between runs; a run loads and saves it."""
+def _user_image(host: Host, image: bytes, xfeatures: int, pkru: int, bv: int, *, size_bytes: int) -> bytes:
+    """__copy_xstate_to_uabi_buf: PKRU from the vCPU, the host's mask in the software area."""
+    registers = images.load(image, bv, host.kernel_places(xfeatures))
+    registers.components[PKRU] = pkru.to_bytes(8, "little")
+    return images.user_image(registers, bv, host.user_places(host.user_max), size_bytes, host.user_max)
 
-    def __init__(self, process: Process, policy: Policy = POLICIES[0]) -> None:
+
+class Vcpu:
+    """One vCPU. Its registers lie in ``fpstate`` between runs; a run loads and saves it.
+
+    ``thread`` is the task that does KVM_RUN, ``number`` the vCPU's own. ``xfam`` is a TD's.
+    """
+
+    def __init__(self, process: Process, number: int = 0, thread: Thread | None = None) -> None:
         process.guest_perm_locked = True
-        self.policy = policy
         self.process = process
         self.host: Host = process.host
+        self.policy = process.linux.policy
+        self.number = number
+        self.thread = thread or process.leader
         self.cpuid = Cpuid({})
         self.ran = False
         self.xcr0 = 1
         self.xss = 0
-        self.xfd = 0
         self.xfd_err = 0
+        self.s_cet = 0
+        self.pkru = 0
+        self.xfam = 0
         self.cr4_osxsave = False
-        self.large = False
+        self.fpstate = Fpstate.of_guest(self.host)
         #: A non-zero XFD was seen: reads and writes no longer exit, #NM does (xfd_no_write_intercept).
         self.passthrough = False
-        self.image = Registers()
-        self.image_bv = 0
-        #: Inside KVM_RUN: exits are handled in the kernel and registers stay in the processor.
-        self.in_run = False
-        self.resident: Registers | None = None
+        #: Inside KVM_RUN; and there, whether the guest itself runs on the thread's CPU.
+        self.in_run = self.in_guest = False
 
     # What the guest's CPUID allows
+
+    @property
+    def large(self) -> bool:
+        """The buffer has room for dynamic components."""
+        return bool(self.fpstate.xfeatures & DYNAMIC)
+
+    @property
+    def xfd(self) -> int:
+        """The guest's XFD as KVM knows it."""
+        return self.fpstate.xfd
 
     @property
     def guest_xcr0(self) -> int:
@@ -115,26 +142,38 @@ class Vcpu:
         values = self.cpuid.get(0xD, 1)
         return bool(values and values[0] >> 4 & 1) and self.host.has_xfd
 
+    def has_cet(self, register: int, bit: int) -> bool:
+        """Shadow stacks (ECX 7) or IBT (EDX 20) of leaf 7, where KVM virtualizes CET."""
+        values = self.cpuid.get(7)
+        return bool(values and values[register] >> bit & 1) and bool(self.host.kvm_xss)
+
     @property
     def user_xfeatures(self) -> int:
         """Components that images from user space may have: the buffer has room for them."""
-        return self.host.user_default | (DYNAMIC if self.large else 0)
+        return self.fpstate.user_xfeatures
 
     @property
     def uabi_size_bytes(self) -> int:
         """What KVM_GET_XSAVE2 returns."""
-        return max(KVM_XSAVE_SIZE_BYTES, self.host.standard_size_bytes(self.user_xfeatures)) if self.large else 4096
+        if not self.large:
+            return KVM_XSAVE_SIZE_BYTES
+        return max(KVM_XSAVE_SIZE_BYTES, self.host.standard_size_bytes(self.user_xfeatures))
 
     # ioctls
 
     def set_cpuid(self, leaves: Mapping[tuple[int, int], CpuidValues]) -> Outcome:
         """KVM_SET_CPUID2: permission and buffer for dynamic components are settled here."""
         rule = Rule("kvm_set_cpuid, kvm_check_cpuid (cpuid.c), fpu_enable_guest_xfd_features (fpu/core.c)")
+        if not rule.check(f"at most {KVM_MAX_CPUID_ENTRIES} entries", len(leaves) <= KVM_MAX_CPUID_ENTRIES):
+            return rule.refuse(errno.E2BIG)
         if self.ran:
             same = dict(leaves) == self.cpuid.leaves
             if not rule.check("after the first run: the table is the one that was set", same):
                 return rule.refuse(errno.EINVAL)
             return rule.ok()
+        address_bits = leaves.get((0x80000008, 0), (0, 0, 0, 0))[0] >> 8 & 0xFF
+        if not rule.check("linear addresses of 48 or 57 bits, or none said", address_bits in (0, 48, 57)):
+            return rule.refuse(errno.EINVAL)
         values = leaves.get((0xD, 0))
         wanted = (values[0] if values else 0) & DYNAMIC
         if wanted and not self.large:
@@ -144,30 +183,42 @@ class Vcpu:
             if self.policy.allocates == "KVM_SET_CPUID2":
                 if not rule.check("memory for the larger buffer is there (fpstate_realloc)", self.process.allocate()):
                     return rule.refuse(errno.EFAULT)
-                self.large = True
-                self.image, self.image_bv = Registers(), 0
+                self._grow()
         self.cpuid = Cpuid(leaves)
+        if self.has_xfd:
+            self._log("reads of XFD_ERR no longer exit (vmx_recalc_msr_intercepts)")
         return rule.ok()
+
+    def _log(self, text: str) -> None:
+        self.process.linux.log(self.thread, f"vCPU {self.number}: {text}")
+
+    def _grow(self) -> None:
+        thread, before = self.thread, self.fpstate
+        self.fpstate = before.larger(self.host, self.process.guest_perm & DYNAMIC)
+        if thread.fpstate is before:
+            # In use: the registers are the truth, and will be saved in the new layout.
+            if thread.cpu is not None:
+                thread.cpu.owner = self.fpstate
+            thread.fpstate = self.fpstate
+        self._log(f"guest's buffer is now {self.fpstate.size_bytes} bytes (fpstate_realloc)")
 
     def check_xcr(self, rule: Rule, index: int, value: int) -> bool:
         """__kvm_set_xcr: the seven checks of an XCR0 value."""
-        allowed = self.guest_xcr0 | 1
         return (
             rule.check("the register is XCR0", index == 0)
             and rule.check("bit 0 (x87) is set", value & 1)
-            and rule.check("AVX has SSE with it", not value & 4 or value & 2)
-            and rule.check(f"no bit outside what the guest's CPUID and KVM have ({allowed:#x})", not value & ~allowed)
-            and rule.check("BNDREGS and BNDCSR both or none", value & MPX in (0, MPX))
-            and rule.check(
-                "AVX-512: all three, and AVX", not value & AVX512 or (value & AVX512 == AVX512 and value & 4)
-            )
-            and rule.check("XTILECFG and XTILEDATA both or none", value & XTILE in (0, XTILE))
+            and check_xcr0(rule, value, self.guest_xcr0 | 1, "the guest's CPUID and KVM have")
         )
 
-    def set_xcrs(self, value: int) -> Outcome:
-        """KVM_SET_XCRS with one entry for XCR0."""
+    def set_xcrs(self, value: int, count: int = 1, flags: int = 0) -> Outcome:
+        """KVM_SET_XCRS; the first entry for XCR0 counts."""
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs, __kvm_set_xcr (x86.c)")
-        if not self.check_xcr(rule, 0, value):
+        held = (
+            rule.check("not a TD: its state is protected", not self.xfam)
+            and rule.check(f"at most {KVM_MAX_XCRS} entries, no flags", count <= KVM_MAX_XCRS and not flags)
+            and self.check_xcr(rule, 0, value)
+        )
+        if not held:
             return rule.refuse(errno.EINVAL)
         return rule.ok() if self.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
 
@@ -180,7 +231,7 @@ class Vcpu:
         return False
 
     def check_msr(self, rule: Rule, index: int, value: int, *, guest: bool) -> bool:
-        """The checks of kvm_set_msr_common for XFD, XFD_ERR and XSS."""
+        """The checks of __kvm_set_msr and kvm_set_msr_common."""
         if index == MSR_XSS:
             values = self.cpuid.get(0xD, 1)
             has_xsaves = bool(values and values[0] >> 3 & 1)
@@ -189,6 +240,10 @@ class Vcpu:
             ) and (
                 rule.check(f"within what the guest may have in XSS ({self.guest_xss:#x})", not value & ~self.guest_xss)
             )
+        if index in CET_STATE or index == MSR_S_CET:
+            if not guest and not value and not (self.has_cet(2, 7) or self.has_cet(3, 20)):
+                return rule.check("the host writes 0 to an MSR that the guest lacks", self.host.kvm_xss)
+            return check_cet(rule, index, value, self.has_cet(2, 7), self.has_cet(3, 20))
         if guest and not rule.check("the guest's CPUID has XFD", self.has_xfd):
             return False
         allowed = self.guest_xcr0 & DYNAMIC
@@ -197,6 +252,8 @@ class Vcpu:
     def set_msr(self, index: int, value: int) -> Outcome:
         """KVM_SET_MSRS with one entry; refused means that the ioctl counts one less."""
         rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
+        if not rule.check("not a TD: its MSRs are the TDX module's", not self.xfam):
+            return rule.refuse(errno.EINVAL)
         if not self.check_msr(rule, index, value, guest=False):
             return rule.refuse(errno.EINVAL)
         return rule.ok() if self.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
@@ -204,124 +261,117 @@ class Vcpu:
     def store_msr(self, rule: Rule, index: int, value: int) -> bool:
         """Take a value that the checks let through; False, and nothing changed, without memory."""
         if index == MSR_XFD:
-            before, self.xfd = self.xfd, value
-            if not self._reallocate(rule):
-                self.xfd = before
-                return False
-            at_write = self.policy.allocates == "KVM_SET_CPUID2"
-            self.passthrough = self.passthrough or (value != 0 and at_write)
-        elif index == MSR_XFD_ERR:
+            return self._store_xfd(rule, value)
+        if index == MSR_XFD_ERR:
             self.xfd_err = value
+            self._log(f"XFD_ERR := {value:#x} (kvm_set_msr_common)")
         elif index == MSR_XSS:
             self.xss = value
+        elif index == MSR_S_CET:
+            self.s_cet = value
+        else:
+            component, offset = CET_STATE[index]
+            registers = self.fpstate.registers(self.host)
+            registers.write(component, offset, value.to_bytes(8, "little"))
+            bv = self.fpstate.xstate_bv | 1 << component
+            places = self.host.kernel_places(self.fpstate.xfeatures)
+            self.fpstate.image = images.store(self.fpstate.image, registers, 1 << component, bv, places)
         return True
 
-    def get_xsave(self) -> Outcome:
-        """KVM_GET_XSAVE: 4096 bytes, or EINVAL when the state is larger."""
-        rule = Rule("kvm_vcpu_ioctl_x86_get_xsave (x86.c)")
-        if not rule.check("the state fits in 4096 bytes", self.uabi_size_bytes <= KVM_XSAVE_SIZE_BYTES):
-            return rule.refuse(errno.EINVAL)
-        return rule.ok(image=self.user_image())
-
-    def get_xsave2(self) -> Outcome:
-        """KVM_GET_XSAVE2: the state, however large."""
-        return Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)").ok(image=self.user_image())
-
-    @property
-    def visible_bv(self) -> int:
-        """XSTATE_BV as user space sees it: without what the guest's CPUID lacks."""
-        return self.image_bv & self.user_xfeatures & (self.guest_xcr0 | 3)
-
-    def user_image(self) -> bytes:
-        """__copy_xstate_to_uabi_buf: the standard format, the host's mask in the software area."""
-        host = self.host
-        return standard_image(
-            self.image, host.user_max, host.table, self.uabi_size_bytes, host.user_max, self.visible_bv
-        )
-
-    def set_xsave(self, image: bytes) -> Outcome:
-        """KVM_SET_XSAVE: the header's rules, against what KVM supports and the buffer has room for."""
-        rule = Rule("fpu_copy_uabi_to_guest_fpstate (fpu/core.c), copy_uabi_to_xstate (fpu/xstate.c)")
-        # What XFD turns off is dropped first (commit b45f72177594, in 6.1.y and 6.12.y as well).
-        bv = int.from_bytes(image[_XSTATE_BV], "little") & ~self.xfd
-        mxcsr = int.from_bytes(image[24:28], "little")
-        held = (
-            rule.check(f"XSTATE_BV within KVM's XCR0 ({self.host.kvm_xcr0:#x})", not bv & ~self.host.kvm_xcr0)
-            and rule.check(
-                f"XSTATE_BV within the buffer's components ({self.user_xfeatures:#x})", not bv & ~self.user_xfeatures
-            )
-            and rule.check("XCOMP_BV is 0 (standard format)", not any(image[_XCOMP_BV]))
-            and rule.check("the header's reserved bytes are 0", not any(image[_RESERVED]))
-            and rule.check(
-                "MXCSR has no reserved bit, where x87, SSE or AVX is restored", not bv & 7 or not mxcsr >> 16
-            )
-        )
-        if not held:
-            return rule.refuse(errno.EINVAL)
-        self.image = Registers(components_of(image, bv, self.host.table, self.host.user_max))
-        self.image_bv = bv
-        return rule.ok()
-
-    # Runs
+    def _store_xfd(self, rule: Rule, value: int) -> bool:
+        """fpu_update_guest_xfd, and the passthrough that follows (vmx_set_msr)."""
+        fpstate, thread = self.fpstate, self.thread
+        before = fpstate.xfd
+        fpstate.xfd = value
+        if not self._reallocate(rule):
+            fpstate.xfd = before
+            return False
+        if self.in_run and not thread.loaded:
+            # Commit b45f72177594; TIF_NEED_FPU_LOAD is the calling thread's.
+            fpstate.image = images.with_xstate_bv(fpstate.image, fpstate.xstate_bv & ~value)
+        if fpstate.in_use and thread.cpu is not None:
+            self.process.linux.write_xfd(thread.cpu, value)
+        self._log(f"XFD := {value:#x} (kvm_set_msr_common)")
+        if value and self.policy.allocates == "KVM_SET_CPUID2" and not self.passthrough:
+            self.passthrough = True
+            self._log("XFD is passed through, #NM is trapped (vmx_set_msr)")
+        return True
 
     def _reallocate(self, rule: Rule) -> bool:
         """The proposal's room on demand: XCR0[i]=1 and XFD[i]=0 leaves KVM_RUN with a request.
 
         The FPU core reallocates on the way out, and passthrough of XFD starts.
         """
-        wanted = self.xcr0 & ~self.xfd & DYNAMIC
+        wanted = self.xcr0 & ~self.fpstate.xfd & DYNAMIC
         if self.policy.allocates != "KVM_RUN" or self.large or not wanted:
             return True
         if not rule.check("KVM_RUN returns, and memory for the larger buffer is there", self.process.allocate()):
             return False
-        self.large = self.passthrough = True
+        self._grow()
+        self.passthrough = True
         return True
 
-    def check_restore(self) -> Outcome | None:
-        """What goes wrong before the guest runs: XRSTORS of live state that XFD turns off is #NM in the host.
+    # Images
 
-        KVM_SET_MSRS of XFD leaves XSTATE_BV alone unless TIF_NEED_FPU_LOAD is set
-        (fpu_update_guest_xfd). Recorded on 6.12.107 and 7.2.13 with an emulated CPU.
-        """
-        rule = Rule("fpu_swap_kvm_fpstate, XRSTORS (fpu/core.c)")
-        if self.policy.keeps_in_use or self.resident is not None:
-            return None
-        if rule.check("no component of the image is turned off by the guest's XFD", not self.image_bv & self.xfd):
-            return None
-        return rule.oops(NM)
+    def get_xsave(self) -> Outcome:
+        """KVM_GET_XSAVE: 4096 bytes, or EINVAL when the state is larger."""
+        rule = Rule("kvm_vcpu_ioctl_x86_get_xsave (x86.c)")
+        if not rule.check("the state fits in 4096 bytes", self.uabi_size_bytes <= KVM_XSAVE_SIZE_BYTES):
+            return rule.refuse(errno.EINVAL)
+        return self._give(rule)
 
-    def enter(self) -> Registers:
-        """KVM_RUN loads the image; a component whose XSTATE_BV bit is 0 becomes initial.
+    def get_xsave2(self) -> Outcome:
+        """KVM_GET_XSAVE2: the state, however large."""
+        return self._give(Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)"))
 
-        PKRU is swapped apart from the image: in a run it is the guest's own.
-        """
-        self.ran = True
-        if self.resident is not None:
-            return self.resident.copy()
-        if self.host.emulated and not self.large:
-            return Registers()
-        return Registers(self.image.within(self.image_bv & ~(1 << PKRU)).components)
+    def _give(self, rule: Rule) -> Outcome:
+        if self.xfam and not rule.check("not a TD: its state is protected", False):
+            return rule.refuse(errno.EINVAL)
+        return rule.ok(image=self.user_image())
 
-    def leave(self, live: Registers) -> None:
-        """After an instruction: KVM_RUN returns and saves, unless events go on inside it."""
-        self.resident = live
-        if not self.in_run:
-            self.save()
+    @property
+    def visible_bv(self) -> int:
+        """XSTATE_BV as user space sees it: without what the guest's CPUID lacks."""
+        return self.fpstate.xstate_bv & self.user_xfeatures & (self.guest_xcr0 | 3)
 
-    def save(self) -> int:
-        """XSAVES of what is in the processor. Returns the components that it lost.
+    def user_image(self) -> bytes:
+        """The state in the standard format."""
+        return self.image_maker()()
 
-        With the guest's XFD in force it drops what XFD turns off; the proposal's options save
-        it, and the merged code accepts the loss as its ABI.
-        """
-        live = self.resident
-        if live is None:
-            return 0
-        self.resident = None
-        lost = 0 if self.policy.keeps_in_use else live.in_use & self.xfd
-        if self.host.user_max >> PKRU & 1:
-            live.components[PKRU] = _HOST_PKRU
-        bv = live.in_use & ~lost
-        self.image = live.within(bv)
-        self.image_bv = bv
-        return lost
+    def image_maker(self) -> Callable[[], bytes]:
+        """What makes the state as it is now into a standard image, whenever it is asked."""
+        fpstate, bv = self.fpstate, self.visible_bv
+        return partial(
+            _user_image, self.host, fpstate.image, fpstate.xfeatures, self.pkru, bv, size_bytes=self.uabi_size_bytes
+        )
+
+    def set_xsave(self, image: bytes) -> Outcome:
+        """KVM_SET_XSAVE: the header's rules, against what KVM supports and the buffer has room for."""
+        rule = Rule("fpu_copy_uabi_to_guest_fpstate (fpu/core.c), copy_uabi_to_xstate (fpu/xstate.c)")
+        if self.xfam and not rule.check("not a TD: its state is protected", False):
+            return rule.refuse(errno.EINVAL)
+        size = self.uabi_size_bytes
+        if not rule.check(f"{size} bytes are there", len(image) >= size):
+            return rule.refuse(errno.EFAULT)
+        # What XFD turns off is dropped first (commit b45f72177594, in 6.1.y and 6.12.y as well).
+        bv = images.xstate_bv(image) & ~self.fpstate.xfd
+        held = (
+            rule.check(f"XSTATE_BV within KVM's XCR0 ({self.host.kvm_xcr0:#x})", not bv & ~self.host.kvm_xcr0)
+            and rule.check(
+                f"XSTATE_BV within the buffer's components ({self.user_xfeatures:#x})", not bv & ~self.user_xfeatures
+            )
+            and rule.check("XCOMP_BV is 0 (standard format)", not images.xcomp_bv(image))
+            and rule.check("the header's reserved bytes are 0", not any(images.reserved(image)))
+            and rule.check(
+                "MXCSR has no reserved bit, where x87, SSE or AVX is restored",
+                not bv & 7 or not images.mxcsr(image) >> 16,
+            )
+        )
+        if not held:
+            return rule.refuse(errno.EINVAL)
+        host = self.host
+        registers = images.load(image, bv, host.user_places(host.user_max))
+        self.fpstate.put(host, registers, bv)
+        if bv >> PKRU & 1:
+            self.pkru = int.from_bytes(registers.get(PKRU)[:4], "little")
+        return rule.ok()

@@ -8,6 +8,7 @@ from inspector.decode.placement import standard_places
 from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE
 from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.registers import LEGACY
+from inspector.machine.x86.state import live, xfd_of
 from inspector.machine.x86.world import World
 from layouts.x86.xsave import BY_NUMBER
 
@@ -69,8 +70,9 @@ def component_rows(world: World) -> list[ComponentRow]:
 def _vcpu_bits(vcpu: Vcpu | None, number: int) -> list[bool | None]:
     if vcpu is None:
         return [None] * 5
-    in_use = vcpu.resident.in_use if vcpu.resident is not None else vcpu.image_bv
-    masks = (vcpu.guest_xcr0 | 1, vcpu.xcr0, vcpu.xfd, in_use, vcpu.user_xfeatures | 3)
+    processor = live(vcpu)
+    in_use = processor.registers.in_use if processor is not None else vcpu.fpstate.xstate_bv
+    masks = (vcpu.guest_xcr0 | 1, vcpu.xcr0, xfd_of(vcpu), in_use, vcpu.fpstate.xfeatures | 3)
     return [bool(mask >> number & 1) for mask in masks]
 
 
@@ -87,8 +89,9 @@ def touch(vcpu: Vcpu | None, number: int) -> str:
     if vcpu.xcr0 & needs != needs:
         return "#UD"
     if number == TILEDATA:
-        if vcpu.xfd >> TILEDATA & 1:
+        if xfd_of(vcpu) >> TILEDATA & 1:
             return "#NM"
-        live = vcpu.resident if vcpu.resident is not None else vcpu.image
-        return "ok" if any(live.get(TILECFG)) else "#UD"
+        processor = live(vcpu)
+        registers = processor.registers if processor is not None else vcpu.fpstate.registers(vcpu.host)
+        return "ok" if any(registers.get(TILECFG)) else "#UD"
     return "ok"

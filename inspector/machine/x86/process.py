@@ -1,44 +1,69 @@
-"""A process on the host: permissions, alternate stacks, first use of AMX.
+"""Processes and threads: permission for dynamic components, alternate stacks, buffers.
 
-Source: Linux arch/x86/kernel/fpu/xstate.c, arch/x86/kernel/signal.c, arch/x86/kernel/traps.c.
+Source: Linux arch/x86/kernel/fpu/xstate.c, arch/x86/kernel/signal.c, arch/x86/kernel/fpu/core.c.
 """
 
 from __future__ import annotations
 
 import errno
-import signal
+from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.host import DYNAMIC, TILECFG, TILEDATA, Host
+from inspector.machine.x86.fpstate import Fpstate
+from inspector.machine.x86.host import DYNAMIC, TILEDATA
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.linux import Cpu, Linux
 
 MINSIGSTKSZ = 2048
-_ILL_ILLOPC, _ILL_ILLOPN, _SI_KERNEL = 1, 2, 0x80
+
+
+class Thread:
+    """A task: ``fpstate`` is what a context switch saves to, a vCPU's while KVM_RUN lasts.
+
+    ``loaded`` is the absence of TIF_NEED_FPU_LOAD: the registers are in the processor ``cpu``.
+    """
+
+    def __init__(self, process: Process, number: int) -> None:
+        self.process = process
+        self.number = number
+        self.fpstate = Fpstate.of_task(process.host)
+        #: The task's own buffer while a guest's is in its place (__task_fpstate).
+        self.task_fpstate: Fpstate | None = None
+        self.cpu: Cpu | None = None
+        self.loaded = False
+        self.altstack_size_bytes = 0
+        self.signal_frames: list[bytes] = []
+
+    @property
+    def name(self) -> str:
+        """Process and thread number."""
+        return f"{self.process.number}/{self.number}" if self.number else f"{self.process.number}"
 
 
 class Process:
-    """A thread group: what it may use, and the one thread that matters here."""
+    """A thread group: what it and its guests may use. Made by :meth:`Linux.spawn`."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.perm = host.user_default
-        self.guest_perm = host.user_default
+    def __init__(self, linux: Linux, number: int) -> None:
+        self.linux = linux
+        self.host = linux.host
+        self.number = number
+        self.perm = self.guest_perm = self.host.user_default
         self.guest_perm_locked = False
-        self.altstacks: list[int] = []
-        self.fpstate_xfeatures = host.user_default
-        self.in_use: set[int] = set()
+        self.threads = [Thread(self, 0)]
         #: The next allocation of a buffer fails (injected).
         self.allocation_fails = False
 
-    def fork(self) -> Process:
-        """The child has the permissions and their lock, tile configuration, and no tile data."""
-        child = Process(self.host)
-        child.perm, child.guest_perm, child.guest_perm_locked = self.perm, self.guest_perm, self.guest_perm_locked
-        child.in_use = self.in_use - {TILEDATA}
-        return child
+    @property
+    def leader(self) -> Thread:
+        """The first thread; permissions are kept there."""
+        return self.threads[0]
 
-    def exec(self) -> Process:
-        """The same process with another program: the defaults (fpu_flush_thread, fpstate_reset)."""
-        return Process(self.host)
+    def thread(self, number: int) -> Thread:
+        """A thread by number. Raises ValueError."""
+        if number >= len(self.threads):
+            raise ValueError(f"process {self.number} has {len(self.threads)} threads; clone makes more")
+        return self.threads[number]
 
     def allocate(self) -> bool:
         """Get memory for a buffer; False for an injected failure, once."""
@@ -74,16 +99,16 @@ class Process:
         wanted = permitted | 1 << component
         if not guest:
             needed = host.frame_size_bytes(host.standard_size_bytes(wanted))
-            if not rule.check(
-                f"every alternate stack has {needed} bytes", all(size >= needed for size in self.altstacks)
-            ):
+            stacks = [thread.altstack_size_bytes for thread in self.threads if thread.altstack_size_bytes]
+            if not rule.check(f"every alternate stack has {needed} bytes", all(size >= needed for size in stacks)):
                 return rule.refuse(errno.ENOSPC)
             self.perm = wanted
         else:
             self.guest_perm = wanted
+        self.linux.log(self.leader, f"{'guest' if guest else 'own'} permission {wanted:#x} (xstate_request_perm)")
         return rule.ok()
 
-    def sigaltstack(self, size: int) -> Outcome:
+    def sigaltstack(self, size: int, thread: Thread | None = None) -> Outcome:
         """An alternate signal stack: it must hold a frame with everything that is permitted."""
         rule = Rule("sigaltstack_size_valid (kernel/signal.c)")
         if not rule.check(f"at least MINSIGSTKSZ ({MINSIGSTKSZ})", size >= MINSIGSTKSZ):
@@ -94,29 +119,5 @@ class Process:
             needed = host.frame_without_state_bytes + host.standard_size_bytes(self.perm)
             if not rule.check(f"more than {needed} bytes, for a frame with the permitted state", size > needed):
                 return rule.refuse(errno.ENOMEM)
-        self.altstacks = [size]
-        return rule.ok()
-
-    def tile_instruction(self, name: str) -> Outcome:
-        """An AMX instruction of a user program: #NM, and what handle_xfd_event makes of it."""
-        rule = Rule("handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)")
-        host = self.host
-        if not rule.check("XCR0 has the AMX components", host.user_max >> TILEDATA & 1):
-            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
-        uses_tiles = name not in ("ldtilecfg", "tilerelease", "sttilecfg")
-        if uses_tiles and not self.fpstate_xfeatures >> TILEDATA & 1:
-            rule.check("XFD[18] is 1: #NM", True)
-            if not rule.check("the process has permission for component 18", self.perm >> TILEDATA & 1):
-                return rule.signal(signal.SIGILL, _ILL_ILLOPC)
-            if not rule.check("memory for the larger buffer is there (fpstate_realloc)", self.allocate()):
-                return rule.signal(signal.SIGSEGV, _SI_KERNEL)
-            self.fpstate_xfeatures |= DYNAMIC
-        if uses_tiles and not rule.check("tiles are configured", TILECFG in self.in_use):
-            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
-        if name == "tileloadd":
-            self.in_use.add(TILEDATA)
-        elif name == "ldtilecfg":
-            self.in_use = (self.in_use | {TILECFG}) - {TILEDATA}
-        elif name == "tilerelease":
-            self.in_use -= {TILECFG, TILEDATA}
+        (thread or self.leader).altstack_size_bytes = size
         return rule.ok()

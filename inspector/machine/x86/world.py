@@ -1,26 +1,67 @@
-"""A host, a process and a vCPU to which events happen one after the other, and back."""
+"""A host, its processes and a VM, to which events happen one after the other, and back."""
 
 from __future__ import annotations
 
-from copy import deepcopy
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.events import EVENTS, EventError
+from inspector.machine.x86.events import kvm as kvm_events
+from inspector.machine.x86.events import linux as linux_events
+from inspector.machine.x86.events.linux import LINUX_EVENTS, Level
+from inspector.machine.x86.events.words import EventError, below
+from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import Vcpu
-from inspector.machine.x86.process import Process
+from inspector.machine.x86.linux import Cpu, Linux
+from inspector.machine.x86.process import Process, Thread
+from inspector.machine.x86.state import Value, state_of, words_of
+from inspector.machine.x86.trace import Line, Trace
+from inspector.machine.x86.vm import Vm
 from layouts.x86.kernels import POLICIES, Policy
 
+_CPUS = 1024
+#: Words of an event that say where it happens: on which CPU, to which vCPU, in which thread.
+_PLACES = ("cpu", "vcpu", "thread")
 
-class Step(NamedTuple):
-    """An event that happened: its words, its outcome, ``changes`` as name -> (before, after)."""
 
-    event: str
-    outcome: Outcome
-    changes: dict[str, tuple[str, str]]
-    bytes_changed: int
+class Step:
+    """An event that happened: its words, its outcome, what kernels did, and the state around it."""
+
+    def __init__(
+        self,
+        event: str,
+        outcome: Outcome,
+        log: tuple[Line, ...],
+        around: tuple[Value, Value],
+        images: tuple[Callable[[], bytes], Callable[[], bytes]],
+    ) -> None:
+        self.event = event
+        self.outcome = outcome
+        self.log = log
+        self.before, self.after = around
+        self.images = images
+
+    @cached_property
+    def changes(self) -> dict[str, tuple[str, str]]:
+        """What changed, as name -> (before, after)."""
+        before, after = words_of(self.before), words_of(self.after)
+        names = [*before, *(name for name in after if name not in before)]
+        return {
+            name: (before.get(name, "-"), after.get(name, "-")) for name in names if before.get(name) != after.get(name)
+        }
+
+    @cached_property
+    def bytes_changed(self) -> int:
+        """Bytes of the vCPU's image for user space that changed."""
+        one, other = (make() for make in self.images)
+        if one == other:
+            return 0
+        size = max(len(one), len(other))
+        pairs = zip(one.ljust(size, b"\0"), other.ljust(size, b"\0"), strict=True)
+        return sum(1 for before, after in pairs if before != after)
 
 
 class Captured(NamedTuple):
@@ -31,46 +72,130 @@ class Captured(NamedTuple):
     xcr0: int | None
     xfd: int | None
     xfd_err: int | None
+    xss: int | None = None
 
 
 class World:
-    """What events happen to. ``vcpu`` is None until KVM_CREATE_VCPU."""
+    """What events happen to.
+
+    Events are deterministic, so a state is the events that led to it: undo makes them again but for the last.
+    """
 
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         self.host = host
-        self.captured = captured
         self.policy = policy
-        self.process = Process(host)
-        self.vcpu: Vcpu | None = None
+        self.captured = captured
         self.steps: list[Step] = []
-        self._before: list[tuple[Process, Vcpu | None]] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self.trace = Trace()
+        self.host_linux = Linux(self.host, trace=self.trace, policy=self.policy)
+        self.process = self.host_linux.spawn()
+        self.vm: Vm | None = None
+        self._memory = {"host": b"", "guest": b""}
+        self._bystanders: dict[int, Thread] = {}
+        self._at: dict[str, int] = {}
+
+    # Who an event is about
+
+    @property
+    def vcpu(self) -> Vcpu | None:
+        """The first vCPU, or None."""
+        return self.vm.vcpus[0] if self.vm is not None and self.vm.guests else None
+
+    def guest(self) -> Guest:
+        """The vCPU that the event names, on the host's CPU that it names. Raises ValueError."""
+        if self.vm is None or not self.vm.guests:
+            raise ValueError("there is no vCPU; KVM_CREATE_VCPU comes first")
+        number = self._at.get("vcpu", 0)
+        if number >= len(self.vm.guests):
+            raise ValueError(f"there are {len(self.vm.guests)} vCPUs; KVM_CREATE_VCPU makes one more")
+        guest = self.vm.guests[number]
+        guest.cpu_number = self._at.get("cpu", guest.cpu_number)
+        return guest
+
+    def thread(self) -> Thread:
+        """The host's thread: the one named, else the vCPU's, else the first."""
+        if "thread" not in self._at and "vcpu" in self._at:
+            return self.guest().vcpu.thread
+        return self.process.thread(self._at.get("thread", 0))
+
+    def cpu(self) -> Cpu:
+        """The host's CPU: the one named, else where the thread was last."""
+        found = self.thread().cpu
+        return self.host_linux.cpu(self._at.get("cpu", found.number if found is not None else 0))
+
+    def bystander(self, cpu: Cpu) -> Thread:
+        """A task that has nothing to do with the VM, to be scheduled in its place."""
+        if cpu.number not in self._bystanders:
+            process = Process(self.host_linux, 0)
+            self._bystanders[cpu.number] = process.leader
+        return self._bystanders[cpu.number]
+
+    def captured_state(self) -> Captured:
+        """What was captured. Raises ValueError."""
+        if self.captured is None:
+            raise ValueError("nothing was captured; --from names a capture")
+        return self.captured
+
+    # Events
 
     def happen(self, event: str) -> Step:
         """Let an event happen.
 
-        Raises EventError for words that are no event, or an event of a vCPU when there is none.
+        Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
         """
-        name, *words = event.split() or [""]
-        rule = EVENTS.get(name)
-        if rule is None:
-            raise EventError(event, f"no such event; there are {', '.join(EVENTS)}")
-        saved = deepcopy((self.process, self.vcpu), {id(self.host): self.host})
-        before, image = self.state(), self._image()
+        last = self.steps[-1] if self.steps else None
+        before, image = (last.after, last.images[1]) if last is not None else (self._state(), self._image())
         try:
-            outcome = rule(self, words)
-        except (EventError, ValueError, IndexError) as error:
-            self.process, self.vcpu = saved
-            raise error if isinstance(error, EventError) else EventError(event, str(error)) from error
-        self._before.append(saved)
-        after = self.state()
-        changes = {
-            name: (before.get(name, "-"), after.get(name, "-"))
-            for name in before | after
-            if before.get(name) != after.get(name)
-        }
-        step = Step(event, outcome, changes, _differences(image, self._image()))
+            outcome = self._happen(event)
+        except (ValueError, IndexError, TypeError) as error:
+            self._again()
+            raise EventError(event, str(error)) from error
+        step = Step(event, outcome, self.trace.take(), (before, self._state()), (image, self._image()))
         self.steps.append(step)
         return step
+
+    def _happen(self, event: str) -> Outcome:
+        words = []
+        self._at = {}
+        for text in event.split():
+            name, equals, value = text.partition("=")
+            if equals and name in _PLACES:
+                self._at[name] = below(value, _CPUS)
+            else:
+                words.append(text)
+        name = words[0] if words else ""
+        if name == "guest":
+            return self._happen_in_guest(words[1:])
+        if name in LINUX_EVENTS:
+            level = Level(self.host_linux, self.process, self.cpu(), self.thread(), self._memory["host"])
+            outcome = linux_events.happen(level, words)
+            self.process, self._memory["host"] = level.process, level.memory
+            return outcome
+        if name in kvm_events.KVM_EVENTS:
+            return kvm_events.KVM_EVENTS[name](self, words[1:])
+        raise ValueError(f"no such event; there are {', '.join((*LINUX_EVENTS, 'guest', *kvm_events.KVM_EVENTS))}")
+
+    def _happen_in_guest(self, words: list[str]) -> Outcome:
+        guest = self.guest()
+        assert self.vm is not None
+        if words[:1] == [kvm_events.BOOT]:
+            return kvm_events.boot(self, words[1:])
+        if words[:1] and words[0] in LINUX_EVENTS:
+            linux, process = self.vm.linux, self.vm.guest_process
+            if linux is None or process is None:
+                raise ValueError("the guest has no Linux; guest boot starts one")
+            thread = process.thread(self._at.get("thread", 0))
+            level = Level(linux, process, linux.cpu(guest.number), thread, self._memory["guest"])
+            outcome = linux_events.happen(level, words)
+            self.vm.guest_process, self._memory["guest"] = level.process, level.memory
+            return outcome
+        outcome = kvm_events.bare(guest, words, self._memory["guest"])
+        if outcome.accepted and words[0].startswith("xsave"):
+            self._memory["guest"] = outcome.image
+        return outcome
 
     @property
     def is_down(self) -> bool:
@@ -81,34 +206,23 @@ class World:
         """Take the last event back; every byte is as it was. None when there is none."""
         if not self.steps:
             return None
-        self.process, self.vcpu = self._before.pop()
-        return self.steps.pop()
+        undone = self.steps.pop()
+        self._again()
+        return undone
+
+    def _again(self) -> None:
+        self._reset()
+        for step in self.steps:
+            self._happen(step.event)
+        self.trace.take()
 
     def state(self) -> dict[str, str]:
-        """What is worth a look, by name."""
-        process, vcpu = self.process, self.vcpu
-        found = {
-            "permission": f"{process.perm:#x}",
-            "guest permission": f"{process.guest_perm:#x}{' locked' if process.guest_perm_locked else ''}",
-            "process state in use": f"{sum(1 << number for number in process.in_use):#x}",
-        }
-        if vcpu is not None:
-            found |= {
-                "vCPU XCR0": f"{vcpu.xcr0:#x}",
-                "vCPU XFD": f"{vcpu.xfd:#x}{' passed through' if vcpu.passthrough else ''}",
-                "vCPU XFD_ERR": f"{vcpu.xfd_err:#x}",
-                "vCPU XSTATE_BV": f"{vcpu.image_bv:#x}",
-                "vCPU supported XCR0": f"{vcpu.guest_xcr0:#x}",
-                "vCPU registers": "in the processor" if vcpu.resident is not None else "in memory",
-                "vCPU state size": f"{vcpu.uabi_size_bytes} bytes",
-            }
-        return found
+        """What is worth a look, by name, in words."""
+        return words_of(self._state())
 
-    def _image(self) -> bytes:
-        return self.vcpu.user_image() if self.vcpu is not None else b""
+    def _state(self) -> Value:
+        return state_of(self.host_linux, self.process, self.vm)
 
-
-def _differences(before: bytes, after: bytes) -> int:
-    size = max(len(before), len(after))
-    pairs = zip(before.ljust(size, b"\0"), after.ljust(size, b"\0"), strict=True)
-    return sum(1 for one, other in pairs if one != other)
+    def _image(self) -> Callable[[], bytes]:
+        vcpu = self.vcpu
+        return vcpu.image_maker() if vcpu is not None else bytes

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.events import EventError
+from inspector.machine.x86.events.words import EventError
 from inspector.machine.x86.world import Step, World
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from inspector.machine.outcome import EXECUTED, NM, Outcome
 from inspector.machine.x86.guest import Guest
-from inspector.machine.x86.kvm import MSR_XFD, MSR_XFD_ERR
+from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.replay.kvm import KvmReplay
 from inspector.machine.x86.replay.process import Found, Kinds, Record
 
@@ -31,7 +31,7 @@ class GuestReplay:
         }
 
     def _xsetbv(self, record: Record) -> Iterator[Found]:
-        outcome = Guest(self.kvm.vcpu).xsetbv(0, int(record["val"], 16))
+        outcome = Guest(self.kvm.vcpu).xsetbv(int(record["val"], 16))
         expected = [record["res"], record["xcr0"]]
         yield expected, [outcome.result, f"{self.kvm.vcpu.xcr0:x}"], record["res"] == EXECUTED, outcome.because
 
@@ -41,7 +41,7 @@ class GuestReplay:
 
     def _wrmsr(self, record: Record) -> Iterator[Found]:
         guest = Guest(self.kvm.vcpu)
-        yield _result(record["xsetbv"], guest.xsetbv(0, int(record["xcr0"], 16)))
+        yield _result(record["xsetbv"], guest.xsetbv(int(record["xcr0"], 16)))
         value = int(record["val"], 16)
         for index, name, read in ((MSR_XFD, "xfd", "rd"), (MSR_XFD_ERR, "xfd_err", "rd2")):
             yield _result(record[name], guest.wrmsr(index, value))
@@ -51,7 +51,7 @@ class GuestReplay:
         """The recorder's order; XFD_ERR is cleared first."""
         vcpu = self.kvm.vcpu
         guest = Guest(vcpu)
-        yield _result(record["xsetbv"], guest.xsetbv(0, int(record["xcr0"], 16)))
+        yield _result(record["xsetbv"], guest.xsetbv(int(record["xcr0"], 16)))
         yield _result(record["wrmsr"], guest.wrmsr(MSR_XFD, int(record["xfd"], 16)))
         guest.wrmsr(MSR_XFD_ERR, 0)
         yield _result(record["ldtilecfg"], guest.ldtilecfg())
@@ -78,7 +78,7 @@ class GuestReplay:
         guest = Guest(vcpu)
         vcpu.cr4_osxsave = False
         yield _result(record["xgetbv"], guest.xgetbv(0))
-        yield _result(record["xsetbv"], guest.xsetbv(0, 1))
+        yield _result(record["xsetbv"], guest.xsetbv(1))
         yield _result(record["tilezero"], guest.tilezero(_TILE))
         vcpu.cr4_osxsave = True
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from inspector.machine.x86.host import DYNAMIC, TILECFG, XTILE
+from inspector.machine.x86.images import with_xstate_bv
+from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.kvm import (
-    MSR_XFD,
-    MSR_XFD_ERR,
-    MSR_XSS,
     Vcpu,
     supported_cpuid,
     supported_leaf_0xd,
     xsave2_capability,
 )
-from inspector.machine.x86.registers import with_xstate_bv
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
 
 #: What a set of CPUID entries does to leaf 0xD(0).EAX of the supported ones.

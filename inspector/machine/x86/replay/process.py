@@ -7,7 +7,9 @@ from typing import Any
 
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.host import TILECFG, Host
-from inspector.machine.x86.process import Process
+from inspector.machine.x86.instructions import tiles
+from inspector.machine.x86.linux import Linux
+from inspector.machine.x86.processor import Instruction
 
 Record = dict[str, Any]
 #: Expected, predicted, accepted by the real kernel, why the machine says so.
@@ -17,6 +19,11 @@ Kinds = dict[str, Callable[[Record], Iterator[Found]]]
 #: Contexts that go on in the process before them; every other new name is a new process.
 _SAME_PROCESS = frozenset(("thread", "after-vcpu", "small-altstack", "altstack3072", "altstack16384"))
 _PKRU = 1 << 9
+_INSTRUCTIONS: dict[str, Instruction] = {
+    "ldtilecfg": tiles.ldtilecfg,
+    "tilerelease": tiles.tilerelease,
+    "tilezero": lambda cpu: tiles.tilezero(cpu, 0),
+}
 _BAD_OPERATION = 22
 
 
@@ -24,8 +31,8 @@ class ProcessReplay:
     """The process that records are about: ``ctx`` names tell when it is another one."""
 
     def __init__(self, host: Host) -> None:
-        self.host = host
-        self.process = Process(host)
+        self.linux = Linux(host)
+        self.process = self.linux.spawn()
         self.context = ""
 
     def kinds(self) -> Kinds:
@@ -37,15 +44,16 @@ class ProcessReplay:
         if context == self.context:
             return
         self.context = context
-        if context == "forked":
-            self.process = self.process.fork()
-        elif context == "exec":
-            self.process = self.process.fork().exec()
+        cpu = self.linux.cpu(0)
+        if context in ("forked", "exec"):
+            self.process = self.linux.fork(cpu, self.process.leader)
+            if context == "exec":
+                self.linux.exec(cpu, self.process.leader)
         elif context not in _SAME_PROCESS:
-            self.process = Process(self.host)
+            self.process = self.linux.spawn()
 
     def _xgetbv(self, record: Record) -> Iterator[Found]:
-        yield int(record["xcr0"], 16), self.host.user_max, True, "fpu__init_cpu_xstate"
+        yield int(record["xcr0"], 16), self.linux.host.user_max, True, "fpu__init_cpu_xstate"
 
     def _prctl(self, record: Record) -> Iterator[Found]:
         self.enter(record["ctx"])
@@ -72,20 +80,20 @@ class ProcessReplay:
 
     def _sigaltstack(self, record: Record) -> Iterator[Found]:
         if not record["ctx"].startswith("after-"):
-            self.process = Process(self.host)
+            self.process = self.linux.spawn()
         outcome = self.process.sigaltstack(record["size"])
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
 
     def _amx(self, record: Record) -> Iterator[Found]:
         """``tilezero`` stands for LDTILECFG and TILEZERO. XINUSE: the tile bits are predicted."""
         self.enter(record["ctx"])
-        process = self.process
+        linux, thread = self.linux, self.process.leader
+        cpu = linux.cpu(0)
+        linux.to_user(cpu, thread)
         before = int(record["xinuse_before"], 16)
-        tiles = sum(1 << component for component in process.in_use)
-        yield before >> TILECFG, tiles >> TILECFG, True, "tile state before"
-        names = ("ldtilecfg", "tilezero") if record["what"] == "tilezero" else (record["what"],)
-        for name in names:
-            outcome = process.tile_instruction(name)
+        yield before >> TILECFG, linux.registers(thread).in_use >> TILECFG, True, "tile state before"
+        for name in ("ldtilecfg", "tilezero") if record["what"] == "tilezero" else (record["what"],):
+            outcome = linux.run(cpu, thread, _INSTRUCTIONS[name])
             if not outcome.accepted:
                 break
         killed = not outcome.accepted
@@ -96,9 +104,8 @@ class ProcessReplay:
             outcome.because,
         )
         if killed:
-            # A handler starts with initial state, PKRU apart (fpu__clear_user_states).
-            process.in_use = set()
-            after = before & _PKRU
-        else:
-            after = before & (1 << TILECFG) - 1 | sum(1 << component for component in process.in_use)
+            linux.clear_user_states(cpu, thread)
+        after = (before & _PKRU if killed else before & (1 << TILECFG) - 1) | (
+            linux.registers(thread).in_use >> TILECFG << TILECFG
+        )
         yield int(record["xinuse_after"], 16), after, not killed, "state in use after"

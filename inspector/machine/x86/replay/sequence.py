@@ -11,9 +11,9 @@ from inspector.machine.outcome import EXECUTED
 from inspector.machine.verify import Answer, text_of
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE, Host
+from inspector.machine.x86.images import with_xstate_bv
 from inspector.machine.x86.kvm import Vcpu, supported_cpuid
-from inspector.machine.x86.process import Process
-from inspector.machine.x86.registers import with_xstate_bv
+from inspector.machine.x86.linux import Linux
 
 _AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
 _CPUIDS: dict[str, Callable[[int], int]] = {
@@ -52,7 +52,7 @@ class _Sequence:
     """One VM: what its steps act on."""
 
     def __init__(self, host: Host, *, permitted: bool) -> None:
-        process = Process(host)
+        process = Linux(host).spawn()
         if permitted:
             process.request_permission(TILEDATA, guest=True)
         self.vcpu = Vcpu(process)
@@ -102,7 +102,8 @@ class _Sequence:
         return [step[1], step[2], int(outcome.accepted)], outcome.because
 
     def _set_xsave(self, step: Step) -> tuple[list[Any], str]:
-        image = self.image or self.vcpu.user_image()
+        # The recorder's buffer has room for any state; what it never read is zero.
+        image = (self.image or self.vcpu.user_image()).ljust(self.vcpu.uabi_size_bytes, b"\0")
         outcome = self.vcpu.set_xsave(with_xstate_bv(image, int(step[1], 16)))
         return [step[1], outcome.code], outcome.because
 
@@ -110,7 +111,7 @@ class _Sequence:
         vcpu = self.vcpu
         outcome = vcpu.get_xsave2()
         self.image = outcome.image
-        shown = vcpu.image.within(vcpu.visible_bv)
+        shown = vcpu.fpstate.registers(vcpu.host).within(vcpu.visible_bv)
         zmm0 = (shown.get(_SSE)[:8], shown.get(_AVX)[:8], shown.get(_ZMM_HI256)[:8])
         return [
             outcome.code,
@@ -125,7 +126,7 @@ class _Sequence:
         ], outcome.because
 
     def _xsetbv(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.xsetbv(0, int(step[1], 16))
+        outcome = self.guest.xsetbv(int(step[1], 16))
         return [step[1], outcome.result], outcome.because
 
     def _xgetbv(self, step: Step) -> tuple[list[Any], str]:

@@ -1,0 +1,1 @@
+"""Events as words: what ``inspector sim``, scenarios and the lab let happen."""

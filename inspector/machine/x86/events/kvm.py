@@ -1,0 +1,216 @@
+"""What a VMM asks of KVM, what the guest executes, and what interrupts a run."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.events import instructions
+from inspector.machine.x86.events.words import CAPTURED, CPUIDS, Words, msr, number, word
+from inspector.machine.x86.guest import Guest
+from inspector.machine.x86.images import with_xstate_bv
+from inspector.machine.x86.instructions import control
+from inspector.machine.x86.kvm import Vcpu, supported_cpuid, xsave2_capability
+from inspector.machine.x86.run import Run
+from inspector.machine.x86.vm import Vm
+from layouts.x86.kernels import kernels
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.world import World
+
+
+def _create_vm(world: World, words: Words) -> Outcome:
+    """Does not lock the guest permission: only the first vCPU does."""
+    rule = Rule("kvm_arch_init_vm (x86.c)")
+    if world.vm is not None:
+        raise ValueError("there is a VM already")
+    is_td = words[:1] == ["tdx"]
+    if is_td and not rule.check("KVM has TDX (from 6.16 on)", world.host.kernel.kvm_tdx):
+        return rule.refuse(errno.EINVAL)
+    world.vm = Vm(world.process, is_td=is_td)
+    return rule.ok()
+
+
+def _tdx_init_vm(world: World, words: Words) -> Outcome:
+    if world.vm is None:
+        raise ValueError("there is no VM; KVM_CREATE_VM tdx comes first")
+    return world.vm.tdx_init(number(word(words, 0, "XFAM")))
+
+
+def _create_vcpu(world: World, _: Words) -> Outcome:
+    if world.vm is None:
+        world.vm = Vm(world.process)
+    if world.vm.process is not world.process:
+        rule = Rule("kvm_vcpu_ioctl (kvm_main.c)")
+        rule.check("the process is the one that created the VM", False)
+        return rule.refuse(errno.EIO)
+    return world.vm.create_vcpu(world.thread())
+
+
+def _stopped(world: World) -> Vcpu:
+    vcpu = world.guest().vcpu
+    if vcpu.in_run:
+        raise ValueError("the vCPU is inside KVM_RUN; return comes first")
+    world.host_linux.to_user(world.cpu(), world.thread())
+    return vcpu
+
+
+def _running(world: World) -> Run:
+    guest = world.guest()
+    if not guest.vcpu.in_run:
+        raise ValueError("the vCPU is not inside KVM_RUN; KVM_RUN comes first")
+    return guest.run
+
+
+def _run(world: World, _: Words) -> Outcome:
+    """From here on the guest's instructions are in one KVM_RUN."""
+    _stopped(world)
+    run = world.guest().run
+    return run.begin() or run.enter() or Rule("kvm_arch_vcpu_ioctl_run (x86.c)").ok()
+
+
+def _exit(world: World, _: Words) -> Outcome:
+    """A VM exit that KVM handles without leaving KVM_RUN, as an interrupt makes one."""
+    _running(world).exit()
+    return Rule("vcpu_enter_guest, fpu_sync_guest_vmexit_xfd_state (x86.c, fpu/core.c)").ok()
+
+
+def _saved(world: World, source: str) -> Outcome:
+    run = _running(world)
+    outcome = run.save()
+    policy = run.vcpu.policy
+    if policy.keeps_in_use:
+        rule = Rule(source)
+        rule.check(policy.keeps_in_use, True)
+        return rule.ok()
+    return outcome._replace(source=source, image=b"", value=0)
+
+
+def _preempt(world: World, _: Words) -> Outcome:
+    """The vCPU's thread loses its CPU to another task, which returns to user space."""
+    outcome = _saved(world, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
+    run = _running(world)
+    linux = world.host_linux
+    linux.schedule(run.cpu, world.bystander(run.cpu))
+    linux.to_user(run.cpu, world.bystander(run.cpu))
+    return outcome
+
+
+def _softirq(world: World, _: Words) -> Outcome:
+    outcome = _saved(world, "kernel_fpu_begin_mask, XSAVES of the current task (fpu/core.c)")
+    _running(world).cpu.owner = None
+    return outcome
+
+
+def _return(world: World, _: Words) -> Outcome:
+    run = _running(world)
+    outcome = _saved(world, "fpu_swap_kvm_fpstate (fpu/core.c)")
+    run.end()
+    return outcome
+
+
+def _check_extension(world: World, words: Words) -> Outcome:
+    if words[:1] not in (["KVM_CAP_XSAVE2"], ["XSAVE2"]):
+        raise ValueError("the capability is KVM_CAP_XSAVE2")
+    return Rule("kvm_vm_ioctl_check_extension (x86.c)").ok(xsave2_capability(world.process))
+
+
+def _get_supported_cpuid(world: World, _: Words) -> Outcome:
+    """The value is leaf 0xD's XCR0 bits."""
+    eax, _ebx, _ecx, edx = supported_cpuid(world.process)[0xD, 0]
+    return Rule("__do_cpuid_func, leaf 0xD (cpuid.c)").ok(eax | edx << 32)
+
+
+def _set_cpuid2(world: World, words: Words) -> Outcome:
+    vcpu = _stopped(world)
+    name = word(words, 0, "a CPUID")
+    if name == CAPTURED:
+        leaves = world.captured_state().leaves
+    elif name in CPUIDS:
+        leaves = supported_cpuid(world.process, CPUIDS[name])
+        native = world.host.cpuid.get(7)
+        if native is not None:
+            leaves[7, 0] = native
+    else:
+        raise ValueError(f"no CPUID {name}; there are {', '.join(CPUIDS)}")
+    outcome = vcpu.set_cpuid(leaves)
+    # The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID.
+    vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
+    return outcome
+
+
+def _set_xcrs(world: World, words: Words) -> Outcome:
+    """A value, then how many entries and which flags the call has."""
+    rest = [number(text) for text in words]
+    return _stopped(world).set_xcrs(*rest)
+
+
+def _set_msrs(world: World, words: Words) -> Outcome:
+    return _stopped(world).set_msr(msr(word(words, 0, "an MSR")), number(word(words, 1, "a value")))
+
+
+def _get_xsave(world: World, _: Words) -> Outcome:
+    return _stopped(world).get_xsave()
+
+
+def _get_xsave2(world: World, _: Words) -> Outcome:
+    return _stopped(world).get_xsave2()
+
+
+def _set_xsave(world: World, words: Words) -> Outcome:
+    """The captured image, or the vCPU's own with another XSTATE_BV."""
+    vcpu = _stopped(world)
+    if words[:1] == [CAPTURED]:
+        return vcpu.set_xsave(world.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
+    image = vcpu.user_image()
+    return vcpu.set_xsave(with_xstate_bv(image, number(words[0])) if words else image)
+
+
+def _boot(world: World, words: Words) -> Outcome:
+    """The guest's Linux, of a kernel profile, on its first vCPUs."""
+    guest = world.guest()
+    assert world.vm is not None
+    profiles = kernels()
+    name = words[0] if words else world.host.kernel.name
+    if name not in profiles:
+        raise ValueError(f"no kernel {name}; there are {', '.join(profiles)}")
+    return world.vm.boot(profiles[name], max(guest.number + 1, len(world.vm.guests)))
+
+
+def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
+    """An instruction of the guest in its kernel: what needs no guest Linux."""
+    name, rest = word(words, 0, "an instruction"), words[1:]
+    if name == "xsetbv":
+        return guest.xsetbv(number(word(rest, 0, "a value")))
+    if name == "wrmsr":
+        return guest.wrmsr(msr(word(rest, 0, "an MSR")), number(word(rest, 1, "a value")))
+    if name == "rdmsr":
+        return guest.rdmsr(msr(word(rest, 0, "an MSR")))
+    if name == "xgetbv":
+        index = number(rest[0]) if rest else 0
+        return guest.execute(lambda cpu: control.xgetbv(cpu, index))
+    return guest.execute(instructions.parse(words, memory))
+
+
+KVM_EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
+    "KVM_CREATE_VM": _create_vm,
+    "KVM_TDX_INIT_VM": _tdx_init_vm,
+    "KVM_CREATE_VCPU": _create_vcpu,
+    "KVM_CHECK_EXTENSION": _check_extension,
+    "KVM_GET_SUPPORTED_CPUID": _get_supported_cpuid,
+    "KVM_SET_CPUID2": _set_cpuid2,
+    "KVM_SET_XCRS": _set_xcrs,
+    "KVM_SET_MSRS": _set_msrs,
+    "KVM_GET_XSAVE": _get_xsave,
+    "KVM_GET_XSAVE2": _get_xsave2,
+    "KVM_SET_XSAVE": _set_xsave,
+    "KVM_RUN": _run,
+    "exit": _exit,
+    "preempt": _preempt,
+    "softirq": _softirq,
+    "return": _return,
+}
+BOOT = "boot"
+boot = _boot

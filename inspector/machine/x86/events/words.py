@@ -1,0 +1,57 @@
+"""Words of events: numbers, MSRs, components, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from inspector.capture.errors import UsageError
+from inspector.machine.x86.host import XTILE
+from inspector.machine.x86.instructions.control import MSRS
+
+Words = Sequence[str]
+#: Instead of a value: what the capture holds.
+CAPTURED = "captured"
+#: What KVM_SET_CPUID2 does to the supported XCR0 bits.
+CPUIDS: dict[str, Callable[[int], int]] = {
+    "supported": int,
+    "no-amx": lambda eax: eax & ~XTILE,
+    "amx": lambda eax: eax | XTILE,
+    "avx-only": lambda eax: eax & 7,
+}
+
+
+class EventError(UsageError):
+    """Words that are no event, or an event that cannot happen yet."""
+
+    def __init__(self, event: str, why: str) -> None:
+        super().__init__(f"event {event!r}: {why}")
+
+
+def number(text: str) -> int:
+    """A number in any of Python's notations. Raises ValueError."""
+    value = int(text, 0)
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{text} is not a 64-bit number")
+    return value
+
+
+def below(text: str, limit: int) -> int:
+    """A number below a limit. Raises ValueError."""
+    value = number(text)
+    if value >= limit:
+        raise ValueError(f"{text} is not below {limit}")
+    return value
+
+
+def word(words: Words, at: int, what: str) -> str:
+    """A word that has to be there. Raises ValueError."""
+    if at >= len(words):
+        raise ValueError(f"{what} is missing")
+    return words[at]
+
+
+def msr(name: str) -> int:
+    """An MSR by name. Raises ValueError."""
+    if name not in MSRS:
+        raise ValueError(f"no MSR {name}; there are {', '.join(MSRS)}")
+    return MSRS[name]

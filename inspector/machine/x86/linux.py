@@ -1,0 +1,311 @@
+"""Linux on processors: context switches, XFD, the #NM handler, fork and exec.
+
+The same code is the host's kernel, on processors, and the guest's, on vCPUs.
+Source: Linux arch/x86/kernel/fpu/core.c, context.h, xstate.c; arch/x86/kernel/traps.c.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+from inspector.machine.outcome import GP, NM, Check, Outcome, Rule
+from inspector.machine.x86 import images
+from inspector.machine.x86.fpstate import Fpstate
+from inspector.machine.x86.host import DYNAMIC, Host
+from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR
+from inspector.machine.x86.process import Process, Thread
+from inspector.machine.x86.processor import Instruction, Processor
+from inspector.machine.x86.registers import PKRU, Registers
+from inspector.machine.x86.trace import Line, Trace
+from layouts.x86.kernels import POLICIES, Policy
+
+#: init_pkru_value: every key but 0 is access-disabled.
+INITIAL_PKRU = (0x55555554).to_bytes(8, "little")
+_ILL_ILLOPC, _ILL_ILLOPN, _SI_KERNEL = 1, 2, 0x80
+_PASID = 1 << 10
+
+
+class Machine(Protocol):
+    """What an operating system runs on: a processor, or a vCPU."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
+        """Execute an instruction."""
+
+    def xsetbv(self, value: int) -> Outcome:
+        """XSETBV of XCR0."""
+
+    def wrmsr(self, index: int, value: int) -> Outcome:
+        """WRMSR."""
+
+    def rdmsr(self, index: int) -> Outcome:
+        """RDMSR."""
+
+    def save(self, image: bytes, mask: int) -> Outcome:
+        """XSAVES."""
+
+    def restore(self, image: bytes, mask: int) -> Outcome:
+        """XRSTORS."""
+
+
+class Cpu:
+    """A processor as Linux keeps it: the cached XFD, whose registers are loaded, who runs."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.xfd_state = 0
+        #: fpu_fpregs_owner_ctx.
+        self.owner: Fpstate | None = None
+        self.current: Thread | None = None
+
+    @property
+    def number(self) -> int:
+        """Its number among the kernel's CPUs."""
+        return self.machine.number
+
+
+class Linux:
+    """A kernel. ``level`` is ``host`` or ``guest``; CPUs come up when they are first used."""
+
+    def __init__(
+        self,
+        host: Host,
+        machine: Callable[[int], Machine] | None = None,
+        *,
+        level: str = "host",
+        trace: Trace | None = None,
+        policy: Policy = POLICIES[0],
+    ) -> None:
+        self.host = host
+        self.level = level
+        self.policy = policy
+        self.trace = trace or Trace()
+        self.cpus: dict[int, Cpu] = {}
+        self.processes: list[Process] = []
+        self._machine = machine or (lambda number: Processor(host, number))
+
+    def log(self, thread: Thread | None, text: str, cpu: Cpu | None = None) -> None:
+        """Say what is done."""
+        where = cpu or (thread.cpu if thread is not None else None)
+        task = thread.name if thread is not None else "boot"
+        self.trace.lines.append(Line(self.level, where.number if where is not None else 0, task, text))
+
+    def cpu(self, number: int) -> Cpu:
+        """A CPU, brought up if it is not."""
+        if number not in self.cpus:
+            self.bring_up(number)
+        return self.cpus[number]
+
+    def bring_up(self, number: int) -> Outcome:
+        """Bring a CPU up: XFD for all dynamic components, then XCR0 with all that Linux knows.
+
+        In this order, so that no task uses a component before it has room (fpu__init_cpu_xstate).
+        """
+        host = self.host
+        cpu = self.cpus[number] = Cpu(self._machine(number))
+        initial = host.user_max & DYNAMIC
+        if host.has_xfd:
+            outcome = cpu.machine.wrmsr(MSR_XFD, initial)
+            if not outcome.accepted:
+                return outcome
+            cpu.xfd_state = initial
+            self.log(None, f"XFD := {initial:#x} (fpu__init_cpu_xstate)", cpu)
+        outcome = cpu.machine.xsetbv(host.user_max)
+        if outcome.accepted and isinstance(cpu.machine, Processor):
+            cpu.machine.xss = host.supervisor
+            if host.user_max >> PKRU & 1:
+                cpu.machine.registers.components[PKRU] = INITIAL_PKRU
+        return outcome
+
+    def spawn(self) -> Process:
+        """A new process with nothing asked for."""
+        process = Process(self, len(self.processes) + 1)
+        self.processes.append(process)
+        return process
+
+    # Registers
+
+    def write_xfd(self, cpu: Cpu, value: int) -> Outcome | None:
+        """xfd_update_state: WRMSR only if the cache differs."""
+        if cpu.xfd_state == value or not self.host.user_max & DYNAMIC:
+            return None
+        machine = cpu.machine
+        if isinstance(machine, Processor):
+            # What the kernel writes is within what the processor enumerates.
+            machine.xfd = cpu.xfd_state = value
+            return None
+        outcome = machine.wrmsr(MSR_XFD, value)
+        if outcome.accepted:
+            cpu.xfd_state = value
+        return outcome
+
+    def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
+        """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force.
+
+        The proposal's options save a guest's tiles whatever its XFD says.
+        """
+        machine = cpu.machine
+        if fpstate.is_guest and self.policy.keeps_in_use and isinstance(machine, Processor):
+            before, machine.xfd = machine.xfd, 0
+            outcome = machine.save(fpstate.image, fpstate.xfeatures)
+            machine.xfd = before
+        else:
+            outcome = machine.save(fpstate.image, fpstate.xfeatures)
+        if outcome.accepted:
+            fpstate.image = outcome.image
+        return outcome
+
+    def restore(self, cpu: Cpu, fpstate: Fpstate) -> Outcome | None:
+        """restore_fpregs_from_fpstate: XFD, then XRSTORS. None, or why it could not be."""
+        outcome = self.write_xfd(cpu, fpstate.xfd)
+        if outcome is not None and not outcome.accepted:
+            return outcome
+        machine = cpu.machine
+        if fpstate.is_guest and self.policy.keeps_in_use and isinstance(machine, Processor):
+            before, machine.xfd = machine.xfd, 0
+            outcome = machine.restore(fpstate.image, self.host.kernel_max)
+            machine.xfd = before
+        else:
+            outcome = machine.restore(fpstate.image, self.host.kernel_max)
+        if outcome.accepted:
+            cpu.owner = fpstate
+        return None if outcome.accepted else outcome
+
+    def schedule(self, cpu: Cpu, thread: Thread | None) -> Outcome | None:
+        """Let a thread run on a CPU; the one before is saved (switch_fpu). None: nothing was loaded."""
+        previous, outcome = cpu.current, None
+        if previous is thread:
+            return None
+        if previous is not None and previous.loaded:
+            outcome = self.save_thread(cpu, previous)
+        if thread is not None and thread.cpu is not None and thread.cpu is not cpu and thread.loaded:
+            # It was running elsewhere: it left there first.
+            self.save_thread(thread.cpu, thread)
+            thread.cpu.current = None
+        cpu.current = thread
+        if thread is not None:
+            thread.cpu = cpu
+        return outcome
+
+    def save_thread(self, cpu: Cpu, thread: Thread) -> Outcome:
+        """XSAVES of a thread's registers, which stay valid until somebody else loads."""
+        outcome = self.save(cpu, thread.fpstate)
+        thread.loaded = False
+        return outcome
+
+    def to_user(self, cpu: Cpu, thread: Thread) -> Outcome | None:
+        """fpregs_restore_userregs: nothing if this CPU still has the thread's registers."""
+        self.schedule(cpu, thread)
+        if thread.loaded:
+            return None
+        if cpu.owner is not thread.fpstate:
+            wrong = self.restore(cpu, thread.fpstate)
+            if wrong is not None:
+                return wrong
+        thread.loaded = True
+        return None
+
+    def registers(self, thread: Thread) -> Registers:
+        """What a host thread's registers hold, wherever they are."""
+        machine = thread.cpu.machine if thread.cpu is not None else None
+        if thread.loaded and isinstance(machine, Processor):
+            return machine.registers
+        return thread.fpstate.registers(self.host)
+
+    # Tasks
+
+    def clone(self, cpu: Cpu, thread: Thread) -> Thread:
+        """A new thread: the default buffer, what the registers hold of it (fpu_clone)."""
+        process = thread.process
+        child = Thread(process, len(process.threads))
+        self._inherit(cpu, thread, child)
+        process.threads.append(child)
+        return child
+
+    def fork(self, cpu: Cpu, thread: Thread) -> Process:
+        """The child has the permissions and their lock; tile data is not inherited."""
+        process = thread.process
+        child = self.spawn()
+        child.perm, child.guest_perm = process.perm, process.guest_perm
+        child.guest_perm_locked = process.guest_perm_locked
+        child.leader.altstack_size_bytes = thread.altstack_size_bytes
+        self._inherit(cpu, thread, child.leader)
+        return child
+
+    def _inherit(self, cpu: Cpu, thread: Thread, child: Thread) -> None:
+        if self.to_user(cpu, thread) is None:
+            self.save(cpu, child.fpstate)
+            image = child.fpstate.image
+            child.fpstate.image = images.with_xstate_bv(image, images.xstate_bv(image) & ~_PASID)
+
+    def exec(self, cpu: Cpu, thread: Thread) -> None:
+        """Another program: default buffer, default permissions (fpu_flush_thread, fpstate_reset)."""
+        process = thread.process
+        process.threads = [thread]
+        thread.number = 0
+        thread.fpstate, thread.loaded, thread.altstack_size_bytes = Fpstate.of_task(self.host), False, 0
+        process.perm = process.guest_perm = self.host.user_default
+        process.guest_perm_locked = False
+        cpu.owner = None
+        self.to_user(cpu, thread)
+
+    def clear_user_states(self, cpu: Cpu, thread: Thread) -> None:
+        """A signal handler starts with initial state, PKRU apart (fpu__clear_user_states)."""
+        self.write_xfd(cpu, thread.fpstate.xfd)
+        cpu.machine.execute(_clear)
+
+    def run(self, cpu: Cpu, thread: Thread, instruction: Instruction) -> Outcome:
+        """An instruction of a user program, and what the kernel makes of its exception."""
+        wrong = self.to_user(cpu, thread)
+        if wrong is not None:
+            return wrong
+        outcome = cpu.machine.execute(instruction, user=True)
+        if outcome.verdict != "exception":
+            return outcome
+        rule = Rule(outcome.source)
+        rule.checks = list(outcome.checks)
+        if outcome.code == NM:
+            rule.checks[-1] = Check("XFD[18] is 1: #NM", True)
+        else:
+            if outcome.code == GP:
+                return rule.signal(signal.SIGSEGV, _SI_KERNEL)
+            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
+        handled = self._device_not_available(rule, cpu, thread)
+        if handled is not None:
+            return handled
+        again = cpu.machine.execute(instruction, user=True)
+        rule.checks += again.checks
+        if again.verdict == "exception":
+            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
+        return again._replace(checks=tuple(rule.checks), source=rule.source)
+
+    def _device_not_available(self, rule: Rule, cpu: Cpu, thread: Thread) -> Outcome | None:
+        """handle_xfd_event: XFD_ERR, permission, a larger buffer. None: the instruction is tried again."""
+        rule.source = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)"
+        error = cpu.machine.rdmsr(MSR_XFD_ERR)
+        if not error.accepted:
+            return error
+        cpu.machine.wrmsr(MSR_XFD_ERR, 0)
+        wanted = error.value & DYNAMIC
+        self.log(thread, f"XFD_ERR = {error.value:#x} (handle_xfd_event)", cpu)
+        process = thread.process
+        if not rule.check("the process has permission for component 18", process.perm & wanted == wanted):
+            return rule.signal(signal.SIGILL, _ILL_ILLOPC)
+        if not rule.check("memory for the larger buffer is there (fpstate_realloc)", process.allocate()):
+            return rule.signal(signal.SIGSEGV, _SI_KERNEL)
+        thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
+        cpu.owner = thread.fpstate
+        self.log(thread, f"task's buffer is now {thread.fpstate.size_bytes} bytes (fpstate_realloc)", cpu)
+        self.write_xfd(cpu, thread.fpstate.xfd)
+        return None
+
+
+def _clear(cpu: Processor) -> Outcome:
+    kept = {n: data for n, data in cpu.registers.components.items() if n == PKRU or cpu.xss >> n & 1}
+    cpu.registers = Registers(kept)
+    return Rule("restore_fpregs_from_init_fpstate").ok()
