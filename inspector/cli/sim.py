@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.cli import arguments
 from inspector.cli.captured import captured_of, restore_events
+from inspector.export.timeline import timeline_json, timeline_text
 from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.world import Step, World
+from inspector.machine.x86.world import World
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES
-from layouts.x86.scenarios import Scenario, scenarios
+from layouts.x86.scenario import Scenario
+from layouts.x86.scenarios import scenarios
 
-SCHEMA = 1
 _EXAMPLES = """\
   inspector sim list
   inspector sim snapshot-einval
@@ -26,15 +26,24 @@ _EXAMPLES = """\
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 
-events
+events of a Linux: the host's, or with "guest" before them that of the guest after guest boot
   arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
-  sigaltstack SIZE | fork | exec | process ldtilecfg|tileloadd|tilezero|tilerelease
-  KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2 | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only
-  KVM_SET_XCRS VALUE | KVM_SET_MSRS XFD|XFD_ERR|XSS VALUE
-  KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|XSTATE_BV]
-  guest xsetbv VALUE | xgetbv 0|1 | wrmsr XFD|XFD_ERR VALUE | rdmsr XFD|XFD_ERR
-  guest ldtilecfg | tilerelease | tilezero N | tileloadd N | vmovdqu64 N
-  KVM_RUN (the guest's next instructions are in one run) | preempt | softirq | return | fail_allocation
+  process INSTRUCTION | clone | fork | exec | schedule | sigaltstack SIZE | signal | sigreturn
+  core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
+events of KVM
+  KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
+  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only
+  KVM_SET_XCRS VALUE [COUNT [FLAGS]] | KVM_SET_MSRS MSR VALUE
+  KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]
+  KVM_RUN (the guest's next instructions are in one run) | exit | preempt | softirq | return
+events of the guest
+  guest boot [KERNEL] | guest INSTRUCTION
+instructions
+  xsetbv VALUE | xgetbv 0|1 | wrmsr MSR VALUE | rdmsr MSR      MSR: XFD XFD_ERR XSS U_CET S_CET PL0_SSP..PL3_SSP
+  ldtilecfg [PALETTE] | sttilecfg | tilerelease | tilezero N | tileloadd N | tilestored N
+  movdqu N | vmovdqu N | vmovdqu64 N | kmovq N [VALUE] | wrpkru VALUE | rdpkru | rdssp | incssp N
+  xsave|xsaveopt|xsavec|xsaves [MASK] | xrstor|xrstors [MASK [XSTATE_BV]]
+Anywhere in an event: cpu=N (where on the host), vcpu=N, thread=N.
 
 The exit code is 1 when an event was refused."""
 
@@ -84,10 +93,10 @@ def run(words: Sequence[str]) -> int:
     if found.save:
         _save(world, scenario.host, found.save)
     if found.json:
-        json.dump(_as_json(scenario, world), sys.stdout, indent=1)
+        json.dump(timeline_json(scenario, world), sys.stdout, indent=1)
         print()
     else:
-        _print(scenario, world)
+        print("\n".join(timeline_text(scenario, world)))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
 
 
@@ -127,53 +136,3 @@ def _save(world: World, host: str, path: str) -> None:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     print(f"{path}: inspector open {path} --as kvm-xsave --layout {host}", file=sys.stderr)
-
-
-def _print(scenario: Scenario, world: World) -> None:
-    print(f"{scenario.title}\n{scenario.host}, Linux {scenario.kernel}, policy {scenario.policy}\n")
-    for number, step in enumerate(world.steps, 1):
-        outcome = step.outcome
-        answer = str(outcome)
-        if outcome.value and outcome.accepted:
-            answer += f", {outcome.value:#x}"
-        if outcome.image:
-            answer += f", {len(outcome.image)} bytes"
-        print(f"{number:>3}  {visible(step.event):<38} {answer}")
-        for name, (before, after) in step.changes.items():
-            print(f"       {name}: {before} -> {after}")
-        if step.bytes_changed:
-            print(f"       {step.bytes_changed} bytes of the image changed")
-        if not all(check.held for check in outcome.checks):
-            for check in outcome.checks:
-                print(f"       {'held  ' if check.held else 'failed'}  {check.text}")
-            print(f"       see {outcome.source}")
-    if scenario.source:
-        print(f"\nSource: {scenario.source}")
-
-
-def _as_json(scenario: Scenario, world: World) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "scenario": scenario.name,
-        "host": scenario.host,
-        "kernel": scenario.kernel,
-        "policy": scenario.policy,
-        "events": [_step_json(step) for step in world.steps],
-        "state": world.state(),
-    }
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    outcome = step.outcome
-    return {
-        "event": step.event,
-        "verdict": outcome.verdict,
-        "name": outcome.name,
-        "code": outcome.code,
-        "value": f"{outcome.value:#x}",
-        "because": outcome.because,
-        "checks": [{"text": check.text, "held": check.held} for check in outcome.checks],
-        "changes": {name: list(pair) for name, pair in step.changes.items()},
-        "bytes_changed": step.bytes_changed,
-        "source": outcome.source,
-    }

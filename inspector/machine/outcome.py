@@ -17,9 +17,10 @@ class Check(NamedTuple):
 class Outcome(NamedTuple):
     """The answer to an event.
 
-    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal`` or ``host-oops``; ``code`` the
-    errno, vector or signal that goes with it, ``value`` or ``image`` what the event returned. The last
-    check is the one that decided. ``source`` is the function to read.
+    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, or ``short`` for a call
+    that did less than was asked; ``code`` the errno, vector, signal or number asked for that goes
+    with it, ``value`` or ``image`` what the event returned. The last check is the one that decided.
+    ``source`` is the function to read.
     """
 
     verdict: str
@@ -54,6 +55,8 @@ class Outcome(NamedTuple):
             return VECTORS.get(self.code, str(self.code))
         if self.verdict == "signal":
             return signal.Signals(self.code).name
+        if self.verdict == "short":
+            return f"{self.value} of {self.code}"
         return self.verdict
 
     def __str__(self) -> str:
@@ -92,6 +95,10 @@ class Rule:
     def refuse(self, code: int) -> Outcome:
         """The last check failed: an errno."""
         return Outcome("errno", code, tuple(self.checks), self.source)
+
+    def short(self, done: int, asked: int) -> Outcome:
+        """The last check failed: the call stopped there and says how many it did."""
+        return Outcome("short", asked, tuple(self.checks), self.source, done)
 
     def fault(self, vector: int) -> Outcome:
         """The last check failed: an exception."""

@@ -7,7 +7,7 @@ from textual.screen import Screen
 from inspector.machine.x86.world import World
 from inspector.tui.base_app import BaseApp
 from inspector.tui.screens.lab import LabScreen
-from layouts.x86.scenarios import Scenario
+from layouts.x86.scenario import Scenario
 
 
 class LabApp(BaseApp):

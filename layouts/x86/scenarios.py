@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Scenario(NamedTuple):
-    """Events on a host, in order.
-
-    ``host`` is a CPU layout, ``kernel`` a kernel profile, ``policy`` how KVM deals with
-    dynamic components (``layouts.x86.kernels``).
-    An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
-    the problem was reported or which rule it shows.
-    """
-
-    name: str
-    title: str
-    events: tuple[str, ...]
-    source: str
-    host: str = "sapphire-rapids"
-    kernel: str = "7.2"
-    policy: str = "upstream"
-
+from layouts.x86.scenario import Scenario
+from layouts.x86.transcripts import TRANSCRIPTS
 
 _PERMITTED = (
     "arch_prctl REQ_XCOMP_GUEST_PERM 18",
@@ -175,6 +157,160 @@ SCENARIOS = (
         ),
         "__xfd_enable_feature (fpu/xstate.c), handle_xfd_event (traps.c)",
     ),
+    Scenario(
+        "restore-4096",
+        "A snapshot that kept only 4096 bytes: restoring it succeeds, the tiles are gone",
+        (*_TILES_IN_USE, "guest tileloadd 7", "KVM_SET_XSAVE cut", "guest tilestored 7"),
+        "Cloud Hypervisor pull request 7534; rust-vmm/kvm issue 261",
+    ),
+    Scenario(
+        "restore-order",
+        "XFD first, then the image: the tiles are dropped; the other way round takes the host down",
+        (
+            *_TILES_IN_USE,
+            "KVM_SET_MSRS XFD 0x40000",
+            "KVM_SET_XSAVE",
+            "guest xgetbv 1",
+            "guest wrmsr XFD 0",
+            "guest ldtilecfg",
+            "guest tileloadd 0",
+            "KVM_SET_XSAVE",
+            "KVM_SET_MSRS XFD 0x40000",
+            "guest xgetbv 1",
+        ),
+        "fpu_update_guest_xfd (fpu/core.c), commit b45f72177594",
+    ),
+    Scenario(
+        "two-buffers",
+        "Why two reallocations: one buffer in the host for the vCPU, one in the guest for its task",
+        (
+            *_PERMITTED,
+            "KVM_RUN",
+            "guest boot",
+            "guest arch_prctl REQ_XCOMP_PERM 18",
+            "guest process ldtilecfg",
+            "guest process tileloadd 0",
+            "guest clone",
+            "guest process ldtilecfg thread=1",
+            "guest process tileloadd 1 thread=1",
+            "guest process tilestored 0",
+            "return",
+        ),
+        "the open question of the AMX document",
+    ),
+    Scenario(
+        "two-vcpus",
+        "Each vCPU has its own buffer, XFD and passthrough; the permission is the process's",
+        (
+            *_PERMITTED,
+            "clone",
+            "KVM_CREATE_VCPU thread=1",
+            "KVM_SET_CPUID2 supported vcpu=1 cpu=1",
+            "guest xsetbv 0x602e7",
+            "guest xsetbv 0x602e7 vcpu=1 cpu=1",
+            "guest wrmsr XFD 0x40000",
+            "guest ldtilecfg vcpu=1 cpu=1",
+            "guest tileloadd 0 vcpu=1 cpu=1",
+            "guest ldtilecfg",
+            "guest tileloadd 0",
+        ),
+        "vmx_set_msr (vmx.c), fpu_enable_guest_xfd_features (fpu/core.c)",
+    ),
+    Scenario(
+        "threads",
+        "Permission is the process's, the larger buffer each thread's own; XFD goes with the thread",
+        (
+            "arch_prctl REQ_XCOMP_PERM 18",
+            "process ldtilecfg",
+            "process tileloadd 0",
+            "clone",
+            "process tileloadd 0 thread=1",
+            "process ldtilecfg thread=1",
+            "process tileloadd 0 thread=1",
+            "process tilestored 0 thread=0",
+            "process tilestored 0 thread=1 cpu=1",
+        ),
+        "fpu_clone (fpu/core.c), xfd_update_state (fpu/xstate.h)",
+    ),
+    Scenario(
+        "signal-frame",
+        "A signal frame grows at the first tile, not with the permission; a small alternate stack is fatal",
+        (
+            "arch_prctl REQ_XCOMP_PERM 18",
+            "signal",
+            "sigreturn",
+            "process ldtilecfg",
+            "process tileloadd 0",
+            "signal",
+            "sigreturn",
+            "process tilestored 0",
+            "sigaltstack 11837",
+            "signal",
+        ),
+        "copy_fpstate_to_sigframe (fpu/signal.c); the sigaltstack check is laxer than the request's",
+    ),
+    Scenario(
+        "ptrace",
+        "A debugger cannot put tiles into a thread that has not used them, permission or not",
+        (
+            "arch_prctl REQ_XCOMP_PERM 18",
+            "PTRACE_GETREGSET",
+            "PTRACE_SETREGSET 0x60003",
+            "PTRACE_SETREGSET 0x20003 4096",
+            "process ldtilecfg",
+            "process tileloadd 0",
+            "PTRACE_SETREGSET 0x60003",
+            "PTRACE_SETREGSET 0x20003",
+            "process tilestored 0",
+        ),
+        "xstateregs_set (fpu/regset.c), validate_user_xstate_header (fpu/xstate.c); criu issue 2835",
+    ),
+    Scenario(
+        "xsave-under-xfd",
+        "XSAVE leaves out what XFD turns off, XRSTOR of it is #NM",
+        (
+            *_TILES_IN_USE,
+            "guest xsavec 0x60000",
+            "guest wrmsr XFD 0x40000",
+            "guest xrstor 0x60000",
+            "guest rdmsr XFD_ERR",
+            "guest xsavec 0x60000",
+            "guest xrstor 0x60000",
+        ),
+        "Intel SDM vol. 1, 13.14; the KVM selftest amx_test",
+    ),
+    Scenario(
+        "td-without-amx",
+        "A TD whose XFAM lacks AMX: XFD is #GP by the TDX module, whatever KVM_SET_CPUID2 said",
+        (
+            "KVM_CREATE_VM tdx",
+            "KVM_TDX_INIT_VM 0x402e7",
+            "KVM_TDX_INIT_VM 0x2e7",
+            "arch_prctl REQ_XCOMP_GUEST_PERM 18",
+            "KVM_CREATE_VCPU",
+            "KVM_SET_CPUID2 supported",
+            "guest wrmsr XFD 0x40000",
+            "guest xsetbv 0x602e7",
+            "guest xsetbv 0x2e7",
+            "guest ldtilecfg",
+            "KVM_GET_XSAVE2",
+        ),
+        "check_xfam, is_msr_dynamic_bit_cleared (TDX module 1.5.01)",
+    ),
+    Scenario(
+        "cet-to-older-kernel",
+        "Shadow stack state: KVM of 7.2 virtualizes it, of 6.12 not (try --kernel 6.12)",
+        (
+            "KVM_CREATE_VCPU",
+            "KVM_SET_CPUID2 supported",
+            "KVM_SET_MSRS XSS 0x1800",
+            "KVM_SET_MSRS U_CET 1",
+            "KVM_SET_MSRS PL3_SSP 0x7fff0000",
+            "guest rdmsr PL3_SSP",
+        ),
+        "__kvm_set_msr (x86.c), KVM_SUPPORTED_XSS",
+    ),
+    *TRANSCRIPTS,
 )
 
 

@@ -61,9 +61,9 @@ async def test_bits_are_events() -> None:
         assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
         assert "both or none" in refused.outcome.because
         await pilot.press("f")
-        assert app.lab.world.state()["vCPU XFD"] == "0x40000 passed through"
+        assert app.lab.world.state()["vCPU 0 XFD"] == "0x40000 passed through"
         await pilot.press("f")
-        assert app.lab.world.state()["vCPU XFD"] == "0x0 passed through"
+        assert app.lab.world.state()["vCPU 0 XFD"] == "0x0 passed through"
 
 
 async def test_stepping_to_the_end_and_back() -> None:

@@ -8,7 +8,7 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
-from layouts.x86.xsave import EXTENDED_OFFSET
+from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
 
 TILECFG = 17
 TILEDATA = 18
@@ -109,10 +109,17 @@ class Host:
     def user_max(self) -> int:
         """fpu_user_cfg.max_features: what Linux sets XCR0 to."""
         mask = self._known(self.cpu_xcr0 & self.kernel.user_supported)
-        if mask & _APX and mask & MPX:
-            # fpu__init_system_xstate: one offset for two components, so no XSAVE at all.
+        # fpu__init_system_xstate turns XSAVE off altogether: one offset for two components
+        # (APX and MPX), or a size that is not the kernel's structure (paranoid_xstate_size_valid).
+        if (mask & _APX and mask & MPX) or not self._sizes_are_known(mask):
             return 3
         return mask if self.has_xfd else mask & ~DYNAMIC
+
+    def _sizes_are_known(self, mask: int) -> bool:
+        sizes = self.cpuid.xsave_table()
+        return all(
+            sizes.get(number, (0,))[0] == BY_NUMBER[number].size_bytes for number in range(2, 63) if mask >> number & 1
+        )
 
     @property
     def user_default(self) -> int:

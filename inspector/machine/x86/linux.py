@@ -110,11 +110,12 @@ class Linux:
         cpu = self.cpus[number] = Cpu(self._machine(number))
         initial = host.user_max & DYNAMIC
         if host.has_xfd:
+            if self.level == "guest":
+                self.log(None, f"XFD := {initial:#x} (fpu__init_cpu_xstate)", cpu)
             outcome = cpu.machine.wrmsr(MSR_XFD, initial)
             if not outcome.accepted:
                 return outcome
             cpu.xfd_state = initial
-            self.log(None, f"XFD := {initial:#x} (fpu__init_cpu_xstate)", cpu)
         outcome = cpu.machine.xsetbv(host.user_max)
         if outcome.accepted and isinstance(cpu.machine, Processor):
             cpu.machine.xss = host.supervisor
@@ -181,12 +182,17 @@ class Linux:
         previous, outcome = cpu.current, None
         if previous is thread:
             return None
+        for leaving in (previous, thread):
+            if leaving is not None and leaving.leave_guest is not None:
+                leaving.leave_guest()
         if previous is not None and previous.loaded:
             outcome = self.save_thread(cpu, previous)
-        if thread is not None and thread.cpu is not None and thread.cpu is not cpu and thread.loaded:
-            # It was running elsewhere: it left there first.
-            self.save_thread(thread.cpu, thread)
-            thread.cpu.current = None
+        if thread is not None and thread.cpu is not None and thread.cpu is not cpu:
+            # It was elsewhere: it leaves there first.
+            if thread.loaded:
+                self.save_thread(thread.cpu, thread)
+            if thread.cpu.current is thread:
+                thread.cpu.current = None
         cpu.current = thread
         if thread is not None:
             thread.cpu = cpu
@@ -290,9 +296,9 @@ class Linux:
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error
+        self.log(thread, f"XFD_ERR = {error.value:#x} (handle_xfd_event)", cpu)
         cpu.machine.wrmsr(MSR_XFD_ERR, 0)
         wanted = error.value & DYNAMIC
-        self.log(thread, f"XFD_ERR = {error.value:#x} (handle_xfd_event)", cpu)
         process = thread.process
         if not rule.check("the process has permission for component 18", process.perm & wanted == wanted):
             return rule.signal(signal.SIGILL, _ILL_ILLOPC)

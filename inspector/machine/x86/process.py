@@ -6,6 +6,7 @@ Source: Linux arch/x86/kernel/fpu/xstate.c, arch/x86/kernel/signal.c, arch/x86/k
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
@@ -34,6 +35,8 @@ class Thread:
         self.loaded = False
         self.altstack_size_bytes = 0
         self.signal_frames: list[bytes] = []
+        #: While the thread's guest runs: what makes it leave, as an interrupt does.
+        self.leave_guest: Callable[[], None] | None = None
 
     @property
     def name(self) -> str:

@@ -39,15 +39,19 @@ class Run:
     def begin(self) -> Outcome | None:
         """kvm_load_guest_fpu: the thread's registers are saved, the guest's loaded. None, or the oops."""
         vcpu, linux, thread = self.vcpu, self.linux, self.vcpu.thread
-        linux.to_user(self.cpu, thread)
         if vcpu.in_run:
             return None
+        if thread.task_fpstate is not None:
+            raise ValueError(f"thread {thread.name} is inside KVM_RUN of another vCPU; return comes first")
+        linux.to_user(self.cpu, thread)
         if thread.loaded:
             linux.save(self.cpu, thread.fpstate)
         thread.task_fpstate, thread.fpstate = thread.fpstate, vcpu.fpstate
         vcpu.fpstate.in_use = True
         wrong = self._restore(vcpu.fpstate)
         if wrong is not None:
+            thread.fpstate, thread.task_fpstate = thread.task_fpstate, None
+            vcpu.fpstate.in_use = thread.loaded = False
             return wrong
         thread.loaded = True
         vcpu.ran = vcpu.in_run = True
@@ -92,6 +96,7 @@ class Run:
         if self._has_pkru:
             self._pkru(vcpu.pkru)
         vcpu.in_guest = True
+        vcpu.thread.leave_guest = self.exit
         return None
 
     @property
@@ -108,6 +113,7 @@ class Run:
         if not vcpu.in_guest:
             return
         vcpu.in_guest = False
+        vcpu.thread.leave_guest = None
         host = linux.host
         if self._has_pkru:
             vcpu.pkru = int.from_bytes(processor.registers.get(PKRU)[:4], "little")

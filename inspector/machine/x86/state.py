@@ -65,30 +65,25 @@ def words_of(state: Value) -> dict[str, str]:
     _perm, guest_perm, locked, tasks = process
     found["guest permission"] = f"{guest_perm:#x}{' locked' if locked else ''}"
     for number, _size, _xfd, in_use in tasks:
-        found[f"process{_label(number, tasks)} state in use"] = f"{in_use:#x}"
+        found[f"thread {number} state in use"] = f"{in_use:#x}"
     for number, has_xfd, xfd, cached, error in cpus:
         if has_xfd:
-            found[f"CPU{_label(number, cpus)} XFD"] = f"{xfd:#x}, cached {cached:#x}"
-            found[f"CPU{_label(number, cpus)} XFD_ERR"] = f"{error:#x}"
+            found[f"CPU {number} XFD"] = f"{xfd:#x}, cached {cached:#x}"
+            found[f"CPU {number} XFD_ERR"] = f"{error:#x}"
     for vcpu in vcpus:
-        found |= _vcpu_words("vCPU" + _label(vcpu[0], vcpus), vcpu)
+        found |= _vcpu_words(f"vCPU {vcpu[0]}", vcpu)
     if guest is not None:
         found |= _process_words("guest's Linux: ", guest[0])
         for number, cached in guest[1]:
-            found[f"guest's Linux: CPU{_label(number, guest[1])} cached XFD"] = f"{cached:#x}"
+            found[f"guest's Linux: CPU {number} cached XFD"] = f"{cached:#x}"
     return found
-
-
-def _label(number: int, among: Any) -> str:
-    """A number, where there is more than one."""
-    return f" {number}" if len(among) > 1 else ""
 
 
 def _process_words(prefix: str, process: Value) -> dict[str, str]:
     found = {f"{prefix}permission": f"{process[0]:#x}"}
     tasks = process[3]
     for number, size, xfd, _in_use in tasks:
-        found[f"{prefix}task{_label(number, tasks)} buffer"] = f"{size} bytes, XFD {xfd:#x}"
+        found[f"{prefix}thread {number} buffer"] = f"{size} bytes, XFD {xfd:#x}"
     return found
 
 

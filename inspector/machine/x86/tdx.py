@@ -95,6 +95,7 @@ class TdRun(Run):
         processor.xfd, processor.xfd_err = state.xfd, state.xfd_err
         processor.cr4_osxsave = vcpu.cr4_osxsave
         vcpu.in_guest = True
+        vcpu.thread.leave_guest = self.exit
         return None
 
     def exit(self) -> None:
@@ -103,6 +104,7 @@ class TdRun(Run):
         if not vcpu.in_guest:
             return
         vcpu.in_guest = False
+        vcpu.thread.leave_guest = None
         live = processor.registers
         state.registers = live.within(live.in_use & ~processor.xfd)
         state.xcr0, state.xss = processor.xcr0, processor.xss

@@ -58,6 +58,12 @@ class Vm:
             self.guests.append(Guest(vcpu))
         return rule.ok()
 
+    def close(self) -> None:
+        """The process is gone, or another program: every run ends."""
+        for guest in self.guests:
+            if guest.vcpu.in_run:
+                guest.run.end()
+
     def guest_host(self, kernel: KernelProfile) -> Host:
         """What the guest's kernel sees as its hardware."""
         vcpu = self.vcpus[0]

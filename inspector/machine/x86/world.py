@@ -23,6 +23,8 @@ from inspector.machine.x86.vm import Vm
 from layouts.x86.kernels import POLICIES, Policy
 
 _CPUS = 1024
+#: After these, what goes on is a process that has no VM: its file descriptors are another mm's.
+_WITHOUT_VM = ("fork", "exec")
 #: Words of an event that say where it happens: on which CPU, to which vCPU, in which thread.
 _PLACES = ("cpu", "vcpu", "thread")
 
@@ -104,15 +106,20 @@ class World:
         """The first vCPU, or None."""
         return self.vm.vcpus[0] if self.vm is not None and self.vm.guests else None
 
-    def guest(self) -> Guest:
-        """The vCPU that the event names, on the host's CPU that it names. Raises ValueError."""
+    def guest(self, *, stays: bool = False) -> Guest:
+        """The vCPU that the event names, on the host's CPU that it names. Raises ValueError.
+
+        ``stays``: where its thread is, whatever CPU is named.
+        """
         if self.vm is None or not self.vm.guests:
             raise ValueError("there is no vCPU; KVM_CREATE_VCPU comes first")
         number = self._at.get("vcpu", 0)
         if number >= len(self.vm.guests):
             raise ValueError(f"there are {len(self.vm.guests)} vCPUs; KVM_CREATE_VCPU makes one more")
         guest = self.vm.guests[number]
-        guest.cpu_number = self._at.get("cpu", guest.cpu_number)
+        thread = guest.vcpu.thread
+        last = thread.cpu.number if thread.cpu is not None else 0
+        guest.cpu_number = last if stays else self._at.get("cpu", last)
         return guest
 
     def thread(self) -> Thread:
@@ -172,6 +179,9 @@ class World:
         if name in LINUX_EVENTS:
             level = Level(self.host_linux, self.process, self.cpu(), self.thread(), self._memory["host"])
             outcome = linux_events.happen(level, words)
+            if name in _WITHOUT_VM and self.vm is not None:
+                self.vm.close()
+                self.vm = None
             self.process, self._memory["host"] = level.process, level.memory
             return outcome
         if name in kvm_events.KVM_EVENTS:

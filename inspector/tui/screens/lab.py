@@ -19,7 +19,7 @@ from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
-from layouts.x86.scenarios import Scenario
+from layouts.x86.scenario import Scenario
 
 _WIDE_COLUMNS = 120
 
@@ -151,11 +151,11 @@ class LabScreen(Screen[None]):
 
     def action_xcr0(self) -> None:
         """Toggle the component's bit by a guest XSETBV."""
-        self._toggle("guest xsetbv", "vCPU XCR0")
+        self._toggle("guest xsetbv", "vCPU 0 XCR0")
 
     def action_xfd(self) -> None:
         """Toggle the component's bit by a guest WRMSR."""
-        self._toggle("guest wrmsr XFD", "vCPU XFD")
+        self._toggle("guest wrmsr XFD", "vCPU 0 XFD")
 
     def _toggle(self, event: str, name: str) -> None:
         shown = self.world.state().get(name)

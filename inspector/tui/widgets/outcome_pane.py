@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.machine.x86.world import Step
-from layouts.x86.scenarios import Scenario
+from layouts.x86.scenario import Scenario
 
 
 class OutcomePane(VerticalScroll, can_focus=True):

@@ -12,7 +12,7 @@ from inspector.machine.x86.events.words import CAPTURED, CPUIDS, Words, msr, num
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.images import with_xstate_bv
 from inspector.machine.x86.instructions import control
-from inspector.machine.x86.kvm import Vcpu, supported_cpuid, xsave2_capability
+from inspector.machine.x86.kvm import KVM_XSAVE_SIZE_BYTES, Vcpu, supported_cpuid, xsave2_capability
 from inspector.machine.x86.run import Run
 from inspector.machine.x86.vm import Vm
 from layouts.x86.kernels import kernels
@@ -58,7 +58,8 @@ def _stopped(world: World) -> Vcpu:
 
 
 def _running(world: World) -> Run:
-    guest = world.guest()
+    """The run that goes on, on the CPU where it is."""
+    guest = world.guest(stays=True)
     if not guest.vcpu.in_run:
         raise ValueError("the vCPU is not inside KVM_RUN; KVM_RUN comes first")
     return guest.run
@@ -148,7 +149,18 @@ def _set_xcrs(world: World, words: Words) -> Outcome:
 
 
 def _set_msrs(world: World, words: Words) -> Outcome:
-    return _stopped(world).set_msr(msr(word(words, 0, "an MSR")), number(word(words, 1, "a value")))
+    """Names and values; a refused MSR stops the call, which returns how many were set."""
+    vcpu = _stopped(world)
+    pairs = [(msr(words[at]), number(word(words, at + 1, "a value"))) for at in range(0, len(words), 2)]
+    rule = Rule("__msr_io, kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
+    for done, (index, value) in enumerate(pairs):
+        outcome = vcpu.set_msr(index, value)
+        rule.checks += outcome.checks
+        if outcome.code == errno.EINVAL:
+            return rule.short(done, len(pairs))
+        if not outcome.accepted:
+            return rule.refuse(outcome.code)
+    return rule.ok(len(pairs))
 
 
 def _get_xsave(world: World, _: Words) -> Outcome:
@@ -160,11 +172,14 @@ def _get_xsave2(world: World, _: Words) -> Outcome:
 
 
 def _set_xsave(world: World, words: Words) -> Outcome:
-    """The captured image, or the vCPU's own with another XSTATE_BV."""
+    """The captured image, or the vCPU's own: cut to 4096 bytes, or with another XSTATE_BV."""
     vcpu = _stopped(world)
     if words[:1] == [CAPTURED]:
         return vcpu.set_xsave(world.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
     image = vcpu.user_image()
+    if words[:1] == ["cut"]:
+        # What a VMM with a 4096-byte structure kept; the memory behind it is taken as zero.
+        return vcpu.set_xsave(image[:KVM_XSAVE_SIZE_BYTES].ljust(len(image), b"\0"))
     return vcpu.set_xsave(with_xstate_bv(image, number(words[0])) if words else image)
 
 

@@ -135,8 +135,8 @@ LINUX_EVENTS: dict[str, Callable[[Level, Words], Outcome]] = {
     "PTRACE_SETREGSET": _setregset,
     "fail_allocation": _fail_allocation,
 }
-#: Events that others do to the thread: it need not be in user space for them.
-_FROM_OUTSIDE = ("core", "PTRACE_GETREGSET", "PTRACE_SETREGSET", "fail_allocation")
+#: Events that need no thread in user space.
+_FROM_OUTSIDE = ("fail_allocation",)
 
 
 def happen(level: Level, words: Words) -> Outcome:

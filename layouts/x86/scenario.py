@@ -1,0 +1,38 @@
+"""What a scenario is: events as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Logged(NamedTuple):
+    """A line of a document's log: of which event (from 1), when, by which kernel, on which of its CPUs.
+
+    ``stamp`` is the document's time in seconds, empty where it says that it happens but shows no line.
+    ``text`` begins as the machine's line begins.
+    """
+
+    event: int
+    stamp: str
+    level: str
+    cpu: int
+    text: str
+
+
+class Scenario(NamedTuple):
+    """Events on a host, in order.
+
+    ``host`` is a CPU layout, ``kernel`` a kernel profile, ``policy`` how KVM deals with
+    dynamic components (``layouts.x86.kernels``).
+    An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
+    the problem was reported or which rule it shows; ``log`` is what a document says was printed.
+    """
+
+    name: str
+    title: str
+    events: tuple[str, ...]
+    source: str
+    host: str = "sapphire-rapids"
+    kernel: str = "7.2"
+    policy: str = "upstream"
+    log: tuple[Logged, ...] = ()
