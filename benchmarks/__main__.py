@@ -17,6 +17,7 @@ from pathlib import Path
 
 import construct
 
+from benchmarks.machine import report
 from inspector.decode.fields import FieldTable
 from inspector.decode.image import read_image
 from inspector.readers.open import open_capture
@@ -163,6 +164,7 @@ def main() -> None:
             row("show --list of 1,000 threads / gdb info threads", listed, process_ms(gdb, 5), "ms", "-")
         if shutil.which("readelf"):
             row("  / readelf -n", listed, process_ms(["readelf", "-nW", path], 5), "ms", "-")
+    report()
 
 
 main()

@@ -14,6 +14,8 @@ SHOTS = {
     "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
     "start": ("sample:amx", (160, 45), []),
     "compare": ("sample:qemu-arm64-max/migration-stream.gz", (120, 30), ["c", "slash", *"PFR", "enter"]),
+    "lab-levels": ("sim:transcript-vm-amx", (160, 45), ["n"] * 11),
+    "lab-timeline": ("sim:transcript-vm-amx", (130, 34), [*["n"] * 11, "T"]),
     "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }

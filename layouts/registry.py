@@ -11,7 +11,7 @@ from layouts.vocabulary import Layout
 def layouts() -> dict[str, Layout]:
     """All fixed and open-ended structures by name."""
     from layouts.files import elf, elf_arm64, elf_x86
-    from layouts.x86 import kvm, xsave
+    from layouts.x86 import fpstate, kvm, xsave
 
     found = (
         *kvm.FIXED,
@@ -20,6 +20,7 @@ def layouts() -> dict[str, Layout]:
         kvm.KVM_MSRS,
         kvm.KVM_MSR_LIST,
         xsave.FPREGSET,
+        fpstate.FPSTATE,
         elf.PRPSINFO_64,
         elf.PRPSINFO_32,
         elf.SIGINFO,

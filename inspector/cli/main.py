@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": ("convert", "write a capture in another format"),
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
+    "set": ("set", "edit fields, and see what a kernel says to the edited state"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),
     "layouts": ("layouts", "what the tool knows: structures, components, CPUs"),
     "samples": ("samples", "the captures that come with the tool"),

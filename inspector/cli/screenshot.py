@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
+from inspector.cli.files import save
 from inspector.cli.open import SIMULATED, app_of
 from inspector.readers.open import open_capture
 
@@ -48,7 +49,8 @@ def run(words: Sequence[str]) -> int:
     pictures = photograph(app, size, keys, [suffix])
     if app.failure:
         raise app.failure
-    _save(found.output, pictures[suffix])
+    save(found.output, lambda out: out.write(pictures[suffix]))
+    print(found.output, file=sys.stderr)
     return arguments.tell(capture) if capture is not None else 0
 
 
@@ -62,12 +64,3 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and 20 <= int(width) <= 1000 and 5 <= int(height) <= 1000):
         raise UsageError(f"--size {text}: expected columns x lines, as in 80x24")
     return int(width), int(height)
-
-
-def _save(path: str, data: bytes) -> None:
-    try:
-        with open(path, "wb") as out:
-            out.write(data)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    print(path, file=sys.stderr)

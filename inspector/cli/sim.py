@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError, visible
 from inspector.cli import arguments
-from inspector.cli.captured import captured_of, restore_events
-from inspector.export.timeline import timeline_json, timeline_text
-from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.world import World
+from inspector.cli.files import save_new
+from inspector.export.restore import captured_state, host_of, restore_events
+from inspector.export.simulated import capture_of
+from inspector.export.timeline import timeline_json, timeline_text, why_lines
+from inspector.export.vcpu import write_vcpu
+from inspector.machine.x86.host import Host, shipped_host
+from inspector.machine.x86.matrix import walk
+from inspector.machine.x86.world import Captured, World
+from inspector.readers.cpuid_table import cpuid_of
+from inspector.readers.open import open_capture
+from inspector.readers.options import Options
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES
+from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, kernels
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -21,8 +30,10 @@ _EXAMPLES = """\
   inspector sim list
   inspector sim snapshot-einval
   inspector sim new --host granite-rapids --lab
+  inspector sim new --host cpuid-r.txt --why 18
   inspector sim restore --from sample:amx
   inspector sim guest-xfd --save tiles.xsave
+  inspector sim two-buffers --save machine.vcpu
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 
@@ -48,35 +59,48 @@ Anywhere in an event: cpu=N (where on the host), vcpu=N, thread=N.
 The exit code is 1 when an event was refused."""
 
 
-def run(words: Sequence[str]) -> int:
-    """Run a scenario and print its timeline."""
+def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
     parser.add_argument("name", help="a scenario, list for their names, new for an empty host, restore with --from")
     parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--event", action="append", default=[], metavar="WORDS", help="one more event; again for more")
-    parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list)")
+    parser.add_argument(
+        "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
+    )
     parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument(
         "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
     )
-    parser.add_argument("--save", default="", metavar="PATH", help="write the vCPU's image, as KVM_GET_XSAVE2 gives it")
-    found = parser.parse_args(words)
+    parser.add_argument("--why", type=int, metavar="N", help="at the end: what is in the way of component N in a guest")
+    parser.add_argument(
+        "--save",
+        default="",
+        metavar="PATH",
+        help="write the machine (.vcpu) or the vCPU's XSAVE image",
+    )
+    return parser
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a scenario and print its timeline."""
+    found = _parser().parse_args(words)
     if found.name == "list":
         for scenario in scenarios().values():
             print(f"{scenario.name:<22} {scenario.title}")
         return 0
     captured, name = None, ""
     if found.source:
-        captured, name = captured_of(found.source, found.vcpu)
+        captured, name = _captured(found.source, found.vcpu)
     scenario = scenario_of(found.name)
     if found.name == "restore":
         if captured is None:
             raise UsageError("sim restore: --from names the capture")
         title = visible(f"Restore {name} of {found.source}")
-        scenario = scenario._replace(title=title, events=restore_events(captured))
+        events = restore_events(captured)
+        scenario = scenario._replace(title=title, events=events, host=host_of(captured))
     scenario = scenario._replace(
         host=found.host or scenario.host,
         kernel=found.kernel or scenario.kernel,
@@ -91,13 +115,27 @@ def run(words: Sequence[str]) -> int:
         if world.is_down:
             break
     if found.save:
-        _save(world, scenario.host, found.save)
+        _save(world, scenario, found.save)
     if found.json:
         json.dump(timeline_json(scenario, world), sys.stdout, indent=1)
         print()
     else:
         print("\n".join(timeline_text(scenario, world)))
+        if found.why is not None:
+            print("\n".join(why_lines(found.why, walk(world, found.why))))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
+
+
+def _captured(target: str, number: int | None) -> tuple[Captured, str]:
+    """The state of a captured vCPU, and its name. Raises UsageError and InputError."""
+    capture = open_capture(target, Options())
+    vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
+    if vcpu.arch != "x86":
+        raise UsageError(f"--from {target}: {vcpu.name} is {vcpu.arch}; the machine is x86")
+    found = captured_state(vcpu)
+    if found is None:
+        raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
+    return found, vcpu.name
 
 
 def scenario_of(name: str) -> Scenario:
@@ -110,12 +148,26 @@ def scenario_of(name: str) -> Scenario:
 
 
 def world_of(scenario: Scenario) -> World:
-    """The world in which a scenario begins. Raises UsageError for an unknown host."""
-    if scenario.host not in cpu_layouts():
-        raise UsageError(f"--host {scenario.host}: no such CPU; inspector layouts list has them")
-    kernel = next(kernel for kernel in KERNELS if kernel.name == scenario.kernel)
+    """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
+    kernel = kernels()[scenario.kernel]
     policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
-    return World(Host(shipped_cpu(scenario.host), kernel), policy)
+    return World(host_named(scenario.host, kernel), policy)
+
+
+def host_named(name: str, kernel: KernelProfile) -> Host:
+    """A shipped CPU, or the CPUID of a capture or of ``cpuid -r`` text. Raises UsageError and InputError."""
+    if name in cpu_layouts():
+        return shipped_host(name, kernel)
+    if not (os.path.exists(name) or ":" in name):
+        raise UsageError(f"--host {name}: no such CPU or file; inspector layouts list has the CPUs")
+    capture = open_capture(name, Options())
+    tables = [capture.host.cpuid] if capture.host.cpuid else []
+    for area in (*capture.context, *(area for vcpu in capture.vcpus for area in vcpu.areas)):
+        if not tables and area.layout == "kvm-cpuid2" and (found := cpuid_of(area.data)) is not None:
+            tables.append(found)
+    if not tables or not tables[0].xsave_table():
+        raise UsageError(f"--host {name}: no CPUID with leaf 0xD in it")
+    return Host(tables[0], kernel)
 
 
 def open_lab(world: World, scenario: Scenario) -> int:
@@ -127,12 +179,14 @@ def open_lab(world: World, scenario: Scenario) -> int:
     return LabApp(world, scenario).run() or 0
 
 
-def _save(world: World, host: str, path: str) -> None:
-    if world.vcpu is None:
-        raise UsageError("--save: there is no vCPU; KVM_CREATE_VCPU comes first")
-    try:
-        with open(path, "xb") as out:
-            out.write(world.vcpu.user_image())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    print(f"{path}: inspector open {path} --as kvm-xsave --layout {host}", file=sys.stderr)
+def _save(world: World, scenario: Scenario, path: str) -> None:
+    if path.endswith(".vcpu"):
+        save_new(path, lambda out: write_vcpu(out, capture_of(world, f"sim:{scenario.name}")))
+        print(f"{path}: inspector open {path}", file=sys.stderr)
+        return
+    vcpu = world.vcpu
+    if vcpu is None:
+        raise UsageError("--save: there is no vCPU whose image could be saved")
+    save_new(path, lambda out: out.write(vcpu.user_image()))
+    layout = f" --layout {scenario.host}" if scenario.host in cpu_layouts() else ""
+    print(f"{path}: inspector open {path} --as kvm-xsave{layout}", file=sys.stderr)

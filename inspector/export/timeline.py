@@ -111,3 +111,11 @@ def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, A
         "image_bytes": len(outcome.image),
         "source": outcome.source,
     }
+
+
+def why_lines(number: int, outcome: Outcome) -> Iterator[str]:
+    """What is in the way of a component, as text."""
+    yield ""
+    yield f"Component {number}, from the host's CPU to a program in the guest:"
+    for check in outcome.checks:
+        yield f"  {'held  ' if check.held else 'failed'}  {check.text}"

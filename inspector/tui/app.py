@@ -59,6 +59,9 @@ class InspectorApp(BaseApp):
 
     def on_inspect_screen_ready(self) -> None:
         """Read the target once the first frame is out."""
+        if self.inspect.session is not None:
+            # Another Inspect screen, opened from the lab, which brings its capture.
+            return
         self.call_after_refresh(self.read_target)
 
     @work(thread=True, exclusive=True, exit_on_error=False)
@@ -98,9 +101,3 @@ class InspectorApp(BaseApp):
     def is_ready(self) -> bool:
         """See BaseApp."""
         return self.inspect.session is not None or self.failure is not None
-
-    def help_screen(self) -> Screen[None]:
-        """See BaseApp."""
-        from inspector.tui.screens.help import HelpScreen
-
-        return HelpScreen()

@@ -13,6 +13,14 @@ from textual.screen import Screen
 from inspector.capture.errors import InspectorError
 
 
+class KeyedScreen(Screen[None]):
+    """A screen that has a help screen with its keys."""
+
+    def help_screen(self) -> Screen[None]:
+        """The screen with all keys."""
+        raise NotImplementedError
+
+
 class BaseApp(App[int]):
     """An application whose keys work in the order in which they are typed."""
 
@@ -33,13 +41,10 @@ class BaseApp(App[int]):
         """What was asked for is on screen, or never will be."""
         return True
 
-    def help_screen(self) -> Screen[None]:
-        """The screen with all keys."""
-        raise NotImplementedError
-
     def action_help(self) -> None:
-        """All keys."""
-        self.push_screen(self.help_screen())
+        """All keys of the screen."""
+        if isinstance(self.screen, KeyedScreen):
+            self.push_screen(self.screen.help_screen())
 
     async def on_event(self, event: events.Event) -> None:
         """Handle keys in the order in which they arrive.

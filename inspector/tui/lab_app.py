@@ -20,9 +20,3 @@ class LabApp(BaseApp):
     def get_default_screen(self) -> Screen[None]:
         """The lab is the only screen."""
         return self.lab
-
-    def help_screen(self) -> Screen[None]:
-        """See BaseApp."""
-        from inspector.tui.screens.lab_help import LabHelpScreen
-
-        return LabHelpScreen()

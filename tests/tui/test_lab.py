@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from inspector.cli.sim import scenario_of, world_of
+from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import LabApp
 from inspector.tui.picture import text_of
+from inspector.tui.screens.lab import LabScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
@@ -34,6 +37,8 @@ async def lab(name: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tupl
         ("lab-refused", "guest-xfd", ["n"] * 7),
         ("lab-lost", "rfc-preempt", ["n"] * 9),
         ("lab-help", "new", ["question_mark"]),
+        ("lab-levels", "transcript-vm-amx", ["n"] * 11),
+        ("lab-timeline", "transcript-vm-amx", [*["n"] * 11, "T"]),
     ],
 )
 async def test_lab_screens(name: str, scenario: str, keys: list[str], size: tuple[int, int]) -> None:
@@ -111,3 +116,92 @@ async def test_the_outcome_follows_the_timeline() -> None:
         await pilot.press("up")
         await pilot.pause()
         await shows(app, "✗ no vCPU was created yet")
+
+
+def told(app: LabApp) -> list[str]:
+    """The notifications so far."""
+    return [notification.message for notification in app._notifications]
+
+
+async def test_host_and_guest_are_side_by_side_or_one_by_one() -> None:
+    async with lab("transcript-vm-amx") as (app, pilot):
+        await pilot.press(*["n"] * 9)
+        await pilot.pause()
+        assert "gperm" in text_of(app)
+        await pilot.press("L")
+        await shows(app, "SIGILL")
+        assert "gperm" not in text_of(app)
+
+
+async def test_why_walks_from_the_cpu_to_the_program() -> None:
+    async with lab("transcript-vm-sigill", (160, 45)) as (app, pilot):
+        await pilot.press(*["n"] * 10, "w")
+        await shows(app, "stops here: the program asked the guest's kernel for permission")
+
+
+async def test_keys_are_about_the_selected_vcpu() -> None:
+    async with lab("two-vcpus", (160, 45)) as (app, pilot):
+        await pilot.press(*["n"] * 8, "right_square_bracket")
+        await shows(app, "vCPU 1 (2/2)")
+        await pilot.press("a")
+        await pilot.pause()
+        assert app.lab.world.steps[-1].event == "guest ldtilecfg vcpu=1"
+        await pilot.press("f")
+        await pilot.pause()
+        assert app.lab.world.state()["vCPU 1 XFD"] == "0x40000 passed through"
+        assert app.lab.world.state()["vCPU 0 XFD"] == "0x0"
+
+
+async def test_the_timeline_shows_before_and_after() -> None:
+    async with lab("snapshot-einval") as (app, pilot):
+        await pilot.press("T")
+        await pilot.pause()
+        assert told(app) == ["nothing has happened yet"]
+        await pilot.press("n", "n", "n", "T")
+        await shows(app, "vCPU 0 supported XCR0")
+        await pilot.press("up")
+        await shows(app, "0x602e7 locked")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.lab
+
+
+async def test_the_bytes_of_a_component_open_and_close() -> None:
+    async with lab("snapshot-einval") as (app, pilot):
+        await pilot.press(*["n"] * 6, "o")
+        await shows(app, "xsave.xtiledata.tmm[0]")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.lab
+
+
+async def test_the_machine_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with lab("snapshot-einval") as (app, pilot):
+        await pilot.press("n", "n", "S")
+        await pilot.pause()
+        assert told(app) == ["saved sim-snapshot-einval.vcpu"]
+        assert (tmp_path / "sim-snapshot-einval.vcpu").stat().st_size > 1000
+        await pilot.press("S")
+        await pilot.pause()
+        assert "File exists" in told(app)[-1]
+
+
+async def test_a_captured_vcpu_goes_to_the_lab_and_back() -> None:
+    app = InspectorApp("sample:amx")
+    async with app.run_test(size=(100, 40)) as pilot:
+        await shows(app, "vcpu")
+        await pilot.press("L")
+        await shows(app, "sim:restore")
+        await pilot.press(*["n"] * 7)
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, LabScreen)
+        assert all(step.outcome.accepted for step in screen.world.steps)
+        assert len(screen.world.steps) == 7
+        await pilot.press("o")
+        await shows(app, "made by the simulated machine")
+        await pilot.press("escape")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.inspect

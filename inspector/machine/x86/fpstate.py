@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from inspector.machine.x86 import images
 from inspector.machine.x86.host import DYNAMIC, Host
-from inspector.machine.x86.registers import MXCSR_OFFSET, Registers
+from inspector.machine.x86.registers import Registers
 
 
 class Fpstate:
     """A buffer: its masks, its XFD, and ``image``, the kernel's XSAVE image as bytes.
 
-    ``xfeatures`` is what the image has room for, ``user_xfeatures`` what user images may hold.
+    ``xfeatures`` is what the image has room for, ``user_xfeatures`` what user images may hold,
+    ``user_size_bytes`` the size of such an image in the standard format.
     """
 
-    __slots__ = ("image", "in_use", "is_confidential", "is_guest", "is_valloc", "user_xfeatures", "xfd", "xfeatures")
+    __slots__ = (
+        "image",
+        "in_use",
+        "is_confidential",
+        "is_guest",
+        "is_valloc",
+        "user_size_bytes",
+        "user_xfeatures",
+        "xfd",
+        "xfeatures",
+    )
 
     def __init__(self, host: Host, xfeatures: int, user_xfeatures: int, xfd: int, *, is_guest: bool = False) -> None:
         self.xfeatures = xfeatures
@@ -27,7 +38,8 @@ class Fpstate:
         self.is_valloc = is_guest
         self.is_confidential = False
         self.in_use = False
-        self.image = _initial_image(host, xfeatures)
+        self.user_size_bytes = host.standard_size_bytes(user_xfeatures)
+        self.image = host.initial_image(xfeatures)
 
     @classmethod
     def of_task(cls, host: Host) -> Fpstate:
@@ -45,7 +57,7 @@ class Fpstate:
         grown.is_guest, grown.is_confidential, grown.in_use = self.is_guest, self.is_confidential, self.in_use
         grown.is_valloc = True
         # vzalloc and XCOMP_BV only: FCW and MXCSR are zero, and initial because XSTATE_BV is 0.
-        grown.image = images.empty(host.kernel_size_bytes(grown.xfeatures), _xcomp(host, grown.xfeatures))
+        grown.image = host.empty_image(grown.xfeatures)
         return grown
 
     @property
@@ -71,15 +83,3 @@ class Fpstate:
         """The standard image for user space, with the components of ``bv``."""
         places = host.user_places(host.user_max)
         return images.user_image(self.registers(host), bv, places, size_bytes, host.user_max)
-
-
-def _xcomp(host: Host, xfeatures: int) -> int:
-    return images.compacted_xcomp(xfeatures) if host.compacted else 0
-
-
-def _initial_image(host: Host, xfeatures: int) -> bytes:
-    """FCW and MXCSR, nothing else (fpstate_init_user)."""
-    image = bytearray(images.empty(host.kernel_size_bytes(xfeatures), _xcomp(host, xfeatures)))
-    image[:2] = (0x37F).to_bytes(2, "little")
-    image[MXCSR_OFFSET : MXCSR_OFFSET + 2] = (0x1F80).to_bytes(2, "little")
-    return bytes(image)

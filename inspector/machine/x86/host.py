@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
+from inspector.machine.x86 import images
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
@@ -52,6 +53,7 @@ class Host:
         self.cpuid = cpuid
         self.kernel = kernel
         self.emulated = emulated
+        self._images: dict[int, bytes] = {}
         # A place is asked for at each event, and a table is slow to hash.
         self._places: dict[tuple[bool, int], tuple[Place, ...]] = {}
 
@@ -121,7 +123,7 @@ class Host:
             sizes.get(number, (0,))[0] == BY_NUMBER[number].size_bytes for number in range(2, 63) if mask >> number & 1
         )
 
-    @property
+    @cached_property
     def user_default(self) -> int:
         """fpu_user_cfg.default_features: permitted to everybody."""
         return self.user_max & ~DYNAMIC
@@ -139,12 +141,12 @@ class Host:
         """fpu_kernel_cfg.max_features."""
         return self.user_max | self.supervisor
 
-    @property
+    @cached_property
     def kernel_default(self) -> int:
         """fpu_kernel_cfg.default_features: what a task's buffer has room for before it asks for more."""
         return self.kernel_max & ~(DYNAMIC | _CET_S)
 
-    @property
+    @cached_property
     def guest_default(self) -> int:
         """guest_default_cfg.features: what a new vCPU's buffer has room for."""
         return self.kernel_max & ~DYNAMIC
@@ -199,6 +201,17 @@ class Host:
         """Size of a compacted image with these components."""
         return _end(self.compacted_places(mask))
 
+    def empty_image(self, mask: int) -> bytes:
+        """A kernel image as vzalloc and XCOMP_BV make it."""
+        return images.empty(self.kernel_size_bytes(mask), images.compacted_xcomp(mask) if self.compacted else 0)
+
+    def initial_image(self, mask: int) -> bytes:
+        """A kernel image with FCW and MXCSR and nothing else (fpstate_init_user)."""
+        found = self._images.get(mask)
+        if found is None:
+            found = self._images[mask] = images.with_defaults(self.empty_image(mask))
+        return found
+
     def frame_size_bytes(self, user_size_bytes: int) -> int:
         """get_sigframe_size() for a user image of this size (kernel/signal.c)."""
         size = _FRAME_SIZE_BYTES + 15 + user_size_bytes + _MAGIC2_SIZE_BYTES + _FSAVE_SIZE_BYTES + 63
@@ -214,6 +227,12 @@ class Host:
 def _end(places: tuple[Place, ...]) -> int:
     """Places are in the order of their offsets."""
     return places[-1].offset + places[-1].size_bytes if places else EXTENDED_OFFSET
+
+
+@cache
+def shipped_host(cpu: str, kernel: KernelProfile) -> Host:
+    """A host with a shipped CPU; the same one each time, for what it has worked out."""
+    return Host(shipped_cpu(cpu), kernel)
 
 
 def shipped_cpu(name: str) -> Cpuid:

@@ -60,6 +60,11 @@ def empty(size_bytes: int, xcomp: int) -> bytes:
     return head.ljust(max(size_bytes, EXTENDED_OFFSET), b"\0")
 
 
+def with_defaults(image: bytes) -> bytes:
+    """The image with FCW and MXCSR as at reset."""
+    return _USER_HEAD[:MXCSR_OFFSET] + INITIAL_MXCSR.to_bytes(4, "little") + image[MXCSR_OFFSET + 4 :]
+
+
 def store(image: bytes, registers: Registers, mask: int, bv: int, places: Sequence[Place]) -> bytes:
     """The image with the components of ``mask`` written; XSTATE_BV becomes ``bv``.
 

@@ -98,6 +98,8 @@ class Vcpu:
         self.number = number
         self.thread = thread or process.leader
         self.cpuid = Cpuid({})
+        #: guest_supported_xcr0: what CPUID and KVM let XCR0 have.
+        self.guest_xcr0 = 0
         self.ran = False
         self.xcr0 = 1
         self.xss = 0
@@ -125,12 +127,6 @@ class Vcpu:
         return self.fpstate.xfd
 
     @property
-    def guest_xcr0(self) -> int:
-        """guest_supported_xcr0."""
-        values = self.cpuid.get(0xD)
-        return (values[0] | values[3] << 32) & self.host.kvm_xcr0 if values else 0
-
-    @property
     def guest_xss(self) -> int:
         """guest_supported_xss."""
         values = self.cpuid.get(0xD, 1)
@@ -155,9 +151,7 @@ class Vcpu:
     @property
     def uabi_size_bytes(self) -> int:
         """What KVM_GET_XSAVE2 returns."""
-        if not self.large:
-            return KVM_XSAVE_SIZE_BYTES
-        return max(KVM_XSAVE_SIZE_BYTES, self.host.standard_size_bytes(self.user_xfeatures))
+        return max(KVM_XSAVE_SIZE_BYTES, self.fpstate.user_size_bytes) if self.large else KVM_XSAVE_SIZE_BYTES
 
     # ioctls
 
@@ -185,6 +179,7 @@ class Vcpu:
                     return rule.refuse(errno.EFAULT)
                 self._grow()
         self.cpuid = Cpuid(leaves)
+        self.guest_xcr0 = (values[0] | values[3] << 32) & self.host.kvm_xcr0 if values else 0
         if self.has_xfd:
             self._log("reads of XFD_ERR no longer exit (vmx_recalc_msr_intercepts)")
         return rule.ok()
@@ -214,7 +209,7 @@ class Vcpu:
         """KVM_SET_XCRS; the first entry for XCR0 counts."""
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs, __kvm_set_xcr (x86.c)")
         held = (
-            rule.check("not a TD: its state is protected", not self.xfam)
+            (not self.xfam or rule.check("not a TD: its state is protected", False))
             and rule.check(f"at most {KVM_MAX_XCRS} entries, no flags", count <= KVM_MAX_XCRS and not flags)
             and self.check_xcr(rule, 0, value)
         )
@@ -252,7 +247,7 @@ class Vcpu:
     def set_msr(self, index: int, value: int) -> Outcome:
         """KVM_SET_MSRS with one entry; refused means that the ioctl counts one less."""
         rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
-        if not rule.check("not a TD: its MSRs are the TDX module's", not self.xfam):
+        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
             return rule.refuse(errno.EINVAL)
         if not self.check_msr(rule, index, value, guest=False):
             return rule.refuse(errno.EINVAL)

@@ -2,96 +2,222 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from inspector.decode.placement import standard_places
-from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.instructions import tiles, vectors
 from inspector.machine.x86.kvm import Vcpu
-from inspector.machine.x86.registers import LEGACY
+from inspector.machine.x86.process import Thread
+from inspector.machine.x86.processor import Instruction, Processor
+from inspector.machine.x86.registers import LEGACY, PKRU, TILECFG, TILEDATA, Registers
 from inspector.machine.x86.state import live, xfd_of
+from inspector.machine.x86.tdx import TdGuest
+from inspector.machine.x86.vm import Vm
 from inspector.machine.x86.world import World
 from layouts.x86.xsave import BY_NUMBER
 
-_AVX512 = 0xE6
-#: XCR0 bits that an instruction on the component needs (Intel SDM vol. 2, exception classes).
-_NEEDS = {1: 2, 2: 6, 3: 0x18, 4: 0x18, 5: _AVX512, 6: _AVX512, 7: _AVX512, TILECFG: XTILE, TILEDATA: XTILE}
+_DATA = bytes(64)
+#: An instruction that uses the component and little else; x87 needs nothing.
+_TOUCH: dict[int, Instruction] = {
+    0: lambda _: Rule("FNOP").ok(),
+    1: lambda cpu: vectors.movdqu(cpu, 0, _DATA),
+    2: lambda cpu: vectors.vmovdqu(cpu, 0, _DATA),
+    5: lambda cpu: vectors.kmovq(cpu, 0, 0),
+    6: lambda cpu: vectors.vmovdqu64(cpu, 0, _DATA),
+    7: lambda cpu: vectors.vmovdqu64(cpu, 16, _DATA),
+    PKRU: vectors.rdpkru,
+    11: lambda cpu: vectors.incssp(cpu, 0),
+    TILECFG: tiles.sttilecfg,
+    TILEDATA: lambda cpu: tiles.tilestored(cpu, 0),
+}
+_NONE = "-"
+Bit = bool | None
 
 
 class ComponentRow(NamedTuple):
-    """One component. Bits are None where there is no vCPU yet; sizes and offsets are in bytes."""
+    """One component. Bits are None where the level is not there yet; sizes and offsets are in bytes.
+
+    ``kernel``, ``permission``, ``guest_permission`` are the host's and its process's; ``cpuid`` to
+    ``room`` the vCPU's; ``task_permission`` and ``task_room`` those of the task in the guest's Linux.
+    ``process``, ``guest`` and ``task`` are what an instruction on it gives each of them now.
+    """
 
     number: int
     name: str
-    host: bool
+    supervisor: bool
+    kernel: bool
     permission: bool
     guest_permission: bool
-    cpuid: bool | None
-    xcr0: bool | None
-    xfd: bool | None
-    in_use: bool | None
-    room: bool | None
+    cpuid: Bit
+    xcr0: Bit
+    xfd: Bit
+    in_use: Bit
+    saved: Bit
+    room: Bit
+    task_permission: Bit
+    task_room: Bit
+    process: str
+    guest: str
+    task: str
     offset: int
     size_bytes: int
-    touch: str
 
 
-def component_rows(world: World) -> list[ComponentRow]:
-    """The user components of the host's CPU."""
-    host, process, vcpu = world.host, world.process, world.vcpu
+def component_rows(world: World, vcpu_number: int = 0) -> list[ComponentRow]:
+    """The user components of the host's CPU, and the supervisor ones that its kernel keeps."""
+    host, process, vm = world.host, world.process, world.vm
+    vcpu = vm.vcpus[vcpu_number] if vm is not None and vcpu_number < len(vm.guests) else None
     places = {place.component: place for place in standard_places(host.table, host.cpu_xcr0 | 3, 1 << 16)}
     rows = []
+    shown = host.cpu_xcr0 | 3 | host.supervisor
     for number in range(64):
-        if not (host.cpu_xcr0 | 3) >> number & 1:
+        if not shown >> number & 1:
             continue
         place = places.get(number)
-        offset, size = (place.offset, place.size_bytes) if place is not None else LEGACY.get(number, (0, 0))
         known = BY_NUMBER.get(number)
-        cpuid, xcr0, xfd, in_use, room = _vcpu_bits(vcpu, number)
+        offset, size = (place.offset, place.size_bytes) if place is not None else LEGACY.get(number, (0, 0))
+        if known is not None and not size:
+            size = known.size_bytes
         rows.append(
             ComponentRow(
-                number=number,
-                name=known.name if known is not None else "?",
-                host=bool(host.user_max >> number & 1),
-                permission=bool(process.perm >> number & 1),
-                guest_permission=bool(process.guest_perm >> number & 1),
-                cpuid=cpuid,
-                xcr0=xcr0,
-                xfd=xfd,
-                in_use=in_use,
-                room=room,
-                offset=offset,
-                size_bytes=size,
-                touch=touch(vcpu, number),
+                number,
+                known.name if known is not None else "?",
+                bool(host.supervisor >> number & 1),
+                bool(host.kernel_max >> number & 1),
+                bool((process.perm | host.supervisor) >> number & 1),
+                bool((process.guest_perm | host.supervisor) >> number & 1),
+                *_vcpu_bits(vcpu, number),
+                *_task_bits(vm, number),
+                _touch(_process_processor(world), number, _thread_may(world.process.leader, number)),
+                _touch(_guest_processor(vm, vcpu), number),
+                _touch_task(vm, vcpu, number),
+                offset,
+                size,
             )
         )
     return rows
 
 
-def _vcpu_bits(vcpu: Vcpu | None, number: int) -> list[bool | None]:
+def _vcpu_bits(vcpu: Vcpu | None, number: int) -> tuple[Bit, Bit, Bit, Bit, Bit, Bit]:
     if vcpu is None:
-        return [None] * 5
+        return (None,) * 6
     processor = live(vcpu)
-    in_use = processor.registers.in_use if processor is not None else vcpu.fpstate.xstate_bv
-    masks = (vcpu.guest_xcr0 | 1, vcpu.xcr0, xfd_of(vcpu), in_use, vcpu.fpstate.xfeatures | 3)
-    return [bool(mask >> number & 1) for mask in masks]
+    bv = vcpu.fpstate.xstate_bv
+    in_use = processor.registers.in_use if processor is not None else bv
+    xcr0 = processor.xcr0 if vcpu.in_guest and processor is not None else vcpu.xcr0
+    allowed = vcpu.xfam or vcpu.guest_xcr0 | vcpu.guest_xss
+    masks = (allowed | 1, xcr0 | vcpu.xss, xfd_of(vcpu), in_use, bv, vcpu.fpstate.xfeatures | 3)
+    one, two, three, four, five, six = (bool(mask >> number & 1) for mask in masks)
+    return one, two, three, four, five, six
 
 
-def touch(vcpu: Vcpu | None, number: int) -> str:
-    """What an instruction on the component gives the guest now: ``ok``, ``#UD``, ``#NM``, or ``-``.
+def _task_bits(vm: Vm | None, number: int) -> tuple[Bit, Bit]:
+    if vm is None or vm.linux is None or vm.guest_process is None:
+        return None, None
+    leader = vm.guest_process.leader
+    perm = vm.guest_process.perm | vm.linux.host.supervisor
+    return bool(perm >> number & 1), bool((leader.fpstate.xfeatures | 3) >> number & 1)
 
-    Tile data: #UD by XCR0, then #NM by XFD, then #UD by the tile configuration.
-    """
-    if vcpu is None or not vcpu.cr4_osxsave:
-        return "-"
-    needs = _NEEDS.get(number)
-    if needs is None:
-        return "ok" if number == 0 else "-"
-    if vcpu.xcr0 & needs != needs:
-        return "#UD"
+
+# What touching gives: the very instruction, on a processor with the state of whoever touches
+
+
+def _with(host: Host, xcr0: int, xfd: int, registers: Registers) -> Processor:
+    processor = Processor(host)
+    processor.xcr0, processor.xfd, processor.registers = xcr0, xfd, registers.copy()
+    processor.cr4_pke = bool(xcr0 >> PKRU & 1)
+    return processor
+
+
+def _process_processor(world: World) -> Processor:
+    thread = world.process.leader
+    own = thread.task_fpstate or thread.fpstate
+    registers = own.registers(world.host) if thread.task_fpstate else world.host_linux.registers(thread)
+    return _with(world.host, world.host.user_max, own.xfd, registers)
+
+
+def _guest_processor(vm: Vm | None, vcpu: Vcpu | None) -> Processor | None:
+    if vm is None or vcpu is None or not vcpu.cr4_osxsave:
+        return None
+    processor = live(vcpu)
+    guest = vm.guests[vcpu.number]
+    if isinstance(guest, TdGuest):
+        state = processor if processor is not None and vcpu.in_guest else guest.state
+        return _with(vcpu.host, state.xcr0, state.xfd, state.registers)
+    registers = processor.registers if processor is not None else vcpu.fpstate.registers(vcpu.host)
+    return _with(vcpu.host, vcpu.xcr0, xfd_of(vcpu), registers)
+
+
+def _touch(processor: Processor | None, number: int, allows: Callable[[], bool] | None = None) -> str:
+    """The verdict of the instruction; ``allows`` makes it a program's, whose kernel handles the exception."""
+    instruction = _TOUCH.get(number)
+    if processor is None or instruction is None:
+        return _NONE
+    outcome = processor.execute(instruction, user=allows is not None)
+    if allows is None or outcome.verdict != "exception":
+        return outcome.name
+    if outcome.name == "#NM":
+        return "grows" if allows() else "SIGILL"
+    return "SIGILL" if outcome.name == "#UD" else "SIGSEGV"
+
+
+def _thread_may(thread: Thread, number: int) -> Callable[[], bool]:
+    return lambda: bool(thread.process.perm >> number & 1)
+
+
+def _touch_task(vm: Vm | None, vcpu: Vcpu | None, number: int) -> str:
+    if vm is None or vcpu is None or vm.linux is None or vm.guest_process is None:
+        return _NONE
+    processor = _guest_processor(vm, vcpu)
+    leader = vm.guest_process.leader
+    if processor is not None:
+        processor.xfd = leader.fpstate.xfd
+    return _touch(processor, number, _thread_may(leader, number))
+
+
+# Why: the way from the host's CPU to the guest's program, the first step that fails decides
+
+
+def walk(world: World, number: int) -> Outcome:
+    """What has to hold for a guest's program to use a component, in the order in which it comes about."""
+    host, process, vm = world.host, world.process, world.vm
+    vcpu = world.vcpu
+    name = BY_NUMBER[number].name if number in BY_NUMBER else str(number)
+    rule = Rule("docs/sigill.md")
+    steps: list[tuple[str, Callable[[], object]]] = [
+        (f"the host's CPU has {name} (CPUID leaf 0xD)", lambda: (host.cpu_xcr0 | host.cpu_xss) >> number & 1),
+        ("the host's Linux uses it", lambda: host.kernel_max >> number & 1),
+        (
+            "the VMM's process may give it to guests (ARCH_REQ_XCOMP_GUEST_PERM, before the first vCPU)",
+            lambda: (process.guest_perm | host.supervisor) >> number & 1,
+        ),
+        ("there is a vCPU", lambda: vcpu is not None),
+        ("the vCPU's CPUID has it (KVM_SET_CPUID2)", lambda: _vcpu_bits(vcpu, number)[0]),
+        ("the vCPU's buffer has room for it", lambda: _vcpu_bits(vcpu, number)[5]),
+        ("the guest's kernel set its bit of XCR0 or XSS", lambda: _vcpu_bits(vcpu, number)[1]),
+    ]
     if number == TILEDATA:
-        if xfd_of(vcpu) >> TILEDATA & 1:
-            return "#NM"
-        processor = live(vcpu)
-        registers = processor.registers if processor is not None else vcpu.fpstate.registers(vcpu.host)
-        return "ok" if any(registers.get(TILECFG)) else "#UD"
-    return "ok"
+        steps.append(("tiles come with their configuration: XCR0[18:17] = 11", lambda: _xcr0(vcpu) & XTILE == XTILE))
+    if vm is not None and vm.linux is not None:
+        steps.append(
+            (
+                "the program asked the guest's kernel for permission (ARCH_REQ_XCOMP_PERM)",
+                lambda: _task_bits(vm, number)[0],
+            )
+        )
+        answer = _touch_task(vm, vcpu, number)
+    else:
+        steps.append(("the guest's XFD does not turn it off", lambda: not _vcpu_bits(vcpu, number)[2]))
+        answer = _touch(_guest_processor(vm, vcpu), number)
+    for text, holds in steps:
+        if not rule.check(text, holds()):
+            return Outcome("errno", 0, tuple(rule.checks), rule.source)
+    rule.check(f"an instruction on it gives {answer}", answer in ("ok", "grows", _NONE))
+    return rule.ok()
+
+
+def _xcr0(vcpu: Vcpu | None) -> int:
+    return vcpu.xcr0 if vcpu is not None else 0

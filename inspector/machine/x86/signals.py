@@ -22,11 +22,6 @@ _FPSSE = 3
 _LEGACY_SIZE_BYTES = 512
 
 
-def user_size_bytes(linux: Linux, thread: Thread) -> int:
-    """fpstate.user_size: the standard size of what the thread's buffer has room for."""
-    return linux.host.standard_size_bytes(thread.fpstate.user_xfeatures)
-
-
 def deliver(linux: Linux, cpu: Cpu, thread: Thread) -> Outcome:
     """A signal with a handler: the frame's image is the outcome's, its xstate_size the value.
 
@@ -38,7 +33,7 @@ def deliver(linux: Linux, cpu: Cpu, thread: Thread) -> Outcome:
     if wrong is not None:
         return wrong
     host = linux.host
-    size = user_size_bytes(linux, thread)
+    size = thread.fpstate.user_size_bytes
     needed = host.frame_size_bytes(size)
     room = thread.altstack_size_bytes
     if room and not rule.check(f"the alternate stack of {room} bytes holds a frame ({needed})", room >= needed):
@@ -75,7 +70,7 @@ def sigreturn(linux: Linux, cpu: Cpu, thread: Thread) -> Outcome:
     size = int.from_bytes(frame[480:484], "little")
     whole = (
         rule.check("magic1 is there", int.from_bytes(frame[464:468], "little") == MAGIC1)
-        and rule.check(f"xstate_size {size} fits the buffer", 576 <= size <= user_size_bytes(linux, thread))
+        and rule.check(f"xstate_size {size} fits the buffer", 576 <= size <= thread.fpstate.user_size_bytes)
         and rule.check("magic2 is behind the image", int.from_bytes(frame[size : size + 4], "little") == MAGIC2)
     )
     mask = thread.fpstate.user_xfeatures if whole else _FPSSE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
@@ -29,22 +29,41 @@ _WITHOUT_VM = ("fork", "exec")
 _PLACES = ("cpu", "vcpu", "thread")
 
 
-class Step:
-    """An event that happened: its words, its outcome, what kernels did, and the state around it."""
+class Moment(NamedTuple):
+    """The state between two events: its numbers, and what makes the vCPU's image for user space."""
 
-    def __init__(
-        self,
-        event: str,
-        outcome: Outcome,
-        log: tuple[Line, ...],
-        around: tuple[Value, Value],
-        images: tuple[Callable[[], bytes], Callable[[], bytes]],
-    ) -> None:
+    state: Value
+    image: Callable[[], bytes]
+
+
+class Step:
+    """An event that happened: its words, its outcome, what kernels did.
+
+    What it changed is found when somebody asks, by letting the events happen again elsewhere.
+    """
+
+    def __init__(self, world: World, number: int, event: str, outcome: Outcome, log: tuple[Line, ...]) -> None:
+        self._world = world
+        self._number = number
         self.event = event
         self.outcome = outcome
         self.log = log
-        self.before, self.after = around
-        self.images = images
+
+    @cached_property
+    def around(self) -> tuple[Moment, Moment]:
+        """The moments before and after."""
+        history = self._world.history(self._number + 1)
+        return history[self._number], history[self._number + 1]
+
+    @property
+    def before(self) -> Value:
+        """The state before the event."""
+        return self.around[0].state
+
+    @property
+    def after(self) -> Value:
+        """The state after it."""
+        return self.around[1].state
 
     @cached_property
     def changes(self) -> dict[str, tuple[str, str]]:
@@ -58,12 +77,25 @@ class Step:
     @cached_property
     def bytes_changed(self) -> int:
         """Bytes of the vCPU's image for user space that changed."""
-        one, other = (make() for make in self.images)
+        one, other = (moment.image() for moment in self.around)
         if one == other:
             return 0
         size = max(len(one), len(other))
         pairs = zip(one.ljust(size, b"\0"), other.ljust(size, b"\0"), strict=True)
         return sum(1 for before, after in pairs if before != after)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
+    """The words of an event, and where it happens. Raises ValueError."""
+    words, at = [], {}
+    for text in event.split():
+        name, equals, value = text.partition("=")
+        if equals and name in _PLACES:
+            at[name] = below(value, _CPUS)
+        else:
+            words.append(text)
+    return words, at
 
 
 class Captured(NamedTuple):
@@ -88,6 +120,7 @@ class World:
         self.policy = policy
         self.captured = captured
         self.steps: list[Step] = []
+        self._history: list[Moment] = []
         self._reset()
 
     def _reset(self) -> None:
@@ -153,26 +186,17 @@ class World:
 
         Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
         """
-        last = self.steps[-1] if self.steps else None
-        before, image = (last.after, last.images[1]) if last is not None else (self._state(), self._image())
         try:
             outcome = self._happen(event)
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
-        step = Step(event, outcome, self.trace.take(), (before, self._state()), (image, self._image()))
+        step = Step(self, len(self.steps), event, outcome, self.trace.take())
         self.steps.append(step)
         return step
 
     def _happen(self, event: str) -> Outcome:
-        words = []
-        self._at = {}
-        for text in event.split():
-            name, equals, value = text.partition("=")
-            if equals and name in _PLACES:
-                self._at[name] = below(value, _CPUS)
-            else:
-                words.append(text)
+        words, self._at = _parsed(event)
         name = words[0] if words else ""
         if name == "guest":
             return self._happen_in_guest(words[1:])
@@ -216,9 +240,31 @@ class World:
         """Take the last event back; every byte is as it was. None when there is none."""
         if not self.steps:
             return None
+        # What it changed stays known.
+        _ = self.steps[-1].around
         undone = self.steps.pop()
+        del self._history[len(self.steps) + 1 :]
         self._again()
         return undone
+
+    def history(self, count: int) -> list[Moment]:
+        """The moments before the first event and after each of the first ``count``."""
+        if len(self._history) <= count:
+            other = World(self.host, self.policy, self.captured)
+            self._history = [other.moment()]
+            for step in self.steps:
+                other.repeat(step.event)
+                self._history.append(other.moment())
+        return self._history
+
+    def moment(self) -> Moment:
+        """The state as it is now."""
+        vcpu = self.vcpu
+        return Moment(self._state(), vcpu.image_maker() if vcpu is not None else bytes)
+
+    def repeat(self, event: str) -> None:
+        """Let an event happen that happened before."""
+        self._happen(event)
 
     def _again(self) -> None:
         self._reset()
@@ -232,7 +278,3 @@ class World:
 
     def _state(self) -> Value:
         return state_of(self.host_linux, self.process, self.vm)
-
-    def _image(self) -> Callable[[], bytes]:
-        vcpu = self.vcpu
-        return vcpu.image_maker() if vcpu is not None else bytes

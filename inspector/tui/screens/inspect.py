@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import EditError, visible
+from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 30
 
 
-class InspectScreen(Screen[None]):
+class InspectScreen(KeyedScreen):
     """Look at a capture and edit it in an overlay."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,6 +48,7 @@ class InspectScreen(Screen[None]):
         Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
         Binding("f", "filter", "Filter", id="inspect.filter", show=False),
         Binding("c", "compare", "Compare", id="inspect.compare", show=False),
+        Binding("L", "lab", "Lab", id="inspect.lab", show=False),
         Binding("a", "all", "All fields", id="inspect.all", show=False),
         Binding("z", "zoom", "Zoom", id="inspect.zoom", show=False),
         Binding(
@@ -103,8 +105,14 @@ class InspectScreen(Screen[None]):
                 yield DetailPane()
         yield Footer(compact=True, show_command_palette=False)
 
-    async def show_capture(self, capture: Capture) -> None:
-        """Fill the panes. What only this needs is imported here, behind the first frame."""
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.help import HelpScreen
+
+        return HelpScreen()
+
+    async def show_capture(self, capture: Capture, path: str = "", vcpu_number: int = 0) -> None:
+        """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
         from inspector.tui.widgets.prompt import Prompt
 
         await self.mount(Prompt(), before=self.query_one(Footer))
@@ -112,6 +120,9 @@ class InspectScreen(Screen[None]):
 
         self.session = Session(capture)
         self.query_one(FieldList).focus()
+        if path:
+            self.session.select_vcpu(vcpu_number)
+            self.session.jump(path)
         self._notice()
         self._show_all()
 
@@ -324,6 +335,19 @@ class InspectScreen(Screen[None]):
         rows.refresh()
         self.session.cursor = rows.reveal(field.spec) if field else 0
         self._show_all()
+
+    def action_lab(self) -> None:
+        """What this vCPU may do next: its state is restored in the XSTATE lab."""
+        from inspector.export.restore import restored
+        from inspector.tui.screens.lab import LabScreen
+
+        assert self.session is not None
+        vcpu = self.session.vcpu
+        found = restored(self.session.capture, vcpu) if vcpu is not None else None
+        if found is None:
+            self.notify("the lab needs an x86 vCPU with CPUID or an XSAVE image", timeout=3)
+            return
+        self.app.push_screen(LabScreen(*found))
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""

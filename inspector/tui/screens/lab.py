@@ -14,9 +14,11 @@ from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
 from inspector.machine.x86.events.words import EventError
-from inspector.machine.x86.world import Step, World
+from inspector.machine.x86.matrix import walk
+from inspector.machine.x86.world import World
+from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
-from inspector.tui.widgets.outcome_pane import OutcomePane
+from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from layouts.x86.scenario import Scenario
@@ -24,16 +26,26 @@ from layouts.x86.scenario import Scenario
 _WIDE_COLUMNS = 120
 
 
-class LabScreen(Screen[None]):
+class LabScreen(KeyedScreen):
     """A simulated host, process and vCPU to play with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "next", "Next", id="lab.next"),
         Binding("u", "undo", "Undo", id="lab.undo"),
-        Binding("x", "xcr0", "XCR0 bit", id="lab.xcr0"),
-        Binding("f", "xfd", "XFD bit", id="lab.xfd"),
-        Binding("p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "Permit guest", id="lab.guest_permission"),
+        Binding("x", "xcr0", "XCR0", id="lab.xcr0"),
+        Binding("f", "xfd", "XFD", id="lab.xfd"),
+        Binding("p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "Permit", id="lab.guest_permission"),
+        Binding("w", "why", "Why", id="lab.why"),
+        Binding("o", "bytes", "Bytes", id="lab.bytes"),
         Binding("colon", "ask", "Event", id="lab.ask", key_display=":"),
+        Binding("T", "timeline", "Timeline", show=False, id="lab.timeline"),
+        Binding("L", "levels", "Host or guest", show=False, id="lab.levels"),
+        Binding("left_square_bracket", "vcpu(-1)", "Previous vCPU", show=False, id="lab.vcpu_back", key_display="["),
+        Binding("right_square_bracket", "vcpu(1)", "Next vCPU", show=False, id="lab.vcpu_on", key_display="]"),
+        Binding("S", "save", "Save as capture", show=False, id="lab.save"),
+        Binding("escape", "back", "Back", show=False, id="lab.back"),
+        Binding("B", "event('guest boot')", "Boot the guest", show=False, id="lab.boot"),
+        Binding("E", "event('exit')", "VM exit", show=False, id="lab.exit"),
         Binding("P", "event('arch_prctl REQ_XCOMP_PERM {row}')", "Permit process", show=False, id="lab.permission"),
         Binding("v", "event('KVM_CREATE_VCPU')", "Create vCPU", show=False, id="lab.create"),
         Binding("c", "event('KVM_SET_CPUID2 supported')", "Set CPUID", show=False, id="lab.cpuid"),
@@ -48,7 +60,7 @@ class LabScreen(Screen[None]):
     ]
     DEFAULT_CSS = """
     LabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
-    LabScreen #columns { height: 1; text-style: bold; color: $accent; padding: 0 1; }
+    LabScreen #columns { height: auto; text-style: bold; color: $accent; padding: 0 1; }
     LabScreen ComponentMatrix { height: auto; max-height: 10; padding: 0 1; }
     LabScreen #below { height: 1fr; layout: vertical; }
     LabScreen Timeline { height: 2fr; min-height: 3; padding: 0 1; border-top: solid $primary; }
@@ -69,7 +81,7 @@ class LabScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Title, matrix, timeline, outcome."""
         yield Static("", id="title", markup=False)
-        yield Static(ComponentMatrix.heading(), id="columns", markup=False)
+        yield Static("", id="columns", markup=False)
         yield ComponentMatrix(self.world)
         with Container(id="below"):
             yield Timeline(self.world, self.to_come)
@@ -90,27 +102,39 @@ class LabScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Timeline and outcome side by side where there is room."""
         self.set_class(event.size.width >= _WIDE_COLUMNS, "wide")
+        self._head(event.size.width)
+
+    def _head(self, width: int) -> None:
+        """The title and the names of the columns."""
+        scenario = self.scenario
+        words = [f"sim:{scenario.name}", scenario.host, f"Linux {scenario.kernel}", scenario.policy]
+        guests = self.world.vm.guests if self.world.vm is not None else []
+        matrix = self.query_one(ComponentMatrix)
+        if len(guests) > 1:
+            words.append(f"vCPU {matrix.vcpu_number} ({matrix.vcpu_number + 1}/{len(guests)})")
+        self.query_one("#title", Static).update(visible(" · ".join(words)))
+        self.query_one("#columns", Static).update(matrix.heading(width))
 
     def show_world(self) -> None:
         """Everything anew, the last event selected."""
-        scenario, world = self.scenario, self.world
-        title = f"sim:{scenario.name} · {scenario.host} · Linux {scenario.kernel} · {scenario.policy}"
-        self.query_one("#title", Static).update(title)
+        world = self.world
         self.query_one(ComponentMatrix).resized()
+        self._head(self.app.size.width)
         timeline = self.query_one(Timeline)
         timeline.resized()
         timeline.place(max(0, len(world.steps) - 1))
-        self.show_step(world.steps[-1] if world.steps else None)
+        self.show_step(len(world.steps) - 1)
 
-    def show_step(self, step: Step | None) -> None:
-        """The outcome of an event."""
-        self.query_one(OutcomePane).show(step, self.scenario)
+    def show_step(self, number: int) -> None:
+        """The outcome of an event, or how to begin."""
+        step = self.world.steps[number] if number >= 0 else None
+        self.query_one(OutcomePane).show(step, self.scenario, number + 1)
 
     def on_line_view_moved(self, event: Timeline.Moved) -> None:
         """The outcome follows the timeline's cursor."""
         steps = self.world.steps
         if isinstance(event.view, Timeline) and event.line < len(steps):
-            self.show_step(steps[event.line])
+            self.show_step(event.line)
 
     def happen(self, event: str) -> str:
         """Let an event happen; what is wrong with it, or nothing."""
@@ -127,8 +151,11 @@ class LabScreen(Screen[None]):
 
     def action_event(self, event: str) -> None:
         """One of the events with a key; {row} is the selected component."""
-        row = self.query_one(ComponentMatrix).row()
-        self._tell(self.happen(event.replace("{row}", str(row.number))))
+        matrix = self.query_one(ComponentMatrix)
+        words = event.replace("{row}", str(matrix.row().number))
+        if matrix.vcpu_number and not words.startswith(("arch_prctl", "KVM_CREATE")):
+            words += f" vcpu={matrix.vcpu_number}"
+        self._tell(self.happen(words))
 
     def _tell(self, wrong: str) -> None:
         if wrong:
@@ -151,19 +178,85 @@ class LabScreen(Screen[None]):
 
     def action_xcr0(self) -> None:
         """Toggle the component's bit by a guest XSETBV."""
-        self._toggle("guest xsetbv", "vCPU 0 XCR0")
+        self._toggle("guest xsetbv", "XCR0")
 
     def action_xfd(self) -> None:
         """Toggle the component's bit by a guest WRMSR."""
-        self._toggle("guest wrmsr XFD", "vCPU 0 XFD")
+        self._toggle("guest wrmsr XFD", "XFD")
 
     def _toggle(self, event: str, name: str) -> None:
-        shown = self.world.state().get(name)
+        matrix = self.query_one(ComponentMatrix)
+        shown = self.world.state().get(f"vCPU {matrix.vcpu_number} {name}")
         if shown is None:
             self._tell("there is no vCPU; v creates one")
             return
-        number = self.query_one(ComponentMatrix).row().number
-        self._tell(self.happen(f"{event} {int(shown.split()[0], 16) ^ 1 << number:#x}"))
+        bit = 1 << matrix.row().number
+        self.action_event(f"{event} {int(shown.split()[0], 16) ^ bit:#x}")
+
+    def action_why(self) -> None:
+        """What is between the selected component and a program in the guest."""
+        row = self.query_one(ComponentMatrix).row()
+        pane = self.query_one(OutcomePane)
+        pane.tell(why_text(row.name, walk(self.world, row.number), pane.text_width))
+
+    def action_levels(self) -> None:
+        """In a narrow terminal: the host's level or the guest's Linux."""
+        matrix = self.query_one(ComponentMatrix)
+        matrix.inner = not matrix.inner
+        self.show_world()
+
+    def action_vcpu(self, by: int) -> None:
+        """Another vCPU in the matrix, and for the keys."""
+        count = len(self.world.vm.guests) if self.world.vm is not None else 0
+        if count > 1:
+            matrix = self.query_one(ComponentMatrix)
+            matrix.vcpu_number = (matrix.vcpu_number + by) % count
+            self.show_world()
+
+    def action_timeline(self) -> None:
+        """The events with the whole state before and after."""
+        if not self.world.steps:
+            self._tell("nothing has happened yet")
+            return
+        from inspector.tui.screens.timeline import TimelineScreen
+
+        line = min(self.query_one(Timeline).cursor, len(self.world.steps) - 1)
+        self.app.push_screen(TimelineScreen(self.world, f"sim:{self.scenario.name} · timeline", line))
+
+    def action_bytes(self) -> None:
+        """The bytes of the selected component in the Inspect screen."""
+        from inspector.export.simulated import capture_of
+        from inspector.tui.screens.simulated import SimulatedScreen
+
+        matrix = self.query_one(ComponentMatrix)
+        capture = capture_of(self.world, f"sim:{self.scenario.name}")
+        image = "xsave" if self.world.vcpu is not None else "fpstate_image"
+        self.app.push_screen(SimulatedScreen(capture, f"{image}.{matrix.row().name}.*", matrix.vcpu_number))
+
+    def action_save(self) -> None:
+        """Write the machine as a capture file."""
+        from inspector.export.simulated import capture_of
+        from inspector.export.vcpu import write_vcpu
+
+        path = f"sim-{self.scenario.name}.vcpu"
+        try:
+            with open(path, "xb") as out:
+                write_vcpu(out, capture_of(self.world, f"sim:{self.scenario.name}"))
+        except OSError as error:
+            self._tell(f"{path}: {error.strerror}")
+            return
+        self.notify(f"saved {path}", markup=False)
+
+    def action_back(self) -> None:
+        """Back to the capture from which the lab was opened."""
+        if len(self.app.screen_stack) > 1:
+            self.dismiss()
+
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.lab_help import LabHelpScreen
+
+        return LabHelpScreen()
 
     def action_ask(self) -> None:
         """Type any event."""

@@ -17,8 +17,8 @@ _KEYS = (
     (
         "The scenario",
         (
-            ("n", "the next event"),
-            ("u", "take the last event back"),
+            ("n u", "the next event; take the last one back"),
+            ("T", "the timeline, with the whole state before and after"),
         ),
     ),
     (
@@ -27,8 +27,8 @@ _KEYS = (
             ("x f", "toggle its bit: guest XSETBV, guest WRMSR of XFD"),
             ("p P", "ask permission for the guest, for the process"),
             ("v c", "KVM_CREATE_VCPU, KVM_SET_CPUID2"),
-            ("a l", "guest LDTILECFG, TILELOADD"),
-            ("r b", "KVM_RUN; return from it"),
+            ("a l B", "guest LDTILECFG, TILELOADD; Linux boots in the guest"),
+            ("r b E", "KVM_RUN; return from it; a VM exit"),
             ("e i", "preempt; a softirq uses the FPU"),
             ("1 2", "KVM_GET_XSAVE, KVM_GET_XSAVE2"),
             (":", "type any event (inspector sim --help lists them)"),
@@ -39,9 +39,19 @@ _KEYS = (
         (
             ("host", "the host's Linux uses it"),
             ("perm gperm", "the process may, its guest may"),
-            ("CPUID XCR0 XFD", "of the vCPU"),
-            ("use room", "not initial; the guest's buffer has room for it"),
-            ("touch", "what an instruction on it gives now"),
+            ("CPUID XCR0 XFD", "of the vCPU; XSS for supervisor components"),
+            ("use BV room", "XINUSE; XSTATE_BV in memory; the buffer has room"),
+            ("guest's Linux", "its task may; the task's buffer has room"),
+            ("touch", "what an instruction on it gives now: ok, an exception, a signal,"),
+            ("", "grows (a larger buffer first)"),
+        ),
+    ),
+    (
+        "Looking",
+        (
+            ("w", "why: from the host's CPU to the guest's program, what is in the way"),
+            ("o S", "the bytes in the Inspect screen; save as a capture"),
+            ("L [ ]", "host's or guest's Linux (narrow terminals); another vCPU"),
         ),
     ),
     ("The program", (("Ctrl-P", "command palette"), ("t s q", "theme, screenshot, quit"))),

@@ -2,28 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from rich.segment import Segment
 
-from inspector.machine.x86.matrix import ComponentRow, component_rows
+from inspector.machine.x86.matrix import Bit, ComponentRow, component_rows
 from inspector.machine.x86.world import World
 from inspector.tui.widgets.line_view import LineView
 
-_COLUMNS = ("host", "perm", "gperm", "CPUID", "XCR0", "XFD", "use", "room")
+_NAME_WIDTH = 13
+_BIT_WIDTH, _WORD_WIDTH = 6, 7
+#: Between levels, where they are side by side.
+_GAP = 2
+
+
+class _Column(NamedTuple):
+    """A heading and what is under it: a bit or a word."""
+
+    name: str
+    of: Callable[[ComponentRow], Bit | str]
+    width: int = _BIT_WIDTH
+
+
+class _Group(NamedTuple):
+    title: str
+    columns: tuple[_Column, ...]
+
+    @property
+    def width(self) -> int:
+        """Of all columns."""
+        return sum(column.width for column in self.columns)
+
+
+_HOST = _Group(
+    "host's Linux",
+    (
+        _Column("host", lambda row: row.kernel),
+        _Column("perm", lambda row: row.permission),
+        _Column("gperm", lambda row: row.guest_permission),
+    ),
+)
+_VCPU = _Group(
+    "vCPU",
+    (
+        _Column("CPUID", lambda row: row.cpuid),
+        _Column("XCR0", lambda row: row.xcr0),
+        _Column("XFD", lambda row: row.xfd),
+        _Column("use", lambda row: row.in_use),
+        _Column("BV", lambda row: row.saved),
+        _Column("room", lambda row: row.room),
+    ),
+)
+_GUEST = _Group(
+    "guest's Linux",
+    (_Column("perm", lambda row: row.task_permission), _Column("room", lambda row: row.task_room)),
+)
+_PROCESS_TOUCH = _Column("prog", lambda row: row.process, _WORD_WIDTH)
+_GUEST_TOUCH = _Column("guest", lambda row: row.guest, _WORD_WIDTH)
+_TASK_TOUCH = _Column("task", lambda row: row.task, _WORD_WIDTH)
+#: At each width what fits: wide has all levels side by side, narrow one or the other.
+_WIDE = (_HOST, _VCPU, _GUEST, _Group("touching it gives", (_PROCESS_TOUCH, _GUEST_TOUCH, _TASK_TOUCH)))
+_NARROW = (
+    (_Group("", (_Column("touch", lambda row: row.guest, _WORD_WIDTH),)), _HOST, _VCPU),
+    (_Group("", (_Column("touch", lambda row: row.task, _WORD_WIDTH), *_GUEST.columns)), _VCPU),
+)
+_WIDE_COLUMNS = 120
+#: Offset and size, the padding and the scrollbar.
+_PLACE_WIDTH = 14
 
 
 class ComponentMatrix(LineView):
-    """Bits are ``●`` set, ``·`` clear, blank where there is no vCPU yet."""
+    """Bits are ``●`` set, ``·`` clear, blank where the level is not there yet.
+
+    ``inner``: in a narrow terminal, the guest's Linux instead of the host's.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
+        self.inner = False
+        self.vcpu_number = 0
         self.rows = component_rows(world)
 
+    def groups(self, width: int) -> tuple[_Group, ...]:
+        """The columns that fit."""
+        return _WIDE if width >= _WIDE_COLUMNS else _NARROW[int(self.inner)]
+
+    def heading(self, width: int) -> str:
+        """The names of the columns; in a wide terminal the levels above them."""
+        groups = self.groups(width)
+        gap = " " * (_GAP if groups is _WIDE else 0)
+        names = gap.join("".join(_cell(column.name, column.width) for column in group.columns) for group in groups)
+        place = f"{gap}{'at':<6}bytes" if self._has_place(groups, width) else ""
+        line = f"{'component':<{_NAME_WIDTH}}{names}{place}"
+        if groups is not _WIDE:
+            return line
+        titles = gap.join(f"{self._title(group):<{group.width}}" for group in groups)
+        return f"{'':<{_NAME_WIDTH}}{titles}{gap}image\n{line}"
+
+    def _title(self, group: _Group) -> str:
+        return f"vCPU {self.vcpu_number}" if group is _VCPU else group.title
+
     @staticmethod
-    def heading() -> str:
-        """The names of the columns."""
-        names = "".join(f"{name:<6}" for name in _COLUMNS)
-        return f"{'component':<13}{'touch':<6}{names}{'at':<5}{'bytes'}"
+    def _has_place(groups: tuple[_Group, ...], width: int) -> bool:
+        used = _NAME_WIDTH + sum(group.width for group in groups)
+        return width >= used + _PLACE_WIDTH
 
     def row(self) -> ComponentRow:
         """The selected component."""
@@ -35,7 +119,7 @@ class ComponentMatrix(LineView):
 
     def resized(self) -> None:
         """The world has changed too."""
-        self.rows = component_rows(self.world)
+        self.rows = component_rows(self.world, self.vcpu_number)
         super().resized()
 
     def get_content_height(self, *_: object) -> int:
@@ -45,12 +129,23 @@ class ComponentMatrix(LineView):
     def paint(self, line: int, width: int) -> list[Segment]:  # noqa: ARG002
         """See LineView."""
         row = self.rows[line]
-        bits = (row.host, row.permission, row.guest_permission, row.cpuid, row.xcr0, row.xfd, row.in_use, row.room)
-        marks = "".join(f"{' ' if bit is None else '●' if bit else '·':<6}" for bit in bits)
-        refused = row.touch.startswith("#")
-        return [
-            Segment(f"{row.number:>2} {row.name[:9]:<10}"),
-            Segment(f"{row.touch:<6}", self.style_of("changed") if refused else None),
-            Segment(marks),
-            Segment(f"{row.offset:<5}{row.size_bytes}", self.style_of("quiet")),
-        ]
+        groups = self.groups(self.app.size.width)
+        segments = [Segment(f"{row.number:>2} {row.name[: _NAME_WIDTH - 4]:<{_NAME_WIDTH - 3}}")]
+        gap = " " * (_GAP if groups is _WIDE else 0)
+        for group in groups:
+            for column in group.columns:
+                value = column.of(row)
+                if isinstance(value, str):
+                    refused = value.startswith(("#", "SIG"))
+                    segments.append(Segment(_cell(value, column.width), self.style_of("changed") if refused else None))
+                else:
+                    segments.append(Segment(_cell(" " if value is None else "●" if value else "·", column.width)))
+            segments.append(Segment(gap))
+        if self._has_place(groups, self.app.size.width):
+            at = "-" if row.supervisor else str(row.offset)
+            segments.append(Segment(f"{at:<6}{row.size_bytes}", self.style_of("quiet")))
+        return segments
+
+
+def _cell(text: str, width: int) -> str:
+    return f"{text[: width - 1]:<{width}}"

@@ -1,6 +1,8 @@
-"""Why an event came out as it did: one sentence, the checks in order, what changed, the source."""
+"""Why an event came out as it did: one sentence, the checks in order, what kernels did, what changed, the source."""
 
 from __future__ import annotations
+
+from textwrap import wrap
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -8,8 +10,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.export.timeline import answer_of, counted, stamp_of
+from inspector.machine.outcome import Outcome
+from inspector.machine.x86.trace import Line
 from inspector.machine.x86.world import Step
 from layouts.x86.scenario import Scenario
+
+_SIDE_BY_SIDE_COLUMNS = 76
 
 
 class OutcomePane(VerticalScroll, can_focus=True):
@@ -21,16 +28,26 @@ class OutcomePane(VerticalScroll, can_focus=True):
         """One text."""
         yield Static("", markup=False)
 
-    def show(self, step: Step | None, scenario: Scenario) -> None:
-        """Show an event's outcome, or how to begin."""
-        text = outcome_text(step) if step is not None else beginning_text(scenario)
+    def show(self, step: Step | None, scenario: Scenario, number: int = 0) -> None:
+        """Show the outcome of the numbered event, or how to begin."""
+        self.tell(
+            outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
+        )
+
+    @property
+    def text_width(self) -> int:
+        """Columns for text, before the first layout about as many as there will be."""
+        return self.scrollable_content_region.width - 1 if self.size.width else self.app.size.width // 2
+
+    def tell(self, text: Text) -> None:
+        """Show a text from its beginning."""
         self.query_one(Static).update(text)
         self.scroll_home(animate=False)
 
 
 def beginning_text(scenario: Scenario) -> Text:
     """What to do first."""
-    text = Text(f"{scenario.title}\n", "bold")
+    text = Text(f"{visible(scenario.title)}\n", "bold")
     if scenario.source:
         text.append(f"{scenario.source}\n", "dim")
     if scenario.events:
@@ -38,20 +55,61 @@ def beginning_text(scenario: Scenario) -> Text:
     return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")
 
 
-def outcome_text(step: Step) -> Text:
-    """The sentence, the checks, the changes."""
-    outcome = step.outcome
-    text = Text(f"{visible(step.event)}: {outcome}", "bold")
-    if outcome.accepted and outcome.value:
-        text.append(f", {outcome.value:#x}")
-    if outcome.image:
-        text.append(f", {len(outcome.image)} bytes")
-    text.append("\n")
+def checks_text(text: Text, outcome: Outcome, width: int) -> Text:
+    """The checks in order, the one that decided last."""
     for check in outcome.checks:
         text.append("  ✓ " if check.held else "  ✗ ", "green" if check.held else "bold red")
-        text.append(f"{check.text}\n")
+        text.append(_hanging(check.text, width, 4))
+    return text
+
+
+def _hanging(text: str, width: int, indent: int) -> str:
+    """A text whose further lines are indented."""
+    lines = wrap(text, max(20, width - indent - 1)) or [""]
+    return ("\n" + " " * indent).join(lines) + "\n"
+
+
+def why_text(name: str, outcome: Outcome, width: int) -> Text:
+    """The way of a component from the host's CPU to the guest's program."""
+    failed = next((check.text for check in outcome.checks if not check.held), "")
+    sentence = f"stops here: {failed}" if failed else "nothing is in its way"
+    return checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width).append(f"  {outcome.source}\n", "dim")
+
+
+def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Text:
+    """The sentence, the checks, what each kernel did, the changes."""
+    outcome = step.outcome
+    text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
+    _log_text(text, step, scenario, number, width)
     for name, (before, after) in step.changes.items():
-        text.append(f"  {name}: {before} → {after}\n")
+        text.append("  " + _hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
-        text.append(f"  {step.bytes_changed} bytes of the image changed\n")
+        text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")
     return text.append(f"  {outcome.source}\n", "dim")
+
+
+def _log_text(text: Text, step: Step, scenario: Scenario, number: int, width: int) -> None:
+    """What the kernels did, in order: the host's on the left, the guest's on the right where there is room."""
+    beside = width >= _SIDE_BY_SIDE_COLUMNS and any(line.level == "guest" for line in step.log)
+    column = (width - 4) // 2
+    for line in step.log:
+        words = _line_words(line, stamp_of(line, scenario.log, number))
+        if not beside:
+            style = "cyan" if line.level == "host" else "magenta"
+            text.append("  " + _hanging(f"{line.level}: {words}", width, 4), style)
+            continue
+        left, right = (words, "") if line.level == "host" else ("", words)
+        for one, other in zip(*_wrapped(left, right, column - 2), strict=True):
+            text.append(f"  {one:<{column - 1}}", "cyan").append("│ ", "dim").append(f"{other}\n", "magenta")
+
+
+def _line_words(line: Line, stamp: str) -> str:
+    when = f" [{stamp}]" if stamp else ""
+    return f"CPU {line.cpu}, task {line.task}: {line.text}{when}"
+
+
+def _wrapped(left: str, right: str, width: int) -> tuple[list[str], list[str]]:
+    """Both as lines of a width, equally many."""
+    lines, others = wrap(left, width), wrap(right, width)
+    count = max(len(lines), len(others))
+    return lines + [""] * (count - len(lines)), others + [""] * (count - len(others))

@@ -31,6 +31,6 @@ class Timeline(LineView):
         fine = all(check.held for check in outcome.checks)
         name = outcome.name if outcome.accepted and fine else f"{outcome.name} !"
         return [
-            Segment(f"{line + 1:>3}  {visible(step.event):<38} "),
+            Segment(f"{line + 1:>3}  {visible(step.event):<42} "),
             Segment(name, None if fine else self.style_of("changed")),
         ]

@@ -1,0 +1,50 @@
+"""How long an event takes with its Outcome, and how long it takes to verify all recorded answers."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from inspector.machine.x86.host import shipped_host
+from inspector.machine.x86.world import World
+from layouts.x86.kernels import POLICIES, kernels
+from layouts.x86.scenarios import SCENARIOS
+
+VERDICTS = Path(__file__).parents[1] / "tests/machine/verdicts"
+
+
+def events_us(rounds: int = 40) -> list[float]:
+    """Every event of every scenario, with its Outcome and the state after it."""
+    times = []
+    for _ in range(rounds):
+        for scenario in SCENARIOS:
+            policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+            world = World(shipped_host(scenario.host, kernels()[scenario.kernel]), policy)
+            for event in scenario.events:
+                start = time.perf_counter()
+                world.happen(event)
+                times.append(1e6 * (time.perf_counter() - start))
+    return times
+
+
+def verify_seconds(pattern: str) -> float:
+    """All recorded answers of an architecture in one process, imports and all."""
+    files = sorted(str(path) for path in VERDICTS.glob(pattern))
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "inspector", "verify", *files], stdout=subprocess.DEVNULL, check=False)
+    return time.perf_counter() - start
+
+
+def report() -> None:
+    """Print what docs/performance.md promises of the machine."""
+    times = events_us()
+    print(f"{'an event of a scenario with its Outcome, median':<58} {statistics.median(times):>9.1f} us  (at most 50)")
+    print(f"{'  90 % of them within':<58} {statistics.quantiles(times, n=10)[8]:>9.1f} us")
+    print(f"{'verify of all x86 answers, whole process':<58} {verify_seconds('x86-*'):>9.2f} s  (at most 3)")
+
+
+if __name__ == "__main__":
+    report()

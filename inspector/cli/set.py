@@ -1,0 +1,114 @@
+"""``inspector set``: edit fields of a capture, and see what a kernel says to the state that comes of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from inspector.capture.errors import UsageError, visible
+from inspector.capture.model import Area, Capture, Vcpu
+from inspector.capture.overlay import Overlay
+from inspector.cli import arguments
+from inspector.cli.files import save_new
+from inspector.cli.sim import host_named
+from inspector.decode.edit import set_field
+from inspector.decode.fields import FieldTable
+from inspector.export.restore import captured_state, host_of, restore_events
+from inspector.export.timeline import timeline_json, timeline_text
+from inspector.export.vcpu import write_vcpu
+from inspector.machine.x86.world import World
+from inspector.readers.open import open_capture
+from layouts.x86.kernels import KERNELS, kernels
+from layouts.x86.scenario import Scenario
+
+SCHEMA = 1
+_EXAMPLES = """\
+  inspector set sample:amx xcr.xcr0=0x40007
+  inspector set sample:amx msr.IA32_XFD=0x40000 --json
+  inspector set sample:amx xsave.header.xstate_bv=0x202e7 -o edited.vcpu
+
+The file is not changed. The edited state of an x86 vCPU is restored on a simulated host, in the
+order in which QEMU does it. The exit code is 1 when something was refused."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Edit, restore, print."""
+    parser = arguments.parser("set", "Edit fields of a capture, and see what a kernel says.", _EXAMPLES)
+    arguments.add_target(parser)
+    parser.add_argument("edits", nargs="+", metavar="FIELD=VALUE", help="a field's path and its new value")
+    parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU (default 0)")
+    parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout, cpuid -r text, or a capture")
+    parser.add_argument("--kernel", default=KERNELS[-1].name, choices=list(kernels()))
+    parser.add_argument("--json", action="store_true", help="edits and timeline as JSON")
+    parser.add_argument("-o", "--output", default="", metavar="PATH", help="write the edited capture (.vcpu)")
+    found = parser.parse_args(words)
+    capture = open_capture(found.target, arguments.options_of(found))
+    vcpu = arguments.choose_vcpus(capture, found.vcpu if found.vcpu is not None else 0)[0]
+    edits = [_edit(capture, vcpu, text) for text in found.edits]
+    if found.output:
+        if not found.output.endswith(".vcpu"):
+            raise UsageError(f"-o {found.output}: the edited capture is a .vcpu file")
+        save_new(found.output, lambda out: write_vcpu(out, capture))
+    played = _restore(capture, vcpu, found.host, found.kernel)
+    _print(edits, played, as_json=found.json)
+    arguments.tell(capture)
+    refused = played is not None and not all(step.outcome.accepted for step in played[1].steps)
+    return 1 if refused else 0
+
+
+def _edit(capture: Capture, vcpu: Vcpu, text: str) -> dict[str, Any]:
+    """One edit: the path, the value before and after. Raises UsageError and EditError."""
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"{text}: expected FIELD=VALUE")
+    area, table = _area_of(capture, vcpu, path)
+    spec = table.find(path)[0]
+    before = table.decode(spec).value
+    set_field(Overlay(), table, spec, value)
+    after = FieldTable(area).decode(spec).value
+    return {"path": path, "before": _hex(before), "after": _hex(after)}
+
+
+def _area_of(capture: Capture, vcpu: Vcpu, path: str) -> tuple[Area, FieldTable]:
+    for area in (*vcpu.areas, *capture.context):
+        table = FieldTable(area)
+        if table.get(path) is not None:
+            return area, table
+    raise UsageError(f"{path}: no such field; inspector show {capture.target} lists them")
+
+
+def _hex(value: int | None) -> str | None:
+    return None if value is None else hex(value)
+
+
+def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scenario, World] | None:
+    """The edited state on a host; None for a vCPU that the x86 machine cannot restore."""
+    state = captured_state(vcpu)
+    if state is None:
+        return None
+    title = visible(f"Restore {vcpu.name} of {capture.target} as edited")
+    name = host or host_of(state)
+    scenario = Scenario("set", title, restore_events(state), "", host=name, kernel=kernel)
+    world = World(host_named(name, kernels()[kernel]), captured=state)
+    for event in scenario.events:
+        world.happen(event)
+        if world.is_down:
+            break
+    return scenario, world
+
+
+def _print(edits: list[dict[str, Any]], played: tuple[Scenario, World] | None, *, as_json: bool) -> None:
+    if as_json:
+        timeline = timeline_json(*played) if played is not None else None
+        json.dump({"schema": SCHEMA, "edits": edits, "restore": timeline}, sys.stdout, indent=1)
+        print()
+        return
+    for edit in edits:
+        print(f"{edit['path']}: {edit['before']} -> {edit['after']}")
+    if played is None:
+        print("no machine restores this vCPU: only the fields were edited")
+        return
+    print()
+    print("\n".join(timeline_text(*played)))

@@ -1,0 +1,30 @@
+"""The Inspect screen on a simulated machine: its bytes, opened from the lab."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import Binding, BindingType
+
+from inspector.capture.model import Capture
+from inspector.tui.screens.inspect import InspectScreen
+
+
+class SimulatedScreen(InspectScreen):
+    """The bytes behind the lab. Escape goes back; edits stay here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Lab", id="simulated.back", priority=False),
+    ]
+
+    def __init__(self, capture: Capture, path: str, vcpu_number: int = 0) -> None:
+        super().__init__()
+        self.capture = capture
+        self.path = path
+        self.vcpu_number = vcpu_number
+
+    @on(events.Mount)
+    async def fill(self) -> None:
+        """There is nothing to read: the capture is here already."""
+        await self.show_capture(self.capture, self.path, self.vcpu_number)
