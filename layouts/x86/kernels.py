@@ -30,9 +30,15 @@ _FILES = (
     "arch/x86/kvm/x86.c, kvm_caps; arch/x86/kvm/cpuid.c, leaf 0xD; arch/x86/kvm/vmx/tdx.c"
 )
 
+_MERGED = "unverified: that {} came with this version is known, its source was not read"
+
 KERNELS = (
     KernelProfile("6.1", 19, 0x602FF, 0x400, 0, False, False, f"Linux 6.1.192 {_FILES}"),
     KernelProfile("6.12", 19, 0x602FF, 0xC00, 0, True, False, f"Linux 6.12.107 {_FILES}"),
+    KernelProfile("6.16", 20, 0xE02FF, 0xC00, 0, True, True, _MERGED.format("APX state and KVM's TDX")),
+    KernelProfile(
+        "6.18", 20, 0xE02FF, 0x1C00, 0x1800, True, True, _MERGED.format("KVM's CET, in 6.17 CET_S for guests")
+    ),
     KernelProfile("7.2", 20, 0xE02FF, 0x1C00, 0x1800, True, True, f"Linux 7.2.13 {_FILES}"),
 )
 

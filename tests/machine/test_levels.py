@@ -213,3 +213,18 @@ def test_a_core_of_any_task_has_the_size_of_everything() -> None:
 )
 def test_programs_get_the_kernels_signal(events: tuple[str, ...], name: str) -> None:
     assert run(*events).steps[-1].outcome.name == name
+
+
+def test_registers_are_read_back() -> None:
+    world = run(
+        "arch_prctl REQ_XCOMP_GUEST_PERM 18",
+        "KVM_CREATE_VCPU",
+        "KVM_SET_CPUID2 supported",
+        "KVM_SET_XCRS 0x602e7",
+        "KVM_SET_MSRS XFD 0x40000 U_CET 1 PL3_SSP 0x1000 S_CET 2 XSS 0x1800",
+    )
+    assert world.steps[-1].outcome.value == 5
+    expected = {"XFD": 0x40000, "XFD_ERR": 0, "U_CET": 1, "PL3_SSP": 0x1000, "S_CET": 2, "XSS": 0x1800}
+    assert {name: world.happen(f"KVM_GET_MSRS {name}").outcome.value for name in expected} == expected
+    assert world.happen("KVM_GET_XCRS").outcome.value == 0x602E7
+    assert run("KVM_CREATE_VCPU", host="zen2").happen("KVM_GET_MSRS XFD").outcome.name == "0 of 1"

@@ -20,7 +20,7 @@ from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES
 
 SEEDS = 12
-SEQUENCES = 700
+SEQUENCES = 400
 LENGTH = 24
 _XCR0 = ("0x1", "0x3", "0x7", "0xe7", "0x207", "0x2e7", "0x602e7", "0x60003", "0x20001", "0x40001", "0x5", "0x18")
 _BITS = ("0", "0x40000", "0x20000", "0x2", "0x60000", "0xffffffffffffffff")
@@ -36,7 +36,8 @@ _KVM = ("KVM_CREATE_VM", "KVM_CREATE_VM tdx", "KVM_TDX_INIT_VM 0x602e7", "KVM_TD
         "KVM_CREATE_VCPU thread=1", "KVM_SET_CPUID2 supported", "KVM_SET_CPUID2 amx", "KVM_SET_CPUID2 no-amx",
         "KVM_SET_CPUID2 avx-only", "KVM_GET_XSAVE", "KVM_GET_XSAVE2", "KVM_SET_XSAVE", "KVM_SET_XSAVE cut",
         "KVM_SET_XSAVE 0x60207", "KVM_RUN", "exit", "preempt", "softirq", "return", "guest boot", "guest boot 6.1",
-        "KVM_SET_MSRS U_CET 1 PL3_SSP 0x1000", "KVM_GET_SUPPORTED_CPUID")  # fmt: skip
+        "KVM_SET_MSRS U_CET 1 PL3_SSP 0x1000", "KVM_GET_SUPPORTED_CPUID", "KVM_GET_MSRS U_CET",
+        "KVM_GET_XCRS")  # fmt: skip
 _START = ("arch_prctl REQ_XCOMP_GUEST_PERM 18", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported")
 
 

@@ -63,7 +63,8 @@ def test_6_1_offers_tile_configuration_without_permission_and_later_kernels_do_n
         vcpu = Vcpu(process)
         assert vcpu.set_cpuid(supported(process)).accepted
         assert vcpu.set_xcrs(0x202E7).code == errno.EINVAL
-    assert offered == {"6.1": 0x20000, "6.12": 0, "7.2": 0}
+    assert offered.pop("6.1") == 0x20000
+    assert set(offered.values()) == {0}
 
 
 def test_a_snapshot_of_amx_state_does_not_fit_get_xsave() -> None:

@@ -253,6 +253,25 @@ class Vcpu:
             return rule.refuse(errno.EINVAL)
         return rule.ok() if self.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
 
+    def get_msr(self, index: int) -> Outcome:
+        """KVM_GET_MSRS with one entry; what the guest's CPUID lacks is not read, unless it is 0 for the host."""
+        rule = Rule("kvm_get_msr_common (x86.c)")
+        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
+            return rule.refuse(errno.EINVAL)
+        if index in (MSR_XFD, MSR_XFD_ERR):
+            there = rule.check("KVM has XFD", self.host.has_xfd)
+            value = self.xfd if index == MSR_XFD else self.xfd_err
+        elif index == MSR_XSS:
+            there, value = rule.check("KVM has XSAVES", self.host.has(0xD, 1, 0, 3)), self.xss
+        else:
+            there = rule.check("KVM has CET, and so has the guest's CPUID", self.has_cet(2, 7) or self.has_cet(3, 20))
+            value = self.s_cet
+            if index in CET_STATE:
+                component, offset = CET_STATE[index]
+                raw = self.fpstate.registers(self.host).get(component)
+                value = int.from_bytes(raw[offset : offset + 8], "little")
+        return rule.ok(value) if there else rule.short(0, 1)
+
     def store_msr(self, rule: Rule, index: int, value: int) -> bool:
         """Take a value that the checks let through; False, and nothing changed, without memory."""
         if index == MSR_XFD:

@@ -163,6 +163,20 @@ def _set_msrs(world: World, words: Words) -> Outcome:
     return rule.ok(len(pairs))
 
 
+def _get_xcrs(world: World, _: Words) -> Outcome:
+    """The value is XCR0."""
+    vcpu = _stopped(world)
+    rule = Rule("kvm_vcpu_ioctl_x86_get_xcrs (x86.c)")
+    if vcpu.xfam and not rule.check("not a TD: its state is protected", False):
+        return rule.refuse(errno.EINVAL)
+    return rule.ok(vcpu.xcr0)
+
+
+def _get_msrs(world: World, words: Words) -> Outcome:
+    """The value is the MSR's."""
+    return _stopped(world).get_msr(msr(word(words, 0, "an MSR")))
+
+
 def _get_xsave(world: World, _: Words) -> Outcome:
     return _stopped(world).get_xsave()
 
@@ -218,6 +232,8 @@ KVM_EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
     "KVM_SET_CPUID2": _set_cpuid2,
     "KVM_SET_XCRS": _set_xcrs,
     "KVM_SET_MSRS": _set_msrs,
+    "KVM_GET_XCRS": _get_xcrs,
+    "KVM_GET_MSRS": _get_msrs,
     "KVM_GET_XSAVE": _get_xsave,
     "KVM_GET_XSAVE2": _get_xsave2,
     "KVM_SET_XSAVE": _set_xsave,
