@@ -20,7 +20,7 @@ _SHOWN = 10
 
 def run(words: Sequence[str]) -> int:
     """Replay files; 1 when the machine disagrees anywhere."""
-    parser = arguments.parser("verify", "Replay recorded kernel answers against the machine (x86).", _EXAMPLES)
+    parser = arguments.parser("verify", "Replay recorded kernel answers against the machine.", _EXAMPLES)
     parser.add_argument("files", nargs="+", metavar="FILE", help="one JSON object a line; gzip, xz and zstd are read")
     parser.add_argument("--json", action="store_true", help="one JSON document a file")
     parser.add_argument("--cpu", default="", metavar="NAME", help="a CPU layout, for files that record no CPUID")

@@ -17,9 +17,10 @@ class Check(NamedTuple):
 class Outcome(NamedTuple):
     """The answer to an event.
 
-    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, or ``short`` for a call
-    that did less than was asked; ``code`` the errno, vector, signal or number asked for that goes
-    with it, ``value`` or ``image`` what the event returned. The last check is the one that decided.
+    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, ``short`` for a call
+    that did less than was asked, or ``depends-on`` where the answer hangs on what is not known;
+    ``code`` the errno, vector, signal or number asked for that goes with it, ``value`` or ``image``
+    what the event returned. The last check is the one that decided.
     ``source`` is the function to read.
     """
 
@@ -107,6 +108,11 @@ class Rule:
     def oops(self, vector: int) -> Outcome:
         """The last check failed: an exception in the host's kernel."""
         return Outcome("host-oops", vector, tuple(self.checks), self.source)
+
+    def depends(self, text: str) -> Outcome:
+        """The answer hangs on something that nobody said."""
+        self.check(f"depends on {text}", False)
+        return Outcome("depends-on", 0, tuple(self.checks), self.source)
 
     def signal(self, number: int, si_code: int) -> Outcome:
         """The last check failed: a signal, its ``si_code`` as the value."""

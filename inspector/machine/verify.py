@@ -108,15 +108,34 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
 
     Raises InputError for what is no such file, or whose records lack what their kind has.
     """
-    from inspector.machine.x86.replay.records import replay
-
     agreement = Agreement(file)
     found = list(records(file, lines))
     try:
-        for answer in replay(found, cpu):
+        for answer in _replay(found, cpu):
             agreement.add(answer)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
     if not agreement.total:
-        raise InputError(file, "recorded x86 answers", f"{len(found)} records of other kinds")
+        raise InputError(file, "recorded answers of x86 or arm64", f"{len(found)} records of other kinds")
     return agreement
+
+
+def _replay(found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
+    """The answers of the architecture that the records are about."""
+    if is_arm64(found):
+        from inspector.machine.arm64.replay.records import replay as replay_arm64
+
+        return replay_arm64(found)
+    from inspector.machine.x86.replay.records import replay
+
+    return replay(found, cpu)
+
+
+def is_arm64(found: list[dict[str, Any]]) -> bool:
+    """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
+    for record in found:
+        if record["t"] in ("idreg", "idw", "reglist", "feat"):
+            return True
+        if record["t"] == "seq":
+            return any(step[0] in ("create_vcpu", "init") for step in record["steps"])
+    return False

@@ -1,0 +1,335 @@
+"""Writing an ID register through KVM_SET_ONE_REG: the checks in the kernel's order.
+
+Source: Linux arch/arm64/kvm/sys_regs.c: set_id_reg, arm64_check_features, set_id_aa64pfr0_el1 and the
+other ``set_id_*``, set_ctr_el0, set_imp_id_reg, set_clidr.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import (
+    CLIDR,
+    CTR,
+    DFR0,
+    DFR0_AARCH32,
+    HAS_EL2,
+    MMFR0,
+    MMFR2,
+    PFR0,
+    PFR1,
+    Host,
+    field,
+    without,
+)
+from inspector.machine.arm64.policy import is_safe
+from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.kernels import FieldPolicy
+
+_DEBUG_V8, _COPDBG_V8, _PMU_V3 = 6, 6, 3
+
+
+class Written(NamedTuple):
+    """What a write came to: its Outcome, and the value that the register has then."""
+
+    outcome: Outcome
+    value: int
+
+
+class IdWrite(NamedTuple):
+    """A write: to which register, of a VM with which features and state.
+
+    ``current`` is the register's value, ``ran`` whether any vCPU ran, ``writable_imp`` whether the
+    VM has KVM_CAP_ARM_WRITABLE_IMP_ID_REGS.
+    """
+
+    host: Host
+    encoding: int
+    value: int
+    features: int
+    current: int
+    ran: bool = False
+    writable_imp: bool = False
+
+
+def write(asked: IdWrite) -> Written:
+    """KVM_SET_ONE_REG of an ID register."""
+    register = asked.host.kernel.registers[asked.encoding]
+    rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
+    if register.aarch32 and not asked.host.has_aarch32 and register.kind != "hidden":
+        rule.check("AArch32 is not there: any value is taken, and the register stays as it is", True)
+        return Written(rule.ok(), asked.current)
+    if register.kind == "invariant":
+        return _invariant(rule, asked)
+    if register.kind == "implementation":
+        return _implementation(rule, asked, register.mask)
+    if register.kind == "vcpu":
+        return _clidr(rule, asked, register.mask)
+    if not asked.host.kernel.writable:
+        return _not_writable(rule, asked)
+    special = _SPECIAL.get(asked.encoding)
+    value = special(rule, asked) if special is not None else asked.value
+    if value is None:
+        return _refuse(rule, asked)
+    hidden = _HIDDEN.get(asked.encoding)
+    if hidden is not None and asked.encoding not in asked.host.sanitised and not asked.ran and hidden.ignored(asked):
+        return Written(rule.depends(f"the host's {hidden.name}, which guests do not see"), asked.current)
+    return _set_id_reg(rule, asked._replace(value=value))
+
+
+class _Hidden(NamedTuple):
+    """A field that KVM hides, and takes and ignores at the host's value."""
+
+    name: str
+    lsb: int
+    rule: str
+
+    def ignored(self, asked: IdWrite) -> bool:
+        """Only this field is in the way: if it were the host's the write would be taken."""
+        if self.rule and not getattr(asked.host.kernel, self.rule):
+            return False
+        value = without(asked.value, self.lsb)
+        if value == asked.value:
+            return False
+        limit = asked.host.limit(asked.encoding, asked.features)
+        return unsafe_field(asked.host, asked.encoding, value, limit) is None and not (
+            (value ^ limit) & ~checked_mask(asked.host, asked.encoding)
+        )
+
+
+_HIDDEN = {
+    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, ""),
+    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, ""),
+    MMFR2: _Hidden("ID_AA64MMFR2_EL1.NV", 24, "ignores_nv"),
+}
+
+
+#: Registers with such a field, and where it lies.
+HIDDEN_LSB = {encoding: hidden.lsb for encoding, hidden in _HIDDEN.items()}
+
+
+def _refuse(rule: Rule, asked: IdWrite, code: int = errno.EINVAL) -> Written:
+    return Written(rule.refuse(code), asked.current)
+
+
+def _invariant(rule: Rule, asked: IdWrite) -> Written:
+    rule.source = "set_invariant_sys_reg (sys_regs.c)"
+    if not rule.check(f"the value is the host's ({asked.current:#x})", asked.value == asked.current):
+        return _refuse(rule, asked)
+    return Written(rule.ok(), asked.current)
+
+
+def _implementation(rule: Rule, asked: IdWrite, mask: int) -> Written:
+    rule.source = "set_imp_id_reg (sys_regs.c)"
+    if asked.value == asked.current:
+        rule.check("the value is the current one", True)
+        return Written(rule.ok(), asked.current)
+    if not rule.check("the VM has KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", asked.writable_imp):
+        return _refuse(rule, asked)
+    if not rule.check("no vCPU of the VM has run", not asked.ran):
+        return _refuse(rule, asked, errno.EBUSY)
+    if not rule.check(f"no bit outside the mask ({mask:#x})", not asked.value & ~mask):
+        return _refuse(rule, asked)
+    return Written(rule.ok(), asked.value)
+
+
+def _clidr(rule: Rule, asked: IdWrite, mask: int) -> Written:
+    """CLIDR_EL1 is each vCPU's own and stays writable; it cannot say less cleaning than CTR_EL0 asks for."""
+    rule.source = "set_clidr (sys_regs.c)"
+    value = asked.value
+    ctr = asked.host.sanitised.get(CTR, asked.host.limits.get(CTR, 0))
+    no_cleaning = not field(value, 24, 3) or not (field(value, 21, 3) or field(value, 27, 3))
+    held = rule.check(f"no reserved bit (outside {mask:#x})", not value & ~mask) and rule.check(
+        "CTR_EL0.IDC is 1, or a level needs cleaning", ctr >> 28 & 1 or not no_cleaning
+    )
+    return Written(rule.ok(), value) if held else _refuse(rule, asked)
+
+
+def _not_writable(rule: Rule, asked: IdWrite) -> Written:
+    """Linux 6.1: only CSV2 and CSV3 of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
+    rule.source = "set_id_reg, set_id_aa64pfr0_el1 (sys_regs.c)"
+    value, current = asked.value, asked.current
+    if asked.encoding == PFR0:
+        limit = asked.host.limit(PFR0, asked.features)
+        for name, lsb in (("CSV2", 56), ("CSV3", 60)):
+            most = field(limit, lsb)
+            if not rule.check(f"{name} is at most {most}, where the CPU is not affected", field(value, lsb) <= most):
+                return _refuse(rule, asked)
+        if not rule.check("all else is the current value", without(value ^ current, 56, 60) == 0):
+            return _refuse(rule, asked)
+        return Written(rule.ok(), value)
+    if not rule.check(f"the value is the current one ({current:#x})", value == current):
+        return _refuse(rule, asked)
+    return Written(rule.ok(), value)
+
+
+def _set_id_reg(rule: Rule, asked: IdWrite) -> Written:
+    """After the first run only the current value; before it, every field within the limit."""
+    rule.source = "set_id_reg, arm64_check_features (sys_regs.c)"
+    if asked.ran:
+        if not rule.check(f"the VM has run: only the current value ({asked.current:#x})", asked.value == asked.current):
+            return _refuse(rule, asked, errno.EBUSY)
+        return Written(rule.ok(), asked.current)
+    host, encoding, value = asked.host, asked.encoding, asked.value
+    if host.reads_as_zero(encoding, asked.features):
+        if not rule.check("the register reads as zero: the value is 0", not value):
+            return _refuse(rule, asked)
+        return Written(rule.ok(), value)
+    limit = host.limit(encoding, asked.features)
+    unsafe = unsafe_field(host, encoding, value, limit)
+    if unsafe is not None:
+        rule.check(f"{unsafe_text(unsafe, value, limit)}", False)
+        return _refuse(rule, asked)
+    mask = checked_mask(host, encoding)
+    differing = (value ^ limit) & ~mask
+    if not rule.check(f"bits that are not writable are the host's ({limit & ~mask:#x})", not differing):
+        return _refuse(rule, asked)
+    return Written(rule.ok(), value)
+
+
+def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
+    """The fields that user space may change: those whose bits are all in the writable mask."""
+    mask = host.mask(encoding)
+    return tuple(
+        _as_kvm(host, encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
+    )
+
+
+def _as_kvm(host: Host, encoding: int, policy: FieldPolicy) -> FieldPolicy:
+    """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
+    if encoding == DFR0 and policy.lsb in (0, 8):
+        signed = policy.signed or (policy.lsb == 8 and host.kernel.pmuver_signed)
+        return policy._replace(policy="lower", signed=signed)
+    if encoding == DFR0_AARCH32 and policy.lsb == 24:
+        return policy._replace(policy="lower")
+    return policy
+
+
+_CHECKED: dict[tuple[int, int], tuple[int, tuple[FieldPolicy, ...]]] = {}
+
+
+def _checked(host: Host, encoding: int) -> tuple[int, tuple[FieldPolicy, ...]]:
+    key = (id(host), encoding)
+    found = _CHECKED.get(key)
+    if found is None:
+        fields = writable_fields(host, encoding)
+        mask = 0
+        for policy in fields:
+            mask |= policy.mask
+        found = _CHECKED[key] = (mask, fields)
+    return found
+
+
+def checked_mask(host: Host, encoding: int) -> int:
+    """The bits that fields decide; all others must be the limit's."""
+    return _checked(host, encoding)[0]
+
+
+def unsafe_field(host: Host, encoding: int, value: int, limit: int) -> FieldPolicy | None:
+    """The first writable field whose value is not safe under the limit, in the kernel's order."""
+    difference = value ^ limit
+    for policy in _checked(host, encoding)[1]:
+        if difference & policy.mask and not is_safe(policy, policy.get(value), policy.get(limit)):
+            return policy
+    return None
+
+
+def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
+    """What should have held of a field."""
+    found, most = policy.get(value), policy.get(limit)
+    words = {
+        "lower": f"at most {most}",
+        "higher": f"at least {most}",
+        "higher_or_zero": f"0 or at least {most}",
+        "exact": f"{most}" + (f" or {policy.safe_value}" if policy.safe_value != most else ""),
+    }
+    return f"{policy.name} is {words[policy.policy]} (found {found})"
+
+
+# Rules of single registers: the value to go on with, or None when a check failed
+
+
+def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
+    value = asked.value
+    hardware = asked.host.sanitised.get(PFR0)
+    if hardware is not None and field(hardware, 40) == field(value, 40):
+        value = without(value, 40)
+    if asked.host.kernel.nonzero_el:
+        levels = [("EL0", 0), ("EL1", 4)] + ([("EL2", 8)] if asked.features & HAS_EL2 else [])
+        for name, lsb in levels:
+            if not rule.check(f"{name} is not 0", field(value, lsb)):
+                return None
+    return value
+
+
+def _id_aa64pfr1(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
+    value = asked.value
+    hardware = asked.host.sanitised.get(PFR1)
+    if hardware is None:
+        return value
+    if field(hardware, 16) == field(value, 16):
+        value = without(value, 16)
+    mte2 = field(hardware, 8) == 2 and field(hardware, 40) == 0xF
+    if asked.host.kernel.mte_frac and mte2 and not field(value, 40):
+        value |= 0xF << 40
+    return value
+
+
+def _id_aa64dfr0(rule: Rule, asked: IdWrite) -> int | None:
+    value = asked.value
+    if field(value, 8) == 0xF:
+        value = without(value, 8)
+    if not rule.check("DebugVer is at least 6 (Armv8)", field(value, 0) >= _DEBUG_V8):
+        return None
+    return value
+
+
+def _id_dfr0(rule: Rule, asked: IdWrite) -> int | None:
+    value = asked.value
+    if field(value, 24) == 0xF:
+        value = without(value, 24)
+    version = field(value, 24)
+    if not rule.check("PerfMon is 0 or at least 3 (PMUv3)", version == 0 or version >= _PMU_V3):
+        return None
+    if not rule.check("CopDbg is at least 6 (Armv8)", field(value, 0) >= _COPDBG_V8):
+        return None
+    return value
+
+
+def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
+    """Stage 2 granules of a guest that has EL2: the host's, or none (0 means as stage 1, 1 none)."""
+    if not (asked.host.kernel.checks_tgran2 and asked.features & HAS_EL2):
+        return asked.value
+    limit = asked.host.limit(MMFR0, asked.features)
+    for name, lsb in (("TGran4_2", 40), ("TGran16_2", 32), ("TGran64_2", 36)):
+        found = field(asked.value, lsb)
+        if not rule.check(f"{name} is the host's or 1", found in (field(limit, lsb), 1)):
+            return None
+    return asked.value
+
+
+def _id_aa64mmfr2(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
+    hardware = asked.host.sanitised.get(MMFR2)
+    if asked.host.kernel.ignores_nv and hardware is not None and field(hardware, 24) == field(asked.value, 24):
+        return without(asked.value, 24)
+    return asked.value
+
+
+def _ctr(rule: Rule, asked: IdWrite) -> int | None:
+    if not asked.host.kernel.checks_l1ip:
+        return asked.value
+    return asked.value if rule.check("L1Ip is VIPT or PIPT", field(asked.value, 14, 2) >= 2) else None
+
+
+_SPECIAL: dict[int, Callable[[Rule, IdWrite], int | None]] = {
+    PFR0: _id_aa64pfr0,
+    PFR1: _id_aa64pfr1,
+    DFR0: _id_aa64dfr0,
+    DFR0_AARCH32: _id_dfr0,
+    MMFR0: _id_aa64mmfr0,
+    MMFR2: _id_aa64mmfr2,
+    CTR: _ctr,
+}
+SET_BY_RULE = frozenset(_SPECIAL) | {CLIDR}

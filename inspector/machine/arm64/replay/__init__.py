@@ -1,0 +1,1 @@
+"""Recorded answers of KVM/arm64, replayed against the machine."""

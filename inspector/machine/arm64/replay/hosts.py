@@ -1,0 +1,201 @@
+"""The host that a file of recorded answers describes.
+
+A file holds values as guests see them. What KVM hides (the host's MPAM, NV, MTE fields) it does not hold:
+if a CPU whose bare registers are known gives exactly the limits that the file shows, it is that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from inspector.machine.arm64.host import (
+    CLIDR,
+    EL1_32BIT,
+    HAS_EL2,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    SVE,
+    Host,
+    from_bare,
+)
+from inspector.machine.arm64.idregs import HIDDEN_LSB
+from layouts.arm64.hosts import bare_hosts, encoding_of_text
+from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
+
+Record = dict[str, Any]
+_SYSREG = 0x6030_0000_0013_0000
+#: vCPU features of the recorder's configurations, all with PSCI_0_2.
+CONFIGURATIONS = {
+    "base": PSCI_0_2,
+    "imp": PSCI_0_2,
+    "pmu": PSCI_0_2 | PMU_V3,
+    "sve": PSCI_0_2 | SVE,
+    "pauth": PSCI_0_2 | PTRAUTH,
+    "el2": PSCI_0_2 | HAS_EL2,
+}
+#: Configurations whose view of a register is the fullest, by the register.
+_FULLEST = ("base", "pmu", "sve", "pauth", "el2")
+
+
+def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
+    """The kernel profile of the file's release."""
+    release = next((record["release"] for record in records if record["t"] == "uname"), "")
+    return arm64_kernel_for(release)
+
+
+def host_of(records: Sequence[Record]) -> Host:
+    """The host as the file shows it."""
+    kernel = kernel_of(records)
+    limits: dict[int, int] = {}
+    registers: dict[int, bytes] = {}
+    masks: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    features, vqs = POWER_OFF | PSCI_0_2, 0
+    for record in records:
+        kind = record["t"]
+        if kind == "idreg":
+            encoding, value = encoding_of_text(record["reg"]), int(record["host"], 16)
+            limits[encoding] = fuller(limits.get(encoding), value)
+        elif kind == "reg" and record["err"] == 0:
+            registers.setdefault(int(record["id"], 16), bytes.fromhex(record["le"]))
+        elif kind == "mask":
+            masks[encoding_of_text(record["reg"])] = int(record["mask"], 16)
+        elif kind == "reglist" and record["err"] == 0:
+            counts[CONFIGURATIONS[record["cfg"]]] = record["n"]
+        elif kind == "vls" and record["err"] == 0:
+            vqs = int(record["vqs"], 16)
+        elif kind == "feat" and record["err"] == 0:
+            features |= 1 << record["bit"] if "bit" in record else PTRAUTH
+    sanitised = bare_match(kernel, limits, vqs) or _measured(records)
+    host = Host(
+        kernel,
+        limits,
+        sanitised=sanitised,
+        sve_vqs=vqs,
+        features=features,
+        masks=masks if masks and kernel.writable else None,
+        registers=registers,
+    )
+    host.counts = counts
+    return host
+
+
+def _measured(records: Sequence[Record]) -> dict[int, int]:
+    """The host's hidden fields, as the writes of the first configuration show them.
+
+    KVM takes the host's own value of such a field and ignores it: the digit that is taken and does
+    not read back is the host's. None is: the host has 0.
+    """
+    found = {}
+    for record in records:
+        encoding = encoding_of_text(record["reg"]) if record["t"] == "idreg" and record["cfg"] == "base" else 0
+        if encoding in HIDDEN_LSB:
+            lsb = HIDDEN_LSB[encoding]
+            taken = [digit for digit, answer in enumerate(record["nib"][lsb // 4]) if isinstance(answer, str)]
+            found[encoding] = (taken[0] if taken else 0) << lsb
+    return found
+
+
+def fuller(one: int | None, other: int) -> int:
+    """Two views of one register: fields that one of them hides are the other's."""
+    if one is None:
+        return other
+    found = one
+    for lsb in range(0, 64, 4):
+        if not found >> lsb & 0xF:
+            found |= other & 0xF << lsb
+    return found
+
+
+def bare_match(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> dict[int, int]:
+    """The sanitised registers of the known CPU that has these limits; empty when there is none."""
+    for bare in bare_hosts().values():
+        host = from_bare(kernel, [bare])
+        same = all(
+            host.limits.get(encoding, 0) == value for encoding, value in limits.items() if _tells(host, encoding)
+        )
+        if same and limits and (not vqs or host.sve_vqs == vqs):
+            return host.sanitised
+    return {}
+
+
+def _tells(host: Host, encoding: int) -> bool:
+    register = host.kernel.registers.get(encoding)
+    if register is None or encoding == CLIDR:
+        return False
+    return register.kind in ("writable", "sanitised") and not (register.aarch32 and not host.has_aarch32)
+
+
+def host_of_sequences(records: Sequence[Record]) -> Host:
+    """The host of random lifecycles: what fresh VMs read before anything was written.
+
+    Features that some vCPU was initialized with are the host's; lengths those of a vCPU whose set was not changed.
+    """
+    kernel = kernel_of(records)
+    seen = _Seen()
+    for record in records:
+        if record["t"] == "seq":
+            seen.sequence(record["steps"])
+    limits = {
+        rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in seen.values.items() if rid & ~0xFFFF == _SYSREG
+    }
+    known = _bare_with(kernel, limits, seen.vqs)
+    if known is not None:
+        known.features |= seen.features
+        known.registers = {rid: data for rid, data in seen.values.items() if rid & 0xFFFF not in known.limits}
+        known.counts = seen.counts
+        return known
+    host = Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=seen.values)
+    host.counts = seen.counts
+    return host
+
+
+def _bare_with(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> Host | None:
+    for bare in bare_hosts().values():
+        host = from_bare(kernel, [bare])
+        told = {encoding: value for encoding, value in limits.items() if _tells(host, encoding)}
+        if told and all(host.limits.get(e, 0) == value for e, value in told.items()) and host.sve_vqs == vqs:
+            return host
+    return None
+
+
+class _Seen:
+    """What sequences show of their host."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, bytes] = {}
+        self.counts: dict[int, int] = {}
+        self.features = POWER_OFF | PSCI_0_2
+        self.vqs = 0
+
+    def sequence(self, steps: Iterable[list[Any]]) -> None:
+        features: dict[int, int] = {}
+        touched: set[object] = set()
+        for step in steps:
+            operation = step[0]
+            if operation == "init" and step[3] == 0:
+                features[step[1]] = int(step[2], 16) & ~POWER_OFF
+                self.features |= features[step[1]] & ~(EL1_32BIT if features[step[1]] & HAS_EL2 else 0)
+            elif operation in ("run", "set_vls", "enable_imp_id_regs"):
+                touched.add(operation)
+            elif operation == "set":
+                touched.add(int(step[2], 16))
+            elif operation == "list" and step[2] == 7:
+                self.counts.setdefault(features[step[1]], step[3])
+            elif operation == "get_vls" and step[2] == 0 and "set_vls" not in touched:
+                self.vqs |= int(step[3], 16)
+            elif operation == "get" and step[3] == 0 and "run" not in touched:
+                self._value(int(step[2], 16), bytes.fromhex(step[4]), touched)
+
+    def _value(self, register_id: int, data: bytes, touched: set[object]) -> None:
+        """A register that nobody wrote: of an ID register the fullest view."""
+        if register_id in touched or register_id >> 16 & 0xFFFF != 0x13:
+            return
+        before = self.values.get(register_id)
+        if register_id & ~0xFFFF == _SYSREG and before is not None:
+            value = fuller(int.from_bytes(before, "little"), int.from_bytes(data, "little"))
+            data = value.to_bytes(8, "little")
+        self.values[register_id] = data

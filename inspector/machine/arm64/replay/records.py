@@ -1,0 +1,302 @@
+"""Recorded answers of KVM/arm64: one function a kind of record (docs/arm64-machine.md lists them)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from inspector.machine.arm64 import idregs, sve
+from inspector.machine.arm64.host import MIDR, PFR0, PSCI_0_2, SVE, Host, field
+from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, host_of, host_of_sequences
+from inspector.machine.arm64.replay.sequence import replay_sequence
+from inspector.machine.arm64.vm import MMIO, MPIDR, Vcpu, Vm, sysreg_id
+from inspector.machine.outcome import Outcome
+from inspector.machine.verify import Answer, text_of
+from layouts.arm64.hosts import encoding_of_text
+
+Record = dict[str, Any]
+Found = tuple[object, object, bool, str]
+_SUBSETS = 1 << 16
+
+
+def replay(records: Sequence[Record]) -> Iterator[Answer]:
+    """Every answer of a file, on the host that its records describe."""
+    if any(record["t"] == "seq" for record in records):
+        host = host_of_sequences(records)
+        for record in records:
+            if record["t"] == "seq":
+                yield from replay_sequence(host, record)
+        return
+    found = _Replay(host_of(records), records)
+    kinds = found.kinds()
+    for record in records:
+        kind = record["t"]
+        if kind == "idreg":
+            yield from found.idreg(record)
+        elif kind in kinds:
+            text = text_of(record)
+            for expected, predicted, accepted, because in kinds[kind](record):
+                yield Answer(kind, text, expected, predicted, accepted, because)
+    yield from found.vls_subsets()
+
+
+class _Replay:
+    """The VMs that records are about: each kind has a fresh one unless it says otherwise."""
+
+    def __init__(self, host: Host, records: Sequence[Record]) -> None:
+        self.host = host
+        self.vls_ok = {int(record["vqs"], 16) for record in records if record["t"] == "vls_ok"}
+        self.has_vls = any(record["t"] == "vls_hist" for record in records)
+        self.zfr0 = 0
+        self._running: Vm | None = None
+
+    def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
+        """The functions by kind of record."""
+        return {
+            "masks": self._masks,
+            "maskbad": self._maskbad,
+            "mask": self._mask,
+            "feat": self._feat,
+            "reg": self._reg,
+            "badid": self._badid,
+            "finalize_nosve": self._finalize_nosve,
+            "sve_prefin": self._sve_prefin,
+            "run_prefin": self._run_prefin,
+            "vls_vq17": self._vls_vq17,
+            "vls_set_def": self._vls_set_def,
+            "z5rw": self._slice,
+            "p3rw": self._slice,
+            "ffrrw": self._slice,
+            "sveid": self._sveid,
+            "vlmax": self._vlmax,
+            "idw": self._idw,
+            "impcap": self._impcap,
+            "vmwide": self._vmwide,
+            "run": self._run,
+            "afterrun": self._afterrun,
+            "midr": self._midr,
+        }
+
+    def _vcpu(self, features: int = PSCI_0_2, number: int = 0, vm: Vm | None = None) -> Vcpu:
+        vm = vm or Vm(self.host)
+        vm.create_vcpu(number)
+        vcpu = vm.vcpus[number]
+        vcpu.init(features)
+        return vcpu
+
+    # ID registers
+
+    def idreg(self, record: Record) -> Iterator[Answer]:
+        """256 answers: each nibble of the host's value with each value."""
+        features = CONFIGURATIONS[record["cfg"]]
+        encoding = encoding_of_text(record["reg"])
+        current = int(record["host"], 16)
+        imp = record["cfg"] == "imp"
+        for nibble, answers in enumerate(record["nib"]):
+            shift = 4 * nibble
+            kept = current & ~(0xF << shift)
+            for digit, expected in enumerate(answers):
+                value = kept | digit << shift
+                predicted, because = self._write(encoding, value, features, current, imp=imp)
+                if predicted == expected:
+                    yield Answer("idreg", "", 0, 0, not isinstance(expected, int) or expected == 0)
+                    continue
+                where = f"{record['cfg']} {record['reg']} bits {shift + 3}:{shift} = {digit:x}"
+                yield Answer(
+                    "idreg", where, expected, predicted, not isinstance(expected, int) or expected == 0, because
+                )
+
+    def _write(
+        self, encoding: int, value: int, features: int, current: int, *, imp: bool = False
+    ) -> tuple[object, str]:
+        """0, the value that it reads back as, or the errno; and why."""
+        if encoding not in self.host.kernel.registers:
+            # MPIDR_EL1 is each vCPU's own and takes anything.
+            return 0 if encoding == MPIDR else errno.ENOENT, ""
+        asked = idregs.IdWrite(self.host, encoding, value, features, current, writable_imp=imp)
+        written = idregs.write(asked)
+        if written.outcome.verdict == "depends-on":
+            return "depends", written.outcome.because
+        if not written.outcome.accepted:
+            return written.outcome.code, written.outcome.because
+        return 0 if written.value == value else f"{written.value:016x}", written.outcome.because
+
+    def _idw(self, record: Record) -> Iterator[Found]:
+        features = CONFIGURATIONS[record["cfg"]]
+        encoding, value = encoding_of_text(record["reg"]), int(record["w"], 16)
+        imp = record["cfg"] == "imp"
+        current = self.host.reset_value(encoding, features)
+        predicted, because = self._write(encoding, value, features, current, imp=imp)
+        if isinstance(predicted, str):
+            yield [record["err"], record["rb"]], [0, predicted], record["err"] == 0, because
+        else:
+            yield record["err"], predicted, record["err"] == 0, because
+
+    def _masks(self, record: Record) -> Iterator[Found]:
+        predicted = 0 if self.host.kernel.writable else errno.EINVAL
+        yield record["err"], predicted, record["err"] == 0, "KVM_ARM_GET_REG_WRITABLE_MASKS"
+
+    def _maskbad(self, record: Record) -> Iterator[Found]:
+        yield [record["range1"], record["reserved1"]], [errno.EINVAL] * 2, False, "the range and reserved words are 0"
+
+    def _mask(self, record: Record) -> Iterator[Found]:
+        register = self.host.kernel.registers.get(encoding_of_text(record["reg"]))
+        mine = register.mask if register is not None else 0
+        yield record["mask"], f"{mine:016x}", True, "kvm_vm_ioctl_get_reg_writable_masks"
+
+    def _impcap(self, record: Record) -> Iterator[Found]:
+        outcome = Vm(self.host).enable_imp_id_regs()
+        yield record["errno"], outcome.code, record["errno"] == 0, outcome.because
+
+    # Lifecycle
+
+    def _feat(self, record: Record) -> Iterator[Found]:
+        features = PSCI_0_2 | (1 << record["bit"] if "bit" in record else 0x60)
+        if record.get("bit") == 1:
+            features = PSCI_0_2 | 2
+        vm = Vm(self.host)
+        vm.create_vcpu(0)
+        outcome = vm.vcpus[0].init(features)
+        yield record["err"], outcome.code, record["err"] == 0, outcome.because
+
+    def _reg(self, record: Record) -> Iterator[Found]:
+        register_id = int(record["id"], 16)
+        if not 0xC000 <= register_id & 0xFFFF < 0xC040 or register_id >> 16 != 0x6030_0000_0013:
+            return
+        vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
+        vcpu.sve_finalized = vcpu.has_sve
+        outcome = vcpu.get(register_id)
+        yield record["le"], outcome.image.hex(), True, "kvm_sys_reg_get_user"
+
+    def _badid(self, record: Record) -> Iterator[Found]:
+        vcpu = self._vcpu()
+        yield from self._both(vcpu, record)
+
+    def _both(self, vcpu: Vcpu, record: Record) -> Iterator[Found]:
+        register_id = int(record["id"], 16)
+        got = vcpu.get(register_id)
+        data = got.image if got.accepted else bytes(256)
+        for name, outcome in (("get", got), ("set", vcpu.set(register_id, data))):
+            yield record[name], outcome.code, record[name] == 0, outcome.because
+
+    def _finalize_nosve(self, record: Record) -> Iterator[Found]:
+        outcome = self._vcpu().finalize(4)
+        yield record["err"], outcome.code, False, outcome.because
+
+    def _sve(self) -> Vcpu:
+        return self._vcpu(PSCI_0_2 | SVE)
+
+    def _sve_prefin(self, record: Record) -> Iterator[Found]:
+        vcpu = self._sve()
+        z0 = 0x6080_0000_0015_0000
+        predicted = [vcpu.get(z0).code, vcpu.set(z0, bytes(256)).code, vcpu.reg_list().code]
+        yield [record["get_z0"], record["set_z0"], record["list_err"]], predicted, False, "kvm_arm_vcpu_is_finalized"
+
+    def _run_prefin(self, record: Record) -> Iterator[Found]:
+        outcome = self._sve().run()
+        yield record["err"], outcome.code, False, outcome.because
+
+    def _set_vls(self, vcpu: Vcpu, vqs: int) -> Outcome:
+        return vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+
+    def vls_subsets(self) -> Iterator[Answer]:
+        """All 65,536 sets of vq 1 to 16."""
+        if not self.has_vls:
+            return
+        host_vqs = self.host.sve_vqs
+        for vqs in range(_SUBSETS):
+            accepted = vqs in self.vls_ok
+            predicted = sve.check_vls(vqs, host_vqs) if accepted else None
+            mine = predicted.accepted if predicted is not None else _is_prefix(vqs, host_vqs)
+            if mine == accepted:
+                yield Answer("vls", "", accepted, accepted, accepted)
+            else:
+                outcome = sve.check_vls(vqs, host_vqs)
+                yield Answer("vls", f"vqs {vqs:x}", accepted, mine, accepted, outcome.because)
+
+    def _vls_vq17(self, record: Record) -> Iterator[Found]:
+        for name, vq in (("err", 17), ("vq512", 512)):
+            outcome = self._set_vls(self._sve(), 1 << (vq - 1) | self.host.sve_vqs)
+            yield record[name], outcome.code, record[name] == 0, outcome.because
+
+    def _vls_set_def(self, record: Record) -> Iterator[Found]:
+        vcpu = self._sve()
+        first = self._set_vls(vcpu, self.host.sve_vqs)
+        finals = [vcpu.finalize(4).code, vcpu.finalize(4).code]
+        after = self._set_vls(vcpu, self.host.sve_vqs)
+        got = vcpu.get(sve.SVE_VLS)
+        expected = [record[name] for name in ("err", "finalize", "again", "set_after", "get_after", "vqs")]
+        yield expected, [first.code, *finals, after.code, got.code, f"{got.value:x}"], True, "set_sve_vls"
+
+    def _slice(self, record: Record) -> Iterator[Found]:
+        """What the recorder wrote: byte j of Z5 is j, of P3 0xa0 + j, of FFR 0xff."""
+        names = {
+            "z5rw": (0x6080_0000_0015_00A0, bytes(range(256))),
+            "p3rw": (0x6050_0000_0015_0460, bytes(0xA0 + at for at in range(32))),
+            "ffrrw": (0x6050_0000_0015_0600, b"\xff" * 32),
+        }
+        register_id, data = names[record["t"]]
+        vcpu = self._sve()
+        vcpu.finalize(4)
+        put, got = vcpu.set(register_id, data), vcpu.get(register_id)
+        yield [record["set"], record["get"], record["le"]], [put.code, got.code, got.image.hex()], True, "set_sve_reg"
+
+    def _sveid(self, record: Record) -> Iterator[Found]:
+        vcpu = self._sve()
+        vcpu.finalize(4)
+        yield from self._both(vcpu, record)
+
+    def _vlmax(self, record: Record) -> Iterator[Found]:
+        """The host's lengths up to one, then Z0 written in full."""
+        vcpu = self._sve()
+        put = self._set_vls(vcpu, self.host.sve_vqs & ((1 << record["vq"]) - 1))
+        yield record["set"], put.code, record["set"] == 0, put.because
+        if record["set"] == 0 and put.accepted:
+            vcpu.finalize(4)
+            z0 = 0x6080_0000_0015_0000
+            vcpu.set(z0, b"\x5a" * 256)
+            got = vcpu.get(z0)
+            yield record["z0"], got.image.hex(), True, "set_sve_reg"
+
+    # Scope and immutability
+
+    def _vmwide(self, record: Record) -> Iterator[Found]:
+        """What one vCPU writes another reads: PFR0 as recorded."""
+        vm = Vm(self.host)
+        one, other = self._vcpu(vm=vm), self._vcpu(number=1, vm=vm)
+        put = one.set(sysreg_id(PFR0), int(record["wrote"], 16).to_bytes(8, "little"))
+        got = other.get(sysreg_id(PFR0))
+        yield [record["set"], record["other"]], [put.code, f"{got.value:016x}"], record["set"] == 0, put.because
+
+    def _run(self, record: Record) -> Iterator[Found]:
+        vm = Vm(self.host)
+        vcpu = self._vcpu(vm=vm)
+        self._vcpu(number=1, vm=vm)
+        outcome = vcpu.run()
+        self._running = vm
+        yield record["exit"], outcome.value, record["exit"] == MMIO, outcome.because
+
+    def _afterrun(self, record: Record) -> Iterator[Found]:
+        """The host's PFR0 and another value, by the vCPU that ran and by the other."""
+        vm = self._running
+        if vm is None:
+            return
+        before = self.host.limit(PFR0, PSCI_0_2)
+        lower = before & ~(0xF << 56) if field(before, 56) else before & ~(0xF << 20)
+        for name, number, value in (("same", 0, before), ("diff", 0, lower), ("other_vcpu", 1, lower)):
+            outcome = vm.vcpus[number].set(sysreg_id(PFR0), value.to_bytes(8, "little"))
+            yield record[name], outcome.code, record[name] == 0, outcome.because
+
+    def _midr(self, record: Record) -> Iterator[Found]:
+        vcpu = self._vcpu()
+        value = int(record["v"], 16)
+        got = vcpu.get(sysreg_id(MIDR))
+        yield [record["get"], record["v"]], [got.code, f"{got.value:x}"], True, "get_id_reg"
+        for name, wanted in (("setsame", value), ("setdiff", value ^ 1)):
+            outcome = vcpu.set(sysreg_id(MIDR), wanted.to_bytes(8, "little"))
+            yield record[name], outcome.code, record[name] == 0, outcome.because
+
+
+def _is_prefix(vqs: int, host_vqs: int) -> bool:
+    return bool(vqs) and vqs == host_vqs & ((1 << vqs.bit_length()) - 1) and vqs.bit_length() <= host_vqs.bit_length()

@@ -1,0 +1,110 @@
+"""Random lifecycles: a fresh VM of two vCPUs, each step's answer follows from those before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inspector.machine.arm64 import core, sve
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.vm import Vm
+from inspector.machine.outcome import Outcome
+from inspector.machine.verify import Answer, text_of
+
+Step = list[Any]
+_SHOWN_BYTES = 16
+_INTERRUPTED = -4
+#: The recorder's program: x0 gets the address of a device, the second instruction accesses it and stops there.
+_DEVICE = (0x0200_0000).to_bytes(8, "little")
+_START, _ACCESS = ((0x0100_0000 + offset).to_bytes(8, "little") for offset in (0, 4))
+
+
+def replay_sequence(host: Host, record: dict[str, Any]) -> Iterator[Answer]:
+    """The answers of one sequence, a step each."""
+    sequence = _Sequence(host)
+    for number, step in enumerate(record["steps"]):
+        if step[0] == "nop":
+            continue
+        predicted, accepted, because = sequence.steps[step[0]](step)
+        expected = step[1:]
+        if predicted == expected:
+            yield Answer(f"seq {step[0]}", "", 0, 0, accepted)
+        else:
+            where = f"{record['n']} step {number}: {text_of(step)}"
+            yield Answer(f"seq {step[0]}", where, expected, predicted, accepted, because)
+
+
+Played = tuple[list[Any], bool, str]
+
+
+class _Sequence:
+    """One VM: what its steps act on."""
+
+    def __init__(self, host: Host) -> None:
+        self.vm = Vm(host)
+        self.steps: dict[str, Callable[[Step], Played]] = {
+            "create_vcpu": self._create,
+            "enable_imp_id_regs": self._imp,
+            "init": self._init,
+            "finalize": self._finalize,
+            "set_vls": self._set_vls,
+            "get_vls": self._get_vls,
+            "list": self._list,
+            "get": self._get,
+            "set": self._set,
+            "run": self._run,
+        }
+
+    def _create(self, step: Step) -> Played:
+        outcome = self.vm.create_vcpu(step[1])
+        return [step[1], outcome.code], step[2] == 0, outcome.because
+
+    def _imp(self, step: Step) -> Played:
+        outcome = self.vm.enable_imp_id_regs()
+        return [outcome.code], step[1] == 0, outcome.because
+
+    def _init(self, step: Step) -> Played:
+        outcome = self.vm.vcpus[step[1]].init(int(step[2], 16))
+        return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
+
+    def _finalize(self, step: Step) -> Played:
+        outcome = self.vm.vcpus[step[1]].finalize(step[2])
+        return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
+
+    def _set_vls(self, step: Step) -> Played:
+        vqs = int(step[2], 16)
+        outcome = self.vm.vcpus[step[1]].set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
+
+    def _get_vls(self, step: Step) -> Played:
+        outcome = self.vm.vcpus[step[1]].get(sve.SVE_VLS)
+        return [step[1], outcome.code, f"{outcome.value:x}"], step[2] == 0, outcome.because
+
+    def _list(self, step: Step) -> Played:
+        """A list that is long enough is E2BIG with the count, as the recorder asks for none."""
+        outcome = self.vm.vcpus[step[1]].reg_list()
+        found = [step[1], 7, outcome.value] if outcome.accepted else [step[1], outcome.code, 0]
+        return found, step[2] == 7, outcome.because
+
+    def _get(self, step: Step) -> Played:
+        outcome = self.vm.vcpus[step[1]].get(int(step[2], 16))
+        shown = outcome.image[:_SHOWN_BYTES].hex()
+        return [step[1], step[2], outcome.code, shown], step[3] == 0, outcome.because
+
+    def _set(self, step: Step) -> Played:
+        register_id = int(step[2], 16)
+        data = bytes.fromhex(step[3]).ljust(core.size_of(register_id), b"\0")
+        outcome = self.vm.vcpus[step[1]].set(register_id, data)
+        return [step[1], step[2], step[3], outcome.code], step[4] == 0, outcome.because
+
+    def _run(self, step: Step) -> Played:
+        """PC is set first; the program then stops at a device, if a timer does not stop it before."""
+        vcpu = self.vm.vcpus[step[1]]
+        at_start: Outcome = vcpu.set(core.PC, _START)
+        outcome = vcpu.run()
+        found = outcome.value if outcome.accepted else -outcome.code
+        if outcome.accepted:
+            vcpu.values[core.X0], vcpu.values[core.PC] = _DEVICE, _ACCESS
+            if step[3] == _INTERRUPTED:
+                found = _INTERRUPTED
+        return [step[1], at_start.code, found], step[3] > 0, outcome.because

@@ -1,0 +1,37 @@
+"""Bare ID registers of arm64 CPUs, as read at EL2: what a host has under the kernel's view of it.
+
+Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null is UNDEFINED there.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class BareHost(NamedTuple):
+    """One CPU's ID registers by encoding, and its SVE vector lengths in bytes."""
+
+    name: str
+    registers: dict[int, int]
+    sve_vl_bytes: tuple[int, ...]
+
+
+def encoding_of_text(text: str) -> int:
+    """The encoding of ``op0_op1_crn_crm_op2``. Raises ValueError."""
+    op0, op1, crn, crm, op2 = (int(part) for part in text.split("_"))
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+
+
+@cache
+def bare_hosts() -> dict[str, BareHost]:
+    """The CPUs by name (``neoverse-v1``, ``max,sve-max-vq=3``, ``max,mte=on``)."""
+    found = {}
+    for line in files("layouts.arm64").joinpath("data/hosts.jsonl").read_text("utf-8").splitlines():
+        entry = json.loads(line)
+        name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
+        registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
+        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]))
+    return found
