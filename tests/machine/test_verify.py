@@ -77,7 +77,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         (b"[1]\n", "an object with a kind"),
         (b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
         (b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
-        (b'{"t":"cap","name":"arm"}\n', "recorded x86 answers"),
+        (b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
         (b'{"t":"prctl","ctx":"fresh"}\n', "op"),
     ],
 )
