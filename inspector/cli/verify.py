@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
+from inspector.cli.files import lines_of
 from inspector.machine.verify import Agreement, verify
-from inspector.readers.source import CHUNK_SIZE_BYTES, open_source
 from layouts.x86.cpus import cpu_layouts
 
 _EXAMPLES = """\
@@ -29,7 +29,7 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(f"--cpu {found.cpu}: no such CPU; inspector layouts list has them")
     disagree = False
     for file in found.files:
-        agreement = verify(file, _lines(file), found.cpu)
+        agreement = verify(file, lines_of(file), found.cpu)
         disagree = disagree or agreement.agree != agreement.total
         if found.json:
             json.dump(agreement.as_json(), sys.stdout)
@@ -37,19 +37,6 @@ def run(words: Sequence[str]) -> int:
         else:
             _print(agreement)
     return 1 if disagree else 0
-
-
-def _lines(file: str) -> Iterator[bytes]:
-    source = open_source(file)
-    rest = b""
-    offset = 0
-    while chunk := source.read(offset, CHUNK_SIZE_BYTES):
-        offset += len(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    if source.fault is not None:
-        raise source.fault
-    yield rest
 
 
 def _print(agreement: Agreement) -> None:

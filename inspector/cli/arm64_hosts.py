@@ -1,0 +1,48 @@
+"""``--host`` of the arm64 commands: known CPUs, files of recorded answers, captures."""
+
+from __future__ import annotations
+
+import os
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.model import Capture
+from inspector.cli.files import lines_of
+from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
+from inspector.machine.arm64.host import Host
+from inspector.readers.open import open_capture
+from inspector.readers.options import Options
+from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
+
+HELP = "a known CPU (several with +), recorded answers (.jsonl), or a capture; @VERSION after it: its kernel"
+
+
+def newest() -> str:
+    """The kernel profile that is taken where none is named."""
+    return list(arm64_kernels())[-1]
+
+
+def host_named(text: str, kernel: str = "") -> Host:
+    """A host. Raises UsageError for a name that is none, InputError for a file that is none."""
+    name, _, version = text.rpartition("@")
+    if not name or version not in arm64_kernels():
+        name, version = text, kernel
+    known = bare_named(name, arm64_kernels()[version or newest()])
+    if known is not None:
+        return known
+    if not (os.path.exists(name) or ":" in name):
+        raise UsageError(f"{name}: no such CPU or file; there are {', '.join(bare_hosts())}")
+    if ".jsonl" in name:
+        return host_of_records(lines_of(name), name)
+    return captured_host(open_capture(name, Options()), version)
+
+
+def captured_host(capture: Capture, version: str) -> Host:
+    """The host that the first vCPU of a capture shows, on the kernel that is named or that it tells."""
+    release = capture.host.kernel or ""
+    kernel = arm64_kernels()[version] if version else arm64_kernel_for(release or newest())
+    for vcpu in capture.vcpus:
+        host = host_of_vcpu(vcpu, kernel, capture.target)
+        if host is not None and host.limits:
+            return host
+    raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

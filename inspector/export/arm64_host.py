@@ -1,0 +1,87 @@
+"""arm64 hosts by name: known CPUs, files of recorded answers, captures of vCPUs; and states as captures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from inspector.capture.errors import InputError
+from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.machine.arm64.captured import State, host_of, state_of
+from inspector.machine.arm64.host import Host, from_bare
+from inspector.machine.arm64.replay import hosts as replayed
+from inspector.readers.synthesized import register_area
+from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.kvm_ids import ARM64
+
+
+def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
+    """``NAME`` or ``NAME+NAME`` of known CPUs: a host with all of these; None when a name is none."""
+    names = text.split("+")
+    if any(name not in bare_hosts() for name in names):
+        return None
+    return from_bare(kernel, [bare_hosts()[name] for name in names])
+
+
+def host_of_records(lines: Iterable[bytes], file: str) -> Host:
+    """The host of a file of recorded answers. Raises InputError."""
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            raise InputError(file, "a JSON object a line", f"line {number} is none") from None
+    if not records or not all(isinstance(record, dict) and "t" in record for record in records):
+        raise InputError(file, "recorded answers of an arm64 kernel", "something else")
+    make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
+    host = make(records)
+    host.name = host.name or file
+    return host
+
+
+def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
+    """A captured vCPU's registers by KVM register id, little-endian; those that are unknown are left out."""
+    found: dict[int, bytes] = {}
+    for area in vcpu.areas:
+        if area.layout != "arm64-regs":
+            continue
+        at = 0
+        unknown = bytes.fromhex(area.attributes.get("unknown", ""))
+        for register_id in area.attributes["ids"]:
+            size = 1 << (register_id >> 52 & 15)
+            data = bytes(area.data[at : at + size])
+            if register_id >> 56 == ARM64 and len(data) == size and not any(unknown[at : at + size]):
+                found.setdefault(register_id, data)
+            at += size
+    return found
+
+
+def state_of_vcpu(vcpu: Vcpu, name: str) -> State | None:
+    """A captured arm64 vCPU as state; None when it has no KVM registers."""
+    registers = registers_of(vcpu) if vcpu.arch == "arm64" else {}
+    return state_of(name, registers) if registers else None
+
+
+def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
+    """The host that a captured vCPU shows; None when it has no KVM registers."""
+    state = state_of_vcpu(vcpu, name)
+    return host_of(state, kernel) if state is not None else None
+
+
+def register_list(state: State) -> str:
+    """``id value`` lines, as register lists are read."""
+    lines = [f"# {state.name}"]
+    lines += [
+        f"{register_id:#018x} {int.from_bytes(data, 'little'):#x}" for register_id, data in state.registers.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def capture_of(state: State) -> Capture:
+    """The state as a capture that opens in the same screens."""
+    values = {register_id: (int.from_bytes(data, "little"), 0) for register_id, data in state.registers.items()}
+    area = register_area(values, Origin(state.name, 0), "KVM registers")
+    return Capture(state.name, "simulated", [Vcpu(0, "vCPU 0", "arm64", [area])])

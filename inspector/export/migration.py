@@ -1,0 +1,72 @@
+"""A migration as text and JSON: which call fails, on which field, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspector.machine.arm64.migrate import Migration, Step
+from layouts.arm64.kvm_ids import explain
+
+SCHEMA = "inspector-migration-1"
+_SHOWN = 8
+
+
+def name_of(register_id: int) -> str:
+    """A register's name."""
+    return explain(register_id).path
+
+
+def _call(step: Step) -> str:
+    return f"{step.call} {name_of(step.register_id)}" if step.call.endswith("ONE_REG") else step.call
+
+
+def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
+    """The verdict, what is in the way, and how many registers were tried."""
+    host = made.host
+    verdict = "the vCPU arrives" if made.accepted else "the destination refuses the vCPU"
+    yield f"{made.state.name} to {host.name}, kernel {host.kernel.name}: {verdict}"
+    if made.unknown:
+        names = ", ".join(f"{name_of(rid)} ({rid:#x})" for rid in made.unknown[:_SHOWN])
+        more = f" and {len(made.unknown) - _SHOWN} more" if len(made.unknown) > _SHOWN else ""
+        yield f"  the destination's KVM has {len(made.unknown)} registers less: {names}{more}"
+    for step in made.steps:
+        if step.outcome.accepted and not steps:
+            continue
+        yield f"  {_call(step)}: {step.outcome}"
+        for field in step.fields:
+            yield f"    {field.place.register}.{field.place.field}={field.value}: {field.why} (property {field.name})"
+    tried = sum(1 for step in made.steps if step.register_id)
+    yield f"  {tried} registers tried; {made.untried} hold state that every value is good for"
+
+
+def migration_json(made: Migration) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "schema": SCHEMA,
+        "source": made.state.name,
+        "destination": made.host.name,
+        "kernel": made.host.kernel.name,
+        "accepted": made.accepted,
+        "missing": [{"id": f"{rid:#x}", "name": name_of(rid)} for rid in made.unknown],
+        "failures": [
+            {
+                "call": _call(step),
+                "verdict": step.outcome.name,
+                "why": step.outcome.because,
+                "source": step.outcome.source,
+                "fields": [
+                    {
+                        "register": field.place.register,
+                        "field": field.place.field,
+                        "value": field.value,
+                        "destination": field.host,
+                        "property": field.name,
+                        "why": field.why,
+                    }
+                    for field in step.fields
+                ],
+            }
+            for step in made.failures
+        ],
+    }

@@ -1,0 +1,86 @@
+"""Captured arm64 registers: the host that shows them, and the state to restore on another.
+
+A capture holds what a guest saw, so it is a host's least: what KVM hides, and what that
+VMM had switched off, it does not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import (
+    CTR,
+    DFR0,
+    ISAR1,
+    ISAR2,
+    PFR0,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    SVE,
+    Host,
+    field,
+)
+from inspector.machine.arm64.vm import Vm, sysreg_id
+from layouts.arm64.kernels import Arm64Kernel
+
+_SYSREG = 0x6030_0000_0013
+_ID_SPACE = range(0xC000, 0xC040)
+
+
+class State(NamedTuple):
+    """A vCPU's registers by KVM register id, little-endian, its features and vector lengths (bit vq-1)."""
+
+    name: str
+    registers: dict[int, bytes]
+    features: int
+    vqs: int
+
+
+def is_id(register_id: int) -> bool:
+    """An ID register, CTR_EL0 or another that says which CPU it is."""
+    return register_id >> 16 == _SYSREG and ((register_id & 0xFFFF) in _ID_SPACE or register_id & 0xFFFF == CTR)
+
+
+def state_of(name: str, registers: Mapping[int, bytes]) -> State:
+    """The state that registers are, with the features that its ID registers show."""
+    value = {rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in registers.items() if is_id(rid)}
+    features = PSCI_0_2
+    if field(value.get(PFR0, 0), 32):
+        features |= SVE
+    if value.get(ISAR1, 0) & 0xFF000FF0 or value.get(ISAR2, 0) & 0xFF00:
+        features |= PTRAUTH
+    if field(value.get(DFR0, 0), 8) not in (0, 15):
+        features |= PMU_V3
+    vqs = int.from_bytes(registers.get(sve.SVE_VLS, b""), "little")
+    if features & SVE and not vqs:
+        vqs = 1
+    return State(name, dict(registers), features, vqs)
+
+
+def host_of(state: State, kernel: Arm64Kernel) -> Host:
+    """The host as its guest sees it: its ID registers are the limits."""
+    limits = {rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in state.registers.items() if is_id(rid)}
+    return Host(
+        kernel,
+        limits,
+        sve_vqs=state.vqs,
+        features=state.features | POWER_OFF,
+        registers={rid: data for rid, data in state.registers.items() if not is_id(rid)},
+        name=state.name,
+    )
+
+
+def state_of_vm(vm: Vm, name: str) -> State:
+    """The first vCPU of a simulated VM as state: its ID registers, and its own."""
+    registers = {sysreg_id(encoding): value.to_bytes(8, "little") for encoding, value in vm.id_registers.items()}
+    vcpu = vm.vcpus[0]
+    registers |= vcpu.values
+    vqs = 0
+    if vcpu.has_sve:
+        vqs = vm.host.sve_vqs & ((1 << vcpu.vq) - 1)
+        registers[sve.SVE_VLS] = vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
+    return State(name, registers, vm.features or 0, vqs)

@@ -1,0 +1,142 @@
+"""A vCPU moves to another host: the calls that its VMM makes there, and which of them fails on which field.
+
+The order is QEMU's (target/arm/kvm.c): init, vector lengths, finalize, then registers by id
+(write_list_to_kvmstate). Registers that the destination's list lacks stop QEMU before the first
+write (cpreg_vmstate_array_len in target/arm/machine.c).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+from inspector.machine.arm64 import core, sve
+from inspector.machine.arm64.captured import State, is_id
+from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.models.realize import places_of, refusal, scratch
+from inspector.machine.arm64.models.request import IDENTITY
+from inspector.machine.arm64.vm import BITMAPS, FIRMWARE, SVE_COPROCESSOR, SYSREG, Vm
+from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.properties import FieldPlace, property_of
+
+_FINALIZE_SVE = 4
+_MPIDR = 0xC005
+
+
+class FieldReason(NamedTuple):
+    """A field that is in the way: the moving guest's value, the destination's, and why."""
+
+    place: FieldPlace
+    value: int
+    host: int
+    why: str
+
+    @property
+    def name(self) -> str:
+        """The property that would change it."""
+        return property_of(self.place)
+
+
+class Step(NamedTuple):
+    """One call on the destination. ``fields`` are all fields of a refused register that are in the way."""
+
+    call: str
+    register_id: int
+    outcome: Outcome
+    fields: tuple[FieldReason, ...] = ()
+
+
+class Migration(NamedTuple):
+    """All steps, and the VM at the destination. ``unknown`` are register ids that the destination does not have."""
+
+    state: State
+    host: Host
+    vm: Vm
+    steps: tuple[Step, ...]
+    unknown: tuple[int, ...]
+    untried: int
+
+    @property
+    def failures(self) -> tuple[Step, ...]:
+        """Steps that the destination refuses; a VMM stops at the first."""
+        return tuple(step for step in self.steps if not step.outcome.accepted)
+
+    @property
+    def accepted(self) -> bool:
+        """The vCPU arrives."""
+        return not self.failures and not self.unknown
+
+
+def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool = False) -> Migration:
+    """Restore a vCPU's state on a host. Every register is tried, also after one that failed."""
+    vm, vcpu, writes = scratch(host, state.features, writable_imp=writable_imp)
+    vm.abi = abi
+    steps = [Step(write.what, 0, write.outcome) for write in writes]
+    if not steps[-1].outcome.accepted:
+        return Migration(state, host, vm, tuple(steps), (), len(state.registers))
+    if state.features & SVE:
+        outcome = vcpu.set(sve.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        lengths = " ".join(str(16 * (vq + 1)) for vq in range(16) if state.vqs >> vq & 1)
+        call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_SVE_SET_VLS"
+        steps.append(Step(f"{call} {lengths} bytes", sve.SVE_VLS, outcome))
+        if abi == "merged":
+            steps.append(Step("KVM_ARM_VCPU_FINALIZE SVE", 0, vcpu.finalize(_FINALIZE_SVE)))
+    unknown: list[int] = []
+    untried = 0
+    for register_id, data in sorted(state.registers.items()):
+        if register_id == sve.SVE_VLS:
+            continue
+        kind = _kind(host, register_id)
+        if kind == "unknown":
+            unknown.append(register_id)
+        elif kind == "any":
+            untried += 1
+        else:
+            outcome = vcpu.set(register_id, data)
+            fields = () if outcome.accepted else _fields(host, state.features, register_id, data)
+            steps.append(Step("KVM_SET_ONE_REG", register_id, outcome, fields))
+    return Migration(state, host, vm, tuple(steps), tuple(unknown), untried)
+
+
+def _kind(host: Host, register_id: int) -> str:
+    """``set`` when the machine knows its rules, ``any`` for plain state, ``unknown`` when the host's list lacks it."""
+    coprocessor = register_id >> 16 & 0xFFFF
+    if coprocessor == SYSREG:
+        encoding = register_id & 0xFFFF
+        if encoding in host.kernel.registers or encoding == _MPIDR:
+            return "set"
+        if is_id(register_id):
+            return "unknown"
+        return "any" if register_id in host.registers or not _has_list(host) else "unknown"
+    if coprocessor in (FIRMWARE, BITMAPS):
+        return "set" if host.firmware(register_id) or register_id & 0xFFFF == 0 else "unknown"
+    return "set" if coprocessor == SVE_COPROCESSOR or core.check_id(register_id, has_sve=False) == 0 else "any"
+
+
+def _has_list(host: Host) -> bool:
+    """The host's other system registers are known: it is a capture."""
+    return any(register_id >> 16 & 0xFFFF == SYSREG for register_id in host.registers)
+
+
+def _fields(host: Host, features: int, register_id: int, data: bytes) -> tuple[FieldReason, ...]:
+    if not is_id(register_id):
+        return ()
+    encoding, value = register_id & 0xFFFF, int.from_bytes(data, "little")
+    if encoding == CLIDR:
+        return ()
+    limit = host.limit(encoding, features)
+    found = []
+    for place in places_of(encoding):
+        why = refusal(host, features, place, place.get(value))
+        if encoding in IDENTITY and place.get(value) != place.get(limit):
+            why = why or "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is not enabled"
+        if why:
+            found.append(FieldReason(place, place.get(value), place.get(limit), why))
+    return tuple(found)
+
+
+def missing(unknown: tuple[int, ...]) -> Outcome:
+    """What a VMM says when the destination has fewer registers: it cannot put them anywhere."""
+    rule = Rule("cpu_post_load (QEMU target/arm/machine.c), kvm_arm_set_reg (guest.c)")
+    rule.check(f"the destination's KVM_GET_REG_LIST has every register; it lacks {len(unknown)}", not unknown)
+    return rule.refuse(errno.ENOENT) if unknown else rule.ok()

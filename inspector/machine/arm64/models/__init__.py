@@ -1,0 +1,1 @@
+"""Named CPU models on hosts: realization, accepted values, baseline."""

@@ -1,0 +1,180 @@
+"""Several hosts: the best values that all of them accept, and the best model that runs on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import CTR, PFR0, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64.idregs import writable_fields
+from inspector.machine.arm64.models.realize import Realization, realize, refusal
+from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, request
+from inspector.machine.arm64.policy import safe_value
+from layouts.arm64.kernels import FieldPolicy
+from layouts.arm64.named_models import NamedModel, chain
+from layouts.arm64.properties import (
+    COMPOSITE,
+    FieldPlace,
+    field_places,
+    properties,
+    property_of,
+    value_text,
+)
+
+_AARCH64 = range(0xC020, 0xC040)
+
+
+class Difference(NamedTuple):
+    """A field for which no value runs on all hosts: its property, each host's value, and why the best is no."""
+
+    name: str
+    place: FieldPlace
+    hosts: tuple[int, ...]
+    why: str
+
+    def __str__(self) -> str:
+        values = ", ".join(map(str, self.hosts))
+        return f"{self.name}: {self.place.register}.{self.place.field} is {values}; {self.why}"
+
+
+class Baseline(NamedTuple):
+    """The best registers for all hosts. ``words`` are the same as properties over a zero baseline."""
+
+    registers: dict[int, int]
+    features: int
+    vqs: int
+    words: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def baseline(hosts: Sequence[Host]) -> Baseline:
+    """Field by field the safe value of all hosts, with the vCPU features and vector lengths that all have."""
+    features = PSCI_0_2 | SVE | PTRAUTH | PMU_V3
+    for host in hosts:
+        features &= host.features | PSCI_0_2
+    vqs = common_vqs(hosts) if features & SVE else 0
+    if not vqs:
+        features &= ~SVE
+    if features & PTRAUTH and _differing(hosts, features, properties()["pauth"].places):
+        features &= ~PTRAUTH
+    registers: dict[int, int] = {}
+    differences: list[Difference] = []
+    for place in field_places().values():
+        if place.encoding in _AARCH64 or place.encoding == CTR:
+            best, difference = _best(hosts, features, place)
+            registers[place.encoding] = place.put(registers.get(place.encoding, 0), best)
+            if difference is not None:
+                differences.append(difference)
+    registers[CTR] = registers.get(CTR, 0) | 1 << 31
+    if not _same_aarch32(hosts, features) and registers[PFR0] & 0xF == AARCH32_EL0:
+        # Models say nothing about AArch32 registers, so they would stay each host's own.
+        registers[PFR0] = registers[PFR0] & ~0xF | 1
+    return Baseline(registers, features, vqs, tuple(_words(registers, features, vqs)), tuple(differences))
+
+
+def _same_aarch32(hosts: Sequence[Host], features: int) -> bool:
+    """The AArch32 ID registers are the same on all hosts."""
+    encodings = [encoding for encoding, register in hosts[0].kernel.registers.items() if register.aarch32]
+    return all(len({host.limit(encoding, features) for host in hosts}) == 1 for encoding in encodings)
+
+
+def common_vqs(hosts: Sequence[Host]) -> int:
+    """The longest set of vector lengths that each host has exactly, up to its own largest."""
+    for largest in range(16, 0, -1):
+        prefixes = {host.sve_vqs & ((1 << largest) - 1) for host in hosts}
+        if len(prefixes) == 1 and (found := prefixes.pop()) >> (largest - 1):
+            return found
+    return 0
+
+
+def _differing(hosts: Sequence[Host], features: int, places: Iterable[FieldPlace]) -> bool:
+    return any(len({place.get(host.limit(place.encoding, features)) for host in hosts}) > 1 for place in places)
+
+
+def _policy(hosts: Sequence[Host], place: FieldPlace) -> FieldPolicy | None:
+    for host in hosts:
+        for policy in (*writable_fields(host, place.encoding), *host.kernel.fields.get(place.encoding, ())):
+            if policy.lsb == place.lsb:
+                return policy
+    return None
+
+
+def _best(hosts: Sequence[Host], features: int, place: FieldPlace) -> tuple[int, Difference | None]:
+    """The safe value of the hosts' limits; with what is in the way where a host does not accept it."""
+    limits = [host.limit(place.encoding, features) for host in hosts]
+    values = tuple(place.get(limit) for limit in limits)
+    best = values[0]
+    policy = _policy(hosts, place)
+    if policy is not None and len(set(values)) > 1:
+        found = policy.get(limits[0])
+        for limit in limits[1:]:
+            if policy.get(limit) != found:
+                found = safe_value(policy, policy.get(limit), found)
+        best = place.get(policy.put(0, found))
+    for host in hosts:
+        why = refusal(host, features, place, best)
+        if why:
+            return best, Difference(property_of(place), place, values, f"{host.name or 'a host'}: {why}")
+    return best, None
+
+
+def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
+    """``NAME=VALUE`` of everything that is not zero, switches last."""
+    words = []
+    switched = {place for entry in properties().values() if entry.kind == COMPOSITE for place in entry.places}
+    done: set[FieldPlace] = set()
+    for entry in properties().values():
+        if entry.kind == COMPOSITE or any(place in done for place in entry.places):
+            continue
+        numbers = tuple(place.get(registers.get(place.encoding, 0)) for place in entry.places)
+        if not any(numbers):
+            continue
+        done |= set(entry.places)
+        if any(place.field == "SVE" and place.encoding == PFR0 for place in entry.places):
+            continue
+        if any(place in switched for place in entry.places) and not features & (SVE | PTRAUTH | PMU_V3):
+            continue
+        if entry.values and numbers not in entry.values.values():
+            words += [
+                f"SYSREG_{place.register}_{place.field}={number}"
+                for place, number in zip(entry.places, numbers, strict=True)
+                if number
+            ]
+        else:
+            words.append(f"{entry.name}={value_text(entry, numbers)}")
+    for name, bits in (("sve", SVE), ("pauth", PTRAUTH), ("pmu", PMU_V3)):
+        words.append(f"{name}={'on' if features & bits else 'off'}")
+    words += [f"sve{128 * (vq + 1)}=on" for vq in range(16) if vqs >> vq & 1]
+    return words
+
+
+class Ranked(NamedTuple):
+    """A model over several hosts: what came of it on each."""
+
+    model: NamedModel
+    realizations: tuple[Realization, ...]
+
+    @property
+    def usable(self) -> bool:
+        """It runs on all of them."""
+        return all(realization.usable for realization in self.realizations)
+
+    @property
+    def strength(self) -> int:
+        """How much a guest gets: the sum of what its fields are above zero."""
+        wanted: Request = self.realizations[0].request
+        return sum(
+            setting[-1].value
+            for place, setting in wanted.history.items()
+            if place.width <= 4 and setting[-1].value < 1 << (place.width - 1)
+        ) + bin(wanted.vqs).count("1")
+
+
+def rank(models: Mapping[str, NamedModel], hosts: Sequence[Host], words: Words) -> list[Ranked]:
+    """The realizable models, those that run everywhere first, the strongest of them first."""
+    found = []
+    for model in models.values():
+        if model.realizable and chain(model, models):
+            made = tuple(realize(request(model, words, host, dict(models)), host) for host in hosts)
+            found.append(Ranked(model, made))
+    return sorted(found, key=lambda entry: (not entry.usable, -entry.strength, entry.model.name))

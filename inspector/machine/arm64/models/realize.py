@@ -1,0 +1,195 @@
+"""A request becomes the registers of a VM, or says what is in the way.
+
+First the prediction: every field against the host's limit, with the kernel's safe values; what does
+not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG to a scratch vCPU.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.idregs import unsafe_text, writable_fields
+from inspector.machine.arm64.models.request import IDENTITY, Request
+from inspector.machine.arm64.policy import is_safe
+from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.outcome import Outcome
+from layouts.arm64.properties import FieldPlace, field_places, property_of
+
+_FINALIZE_SVE = 4
+_BITS = 64
+
+
+class Blocker(NamedTuple):
+    """A property that a host cannot give: the field, what is wanted, what the host has, and why it is no."""
+
+    name: str
+    place: FieldPlace | None
+    wanted: int
+    host: int
+    why: str
+
+    def __str__(self) -> str:
+        where = f"{self.place.register}.{self.place.field}: " if self.place is not None else ""
+        return f"{self.name}: {where}{self.why}"
+
+
+class Write(NamedTuple):
+    """One call to KVM, and what it said."""
+
+    what: str
+    outcome: Outcome
+
+
+class Realization(NamedTuple):
+    """What came of a request on a host. ``registers`` are the VM's ID registers after the writes."""
+
+    request: Request
+    host: Host
+    blockers: tuple[Blocker, ...]
+    writes: tuple[Write, ...]
+    registers: dict[int, int]
+
+    @property
+    def usable(self) -> bool:
+        """Nothing is in the way, and the scratch vCPU agrees."""
+        return not self.blockers and self.accepted
+
+    @property
+    def accepted(self) -> bool:
+        """KVM took every call."""
+        return all(write.outcome.accepted for write in self.writes)
+
+    @property
+    def agree(self) -> bool:
+        """Prediction and question give the same answer."""
+        return self.accepted is not bool(self.blockers)
+
+
+def realize(request: Request, host: Host) -> Realization:
+    """Predict, then ask."""
+    blockers = tuple(blockers_of(request, host))
+    vm, writes = ask(request, host)
+    registers = {encoding: vm.id_registers.get(encoding, 0) for encoding in request.registers}
+    return Realization(request, host, blockers, tuple(writes), registers)
+
+
+@cache
+def places_of(encoding: int) -> tuple[FieldPlace, ...]:
+    """The named fields of a register, most significant first."""
+    found = [place for place in field_places().values() if place.encoding == encoding]
+    return tuple(sorted(found, key=lambda place: -place.lsb))
+
+
+def blockers_of(request: Request, host: Host) -> list[Blocker]:
+    """Fields that the host cannot give, by its limit and the kernel's safe values."""
+    found = [*_feature_blockers(request, host)]
+    for encoding, wanted in request.registers.items():
+        limit = host.limit(encoding, request.features)
+        if wanted == limit or (host.kernel.registers[encoding].aarch32 and not host.has_aarch32):
+            continue
+        named = 0
+        for place in places_of(encoding):
+            named |= place.mask
+            why = refusal(host, request.features, place, place.get(wanted))
+            if why:
+                found.append(_blocker(request, place, wanted, limit, why))
+        found += _unnamed(host, encoding, wanted, limit, named)
+    return found
+
+
+def _feature_blockers(request: Request, host: Host) -> list[Blocker]:
+    found = []
+    missing = request.features & ~host.features
+    for name, bits in (("pmu", 1 << 3), ("sve", SVE), ("pauth", 3 << 5)):
+        if missing & bits:
+            found.append(Blocker(name, None, 1, 0, "the host does not support this vCPU feature"))
+    if request.features & SVE and not missing & SVE:
+        outcome = sve.check_vls(request.vqs, host.sve_vqs)
+        if not outcome.accepted:
+            found.append(Blocker("sve", None, request.vqs, host.sve_vqs, f"vector lengths: {outcome.because}"))
+    return found
+
+
+def _blocker(request: Request, place: FieldPlace, wanted: int, limit: int, why: str) -> Blocker:
+    setting = request.last(place)
+    name = setting.name.partition("=")[0] if setting is not None else property_of(place)
+    if setting is None:
+        why += "; the model leaves it 0"
+    return Blocker(name, place, place.get(wanted), place.get(limit), why)
+
+
+def _unnamed(host: Host, encoding: int, wanted: int, limit: int, named: int) -> list[Blocker]:
+    """Bits that no field has, of AArch32 registers all: by the kernel's fields, else they must be the host's."""
+    register, found, checked = host.kernel.registers[encoding].name, [], 0
+    for policy in writable_fields(host, encoding):
+        checked |= policy.mask
+        if not policy.mask & named and not is_safe(policy, policy.get(wanted), policy.get(limit)):
+            place = FieldPlace(register, encoding, policy.name, policy.lsb, policy.width)
+            text = unsafe_text(policy, wanted, limit)
+            found.append(Blocker(f"SYSREG_{register}_{policy.name}", place, place.get(wanted), place.get(limit), text))
+    differing = (wanted ^ limit) & ~named & ~checked
+    if differing and encoding not in (*IDENTITY, CLIDR):
+        found.append(Blocker(register, None, wanted, limit, f"bits {differing:#x} are not writable"))
+    return found
+
+
+def refusal(host: Host, features: int, place: FieldPlace, value: int) -> str:
+    """Why a guest of this host cannot have this value of a field, alone; empty when it can."""
+    encoding = place.encoding
+    register = host.kernel.registers.get(encoding)
+    if register is None:
+        return "KVM does not let user space set this register"
+    limit = host.limit(encoding, features)
+    hosts = place.get(limit)
+    if value == hosts:
+        return ""
+    if encoding in IDENTITY:
+        return "" if host.kernel.imp_ids else f"this kernel shows every guest the host's ({hosts:#x})"
+    if host.reads_as_zero(encoding, features):
+        return "the register reads as zero here"
+    covered = 0
+    for policy in writable_fields(host, encoding):
+        if policy.mask & place.mask:
+            covered |= policy.mask
+            wanted = place.put(limit, value)
+            if not is_safe(policy, policy.get(wanted), policy.get(limit)):
+                return unsafe_text(policy, wanted, limit)
+    if place.mask & ~covered:
+        return f"not writable; the host has {hosts} (found {value})"
+    return ""
+
+
+def scratch(host: Host, features: int, *, writable_imp: bool) -> tuple[Vm, Vcpu, list[Write]]:
+    """A VM with a vGIC and one vCPU, initialized."""
+    vm, writes = Vm(host, has_vgic=True), []
+    if writable_imp and host.kernel.imp_ids:
+        writes.append(Write("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
+    writes.append(Write("KVM_CREATE_VCPU 0", vm.create_vcpu(0)))
+    vcpu = vm.vcpus[0]
+    writes.append(Write(f"KVM_ARM_VCPU_INIT {features:#x}", vcpu.init(features)))
+    return vm, vcpu, writes
+
+
+def ask(request: Request, host: Host) -> tuple[Vm, list[Write]]:
+    """The calls that a VMM makes, to a scratch vCPU. Stops where the vCPU cannot even be made."""
+    changes = {
+        encoding: value
+        for encoding, value in request.registers.items()
+        if encoding not in (CLIDR,) and (encoding not in IDENTITY or value != host.limit(encoding, request.features))
+    }
+    writable_imp = any(encoding in IDENTITY for encoding in changes)
+    vm, vcpu, writes = scratch(host, request.features, writable_imp=writable_imp)
+    if not writes[-1].outcome.accepted:
+        return vm, writes
+    if request.features & SVE:
+        vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
+        writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(sve.SVE_VLS, vls)))
+        writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(_FINALIZE_SVE)))
+    for encoding, value in sorted(changes.items()):
+        name = host.kernel.registers[encoding].name
+        outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
+        writes.append(Write(f"KVM_SET_ONE_REG {name} {value:#x}", outcome))
+    return vm, writes

@@ -1,0 +1,246 @@
+"""What is asked for: a model or the host itself, and a user's properties over it, in their order of precedence.
+
+Lowest first: zero or the host's values; parents from the root down; the model; ``SYSREG_`` properties;
+``feat_`` and other properties of one field or two; the switches sve, pauth and pmu.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import (
+    AIDR,
+    CTR,
+    DFR0_AARCH32,
+    MIDR,
+    PFR0,
+    PMU_V3,
+    PSCI_0_2,
+    PTRAUTH,
+    REVIDR,
+    SVE,
+    Host,
+    field,
+)
+from layouts.arm64.named_models import SWITCHES, NamedModel, chain
+from layouts.arm64.properties import FieldPlace, assign, properties
+
+ZERO, HOST = "zero", "host"
+#: Registers that say which CPU it is: the host's, unless properties name them.
+IDENTITY = (MIDR, REVIDR, AIDR)
+_AARCH64 = range(0xC020, 0xC040)
+#: CTR_EL0 bit 31 is RES1; ID_DFR0_EL1.CopDbg cannot be below Armv8's.
+_RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
+_VQ_BYTES = 16
+#: ID_AA64PFR0_EL1.EL0: AArch64 and AArch32.
+AARCH32_EL0 = 2
+_LENGTH = re.compile(r"sve(\d+)")
+
+
+class Setting(NamedTuple):
+    """A field got a value: by whom (a baseline, a model, a user's property), and from which source."""
+
+    value: int
+    origin: str
+    name: str
+    source: str = ""
+    verified: bool = True
+
+
+class Conflict(NamedTuple):
+    """Two of the user's properties want different values of a field; the later one of the precedence wins."""
+
+    place: FieldPlace
+    wins: str
+    loses: str
+
+    def __str__(self) -> str:
+        return f"{self.wins} overrides {self.loses} in {self.place.register}.{self.place.field}"
+
+
+class Request(NamedTuple):
+    """The registers that are wanted, by encoding, and how each field came to its value, first to last.
+
+    ``named`` are the fields that a model or the user spoke of. ``features`` are the vCPU's, ``vqs`` has bit
+    vq-1 set for each vector length.
+    """
+
+    registers: dict[int, int]
+    history: dict[FieldPlace, list[Setting]]
+    features: int
+    vqs: int
+    conflicts: tuple[Conflict, ...]
+    named: frozenset[FieldPlace]
+
+    def last(self, place: FieldPlace) -> Setting | None:
+        """Who decided a field, None for a baseline."""
+        found = self.history.get(place)
+        return found[-1] if found else None
+
+
+class Words(NamedTuple):
+    """A user's properties: one or two fields each, switches by name, vector lengths in bytes switched on or off."""
+
+    assignments: tuple[tuple[str, str], ...]
+    switches: dict[str, bool]
+    lengths: dict[int, bool]
+
+
+def parse_words(words: Iterable[str]) -> Words:
+    """``NAME=VALUE`` words. Raises ValueError that says what was expected."""
+    assignments, switches, lengths = [], {}, {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"{word}: expected NAME=VALUE")
+        length = _LENGTH.fullmatch(name)
+        if name in SWITCHES or length:
+            if value not in ("on", "off"):
+                raise ValueError(f"{name}: expected on or off; found {value!r}")
+            if length is None:
+                switches[name] = value == "on"
+                continue
+            bits = int(length[1])
+            if bits % 128 or not 0 < bits <= 2048:
+                raise ValueError(f"{name}: expected a vector length of 128 to 2048 bits")
+            lengths[bits // 8] = value == "on"
+        else:
+            assign(name, value)
+            assignments.append((name, value))
+    return Words(tuple(assignments), switches, lengths)
+
+
+def request(model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None = None) -> Request:
+    """What a model and a user's words ask of a host; without a model the host's own values are the baseline.
+
+    Raises ModelError for a model whose parents are not there.
+    """
+    return _Asking(model, words, host, models).made()
+
+
+class _Asking:
+    """The fields as they get their values, one step of the precedence after the other."""
+
+    def __init__(
+        self, model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None
+    ) -> None:
+        self.words = words
+        self.host = host
+        self.lineage = chain(model, models) if model is not None else []
+        self.switches = self._switches() | words.switches
+        self.features = PSCI_0_2
+        self.features |= SVE if self.switches["sve"] else 0
+        self.features |= PTRAUTH if self.switches["pauth"] else 0
+        self.features |= PMU_V3 if self.switches["pmu"] else 0
+        self.history: dict[FieldPlace, list[Setting]] = {}
+        self.conflicts: list[Conflict] = []
+        self.registers = self._baseline()
+
+    def _switches(self) -> dict[str, bool]:
+        """Without a model what the host has; else SVE where the model has it, no pauth, no PMU."""
+        if not self.lineage:
+            features = self.host.features
+            return {
+                "sve": bool(features & SVE),
+                "pauth": features & PTRAUTH == PTRAUTH,
+                "pmu": bool(features & PMU_V3),
+            }
+        has_sve = any(model.vl_bytes for model in self.lineage)
+        return {"sve": has_sve, "pauth": False, "pmu": False}
+
+    def _baseline(self) -> dict[int, int]:
+        host, found = self.host, {}
+        for encoding, register in host.kernel.registers.items():
+            if register.kind in ("hidden", "unallocated"):
+                continue
+            if encoding in IDENTITY or not self.lineage:
+                found[encoding] = host.limit(encoding, self.features)
+            elif encoding in _AARCH64 or encoding == CTR or register.aarch32:
+                found[encoding] = _RESERVED.get(encoding, 0)
+                if register.aarch32 and not host.has_aarch32:
+                    found[encoding] = host.reset_value(encoding, self.features)
+        return found
+
+    def made(self) -> Request:
+        """Everything in its order."""
+        for model in self.lineage:
+            for value in model.values:
+                if not value.switch or self.switches[value.switch]:
+                    for place, number in value.assignment.fields:
+                        self._set(
+                            place,
+                            Setting(number, model.name, value.assignment.name, value.source, value.verified),
+                        )
+        users: dict[FieldPlace, Setting] = {}
+        for scheme, is_sysreg in (("SYSREG_", True), ("feat_", False)):
+            for name, text in self.words.assignments:
+                if name.startswith("SYSREG_") is is_sysreg:
+                    for place, number in assign(name, text).fields:
+                        self._user(users, place, Setting(number, scheme, f"{name}={text}"))
+        for switch in SWITCHES:
+            self._switch(switch, users)
+        if self.lineage and field(self.registers[PFR0], 0) == AARCH32_EL0:
+            self._aarch32()
+        return Request(
+            self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts), frozenset(self.history)
+        )
+
+    def _set(self, place: FieldPlace, setting: Setting) -> None:
+        self.history.setdefault(place, []).append(setting)
+        self.registers[place.encoding] = place.put(self.registers.get(place.encoding, 0), setting.value)
+
+    def _user(self, users: dict[FieldPlace, Setting], place: FieldPlace, setting: Setting) -> None:
+        before = users.get(place)
+        if before is not None and before.value != setting.value:
+            self.conflicts.append(Conflict(place, setting.name, before.name))
+        users[place] = setting
+        self._set(place, setting)
+
+    def _switch(self, switch: str, users: dict[FieldPlace, Setting]) -> None:
+        """A switch off: none of its fields. On: those that nobody named are the host's."""
+        on = self.switches[switch]
+        word = f"{switch}={'on' if on else 'off'}"
+        said = switch in self.words.switches
+        for place in properties()[switch].places:
+            value = place.get(self.registers.get(place.encoding, 0))
+            hosts = place.get(self.host.limit(place.encoding, self.features))
+            if not on and (value or said):
+                wanted = 0
+            elif on and switch == "sve" and place.encoding == PFR0:
+                wanted = 1
+            elif on and not self._names(switch):
+                wanted = hosts
+            else:
+                continue
+            setting = Setting(wanted, "switch", word)
+            if said or place in users:
+                self._user(users, place, setting)
+            elif value != wanted:
+                self._set(place, setting)
+
+    def _names(self, switch: str) -> bool:
+        """A model or the user says what the fields of the switch are."""
+        return any(place in self.history and place.encoding != PFR0 for place in properties()[switch].places) or (
+            switch == "sve" and bool(self.lineage)
+        )
+
+    def _aarch32(self) -> None:
+        """A guest with AArch32 at EL0 has the host's AArch32 registers: models do not describe them."""
+        for encoding, register in self.host.kernel.registers.items():
+            if register.aarch32 and encoding in self.registers:
+                self.registers[encoding] = self.host.limit(encoding, self.features)
+
+    def _vqs(self) -> int:
+        """Vector lengths: the model's, or the host's up to the model's longest where it has none; then the user's."""
+        if not self.switches["sve"]:
+            return 0
+        lengths: set[int] = set()
+        for model in self.lineage:
+            lengths = set(model.vl_bytes) or lengths
+        if not lengths:
+            lengths = {vq * _VQ_BYTES for vq in range(1, 17) if self.host.sve_vqs >> (vq - 1) & 1}
+        for length, on in self.words.lengths.items():
+            lengths = lengths | {length} if on else lengths - {length}
+        return sum(1 << (length // _VQ_BYTES - 1) for length in lengths)

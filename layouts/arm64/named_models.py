@@ -1,0 +1,152 @@
+"""Named CPU models: a name, a version, a parent, and property values that say where they come from.
+
+One TOML file a model, in ``models/``; a user's own has the same form. docs/cpu-models.md describes it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
+
+SWITCHES = (SVE, PAUTH, PMU)
+_KEYS = {"name", "version", "title", "parent", "realizable", "notes", "values"}
+_BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties"}
+_MAX_VL_BYTES, _VQ_BYTES = 256, 16
+
+
+class ModelError(ValueError):
+    """A model file that is not one: where, what was expected, what was found."""
+
+
+class ModelValue(NamedTuple):
+    """A property value of a model. ``switch``: it only counts with that composite property on."""
+
+    assignment: Assignment
+    source: str
+    verified: bool
+    switch: str
+
+
+class NamedModel(NamedTuple):
+    """A model. ``parent`` is a model's name or empty; ``vl_bytes`` the SVE vector lengths, empty for none.
+
+    Not ``realizable``: on its own it leaves fields open that the implementation defines.
+    """
+
+    name: str
+    version: int
+    title: str
+    parent: str
+    realizable: bool
+    notes: str
+    values: tuple[ModelValue, ...]
+    vl_bytes: tuple[int, ...]
+
+
+def parse_model(text: str, file: str) -> NamedModel:
+    """A model from TOML text. Raises ModelError."""
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{file}: expected TOML; {error}") from None
+    _only(found, _KEYS, file)
+    values: list[ModelValue] = []
+    vl_bytes: tuple[int, ...] = ()
+    for number, block in enumerate(_of(found, "values", list, file, [])):
+        where = f"{file}: values[{number}]"
+        if not isinstance(block, dict):
+            raise ModelError(f"{where}: expected a table, found {block!r}")
+        values += _block(block, where)
+        vl_bytes = vl_bytes or _lengths(_of(block, "vl_bytes", list, where, []), where)
+    return NamedModel(
+        name=_of(found, "name", str, file),
+        version=_of(found, "version", int, file, 1),
+        title=_of(found, "title", str, file, ""),
+        parent=_of(found, "parent", str, file, ""),
+        realizable=_of(found, "realizable", bool, file, True),
+        notes=_of(found, "notes", str, file, ""),
+        values=tuple(values),
+        vl_bytes=vl_bytes,
+    )
+
+
+def _block(block: Mapping[str, Any], where: str) -> list[ModelValue]:
+    _only(block, _BLOCK_KEYS, where)
+    source = _of(block, "source", str, where)
+    verified = _of(block, "verified", bool, where, True)
+    switch = _of(block, "switch", str, where, "")
+    if switch and switch not in SWITCHES:
+        raise ModelError(f"{where}.switch: expected {', '.join(SWITCHES)}; found {switch!r}")
+    made = []
+    for name, value in _of(block, "properties", dict, where, {}).items():
+        if not isinstance(value, str | int):
+            raise ModelError(
+                f"{where}.properties.{name}: expected a string, a number or true and false; found {value!r}"
+            )
+        try:
+            made.append(ModelValue(assign(name, value), source, verified, switch))
+        except ValueError as error:
+            raise ModelError(f"{where}.properties.{error}") from None
+    return made
+
+
+def _of(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = None) -> Any:
+    if key not in table:
+        if default is None:
+            raise ModelError(f"{where}: expected {key!r}, found none")
+        return default
+    value = table[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ModelError(f"{where}: {key}: expected {_KIND_NAMES[kind]}, found {value!r}")
+    return value
+
+
+_KIND_NAMES = {str: "a string", int: "a number", bool: "true or false", list: "a list", dict: "a table"}
+
+
+def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ModelError(f"{where}: {key!r}: expected one of {', '.join(sorted(known))}")
+
+
+def _lengths(found: list[Any], where: str) -> tuple[int, ...]:
+    for length in found:
+        if not isinstance(length, int) or length % _VQ_BYTES or not 0 < length <= _MAX_VL_BYTES:
+            raise ModelError(f"{where}.vl_bytes: expected multiples of 16 up to 256, found {length!r}")
+    return tuple(sorted(found))
+
+
+@cache
+def named_models() -> dict[str, NamedModel]:
+    """The shipped models by name, parents before children."""
+    folder = files("layouts.arm64").joinpath("models")
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".toml"):
+            model = parse_model(entry.read_text("utf-8"), entry.name)
+            found[model.name] = model
+    return {name: found[name] for name in sorted(found, key=lambda name: _lineage(found, name))}
+
+
+def _lineage(models: Mapping[str, NamedModel], name: str) -> list[str]:
+    return [model.name for model in chain(models[name], models)]
+
+
+def chain(model: NamedModel, models: Mapping[str, NamedModel] | None = None) -> list[NamedModel]:
+    """The model's parents from the root down, and itself. Raises ModelError for one that is unknown or a circle."""
+    known = named_models() if models is None else models
+    found = [model]
+    while found[0].parent:
+        parent = found[0].parent
+        if parent not in known:
+            raise ModelError(f"{found[0].name}: parent: expected a model's name, found {parent!r}")
+        if any(entry.name == parent for entry in found):
+            raise ModelError(f"{model.name}: parent: {parent} is its own parent")
+        found.insert(0, known[parent])
+    return found

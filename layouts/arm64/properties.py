@@ -1,0 +1,267 @@
+"""Properties of named CPU models: what a word like ``feat_AES=pmull`` sets in which ID register field.
+
+Derived from the kernel's register description (``data/idregs.json``). Two naming schemes for the same fields:
+the proposal's (``feat_<FIELD>`` with named values, ``hw_prop_<FIELD>`` for implementation-defined
+numbers, ``elN_mode``, fractional and composite ones) and its reviewer's (``SYSREG_<REG>_<FIELD>``
+with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-devel, May 2026).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from typing import NamedTuple
+
+from layouts.arm64.sysregs import id_registers
+
+#: Kinds of a property: what its value looks like.
+STRING, BOOLEAN, NUMERIC, FRACTIONAL, COMPOSITE = "string", "boolean", "numeric", "fractional", "composite"
+
+
+class FieldPlace(NamedTuple):
+    """A field of an ID register."""
+
+    register: str
+    encoding: int
+    field: str
+    lsb: int
+    width: int
+
+    @property
+    def mask(self) -> int:
+        """The field's bits."""
+        return ((1 << self.width) - 1) << self.lsb
+
+    def get(self, value: int) -> int:
+        """The field's value, unsigned."""
+        return (value & self.mask) >> self.lsb
+
+    def put(self, value: int, field: int) -> int:
+        """The register with another value of the field."""
+        return value & ~self.mask | (field << self.lsb) & self.mask
+
+
+class Property(NamedTuple):
+    """A property. ``places`` are the fields that it sets; ``values`` the names of what they get, a number each.
+
+    Numeric properties have no names: any number that fits the field. ``sysreg`` is the reviewer's name of the
+    (first) field.
+    """
+
+    name: str
+    kind: str
+    places: tuple[FieldPlace, ...]
+    values: dict[str, tuple[int, ...]]
+
+    @property
+    def sysreg(self) -> str:
+        """``SYSREG_<REG>_<FIELD>``."""
+        place = self.places[0]
+        return f"SYSREG_{place.register}_{place.field}"
+
+
+#: Base and fraction of fractional properties, and the pairs that are valid.
+_FRACTIONAL = {
+    "feat_CSV2": (
+        ("ID_AA64PFR0_EL1", "CSV2"),
+        ("ID_AA64PFR1_EL1", "CSV2_frac"),
+        ((0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (3, 0)),
+    ),
+    "feat_RAS": (
+        ("ID_AA64PFR0_EL1", "RAS"),
+        ("ID_AA64PFR1_EL1", "RAS_frac"),
+        ((0, 0), (1, 0), (1, 1), (2, 0), (3, 0)),
+    ),
+    "feat_MPAM": (
+        ("ID_AA64PFR0_EL1", "MPAM"),
+        ("ID_AA64PFR1_EL1", "MPAM_frac"),
+        ((0, 0), (0, 1), (1, 0), (1, 1)),
+    ),
+    "feat_MTE": (
+        ("ID_AA64PFR1_EL1", "MTE"),
+        ("ID_AA64PFR1_EL1", "MTE_frac"),
+        ((0, 0), (1, 0), (2, 0), (2, 15), (3, 0)),
+    ),
+}
+#: Fields of MIDR_EL1, which the description does not have.
+_MIDR = (
+    ("cpu_revision", "Revision", 0, 4),
+    ("cpu_partnum", "PartNum", 4, 12),
+    ("cpu_architecture", "Architecture", 16, 4),
+    ("cpu_variant", "Variant", 20, 4),
+    ("cpu_implementer", "Implementer", 24, 8),
+)
+_EL_MODES = {"off": (0,), "aarch64": (1,), "aarch32": (2,)}
+#: Numbers of at least this many bits are shown in hexadecimal.
+WIDE = 12
+#: Switches over many fields. The fields of ID_AA64ZFR0_EL1 go with SVE, these with pointer authentication.
+SVE, PAUTH, PMU = "sve", "pauth", "pmu"
+_PAUTH_FIELDS = (
+    ("ID_AA64ISAR1_EL1", ("APA", "API", "GPA", "GPI")),
+    ("ID_AA64ISAR2_EL1", ("APA3", "GPA3")),
+)
+_AARCH64_IDS = 0xC020, 0xC03F
+_CACHE_REGISTERS = ("CTR_EL0", "DCZID_EL0")
+
+
+def _encoding(op: tuple[int, ...]) -> int:
+    op0, op1, crn, crm, op2 = op
+    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+
+
+@cache
+def field_places() -> dict[tuple[str, str], FieldPlace]:
+    """Every named field of the AArch64 ID registers, and of CTR_EL0, DCZID_EL0 and MIDR_EL1."""
+    found = {}
+    for register in id_registers().values():
+        encoding = _encoding(tuple(register["op"]))
+        if not (_AARCH64_IDS[0] <= encoding <= _AARCH64_IDS[1] or register["name"] in _CACHE_REGISTERS):
+            continue
+        for field in register["fields"]:
+            if field["name"] and field["kind"] in ("enum", "field"):
+                place = FieldPlace(register["name"], encoding, field["name"], field["lsb"], field["width"])
+                found[register["name"], field["name"]] = place
+    for _, name, lsb, width in _MIDR:
+        found["MIDR_EL1", name] = FieldPlace("MIDR_EL1", 0xC000, name, lsb, width)
+    found["REVIDR_EL1", "REVIDR"] = FieldPlace("REVIDR_EL1", 0xC006, "REVIDR", 0, 64)
+    found["AIDR_EL1", "AIDR"] = FieldPlace("AIDR_EL1", 0xC807, "AIDR", 0, 64)
+    return found
+
+
+@cache
+def properties() -> dict[str, Property]:
+    """Every property of the proposal's scheme by name."""
+    found = {name: _fractional(name) for name in _FRACTIONAL}
+    taken = {place for entry in found.values() for place in entry.places}
+    repeated: set[str] = set()
+    seen: set[str] = set()
+    for _, field in field_places():
+        (repeated if field in seen else seen).add(field)
+    for register in id_registers().values():
+        for field in register["fields"]:
+            place = field_places().get((register["name"], field["name"]))
+            if place is not None and place not in taken:
+                made = _single(place, field, is_repeated=field["name"] in repeated)
+                found[made.name] = made
+    for name, field, _lsb, _width in _MIDR:
+        found[name] = Property(name, NUMERIC, (field_places()["MIDR_EL1", field],), {})
+    for name, key in (("cpu_revidr", ("REVIDR_EL1", "REVIDR")), ("cpu_aidr", ("AIDR_EL1", "AIDR"))):
+        found[name] = Property(name, NUMERIC, (field_places()[key],), {})
+    for name, places in _composites().items():
+        found[name] = Property(name, COMPOSITE, places, {"off": (), "on": ()})
+    return found
+
+
+def _fractional(name: str) -> Property:
+    base, fraction, pairs = _FRACTIONAL[name]
+    places = (field_places()[base], field_places()[fraction])
+    return Property(name, FRACTIONAL, places, {f"{one}.{two}": (one, two) for one, two in pairs})
+
+
+def _composites() -> dict[str, tuple[FieldPlace, ...]]:
+    places = field_places()
+    zfr0 = tuple(place for (register, _), place in places.items() if register == "ID_AA64ZFR0_EL1")
+    pauth = tuple(places[register, field] for register, fields in _PAUTH_FIELDS for field in fields)
+    return {
+        SVE: (places["ID_AA64PFR0_EL1", "SVE"], *zfr0),
+        PAUTH: pauth,
+        PMU: (places["ID_AA64DFR0_EL1", "PMUVer"],),
+    }
+
+
+def _single(place: FieldPlace, field: dict[str, object], *, is_repeated: bool) -> Property:
+    register, name = place.register, place.field
+    if register == "ID_AA64PFR0_EL1" and name in ("EL0", "EL1", "EL2", "EL3"):
+        return Property(f"{name.lower()}_mode", STRING, (place,), dict(_EL_MODES))
+    values: dict[str, str] = field.get("values") or {}  # type: ignore[assignment]
+    short = register.removeprefix("ID_AA64").removesuffix("_EL1").removesuffix("_EL0")
+    # The first instruction set register keeps the plain name of a field that several have.
+    qualified = f"{short}_{name}" if is_repeated and not short.startswith("ISAR") and short != "DFR0" else name
+    if place.width == 1:
+        return Property(f"hw_prop_{qualified}", BOOLEAN, (place,), {"off": (0,), "on": (1,)})
+    if not values or place.width > 4:
+        return Property(f"hw_prop_{qualified}", NUMERIC, (place,), {})
+    names: dict[str, tuple[int, ...]] = {_value_name(text): (int(number, 0),) for number, text in values.items()}
+    prefix = "hw_prop" if register in _CACHE_REGISTERS else "feat"
+    return Property(f"{prefix}_{qualified}", STRING, (place,), names)
+
+
+def _value_name(text: str) -> str:
+    """The kernel's name of a value in lower case; NI is ``off``, IMP is ``on``."""
+    return {"NI": "off", "IMP": "on"}.get(text, text.lower())
+
+
+@cache
+def sysreg_properties() -> dict[str, FieldPlace]:
+    """The reviewer's scheme: ``SYSREG_<REG>_<FIELD>``."""
+    return {f"SYSREG_{register}_{field}": place for (register, field), place in field_places().items()}
+
+
+@cache
+def property_of(place: FieldPlace) -> str:
+    """The proposal's property that sets a field on its own; the reviewer's name where there is none."""
+    for entry in properties().values():
+        if entry.kind != COMPOSITE and place in entry.places:
+            return entry.name
+    return f"SYSREG_{place.register}_{place.field}"
+
+
+class Assignment(NamedTuple):
+    """A property with a value: the fields that it sets, a number each. ``text`` is the value as written."""
+
+    name: str
+    text: str
+    fields: tuple[tuple[FieldPlace, int], ...]
+
+    @property
+    def is_sysreg(self) -> bool:
+        """Named in the reviewer's scheme."""
+        return self.name.startswith("SYSREG_")
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.text}"
+
+
+def assign(name: str, value: str | float) -> Assignment:
+    """A property of either scheme with a value. Raises ValueError that says what was expected."""
+    text = _text(value)
+    if name in sysreg_properties():
+        place = sysreg_properties()[name]
+        return Assignment(name, text, ((place, _number(name, text, place)),))
+    found = properties().get(name)
+    if found is None or found.kind == COMPOSITE:
+        raise ValueError(f"{name}: expected a property's name{_close(name)}")
+    if found.kind == NUMERIC:
+        return Assignment(name, text, ((found.places[0], _number(name, text, found.places[0])),))
+    if text not in found.values:
+        raise ValueError(f"{name}: expected {', '.join(found.values)}; found {text!r}")
+    return Assignment(name, text, tuple(zip(found.places, found.values[text], strict=True)))
+
+
+def _close(name: str) -> str:
+    close = get_close_matches(name, [*properties(), *sysreg_properties()], 1)
+    return f" such as {close[0]}" if close else "; inspector models expand has them"
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _number(name: str, text: str, place: FieldPlace) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << place.width:
+        raise ValueError(f"{name}: expected a number of {place.width} bits; found {text!r}")
+    return number
+
+
+def value_text(entry: Property, numbers: tuple[int, ...]) -> str:
+    """The name of a property's value; a number where there is no name for it."""
+    if entry.kind == NUMERIC:
+        return str(numbers[0]) if entry.places[0].width < WIDE else f"{numbers[0]:#x}"
+    known = next((text for text, value in entry.values.items() if value == numbers), None)
+    return known if known is not None else ".".join(map(str, numbers))
