@@ -8,8 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from inspector.machine.arm64 import idregs
+from inspector.machine.arm64.host import from_bare
 from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.world import World
+from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.kernels import arm64_kernels
 from layouts.x86.kernels import POLICIES, kernels
 from layouts.x86.scenarios import SCENARIOS
 
@@ -30,6 +34,24 @@ def events_us(rounds: int = 40) -> list[float]:
     return times
 
 
+def checks_us(rounds: int = 20) -> list[float]:
+    """Each value of each writable field of a host's ID registers, with its Outcome."""
+    host = from_bare(arm64_kernels()["7.2"], [bare_hosts()["neoverse-v1"]])
+    times = []
+    for encoding, register in host.kernel.registers.items():
+        limit = host.limit(encoding, host.features)
+        if register.kind != "writable" or not limit:
+            continue
+        for field in idregs.writable_fields(host, encoding):
+            for number in range(1 << min(field.width, 4)):
+                asked = idregs.IdWrite(host, encoding, field.put(limit, number), host.features, limit)
+                start = time.perf_counter()
+                for _ in range(rounds):
+                    idregs.write(asked)
+                times.append(1e6 * (time.perf_counter() - start) / rounds)
+    return times
+
+
 def verify_seconds(pattern: str) -> float:
     """All recorded answers of an architecture in one process, imports and all."""
     files = sorted(str(path) for path in VERDICTS.glob(pattern))
@@ -43,7 +65,10 @@ def report() -> None:
     times = events_us()
     print(f"{'an event of a scenario with its Outcome, median':<58} {statistics.median(times):>9.1f} us  (at most 50)")
     print(f"{'  90 % of them within':<58} {statistics.quantiles(times, n=10)[8]:>9.1f} us")
+    check = statistics.median(checks_us())
+    print(f"{'a check of an ID register write, median':<58} {check:>9.1f} us  (at most 5)")
     print(f"{'verify of all x86 answers, whole process':<58} {verify_seconds('x86-*'):>9.2f} s  (at most 3)")
+    print(f"{'verify of all arm64 answers, whole process':<58} {verify_seconds('arm64-*'):>9.2f} s  (at most 15)")
 
 
 if __name__ == "__main__":

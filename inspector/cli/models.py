@@ -18,6 +18,7 @@ from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
+from inspector.machine.arm64.models.workbench import Workbench
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models, parse_model
 
@@ -36,6 +37,8 @@ A model is a shipped one's name, host for the host's own values, or a file of yo
 A host is a known CPU, several joined by +, recorded answers or a capture; @6.12 after it names its kernel.
 The exit code is 1 when a model does not run on every host."""
 _HOST = "host"
+#: The known CPU that has the most.
+_DEFAULT_HOST = "max"
 
 
 def run(words: Sequence[str]) -> int:
@@ -130,6 +133,15 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
 def _print(value: object) -> None:
     json.dump(value, sys.stdout, indent=1)
     print()
+
+
+def workbench_of(text: str) -> Workbench:
+    """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
+    name, _, host = text.partition(":")
+    models = _models(name)
+    if name != _HOST and name not in models:
+        raise UsageError(f"model:{text}: no such model")
+    return Workbench(arm64_hosts.host_named(host or _DEFAULT_HOST), "" if name == _HOST else models[name].name, models)
 
 
 # Subcommands

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 #: Targets that are a scenario: the XSTATE lab steps through it.
 SIMULATED = "sim:"
+#: Targets that are a named CPU model on a host: the ID-register lab.
+MODEL = "model:"
 _EXAMPLES = """\
   inspector open core.1234
   inspector open sample:amx                      a folder of KVM structures
   inspector open xsave.bin --layout zen5
   inspector open sim:snapshot-einval             a scenario in the XSTATE lab
+  inspector open model:neoverse-v1-v1:max        a CPU model on a host in the ID-register lab
+  inspector open model:host:guest.regs           what else the host of a captured arm64 vCPU could give
   inspector open regs.bin --as kvm-regs"""
 
 
@@ -47,6 +51,11 @@ def app_of(target: str, options: Options | None = None) -> BaseApp:
 
         scenario = scenario_of(target.removeprefix(SIMULATED))
         return LabApp(world_of(scenario), scenario)
+    if target.startswith(MODEL):
+        from inspector.cli.models import workbench_of
+        from inspector.tui.lab_app import IdLabApp
+
+        return IdLabApp(workbench_of(target.removeprefix(MODEL)))
     from inspector.readers.options import check_layout
     from inspector.tui.app import InspectorApp
 

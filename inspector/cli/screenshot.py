@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 from inspector.cli.files import save
-from inspector.cli.open import SIMULATED, app_of
+from inspector.cli.open import MODEL, SIMULATED, app_of
 from inspector.readers.open import open_capture
 
 _EXAMPLES = """\
@@ -31,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     size = _size(found.size)
     options = arguments.options_of(found)
     capture = None
-    if not found.target.startswith(SIMULATED):
+    if not found.target.startswith((SIMULATED, MODEL)):
         capture = open_capture(found.target, options)
         arguments.choose_vcpus(capture, found.vcpu)
     from inspector.tui.picture import photograph, suffix_of

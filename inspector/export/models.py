@@ -259,6 +259,7 @@ def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
     if found.differences:
         yield "  no baseline: these fields differ, and a host does not let user space write them"
         yield from (f"  {difference}" for difference in found.differences)
+    yield "  properties over zero; -o FILE writes them as a model"
     line = " "
     for word in found.words:
         if len(line) + len(word) >= _MARGIN:

@@ -30,8 +30,9 @@ class FieldPolicy(NamedTuple):
 
     def get(self, value: int) -> int:
         """The field's value, negative where it is signed and its top bit is set (arm64_ftr_value)."""
-        raw = value >> self.lsb & ((1 << self.width) - 1)
-        return raw - (1 << self.width) if self.signed and raw >> (self.width - 1) else raw
+        width = self.width
+        raw = value >> self.lsb & ((1 << width) - 1)
+        return raw - (1 << width) if self.signed and raw >> width - 1 else raw
 
     def put(self, value: int, field: int) -> int:
         """The register with another value of the field."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from inspector.machine.arm64.policy import U64, sanitise
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
 
 # vCPU features (KVM_ARM_VCPU_*), as bits.
 POWER_OFF, EL1_32BIT, PSCI_0_2, PMU_V3, SVE, PTRAUTH_ADDRESS, PTRAUTH_GENERIC, HAS_EL2 = (1 << n for n in range(8))
@@ -40,6 +40,10 @@ _WORKAROUNDS = tuple(0x6030_0000_0014_0000 | number for number in (1, 2, 3))
 _ARM = 0x41
 _SPECTRE_V2_SAFE = frozenset((_ARM, part) for part in (0xD03, 0xD04, 0xD05))
 _MELTDOWN_SAFE = _SPECTRE_V2_SAFE | {(_ARM, part) for part in (0xD07, 0xD08, 0xD09)}
+
+
+#: All bits of a register's writable fields, and each bit's field.
+CheckedFields = tuple[int, dict[int, FieldPolicy]]
 
 
 class Host:
@@ -73,6 +77,8 @@ class Host:
         self.registers = dict(registers or {})
         #: Registers in KVM_GET_REG_LIST by vCPU features.
         self.counts: dict[int, int] = {}
+        #: The writable fields of each ID register, as idregs works them out.
+        self.checked: dict[int, CheckedFields] = {}
 
     @property
     def has_aarch32(self) -> bool:

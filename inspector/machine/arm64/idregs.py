@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from inspector.machine.arm64.host import (
-    CLIDR,
     CTR,
     DFR0,
     DFR0_AARCH32,
@@ -20,6 +19,7 @@ from inspector.machine.arm64.host import (
     MMFR2,
     PFR0,
     PFR1,
+    CheckedFields,
     Host,
     field,
     without,
@@ -56,27 +56,27 @@ class IdWrite(NamedTuple):
 
 def write(asked: IdWrite) -> Written:
     """KVM_SET_ONE_REG of an ID register."""
-    register = asked.host.kernel.registers[asked.encoding]
+    host, encoding = asked.host, asked.encoding
+    register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
-    if register.aarch32 and not asked.host.has_aarch32 and register.kind != "hidden":
+    if register.aarch32 and not host.has_aarch32 and register.kind != "hidden":
         rule.check("AArch32 is not there: any value is taken, and the register stays as it is", True)
         return Written(rule.ok(), asked.current)
-    if register.kind == "invariant":
-        return _invariant(rule, asked)
-    if register.kind == "implementation":
-        return _implementation(rule, asked, register.mask)
-    if register.kind == "vcpu":
-        return _clidr(rule, asked, register.mask)
-    if not asked.host.kernel.writable:
+    other = _OTHER_KINDS.get(register.kind)
+    if other is not None:
+        return other(rule, asked, register.mask)
+    if not host.kernel.writable:
         return _not_writable(rule, asked)
-    special = _SPECIAL.get(asked.encoding)
-    value = special(rule, asked) if special is not None else asked.value
+    special = _SPECIAL.get(encoding)
+    if special is None:
+        return _set_id_reg(rule, asked)
+    value = special(rule, asked)
     if value is None:
         return _refuse(rule, asked)
-    hidden = _HIDDEN.get(asked.encoding)
-    if hidden is not None and asked.encoding not in asked.host.sanitised and not asked.ran and hidden.ignored(asked):
+    hidden = _HIDDEN.get(encoding)
+    if hidden is not None and encoding not in host.sanitised and not asked.ran and hidden.ignored(asked):
         return Written(rule.depends(f"the host's {hidden.name}, which guests do not see"), asked.current)
-    return _set_id_reg(rule, asked._replace(value=value))
+    return _set_id_reg(rule, asked if value == asked.value else asked._replace(value=value))
 
 
 class _Hidden(NamedTuple):
@@ -114,7 +114,7 @@ def _refuse(rule: Rule, asked: IdWrite, code: int = errno.EINVAL) -> Written:
     return Written(rule.refuse(code), asked.current)
 
 
-def _invariant(rule: Rule, asked: IdWrite) -> Written:
+def _invariant(rule: Rule, asked: IdWrite, _mask: int) -> Written:
     rule.source = "set_invariant_sys_reg (sys_regs.c)"
     if not rule.check(f"the value is the host's ({asked.current:#x})", asked.value == asked.current):
         return _refuse(rule, asked)
@@ -147,6 +147,13 @@ def _clidr(rule: Rule, asked: IdWrite, mask: int) -> Written:
     return Written(rule.ok(), value) if held else _refuse(rule, asked)
 
 
+_OTHER_KINDS: dict[str, Callable[[Rule, IdWrite, int], Written]] = {
+    "invariant": _invariant,
+    "implementation": _implementation,
+    "vcpu": _clidr,
+}
+
+
 def _not_writable(rule: Rule, asked: IdWrite) -> Written:
     """Linux 6.1: only CSV2 and CSV3 of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
     rule.source = "set_id_reg, set_id_aa64pfr0_el1 (sys_regs.c)"
@@ -168,23 +175,24 @@ def _not_writable(rule: Rule, asked: IdWrite) -> Written:
 def _set_id_reg(rule: Rule, asked: IdWrite) -> Written:
     """After the first run only the current value; before it, every field within the limit."""
     rule.source = "set_id_reg, arm64_check_features (sys_regs.c)"
-    if asked.ran:
-        if not rule.check(f"the VM has run: only the current value ({asked.current:#x})", asked.value == asked.current):
+    host, encoding, value, features, current, ran, _ = asked
+    if ran:
+        if not rule.check(f"the VM has run: only the current value ({current:#x})", value == current):
             return _refuse(rule, asked, errno.EBUSY)
-        return Written(rule.ok(), asked.current)
-    host, encoding, value = asked.host, asked.encoding, asked.value
-    if host.reads_as_zero(encoding, asked.features):
+        return Written(rule.ok(), current)
+    if host.reads_as_zero(encoding, features):
         if not rule.check("the register reads as zero: the value is 0", not value):
             return _refuse(rule, asked)
         return Written(rule.ok(), value)
-    limit = host.limit(encoding, asked.features)
-    unsafe = unsafe_field(host, encoding, value, limit)
+    limit = host.limit(encoding, features)
+    mask, by_bit = _checked(host, encoding)
+    unsafe = _first_unsafe(by_bit, (value ^ limit) & mask, value, limit)
     if unsafe is not None:
-        rule.check(f"{unsafe_text(unsafe, value, limit)}", False)
-        return _refuse(rule, asked)
-    mask = checked_mask(host, encoding)
-    differing = (value ^ limit) & ~mask
-    if not rule.check(f"bits that are not writable are the host's ({limit & ~mask:#x})", not differing):
+        rule.check(unsafe_text(unsafe, value, limit), False)
+        return Written(rule.refuse(errno.EINVAL), current)
+    rule.check("each writable field is the host's, or safe under it", True)
+    fixed = ~mask
+    if not rule.check(f"bits that are not writable are the host's ({limit & fixed:#x})", not (value ^ limit) & fixed):
         return _refuse(rule, asked)
     return Written(rule.ok(), value)
 
@@ -207,18 +215,16 @@ def _as_kvm(host: Host, encoding: int, policy: FieldPolicy) -> FieldPolicy:
     return policy
 
 
-_CHECKED: dict[tuple[int, int], tuple[int, tuple[FieldPolicy, ...]]] = {}
-
-
-def _checked(host: Host, encoding: int) -> tuple[int, tuple[FieldPolicy, ...]]:
-    key = (id(host), encoding)
-    found = _CHECKED.get(key)
+def _checked(host: Host, encoding: int) -> CheckedFields:
+    """The bits of writable fields, and by bit its field; worked out once for a host."""
+    found = host.checked.get(encoding)
     if found is None:
-        fields = writable_fields(host, encoding)
         mask = 0
-        for policy in fields:
+        by_bit: dict[int, FieldPolicy] = {}
+        for policy in writable_fields(host, encoding):
             mask |= policy.mask
-        found = _CHECKED[key] = (mask, fields)
+            by_bit |= dict.fromkeys(range(policy.lsb, policy.lsb + policy.width), policy)
+        found = host.checked[encoding] = (mask, by_bit)
     return found
 
 
@@ -229,23 +235,28 @@ def checked_mask(host: Host, encoding: int) -> int:
 
 def unsafe_field(host: Host, encoding: int, value: int, limit: int) -> FieldPolicy | None:
     """The first writable field whose value is not safe under the limit, in the kernel's order."""
-    difference = value ^ limit
-    for policy in _checked(host, encoding)[1]:
-        if difference & policy.mask and not is_safe(policy, policy.get(value), policy.get(limit)):
+    mask, by_bit = _checked(host, encoding)
+    return _first_unsafe(by_bit, (value ^ limit) & mask, value, limit)
+
+
+def _first_unsafe(by_bit: dict[int, FieldPolicy], difference: int, value: int, limit: int) -> FieldPolicy | None:
+    while difference:
+        policy = by_bit[difference.bit_length() - 1]
+        if not is_safe(policy, policy.get(value), policy.get(limit)):
             return policy
+        # The kernel's tables are in this order too: the most significant field first.
+        difference &= (1 << policy.lsb) - 1
     return None
+
+
+_SAFE_WORDS = {"lower": "at most ", "higher": "at least ", "higher_or_zero": "0 or at least ", "exact": ""}
 
 
 def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
     """What should have held of a field."""
     found, most = policy.get(value), policy.get(limit)
-    words = {
-        "lower": f"at most {most}",
-        "higher": f"at least {most}",
-        "higher_or_zero": f"0 or at least {most}",
-        "exact": f"{most}" + (f" or {policy.safe_value}" if policy.safe_value != most else ""),
-    }
-    return f"{policy.name} is {words[policy.policy]} (found {found})"
+    other = f" or {policy.safe_value}" if policy.policy == "exact" and policy.safe_value != most else ""
+    return f"{policy.name} is {_SAFE_WORDS[policy.policy]}{most}{other} (found {found})"
 
 
 # Rules of single registers: the value to go on with, or None when a check failed
@@ -332,4 +343,3 @@ _SPECIAL: dict[int, Callable[[Rule, IdWrite], int | None]] = {
     MMFR2: _id_aa64mmfr2,
     CTR: _ctr,
 }
-SET_BY_RULE = frozenset(_SPECIAL) | {CLIDR}

@@ -108,6 +108,9 @@ def _kind(host: Host, register_id: int) -> str:
         if is_id(register_id):
             return "unknown"
         return "any" if register_id in host.registers or not _has_list(host) else "unknown"
+    if coprocessor == FIRMWARE and register_id & 0xFFFF and register_id not in host.registers:
+        # Which mitigations the destination has, a bare CPU does not say.
+        return "any"
     if coprocessor in (FIRMWARE, BITMAPS):
         return "set" if host.firmware(register_id) or register_id & 0xFFFF == 0 else "unknown"
     return "set" if coprocessor == SVE_COPROCESSOR or core.check_id(register_id, has_sve=False) == 0 else "any"

@@ -26,6 +26,8 @@ def safe_value(field: FieldPolicy, new: int, current: int) -> int:
 
 def is_safe(field: FieldPolicy, new: int, limit: int) -> bool:
     """A guest may have ``new`` where the host's limit is ``limit``."""
+    if field.policy == "lower":
+        return new <= limit
     return new == limit or safe_value(field, new, limit) == new
 
 

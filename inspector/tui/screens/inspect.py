@@ -338,16 +338,14 @@ class InspectScreen(KeyedScreen):
 
     def action_lab(self) -> None:
         """What this vCPU may do next: its state is restored in the XSTATE lab."""
-        from inspector.export.restore import restored
-        from inspector.tui.screens.lab import LabScreen
+        from inspector.tui.labs import lab_of
 
         assert self.session is not None
-        vcpu = self.session.vcpu
-        found = restored(self.session.capture, vcpu) if vcpu is not None else None
-        if found is None:
-            self.notify("the lab needs an x86 vCPU with CPUID or an XSAVE image", timeout=3)
+        lab = lab_of(self.session.capture, self.session.vcpu)
+        if lab is None:
+            self.notify("the lab needs CPUID or an XSAVE image (x86), or ID registers (arm64)", timeout=3)
             return
-        self.app.push_screen(LabScreen(*found))
+        self.app.push_screen(lab)
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""

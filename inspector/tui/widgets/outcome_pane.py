@@ -59,11 +59,11 @@ def checks_text(text: Text, outcome: Outcome, width: int) -> Text:
     """The checks in order, the one that decided last."""
     for check in outcome.checks:
         text.append("  ✓ " if check.held else "  ✗ ", "green" if check.held else "bold red")
-        text.append(_hanging(check.text, width, 4))
+        text.append(hanging(check.text, width, 4))
     return text
 
 
-def _hanging(text: str, width: int, indent: int) -> str:
+def hanging(text: str, width: int, indent: int) -> str:
     """A text whose further lines are indented."""
     lines = wrap(text, max(20, width - indent - 1)) or [""]
     return ("\n" + " " * indent).join(lines) + "\n"
@@ -82,7 +82,7 @@ def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Tex
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
     _log_text(text, step, scenario, number, width)
     for name, (before, after) in step.changes.items():
-        text.append("  " + _hanging(f"{name}: {before} → {after}", width, 4))
+        text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
         text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")
     return text.append(f"  {outcome.source}\n", "dim")
@@ -96,7 +96,7 @@ def _log_text(text: Text, step: Step, scenario: Scenario, number: int, width: in
         words = _line_words(line, stamp_of(line, scenario.log, number))
         if not beside:
             style = "cyan" if line.level == "host" else "magenta"
-            text.append("  " + _hanging(f"{line.level}: {words}", width, 4), style)
+            text.append("  " + hanging(f"{line.level}: {words}", width, 4), style)
             continue
         left, right = (words, "") if line.level == "host" else ("", words)
         for one, other in zip(*_wrapped(left, right, column - 2), strict=True):

@@ -202,7 +202,7 @@ class _Asking:
         """A switch off: none of its fields. On: those that nobody named are the host's."""
         on = self.switches[switch]
         word = f"{switch}={'on' if on else 'off'}"
-        said = switch in self.words.switches
+        said, named = switch in self.words.switches, self._names(switch)
         for place in properties()[switch].places:
             value = place.get(self.registers.get(place.encoding, 0))
             hosts = place.get(self.host.limit(place.encoding, self.features))
@@ -210,7 +210,7 @@ class _Asking:
                 wanted = 0
             elif on and switch == "sve" and place.encoding == PFR0:
                 wanted = 1
-            elif on and not self._names(switch):
+            elif on and not named:
                 wanted = hosts
             else:
                 continue

@@ -1,0 +1,158 @@
+"""The ID-register lab's machine: a host, a model, and the user's properties, which can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.models.accepted import Accepted, Asker, accepted
+from inspector.machine.arm64.models.realize import Blocker, Realization, realize
+from inspector.machine.arm64.models.request import IDENTITY, Request, parse_words, request
+from layouts.arm64.named_models import NamedModel, named_models
+from layouts.arm64.properties import COMPOSITE, Property, properties, value_text
+
+_VQ_BYTES, _LARGEST_VQ = 16, 16
+
+
+class PropertyRow(NamedTuple):
+    """A property at each level: the host's value, the model's, the guest's, and what the host accepts."""
+
+    entry: Property
+    host: str
+    model: str
+    guest: str
+    accepted: Accepted
+    blockers: tuple[Blocker, ...]
+
+    @property
+    def name(self) -> str:
+        """The property's name."""
+        return self.entry.name
+
+    @property
+    def register(self) -> str:
+        """The register of its first field."""
+        return self.entry.places[0].register
+
+
+class Setup(NamedTuple):
+    """What the user chose: a model's name or empty for the host's own values, and properties over it."""
+
+    model: str
+    words: tuple[str, ...]
+
+
+class Workbench:
+    """Ask for a guest, see what comes of it. Every change is a new :class:`Setup`; undo goes back exactly."""
+
+    def __init__(self, host: Host, model: str = "", models: Mapping[str, NamedModel] | None = None) -> None:
+        self.host = host
+        self.models = dict(models) if models is not None else dict(named_models())
+        self.setups = [Setup(model, ())]
+        self._accepted: dict[tuple[str, int], Accepted] = {}
+        self._asker: Asker | None = None
+        self._forget()
+
+    @property
+    def setup(self) -> Setup:
+        """What is asked for now."""
+        return self.setups[-1]
+
+    def _forget(self) -> None:
+        """What was computed is of another setup."""
+        self.__dict__.pop("made", None)
+        self.__dict__.pop("rows", None)
+
+    def _request(self, words: tuple[str, ...]) -> Request:
+        model = self.models[self.setup.model] if self.setup.model else None
+        return request(model, parse_words(words), self.host, self.models)
+
+    @cached_property
+    def made(self) -> Realization:
+        """What comes of it."""
+        return realize(self._request(self.setup.words), self.host)
+
+    # Changes
+
+    def set(self, word: str) -> None:
+        """One more ``NAME=VALUE``; an earlier one of the name is replaced. Raises ValueError."""
+        parse_words([word])
+        name = word.partition("=")[0]
+        kept = tuple(other for other in self.setup.words if other.partition("=")[0] != name)
+        self._push(Setup(self.setup.model, (*kept, word)))
+
+    def choose(self, model: str) -> None:
+        """Another model, with the same properties over it; empty for the host's own values. Raises ValueError."""
+        if model and model not in self.models:
+            raise ValueError(f"{model}: expected {', '.join(self.models)}")
+        self._push(Setup(model, self.setup.words))
+
+    def _push(self, setup: Setup) -> None:
+        before = self.setups
+        self.setups = [*before, setup]
+        self._forget()
+        try:
+            _ = self.made
+        except ValueError:
+            self.setups = before
+            self._forget()
+            raise
+
+    def undo(self) -> bool:
+        """Take the last change back; False when there is none."""
+        if len(self.setups) == 1:
+            return False
+        self.setups = self.setups[:-1]
+        self._forget()
+        return True
+
+    # What there is to see
+
+    @cached_property
+    def rows(self) -> list[PropertyRow]:
+        """Every property of a register that the kernel has, register by register."""
+        guest, model = self.made.request, self._request(())
+        blockers: dict[object, list[Blocker]] = {}
+        for blocker in self.made.blockers:
+            blockers.setdefault(blocker.place, []).append(blocker)
+        found = []
+        for entry in properties().values():
+            if entry.kind == COMPOSITE or any(place.encoding in IDENTITY for place in entry.places):
+                continue
+            if not all(place.encoding in self.host.kernel.registers for place in entry.places):
+                continue
+            told = self._told(entry, guest.features)
+            of_row = tuple(blocker for place in entry.places for blocker in blockers.get(place, ()))
+            found.append(PropertyRow(entry, told.host, _text(entry, model), _text(entry, guest), told, of_row))
+        return sorted(found, key=lambda row: (row.entry.places[0].encoding, -row.entry.places[0].lsb))
+
+    def _told(self, entry: Property, features: int) -> Accepted:
+        key = (entry.name, features)
+        if key not in self._accepted:
+            if self._asker is None or self._asker.features != features:
+                self._asker = Asker(self.host, features)
+            self._accepted[key] = accepted(self._asker, entry)
+        return self._accepted[key]
+
+    def lengths(self) -> list[tuple[int, bool, bool]]:
+        """SVE vector lengths in bytes: whether the host has it, and whether the guest does."""
+        vqs = self.made.request.vqs
+        return [
+            (vq * _VQ_BYTES, bool(self.host.sve_vqs >> (vq - 1) & 1), bool(vqs >> (vq - 1) & 1))
+            for vq in range(1, _LARGEST_VQ + 1)
+            if (self.host.sve_vqs | vqs) >> (vq - 1) & 1
+        ]
+
+    def switches(self) -> dict[str, tuple[bool, bool]]:
+        """sve, pauth and pmu: whether the host supports it, and whether the guest has it."""
+        features = self.made.request.features
+        return {
+            name: (not bits & ~self.host.features, features & bits == bits)
+            for name, bits in (("sve", 1 << 4), ("pauth", 3 << 5), ("pmu", 1 << 3))
+        }
+
+
+def _text(entry: Property, asked: Request) -> str:
+    return value_text(entry, tuple(place.get(asked.registers.get(place.encoding, 0)) for place in entry.places))

@@ -1,0 +1,57 @@
+"""The keys of the ID-register lab."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from inspector.tui.screens.help import HelpScreen, keys_text
+
+_KEYS = (
+    (
+        "Moving",
+        (
+            ("↑ ↓ k j", "a property, a switch or a vector length"),
+            ("/ n", "search by name or register; again"),
+            ("b", "the next property that blocks"),
+            ("a", "all properties, or only those that can have another value"),
+            ("Tab", "the next pane: properties, outcome"),
+        ),
+    ),
+    (
+        "Trying",
+        (
+            ("Space", "the next value that the host accepts; a switch or a length on or off"),
+            ("→ ←", "the next and the previous value, accepted or not"),
+            (": Enter", "type NAME=VALUE, feat_AES=aes or SYSREG_ID_AA64ISAR0_EL1_AES=1"),
+            ("m", "another model; - for the host's own values (-cpu host)"),
+            ("u", "take the last change back"),
+        ),
+    ),
+    (
+        "Columns",
+        (
+            ("host", "the most that a guest may have here"),
+            ("model guest", "what the model says; what the guest asks for"),
+            ("[value]", "the guest's value among those that the host accepts"),
+            ("✗ ~", "it blocks; it is not the model's value"),
+        ),
+    ),
+    (
+        "Looking",
+        (
+            ("i", "summary: usable or not, conflicts, blockers"),
+            ("w", "what a VMM calls, and what KVM answers"),
+            ("o S", "the guest's registers in the Inspect screen; save as a capture"),
+            ("y", "copy the command that shows the same"),
+        ),
+    ),
+    ("The program", (("Ctrl-P", "command palette"), ("t s q", "theme, screenshot, quit"))),
+)
+
+
+class IdLabHelpScreen(HelpScreen):
+    """All keys of the ID-register lab."""
+
+    def text(self) -> Text:
+        """What the screen says."""
+        return keys_text(_KEYS)

@@ -1,0 +1,127 @@
+"""A vCPU on its way to another host: which call fails, on which field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inspector.cli.arm64_hosts import host_named
+from inspector.cli.main import main
+from inspector.export.arm64_host import capture_of, register_list, registers_of
+from inspector.machine.arm64.captured import State, host_of, state_of, state_of_vm
+from inspector.machine.arm64.host import PSCI_0_2, SVE
+from inspector.machine.arm64.migrate import migrate
+from inspector.machine.arm64.models.realize import ask, realize
+from inspector.machine.arm64.models.request import parse_words, request
+from inspector.machine.arm64.vm import sysreg_id
+from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.named_models import named_models
+
+
+def guest_of(host_name: str, *words: str, model: str = "") -> State:
+    host = host_named(host_name)
+    asked = request(named_models()[model] if model else None, parse_words(words), host)
+    assert realize(asked, host).usable
+    vm, _ = ask(asked, host)
+    return state_of_vm(vm, host_name)
+
+
+@pytest.mark.parametrize("kernel", sorted(arm64_kernels()))
+@pytest.mark.parametrize("name", sorted(bare_hosts()))
+def test_to_its_own_host(name: str, kernel: str) -> None:
+    made = migrate(guest_of(f"{name}@{kernel}"), host_named(f"{name}@{kernel}"))
+    assert made.accepted, [(step.call, str(step.outcome)) for step in made.failures]
+
+
+def test_a_named_model_goes_where_the_host_model_cannot() -> None:
+    destination = host_named("max")
+    assert not migrate(guest_of("neoverse-v1"), destination, writable_imp=True).accepted
+    assert migrate(guest_of("neoverse-v1", model="neoverse-v1-v1"), destination, writable_imp=True).accepted
+    failures = migrate(guest_of("neoverse-v1", model="neoverse-v1-v1"), destination).failures
+    assert [step.register_id & 0xFFFF for step in failures] == [0xC000]
+
+
+def test_the_field_is_named() -> None:
+    made = migrate(guest_of("neoverse-n2", "sve=off", "pauth=off"), host_named("neoverse-n1"))
+    steps = {step.register_id: step for step in made.failures}
+    isar0 = steps[sysreg_id(0xC030)]
+    assert isar0.outcome.name == "EINVAL"
+    assert {"feat_RNDR", "feat_TLB", "feat_SHA2"} <= {field.name for field in isar0.fields}
+    reason = next(field for field in isar0.fields if field.name == "feat_SHA2")
+    assert (reason.value, reason.host, reason.why) == (2, 1, "SHA2 is at most 1 (found 2)")
+
+
+def test_sve_where_there_is_less() -> None:
+    guest = guest_of("neoverse-v1")
+    made = migrate(guest, host_named("neoverse-n2"))
+    assert made.failures[0].call == "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS 16 32 bytes"
+    assert made.failures[0].outcome.name == "EINVAL"
+    none = migrate(guest, host_named("neoverse-n1"))
+    assert [step.outcome.name for step in none.failures] == ["EINVAL"]
+    assert none.failures[0].call.startswith("KVM_ARM_VCPU_INIT")
+
+
+def test_the_proposals_interface() -> None:
+    made = migrate(guest_of("neoverse-v1"), host_named("neoverse-v1"), abi="proposal")
+    assert made.accepted
+    calls = [step.call for step in made.steps]
+    assert "KVM_ARM_SVE_SET_VLS 16 32 bytes" in calls
+    assert "KVM_ARM_VCPU_FINALIZE SVE" not in calls
+
+
+def test_registers_that_the_destination_lacks_are_named() -> None:
+    old, new = 0x6030_0000_0013_C080, 0x6030_0000_0013_C083
+    source = state_of("source", {old: bytes(8), new: bytes(8)})
+    destination = host_of(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
+    made = migrate(source, destination)
+    assert made.unknown == (new,)
+    assert not made.accepted
+
+
+def test_state_as_list_and_capture_is_the_same_state(tmp_path: Path) -> None:
+    guest = guest_of("neoverse-v1")
+    assert registers_of(capture_of(guest).vcpus[0]) == dict(sorted(guest.registers.items()))
+    path = tmp_path / "guest.regs"
+    path.write_text(register_list(guest))
+    from inspector.readers.open import open_capture
+    from inspector.readers.options import Options
+
+    found = registers_of(open_capture(str(path), Options()).vcpus[0])
+    assert found == dict(sorted(guest.registers.items()))
+    again = state_of("again", found)
+    assert again.features & ~PSCI_0_2 == guest.features & ~PSCI_0_2
+    assert again.vqs == guest.vqs
+    assert again.features & SVE
+
+
+def test_migrate_from_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "guest.regs"
+    path.write_text(register_list(guest_of("neoverse-v1")))
+    assert main(["migrate", str(path), "neoverse-v1"]) == 0
+    assert "the vCPU arrives" in capsys.readouterr().out
+    assert main(["migrate", str(path), "neoverse-n1", "--json"]) == 1
+    assert '"verdict": "EINVAL"' in capsys.readouterr().out
+
+
+def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
+    source = "sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz"
+    assert main(["migrate", source, "neoverse-n1"]) == 1
+    out = capsys.readouterr().out
+    assert "ID_AA64ISAR0_EL1.SHA2=2: SHA2 is at most 1 (found 2) (property feat_SHA2)" in out
+    assert "MIDR_EL1.PartNum=3392" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["migrate", "sample:amx", "neoverse-n1"], "expected an arm64 vCPU with KVM registers, found x86"),
+        (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; there are max"),
+        (["migrate", "nothing", "neoverse-n1"], "nothing: no such CPU or file"),
+        (["migrate", "neoverse-n1", "sample:amx"], "expected an arm64 vCPU with ID registers"),
+    ],
+)
+def test_wrong_targets(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) in (2, 3)
+    assert wrong in capsys.readouterr().err
