@@ -54,9 +54,13 @@ class Accepted(NamedTuple):
 
 
 class Asker:
-    """A scratch vCPU whose ID registers are tried, one after the other, and put back."""
+    """A scratch vCPU whose ID registers are tried, one after the other, and put back.
+
+    It has those of the vCPU features that the host supports.
+    """
 
     def __init__(self, host: Host, features: int) -> None:
+        features &= host.features
         self.host = host
         self.features = features
         self.vm: Vm

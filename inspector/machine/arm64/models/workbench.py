@@ -131,7 +131,7 @@ class Workbench:
     def _told(self, entry: Property, features: int) -> Accepted:
         key = (entry.name, features)
         if key not in self._accepted:
-            if self._asker is None or self._asker.features != features:
+            if self._asker is None or self._asker.features != features & self.host.features:
                 self._asker = Asker(self.host, features)
             self._accepted[key] = accepted(self._asker, entry)
         return self._accepted[key]

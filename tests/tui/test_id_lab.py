@@ -1,0 +1,151 @@
+"""The ID-register lab, driven by keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from inspector.cli.models import workbench_of
+from inspector.tui.app import InspectorApp
+from inspector.tui.lab_app import IdLabApp
+from inspector.tui.picture import text_of
+from inspector.tui.screens.id_lab import IdLabScreen
+from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.property_list import PropertyList, name_of
+from tests.tui.support import golden, shows
+
+
+@asynccontextmanager
+async def lab(text: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[IdLabApp, Pilot[int]]]:
+    app = IdLabApp(workbench_of(text))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield app, pilot
+
+
+AES = ["slash", *"feat_AES", "enter"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize(
+    ("name", "target", "keys"),
+    [
+        ("idlab", "neoverse-v1-v1:neoverse-v1", []),
+        ("idlab-blocked", "neoverse-v1-v1:neoverse-n1", ["b"]),
+        ("idlab-value", "neoverse-v1-v1:neoverse-v1", [*AES, "right"]),
+        ("idlab-calls", "host:neoverse-v1@6.12", ["w"]),
+        ("idlab-help", "neoverse-v1-v1:neoverse-v1", ["question_mark"]),
+    ],
+)
+async def test_id_lab_screens(name: str, target: str, keys: list[str], size: tuple[int, int]) -> None:
+    async with lab(target, size) as (app, pilot):
+        await pilot.press(*keys)
+        await pilot.pause()
+        await golden(app, f"{name}-{size[0]}x{size[1]}")
+
+
+async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with lab("neoverse-v1-v1:neoverse-n1") as (app, pilot):
+        await pilot.press("b")
+        await pilot.pause()
+        await golden(app, "idlab-blocked-80x24")
+
+
+async def test_values_are_tried_and_taken_back() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        bench = app.lab.bench
+        await pilot.press(*AES)
+        assert name_of(app.lab.properties.selected()) == "feat_AES"
+        await pilot.press("space")
+        assert bench.setup.words == ("feat_AES=aes",)
+        await pilot.press("space", "space")
+        assert bench.setup.words == ("feat_AES=off",)
+        await pilot.press("left")
+        assert bench.setup.words == ("feat_AES=pmull",)
+        assert bench.made.registers[0xC030] >> 4 & 15 == 2
+        await pilot.press("u", "u", "u", "u", "u")
+        assert bench.setup.words == ()
+
+
+async def test_vector_lengths_and_switches_toggle() -> None:
+    async with lab("neoverse-v1-v1:neoverse-n2") as (app, pilot):
+        bench = app.lab.bench
+        assert not bench.made.usable
+        app.lab.properties.move_to(app.lab.properties.find("sve256") or 0)
+        await pilot.press("space")
+        assert bench.setup.words == ("sve256=off",)
+        assert bench.made.usable
+        app.lab.properties.move_to(app.lab.properties.find("pmu") or 0)
+        await pilot.press("space")
+        assert bench.setup.words == ("sve256=off", "pmu=on")
+        assert bench.made.request.registers[0xC028] >> 8 & 15 == 5
+
+
+async def test_a_typed_property_and_a_typing_error() -> None:
+    async with lab("host:neoverse-v1") as (app, pilot):
+        await pilot.press("colon", *"feat_AES=nothing", "enter")
+        assert app.focused is not app.lab.properties
+        await shows(app, "feat_AES: expected off, aes, pmull; found 'nothing'")
+        await pilot.press("escape", "colon", *"SYSREG_ID_AA64ISAR0_EL1_AES=1", "enter")
+        assert app.lab.bench.setup.words == ("SYSREG_ID_AA64ISAR0_EL1_AES=1",)
+        assert app.focused is app.lab.query_one(PropertyList)
+
+
+async def test_another_model() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        await pilot.press("m", *"cortex-a72-v1", "enter")
+        assert app.lab.bench.setup.model == "cortex-a72-v1"
+        assert not app.lab.bench.made.usable
+        await pilot.press("m", *"nope", "enter")
+        assert app.lab.query_one(Prompt).styles.display == "block"
+        await pilot.press("escape", "m", "minus", "enter")
+        assert app.lab.bench.setup.model == ""
+        assert app.lab.bench.made.usable
+
+
+async def test_all_properties_and_a_search_that_finds_nothing() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        few = app.lab.properties.line_count()
+        await pilot.press("a")
+        assert app.lab.properties.line_count() > 2 * few
+        await pilot.press("slash", *"zzz", "enter")
+        await shows(app, "zzz: nothing has it")
+
+
+async def test_the_guests_registers_open_in_inspect() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        await pilot.press(*AES, "o")
+        await pilot.pause(0.2)
+        await shows(app, "ID_AA64ISAR0_EL1")
+        await pilot.press("escape")
+        assert app.screen is app.lab
+
+
+async def test_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with lab("neoverse-v1-v1:neoverse-v1") as (_, pilot):
+        await pilot.press("S", "S")
+        assert [path.name for path in tmp_path.iterdir()] == ["neoverse-v1-v1.vcpu"]
+
+
+async def test_the_command_that_shows_the_same() -> None:
+    async with lab("neoverse-v1-v1:max@6.12") as (app, pilot):
+        await pilot.press(*AES, "space", "y")
+        assert app.clipboard == "inspector models check neoverse-v1-v1 feat_AES=aes --host max@6.12"
+
+
+async def test_a_captured_guest_goes_on_in_the_lab() -> None:
+    app = InspectorApp("sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause(0.3)
+        await pilot.press("L")
+        await pilot.pause()
+        assert isinstance(app.screen, IdLabScreen)
+        assert "Linux 6.17" in text_of(app)
+        await pilot.press("escape")
+        assert not isinstance(app.screen, IdLabScreen)
