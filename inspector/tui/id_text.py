@@ -52,14 +52,14 @@ def property_text(bench: Workbench, row: PropertyRow, width: int) -> Text:
 
 
 def _values_text(text: Text, row: PropertyRow, width: int) -> None:
-    """Each value with the prediction, and the scratch vCPU's answer where it differs."""
-    text.append("values: predicted, then asked of a scratch vCPU\n", "bold")
+    """Each value with the answer; both answers where prediction and scratch vCPU differ."""
+    text.append("values, as predicted and as a scratch vCPU answers\n", "bold")
     for choice in row.accepted.choices:
-        asked = "ok" if choice.outcome.accepted else choice.outcome.name
-        predicted = choice.refusal or "ok"
-        line = f"{choice.text:<10} {predicted}; {asked}"
         if not choice.agree:
-            line += f"  DIFFER: {choice.outcome.because}"
+            answer = f"DIFFER: predicted {choice.refusal or 'ok'}; KVM says {choice.outcome}"
+        else:
+            answer = f"{choice.outcome.name}: {choice.refusal}" if choice.refusal else "ok"
+        line = f"{choice.text:<10} {answer}"
         text.append("  " + hanging(line, width, 4), None if choice.agree else "yellow")
 
 
