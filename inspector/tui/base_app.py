@@ -10,7 +10,8 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from inspector.capture.errors import InspectorError
+from inspector.capture.errors import InspectorError, visible
+from inspector.capture.model import Capture
 
 
 class KeyedScreen(Screen[None]):
@@ -19,6 +20,32 @@ class KeyedScreen(Screen[None]):
     def help_screen(self) -> Screen[None]:
         """The screen with all keys."""
         raise NotImplementedError
+
+
+class MachineScreen(KeyedScreen):
+    """A screen on a simulated machine: it tells what is wrong, saves the machine, and goes back where it came from."""
+
+    def tell(self, wrong: str) -> None:
+        """Say what did not work; nothing when nothing is wrong."""
+        if wrong:
+            self.notify(visible(wrong), severity="warning", markup=False, timeout=5)
+
+    def save_capture(self, path: str, capture: Capture) -> None:
+        """Write the machine as a capture file that is not there yet."""
+        from inspector.export.vcpu import write_vcpu
+
+        try:
+            with open(path, "xb") as out:
+                write_vcpu(out, capture)
+        except OSError as error:
+            self.tell(f"{path}: {error.strerror}")
+            return
+        self.notify(f"saved {path}", markup=False)
+
+    def action_back(self) -> None:
+        """Back to the capture from which the lab was opened."""
+        if len(self.app.screen_stack) > 1:
+            self.dismiss()
 
 
 class BaseApp(App[int]):

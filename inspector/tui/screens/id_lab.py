@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,7 +15,7 @@ from inspector.capture.errors import visible
 from inspector.capture.model import Capture
 from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
-from inspector.tui.base_app import KeyedScreen
+from inspector.tui.base_app import MachineScreen
 from inspector.tui.id_text import calls_text, property_text, summary_text
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
@@ -25,7 +24,7 @@ from inspector.tui.widgets.property_list import PropertyList, name_of
 _WIDE_COLUMNS = 120
 
 
-class IdLabScreen(KeyedScreen):
+class IdLabScreen(MachineScreen):
     """ID registers to play with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -121,9 +120,6 @@ class IdLabScreen(KeyedScreen):
         """The outcome follows the cursor."""
         self.show_line()
 
-    def _tell(self, wrong: str) -> None:
-        self.notify(Text(visible(wrong)).plain, severity="warning", markup=False, timeout=5)
-
     def change(self, word: str) -> str:
         """Set a property; what is wrong with it, or nothing."""
         try:
@@ -151,25 +147,23 @@ class IdLabScreen(KeyedScreen):
 
     def _step(self, values: list[str], row: PropertyRow, by: int) -> None:
         if not values or values == [row.guest]:
-            self._tell(f"{row.name}: this host accepts no other value; → tries one nevertheless")
+            self.tell(f"{row.name}: this host accepts no other value; → tries one nevertheless")
             return
         at = values.index(row.guest) + by if row.guest in values else 0
-        wrong = self.change(f"{row.name}={values[at % len(values)]}")
-        if wrong:
-            self._tell(wrong)
+        self.tell(self.change(f"{row.name}={values[at % len(values)]}"))
 
     def action_undo(self) -> None:
         """Take the last change back."""
         if self.bench.undo():
             self.show_bench()
         else:
-            self._tell("nothing to undo")
+            self.tell("nothing to undo")
 
     def action_blocker(self) -> None:
         """To the next property that blocks."""
         at = self.properties.next_blocked(self.properties.cursor)
         if at is None:
-            self._tell("nothing blocks")
+            self.tell("nothing blocks")
         else:
             self.properties.move_to(at)
             self.show_line()
@@ -217,21 +211,7 @@ class IdLabScreen(KeyedScreen):
 
     def action_save(self) -> None:
         """Write the guest's registers as a capture file."""
-        from inspector.export.vcpu import write_vcpu
-
-        path = f"{self.bench.setup.model or 'host'}.vcpu"
-        try:
-            with open(path, "xb") as out:
-                write_vcpu(out, self._capture())
-        except OSError as error:
-            self._tell(f"{path}: {error.strerror}")
-            return
-        self.notify(f"saved {path}", markup=False)
-
-    def action_back(self) -> None:
-        """Back to the capture from which the lab was opened."""
-        if len(self.app.screen_stack) > 1:
-            self.dismiss()
+        self.save_capture(f"{self.bench.setup.model or 'host'}.vcpu", self._capture())
 
     def help_screen(self) -> Screen[None]:
         """See KeyedScreen."""

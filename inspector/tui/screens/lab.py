@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,7 +15,7 @@ from inspector.capture.errors import visible
 from inspector.machine.x86.events.words import EventError
 from inspector.machine.x86.matrix import walk
 from inspector.machine.x86.world import World
-from inspector.tui.base_app import KeyedScreen
+from inspector.tui.base_app import MachineScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
@@ -26,7 +25,7 @@ from layouts.x86.scenario import Scenario
 _WIDE_COLUMNS = 120
 
 
-class LabScreen(KeyedScreen):
+class LabScreen(MachineScreen):
     """A simulated host, process and vCPU to play with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -155,21 +154,17 @@ class LabScreen(KeyedScreen):
         words = event.replace("{row}", str(matrix.row().number))
         if matrix.vcpu_number and not words.startswith(("arch_prctl", "KVM_CREATE")):
             words += f" vcpu={matrix.vcpu_number}"
-        self._tell(self.happen(words))
-
-    def _tell(self, wrong: str) -> None:
-        if wrong:
-            self.notify(Text(visible(wrong)).plain, severity="warning", markup=False, timeout=5)
+        self.tell(self.happen(words))
 
     def action_next(self) -> None:
         """The scenario's next event."""
-        self._tell(self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; : takes any event")
+        self.tell(self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; : takes any event")
 
     def action_undo(self) -> None:
         """Take the last event back."""
         step = self.world.undo()
         if step is None:
-            self._tell("nothing to undo")
+            self.tell("nothing to undo")
             return
         done = len(self.world.steps)
         if self.scenario.events[done : done + 1] == (step.event,):
@@ -188,7 +183,7 @@ class LabScreen(KeyedScreen):
         matrix = self.query_one(ComponentMatrix)
         shown = self.world.state().get(f"vCPU {matrix.vcpu_number} {name}")
         if shown is None:
-            self._tell("there is no vCPU; v creates one")
+            self.tell("there is no vCPU; v creates one")
             return
         bit = 1 << matrix.row().number
         self.action_event(f"{event} {int(shown.split()[0], 16) ^ bit:#x}")
@@ -216,7 +211,7 @@ class LabScreen(KeyedScreen):
     def action_timeline(self) -> None:
         """The events with the whole state before and after."""
         if not self.world.steps:
-            self._tell("nothing has happened yet")
+            self.tell("nothing has happened yet")
             return
         from inspector.tui.screens.timeline import TimelineScreen
 
@@ -236,21 +231,9 @@ class LabScreen(KeyedScreen):
     def action_save(self) -> None:
         """Write the machine as a capture file."""
         from inspector.export.simulated import capture_of
-        from inspector.export.vcpu import write_vcpu
 
-        path = f"sim-{self.scenario.name}.vcpu"
-        try:
-            with open(path, "xb") as out:
-                write_vcpu(out, capture_of(self.world, f"sim:{self.scenario.name}"))
-        except OSError as error:
-            self._tell(f"{path}: {error.strerror}")
-            return
-        self.notify(f"saved {path}", markup=False)
-
-    def action_back(self) -> None:
-        """Back to the capture from which the lab was opened."""
-        if len(self.app.screen_stack) > 1:
-            self.dismiss()
+        name = f"sim:{self.scenario.name}"
+        self.save_capture(f"sim-{self.scenario.name}.vcpu", capture_of(self.world, name))
 
     def help_screen(self) -> Screen[None]:
         """See KeyedScreen."""
