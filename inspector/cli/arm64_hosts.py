@@ -9,12 +9,14 @@ from inspector.capture.model import Capture
 from inspector.cli.files import lines_of
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
 from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
 
-HELP = "a known CPU (several with +), recorded answers (.jsonl), or a capture; @VERSION after it: its kernel"
+LIVE = "kvm:"
+HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or kvm:; @VERSION after it: its kernel"
 
 
 def newest() -> str:
@@ -27,6 +29,8 @@ def host_named(text: str, kernel: str = "") -> Host:
     name, _, version = text.rpartition("@")
     if not name or version not in arm64_kernels():
         name, version = text, kernel
+    if name == LIVE:
+        return _live()
     known = bare_named(name, arm64_kernels()[version or newest()])
     if known is not None:
         return known
@@ -35,6 +39,15 @@ def host_named(text: str, kernel: str = "") -> Host:
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
     return captured_host(open_capture(name, Options()), version)
+
+
+def _live() -> Host:
+    try:
+        return LiveKvm().host()
+    except LiveError as error:
+        raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
+    except OSError as error:
+        raise InputError("kvm", "a vCPU", error.strerror or "") from error
 
 
 def captured_host(capture: Capture, version: str) -> Host:

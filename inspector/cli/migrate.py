@@ -11,7 +11,7 @@ from inspector.capture.errors import InputError
 from inspector.cli import arguments, arm64_hosts
 from inspector.export.arm64_host import bare_named, state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
-from inspector.machine.arm64.captured import State, state_of_vm
+from inspector.machine.arm64.captured import State, state_of_scratch
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.request import parse_words, request
@@ -53,11 +53,11 @@ def run(words: Sequence[str]) -> int:
 def _state(text: str, number: int | None) -> State:
     """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
     name = text.rpartition("@")[0] or text
-    is_file = os.path.exists(text) or ":" in text
+    is_file = name != arm64_hosts.LIVE and (os.path.exists(text) or ":" in text)
     if ".jsonl" in name or (not is_file and bare_named(name, arm64_kernels()[arm64_hosts.newest()])) or not is_file:
         host = arm64_hosts.host_named(text)
-        vm, _ = ask(request(None, parse_words(()), host), host)
-        return state_of_vm(vm, text)
+        scratch, _ = ask(request(None, parse_words(()), host), host)
+        return state_of_scratch(scratch, text)
     capture = open_capture(text, Options())
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     state = state_of_vcpu(vcpu, f"{vcpu.name} of {text}")

@@ -13,7 +13,7 @@ from inspector.cli.files import save_new
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.arm64.captured import state_of_vm
+from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
 from inspector.machine.arm64.models.realize import Realization, ask, realize
@@ -238,8 +238,8 @@ def _expand(found: argparse.Namespace) -> int:
 
 
 def _save(made: Realization, name: str, path: str) -> None:
-    vm, _ = ask(made.request, made.host)
-    state = state_of_vm(vm, f"{name} on {made.host.name}")
+    vcpu, _ = ask(made.request, made.host)
+    state = state_of_scratch(vcpu, f"{name} on {made.host.name}")
     if path.endswith(".vcpu"):
         save_new(path, lambda out: write_vcpu(out, capture_of(state)))
     else:

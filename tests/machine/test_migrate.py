@@ -9,7 +9,7 @@ import pytest
 from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.export.arm64_host import capture_of, register_list, registers_of
-from inspector.machine.arm64.captured import State, host_of, state_of, state_of_vm
+from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ask, realize
@@ -24,8 +24,8 @@ def guest_of(host_name: str, *words: str, model: str = "") -> State:
     host = host_named(host_name)
     asked = request(named_models()[model] if model else None, parse_words(words), host)
     assert realize(asked, host).usable
-    vm, _ = ask(asked, host)
-    return state_of_vm(vm, host_name)
+    vcpu, _ = ask(asked, host)
+    return state_of_scratch(vcpu, host_name)
 
 
 @pytest.mark.parametrize("kernel", sorted(arm64_kernels()))

@@ -15,7 +15,7 @@ from inspector.machine.arm64.host import CTR, DFR0, MMFR2, PFR0, PFR1, PSCI_0_2,
 from inspector.machine.arm64.idregs import writable_fields
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
-from inspector.machine.arm64.models.realize import places_of, realize, scratch
+from inspector.machine.arm64.models.realize import places_of, realize, simulated
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
@@ -44,7 +44,7 @@ def hosts() -> list[Host]:
 
 
 def as_vcpu(host: Host, features: int = PSCI_0_2) -> tuple[Vm, Vcpu]:
-    vm, vcpu, _ = scratch(host, features, writable_imp=False)
+    vm, vcpu, _ = simulated(host, features, writable_imp=False)
     return vm, vcpu
 
 

@@ -24,7 +24,9 @@ from inspector.machine.arm64.host import (
     Host,
     field,
 )
-from inspector.machine.arm64.vm import Vm, sysreg_id
+from inspector.machine.arm64.live import LiveVcpu
+from inspector.machine.arm64.models.realize import ScratchVcpu
+from inspector.machine.arm64.vm import Vcpu, sysreg_id
 from layouts.arm64.kernels import Arm64Kernel
 
 _SYSREG = 0x6030_0000_0013
@@ -74,10 +76,13 @@ def host_of(state: State, kernel: Arm64Kernel) -> Host:
     )
 
 
-def state_of_vm(vm: Vm, name: str) -> State:
-    """The first vCPU of a simulated VM as state: its ID registers, and its own."""
+def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:
+    """A vCPU that things were tried on, as state: its ID registers, and its own."""
+    if isinstance(vcpu, LiveVcpu):
+        return state_of(name, vcpu.registers())
+    assert isinstance(vcpu, Vcpu)
+    vm = vcpu.vm
     registers = {sysreg_id(encoding): value.to_bytes(8, "little") for encoding, value in vm.id_registers.items()}
-    vcpu = vm.vcpus[0]
     registers |= vcpu.values
     vqs = 0
     if vcpu.has_sve:

@@ -7,6 +7,7 @@ the functions that it calls), arch/arm64/kvm/arm.c (system_supported_vcpu_featur
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from inspector.machine.arm64.policy import U64, sanitise
 from layouts.arm64.hosts import BareHost
@@ -41,6 +42,9 @@ _ARM = 0x41
 _SPECTRE_V2_SAFE = frozenset((_ARM, part) for part in (0xD03, 0xD04, 0xD05))
 _MELTDOWN_SAFE = _SPECTRE_V2_SAFE | {(_ARM, part) for part in (0xD07, 0xD08, 0xD09)}
 
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.live import LiveKvm
 
 #: All bits of a register's writable fields, and each bit's field.
 CheckedFields = tuple[int, dict[int, FieldPolicy]]
@@ -77,6 +81,8 @@ class Host:
         self.registers = dict(registers or {})
         #: Registers in KVM_GET_REG_LIST by vCPU features.
         self.counts: dict[int, int] = {}
+        #: The real KVM that is this host, if it is one.
+        self.live: LiveKvm | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
 

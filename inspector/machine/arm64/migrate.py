@@ -13,9 +13,9 @@ from typing import NamedTuple
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import CLIDR, SVE, Host
-from inspector.machine.arm64.models.realize import places_of, refusal, scratch
+from inspector.machine.arm64.models.realize import ScratchVcpu, places_of, refusal, scratch, simulated
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.arm64.vm import BITMAPS, FIRMWARE, SVE_COPROCESSOR, SYSREG, Vm
+from inspector.machine.arm64.vm import BITMAPS, FIRMWARE, SVE_COPROCESSOR, SYSREG
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.properties import FieldPlace, property_of
 
@@ -47,11 +47,10 @@ class Step(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """All steps, and the VM at the destination. ``unknown`` are register ids that the destination does not have."""
+    """All steps. ``unknown`` are register ids that the destination does not have."""
 
     state: State
     host: Host
-    vm: Vm
     steps: tuple[Step, ...]
     unknown: tuple[int, ...]
     untried: int
@@ -69,11 +68,15 @@ class Migration(NamedTuple):
 
 def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool = False) -> Migration:
     """Restore a vCPU's state on a host. Every register is tried, also after one that failed."""
-    vm, vcpu, writes = scratch(host, state.features, writable_imp=writable_imp)
-    vm.abi = abi
+    if host.live is None:
+        vm, simulated_vcpu, writes = simulated(host, state.features, writable_imp=writable_imp)
+        vm.abi = abi
+        vcpu: ScratchVcpu = simulated_vcpu
+    else:
+        vcpu, writes = scratch(host, state.features, writable_imp=writable_imp)
     steps = [Step(write.what, 0, write.outcome) for write in writes]
     if not steps[-1].outcome.accepted:
-        return Migration(state, host, vm, tuple(steps), (), len(state.registers))
+        return Migration(state, host, tuple(steps), (), len(state.registers))
     if state.features & SVE:
         outcome = vcpu.set(sve.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
         lengths = " ".join(str(16 * (vq + 1)) for vq in range(16) if state.vqs >> vq & 1)
@@ -95,7 +98,7 @@ def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool
             outcome = vcpu.set(register_id, data)
             fields = () if outcome.accepted else _fields(host, state.features, register_id, data)
             steps.append(Step("KVM_SET_ONE_REG", register_id, outcome, fields))
-    return Migration(state, host, vm, tuple(steps), tuple(unknown), untried)
+    return Migration(state, host, tuple(steps), tuple(unknown), untried)
 
 
 def _kind(host: Host, register_id: int) -> str:

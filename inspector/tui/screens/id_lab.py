@@ -204,10 +204,10 @@ class IdLabScreen(MachineScreen):
 
     def _capture(self) -> Capture:
         from inspector.export.arm64_host import capture_of
-        from inspector.machine.arm64.captured import state_of_vm
+        from inspector.machine.arm64.captured import state_of_scratch
 
-        vm, _ = ask(self.bench.made.request, self.bench.host)
-        return capture_of(state_of_vm(vm, f"{self.bench.setup.model or 'host'} on {self.bench.host.name}"))
+        vcpu, _ = ask(self.bench.made.request, self.bench.host)
+        return capture_of(state_of_scratch(vcpu, f"{self.bench.setup.model or 'host'} on {self.bench.host.name}"))
 
     def action_save(self) -> None:
         """Write the guest's registers as a capture file."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.realize import refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import sysreg_id
 from inspector.machine.outcome import Outcome
 from layouts.arm64.properties import COMPOSITE, NUMERIC, Property, properties, value_text
 
@@ -63,26 +63,29 @@ class Asker:
         features &= host.features
         self.host = host
         self.features = features
-        self.vm: Vm
-        self.vcpu: Vcpu
-        self.vm, self.vcpu, _ = scratch(host, features, writable_imp=True)
+        self.vcpu, _ = scratch(host, features, writable_imp=True)
 
     def ask(self, entry: Property, numbers: tuple[int, ...]) -> Outcome:
         """KVM_SET_ONE_REG of every register that the property sets; the first refusal, or the last answer."""
         before: dict[int, int] = {}
         outcome: Outcome | None = None
         for place, number in zip(entry.places, numbers, strict=True):
-            current = self.vm.id_registers.get(place.encoding, 0)
+            current = self._get(place.encoding)
             before.setdefault(place.encoding, current)
-            value = place.put(current, number)
-            outcome = self.vcpu.set(sysreg_id(place.encoding), value.to_bytes(8, "little"))
+            outcome = self._set(place.encoding, place.put(current, number))
             if not outcome.accepted:
                 break
         for encoding, value in before.items():
-            if encoding in self.vm.id_registers:
-                self.vm.id_registers[encoding] = value
+            if self._get(encoding) != value:
+                self._set(encoding, value)
         assert outcome is not None
         return outcome
+
+    def _get(self, encoding: int) -> int:
+        return int.from_bytes(self.vcpu.get(sysreg_id(encoding)).image, "little")
+
+    def _set(self, encoding: int, value: int) -> Outcome:
+        return self.vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
 
 
 def accepted(asker: Asker, entry: Property) -> Accepted:

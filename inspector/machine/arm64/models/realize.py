@@ -7,11 +7,12 @@ not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import CLIDR, SVE, Host
 from inspector.machine.arm64.idregs import unsafe_text, writable_fields
+from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
@@ -71,9 +72,10 @@ class Realization(NamedTuple):
 def realize(request: Request, host: Host) -> Realization:
     """Predict, then ask."""
     blockers = tuple(blockers_of(request, host))
-    vm, writes = ask(request, host)
-    registers = {encoding: vm.id_registers.get(encoding, 0) for encoding in request.registers}
-    return Realization(request, host, blockers, tuple(writes), registers)
+    vcpu, writes = ask(request, host)
+    registers = {encoding: vcpu.get(sysreg_id(encoding)) for encoding in request.registers}
+    values = {encoding: int.from_bytes(outcome.image, "little") for encoding, outcome in registers.items()}
+    return Realization(request, host, blockers, tuple(writes), values)
 
 
 @cache
@@ -162,8 +164,30 @@ def refusal(host: Host, features: int, place: FieldPlace, value: int) -> str:
     return ""
 
 
-def scratch(host: Host, features: int, *, writable_imp: bool) -> tuple[Vm, Vcpu, list[Write]]:
-    """A VM with a vGIC and one vCPU, initialized."""
+class ScratchVcpu(Protocol):
+    """A vCPU to try things on: a simulated one, or one of this machine's KVM."""
+
+    def get(self, register_id: int) -> Outcome:
+        """KVM_GET_ONE_REG."""
+
+    def set(self, register_id: int, data: bytes) -> Outcome:
+        """KVM_SET_ONE_REG."""
+
+    def finalize(self, feature: int) -> Outcome:
+        """KVM_ARM_VCPU_FINALIZE."""
+
+
+def scratch(host: Host, features: int, *, writable_imp: bool) -> tuple[ScratchVcpu, list[Write]]:
+    """A vCPU, initialized: of the real KVM where the host is one, else simulated."""
+    if host.live is None:
+        _, vcpu, writes = simulated(host, features, writable_imp=writable_imp)
+        return vcpu, writes
+    live = LiveVcpu(host.live, features, writable_imp=writable_imp and host.kernel.imp_ids)
+    return live, [Write(what, outcome) for what, outcome in live.calls]
+
+
+def simulated(host: Host, features: int, *, writable_imp: bool) -> tuple[Vm, Vcpu, list[Write]]:
+    """A simulated VM with a vGIC and one vCPU, initialized."""
     vm, writes = Vm(host, has_vgic=True), []
     if writable_imp and host.kernel.imp_ids:
         writes.append(Write("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
@@ -173,7 +197,7 @@ def scratch(host: Host, features: int, *, writable_imp: bool) -> tuple[Vm, Vcpu,
     return vm, vcpu, writes
 
 
-def ask(request: Request, host: Host) -> tuple[Vm, list[Write]]:
+def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
     """The calls that a VMM makes, to a scratch vCPU. Stops where the vCPU cannot even be made."""
     changes = {
         encoding: value
@@ -181,9 +205,9 @@ def ask(request: Request, host: Host) -> tuple[Vm, list[Write]]:
         if encoding not in (CLIDR,) and (encoding not in IDENTITY or value != host.limit(encoding, request.features))
     }
     writable_imp = any(encoding in IDENTITY for encoding in changes)
-    vm, vcpu, writes = scratch(host, request.features, writable_imp=writable_imp)
+    vcpu, writes = scratch(host, request.features, writable_imp=writable_imp)
     if not writes[-1].outcome.accepted:
-        return vm, writes
+        return vcpu, writes
     if request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
         writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(sve.SVE_VLS, vls)))
@@ -192,4 +216,4 @@ def ask(request: Request, host: Host) -> tuple[Vm, list[Write]]:
         name = host.kernel.registers[encoding].name
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
         writes.append(Write(f"KVM_SET_ONE_REG {name} {value:#x}", outcome))
-    return vm, writes
+    return vcpu, writes

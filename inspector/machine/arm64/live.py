@@ -1,0 +1,207 @@
+"""This machine's real KVM, where it is arm64: a host made from it, and a scratch vCPU that its kernel answers for.
+
+Nothing runs in that vCPU, and it is gone with the process. Source: Linux include/uapi/linux/kvm.h,
+arch/arm64/include/uapi/asm/kvm.h, Documentation/virt/kvm/api.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import weakref
+from collections.abc import Callable
+
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import (
+    EL1_32BIT,
+    HAS_EL2,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    SVE,
+    Host,
+)
+from inspector.machine.outcome import Check, Outcome
+from layouts.arm64.kernels import arm64_kernel_for
+
+# ioctl numbers, and the layouts of what they take (native byte order).
+_CREATE_VM, _CREATE_VCPU, _ENABLE_CAP = 0xAE01, 0xAE41, 0x4068AEA3
+_VCPU_INIT, _PREFERRED_TARGET, _FINALIZE = 0x4020AEAE, 0x8020AEAF, 0x4004AEC2
+_GET_ONE_REG, _SET_ONE_REG, _GET_REG_LIST = 0x4010AEAB, 0x4010AEAC, 0xC008AEB0
+_WRITABLE_MASKS = 0x8040AEB6
+_VCPU_INIT_LAYOUT = struct.Struct("=I7I")
+_ENABLE_CAP_LAYOUT = struct.Struct("=II4Q64x")
+_ONE_REG_LAYOUT = struct.Struct("=QQ")
+_MASKS_LAYOUT = struct.Struct("=QI52x")
+_CAP_WRITABLE_IMP_ID_REGS = 239
+_MASKS = 192
+_LARGEST_REGISTER = 256
+_FINALIZE_SVE = 4
+_SYSREG = 0x6030_0000_0013
+_SOURCE = "the KVM of this machine"
+
+#: ``fcntl.ioctl``: file, number, and an integer or a buffer that is written to. Raises OSError.
+Ioctl = Callable[[int, int, int | bytearray], int]
+
+
+def _ioctl(file: int, number: int, data: int | bytearray) -> int:
+    return fcntl.ioctl(file, number, data)
+
+
+class LiveError(Exception):
+    """There is no KVM to ask: why, in one line."""
+
+
+class LiveVcpu:
+    """A scratch vCPU with the interface of the simulated one. ``calls`` are what was done to make it."""
+
+    def __init__(self, kvm: LiveKvm, features: int, *, writable_imp: bool = False) -> None:
+        self._kvm = kvm
+        self.features = features
+        self.calls: list[tuple[str, Outcome]] = []
+        self.vm = kvm.ioctl(kvm.file, _CREATE_VM, 0)
+        # Every try makes a VM: it goes when nobody looks at it any more.
+        weakref.finalize(self, kvm.close, self.vm)
+        if writable_imp:
+            cap = bytearray(_ENABLE_CAP_LAYOUT.pack(_CAP_WRITABLE_IMP_ID_REGS, 0, 0, 0, 0, 0))
+            self._call("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", self.vm, _ENABLE_CAP, cap)
+        target = bytearray(_VCPU_INIT_LAYOUT.size)
+        kvm.ioctl(self.vm, _PREFERRED_TARGET, target)
+        self._target = _VCPU_INIT_LAYOUT.unpack(target)[0]
+        self.file = kvm.ioctl(self.vm, _CREATE_VCPU, 0)
+        weakref.finalize(self, kvm.close, self.file)
+        self.calls.append(("KVM_CREATE_VCPU 0", _taken()))
+        init = bytearray(_VCPU_INIT_LAYOUT.pack(self._target, features, 0, 0, 0, 0, 0, 0))
+        self._call(f"KVM_ARM_VCPU_INIT {features:#x}", self.file, _VCPU_INIT, init)
+
+    def _call(self, what: str, file: int, number: int, data: int | bytearray) -> Outcome:
+        outcome = self._answer(file, number, data)
+        self.calls.append((what, outcome))
+        return outcome
+
+    def _answer(self, file: int, number: int, data: int | bytearray, image: Callable[[], bytes] = bytes) -> Outcome:
+        try:
+            self._kvm.ioctl(file, number, data)
+        except OSError as error:
+            check = Check(f"the kernel takes it ({os.strerror(error.errno or 0)})", held=False)
+            return Outcome("errno", error.errno or 0, (check,), _SOURCE)
+        return _taken(image())
+
+    def finalize(self, feature: int) -> Outcome:
+        """KVM_ARM_VCPU_FINALIZE."""
+        return self._answer(self.file, _FINALIZE, bytearray(struct.pack("=i", feature)))
+
+    def get(self, register_id: int) -> Outcome:
+        """KVM_GET_ONE_REG; the image is the register, little-endian."""
+        buffer = ctypes.create_string_buffer(_LARGEST_REGISTER)
+        size = 1 << (register_id >> 52 & 15)
+        one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
+        return self._answer(self.file, _GET_ONE_REG, one, lambda: buffer.raw[:size])
+
+    def set(self, register_id: int, data: bytes) -> Outcome:
+        """KVM_SET_ONE_REG with the register's bytes, little-endian."""
+        buffer = ctypes.create_string_buffer(data, max(len(data), _LARGEST_REGISTER))
+        one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
+        return self._answer(self.file, _SET_ONE_REG, one)
+
+    def reg_list(self) -> list[int]:
+        """KVM_GET_REG_LIST; empty where the kernel refuses."""
+        count = bytearray(struct.pack("=Q", 0))
+        if self._answer(self.file, _GET_REG_LIST, count).code not in (0, errno.E2BIG):
+            return []
+        number = struct.unpack("=Q", count)[0]
+        ids = bytearray(struct.pack("=Q", number) + bytes(8 * number))
+        if not self._answer(self.file, _GET_REG_LIST, ids).accepted:
+            return []
+        return list(struct.unpack(f"={number}Q", ids[8 : 8 + 8 * number]))
+
+    def registers(self) -> dict[int, bytes]:
+        """Every register of the list, by id."""
+        answers = {register_id: self.get(register_id) for register_id in self.reg_list()}
+        return {register_id: answer.image for register_id, answer in answers.items() if answer.accepted}
+
+
+def _taken(image: bytes = b"") -> Outcome:
+    return Outcome("ok", 0, (Check("the kernel takes it", held=True),), _SOURCE, image=image)
+
+
+class LiveKvm:
+    """/dev/kvm of an arm64 machine. Raises LiveError where there is none."""
+
+    def __init__(
+        self,
+        path: str = "/dev/kvm",
+        ioctl: Ioctl | None = None,
+        machine: str = "",
+        close: Callable[[int], None] = os.close,
+    ) -> None:
+        if (machine or os.uname().machine) != "aarch64":
+            raise LiveError(f"this machine is {machine or os.uname().machine}")
+        self.close = close
+        self.ioctl: Ioctl = ioctl if ioctl is not None else _ioctl
+        try:
+            self.file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise LiveError(f"{path}: {error.strerror}") from error
+
+    def supports(self, features: int) -> bool:
+        """A vCPU with these features can be made."""
+        return all(outcome.accepted for _, outcome in LiveVcpu(self, features).calls)
+
+    def masks(self) -> dict[int, int] | None:
+        """Writable bits by encoding; None on a kernel without KVM_ARM_GET_REG_WRITABLE_MASKS."""
+        buffer = ctypes.create_string_buffer(8 * _MASKS)
+        asked = bytearray(_MASKS_LAYOUT.pack(ctypes.addressof(buffer), 0))
+        probe = LiveVcpu(self, PSCI_0_2)
+        try:
+            self.ioctl(probe.vm, _WRITABLE_MASKS, asked)
+        except OSError:
+            return None
+        found = struct.unpack(f"={_MASKS}Q", buffer.raw[: 8 * _MASKS])
+        return {_encoding_of_index(index): mask for index, mask in enumerate(found) if mask}
+
+    def registers(self, features: int) -> dict[int, bytes]:
+        """All registers of a vCPU with these features, vector lengths all that there are."""
+        vcpu = LiveVcpu(self, features)
+        if features & SVE:
+            vcpu.finalize(_FINALIZE_SVE)
+        return vcpu.registers()
+
+    def host(self, release: str = "") -> Host:
+        """This machine as a host: what a vCPU with all features shows, and the kernel's writable masks."""
+        features = POWER_OFF | PSCI_0_2
+        for feature in (EL1_32BIT, PMU_V3, SVE, PTRAUTH, HAS_EL2):
+            if self.supports(PSCI_0_2 | feature):
+                features |= feature
+        found = self.registers(features & ~(EL1_32BIT | HAS_EL2 | POWER_OFF))
+        limits = {
+            rid & 0xFFFF: int.from_bytes(data, "little")
+            for rid, data in found.items()
+            if rid >> 16 == _SYSREG and (rid & 0xFFFF in _ID_ENCODINGS)
+        }
+        vqs = int.from_bytes(found.get(sve.SVE_VLS, b""), "little")
+        kernel = arm64_kernel_for(release or os.uname().release)
+        host = Host(
+            kernel,
+            limits,
+            sve_vqs=vqs,
+            features=features,
+            masks=self.masks() if kernel.writable else None,
+            registers={rid: data for rid, data in found.items() if rid & 0xFFFF not in limits},
+            name="kvm:",
+        )
+        host.live = self
+        return host
+
+
+def _encoding_of_index(index: int) -> int:
+    """The register of an entry of the masks: (op1 0, 1, 3) * 64 + CRm * 8 + op2."""
+    return 0xC000 | (0, 1, 3)[index >> 6] << 11 | index & 0x3F
+
+
+#: ID registers, CTR_EL0, CLIDR_EL1 and AIDR_EL1; without MPIDR_EL1.
+_ID_ENCODINGS = frozenset({*range(0xC000, 0xC040), 0xC801, 0xC807, 0xD801} - {0xC005})

@@ -1,0 +1,172 @@
+"""A real KVM, played by the simulated machine behind the ioctl interface; and how it is refused elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+import pytest
+
+from inspector.cli import arm64_hosts
+from inspector.cli.main import main
+from inspector.export.models import realization_json
+from inspector.machine.arm64 import live
+from inspector.machine.arm64.captured import state_of_scratch
+from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.live import LiveError, LiveKvm
+from inspector.machine.arm64.migrate import migrate
+from inspector.machine.arm64.models.accepted import on_host
+from inspector.machine.arm64.models.realize import ask, realize
+from inspector.machine.arm64.models.request import parse_words, request
+from inspector.machine.arm64.sve import SVE_VLS
+from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.outcome import Outcome
+from layouts.arm64.named_models import named_models
+
+NONE = parse_words([])
+
+
+class PlayedKvm:
+    """ioctls on simulated VMs. File numbers count up; memory is read and written where the caller says."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.files: dict[int, Vm | Vcpu] = {}
+        self.next = 1000
+        self.closed: list[int] = []
+
+    def _new(self, thing: Vm | Vcpu) -> int:
+        self.next += 1
+        self.files[self.next] = thing
+        return self.next
+
+    def ioctl(self, file: int, number: int, data: int | bytearray) -> int:
+        if number == live._CREATE_VM:
+            return self._new(Vm(self.host, has_vgic=True))
+        thing = self.files[file]
+        if isinstance(thing, Vm):
+            return self._of_vm(thing, number, data)
+        assert isinstance(data, bytearray)
+        return self._of_vcpu(thing, number, data)
+
+    def _of_vm(self, vm: Vm, number: int, data: int | bytearray) -> int:
+        if number == live._CREATE_VCPU:
+            vm.create_vcpu(0)
+            return self._new(vm.vcpus[0])
+        if number == live._ENABLE_CAP:
+            return told(vm.enable_imp_id_regs())
+        assert isinstance(data, bytearray)
+        if number == live._WRITABLE_MASKS:
+            masks = [self.host.mask(live._encoding_of_index(index)) for index in range(192)]
+            address = struct.unpack_from("=Q", data)[0]
+            ctypes.memmove(address, struct.pack("=192Q", *masks), 8 * 192)
+        return 0
+
+    def _of_vcpu(self, vcpu: Vcpu, number: int, data: bytearray) -> int:
+        if number == live._VCPU_INIT:
+            return told(vcpu.init(struct.unpack_from("=II", data)[1]))
+        if number == live._FINALIZE:
+            return told(vcpu.finalize(struct.unpack("=i", data)[0]))
+        if number == live._GET_REG_LIST:
+            return self._list(vcpu, data)
+        register_id, address = struct.unpack("=QQ", data)
+        size = 1 << (register_id >> 52 & 15)
+        if number == live._SET_ONE_REG:
+            return told(vcpu.set(register_id, ctypes.string_at(address, size)))
+        found = vcpu.get(register_id)
+        if found.accepted:
+            ctypes.memmove(address, found.image, size)
+        return told(found)
+
+    def _list(self, vcpu: Vcpu, data: bytearray) -> int:
+        told(vcpu.reg_list())
+        registers = [sysreg_id(encoding) for encoding in vcpu.vm.id_registers] + list(vcpu.values)
+        registers = sorted({*registers, *([SVE_VLS] if vcpu.has_sve else [])})
+        room = struct.unpack_from("=Q", data)[0]
+        struct.pack_into("=Q", data, 0, len(registers))
+        if room < len(registers):
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+        struct.pack_into(f"={len(registers)}Q", data, 8, *registers)
+        return 0
+
+
+def told(outcome: Outcome) -> int:
+    if not outcome.accepted:
+        raise OSError(outcome.code, os.strerror(outcome.code))
+    return 0
+
+
+def played(name: str) -> tuple[PlayedKvm, Host, Host]:
+    """A KVM that answers as a known host does: it, the known host, and the host that was made from it."""
+    known = arm64_hosts.host_named(name)
+    kvm = PlayedKvm(known)
+    found = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
+    return kvm, known, found.host(f"{known.kernel.name}.0")
+
+
+@pytest.mark.parametrize("name", ["neoverse-v1", "max@6.12", "cortex-a57", "neoverse-v1@6.1"])
+def test_a_host_is_made_from_it(name: str) -> None:
+    _, known, found = played(name)
+    assert found.kernel is known.kernel
+    assert found.sve_vqs == known.sve_vqs
+    features = known.features & ~2
+    for encoding in found.limits:
+        if encoding != CLIDR and not known.reads_as_zero(encoding, features):
+            assert found.limit(encoding, features) == known.limit(encoding, features), hex(encoding)
+            assert found.mask(encoding) == known.mask(encoding)
+
+
+@pytest.mark.parametrize("name", ["neoverse-v1", "neoverse-n1@6.12"])
+def test_its_kernel_answers_for_the_scratch_vcpu(name: str) -> None:
+    kvm, known, found = played(name)
+    for model in named_models().values():
+        real = realize(request(model, NONE, found), found)
+        simulated = realize(request(model, NONE, known), known)
+        assert real.usable == simulated.usable, model.name
+        names = [write.outcome.name for write in real.writes]
+        assert names == [write.outcome.name for write in simulated.writes], model.name
+        for register, value in realization_json("", simulated)["registers"].items():
+            assert realization_json("", real)["registers"][register] == value
+    assert all("of this machine" in write.outcome.source for write in real.writes)
+    del real
+    assert len(kvm.closed) == len(kvm.files)
+
+
+def test_accepted_values_are_asked_of_it() -> None:
+    _, known, found = played("neoverse-v1")
+    for real, simulated in zip(on_host(found, SVE), on_host(known, SVE), strict=True):
+        assert real.values == simulated.values, real.entry.name
+
+
+def test_a_guest_arrives_on_it_and_leaves_it() -> None:
+    _, known, found = played("neoverse-v1")
+    vcpu, _ = ask(request(None, NONE, found), found)
+    state = state_of_scratch(vcpu, "live")
+    assert state.vqs == known.sve_vqs
+    assert migrate(state, found).accepted
+    assert migrate(state, known).accepted
+
+
+def test_no_kvm_is_said_in_one_line(tmp_path: str) -> None:
+    with pytest.raises(LiveError, match="this machine is x86_64"):
+        LiveKvm(machine="x86_64")
+    with pytest.raises(LiveError, match="No such file"):
+        LiveKvm(f"{tmp_path}/kvm", machine="aarch64")
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="this machine may have the KVM that is refused here")
+def test_kvm_on_another_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "check", "neoverse-v1-v1", "--host", "kvm:"]) == 3
+    assert "expected the KVM of an arm64 machine, found this machine is" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    platform.machine() != "aarch64" or not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="no arm64 KVM"
+)
+def test_the_real_one_agrees_with_the_prediction() -> None:
+    host = LiveKvm().host()
+    for model in named_models().values():
+        assert realize(request(model, NONE, host), host).agree, model.name
