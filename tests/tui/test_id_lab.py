@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from inspector.cli.models import workbench_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import IdLabApp
-from inspector.tui.picture import text_of
+from inspector.tui.picture import opened
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.property_list import PropertyList, name_of
@@ -120,7 +120,6 @@ async def test_all_properties_and_a_search_that_finds_nothing() -> None:
 async def test_the_guests_registers_open_in_inspect() -> None:
     async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
         await pilot.press(*AES, "o")
-        await pilot.pause(0.2)
         await shows(app, "ID_AA64ISAR0_EL1")
         await pilot.press("escape")
         assert app.screen is app.lab
@@ -142,10 +141,9 @@ async def test_the_command_that_shows_the_same() -> None:
 async def test_a_captured_guest_goes_on_in_the_lab() -> None:
     app = InspectorApp("sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz")
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.3)
+        await opened(app, pilot)
         await pilot.press("L")
-        await pilot.pause()
+        await shows(app, "Linux 6.17")
         assert isinstance(app.screen, IdLabScreen)
-        assert "Linux 6.17" in text_of(app)
         await pilot.press("escape")
         assert not isinstance(app.screen, IdLabScreen)
