@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from inspector.export.timeline import counted
 from inspector.machine.arm64.migrate import Migration, Step
 from layouts.arm64.kvm_ids import explain
 
@@ -29,7 +30,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
     if made.unknown:
         names = ", ".join(f"{name_of(rid)} ({rid:#x})" for rid in made.unknown[:_SHOWN])
         more = f" and {len(made.unknown) - _SHOWN} more" if len(made.unknown) > _SHOWN else ""
-        yield f"  the destination's KVM has {len(made.unknown)} registers less: {names}{more}"
+        yield f"  the destination's KVM has {counted(len(made.unknown), 'register')} less: {names}{more}"
     for step in made.steps:
         if step.outcome.accepted and not steps:
             continue
@@ -37,7 +38,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
         for field in step.fields:
             yield f"    {field.place.register}.{field.place.field}={field.value}: {field.why} (property {field.name})"
     tried = sum(1 for step in made.steps if step.register_id)
-    yield f"  {tried} registers tried; {made.untried} hold state that no ID register of the destination decides"
+    yield f"  {counted(tried, 'register')} tried; {made.untried} hold state that no ID register of the destination decides"
 
 
 def migration_json(made: Migration) -> dict[str, Any]:

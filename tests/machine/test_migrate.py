@@ -12,7 +12,7 @@ from inspector.export.arm64_host import capture_of, register_list, registers_of
 from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
-from inspector.machine.arm64.models.realize import ask, realize
+from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.vm import sysreg_id
 from layouts.arm64.hosts import bare_hosts
@@ -125,3 +125,90 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_targets(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) in (2, 3)
     assert wrong in capsys.readouterr().err
+
+
+CCSIDR = 0x6020_0000_0011_0000
+
+
+def test_cache_sizes_are_made_up_and_may_be_anything_with_long_enough_lines() -> None:
+    host = host_named("a64fx")
+    vcpu, _ = ask(request(None, parse_words([]), host), host)
+    assert vcpu.get(CCSIDR).image == bytes([4, 0, 0, 0])
+    assert vcpu.set(CCSIDR, bytes([5, 1, 2, 3])).accepted
+    assert vcpu.get(CCSIDR).image == bytes([5, 1, 2, 3])
+    assert vcpu.get(CCSIDR | 2).image == bytes([4, 0, 0, 0])
+    assert vcpu.set(CCSIDR, bytes([3, 0, 0, 0])).because == "a line has at least 256 bytes"
+    for wrong in (CCSIDR | 14, CCSIDR | 0x100, CCSIDR + (1 << 52)):
+        assert vcpu.get(wrong).name == vcpu.set(wrong, bytes(8)).name == "ENOENT"
+
+
+def test_cache_sizes_of_old_kernels_are_the_hardwares() -> None:
+    kernel = arm64_kernels()["6.1"]
+    host = host_of(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
+    vcpu, _ = ask(request(None, parse_words([]), host), host)
+    assert vcpu.get(CCSIDR).image == bytes([0x1A, 0xE0, 0x1F, 0x70])
+    assert vcpu.set(CCSIDR, bytes([0x1A, 0xE0, 0x1F, 0x70])).accepted
+    assert vcpu.set(CCSIDR, bytes(4)).name == "EINVAL"
+    assert vcpu.get(CCSIDR | 1).name == "ENOENT"
+
+
+def test_unlike_cpus_are_one_host() -> None:
+    little, big, both = host_named("cortex-a55"), host_named("cortex-a76"), host_named("cortex-a55+cortex-a76")
+    for encoding in (0xC030, 0xC038):
+        shared = both.limit(encoding, 0)
+        for lsb in range(0, 64, 4):
+            values = {host.limit(encoding, 0) >> lsb & 15 for host in (little, big)}
+            assert shared >> lsb & 15 in values
+    assert migrate(guest_of("cortex-a55+cortex-a76"), both).accepted
+
+
+OLD, NEW = "sample:arm64-kvm/max-linux-6.12.107.regs", "sample:arm64-kvm/max-linux-7.2.13.regs"
+
+
+def test_a_register_that_the_new_kernel_hides_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", OLD, f"{NEW}@7.2"]) == 1
+    assert "3 registers less: sysreg.TCR2_EL1 (0x603000000013c103), sysreg.PIRE0_EL1" in capsys.readouterr().out
+    assert main(["migrate", NEW, f"{OLD}@6.12"]) == 1
+    out = capsys.readouterr().out
+    assert "1 register less: fw.VENDOR_HYP_BMAP_2 (0x6030000000160003)" in out
+    assert "fw.PSCI_VERSION: EINVAL; this does not hold: a PSCI version of this kernel" in out
+    assert main(["migrate", NEW, f"{NEW}@7.2"]) == 0
+
+
+def captured_vcpu() -> ScratchVcpu:
+    host = host_named(f"{NEW}@7.2")
+    return ask(request(None, parse_words([]), host), host)[0]
+
+
+WORKAROUND_2 = 0x6030_0000_0014_0002
+
+
+@pytest.mark.parametrize(
+    ("value", "because"),
+    [
+        (0, ""),
+        (1, ""),
+        (2, "no better level than the host's (0)"),
+        (3, "no better level than the host's (0)"),
+        (4, "a level that there is"),
+        (0x10, "enabled only where it is available"),
+        (0x20, "a level, and whether it is enabled"),
+    ],
+)
+def test_levels_of_the_second_workaround(value: int, because: str) -> None:
+    outcome = captured_vcpu().set(WORKAROUND_2, value.to_bytes(8, "little"))
+    assert outcome.accepted is not bool(because)
+    assert outcome.accepted or outcome.because == because
+
+
+def test_only_the_os_lock_can_be_written() -> None:
+    vcpu, oslsr = captured_vcpu(), 0x6030_0000_0013_808C
+    assert vcpu.get(oslsr).value & ~2 == 8
+    assert vcpu.set(oslsr, (10).to_bytes(8, "little")).accepted
+    assert vcpu.set(oslsr, (9).to_bytes(8, "little")).because == "only OSLSR_EL1.OSLK changes"
+
+
+def test_ids_with_bits_between_size_and_coprocessor_are_none() -> None:
+    vcpu = captured_vcpu()
+    for wrong in (0x6031_0000_0013_C020, 0x6030_0001_0013_C020, 0x6130_0000_0013_C020):
+        assert vcpu.get(wrong).name == vcpu.set(wrong, bytes(8)).name == "EINVAL"

@@ -15,7 +15,7 @@ from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import CLIDR, SVE, Host
 from inspector.machine.arm64.models.realize import ScratchVcpu, places_of, refusal, scratch, simulated
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.arm64.vm import BITMAPS, FIRMWARE, SVE_COPROCESSOR, SYSREG
+from inspector.machine.arm64.vm import BITMAPS, DEMUX, FIRMWARE, SVE_COPROCESSOR, SYSREG
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.properties import FieldPlace, property_of
 
@@ -116,6 +116,8 @@ def _kind(host: Host, register_id: int) -> str:
         return "any"
     if coprocessor in (FIRMWARE, BITMAPS):
         return "set" if host.firmware(register_id) or register_id & 0xFFFF == 0 else "unknown"
+    if coprocessor == DEMUX:
+        return "set" if host.kernel.writable or register_id in host.registers else "any"
     return "set" if coprocessor == SVE_COPROCESSOR or core.check_id(register_id, has_sve=False) == 0 else "any"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, idregs, sve
+from inspector.machine.arm64 import core, demux, firmware, idregs, sve
 from inspector.machine.arm64.host import (
     AIDR,
     CLIDR,
@@ -18,7 +18,6 @@ from inspector.machine.arm64.host import (
     PFR1_AARCH32,
     PMU_V3,
     POWER_OFF,
-    PSCI_0_2,
     PTRAUTH,
     REVIDR,
     SVE,
@@ -27,10 +26,12 @@ from inspector.machine.arm64.host import (
 )
 from inspector.machine.outcome import Outcome, Rule
 
-_ARM64, _ARCH_SHIFT, _SIZE_SHIFT = 0x60, 56, 52
+#: A register id without its size: the architecture, then nothing down to the coprocessor.
+_ARM64, _UPPER = 0x6000_0000 << 32, 0xFF0F_FFFF << 32
 CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14, 0x15, 0x16
-MPIDR, ZCR = 0xC005, 0xC090
-_PSCI_VERSION = 0x6030_0000_0014_0000
+MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
+#: OSLSR_EL1: the OS lock is there, and it is locked.
+_OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
 _FINALIZE_SVE = 4
 _E2H0 = 1 << 8
 MMIO = 6
@@ -187,7 +188,7 @@ class Vcpu:
         rule = Rule("kvm_arm_get_reg (guest.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
-        if not rule.check("the id is an arm64 register's", register_id >> _ARCH_SHIFT == _ARM64):
+        if not rule.check("the id is an arm64 register's", register_id & _UPPER == _ARM64):
             return rule.refuse(errno.EINVAL)
         coprocessor = register_id >> 16 & 0xFFFF
         if coprocessor == CORE:
@@ -198,7 +199,9 @@ class Vcpu:
         if coprocessor == SVE_COPROCESSOR:
             return self._get_sve(rule, register_id)
         if coprocessor in (FIRMWARE, BITMAPS):
-            return self._get_firmware(rule, register_id)
+            return firmware.get(self.vm, register_id)
+        if coprocessor == DEMUX:
+            return demux.get(self.host, register_id, self.values)
         return self._get_sysreg(rule, register_id)
 
     def set(self, register_id: int, data: bytes) -> Outcome:
@@ -206,7 +209,7 @@ class Vcpu:
         rule = Rule("kvm_arm_set_reg (guest.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
-        if not rule.check("the id is an arm64 register's", register_id >> _ARCH_SHIFT == _ARM64):
+        if not rule.check("the id is an arm64 register's", register_id & _UPPER == _ARM64):
             return rule.refuse(errno.EINVAL)
         coprocessor = register_id >> 16 & 0xFFFF
         if coprocessor == CORE:
@@ -214,7 +217,9 @@ class Vcpu:
         if coprocessor == SVE_COPROCESSOR:
             return self._set_sve(rule, register_id, data)
         if coprocessor in (FIRMWARE, BITMAPS):
-            return self._set_firmware(rule, register_id, int.from_bytes(data[:8], "little"))
+            return firmware.put(self.vm, register_id, int.from_bytes(data[:8], "little"))
+        if coprocessor == DEMUX:
+            return demux.put(self.host, register_id, int.from_bytes(data[:4], "little"), self.values)
         return self._set_sysreg(rule, register_id, int.from_bytes(data[:8], "little"))
 
     def _set_core(self, rule: Rule, register_id: int, data: bytes) -> Outcome:
@@ -279,53 +284,6 @@ class Vcpu:
             self.vq = outcome.value
         return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0)
 
-    def _get_firmware(self, rule: Rule, register_id: int) -> Outcome:
-        rule.source = "kvm_arm_get_fw_reg (hypercalls.c)"
-        value = self._firmware(register_id)
-        if not rule.check("a firmware register of this kernel", value is not None):
-            return rule.refuse(errno.ENOENT)
-        assert value is not None
-        return rule.ok(value, value.to_bytes(8, "little"))
-
-    def _firmware(self, register_id: int) -> int | None:
-        if register_id == _PSCI_VERSION:
-            if not self.features & PSCI_0_2:
-                return 1
-            return self.vm.psci_version or self.host.kernel.psci_versions[-1]
-        if register_id in self.vm.bitmaps:
-            return self.vm.bitmaps[register_id]
-        found = self.host.firmware(register_id)
-        return found[0] if found is not None else None
-
-    def _set_firmware(self, rule: Rule, register_id: int, value: int) -> Outcome:
-        rule.source = "kvm_arm_set_fw_reg (hypercalls.c)"
-        if register_id == _PSCI_VERSION:
-            wants = self.features & PSCI_0_2
-            versions = self.host.kernel.psci_versions
-            held = rule.check("a PSCI version of this kernel", value in versions) and rule.check(
-                "0.1 without the PSCI_0_2 feature, later ones with it", bool(wants) != (value == versions[0])
-            )
-            if not held:
-                return rule.refuse(errno.EINVAL)
-            self.vm.psci_version = value
-            return rule.ok()
-        known = self.host.firmware(register_id)
-        if not rule.check("a firmware register of this kernel", known is not None):
-            return rule.refuse(errno.ENOENT)
-        assert known is not None
-        if register_id >> 16 & 0xFFFF != BITMAPS:
-            most = known[0] & 0xF
-            if not rule.check(f"no better level than the host's ({most})", value & ~0xF == 0 and value <= most):
-                return rule.refuse(errno.EINVAL)
-            return rule.ok()
-        if not rule.check(f"no bit outside the kernel's features ({known[1]:#x})", not value & ~known[1]):
-            return rule.refuse(errno.EINVAL)
-        current = self._firmware(register_id)
-        if not rule.check("the VM has not run, or the value is the current one", not self.vm.ran or value == current):
-            return rule.refuse(errno.EBUSY)
-        self.vm.bitmaps[register_id] = value
-        return rule.ok()
-
     # System registers
 
     def _sysreg(self, register_id: int) -> int | None:
@@ -358,6 +316,9 @@ class Vcpu:
             return rule.refuse(errno.ENOENT)
         assert encoding is not None
         if encoding not in self.host.kernel.registers:
+            others = value & ~_OSLK
+            if encoding == OSLSR and not rule.check("only OSLSR_EL1.OSLK changes", others == _OSLM_IMPLEMENTED):
+                return rule.refuse(errno.EINVAL)
             self.values[register_id] = value.to_bytes(8, "little")
             return rule.ok()
         vm = self.vm

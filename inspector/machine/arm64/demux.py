@@ -1,0 +1,71 @@
+"""CCSIDR_EL1 by cache: the demultiplexed registers.
+
+Source: Linux arch/arm64/kvm/sys_regs.c: demux_c15_get, demux_c15_set, get_ccsidr, set_ccsidr. Since 6.3 KVM makes
+the values up from CTR_EL0's line sizes, and each vCPU may have its own; before, they were the hardware's.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from inspector.machine.arm64.host import CTR, Host, field
+from inspector.machine.outcome import Outcome, Rule
+
+#: Architecture, size, coprocessor and the 16 bits within it.
+_KNOWN_BITS = 0xFFF0_0000_0FFF_FFFF
+_SIZE_SHIFT, _U32 = 52, 2
+_ID_MASK, _SELECT_MASK = 0xFF00, 0xFF
+#: Seven levels, of instructions or of data.
+_CSSELR_MAX = 14
+_SOURCE = "demux_c15_get, demux_c15_set (sys_regs.c)"
+
+
+def _found(rule: Rule, host: Host, register_id: int) -> bool:
+    return (
+        rule.check("no unknown bit", not register_id & ~_KNOWN_BITS)
+        and rule.check("the register is CCSIDR, of 4 bytes", not register_id & _ID_MASK and _is_u32(register_id))
+        and rule.check(f"the cache is one of {_CSSELR_MAX}", register_id & _SELECT_MASK < _CSSELR_MAX)
+        and (host.kernel.writable or rule.check("the hardware has this cache", register_id in host.registers))
+    )
+
+
+def _is_u32(register_id: int) -> bool:
+    return register_id >> _SIZE_SHIFT & 0xF == _U32
+
+
+def default(host: Host, register_id: int) -> int:
+    """What the register holds until somebody writes it: one set, one way, lines as CTR_EL0 says."""
+    if not host.kernel.writable:
+        return int.from_bytes(host.registers[register_id], "little")
+    return _least_line(host, register_id) - 4
+
+
+def _least_line(host: Host, register_id: int) -> int:
+    """The base 2 logarithm of the line size in bytes (get_min_cache_line_size)."""
+    ctr = host.sanitised.get(CTR, host.limits.get(CTR, 0))
+    return field(ctr, 0 if register_id & 1 else 16) + 2
+
+
+def get(host: Host, register_id: int, values: dict[int, bytes]) -> Outcome:
+    """KVM_GET_ONE_REG; the image is 4 bytes, little-endian."""
+    rule = Rule(_SOURCE)
+    if not _found(rule, host, register_id):
+        return rule.refuse(errno.ENOENT)
+    data = values.get(register_id) or default(host, register_id).to_bytes(4, "little")
+    return rule.ok(int.from_bytes(data, "little"), data)
+
+
+def put(host: Host, register_id: int, value: int, values: dict[int, bytes]) -> Outcome:
+    """KVM_SET_ONE_REG. Before 6.3 only the hardware's value; since then any with lines that are long enough."""
+    rule = Rule(_SOURCE)
+    if not _found(rule, host, register_id):
+        return rule.refuse(errno.ENOENT)
+    if not host.kernel.writable:
+        if not rule.check("the value is the hardware's", value == default(host, register_id)):
+            return rule.refuse(errno.EINVAL)
+        return rule.ok()
+    least = _least_line(host, register_id)
+    if not rule.check(f"a line has at least {1 << least} bytes", (value & 7) + 4 >= least):
+        return rule.refuse(errno.EINVAL)
+    values[register_id] = value.to_bytes(4, "little")
+    return rule.ok()

@@ -1,0 +1,96 @@
+"""Firmware registers: the PSCI version, mitigations, and bitmaps of hypercall services.
+
+Source: Linux arch/arm64/kvm/hypercalls.c: kvm_arm_get_fw_reg, kvm_arm_set_fw_reg, kvm_arm_set_fw_reg_bmap.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from inspector.machine.arm64.host import PSCI_0_2
+from inspector.machine.outcome import Outcome, Rule
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.vm import Vm
+
+PSCI_VERSION, _WORKAROUND_2 = 0x6030_0000_0014_0000, 0x6030_0000_0014_0002
+_LEVEL, _ENABLED = 0xF, 1 << 4
+#: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2: what user space may write, and the level that the host then needs.
+_AVAILABLE, _NOT_REQUIRED = 2, 3
+_NEEDED = {0: 0, 1: 0, _AVAILABLE: _NOT_REQUIRED, _NOT_REQUIRED: _NOT_REQUIRED}
+
+
+def value_of(vm: Vm, register_id: int) -> int | None:
+    """What a register holds; None when the kernel has no such register."""
+    if register_id == PSCI_VERSION:
+        if not (vm.features or 0) & PSCI_0_2:
+            return 1
+        return vm.psci_version or vm.host.kernel.psci_versions[-1]
+    if register_id in vm.bitmaps:
+        return vm.bitmaps[register_id]
+    found = vm.host.firmware(register_id)
+    return found[0] if found is not None else None
+
+
+def get(vm: Vm, register_id: int) -> Outcome:
+    """KVM_GET_ONE_REG."""
+    rule = Rule("kvm_arm_get_fw_reg (hypercalls.c)")
+    value = value_of(vm, register_id)
+    if not rule.check("a firmware register of this kernel", value is not None):
+        return rule.refuse(errno.ENOENT)
+    assert value is not None
+    return rule.ok(value, value.to_bytes(8, "little"))
+
+
+def put(vm: Vm, register_id: int, value: int) -> Outcome:
+    """KVM_SET_ONE_REG."""
+    rule = Rule("kvm_arm_set_fw_reg (hypercalls.c)")
+    if register_id == PSCI_VERSION:
+        return _version(rule, vm, value)
+    known = vm.host.firmware(register_id)
+    if not rule.check("a firmware register of this kernel", known is not None):
+        return rule.refuse(errno.ENOENT)
+    assert known is not None
+    if register_id in vm.host.kernel.bitmaps:
+        return _bitmap(rule, vm, register_id, value, known[1])
+    most = known[0] & _LEVEL
+    held = _workaround_2(rule, value, most) if register_id == _WORKAROUND_2 else _level(rule, value, most)
+    return rule.ok() if held else rule.refuse(errno.EINVAL)
+
+
+def _version(rule: Rule, vm: Vm, value: int) -> Outcome:
+    wants = (vm.features or 0) & PSCI_0_2
+    versions = vm.host.kernel.psci_versions
+    held = rule.check("a PSCI version of this kernel", value in versions) and rule.check(
+        "0.1 without the PSCI_0_2 feature, later ones with it", bool(wants) != (value == versions[0])
+    )
+    if not held:
+        return rule.refuse(errno.EINVAL)
+    vm.psci_version = value
+    return rule.ok()
+
+
+def _level(rule: Rule, value: int, most: int) -> bool:
+    return rule.check(f"no better level than the host's ({most})", value & ~_LEVEL == 0 and value <= most)
+
+
+def _workaround_2(rule: Rule, value: int, most: int) -> bool:
+    """Levels 0 and 1 are as not available, 2 and 3 as not required: only that much of the host is needed."""
+    level = value & _LEVEL
+    return (
+        rule.check("a level, and whether it is enabled", not value & ~(_LEVEL | _ENABLED))
+        and rule.check("enabled only where it is available", not value & _ENABLED or level == _AVAILABLE)
+        and rule.check("a level that there is", level in _NEEDED)
+        and rule.check(f"no better level than the host's ({most})", _NEEDED[level] <= most)
+    )
+
+
+def _bitmap(rule: Rule, vm: Vm, register_id: int, value: int, allowed: int) -> Outcome:
+    if not rule.check(f"no bit outside the kernel's features ({allowed:#x})", not value & ~allowed):
+        return rule.refuse(errno.EINVAL)
+    current = value_of(vm, register_id)
+    if not rule.check("the VM has not run, or the value is the current one", not vm.ran or value == current):
+        return rule.refuse(errno.EBUSY)
+    vm.bitmaps[register_id] = value
+    return rule.ok()
