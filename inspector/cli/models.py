@@ -20,7 +20,7 @@ from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
 from layouts.arm64.kernels import arm64_kernels
-from layouts.arm64.named_models import ModelError, NamedModel, named_models, parse_model
+from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
 
 _FORMATS = ("text", "json", "qmp", "libvirt", "cpu", "sysreg")
 _EXAMPLES = """\
@@ -33,7 +33,8 @@ _EXAMPLES = """\
   inspector models baseline neoverse-v1 neoverse-n2 -o ours.toml
   inspector models check ours.toml --host neoverse-n2
 
-A model is a shipped one's name, host for the host's own values, or a file of your own (docs/cpu-models.md).
+A model is a shipped one's name (without -vN the newest version), host for the host's own values, or a file of
+your own (docs/cpu-models.md).
 A host is a known CPU, several joined by +, recorded answers or a capture; @6.12 after it names its kernel.
 The exit code is 1 when a model does not run on every host."""
 _HOST = "host"
@@ -99,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
 def _models(name: str = "") -> dict[str, NamedModel]:
     """The shipped models, and the one that a file holds."""
     found = dict(named_models())
-    if name and name != _HOST and name not in found:
+    known = model_named(name, found)
+    if known is not None:
+        return found | {name: known}
+    if name and name != _HOST:
         try:
             with open(name, encoding="utf-8") as file:
                 text = file.read()

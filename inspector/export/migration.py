@@ -38,7 +38,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
         for field in step.fields:
             yield f"    {field.place.register}.{field.place.field}={field.value}: {field.why} (property {field.name})"
     tried = sum(1 for step in made.steps if step.register_id)
-    yield f"  {counted(tried, 'register')} tried; {made.untried} hold state that no ID register of the destination decides"
+    yield f"  {counted(tried, 'register')} tried; {made.untried} hold state that no rule of the destination decides"
 
 
 def migration_json(made: Migration) -> dict[str, Any]:

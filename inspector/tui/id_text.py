@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from inspector.capture.errors import visible
+from inspector.machine.arm64.idregs import policy_words
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
 from inspector.tui.widgets.outcome_pane import checks_text, hanging
 
@@ -34,6 +35,7 @@ def property_text(bench: Workbench, row: PropertyRow, width: int) -> Text:
     text = Text(f"{row.name}={row.guest}\n", "bold")
     text.append("  " + hanging(f"sets {fields}; also {row.entry.sysreg}", width, 4), "dim")
     for place in row.entry.places:
+        text.append("  " + hanging(f"{place.field}: {policy_words(bench.host, place)}", width, 4), "dim")
         for setting in bench.made.request.history.get(place, ()):
             origin = setting.name if setting.origin in ("SYSREG_", "feat_", "switch") else setting.origin
             line = f"{place.field}={setting.value} by {origin}"

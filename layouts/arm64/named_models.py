@@ -134,6 +134,14 @@ def named_models() -> dict[str, NamedModel]:
     return {name: found[name] for name in sorted(found, key=lambda name: _lineage(found, name))}
 
 
+def model_named(name: str, models: Mapping[str, NamedModel]) -> NamedModel | None:
+    """A model by name; without its version the newest. None when there is none."""
+    if name in models:
+        return models[name]
+    versions = [model for model in models.values() if model.name == f"{name}-v{model.version}"]
+    return max(versions, key=lambda model: model.version, default=None)
+
+
 def _lineage(models: Mapping[str, NamedModel], name: str) -> list[str]:
     return [model.name for model in chain(models[name], models)]
 

@@ -21,7 +21,7 @@ from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import FieldPolicy
-from layouts.arm64.named_models import ModelError, chain, named_models, parse_model
+from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
 from layouts.arm64.properties import COMPOSITE, assign, properties
 from tests.machine.test_verify_arm64 import FILES, VERDICTS
 
@@ -408,3 +408,12 @@ def test_both_schemes_set_the_same_field() -> None:
             text, numbers = next(iter(entry.values.items()))
             one, other = assign(entry.name, text), assign(entry.sysreg, numbers[0])
             assert one.fields == other.fields
+
+
+def test_a_name_without_version_is_the_newest() -> None:
+    assert model_named("neoverse-v1", named_models()) is named_models()["neoverse-v1-v1"]
+    two = parse_model('name = "x-v2"\nversion = 2', "x2.toml")
+    ten = parse_model('name = "x-v10"\nversion = 10', "x10.toml")
+    assert model_named("x", {"x-v2": two, "x-v10": ten}) is ten
+    assert model_named("x-v2", {"x-v2": two, "x-v10": ten}) is two
+    assert model_named("y", {"x-v2": two}) is None

@@ -27,6 +27,7 @@ from inspector.machine.arm64.host import (
 from inspector.machine.arm64.policy import is_safe
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.kernels import FieldPolicy
+from layouts.arm64.properties import FieldPlace
 
 _DEBUG_V8, _COPDBG_V8, _PMU_V3 = 6, 6, 3
 
@@ -249,6 +250,22 @@ def _first_unsafe(by_bit: dict[int, FieldPolicy], difference: int, value: int, l
     return None
 
 
+def policy_words(host: Host, place: FieldPlace) -> str:
+    """How the kernel decides on a field: whether user space may write it, and which values are safe."""
+    for policy in writable_fields(host, place.encoding):
+        if policy.mask & place.mask:
+            signed = ", signed" if policy.signed else ""
+            safe = f" ({policy.safe_value})" if policy.policy == "exact" else ""
+            return f"writable, safe is {_POLICY_WORDS[policy.policy]}{safe}{signed}"
+    return "not writable"
+
+
+_POLICY_WORDS = {
+    "lower": "the host's or lower",
+    "higher": "the host's or higher",
+    "higher_or_zero": "0, the host's or higher",
+    "exact": "the host's or the kernel's own",
+}
 _SAFE_WORDS = {"lower": "at most ", "higher": "at least ", "higher_or_zero": "0 or at least ", "exact": ""}
 
 
