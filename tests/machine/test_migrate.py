@@ -14,7 +14,7 @@ from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.vm import sysreg_id
+from inspector.machine.arm64.vm import Vcpu, sysreg_id
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
@@ -212,3 +212,17 @@ def test_ids_with_bits_between_size_and_coprocessor_are_none() -> None:
     vcpu = captured_vcpu()
     for wrong in (0x6031_0000_0013_C020, 0x6030_0001_0013_C020, 0x6130_0000_0013_C020):
         assert vcpu.get(wrong).name == vcpu.set(wrong, bytes(8)).name == "EINVAL"
+
+
+@pytest.mark.parametrize("name", [f"{OLD}@6.12", f"{NEW}@7.2"])
+def test_the_register_list_is_the_real_kernels(name: str) -> None:
+    host = host_named(name)
+    vcpu, _ = ask(request(None, parse_words([]), host), host)
+    assert isinstance(vcpu, Vcpu)
+    listed = {int(line.split()[0], 16) for line in sample_lines(name) if line.startswith("0x")}
+    assert set(vcpu.register_ids()) == listed
+
+
+def sample_lines(name: str) -> list[str]:
+    path = Path(__file__).parents[2] / "samples" / name.removeprefix("sample:").rpartition("@")[0]
+    return path.read_text().splitlines()

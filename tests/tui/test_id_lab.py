@@ -80,6 +80,8 @@ async def test_vector_lengths_and_switches_toggle() -> None:
         await pilot.press("space")
         assert bench.setup.words == ("sve256=off",)
         assert bench.made.usable
+        await pilot.press("space", "space")
+        assert bench.setup.words == ("sve256=off",)
         app.lab.properties.move_to(app.lab.properties.find("pmu") or 0)
         await pilot.press("space")
         assert bench.setup.words == ("sve256=off", "pmu=on")

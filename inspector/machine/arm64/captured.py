@@ -26,7 +26,7 @@ from inspector.machine.arm64.host import (
 )
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.realize import ScratchVcpu
-from inspector.machine.arm64.vm import Vcpu, sysreg_id
+from inspector.machine.arm64.vm import Vcpu
 from layouts.arm64.kernels import Arm64Kernel
 
 _SYSREG = 0x6030_0000_0013
@@ -81,11 +81,6 @@ def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:
     if isinstance(vcpu, LiveVcpu):
         return state_of(name, vcpu.registers())
     assert isinstance(vcpu, Vcpu)
-    vm = vcpu.vm
-    registers = {sysreg_id(encoding): value.to_bytes(8, "little") for encoding, value in vm.id_registers.items()}
-    registers |= vcpu.values
-    vqs = 0
-    if vcpu.has_sve:
-        vqs = vm.host.sve_vqs & ((1 << vcpu.vq) - 1)
-        registers[sve.SVE_VLS] = vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
-    return State(name, registers, vm.features or 0, vqs)
+    registers = {register_id: vcpu.get(register_id).image for register_id in vcpu.register_ids()}
+    vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1) if vcpu.has_sve else 0
+    return State(name, registers, vcpu.features, vqs)

@@ -41,6 +41,17 @@ def check_id(register_id: int, *, has_sve: bool) -> int:
     return errno.EINVAL if has_sve and is_v else 0
 
 
+def register_ids(*, has_sve: bool) -> list[int]:
+    """Every core register; V registers only without SVE, whose Z registers have them (copy_core_reg_indices)."""
+    found = []
+    for offset in range(_WORDS):
+        size = _size_at(offset)
+        register_id = 0x6000_0000_0010_0000 | (size.bit_length() - 1) << _SIZE_SHIFT | offset
+        if size and not check_id(register_id, has_sve=has_sve):
+            found.append(register_id)
+    return found
+
+
 def _size_at(offset: int) -> int:
     """Size of the member at an offset in 4-byte units; 0 between members."""
     if offset < 0x52:

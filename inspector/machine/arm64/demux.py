@@ -14,6 +14,7 @@ from inspector.machine.outcome import Outcome, Rule
 #: Architecture, size, coprocessor and the 16 bits within it.
 _KNOWN_BITS = 0xFFF0_0000_0FFF_FFFF
 _SIZE_SHIFT, _U32 = 52, 2
+_CCSIDR = 0x6020_0000_0011_0000
 _ID_MASK, _SELECT_MASK = 0xFF00, 0xFF
 #: Seven levels, of instructions or of data.
 _CSSELR_MAX = 14
@@ -31,6 +32,12 @@ def _found(rule: Rule, host: Host, register_id: int) -> bool:
 
 def _is_u32(register_id: int) -> bool:
     return register_id >> _SIZE_SHIFT & 0xF == _U32
+
+
+def register_ids(host: Host) -> list[int]:
+    """The caches: all that may be, or those of the hardware on old kernels."""
+    found = [_CCSIDR | cache for cache in range(_CSSELR_MAX)]
+    return found if host.kernel.writable else [register_id for register_id in found if register_id in host.registers]
 
 
 def default(host: Host, register_id: int) -> int:

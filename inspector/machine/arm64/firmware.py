@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from inspector.machine.arm64.host import PSCI_0_2
+from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.outcome import Outcome, Rule
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ _LEVEL, _ENABLED = 0xF, 1 << 4
 #: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2: what user space may write, and the level that the host then needs.
 _AVAILABLE, _NOT_REQUIRED = 2, 3
 _NEEDED = {0: 0, 1: 0, _AVAILABLE: _NOT_REQUIRED, _NOT_REQUIRED: _NOT_REQUIRED}
+
+
+def register_ids(host: Host) -> list[int]:
+    """The PSCI version, three mitigations, and the kernel's bitmaps."""
+    return [*range(PSCI_VERSION, PSCI_VERSION + 4), *host.kernel.bitmaps]
 
 
 def value_of(vm: Vm, register_id: int) -> int | None:

@@ -47,6 +47,12 @@ class Region(NamedTuple):
     real_bytes: int
 
 
+def register_ids() -> list[int]:
+    """The vector-length set, Z0-Z31, P0-P15 and FFR, slice 0 of each (copy_sve_reg_indices)."""
+    step = _SLICE + 1
+    return [*range(_P_MIN, _FFR_MAX, step), SVE_VLS, *range(_Z_MIN, _Z_MAX, step)]
+
+
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:
     """The region of an SVE register id, or None and the errno: ENOENT for slices that no vq reaches, else EINVAL."""
     is_z, is_p = _Z_MIN <= register_id <= _Z_MAX, _P_MIN <= register_id <= _FFR_MAX

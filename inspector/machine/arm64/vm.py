@@ -333,6 +333,16 @@ class Vcpu:
             vm.id_registers[encoding] = written.value
         return written.outcome
 
+    def register_ids(self) -> list[int]:
+        """The ids of KVM_GET_REG_LIST that this machine knows of, in their order."""
+        found = core.register_ids(has_sve=self.has_sve and self.vm.abi == "merged")
+        found += sve.register_ids() if self.has_sve else []
+        found += demux.register_ids(self.host)
+        found += [register_id for register_id in firmware.register_ids(self.host) if self.get(register_id).accepted]
+        found += [sysreg_id(encoding) for encoding in (*self.vm.id_registers, MPIDR)]
+        found += [rid for rid in self.host.registers if rid >> 16 & 0xFFFF == SYSREG and self.get(rid).accepted]
+        return sorted(set(found))
+
     def reg_list(self) -> Outcome:
         """KVM_GET_REG_LIST; the value is how many registers there are, where the host's are known."""
         rule = Rule("kvm_arm_num_regs (guest.c)")

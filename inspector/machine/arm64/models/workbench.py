@@ -139,10 +139,11 @@ class Workbench:
     def lengths(self) -> list[tuple[int, bool, bool]]:
         """SVE vector lengths in bytes: whether the host has it, and whether the guest does."""
         vqs = self.made.request.vqs
+        shown = self.host.sve_vqs | vqs | self._request(()).vqs
         return [
             (vq * _VQ_BYTES, bool(self.host.sve_vqs >> (vq - 1) & 1), bool(vqs >> (vq - 1) & 1))
             for vq in range(1, _LARGEST_VQ + 1)
-            if (self.host.sve_vqs | vqs) >> (vq - 1) & 1
+            if shown >> (vq - 1) & 1
         ]
 
     def switches(self) -> dict[str, tuple[bool, bool]]:
