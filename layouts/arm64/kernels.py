@@ -7,6 +7,7 @@ values become one (``lower``, ``higher``, ``higher_or_zero``, ``exact``), and is
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -67,7 +68,7 @@ class Arm64Kernel(NamedTuple):
     ``ignores_nv``: MMFR2.NV at the host's value is taken as 0. ``mte_frac``: MTE_frac 0 is taken
     where the host's is 0xf. ``checks_tgran2``: stage 2 granules of nested guests. ``checks_l1ip``:
     CTR_EL0.L1Ip has no reserved value. ``imp_ids``:
-    KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``pmuver_signed``: PMUVer counts as signed.
+    KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``pmuver_signed``: PMUVer and PerfMon count as signed.
     ``vcpu_features``: how many KVM_ARM_VCPU_* bits there are. ``psci_versions``: those that
     KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by id: the value at reset and
     the bits that may be set.
@@ -134,6 +135,7 @@ def arm64_kernels() -> dict[str, Arm64Kernel]:
 
 def arm64_kernel_for(release: str) -> Arm64Kernel:
     """The profile of a release as ``uname -r`` has it: the newest that is not newer."""
-    numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
+    found_numbers = re.match(r"(\d+)\.(\d+)", release)
+    numbers = tuple(int(part) for part in found_numbers.groups()) if found_numbers else ()
     found = [kernel for kernel in arm64_kernels().values() if kernel.since <= numbers]
     return found[-1] if found else next(iter(arm64_kernels().values()))

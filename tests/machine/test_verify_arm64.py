@@ -120,9 +120,12 @@ def test_profiles_are_found_by_release() -> None:
         "6.8": "6.12",
         "6.12": "6.12",
         "6.16.3": "6.16",
-        "6.18": "6.17",
-        "7.0": "7.2",
-        "7.3": "7.2",
+        "6.17": "6.17",
+        "6.19.14+deb13-arm64": "6.18",
+        "7.0": "7.0",
+        "7.1": "7.2",
+        "7.3-arm64": "7.2",
+        "unknown": "6.1",
     }
     assert {release: arm64_kernel_for(release).name for release in expected} == expected
     assert not Host(arm64_kernels()["6.16"], {}).mask(0xC009)

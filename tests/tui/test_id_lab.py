@@ -145,7 +145,7 @@ async def test_a_captured_guest_goes_on_in_the_lab() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(app, pilot)
         await pilot.press("L")
-        await shows(app, "Linux 6.17")
+        await shows(app, "Linux 6.18")
         assert isinstance(app.screen, IdLabScreen)
         await pilot.press("escape")
         assert not isinstance(app.screen, IdLabScreen)

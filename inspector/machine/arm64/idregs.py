@@ -212,7 +212,7 @@ def _as_kvm(host: Host, encoding: int, policy: FieldPolicy) -> FieldPolicy:
         signed = policy.signed or (policy.lsb == 8 and host.kernel.pmuver_signed)
         return policy._replace(policy="lower", signed=signed)
     if encoding == DFR0_AARCH32 and policy.lsb == 24:
-        return policy._replace(policy="lower")
+        return policy._replace(policy="lower", signed=policy.signed or host.kernel.pmuver_signed)
     return policy
 
 
