@@ -44,7 +44,13 @@ _DEFAULT_HOST = "max"
 
 def run(words: Sequence[str]) -> int:
     """Run one of the subcommands."""
-    found = _parser().parse_args(words)
+    parser = _parser()
+    found, rest = parser.parse_known_args(words)
+    # Properties may stand behind options too, which argparse does not take by itself.
+    if not hasattr(found, "properties") or any(word.startswith("-") or "=" not in word for word in rest):
+        found, rest = parser.parse_args(words), []
+    if rest:
+        found.properties += rest
     try:
         return int(found.run(found))
     except ModelError as error:

@@ -39,6 +39,8 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
     make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
     host = make(records)
     host.name = host.name or file
+    if not host.limits:
+        raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")
     return host
 
 

@@ -18,6 +18,7 @@ from inspector.machine.arm64.vm import Vcpu, sysreg_id
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
+from tests.machine.test_verify_arm64 import VERDICTS
 
 
 def guest_of(host_name: str, *words: str, model: str = "") -> State:
@@ -120,6 +121,13 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
         (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; there are max"),
         (["migrate", "nothing", "neoverse-n1"], "nothing: no such CPU or file"),
         (["migrate", "neoverse-n1", "sample:amx"], "expected an arm64 vCPU with ID registers"),
+        (
+            ["migrate", "neoverse-n1", f"{VERDICTS}/x86-amx-linux-7.2.jsonl.gz"],
+            "expected an arm64 kernel's answers, with ID registers, found none",
+        ),
+        (["models", "check", "neoverse-v1", "--host", "max", "sve100=on"], "sve100: expected a vector length of 128"),
+        (["models", "list", "--to", "libvirt"], "--host names the host"),
+        (["models", "check", "nope", "--host", "max"], "nope: no such model or file"),
     ],
 )
 def test_wrong_targets(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
