@@ -109,10 +109,10 @@ def steps_text(made: Realization) -> Iterator[str]:
 def registers_text(made: Realization) -> Iterator[str]:
     """The ID registers that the guest sees."""
     for encoding, value in sorted(made.registers.items()):
-        register = made.host.kernel.registers[encoding]
+        name = made.host.kernel.register_name(encoding)
         wanted = made.request.registers[encoding]
         note = "" if value == wanted else f"  (wanted {wanted:#018x})"
-        yield f"  {register.name:<18} {value:#018x}{note}"
+        yield f"  {name:<18} {value:#018x}{note}"
 
 
 def realization_json(name: str, made: Realization) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "conflicts": [str(conflict) for conflict in made.request.conflicts],
         "calls": [{"call": write.what, "verdict": write.outcome.name} for write in made.writes],
         "registers": {
-            made.host.kernel.registers[encoding].name: f"{value:#x}" for encoding, value in made.registers.items()
+            made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
         },
     }
 

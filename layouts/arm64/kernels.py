@@ -12,6 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from layouts.arm64.kvm_ids import sysreg_op
+from layouts.arm64.sysregs import name_of
+
 
 class FieldPolicy(NamedTuple):
     """One entry of a kernel's ``arm64_ftr_bits`` table."""
@@ -90,6 +93,11 @@ class Arm64Kernel(NamedTuple):
     source: str
     registers: dict[int, IdRegister]
     fields: dict[int, tuple[FieldPolicy, ...]]
+
+    def register_name(self, encoding: int) -> str:
+        """What this kernel calls a register, or Arm where KVM has none such (DCZID_EL0)."""
+        known = self.registers.get(encoding)
+        return known.name if known is not None else name_of(sysreg_op(encoding))
 
 
 def _registers(rows: dict[str, list[Any]], masks: dict[str, str], *, aarch32_writable: bool) -> dict[str, IdRegister]:

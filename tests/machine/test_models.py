@@ -158,6 +158,19 @@ def test_who_it_is_needs_a_capability() -> None:
     assert [blocker.name for blocker in blockers] == ["cpu_partnum"]
 
 
+@pytest.mark.parametrize("size", [0, 4])
+def test_a_register_that_kvm_does_not_have_blocks(size: int) -> None:
+    host = known_host("max")
+    made = realize(request(named_models()["neoverse-v1-v1"], parse_words([f"hw_prop_BS={size}"]), host), host)
+    assert [str(blocker) for blocker in made.blockers] == [
+        "hw_prop_BS: DCZID_EL0.BS: KVM does not let user space set this register"
+    ]
+    assert [(write.what, write.outcome.name) for write in made.writes if not write.outcome.accepted] == [
+        (f"KVM_SET_ONE_REG DCZID_EL0 {size:#x}", "ENOENT")
+    ]
+    assert made.agree
+
+
 # Accepted values
 
 

@@ -23,6 +23,9 @@ _FINALIZE_SVE = 4
 _BITS = 64
 
 
+_NOT_SETTABLE = "KVM does not let user space set this register"
+
+
 class Blocker(NamedTuple):
     """A property that a host cannot give: the field, what is wanted, what the host has, and why it is no."""
 
@@ -90,7 +93,12 @@ def blockers_of(request: Request, host: Host) -> list[Blocker]:
     found = [*_feature_blockers(request, host)]
     for encoding, wanted in request.registers.items():
         limit = host.limit(encoding, request.features)
-        if wanted == limit or (host.kernel.registers[encoding].aarch32 and not host.has_aarch32):
+        register = host.kernel.registers.get(encoding)
+        if register is None:
+            asked = [place for place in places_of(encoding) if place in request.history]
+            found += [_blocker(request, place, wanted, limit, _NOT_SETTABLE) for place in asked]
+            continue
+        if wanted == limit or (register.aarch32 and not host.has_aarch32):
             continue
         named = 0
         for place in places_of(encoding):
@@ -125,7 +133,7 @@ def _blocker(request: Request, place: FieldPlace, wanted: int, limit: int, why: 
 
 def _unnamed(host: Host, encoding: int, wanted: int, limit: int, named: int) -> list[Blocker]:
     """Bits that no field has, of AArch32 registers all: by the kernel's fields, else they must be the host's."""
-    register, found, checked = host.kernel.registers[encoding].name, [], 0
+    register, found, checked = host.kernel.register_name(encoding), [], 0
     for policy in writable_fields(host, encoding):
         checked |= policy.mask
         if not policy.mask & named and not is_safe(policy, policy.get(wanted), policy.get(limit)):
@@ -143,7 +151,7 @@ def refusal(host: Host, features: int, place: FieldPlace, value: int) -> str:
     encoding = place.encoding
     register = host.kernel.registers.get(encoding)
     if register is None:
-        return "KVM does not let user space set this register"
+        return _NOT_SETTABLE
     limit = host.limit(encoding, features)
     hosts = place.get(limit)
     if value == hosts:
@@ -213,7 +221,7 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
         writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(sve.SVE_VLS, vls)))
         writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(_FINALIZE_SVE)))
     for encoding, value in sorted(changes.items()):
-        name = host.kernel.registers[encoding].name
+        name = host.kernel.register_name(encoding)
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
         writes.append(Write(f"KVM_SET_ONE_REG {name} {value:#x}", outcome))
     return vcpu, writes
