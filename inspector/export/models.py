@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from inspector.machine.arm64.host import PMU_V3, PTRAUTH, SVE, Host
-from inspector.machine.arm64.models.accepted import Accepted, on_host
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
+from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
 from inspector.machine.arm64.models.baseline import Baseline, Ranked
 from inspector.machine.arm64.models.realize import Realization, places_of
-from inspector.machine.arm64.models.request import IDENTITY, Request
-from layouts.arm64.named_models import NamedModel, chain
-from layouts.arm64.properties import COMPOSITE, Property, properties, value_text
+from inspector.machine.arm64.models.request import Request
+from layouts.arm64.named_models import SWITCHES, NamedModel, chain
+from layouts.arm64.properties import COMPOSITE, Property, numbers_in, properties, text_in
 
 SCHEMA = "inspector-models-1"
-_SWITCHES = (("sve", SVE), ("pauth", PTRAUTH), ("pmu", PMU_V3))
 _MARGIN = 100
 
 
@@ -75,15 +75,11 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
 def properties_of(request: Request) -> dict[str, str]:
     """What the guest gets, as properties: everything that is not zero, and the switches."""
     found: dict[str, str] = {}
-    for entry in properties().values():
-        if entry.kind == COMPOSITE or any(place.encoding in IDENTITY for place in entry.places):
-            continue
-        numbers = tuple(place.get(request.registers.get(place.encoding, 0)) for place in entry.places)
-        if any(numbers):
-            found[entry.name] = value_text(entry, numbers)
-    found |= {name: "on" if request.features & bits else "off" for name, bits in _SWITCHES}
-    found |= {f"sve{128 * (vq + 1)}": "on" for vq in range(16) if request.vqs >> vq & 1}
-    return found
+    for entry in guest_properties():
+        if any(numbers_in(entry, request.registers)):
+            found[entry.name] = text_in(entry, request.registers)
+    found |= {name: "on" if request.features & bits else "off" for name, bits in FEATURES_OF_SWITCH.items()}
+    return found | {f"sve{8 * length}": "on" for length in sve.lengths_bytes(request.vqs)}
 
 
 def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
@@ -156,7 +152,7 @@ def accepted_text(request: Request, host: Host) -> Iterator[str]:
 
 
 def _zero(entry: Property) -> str:
-    return value_text(entry, (0,) * len(entry.places))
+    return text_in(entry, {})
 
 
 def _short(entry: Accepted) -> str:
@@ -246,7 +242,7 @@ def sysreg_line(made: Realization) -> str:
             if place.get(value) != place.get(limit)
         ]
     switches = properties_of(made.request)
-    words += [f"{name}={switches[name]}" for name, _ in _SWITCHES]
+    words += [f"{name}={switches[name]}" for name in SWITCHES]
     return cpu_line("host", words)
 
 
@@ -288,13 +284,13 @@ def ranking_text(ranked: Sequence[Ranked], hosts: Sequence[Host]) -> Iterator[st
 
 def baseline_toml(found: Baseline, name: str, hosts: Sequence[Host]) -> str:
     """The baseline as a model file of the user's own."""
-    lengths = [16 * (vq + 1) for vq in range(16) if found.vqs >> vq & 1]
+    lengths = sve.lengths_bytes(found.vqs)
     lines = [f'name = "{name}"', "version = 1", f'title = "runs on all of {len(hosts)} hosts"', ""]
     lines += ["[[values]]", f'source = "baseline of {", ".join(host.name for host in hosts)}"']
     lines += [f"vl_bytes = {lengths}"] if lengths else []
     lines.append("[values.properties]")
     for word in found.words:
         key, _, value = word.partition("=")
-        if key not in dict(_SWITCHES) and not (key.startswith("sve") and key[3:].isdigit()):
+        if key not in SWITCHES and not (key.startswith("sve") and key[3:].isdigit()):
             lines.append(f"{key} = {value if value.isdigit() else repr(value).replace(chr(39), chr(34))}")
     return "\n".join(lines) + "\n"

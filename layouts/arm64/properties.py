@@ -8,6 +8,7 @@ with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-dev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
@@ -204,6 +205,16 @@ def property_of(place: FieldPlace) -> str:
         if entry.kind != COMPOSITE and place in entry.places:
             return entry.name
     return f"SYSREG_{place.register}_{place.field}"
+
+
+def text_in(entry: Property, registers: Mapping[int, int]) -> str:
+    """What a property is in registers by encoding, by the name of its value."""
+    return value_text(entry, numbers_in(entry, registers))
+
+
+def numbers_in(entry: Property, registers: Mapping[int, int]) -> tuple[int, ...]:
+    """What the fields of a property are in registers by encoding; a register that is not there is 0."""
+    return tuple(place.get(registers.get(place.encoding, 0)) for place in entry.places)
 
 
 class Assignment(NamedTuple):

@@ -16,6 +16,10 @@ from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
 # vCPU features (KVM_ARM_VCPU_*), as bits.
 POWER_OFF, EL1_32BIT, PSCI_0_2, PMU_V3, SVE, PTRAUTH_ADDRESS, PTRAUTH_GENERIC, HAS_EL2 = (1 << n for n in range(8))
 PTRAUTH = PTRAUTH_ADDRESS | PTRAUTH_GENERIC
+#: The composite properties, and the vCPU features that they ask for.
+FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
+#: AArch64 ID registers.
+AARCH64_IDS = range(0xC020, 0xC040)
 
 #: ID registers that rules name, by encoding.
 PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016

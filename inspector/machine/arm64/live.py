@@ -40,7 +40,6 @@ _MASKS_LAYOUT = struct.Struct("=QI52x")
 _CAP_WRITABLE_IMP_ID_REGS = 239
 _MASKS = 192
 _LARGEST_REGISTER = 256
-_FINALIZE_SVE = 4
 _SYSREG = 0x6030_0000_0013
 _SOURCE = "the KVM of this machine"
 
@@ -168,7 +167,7 @@ class LiveKvm:
         """All registers of a vCPU with these features, vector lengths all that there are."""
         vcpu = LiveVcpu(self, features)
         if features & SVE:
-            vcpu.finalize(_FINALIZE_SVE)
+            vcpu.finalize(sve.FINALIZE)
         return vcpu.registers()
 
     def host(self, release: str = "") -> Host:

@@ -7,19 +7,17 @@ write (cpreg_vmstate_array_len in target/arm/machine.c).
 
 from __future__ import annotations
 
-import errno
 from typing import NamedTuple
 
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import CLIDR, SVE, Host
-from inspector.machine.arm64.models.realize import ScratchVcpu, places_of, refusal, scratch, simulated
+from inspector.machine.arm64.models.realize import places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
 from inspector.machine.arm64.vm import BITMAPS, DEMUX, FIRMWARE, SVE_COPROCESSOR, SYSREG
-from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.outcome import Outcome
 from layouts.arm64.properties import FieldPlace, property_of
 
-_FINALIZE_SVE = 4
 _MPIDR = 0xC005
 
 
@@ -68,22 +66,17 @@ class Migration(NamedTuple):
 
 def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool = False) -> Migration:
     """Restore a vCPU's state on a host. Every register is tried, also after one that failed."""
-    if host.live is None:
-        vm, simulated_vcpu, writes = simulated(host, state.features, writable_imp=writable_imp)
-        vm.abi = abi
-        vcpu: ScratchVcpu = simulated_vcpu
-    else:
-        vcpu, writes = scratch(host, state.features, writable_imp=writable_imp)
+    vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
     steps = [Step(write.what, 0, write.outcome) for write in writes]
     if not steps[-1].outcome.accepted:
         return Migration(state, host, tuple(steps), (), len(state.registers))
     if state.features & SVE:
         outcome = vcpu.set(sve.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
-        lengths = " ".join(str(16 * (vq + 1)) for vq in range(16) if state.vqs >> vq & 1)
+        lengths = " ".join(map(str, sve.lengths_bytes(state.vqs)))
         call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_SVE_SET_VLS"
         steps.append(Step(f"{call} {lengths} bytes", sve.SVE_VLS, outcome))
         if abi == "merged":
-            steps.append(Step("KVM_ARM_VCPU_FINALIZE SVE", 0, vcpu.finalize(_FINALIZE_SVE)))
+            steps.append(Step("KVM_ARM_VCPU_FINALIZE SVE", 0, vcpu.finalize(sve.FINALIZE)))
     unknown: list[int] = []
     untried = 0
     for register_id, data in sorted(state.registers.items()):
@@ -141,10 +134,3 @@ def _fields(host: Host, features: int, register_id: int, data: bytes) -> tuple[F
         if why:
             found.append(FieldReason(place, place.get(value), place.get(limit), why))
     return tuple(found)
-
-
-def missing(unknown: tuple[int, ...]) -> Outcome:
-    """What a VMM says when the destination has fewer registers: it cannot put them anywhere."""
-    rule = Rule("cpu_post_load (QEMU target/arm/machine.c), kvm_arm_set_reg (guest.c)")
-    rule.check(f"the destination's KVM_GET_REG_LIST has every register; it lacks {len(unknown)}", not unknown)
-    return rule.refuse(errno.ENOENT) if unknown else rule.ok()

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from inspector.machine.outcome import Outcome, Rule
 
 VQ_BYTES = 16
-VQ_MAX = 512
+_VQ_MAX = 16
+#: KVM_ARM_VCPU_SVE, as KVM_ARM_VCPU_FINALIZE takes it.
+FINALIZE = 4
 #: KVM_REG_ARM64_SVE_VLS: a set of 512 bits, bit vq-1 for each vq.
 SVE_VLS = 0x6060_0000_0015_FFFF
 VLS_SIZE_BYTES = 64
@@ -21,7 +23,11 @@ _Z_SIZE_BYTES, _P_SIZE_BYTES = 256, 32
 _Z_MIN, _Z_MAX = 0x6080_0000_0015_0000, 0x6080_0000_0015_03FF
 _P_MIN, _FFR_MAX = 0x6050_0000_0015_0400, 0x6050_0000_0015_061F
 _SLICE, _NUMBER = 0x1F, 0x3E0
-ABIS = ("merged", "proposal")
+
+
+def lengths_bytes(vqs: int) -> list[int]:
+    """The vector lengths of a set, in bytes, shortest first."""
+    return [vq * VQ_BYTES for vq in range(1, _VQ_MAX + 1) if vqs >> (vq - 1) & 1]
 
 
 def check_vls(vqs: int, host_vqs: int) -> Outcome:

@@ -32,7 +32,6 @@ CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14
 MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
 #: OSLSR_EL1: the OS lock is there, and it is locked.
 _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
-_FINALIZE_SVE = 4
 _E2H0 = 1 << 8
 MMIO = 6
 
@@ -153,7 +152,7 @@ class Vcpu:
         rule = Rule("kvm_arm_vcpu_finalize (reset.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
-        if not rule.check("the feature is SVE, and the vCPU has it", feature == _FINALIZE_SVE and self.has_sve):
+        if not rule.check("the feature is SVE, and the vCPU has it", feature == sve.FINALIZE and self.has_sve):
             return rule.refuse(errno.EINVAL)
         if not rule.check("it is not final yet", not self.sve_finalized):
             return rule.refuse(errno.EPERM)

@@ -43,11 +43,6 @@ class Accepted(NamedTuple):
         return tuple(choice.text for choice in self.choices if choice.outcome.accepted)
 
     @property
-    def predicted(self) -> tuple[str, ...]:
-        """What the kernel's safe values say that it takes."""
-        return tuple(choice.text for choice in self.choices if not choice.refusal)
-
-    @property
     def differences(self) -> tuple[Choice, ...]:
         """Values on which the two differ."""
         return tuple(choice for choice in self.choices if not choice.agree)
@@ -108,11 +103,22 @@ def _candidates(entry: Property, hosts: tuple[int, ...]) -> list[tuple[int, ...]
     return [(number,) for number in range(1 << width)] if width <= _TRIED_BITS else [hosts]
 
 
-def on_host(host: Host, features: int) -> Iterator[Accepted]:
-    """Every property whose registers the kernel has, but those that name the CPU."""
-    asker = Asker(host, features)
+def guest_properties() -> Iterator[Property]:
+    """Every property of one field or two, but those that name the CPU."""
     for entry in properties().values():
-        if entry.kind == COMPOSITE or any(place.encoding in IDENTITY for place in entry.places):
-            continue
+        if entry.kind != COMPOSITE and not any(place.encoding in IDENTITY for place in entry.places):
+            yield entry
+
+
+def properties_on(host: Host) -> Iterator[Property]:
+    """Those whose registers the host's kernel has."""
+    for entry in guest_properties():
         if all(place.encoding in host.kernel.registers for place in entry.places):
-            yield accepted(asker, entry)
+            yield entry
+
+
+def on_host(host: Host, features: int) -> Iterator[Accepted]:
+    """Every property of a host, with its answers."""
+    asker = Asker(host, features)
+    for entry in properties_on(host):
+        yield accepted(asker, entry)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import CTR, PFR0, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import (
+    AARCH64_IDS,
+    CTR,
+    FEATURES_OF_SWITCH,
+    PFR0,
+    PMU_V3,
+    PSCI_0_2,
+    PTRAUTH,
+    SVE,
+    Host,
+)
 from inspector.machine.arm64.idregs import writable_fields
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
 from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, request
@@ -16,12 +27,11 @@ from layouts.arm64.properties import (
     COMPOSITE,
     FieldPlace,
     field_places,
+    numbers_in,
     properties,
     property_of,
     value_text,
 )
-
-_AARCH64 = range(0xC020, 0xC040)
 
 
 class Difference(NamedTuple):
@@ -60,7 +70,7 @@ def baseline(hosts: Sequence[Host]) -> Baseline:
     registers: dict[int, int] = {}
     differences: list[Difference] = []
     for place in field_places().values():
-        if place.encoding in _AARCH64 or place.encoding == CTR:
+        if place.encoding in AARCH64_IDS or place.encoding == CTR:
             best, difference = _best(hosts, features, place)
             registers[place.encoding] = place.put(registers.get(place.encoding, 0), best)
             if difference is not None:
@@ -126,7 +136,7 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
     for entry in properties().values():
         if entry.kind == COMPOSITE or any(place in done for place in entry.places):
             continue
-        numbers = tuple(place.get(registers.get(place.encoding, 0)) for place in entry.places)
+        numbers = numbers_in(entry, registers)
         if not any(numbers):
             continue
         done |= set(entry.places)
@@ -142,10 +152,8 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
             ]
         else:
             words.append(f"{entry.name}={value_text(entry, numbers)}")
-    for name, bits in (("sve", SVE), ("pauth", PTRAUTH), ("pmu", PMU_V3)):
-        words.append(f"{name}={'on' if features & bits else 'off'}")
-    words += [f"sve{128 * (vq + 1)}=on" for vq in range(16) if vqs >> vq & 1]
-    return words
+    words += [f"{name}={'on' if features & bits else 'off'}" for name, bits in FEATURES_OF_SWITCH.items()]
+    return words + [f"sve{8 * length}=on" for length in sve.lengths_bytes(vqs)]
 
 
 class Ranked(NamedTuple):

@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, SVE, Host
 from inspector.machine.arm64.idregs import unsafe_text, writable_fields
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.request import IDENTITY, Request
@@ -18,10 +18,6 @@ from inspector.machine.arm64.policy import is_safe
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
 from inspector.machine.outcome import Outcome
 from layouts.arm64.properties import FieldPlace, field_places, property_of
-
-_FINALIZE_SVE = 4
-_BITS = 64
-
 
 _NOT_SETTABLE = "KVM does not let user space set this register"
 
@@ -113,7 +109,7 @@ def blockers_of(request: Request, host: Host) -> list[Blocker]:
 def _feature_blockers(request: Request, host: Host) -> list[Blocker]:
     found = []
     missing = request.features & ~host.features
-    for name, bits in (("pmu", 1 << 3), ("sve", SVE), ("pauth", 3 << 5)):
+    for name, bits in sorted(FEATURES_OF_SWITCH.items(), key=lambda item: item[1]):
         if missing & bits:
             found.append(Blocker(name, None, 1, 0, "the host does not support this vCPU feature"))
     if request.features & SVE and not missing & SVE:
@@ -185,18 +181,18 @@ class ScratchVcpu(Protocol):
         """KVM_ARM_VCPU_FINALIZE."""
 
 
-def scratch(host: Host, features: int, *, writable_imp: bool) -> tuple[ScratchVcpu, list[Write]]:
-    """A vCPU, initialized: of the real KVM where the host is one, else simulated."""
+def scratch(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[ScratchVcpu, list[Write]]:
+    """A vCPU, initialized: of the real KVM where the host is one (it has the merged interface), else simulated."""
     if host.live is None:
-        _, vcpu, writes = simulated(host, features, writable_imp=writable_imp)
+        _, vcpu, writes = simulated(host, features, writable_imp=writable_imp, abi=abi)
         return vcpu, writes
     live = LiveVcpu(host.live, features, writable_imp=writable_imp and host.kernel.imp_ids)
     return live, [Write(what, outcome) for what, outcome in live.calls]
 
 
-def simulated(host: Host, features: int, *, writable_imp: bool) -> tuple[Vm, Vcpu, list[Write]]:
+def simulated(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[Vm, Vcpu, list[Write]]:
     """A simulated VM with a vGIC and one vCPU, initialized."""
-    vm, writes = Vm(host, has_vgic=True), []
+    vm, writes = Vm(host, abi=abi, has_vgic=True), []
     if writable_imp and host.kernel.imp_ids:
         writes.append(Write("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
     writes.append(Write("KVM_CREATE_VCPU 0", vm.create_vcpu(0)))
@@ -210,7 +206,7 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
     changes = {
         encoding: value
         for encoding, value in request.registers.items()
-        if encoding not in (CLIDR,) and (encoding not in IDENTITY or value != host.limit(encoding, request.features))
+        if encoding != CLIDR and (encoding not in IDENTITY or value != host.limit(encoding, request.features))
     }
     writable_imp = any(encoding in IDENTITY for encoding in changes)
     vcpu, writes = scratch(host, request.features, writable_imp=writable_imp)
@@ -219,7 +215,7 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
     if request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
         writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(sve.SVE_VLS, vls)))
-        writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(_FINALIZE_SVE)))
+        writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     for encoding, value in sorted(changes.items()):
         name = host.kernel.register_name(encoding)
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))

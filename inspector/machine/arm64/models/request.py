@@ -10,30 +10,27 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import (
+    AARCH64_IDS,
     AIDR,
     CTR,
     DFR0_AARCH32,
+    FEATURES_OF_SWITCH,
     MIDR,
     PFR0,
-    PMU_V3,
     PSCI_0_2,
-    PTRAUTH,
     REVIDR,
-    SVE,
     Host,
     field,
 )
 from layouts.arm64.named_models import SWITCHES, NamedModel, chain
 from layouts.arm64.properties import FieldPlace, assign, properties
 
-ZERO, HOST = "zero", "host"
 #: Registers that say which CPU it is: the host's, unless properties name them.
 IDENTITY = (MIDR, REVIDR, AIDR)
-_AARCH64 = range(0xC020, 0xC040)
 #: CTR_EL0 bit 31 is RES1; ID_DFR0_EL1.CopDbg cannot be below Armv8's.
 _RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
-_VQ_BYTES = 16
 #: ID_AA64PFR0_EL1.EL0: AArch64 and AArch32.
 AARCH32_EL0 = 2
 _LENGTH = re.compile(r"sve(\d+)")
@@ -63,8 +60,7 @@ class Conflict(NamedTuple):
 class Request(NamedTuple):
     """The registers that are wanted, by encoding, and how each field came to its value, first to last.
 
-    ``named`` are the fields that a model or the user spoke of. ``features`` are the vCPU's, ``vqs`` has bit
-    vq-1 set for each vector length.
+    ``features`` are the vCPU's, ``vqs`` has bit vq-1 set for each vector length.
     """
 
     registers: dict[int, int]
@@ -72,7 +68,6 @@ class Request(NamedTuple):
     features: int
     vqs: int
     conflicts: tuple[Conflict, ...]
-    named: frozenset[FieldPlace]
 
     def last(self, place: FieldPlace) -> Setting | None:
         """Who decided a field, None for a baseline."""
@@ -131,9 +126,8 @@ class _Asking:
         self.lineage = chain(model, models) if model is not None else []
         self.switches = self._switches() | words.switches
         self.features = PSCI_0_2
-        self.features |= SVE if self.switches["sve"] else 0
-        self.features |= PTRAUTH if self.switches["pauth"] else 0
-        self.features |= PMU_V3 if self.switches["pmu"] else 0
+        for switch, bits in FEATURES_OF_SWITCH.items():
+            self.features |= bits if self.switches[switch] else 0
         self.history: dict[FieldPlace, list[Setting]] = {}
         self.conflicts: list[Conflict] = []
         self.registers = self._baseline()
@@ -141,12 +135,7 @@ class _Asking:
     def _switches(self) -> dict[str, bool]:
         """Without a model what the host has; else SVE where the model has it, no pauth, no PMU."""
         if not self.lineage:
-            features = self.host.features
-            return {
-                "sve": bool(features & SVE),
-                "pauth": features & PTRAUTH == PTRAUTH,
-                "pmu": bool(features & PMU_V3),
-            }
+            return {switch: not bits & ~self.host.features for switch, bits in FEATURES_OF_SWITCH.items()}
         has_sve = any(model.vl_bytes for model in self.lineage)
         return {"sve": has_sve, "pauth": False, "pmu": False}
 
@@ -157,7 +146,7 @@ class _Asking:
                 continue
             if encoding in IDENTITY or not self.lineage:
                 found[encoding] = host.limit(encoding, self.features)
-            elif encoding in _AARCH64 or encoding == CTR or register.aarch32:
+            elif encoding in AARCH64_IDS or encoding == CTR or register.aarch32:
                 found[encoding] = _RESERVED.get(encoding, 0)
                 if register.aarch32 and not host.has_aarch32:
                     found[encoding] = host.reset_value(encoding, self.features)
@@ -183,9 +172,7 @@ class _Asking:
             self._switch(switch, users)
         if self.lineage and field(self.registers[PFR0], 0) == AARCH32_EL0:
             self._aarch32()
-        return Request(
-            self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts), frozenset(self.history)
-        )
+        return Request(self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts))
 
     def _set(self, place: FieldPlace, setting: Setting) -> None:
         self.history.setdefault(place, []).append(setting)
@@ -233,14 +220,13 @@ class _Asking:
                 self.registers[encoding] = self.host.limit(encoding, self.features)
 
     def _vqs(self) -> int:
-        """Vector lengths: the model's, or the host's up to the model's longest where it has none; then the user's."""
+        """Vector lengths: the model's, or the host's where it has none; then the user's."""
         if not self.switches["sve"]:
             return 0
         lengths: set[int] = set()
         for model in self.lineage:
             lengths = set(model.vl_bytes) or lengths
-        if not lengths:
-            lengths = {vq * _VQ_BYTES for vq in range(1, 17) if self.host.sve_vqs >> (vq - 1) & 1}
+        lengths = lengths or set(sve.lengths_bytes(self.host.sve_vqs))
         for length, on in self.words.lengths.items():
             lengths = lengths | {length} if on else lengths - {length}
-        return sum(1 << (length // _VQ_BYTES - 1) for length in lengths)
+        return sum(1 << (length // sve.VQ_BYTES - 1) for length in lengths)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import Host
-from inspector.machine.arm64.models.accepted import Accepted, Asker, accepted
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
+from inspector.machine.arm64.models.accepted import Accepted, Asker, accepted, properties_on
 from inspector.machine.arm64.models.realize import Blocker, Realization, realize
-from inspector.machine.arm64.models.request import IDENTITY, Request, parse_words, request
+from inspector.machine.arm64.models.request import Request, parse_words, request
 from layouts.arm64.named_models import NamedModel, named_models
-from layouts.arm64.properties import COMPOSITE, Property, properties, value_text
-
-_VQ_BYTES, _LARGEST_VQ = 16, 16
+from layouts.arm64.properties import Property, text_in
 
 
 class PropertyRow(NamedTuple):
@@ -62,8 +61,8 @@ class Workbench:
 
     def _forget(self) -> None:
         """What was computed is of another setup."""
-        self.__dict__.pop("made", None)
-        self.__dict__.pop("rows", None)
+        for name in ("made", "modelled", "rows"):
+            self.__dict__.pop(name, None)
 
     def _request(self, words: tuple[str, ...]) -> Request:
         model = self.models[self.setup.model] if self.setup.model else None
@@ -73,6 +72,11 @@ class Workbench:
     def made(self) -> Realization:
         """What comes of it."""
         return realize(self._request(self.setup.words), self.host)
+
+    @cached_property
+    def modelled(self) -> Request:
+        """What the model asks for, without the user's properties."""
+        return self._request(())
 
     # Changes
 
@@ -113,19 +117,16 @@ class Workbench:
     @cached_property
     def rows(self) -> list[PropertyRow]:
         """Every property of a register that the kernel has, register by register."""
-        guest, model = self.made.request, self._request(())
+        guest, model = self.made.request, self.modelled
         blockers: dict[object, list[Blocker]] = {}
         for blocker in self.made.blockers:
             blockers.setdefault(blocker.place, []).append(blocker)
         found = []
-        for entry in properties().values():
-            if entry.kind == COMPOSITE or any(place.encoding in IDENTITY for place in entry.places):
-                continue
-            if not all(place.encoding in self.host.kernel.registers for place in entry.places):
-                continue
+        for entry in properties_on(self.host):
             told = self._told(entry, guest.features)
             of_row = tuple(blocker for place in entry.places for blocker in blockers.get(place, ()))
-            found.append(PropertyRow(entry, told.host, _text(entry, model), _text(entry, guest), told, of_row))
+            texts = text_in(entry, model.registers), text_in(entry, guest.registers)
+            found.append(PropertyRow(entry, told.host, *texts, told, of_row))
         return sorted(found, key=lambda row: (row.entry.places[0].encoding, -row.entry.places[0].lsb))
 
     def _told(self, entry: Property, features: int) -> Accepted:
@@ -138,22 +139,15 @@ class Workbench:
 
     def lengths(self) -> list[tuple[int, bool, bool]]:
         """SVE vector lengths in bytes: whether the host has it, and whether the guest does."""
-        vqs = self.made.request.vqs
-        shown = self.host.sve_vqs | vqs | self._request(()).vqs
+        hosts, guests = self.host.sve_vqs, self.made.request.vqs
+        has, asks = sve.lengths_bytes(hosts), sve.lengths_bytes(guests)
         return [
-            (vq * _VQ_BYTES, bool(self.host.sve_vqs >> (vq - 1) & 1), bool(vqs >> (vq - 1) & 1))
-            for vq in range(1, _LARGEST_VQ + 1)
-            if shown >> (vq - 1) & 1
+            (length, length in has, length in asks) for length in sve.lengths_bytes(hosts | guests | self.modelled.vqs)
         ]
 
     def switches(self) -> dict[str, tuple[bool, bool]]:
         """sve, pauth and pmu: whether the host supports it, and whether the guest has it."""
         features = self.made.request.features
         return {
-            name: (not bits & ~self.host.features, features & bits == bits)
-            for name, bits in (("sve", 1 << 4), ("pauth", 3 << 5), ("pmu", 1 << 3))
+            name: (not bits & ~self.host.features, features & bits == bits) for name, bits in FEATURES_OF_SWITCH.items()
         }
-
-
-def _text(entry: Property, asked: Request) -> str:
-    return value_text(entry, tuple(place.get(asked.registers.get(place.encoding, 0)) for place in entry.places))
