@@ -239,12 +239,14 @@ def shipped_cpu(name: str) -> Cpuid:
     """A shipped CPU's leaf 0xD, and the bits of leaf 7 that its components ask for."""
     leaf_0xd = cpu_layouts()[name].leaf_0xd
     one = leaf_0xd.get(1, (0, 0, 0, 0))
-    enumerated = leaf_0xd[0][0] | one[2]
+    leaves: dict[tuple[int, int], CpuidValues] = {(0xD, subleaf): values for subleaf, values in leaf_0xd.items()}
+    return Cpuid({**leaves, **enumerated_features(leaf_0xd[0][0] | one[2])})
+
+
+def enumerated_features(components: int) -> dict[tuple[int, int], CpuidValues]:
+    """Leaf 7 with the bits that these components ask for, and no other."""
     features = {0: [0, 0, 0, 0], 1: [0, 0, 0, 0]}
     for component, (subleaf, register, bit) in _NEEDS.items():
-        if enumerated >> component & 1:
+        if components >> component & 1:
             features[subleaf][register] |= 1 << bit
-    leaves: dict[tuple[int, int], CpuidValues] = {(0xD, subleaf): values for subleaf, values in leaf_0xd.items()}
-    for subleaf, (eax, ebx, ecx, edx) in features.items():
-        leaves[7, subleaf] = (eax, ebx, ecx, edx)
-    return Cpuid(leaves)
+    return {(7, subleaf): (eax, ebx, ecx, edx) for subleaf, (eax, ebx, ecx, edx) in features.items()}
