@@ -45,8 +45,8 @@ events of a Linux: the host's, or with "guest" before them that of the guest aft
   core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
 events of KVM
   KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
-  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only
-  KVM_SET_XCRS VALUE [COUNT [FLAGS]] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
+  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only|tilecfg-only|unknown-bits-3-19
+  KVM_SET_XCRS [XCR:]VALUE... [flags=N] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
   KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]
   KVM_RUN (the guest's next instructions are in one run) | exit | preempt | softirq | return
 events of the guest

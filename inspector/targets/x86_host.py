@@ -14,7 +14,7 @@ from inspector.capture.errors import UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.placement import XsaveTable, xcomp_bv, xstate_bv
-from inspector.machine.x86.host import Host, enumerated_features, shipped_cpu, shipped_host
+from inspector.machine.x86.host import Host, booted, enumerated_features, shipped_cpu, shipped_host
 from inspector.readers.cpuid_table import cpuid_of
 from layouts.vocabulary import CpuLayout
 from layouts.x86.cpus import cpu_layouts
@@ -23,8 +23,6 @@ from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 #: Where nothing is known, and for an empty host: the first CPU with every component that KVM gives to guests.
 DEFAULT_CPU = "sapphire-rapids"
-#: CPUID(7,0).ECX; OSPKE is the next bit.
-_PKU = 1 << 3
 _Offsets = Mapping[int, int]
 
 
@@ -244,13 +242,7 @@ def _by_vcpu_cpuid(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | N
         return None
     words = signature_words(cpuid) or "a CPU without leaf 1"
     because = f"the vCPU's own CPUID stands in for the host's; no shipped CPU is {words} with its components"
-    return ChosenHost(_short_words(cpuid), Host(_with_ospke(cpuid), kernel), because, is_guess=True)
-
-
-def _with_ospke(cpuid: Cpuid) -> Cpuid:
-    """A guest's OSPKE follows the guest's CR4.PKE; a host's Linux has set its own where there is PKU (setup_pku)."""
-    eax, ebx, ecx, edx = cpuid.get(7) or (0, 0, 0, 0)
-    return Cpuid({**cpuid.leaves, (7, 0): (eax, ebx, ecx | (ecx & _PKU) << 1, edx)})
+    return ChosenHost(_short_words(cpuid), Host(booted(cpuid), kernel), because, is_guess=True)
 
 
 def _by_guessed_table(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
