@@ -8,7 +8,7 @@ from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.cli.files import lines_of
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
-from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.host import PFR0, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
@@ -56,6 +56,6 @@ def captured_host(capture: Capture, version: str) -> Host:
     kernel = arm64_kernels()[version] if version else arm64_kernel_for(release or newest())
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
-        if host is not None and host.limits:
+        if host is not None and PFR0 in host.limits:
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

@@ -23,13 +23,14 @@ from layouts.arm64.kvm_ids import id_of_name
 VERSION = 1
 MAX_SIZE_BYTES = 4 << 20
 
-_HEAD = re.compile(rb"\s*(#[^\n]*\s*)*cpu_record\s*=")
+_HEAD = re.compile(rb"cpu_record\s*=")
 _WORDS = ("machine", "vmm", "microcode", "firmware", "source")
 
 
 def looks_like_record(head: bytes) -> bool:
     """``cpu_record =`` is the first that is no comment."""
-    return bool(_HEAD.match(head))
+    lines = (line.strip() for line in head.splitlines())
+    return bool(_HEAD.match(next((line for line in lines if line and line[:1] != b"#"), b"")))
 
 
 def read(source: Source, _options: Options) -> Capture:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.capture.errors import InputError, InspectorError
 from inspector.readers.open import open_capture
-from tests.shared import FIRECRACKER, LIBCPUID, needs
+from tests.shared import FIRECRACKER, needs
 from tests.support import SAMPLES, fields, opened
 
 FINGERPRINTS = sorted(path.name for path in FIRECRACKER.glob("fingerprint_*"))
@@ -202,29 +202,6 @@ def test_qmp_model_and_definitions(tmp_path: Path) -> None:
     rows = [{"name": "max", "typename": "max-cpu", "unavailable-features": ["a", "b"], "static": False}]
     capture = open_capture(write(tmp_path, {"return": rows}))
     assert fields(capture.vcpus[0])["definition.unavailable-features"].text == "a, b"
-
-
-LIBCPUID_TEXT = """\
-_________________ Logical CPU #0 _________________
-basic_cpuid[0]=0000000d 756e6547 6c65746e 49656e69
-basic_cpuid[13]=00000007 00000340 00000340 00000000
-intel_fn4[1]=1 2 3 4
-ext_cpuid[1]=5 6 7 8
-"""
-
-
-def test_libcpuid_arrays(tmp_path: Path) -> None:
-    found = fields(open_capture(write(tmp_path, LIBCPUID_TEXT.encode())).vcpus[0])
-    assert found["cpuid.d.0.eax"].value == 7
-    assert found["cpuid.4.1.edx"].value == 4
-    assert found["cpuid.80000001.0.eax"].value == 5
-
-
-@needs(LIBCPUID)
-def test_instlatx64_text() -> None:
-    capture = open_capture(str(LIBCPUID / "amd-ryzen-9-9950x-16-core-processor.test"))
-    assert len(capture.vcpus) == 32
-    assert fields(capture.vcpus[31])["cpuid.d.0.eax"].value == 0x2E7
 
 
 @pytest.mark.parametrize(
