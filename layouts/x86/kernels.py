@@ -13,6 +13,8 @@ class KernelProfile(NamedTuple):
     XFEATURE_MASK_SUPERVISOR_SUPPORTED: what Linux keeps where the CPU has it. ``kvm_xss`` is KVM's
     supported_xss (KVM_SUPPORTED_XSS). ``filters_xtile`` tells whether KVM hides XTILECFG too when
     XTILEDATA is not permitted (kvm_get_filtered_xcr0), ``kvm_tdx`` whether KVM can run TDs.
+    ``defers_intercepts``: KVM_SET_CPUID2 only asks for MSR intercepts to be looked at anew, which the next entry
+    does (KVM_REQ_RECALC_INTERCEPTS, kvm_vcpu_after_set_cpuid, from 6.18 on).
     """
 
     name: str
@@ -23,6 +25,7 @@ class KernelProfile(NamedTuple):
     filters_xtile: bool
     kvm_tdx: bool
     source: str
+    defers_intercepts: bool = False
 
 
 _FILES = (
@@ -37,9 +40,9 @@ KERNELS = (
     KernelProfile("6.12", 19, 0x602FF, 0xC00, 0, True, False, f"Linux 6.12.107 {_FILES}"),
     KernelProfile("6.16", 20, 0xE02FF, 0xC00, 0, True, True, _MERGED.format("APX state and KVM's TDX")),
     KernelProfile(
-        "6.18", 20, 0xE02FF, 0x1C00, 0x1800, True, True, _MERGED.format("KVM's CET, in 6.17 CET_S for guests")
+        "6.18", 20, 0xE02FF, 0x1C00, 0x1800, True, True, _MERGED.format("KVM's CET, in 6.17 CET_S for guests"), True
     ),
-    KernelProfile("7.2", 20, 0xE02FF, 0x1C00, 0x1800, True, True, f"Linux 7.2.13 {_FILES}"),
+    KernelProfile("7.2", 20, 0xE02FF, 0x1C00, 0x1800, True, True, f"Linux 7.2.13 {_FILES}", True),
 )
 
 
@@ -61,21 +64,28 @@ def profile_for(release: str) -> KernelProfile:
 class Policy(NamedTuple):
     """How KVM gives room to dynamic components, and what becomes of state that XFD turns off.
 
-    ``allocates`` is the ioctl in which the guest's buffer grows. ``keeps_in_use`` tells how
-    the host saves a component with XFD[i]=1 and XINUSE[i]=1: empty, it does not.
+    ``allocates`` is the ioctl in which the guest's buffer grows. ``clears_xfd`` tells when
+    the host clears the guest's XFD[i] where XINUSE[i]=1, so that nothing is lost: never where empty.
     """
 
     name: str
     allocates: str
-    keeps_in_use: str
+    clears_xfd: str
     source: str
 
+    @property
+    def is_proposal(self) -> bool:
+        """Not what was merged: its steps are in no kernel."""
+        return self.allocates == "KVM_RUN"
 
+
+AT_EXIT = "at VM exit"
+AROUND_SWITCH = "around XSAVES and XRSTORS"
 _PROPOSAL = "the proposal for AMX in KVM of 2021"
 
 POLICIES = (
     Policy("upstream", "KVM_SET_CPUID2", "", "Linux 5.17 and later; fpu_enable_guest_xfd_features (fpu/core.c)"),
     Policy("rfc", "KVM_RUN", "", f"{_PROPOSAL}, with neither option"),
-    Policy("rfc-option1", "KVM_RUN", "XFD is cleared at VM exit", f"{_PROPOSAL}, option 1"),
-    Policy("rfc-option2", "KVM_RUN", "XFD is cleared around XSAVES and XRSTORS", f"{_PROPOSAL}, option 2"),
+    Policy("rfc-option1", "KVM_RUN", AT_EXIT, f"{_PROPOSAL}, option 1"),
+    Policy("rfc-option2", "KVM_RUN", AROUND_SWITCH, f"{_PROPOSAL}, option 2"),
 )
