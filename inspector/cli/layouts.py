@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
@@ -11,6 +12,7 @@ from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
+from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.xsave import COMPONENTS
 
@@ -19,6 +21,7 @@ _EXAMPLES = """\
   inspector layouts show sapphire-rapids
   inspector layouts show xtilecfg
   inspector layouts show kvm-sregs
+  inspector layouts show cpuid.7.1
   inspector layouts show 0x603000000013c020
   inspector layouts show ID_AA64PFR0_EL1"""
 
@@ -27,7 +30,9 @@ def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
     parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs.", _EXAMPLES)
     parser.add_argument("verb", choices=("list", "show"))
-    parser.add_argument("name", nargs="?", default="", help="a name from the list, an arm64 register, a KVM id")
+    parser.add_argument(
+        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id"
+    )
     found = parser.parse_args(words)
     if found.verb == "list":
         _list()
@@ -57,10 +62,32 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
-    elif _show_arm64(name):
+    elif _show_cpuid(name) or _show_arm64(name):
         return
     else:
         raise UsageError(f"layouts show {name}: no such name; inspector layouts list has them")
+
+
+def _show_cpuid(name: str) -> bool:
+    """``cpuid.7``, ``cpuid.7.1`` or ``cpuid.7.1.edx``: the bits of a leaf."""
+    found = re.fullmatch(r"cpuid\.([0-9a-f]{1,8})(?:\.([0-9a-f]{1,2}))?(?:\.(e[abcd]x))?", name.lower())
+    if not found:
+        return False
+    leaf, subleaf = int(found[1], 16), None if found[2] is None else int(found[2], 16)
+    sections = [
+        section
+        for register in ("eax", "ebx", "ecx", "edx")
+        for section in cpuid_sections().get((leaf, register), ())
+        if (subleaf is None or subleaf in section.subleaves) and found[3] in (None, register)
+    ]
+    for section in sorted(sections, key=lambda section: (section.subleaves.start, section.register)):
+        first, last = section.subleaves.start, section.subleaves.stop - 1
+        print(f"cpuid.{leaf:x}.{first:x}{f'-{last:x}' if last > first else ''}.{section.register}  {section.source}")
+        for bits in section.bits:
+            place = str(bits.lsb) if bits.width == 1 else f"{bits.lsb + bits.width - 1}:{bits.lsb}"
+            values = "; ".join(f"{value} {word}" for value, word in bits.values.items())
+            print(f"  {place:>5}  {bits.name:<24} {bits.meaning}{f' ({values})' if values else ''}")
+    return bool(sections)
 
 
 def _show_cpu(cpu: CpuLayout) -> None:
