@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 
 import pytest
@@ -103,3 +105,15 @@ def test_places_agree_with_a_public_table() -> None:
             key = int(leaf, 16), subleaf, register, int(low or high), int(high) - int(low or high) + 1
             found = ours.get(key)
             assert (found.name if found else None) == _OTHERWISE.get(key, name), key
+
+
+@needs(SHARED / "data/x86-cpu-models")
+def test_every_feature_bit_of_qemu_has_a_name() -> None:
+    path = SHARED / "data/x86-cpu-models/feature-bits-qemu-11.1.3.json.gz"
+    features = json.loads(gzip.decompress(path.read_bytes()))["features"]
+    bits = [bit for feature in features.values() for bit in feature.get("bits", ())]
+    assert len(bits) > 300
+    for leaf, subleaf, register, number in bits:
+        found = cpuid_register(leaf, subleaf or 0, register.lower())
+        assert found is not None
+        assert found.known_mask >> number & 1, (hex(leaf), subleaf, register, number)
