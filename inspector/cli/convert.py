@@ -12,7 +12,7 @@ from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.readers.open import open_capture
 
-FORMATS = ("vcpu", "raw", "core", "json", "cpuid")
+FORMATS = ("vcpu", "raw", "core", "json", "cpuid", "record")
 
 _ABOUT = """\
 Write a capture in another format:
@@ -20,7 +20,8 @@ Write a capture in another format:
   raw    a folder with one file an area, which opens as the same vCPUs
   core   an ELF core with the notes and no memory
   json   what show --json prints
-  cpuid  cpuid -r text"""
+  cpuid  cpuid -r text
+  record the first vCPU's registers, CPUID and MSRs, one a line (docs/cpu-record.md)"""
 
 _EXAMPLES = """\
   inspector convert core.1234 --to vcpu -o bug.vcpu
@@ -60,6 +61,10 @@ def _converted(capture: Capture, to: str) -> bytes:
         from inspector.export.json import write_json
 
         write_json(text, capture, capture.vcpus, [])
+    elif to == "record":
+        from inspector.export.cpu_record import write_record
+
+        write_record(text, capture)
     else:
         from inspector.export.cpuid_text import write_cpuid
 

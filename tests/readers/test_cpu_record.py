@@ -115,3 +115,22 @@ def test_register_lists_of_real_kernels_as_records() -> None:
     assert found["id.ID_AA64PFR0_EL1.SVE"].value == 1
     known = open_capture("sample:arm64-kvm/max-linux-7.2.13.regs")
     assert not found.keys() - fields(known.vcpus[0]).keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["graviton4/linux-6.1", "epyc-genoa/linux-6.18", "zen5/cpuid-r.txt", "kvm-vcpus/rome-linux-6.12"]
+)
+def test_any_capture_becomes_a_record(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "record.toml"
+    assert main(["convert", f"sample:{name}", "--to", "record", "-o", str(path)]) == 0
+    again, was = open_capture(str(path)), open_capture(f"sample:{name}")
+    assert again.host.kernel == was.host.kernel
+    found, wanted = fields(again.vcpus[0]), fields(was.vcpus[0])
+    assert len(found) > 100
+    for place, field in found.items():
+        if not place.endswith((".flags", ".padding", ".pad")):
+            assert field.value == wanted[place].value, place
+    capsys.readouterr()
+    template = "sample:templates/graviton3-as-graviton2.json"
+    assert main(["convert", template, "--to", "record", "-o", str(tmp_path / "x")]) == 2
+    assert "no KVM registers, CPUID or MSRs were captured" in capsys.readouterr().err
