@@ -6,6 +6,7 @@ import os
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
+from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
 from inspector.machine.arm64.host import PFR0, Host
@@ -38,7 +39,9 @@ def host_named(text: str, kernel: str = "") -> Host:
         raise UsageError(f"{name}: no such CPU or file; there are {', '.join(bare_hosts())}")
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
-    return captured_host(open_capture(name, Options()), version)
+    capture = open_capture(name, Options())
+    arguments.tell(capture)
+    return captured_host(capture, version)
 
 
 def _live() -> Host:

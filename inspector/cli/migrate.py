@@ -59,6 +59,7 @@ def _state(text: str, number: int | None) -> State:
         scratch, _ = ask(request(None, parse_words(()), host), host)
         return state_of_scratch(scratch, text)
     capture = open_capture(text, Options())
+    arguments.tell(capture)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     state = state_of_vcpu(vcpu, f"{vcpu.name} of {text}")
     if state is None:

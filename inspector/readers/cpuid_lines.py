@@ -84,7 +84,9 @@ _LEAF_ARRAYS = {"basic_cpuid": 0, "ext_cpuid": 0x8000_0000}
 
 #: A line that begins like data but cannot be read is a fault, not a remark.
 _BROKEN = re.compile(
-    rf"0x{_H}{{8}} 0x|CPUID {_H}{{8}}\b|MSR {_H}{{8}}\b|(basic|ext)_cpuid\[|(intel|amd)_fn\w+\[|arm_(midr|id_)", re.I
+    rf"0x{_H}{{8}} 0x|CPUID {_H}{{8}}\b|MSR {_H}{{8}}\b|(basic|ext)_cpuid\[|(intel|amd)_fn\w+\["
+    r"|arm_(midr|id_)(?!\w*=[0-9a-fx]+$)",
+    re.I,
 )
 
 

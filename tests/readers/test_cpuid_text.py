@@ -207,6 +207,8 @@ def test_arm_registers_are_a_host(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "expected an arm64 vCPU with ID registers" in capsys.readouterr().err
     view = dump(tmp_path, ARM.format(mmfr0="00000111ff000000"))
     assert any("as Linux shows them to programs" in text for text in view.notices)
+    assert main(["models", "check", "cortex-a57-v1", "--host", path]) == 1
+    assert "as Linux shows them to programs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
