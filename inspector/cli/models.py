@@ -35,8 +35,9 @@ _EXAMPLES = """\
 
 A model is a shipped one's name (without -vN the newest version), host for the host's own values, or a file of
 your own (docs/cpu-models.md).
-A host is a known CPU, several joined by +, recorded answers or a capture; @6.12 after it names its kernel.
-The exit code is 1 when a model does not run on every host."""
+A host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
+recorded answers or a capture; @6.12 after it names its kernel. Of chips and cpuinfo only a part is known: what an
+answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
 _HOST = "host"
 #: The known CPU that has the most.
 _DEFAULT_HOST = "max"
@@ -183,7 +184,8 @@ def _list(found: argparse.Namespace) -> int:
         )
     else:
         for model, row in rows:
-            print(f"{model.name:<18} {model.title:<28} {_usable(row) or model.parent}".rstrip())
+            said = _usable(row) if model.realizable else "for other models to build on: it leaves fields open"
+            print(f"{model.name:<18} {model.title:<28} {said if row else model.parent}".rstrip())
     return 0
 
 
@@ -192,6 +194,8 @@ def _usable(row: Realization | None) -> str:
         return ""
     if row.usable:
         return "usable"
+    if row.possible:
+        return f"hangs on {len(row.open)} values that are not known of {row.host.name}"
     names = list(dict.fromkeys(blocker.name for blocker in row.blockers))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"blocked by {', '.join(names[:3])}{more}"

@@ -9,19 +9,23 @@ from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.host import Host, from_bare
+from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.readers.synthesized import register_area
-from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
 
 
 def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
-    """``NAME`` or ``NAME+NAME`` of known CPUs: a host with all of these; None when a name is none."""
+    """A known chip, or ``NAME`` or ``NAME+NAME`` of known cores: a host with all of these; None when a name is none."""
+    if text in chips():
+        return host_of_chip(kernel, chips()[text])
     names = text.split("+")
-    if any(name not in bare_hosts() for name in names):
+    if any(name not in known_cores() for name in names):
         return None
-    return from_bare(kernel, [bare_hosts()[name] for name in names])
+    found = [known_cores()[name] for name in names]
+    return from_bare(kernel, found, mte=all(name.endswith(",mte=on") for name in names))
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:

@@ -10,10 +10,12 @@ from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
 from inspector.machine.arm64.models.baseline import Baseline, Ranked
+from inspector.machine.arm64.models.partial import Open, PartialHost
 from inspector.machine.arm64.models.realize import Realization, places_of
 from inspector.machine.arm64.models.request import Request
-from layouts.arm64.named_models import SWITCHES, NamedModel, chain
-from layouts.arm64.properties import COMPOSITE, Property, numbers_in, properties, text_in
+from layouts.arm64.named_models import SWITCHES, ModelValue, NamedModel, chain
+from layouts.arm64.properties import COMPOSITE, SVE, Property, numbers_in, properties, text_in, value_text
+from layouts.arm64.sources import Source
 
 SCHEMA = "inspector-models-1"
 _MARGIN = 100
@@ -35,13 +37,30 @@ def model_text(model: NamedModel, models: dict[str, NamedModel]) -> Iterator[str
         yield from (f"  {line}" for line in entry.notes.splitlines())
         source = ""
         for value in entry.values:
-            head = f"  from {value.source}" + (f", only with {value.switch}=on" if value.switch else "")
+            head = f"  from {value.source.text}" + (f", only with {value.switch}=on" if value.switch else "")
             head += "" if value.verified else "  UNVERIFIED"
             if head != source:
                 yield (source := head)
-            yield f"    {value.assignment}"
+            yield f"    {value.assignment!s:<26} {_second(value)}".rstrip()
         if entry.vl_bytes:
             yield f"    SVE vector lengths: {', '.join(map(str, entry.vl_bytes))} bytes"
+    yield ""
+    yield "second sources:"
+    yield from _legend(lineage)
+
+
+def _second(value: ModelValue) -> str:
+    """Who else says it, by the names that the end of the page explains."""
+    if not value.second:
+        return "no second source"
+    return "also " + ", ".join(map(str, value.second)) + ("" if value.has_second else ": an emulator, no second source")
+
+
+def _legend(lineage: Iterable[NamedModel]) -> Iterator[str]:
+    """What the keys of second sources stand for."""
+    named = {source for entry in lineage for value in entry.values for source in value.second if source.key}
+    for source in sorted(named):
+        yield f"  {source.key:<20} {source.kind}: {source.text}"
 
 
 def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, Any]:
@@ -59,7 +78,9 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
                 "model": entry.name,
                 "property": value.assignment.name,
                 "value": value.assignment.text,
-                "source": value.source,
+                "source": _source_json(value.source),
+                "second": [_source_json(source) for source in value.second],
+                "has_second": value.has_second,
                 "verified": value.verified,
                 "switch": value.switch or None,
             }
@@ -67,6 +88,10 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
             for value in entry.values
         ],
     }
+
+
+def _source_json(source: Source) -> dict[str, str]:
+    return {"key": source.key, "kind": source.kind, "text": source.text}
 
 
 # A realization
@@ -84,14 +109,51 @@ def properties_of(request: Request) -> dict[str, str]:
 
 def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
     """Whether a model runs on a host, and if not why."""
-    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {'yes' if made.usable else 'no'}"
+    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {made.verdict}"
     yield from (f"  conflict: {conflict}" for conflict in made.request.conflicts)
     yield from (f"  blocker {blocker}" for blocker in made.blockers)
+    yield from open_text(made)
     if not made.agree:
         yield "  the prediction and the scratch vCPU differ:"
     for write in made.writes:
         if steps or not write.outcome.accepted:
             yield f"  {write.what}: {write.outcome}"
+
+
+def open_text(made: Realization) -> Iterator[str]:
+    """What the answer hangs on, where the host is known in part."""
+    if not (made.open and isinstance(made.host, PartialHost)):
+        return
+    core = made.host.core or "core"
+    counted = f"{len(made.open)} value{'s' * (len(made.open) > 1)}"
+    yield f"  hangs on {counted} that the record of {made.host.name} does not tell"
+    likely = [open_word(entry) for entry in made.open if not entry.why]
+    if likely:
+        yield from wrapped(f"  as every {core} has it: ", likely)
+    for entry in made.open:
+        if entry.why:
+            yield f"  unlikely {open_word(entry)}: where it is as in {core}, {entry.why}"
+
+
+def open_word(entry: Open) -> str:
+    """A property with what is wanted of it."""
+    if entry.place is None:
+        lengths = sve.lengths_bytes(entry.wanted) if entry.name == SVE else ()
+        return entry.name + (f" of {' '.join(map(str, lengths))} bytes" if lengths else "")
+    known = properties().get(entry.name)
+    is_one = known is not None and known.places == (entry.place,)
+    return f"{entry.name}={value_text(known, (entry.wanted,)) if known and is_one else entry.wanted}"
+
+
+def wrapped(head: str, words: Iterable[str]) -> Iterator[str]:
+    """Words in lines of the page's width, the first after a head."""
+    line = head.rstrip(" ")
+    for word in words:
+        if len(line) + len(word) >= _MARGIN:
+            yield line
+            line = "   "
+        line += f" {word}"
+    yield line
 
 
 def steps_text(made: Realization) -> Iterator[str]:
@@ -119,7 +181,9 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "host": made.host.name,
         "kernel": made.host.kernel.name,
         "usable": made.usable,
+        "verdict": made.verdict,
         "agree": made.agree,
+        "open": [_open_json(entry) for entry in made.open],
         "blockers": [
             {
                 "property": blocker.name,
@@ -139,6 +203,17 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
     }
 
 
+def _open_json(entry: Open) -> dict[str, Any]:
+    return {
+        "property": entry.name,
+        "register": entry.place.register if entry.place else None,
+        "field": entry.place.field if entry.place else None,
+        "wanted": entry.wanted,
+        "likely": entry.likely,
+        "why": entry.why or None,
+    }
+
+
 def accepted_text(request: Request, host: Host) -> Iterator[str]:
     """Every property that can have more than one value: the guest's, and what the host accepts."""
     wanted = properties_of(request)
@@ -146,9 +221,14 @@ def accepted_text(request: Request, host: Host) -> Iterator[str]:
         name = entry.entry.name
         value = wanted.get(name, _zero(entry.entry))
         if len(entry.values) > 1 or value != entry.host:
-            yield f"  {name + '=' + value:<32} host {entry.host:<10} accepts {_short(entry)}"
+            known = "likely" if _is_open(entry.entry, host) else "host"
+            yield f"  {name + '=' + value:<32} {known} {entry.host:<10} accepts {_short(entry)}"
             for choice in entry.differences:
                 yield f"      {choice.text}: predicted {choice.refusal or 'ok'}; KVM says {choice.outcome}"
+
+
+def _is_open(entry: Property, host: Host) -> bool:
+    return isinstance(host, PartialHost) and any(place in host.open for place in entry.places)
 
 
 def _zero(entry: Property) -> str:
@@ -256,13 +336,7 @@ def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
         yield "  no baseline: these fields differ, and a host does not let user space write them"
         yield from (f"  {difference}" for difference in found.differences)
     yield "  properties over zero; -o FILE writes them as a model"
-    line = " "
-    for word in found.words:
-        if len(line) + len(word) >= _MARGIN:
-            yield line
-            line = " "
-        line += f" {word}"
-    yield line
+    yield from wrapped(" ", found.words)
 
 
 def ranking_text(ranked: Sequence[Ranked], hosts: Sequence[Host]) -> Iterator[str]:
@@ -279,7 +353,10 @@ def ranking_text(ranked: Sequence[Ranked], hosts: Sequence[Host]) -> Iterator[st
         made, host = next((made, host) for made, host in zip(entry.realizations, hosts, strict=True) if not made.usable)
         more = f" (+{len(made.blockers) - 1})" if len(made.blockers) > 1 else ""
         why = str(made.blockers[0]) if made.blockers else "a call was refused"
-        yield f"  {entry.model.name:<18} not on {host.name}: {why}{more}"
+        if made.possible:
+            yield f"  {entry.model.name:<18} not known on {host.name}: hangs on {len(made.open)} values"
+        else:
+            yield f"  {entry.model.name:<18} not on {host.name}: {why}{more}"
 
 
 def baseline_toml(found: Baseline, name: str, hosts: Sequence[Host]) -> str:

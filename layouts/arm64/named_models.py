@@ -12,10 +12,12 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
+from layouts.arm64.sources import EMULATOR, Source, source_named
 
 SWITCHES = (SVE, PAUTH, PMU)
 _KEYS = {"name", "version", "title", "parent", "realizable", "notes", "values"}
-_BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties"}
+_BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties", "second"}
+_ALL = "all"
 _MAX_VL_BYTES, _VQ_BYTES = 256, 16
 
 
@@ -24,12 +26,21 @@ class ModelError(ValueError):
 
 
 class ModelValue(NamedTuple):
-    """A property value of a model. ``switch``: it only counts with that composite property on."""
+    """A property value of a model. ``switch``: it only counts with that composite property on.
+
+    ``source`` decides, ``second`` are others that agree. ``verified``: somebody saw it on a machine.
+    """
 
     assignment: Assignment
-    source: str
+    source: Source
+    second: tuple[Source, ...]
     verified: bool
     switch: str
+
+    @property
+    def has_second(self) -> bool:
+        """Another source agrees that is no emulator."""
+        return any(source.kind != EMULATOR for source in self.second)
 
 
 class NamedModel(NamedTuple):
@@ -82,17 +93,33 @@ def _block(block: Mapping[str, Any], where: str) -> list[ModelValue]:
     switch = _of(block, "switch", str, where, "")
     if switch and switch not in SWITCHES:
         raise ModelError(f"{where}.switch: expected {', '.join(SWITCHES)}; found {switch!r}")
+    properties = _of(block, "properties", dict, where, {})
+    second = _second(_of(block, "second", dict, where, {}), properties, f"{where}.second")
     made = []
-    for name, value in _of(block, "properties", dict, where, {}).items():
+    for name, value in properties.items():
         if not isinstance(value, str | int):
             raise ModelError(
                 f"{where}.properties.{name}: expected a string, a number or true and false; found {value!r}"
             )
         try:
-            made.append(ModelValue(assign(name, value), source, verified, switch))
+            made.append(ModelValue(assign(name, value), source_named(source), second.get(name, ()), verified, switch))
         except ValueError as error:
             raise ModelError(f"{where}.properties.{error}") from None
     return made
+
+
+def _second(found: Mapping[str, Any], properties: Mapping[str, Any], where: str) -> dict[str, tuple[Source, ...]]:
+    """The sources of each property beside the block's: ``SOURCE = ["PROPERTY", ...]``, or "all" of the block."""
+    by_property: dict[str, tuple[Source, ...]] = {}
+    for text, names in found.items():
+        listed = list(properties) if names == _ALL else names
+        if not isinstance(listed, list):
+            raise ModelError(f"{where}.{text}: expected a list of properties or {_ALL!r}, found {names!r}")
+        for name in listed:
+            if name not in properties:
+                raise ModelError(f"{where}.{text}: expected a property of the block, found {name!r}")
+            by_property[name] = (*by_property.get(name, ()), source_named(text))
+    return by_property
 
 
 def _of(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any = None) -> Any:

@@ -45,7 +45,7 @@ def test_a_named_model_goes_where_the_host_model_cannot() -> None:
 
 
 def test_the_field_is_named() -> None:
-    made = migrate(guest_of("neoverse-n2", "sve=off", "pauth=off"), host_named("neoverse-n1"))
+    made = migrate(guest_of("qemu-neoverse-n2", "sve=off", "pauth=off"), host_named("neoverse-n1"))
     steps = {step.register_id: step for step in made.failures}
     isar0 = steps[sysreg_id(0xC030)]
     assert isar0.outcome.name == "EINVAL"

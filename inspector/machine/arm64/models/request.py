@@ -160,7 +160,7 @@ class _Asking:
                     for place, number in value.assignment.fields:
                         self._set(
                             place,
-                            Setting(number, model.name, value.assignment.name, value.source, value.verified),
+                            Setting(number, model.name, value.assignment.name, value.source.text, value.verified),
                         )
         users: dict[FieldPlace, Setting] = {}
         for scheme, is_sysreg in (("SYSREG_", True), ("feat_", False)):
