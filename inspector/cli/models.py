@@ -10,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from inspector.capture.errors import InputError, UsageError
 from inspector.cli import arguments, arm64_hosts
 from inspector.cli.files import save_new
+from inspector.export import model_formats as formats
+from inspector.export import model_hosts
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
+from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
@@ -166,12 +169,12 @@ def _list(found: argparse.Namespace) -> int:
         for model in models.values()
     ]
     if found.to == "qmp":
-        _print(export.qmp_definitions(rows))
+        _print(formats.qmp_definitions(rows))
     elif found.to == "libvirt":
         made = [(model.name, row) for model, row in rows if row is not None]
         if not made:
             raise UsageError("models list --to libvirt: --host names the host")
-        print(export.libvirt_xml(made, with_properties=False))
+        print(formats.libvirt_xml(made, with_properties=False))
     elif found.to == "json":
         _print(
             {
@@ -215,14 +218,23 @@ def _show(found: argparse.Namespace) -> int:
 
 def _check(found: argparse.Namespace) -> int:
     made = [_realized(found, host) for host in _hosts(found)]
+    moved, differing = (moves(made), unlike(made)) if len(made) > 1 else ([], [])
     if found.to == "json":
-        _print([export.realization_json(found.model, one) for one in made])
+        _print(
+            [
+                export.realization_json(found.model, one)
+                | {"moves": model_hosts.moves_json(moved, one.host), "unlike": model_hosts.unlike_json(made, differing)}
+                for one in made
+            ]
+        )
     else:
         for one in made:
             print("\n".join(export.check_text(found.model, one, steps=found.steps)))
             if found.steps:
                 print("\n".join(export.steps_text(one)))
-    return 0 if all(one.usable for one in made) else 1
+        for line in model_hosts.moves_text(made, moved, differing):
+            print(line)
+    return 0 if all(one.usable for one in made) and all(move.arrives for move in moved) else 1
 
 
 def _expand(found: argparse.Namespace) -> int:
@@ -233,13 +245,13 @@ def _expand(found: argparse.Namespace) -> int:
     if found.to == "json":
         _print(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
     elif found.to == "qmp":
-        _print(export.qmp_expansion(found.model, made.request))
+        _print(formats.qmp_expansion(found.model, made.request))
     elif found.to == "libvirt":
-        print(export.libvirt_xml([(found.model, made)], with_properties=True))
+        print(formats.libvirt_xml([(found.model, made)], with_properties=True))
     elif found.to == "cpu":
-        print(export.cpu_line(found.model, found.properties))
+        print(formats.cpu_line(found.model, found.properties))
     elif found.to == "sysreg":
-        print(export.sysreg_line(made))
+        print(formats.sysreg_line(made))
     else:
         print("\n".join(export.check_text(found.model, made, steps=found.steps)))
         if found.steps:
@@ -267,8 +279,10 @@ def _baseline(found: argparse.Namespace) -> int:
     ranked = rank(_models(), hosts, _words(()))
     if found.output:
         name = found.output.rpartition("/")[2].removesuffix(".toml")
-        save_new(found.output, lambda out: out.write(export.baseline_toml(best, name, hosts).encode()))
+        save_new(found.output, lambda out: out.write(model_hosts.baseline_toml(best, name, hosts).encode()))
         print(f"{found.output}: inspector models check {found.output} --host HOST", file=sys.stderr)
+    first = ranked[0]
+    moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
         _print(
             {
@@ -276,9 +290,13 @@ def _baseline(found: argparse.Namespace) -> int:
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
                 "usable": [entry.model.name for entry in ranked if entry.usable],
+                "switches": {entry.model.name: list(entry.words) for entry in ranked if entry.possible},
+                "moves": {host.name: model_hosts.moves_json(moved, host) for host in hosts},
             }
         )
     else:
-        print("\n".join(export.baseline_text(best, hosts)))
-        print("\n".join(export.ranking_text(ranked, hosts)))
+        print("\n".join(model_hosts.baseline_text(best, hosts)))
+        print("\n".join(model_hosts.ranking_text(ranked, hosts)))
+        for line in model_hosts.moves_text(first.realizations, moved, differing):
+            print(line)
     return 1 if best.differences else 0

@@ -102,6 +102,7 @@ _PAUTH_FIELDS = (
     ("ID_AA64ISAR2_EL1", ("APA3", "GPA3")),
 )
 _AARCH64_IDS = 0xC020, 0xC03F
+_AARCH32_IDS = range(0xC008, 0xC020)
 _CACHE_REGISTERS = ("CTR_EL0", "DCZID_EL0")
 
 
@@ -126,6 +127,19 @@ def field_places() -> dict[tuple[str, str], FieldPlace]:
         found["MIDR_EL1", name] = FieldPlace("MIDR_EL1", 0xC000, name, lsb, width)
     found["REVIDR_EL1", "REVIDR"] = FieldPlace("REVIDR_EL1", 0xC006, "REVIDR", 0, 64)
     found["AIDR_EL1", "AIDR"] = FieldPlace("AIDR_EL1", 0xC807, "AIDR", 0, 64)
+    return found
+
+
+@cache
+def aarch32_places() -> dict[tuple[str, str], FieldPlace]:
+    """Every named field of the AArch32 ID registers. Only the reviewer's scheme names them."""
+    found = {}
+    for register in id_registers().values():
+        encoding = _encoding(tuple(register["op"]))
+        for field in register["fields"] if encoding in _AARCH32_IDS else ():
+            if field["name"]:
+                place = FieldPlace(register["name"], encoding, field["name"], field["lsb"], field["width"])
+                found[register["name"], field["name"]] = place
     return found
 
 
@@ -195,7 +209,8 @@ def _value_name(text: str) -> str:
 @cache
 def sysreg_properties() -> dict[str, FieldPlace]:
     """The reviewer's scheme: ``SYSREG_<REG>_<FIELD>``."""
-    return {f"SYSREG_{register}_{field}": place for (register, field), place in field_places().items()}
+    every = field_places() | aarch32_places()
+    return {f"SYSREG_{register}_{field}": place for (register, field), place in every.items()}
 
 
 @cache

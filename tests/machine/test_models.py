@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.cli.arm64_hosts import host_named
-from inspector.export.models import baseline_toml
+from inspector.export.model_hosts import baseline_toml
 from inspector.machine.arm64.host import CTR, DFR0, PSCI_0_2, Host
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank

@@ -6,6 +6,7 @@ not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -58,6 +59,11 @@ class Realization(NamedTuple):
     open: tuple[Open, ...] = ()
 
     @property
+    def assumed(self) -> Host:
+        """The host with what the answer hangs on; the host itself where it is known whole."""
+        return assumed(self.request, self.host, self.open)
+
+    @property
     def usable(self) -> bool:
         """Nothing is in the way, the scratch vCPU agrees, and the answer hangs on nothing."""
         return self.possible and not self.open
@@ -85,15 +91,18 @@ class Realization(NamedTuple):
 
 def realize(request: Request, host: Host) -> Realization:
     """Predict, then ask."""
-    assumed, hangs = host, list[Open]()
-    if isinstance(host, PartialHost):
-        hangs = open_of(request, host)
-        assumed = host.assuming(hangs, request.features, request.vqs)
-    blockers = tuple(blockers_of(request, assumed))
-    vcpu, writes = ask(request, assumed)
+    hangs = tuple(open_of(request, host)) if isinstance(host, PartialHost) else ()
+    on = assumed(request, host, hangs)
+    blockers = tuple(blockers_of(request, on))
+    vcpu, writes = ask(request, on)
     registers = {encoding: vcpu.get(sysreg_id(encoding)) for encoding in request.registers}
     values = {encoding: int.from_bytes(outcome.image, "little") for encoding, outcome in registers.items()}
-    return Realization(request, host, blockers, tuple(writes), values, tuple(hangs))
+    return Realization(request, host, blockers, tuple(writes), values, hangs)
+
+
+def assumed(request: Request, host: Host, hangs: Iterable[Open]) -> Host:
+    """A host as if what an answer hangs on were there."""
+    return host.assuming(hangs, request.features, request.vqs) if isinstance(host, PartialHost) else host
 
 
 def open_of(request: Request, host: PartialHost) -> list[Open]:

@@ -60,7 +60,8 @@ class Conflict(NamedTuple):
 class Request(NamedTuple):
     """The registers that are wanted, by encoding, and how each field came to its value, first to last.
 
-    ``features`` are the vCPU's, ``vqs`` has bit vq-1 set for each vector length.
+    ``features`` are the vCPU's, ``vqs`` has bit vq-1 set for each vector length. Without ``has_model`` the
+    host's own values are the baseline.
     """
 
     registers: dict[int, int]
@@ -68,6 +69,7 @@ class Request(NamedTuple):
     features: int
     vqs: int
     conflicts: tuple[Conflict, ...]
+    has_model: bool
 
     def last(self, place: FieldPlace) -> Setting | None:
         """Who decided a field, None for a baseline."""
@@ -81,6 +83,12 @@ class Words(NamedTuple):
     assignments: tuple[tuple[str, str], ...]
     switches: dict[str, bool]
     lengths: dict[int, bool]
+
+    def over(self, others: Words) -> Words:
+        """These over others: what both name is as it is here."""
+        return Words(
+            (*others.assignments, *self.assignments), others.switches | self.switches, others.lengths | self.lengths
+        )
 
 
 def parse_words(words: Iterable[str]) -> Words:
@@ -172,7 +180,9 @@ class _Asking:
             self._switch(switch, users)
         if self.lineage and field(self.registers[PFR0], 0) == AARCH32_EL0:
             self._aarch32()
-        return Request(self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts))
+        return Request(
+            self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts), bool(self.lineage)
+        )
 
     def _set(self, place: FieldPlace, setting: Setting) -> None:
         self.history.setdefault(place, []).append(setting)

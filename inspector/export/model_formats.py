@@ -1,0 +1,102 @@
+"""Named models as QEMU and libvirt would read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from inspector.export.models import properties_of
+from inspector.machine.arm64 import sve
+from inspector.machine.arm64.models.accepted import on_host
+from inspector.machine.arm64.models.realize import Realization, places_of
+from inspector.machine.arm64.models.request import Request
+from layouts.arm64.named_models import SWITCHES, NamedModel
+from layouts.arm64.properties import COMPOSITE, SVE, FieldPlace, aarch32_places, properties, text_in
+
+
+def qmp_definitions(rows: Iterable[tuple[NamedModel, Realization | None]]) -> dict[str, Any]:
+    """``query-cpu-definitions``; blockers are ``unavailable-features``."""
+    found = []
+    for model, made in rows:
+        entry: dict[str, Any] = {
+            "name": model.name,
+            "typename": f"{model.name}-arm-cpu",
+            "static": False,
+            "migration-safe": True,
+            "deprecated": False,
+        }
+        if made is not None:
+            entry["unavailable-features"] = sorted({blocker.name for blocker in made.blockers})
+        found.append(entry)
+    return {"return": found}
+
+
+def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
+    """``query-cpu-model-expansion``, type full."""
+    props: dict[str, Any] = {}
+    for key, text in properties_of(request).items():
+        entry = properties().get(key)
+        is_switch = text in ("on", "off") and (
+            entry is None or (entry.kind in ("boolean", COMPOSITE)) or key.startswith("sve")
+        )
+        props[key] = text == "on" if is_switch else int(text, 0) if entry and not entry.values else text
+    return {"return": {"model": {"name": name, "props": props}}}
+
+
+def libvirt_xml(rows: Iterable[tuple[str, Realization]], *, with_properties: bool) -> str:
+    """``<cpu>`` elements as in QEMU capabilities: usable, blockers, and properties with what they support."""
+    root = ElementTree.Element("cpus")
+    for name, made in rows:
+        cpu = ElementTree.SubElement(
+            root,
+            "cpu",
+            type="kvm",
+            name=name,
+            typename=f"{name}-arm-cpu",
+            usable="yes" if made.usable else "no",
+        )
+        for blocker in dict.fromkeys(blocker.name for blocker in made.blockers):
+            ElementTree.SubElement(cpu, "blocker", name=blocker)
+        if with_properties:
+            wanted = properties_of(made.request)
+            for entry in on_host(made.host, made.request.features):
+                kind = entry.entry.kind if entry.entry.kind in ("boolean", "numeric") else "string"
+                ElementTree.SubElement(
+                    cpu,
+                    "property",
+                    name=entry.entry.name,
+                    type=kind,
+                    value=wanted.get(entry.entry.name, text_in(entry.entry, {})),
+                    supports=",".join(entry.values),
+                )
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "unicode")
+
+
+def cpu_line(name: str, words: Sequence[str]) -> str:
+    """A ``-cpu`` argument of QEMU with named properties."""
+    return "-cpu " + ",".join((name, *words))
+
+
+def sysreg_line(made: Realization) -> str:
+    """The same guest over ``-cpu host``, in the reviewer's scheme: every field and length that is not the host's."""
+    words = []
+    for encoding, value in sorted(made.request.registers.items()):
+        limit = made.host.limit(encoding, made.request.features)
+        words += [
+            f"SYSREG_{place.register}_{place.field}={place.get(value)}"
+            for place in (*places_of(encoding), *_aarch32_places_of(encoding))
+            if place.get(value) != place.get(limit)
+        ]
+    switches = properties_of(made.request)
+    words += [f"{name}={switches[name]}" for name in SWITCHES]
+    if switches[SVE] == "on":
+        host, guest = made.host.sve_vqs, made.request.vqs
+        words += [f"sve{8 * length}=off" for length in sve.lengths_bytes(host & ~guest)]
+        words += [f"sve{8 * length}=on" for length in sve.lengths_bytes(guest & ~host)]
+    return cpu_line("host", words)
+
+
+def _aarch32_places_of(encoding: int) -> list[FieldPlace]:
+    return [place for place in aarch32_places().values() if place.encoding == encoding]
