@@ -7,9 +7,10 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import UsageError
 from inspector.cli import arguments, arm64_hosts
 from inspector.cli.files import save_new
+from inspector.cli.model_targets import target
 from inspector.export import model_formats as formats
 from inspector.export import model_hosts
 from inspector.export import models as export
@@ -23,9 +24,11 @@ from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
 from layouts.arm64.kernels import arm64_kernels
-from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
+from layouts.arm64.named_models import ModelError, NamedModel, named_models
 
-_FORMATS = ("text", "json", "qmp", "libvirt", "cpu", "sysreg")
+_FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
+#: Forms in which no released program reads the models.
+_PROPOSED = {"qmp": "QEMU", "libvirt": "libvirt", "domain": "libvirt", "cpu": "QEMU", "sysreg": "QEMU"}
 _EXAMPLES = """\
   inspector models list --host neoverse-v1
   inspector models show graviton3-v1
@@ -36,12 +39,13 @@ _EXAMPLES = """\
   inspector models baseline neoverse-v1 neoverse-n2 -o ours.toml
   inspector models check ours.toml --host neoverse-n2
 
-A model is a shipped one's name (without -vN the newest version), host for the host's own values, or a file of
-your own (docs/cpu-models.md).
+A model is a shipped one's name, QEMU's or libvirt's (without -vN the newest version), host for the host's own values,
+a file of your own (docs/cpu-models.md), or a libvirt domain's XML or its <cpu>.
+The models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, libvirt, domain, cpu
+and sysreg print.
 A host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
 recorded answers or a capture; @6.12 after it names its kernel. Of chips and cpuinfo only a part is known: what an
 answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
-_HOST = "host"
 #: The known CPU that has the most.
 _DEFAULT_HOST = "max"
 
@@ -55,6 +59,11 @@ def run(words: Sequence[str]) -> int:
         found, rest = parser.parse_args(words), []
     if rest:
         found.properties += rest
+    if getattr(found, "to", "") in _PROPOSED:
+        print(
+            f"--to {found.to}: {_PROPOSED[found.to]} takes this only with the proposed models, not as released",
+            file=sys.stderr,
+        )
     try:
         return int(found.run(found))
     except ModelError as error:
@@ -107,25 +116,6 @@ def _parser() -> argparse.ArgumentParser:
 # Models and hosts
 
 
-def _models(name: str = "") -> dict[str, NamedModel]:
-    """The shipped models, and the one that a file holds."""
-    found = dict(named_models())
-    known = model_named(name, found)
-    if known is not None:
-        return found | {name: known}
-    if name and name != _HOST:
-        try:
-            with open(name, encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            raise UsageError(f"models: {name}: no such model or file; inspector models list has them") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(name, "a model file", getattr(error, "strerror", "") or "not UTF-8") from error
-        model = parse_model(text, name)
-        found[name] = found[model.name] = model
-    return found
-
-
 def _words(words: Iterable[str]) -> Words:
     try:
         return parse_words(words)
@@ -139,9 +129,14 @@ def _hosts(found: argparse.Namespace) -> list[Host]:
 
 
 def _realized(found: argparse.Namespace, host: Host) -> Realization:
-    models = _models(found.model)
-    model = None if found.model == _HOST else models[found.model]
-    return realize(request(model, _words(found.properties), host, models), host)
+    named = target(found.model)
+    words = _words((*named.words, *found.properties))
+    try:
+        return realize(request(named.model, words, host, named.models), host)
+    except ModelError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _print(value: object) -> None:
@@ -152,10 +147,13 @@ def _print(value: object) -> None:
 def workbench_of(text: str) -> Workbench:
     """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
     name, _, host = text.partition(":")
-    models = _models(name)
-    if name != _HOST and name not in models:
-        raise UsageError(f"model:{text}: no such model")
-    return Workbench(arm64_hosts.host_named(host or _DEFAULT_HOST), "" if name == _HOST else models[name].name, models)
+    named = target(name)
+    bench = Workbench(
+        arm64_hosts.host_named(host or _DEFAULT_HOST), named.model.name if named.model else "", named.models
+    )
+    for word in named.words:
+        bench.set(word)
+    return bench
 
 
 # Subcommands
@@ -163,7 +161,7 @@ def workbench_of(text: str) -> Workbench:
 
 def _list(found: argparse.Namespace) -> int:
     host = _hosts(found)[0] if found.host else None
-    models = _models()
+    models = named_models()
     rows: list[tuple[NamedModel, Realization | None]] = [
         (model, realize(request(model, _words(()), host), host) if host is not None else None)
         for model in models.values()
@@ -171,7 +169,7 @@ def _list(found: argparse.Namespace) -> int:
     if found.to == "qmp":
         _print(formats.qmp_definitions(rows))
     elif found.to == "libvirt":
-        made = [(model.name, row) for model, row in rows if row is not None]
+        made = [(model, row) for model, row in rows if row is not None]
         if not made:
             raise UsageError("models list --to libvirt: --host names the host")
         print(formats.libvirt_xml(made, with_properties=False))
@@ -205,14 +203,13 @@ def _usable(row: Realization | None) -> str:
 
 
 def _show(found: argparse.Namespace) -> int:
-    models = _models(found.model)
-    if found.model == _HOST:
+    named = target(found.model)
+    if named.model is None:
         raise UsageError("models show host: a host is no model; models expand host --host HOST shows it")
-    model = models[found.model]
     if found.json:
-        _print(export.model_json(model, models))
+        _print(export.model_json(named.model, named.models))
     else:
-        print("\n".join(export.model_text(model, models)))
+        print("\n".join(export.model_text(named.model, named.models)))
     return 0
 
 
@@ -247,7 +244,13 @@ def _expand(found: argparse.Namespace) -> int:
     elif found.to == "qmp":
         _print(formats.qmp_expansion(found.model, made.request))
     elif found.to == "libvirt":
-        print(formats.libvirt_xml([(found.model, made)], with_properties=True))
+        model = target(found.model).model
+        if model is None:
+            raise UsageError("models expand host --to libvirt: the host is no model; --to domain names it")
+        print(formats.libvirt_xml([(model, made)], with_properties=True))
+    elif found.to == "domain":
+        named = target(found.model)
+        print(formats.domain_cpu(named.model, (*named.words, *found.properties)))
     elif found.to == "cpu":
         print(formats.cpu_line(found.model, found.properties))
     elif found.to == "sysreg":
@@ -276,7 +279,7 @@ def _save(made: Realization, name: str, path: str) -> None:
 def _baseline(found: argparse.Namespace) -> int:
     hosts = _hosts(found)
     best = baseline(hosts)
-    ranked = rank(_models(), hosts, _words(()))
+    ranked = rank(named_models(), hosts, _words(()))
     if found.output:
         name = found.output.rpartition("/")[2].removesuffix(".toml")
         save_new(found.output, lambda out: out.write(model_hosts.baseline_toml(best, name, hosts).encode()))

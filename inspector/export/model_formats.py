@@ -21,7 +21,7 @@ def qmp_definitions(rows: Iterable[tuple[NamedModel, Realization | None]]) -> di
     for model, made in rows:
         entry: dict[str, Any] = {
             "name": model.name,
-            "typename": f"{model.name}-arm-cpu",
+            "typename": model.typename,
             "static": False,
             "migration-safe": True,
             "deprecated": False,
@@ -44,20 +44,22 @@ def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
     return {"return": {"model": {"name": name, "props": props}}}
 
 
-def libvirt_xml(rows: Iterable[tuple[str, Realization]], *, with_properties: bool) -> str:
-    """``<cpu>`` elements as in QEMU capabilities: usable, blockers, and properties with what they support."""
+def libvirt_xml(rows: Iterable[tuple[NamedModel, Realization]], *, with_properties: bool) -> str:
+    """``<cpu>`` elements as in libvirt's QEMU capabilities: usable, blockers, and properties with what they support."""
     root = ElementTree.Element("cpus")
-    for name, made in rows:
+    for model, made in rows:
         cpu = ElementTree.SubElement(
             root,
             "cpu",
             type="kvm",
-            name=name,
-            typename=f"{name}-arm-cpu",
-            usable="yes" if made.usable else "no",
+            name=model.libvirt,
+            typename=model.typename,
+            usable={"yes": "yes", "no": "no"}.get(made.verdict, "unknown"),
         )
         for blocker in dict.fromkeys(blocker.name for blocker in made.blockers):
             ElementTree.SubElement(cpu, "blocker", name=blocker)
+        for name in dict.fromkeys(entry.name for entry in made.open):
+            ElementTree.SubElement(cpu, "unknown", name=name)
         if with_properties:
             wanted = properties_of(made.request)
             for entry in on_host(made.host, made.request.features):
@@ -72,6 +74,29 @@ def libvirt_xml(rows: Iterable[tuple[str, Realization]], *, with_properties: boo
                 )
     ElementTree.indent(root)
     return ElementTree.tostring(root, "unicode")
+
+
+def domain_cpu(model: NamedModel | None, words: Sequence[str]) -> str:
+    """``<cpu>`` of a libvirt domain: the model by libvirt's name, and the user's properties as features.
+
+    A feature is there or not: properties with other values than on and off have none, and stand in a comment.
+    """
+    root = ElementTree.Element("cpu", mode="host-passthrough" if model is None else "custom", check="none")
+    if model is not None:
+        root.set("match", "exact")
+        ElementTree.SubElement(root, "model", fallback="forbid").text = model.libvirt
+    for word in words:
+        name, _, value = word.partition("=")
+        if value in _POLICIES:
+            ElementTree.SubElement(root, "feature", policy=_POLICIES[value], name=name)
+        else:
+            root.append(ElementTree.Comment(f" no feature of libvirt says {word} "))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "unicode")
+
+
+#: libvirt's policies of a feature, by what QEMU's property is.
+_POLICIES = {"on": "require", "off": "disable"}
 
 
 def cpu_line(name: str, words: Sequence[str]) -> str:

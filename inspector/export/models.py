@@ -68,6 +68,8 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
         "name": model.name,
         "version": model.version,
         "title": model.title,
+        "libvirt": model.libvirt,
+        "typename": model.typename,
         "realizable": model.realizable,
         "parents": [entry.name for entry in chain(model, models)[:-1]],
         "vl_bytes": list(model.vl_bytes),

@@ -15,7 +15,7 @@ from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
 from layouts.arm64.sources import EMULATOR, Source, source_named
 
 SWITCHES = (SVE, PAUTH, PMU)
-_KEYS = {"name", "version", "title", "parent", "realizable", "notes", "values"}
+_KEYS = {"name", "version", "title", "libvirt", "parent", "realizable", "notes", "values"}
 _BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties", "second"}
 _ALL = "all"
 _MAX_VL_BYTES, _VQ_BYTES = 256, 16
@@ -46,7 +46,8 @@ class ModelValue(NamedTuple):
 class NamedModel(NamedTuple):
     """A model. ``parent`` is a model's name or empty; ``vl_bytes`` the SVE vector lengths, empty for none.
 
-    Not ``realizable``: on its own it leaves fields open that the implementation defines.
+    Not ``realizable``: on its own it leaves fields open that the implementation defines. ``libvirt`` is what
+    libvirt calls it: the thread names ``nvidia-grace-v1`` for QEMU's ``grace-v1``, others are by analogy.
     """
 
     name: str
@@ -57,6 +58,12 @@ class NamedModel(NamedTuple):
     notes: str
     values: tuple[ModelValue, ...]
     vl_bytes: tuple[int, ...]
+    libvirt: str
+
+    @property
+    def typename(self) -> str:
+        """QEMU's type of it, in the thread's form."""
+        return f"arm-{self.libvirt}-arm-cpu"
 
 
 def parse_model(text: str, file: str) -> NamedModel:
@@ -83,6 +90,7 @@ def parse_model(text: str, file: str) -> NamedModel:
         notes=_of(found, "notes", str, file, ""),
         values=tuple(values),
         vl_bytes=vl_bytes,
+        libvirt=_of(found, "libvirt", str, file, "") or _of(found, "name", str, file),
     )
 
 
@@ -162,10 +170,14 @@ def named_models() -> dict[str, NamedModel]:
 
 
 def model_named(name: str, models: Mapping[str, NamedModel]) -> NamedModel | None:
-    """A model by name; without its version the newest. None when there is none."""
+    """A model by its name or libvirt's; without its version the newest. None when there is none."""
     if name in models:
         return models[name]
-    versions = [model for model in models.values() if model.name == f"{name}-v{model.version}"]
+    versions = [
+        model
+        for model in models.values()
+        if model.libvirt == name or f"{name}-v{model.version}" in (model.name, model.libvirt)
+    ]
     return max(versions, key=lambda model: model.version, default=None)
 
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
 
+from layouts.arm64.features import FEATURES
 from layouts.arm64.sysregs import id_registers
 
 #: Kinds of a property: what its value looks like.
@@ -265,8 +266,26 @@ def assign(name: str, value: str | float) -> Assignment:
 
 
 def _close(name: str) -> str:
-    close = get_close_matches(name, [*properties(), *sysreg_properties()], 1)
-    return f" such as {close[0]}" if close else "; inspector models expand has them"
+    """The property that was meant: the same word in another case, Arm's name of a feature, or the nearest."""
+    by_lower = {known.lower(): known for known in (*properties(), *sysreg_properties())}
+    feature = "FEAT_" + name.partition("_")[2]
+    if name.lower() in by_lower:
+        return f" such as {by_lower[name.lower()]}"
+    for (register, field), values in FEATURES.items():
+        for value, text in values.items():
+            place = field_places().get((register, field))
+            if place is not None and text.lower() == feature.lower():
+                return f" such as {_word(place, value)}"
+    close = get_close_matches(name.lower(), by_lower, 1)
+    return f" such as {by_lower[close[0]]}" if close else "; inspector models expand has them"
+
+
+def _word(place: FieldPlace, value: int) -> str:
+    """``NAME=VALUE`` of the property that sets a field to a value."""
+    entry = properties().get(property_of(place))
+    if entry is None or entry.places != (place,):
+        return f"SYSREG_{place.register}_{place.field}={value}"
+    return f"{entry.name}={value_text(entry, (value,))}"
 
 
 def _text(value: str | float) -> str:

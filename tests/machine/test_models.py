@@ -251,6 +251,20 @@ def test_undo_is_identity(picks: list[int]) -> None:
     assert not bench.undo()
 
 
+def test_a_length_that_is_left_out_is_marked() -> None:
+    bench = Workbench(known_host("neoverse-v1"), "neoverse-v1-v1")
+    assert bench.refused == frozenset()
+    bench.set("sve128=off")
+    assert bench.refused == {"sve128"}
+    bench.set("sve512=on")
+    assert bench.refused == {"sve128", "sve384", "sve512"} & bench.refused
+    assert "sve512" in bench.refused
+    bench.choose("")
+    with pytest.raises(ValueError, match="sve512=on: sve=off"):
+        bench.set("sve=off")
+    assert bench.refused
+
+
 # Model files
 
 
@@ -277,7 +291,7 @@ def test_the_hierarchy_of_the_proposal() -> None:
         ("version = 1", "expected 'name', found none"),
         ("name = 1", "name: expected a string, found 1"),
         ('name = "x"\nversion = true', "version: expected a number, found True"),
-        ('name = "x"\ncolour = 1', "'colour': expected one of name"),
+        ('name = "x"\ncolour = 1', "'colour': expected one of libvirt, name"),
         ('name = "x"\n[[values]]\n', "values[0]: expected 'source', found none"),
         ('name = "x"\nvalues = [1]', "values[0]: expected a table"),
         ('name = "x"\n[[values]]\nsource = "s"\nswitch = "mte"', "expected sve, pauth, pmu; found 'mte'"),

@@ -118,7 +118,7 @@ def parse_words(words: Iterable[str]) -> Words:
 def request(model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None = None) -> Request:
     """What a model and a user's words ask of a host; without a model the host's own values are the baseline.
 
-    Raises ModelError for a model whose parents are not there.
+    Raises ModelError for a model whose parents are not there, ValueError for words that contradict each other.
     """
     return _Asking(model, words, host, models).made()
 
@@ -232,6 +232,7 @@ class _Asking:
     def _vqs(self) -> int:
         """Vector lengths: the model's, or the host's where it has none; then the user's."""
         if not self.switches["sve"]:
+            self._no_lengths()
             return 0
         lengths: set[int] = set()
         for model in self.lineage:
@@ -240,3 +241,10 @@ class _Asking:
         for length, on in self.words.lengths.items():
             lengths = lengths | {length} if on else lengths - {length}
         return sum(1 << (length // sve.VQ_BYTES - 1) for length in lengths)
+
+    def _no_lengths(self) -> None:
+        """A length is refused where there is no SVE, as QEMU does (aarch64_cpu sve finalize), and not dropped."""
+        asked = sorted(length for length, on in self.words.lengths.items() if on)
+        if asked:
+            why = "sve=off" if self.words.switches.get("sve") is False else "this guest has no SVE without sve=on"
+            raise ValueError(f"sve{8 * asked[0]}=on: {why}; a guest without SVE has no vector lengths")
