@@ -11,8 +11,8 @@ from inspector.capture.errors import UsageError
 from inspector.cli import arguments, arm64_hosts
 from inspector.cli.files import save_new
 from inspector.cli.model_targets import target
+from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
-from inspector.export import model_hosts
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
 from inspector.export.vcpu import write_vcpu
@@ -23,6 +23,7 @@ from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
+from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
 
@@ -37,6 +38,8 @@ _EXAMPLES = """\
   inspector models expand neoverse-v1-v1 --host neoverse-v1 --to libvirt
   inspector models expand host SYSREG_ID_AA64ISAR0_EL1_AES=1 --host guest.regs
   inspector models baseline neoverse-v1 neoverse-n2 -o ours.toml
+  inspector models check neoverse-v1-v1 --host max --each-kernel
+  inspector models find FEAT_LSE
   inspector models check ours.toml --host neoverse-n2
 
 A model is a shipped one's name, QEMU's or libvirt's (without -vN the newest version), host for the host's own values,
@@ -72,23 +75,29 @@ def run(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser("models", "Named CPU models of arm64, on a host or on many.", _EXAMPLES)
-    commands = parser.add_subparsers(required=True, metavar="list|show|expand|check|baseline")
+    commands = parser.add_subparsers(required=True, metavar="list|show|expand|check|baseline|find")
     adders = {
         "list": (_list, "the models, and with --host whether they run there"),
         "show": (_show, "a model's values, and where each comes from"),
         "expand": (_expand, "what a guest gets, and what else the host accepts"),
         "check": (_check, "whether a model runs on hosts, and if not which properties block it"),
         "baseline": (_baseline, "the best that runs on all of some hosts"),
+        "find": (_find, "the property for one of Arm's names: a feature, a field, a value"),
     }
     for name, (function, about) in adders.items():
         one = commands.add_parser(name, help=about, description=about)
         one.set_defaults(run=function)
+        if name == "find":
+            one.add_argument("word", help="FEAT_LSE, PARange, fpaccombine, or a part of such a name")
+            continue
         one.add_argument("--kernel", default="", choices=sorted(arm64_kernels()), help="of known CPUs (default newest)")
         if name in ("show", "expand", "check"):
             one.add_argument("model", help="a model's name, a file, or host")
         if name in ("expand", "check"):
             one.add_argument("properties", nargs="*", metavar="NAME=VALUE", help="over the model")
             one.add_argument("--steps", action="store_true", help="who set each field, and every call to KVM")
+        if name == "check":
+            one.add_argument("--each-kernel", action="store_true", help="the verdict on each kernel that is known")
         if name == "baseline":
             one.add_argument("hosts", nargs="+", metavar="HOST", help=arm64_hosts.HELP)
             one.add_argument("-o", "--output", default="", metavar="FILE", help="write it as a model of your own")
@@ -104,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "expand":
             one.add_argument("--save", default="", metavar="PATH", help="the guest's registers: a .vcpu or a list")
+            one.add_argument("--features", action="store_true", help="which FEAT_ the guest has, by Arm's names")
         if name == "show":
             one.add_argument("--json", action="store_true", help="as JSON")
         else:
@@ -213,7 +223,23 @@ def _show(found: argparse.Namespace) -> int:
     return 0
 
 
+def _find(found: argparse.Namespace) -> int:
+    matches = find(found.word)
+    if not matches:
+        raise UsageError(f"models find {found.word}: no feature, field or value has that name")
+    print("\n".join(model_features.matches_text(matches)))
+    return 0
+
+
+def _each_kernel(found: argparse.Namespace) -> int:
+    rows = [_realized(found, arm64_hosts.host_named(host, name)) for host in found.host for name in arm64_kernels()]
+    print("\n".join(model_features.kernels_text(found.model, rows)))
+    return 0 if all(row.usable for row in rows) else 1
+
+
 def _check(found: argparse.Namespace) -> int:
+    if found.each_kernel:
+        return _each_kernel(found)
     made = [_realized(found, host) for host in _hosts(found)]
     moved, differing = (moves(made), unlike(made)) if len(made) > 1 else ([], [])
     if found.to == "json":
@@ -259,6 +285,9 @@ def _expand(found: argparse.Namespace) -> int:
         print("\n".join(export.check_text(found.model, made, steps=found.steps)))
         if found.steps:
             print("\n".join(export.steps_text(made)))
+        if found.features:
+            print("\n".join(["", *model_features.features_text(made)]))
+            return 0 if made.usable else 1
         print("\nregisters of the guest")
         print("\n".join(export.registers_text(made)))
         print("\nproperties, and the values that this host accepts")
