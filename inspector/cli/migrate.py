@@ -24,7 +24,8 @@ _EXAMPLES = """\
   inspector migrate sample:graviton3/linux-6.18 neoverse-n1
   inspector migrate neoverse-v1 neoverse-n2 --steps
 
-Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails."""
+Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails, or
+when that is not known of the destination."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -47,7 +48,7 @@ def run(words: Sequence[str]) -> int:
         print()
     else:
         print("\n".join(migration_text(made, steps=found.steps)))
-    return 0 if made.accepted else 1
+    return 0 if made.accepted and not made.open else 1
 
 
 def _state(text: str, number: int | None) -> State:

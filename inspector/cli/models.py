@@ -117,7 +117,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "show":
             one.add_argument("--json", action="store_true", help="as JSON")
         else:
-            formats = {"list": ("text", "json", "qmp", "libvirt"), "expand": _FORMATS}.get(name, ("text", "json"))
+            formats = {
+                "list": ("text", "json", "qmp", "libvirt"),
+                "expand": _FORMATS,
+                "baseline": ("text", "json", "qmp"),
+            }.get(name, ("text", "json"))
             one.add_argument("--to", choices=formats, default="text", help="form of the answer (default text)")
             one.add_argument("--json", dest="to", action="store_const", const="json", help="as JSON")
     return parser
@@ -314,6 +318,11 @@ def _baseline(found: argparse.Namespace) -> int:
         save_new(found.output, lambda out: out.write(model_hosts.baseline_toml(best, name, hosts).encode()))
         print(f"{found.output}: inspector models check {found.output} --host HOST", file=sys.stderr)
     first = ranked[0]
+    if found.to == "qmp":
+        if not first.possible:
+            raise UsageError("models baseline --to qmp: no named model runs on all of these hosts")
+        _print(formats.qmp_baseline(first))
+        return 0 if first.usable else 1
     moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
         _print(

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from inspector.export.models import properties_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.models.accepted import on_host
+from inspector.machine.arm64.models.baseline import Ranked
 from inspector.machine.arm64.models.realize import Realization, places_of
 from inspector.machine.arm64.models.request import Request
 from layouts.arm64.named_models import SWITCHES, NamedModel
@@ -42,6 +43,12 @@ def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
         )
         props[key] = text == "on" if is_switch else int(text, 0) if entry and not entry.values else text
     return {"return": {"model": {"name": name, "props": props}}}
+
+
+def qmp_baseline(best: Ranked) -> dict[str, Any]:
+    """``query-cpu-model-baseline``: the best model for all hosts, and the switches that it needs there."""
+    words = dict(word.split("=") for word in best.words)
+    return {"return": {"model": {"name": best.model.name, "props": {name: on == "on" for name, on in words.items()}}}}
 
 
 def libvirt_xml(rows: Iterable[tuple[NamedModel, Realization]], *, with_properties: bool) -> str:

@@ -113,6 +113,9 @@ def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
     yield from (f"  conflict: {conflict}" for conflict in made.request.conflicts)
     yield from (f"  note: {note}" for note in notes_of(made))
     yield from (f"  blocker {blocker}" for blocker in made.blockers)
+    if made.warned:
+        names = ", ".join(dict.fromkeys(blocker.name for blocker in made.warned))
+        yield f"  QEMU as proposed writes back what is writable, warns of {names}, and boots a guest with the host's"
     yield from open_text(made)
     if not made.agree:
         yield "  the prediction and the scratch vCPU differ:"
@@ -127,6 +130,8 @@ def notes_of(made: Realization) -> Iterator[str]:
     for place, history in made.request.history.items():
         if history[-1].origin == "switch" and history[-1].value and place.field != "SVE":
             taken.setdefault(history[-1].name, []).append(f"{place.field}={history[-1].value}")
+    if not made.host.kernel.writable and made.blockers:
+        yield "this kernel takes only the host's own ID registers (all but CSV2 and CSV3), so no other guest runs there"
     for name, fields in taken.items() if made.request.has_model else ():
         yield f"{name} takes this host's {', '.join(fields)}: on another host it may be another guest"
 
@@ -195,6 +200,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "verdict": made.verdict,
         "agree": made.agree,
         "open": [_open_json(entry) for entry in made.open],
+        "qemu_warns": [blocker.name for blocker in made.warned],
         "blockers": [
             {
                 "property": blocker.name,

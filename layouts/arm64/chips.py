@@ -34,6 +34,8 @@ _PAUTH = (
     (("ID_AA64ISAR1_EL1", "GPA"), ("ID_AA64ISAR1_EL1", "GPI"), ("ID_AA64ISAR2_EL1", "GPA3")),
 )
 _MIDR, _OWN_PMU = 0xC000, 15
+#: Which exception levels have AArch32: no core has that as an option.
+_LEVELS = ("EL0", "EL1")
 
 
 class Bounds(NamedTuple):
@@ -46,7 +48,8 @@ class Bounds(NamedTuple):
 class Chip(NamedTuple):
     """A chip. ``likely`` is a host with the core's values, inside ``bounds``; ``open`` are fields that are not known.
 
-    ``pauth`` and ``sve``: the chip has it, has it not, or None for unknown.
+    ``pauth`` and ``sve``: the chip has it, has it not, or None for unknown. ``tells_aarch32``: its AArch32 ID
+    registers are known.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Chip(NamedTuple):
     bounds: dict[FieldPlace, Bounds]
     pauth: bool | None
     sve: bool | None
+    tells_aarch32: bool
     sources: tuple[Source, ...]
 
     def at(self, *, most: bool) -> BareHost:
@@ -190,14 +194,20 @@ def _chip(
     midr: int,
     named: Iterable[str],
 ) -> Chip:
-    likely = _host(name, cores().get(core) or BareHost(name, {}, (16,)), told, midr)
+    known = cores().get(core, BareHost(name, {}, (16,)))
+    for level in _LEVELS:
+        place = field_places()["ID_AA64PFR0_EL1", level]
+        if place.encoding in known.registers:
+            told.value(place.register, level, place.get(known.registers[place.encoding]))
+    likely = _host(name, known, told, midr)
     has_pauth = True if words and set(words) >= POINTER_AUTHENTICATION else False if "paca" in absent else None
     if not likely.registers[field_places()[_SVE].encoding] & field_places()[_SVE].mask:
         likely = likely._replace(sve_vl_bytes=())
     bound = told.bounds[field_places()[_SVE]]
     has_sve = True if bound.least else None if bound.most else False
     unknown = {place: found for place, found in told.bounds.items() if found.least != found.most}
-    return Chip(name, title, core, likely, unknown, has_pauth, has_sve, tuple(map(source_named, named)))
+    found = tuple(map(source_named, named))
+    return Chip(name, title, core, likely, unknown, has_pauth, has_sve, bool(told.other), found)
 
 
 @cache

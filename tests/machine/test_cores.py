@@ -17,7 +17,7 @@ from inspector.machine.arm64.models.moves import unlike
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, cores, known_cores
+from layouts.arm64.chips import chip_of_words, chips, core_of, cores, known_cores
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.hwcaps import HWCAPS
 from layouts.arm64.named_models import NamedModel, chain, named_models
@@ -302,12 +302,33 @@ def test_nothing_that_is_known_of_a_chip_is_against_its_model() -> None:
                 assert not any(entry.why for entry in found.open), (model.name, name)
 
 
-def test_every_captured_guest_of_a_core_takes_its_model() -> None:
-    """The registers alone, as a VMM without SVE, PMU and pointer authentication saw them."""
+def capture_table() -> Iterator[str]:
+    """Cores and chips on the captured guests of them, on the kernel of the capture; those guests had no SVE."""
     for name in ("graviton2", "graviton3", "graviton4"):
-        chip: Chip = chips()[name]
-        for model in (f"{chip.core}-v1", f"{name}-v1"):
-            assert made(model, name, "sve=off").verdict == "yes", (model, name)
+        for model in (f"{chips()[name].core}-v1", f"{name}-v1"):
+            for release in ("5.10", "6.1", "6.18"):
+                where = host_named(f"sample:{name}/linux-{release}")
+                found = realize(request(MODELS[model], parse_words(["sve=off"]), where), where)
+                told = answer(found) if where.kernel.writable else "no: its kernel writes no ID registers"
+                assert where.kernel.writable or found.verdict == "no"
+                yield f"| `{model}` | `sample:{name}/linux-{release}` | {told} |"
+
+
+def test_every_model_runs_on_its_captures_or_the_reason_is_told() -> None:
+    told = re.findall(r"^\| `[\w.-]+` \| `sample:[\w./-]+` \| .* \|$", DOC.read_text(), re.MULTILINE)
+    assert told == list(capture_table())
+
+
+def test_a_kernel_that_writes_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "check", "neoverse-n1-v1", "--host", "sample:graviton2/linux-6.1"]) == 1
+    assert "note: this kernel takes only the host's own ID registers" in capsys.readouterr().out
+
+
+def test_what_qemu_as_proposed_would_only_warn_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [blocker.name for blocker in made("neoverse-n1-v1", "qemu-neoverse-n1").warned] == ["feat_EVT"]
+    assert made("graviton4-v1", "grace").warned == ()  # RNDR is writable, and KVM refuses it
+    assert main(["models", "check", "neoverse-n1-v1", "--host", "qemu-neoverse-n1"]) == 1
+    assert "QEMU as proposed writes back what is writable, warns of feat_EVT" in capsys.readouterr().out
 
 
 # Several hosts

@@ -141,3 +141,12 @@ def test_wrong_xml_is_one_line(text: str, wrong: str, tmp_path: Path, capsys: py
 def test_what_cannot_be_is_refused(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "check", *words, "--host", "max"]) == 2
     assert wrong in capsys.readouterr().err
+
+
+def test_the_baseline_as_qmp_gives_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "baseline", "neoverse-v1", "neoverse-n2", "--to", "qmp"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "return": {"model": {"name": "neoverse-v1-v1", "props": {"sve256": False, "pmu": True}}}
+    }
+    assert main(["models", "baseline", "a64fx", "max", "--to", "qmp"]) == 2
+    assert "no named model runs on all" in capsys.readouterr().err

@@ -53,6 +53,8 @@ class PartialHost(Host):
         self.open: dict[FieldPlace, tuple[int, int]] = {}
         self.open_features = 0
         self.open_lengths = False
+        #: AArch32 ID registers that are not told at all, by encoding.
+        self.untold: frozenset[int] = frozenset()
 
     def values(self, place: FieldPlace) -> Iterable[int]:
         """What a field may be."""
@@ -93,6 +95,8 @@ def host_of_chip(kernel: Arm64Kernel, chip: Chip) -> PartialHost:
     found.open_features |= SVE if chip.sve is None else 0
     found.features = found.features & ~PTRAUTH | (PTRAUTH if chip.pauth else 0)
     found.open_lengths = chip.sve is not False
+    if found.has_aarch32 and not chip.tells_aarch32:
+        found.untold = frozenset(one.encoding for one in kernel.registers.values() if one.aarch32)
     return found
 
 

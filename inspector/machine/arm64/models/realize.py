@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, SVE, Host
-from inspector.machine.arm64.idregs import unsafe_text, writable_fields
+from inspector.machine.arm64.idregs import checked_mask, unsafe_text, writable_fields
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
@@ -77,6 +77,19 @@ class Realization(NamedTuple):
     def verdict(self) -> str:
         """yes, no, or depends where the host is known in part and the answer hangs on what is not."""
         return "no" if not self.possible else "depends" if self.open else "yes"
+
+    @property
+    def warned(self) -> tuple[Blocker, ...]:
+        """Where only fields that nobody may write are in the way, those: QEMU as proposed warns of them and boots.
+
+        Source: the thread's description of kvm_arm_writeback_idregs, which writes back the writable bits.
+        """
+        fixed = [
+            blocker
+            for blocker in self.blockers
+            if blocker.place and not checked_mask(self.assumed, blocker.place.encoding) & blocker.place.mask
+        ]
+        return tuple(fixed) if len(fixed) == len(self.blockers) else ()
 
     @property
     def accepted(self) -> bool:
