@@ -56,6 +56,8 @@ def host_named(text: str, kernel: str = "") -> Host:
 
 def _cpuinfo(name: str) -> Chip | None:
     """The machine of a file that is /proc/cpuinfo or lscpu; None for another file."""
+    if not os.path.isfile(name):
+        return None
     try:
         with open(name, "rb") as file:
             text = file.read(_CPUINFO_BYTES)

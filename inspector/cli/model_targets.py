@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ def target(name: str) -> Target:
 
 def _text(name: str, models: dict[str, NamedModel]) -> str:
     try:
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise InputError(name, "a model file", "a folder, a pipe or a device")
         with open(name, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:

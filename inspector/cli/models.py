@@ -255,6 +255,9 @@ def _check(found: argparse.Namespace) -> int:
             ]
         )
     else:
+        model = target(found.model).model
+        if model is not None and not model.realizable:
+            print(f"{found.model}: for other models to build on: it leaves fields open that the implementation defines")
         for one in made:
             print("\n".join(export.check_text(found.model, one, steps=found.steps)))
             if found.steps:

@@ -251,18 +251,12 @@ def test_undo_is_identity(picks: list[int]) -> None:
     assert not bench.undo()
 
 
-def test_a_length_that_is_left_out_is_marked() -> None:
+def test_a_length_without_sve_is_taken_back() -> None:
     bench = Workbench(known_host("neoverse-v1"), "neoverse-v1-v1")
-    assert bench.refused == frozenset()
-    bench.set("sve128=off")
-    assert bench.refused == {"sve128"}
-    bench.set("sve512=on")
-    assert bench.refused == {"sve128", "sve384", "sve512"} & bench.refused
-    assert "sve512" in bench.refused
-    bench.choose("")
-    with pytest.raises(ValueError, match="sve512=on: sve=off"):
+    bench.set("sve128=on")
+    with pytest.raises(ValueError, match="sve128=on: sve=off"):
         bench.set("sve=off")
-    assert bench.refused
+    assert bench.setup.words == ("sve128=on",)
 
 
 # Model files

@@ -87,8 +87,7 @@ class PropertyList(LineView):
         count = len(self.lines)
         for step in range(1, count + 1):
             line = self.lines[(start + step) % count]
-            blocks = line.blockers if isinstance(line, PropertyRow) else name_of(line) in self.bench.refused
-            if blocks:
+            if isinstance(line, PropertyRow) and line.blockers:
                 return (start + step) % count
         return None
 
@@ -99,12 +98,12 @@ class PropertyList(LineView):
             return [Segment(found, self.style_of("heading"))]
         if not isinstance(found, PropertyRow):
             name, hosts, guests = found
-            refused = name in self.bench.refused
-            mark = "✗ " if refused else "  "
+            missing = guests and not hosts
+            mark = "✗ " if missing else "  "
             host, guest = ("●" if hosts else "·"), ("●" if guests else "·")
             gap = " " * (_VALUE_WIDTH if self._has_model(width) else 0)
             text = f"{mark}{name:<{_NAME_WIDTH}}{host:<{_VALUE_WIDTH}}{gap}{guest}"
-            return [Segment(text, self.style_of("changed") if refused else None)]
+            return [Segment(text, self.style_of("changed") if missing else None)]
         return self._property(found, width)
 
     def _property(self, row: PropertyRow, width: int) -> list[Segment]:

@@ -61,7 +61,7 @@ class Workbench:
 
     def _forget(self) -> None:
         """What was computed is of another setup."""
-        for name in ("made", "modelled", "rows", "refused"):
+        for name in ("made", "modelled", "rows"):
             self.__dict__.pop(name, None)
 
     def _request(self, words: tuple[str, ...]) -> Request:
@@ -152,16 +152,6 @@ class Workbench:
         return [
             (length, length in has, length in asks) for length in sve.lengths_bytes(hosts | guests | self.modelled.vqs)
         ]
-
-    @cached_property
-    def refused(self) -> frozenset[str]:
-        """Switches and lengths that are in the way: asked for and not there, or left out below the longest."""
-        wrong = {name for name, (has, asks) in self.switches().items() if asks and not has}
-        longest = max((length for length, _, asks in self.lengths() if asks), default=0)
-        return frozenset(
-            wrong
-            | {f"sve{8 * length}" for length, has, asks in self.lengths() if has is not asks and length <= longest}
-        )
 
     def switches(self) -> dict[str, tuple[bool, bool]]:
         """sve, pauth and pmu: whether the host supports it, and whether the guest has it."""
