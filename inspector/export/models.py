@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, ISAR1, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
 from inspector.machine.arm64.models.partial import Open, PartialHost
 from inspector.machine.arm64.models.realize import Realization
@@ -130,8 +130,8 @@ def notes_of(made: Realization) -> Iterator[str]:
     for place, history in made.request.history.items():
         if history[-1].origin == "switch" and history[-1].value and place.field != "SVE":
             taken.setdefault(history[-1].name, []).append(f"{place.field}={history[-1].value}")
-    if not made.host.kernel.writable and made.blockers:
-        yield "this kernel takes only the host's own ID registers (all but CSV2 and CSV3), so no other guest runs there"
+    if made.blockers and not made.host.mask(ISAR1):
+        yield "this kernel takes only the host's own ID registers (but CSV2 and CSV3), so no other guest runs there"
     for name, fields in taken.items() if made.request.has_model else ():
         yield f"{name} takes this host's {', '.join(fields)}: on another host it may be another guest"
 
