@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.readers.options import Options
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages are safe to print, and whose help says when it cannot be."""
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and the message, with what a name of a file brings made visible."""
+        super().error(visible(message))
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """The help; argparse's own hides that standard output is full."""
+        (file or sys.stdout).write(self.format_help())
 
 
 def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentParser:
     """A parser for one command."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"inspector {command}",
         description=about,
         epilog=examples and f"examples:\n{examples}",

@@ -1,7 +1,8 @@
 """``inspector COMMAND ...``: find the command, run it, turn errors into one line.
 
 Only the command that was asked for is imported. Exit codes: 0 fine, 1 a difference or a
-refusal, 2 bad usage, 3 unreadable input.
+refusal, 2 bad usage or an output that cannot be written, 3 unreadable input, 70 a bug of ours,
+130 Ctrl-C. A reader that has seen enough (``| head``) is no error, for any command.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from inspector import __version__
-from inspector.capture.errors import InspectorError
+from inspector.capture.errors import UsageError
+from inspector.cli import streams
+
+#: The exit code of a program that Ctrl-C ended, as a shell has it.
+INTERRUPTED = 130
 
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
@@ -52,8 +58,26 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code: the one place where an exception becomes a line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    streams.prepare()
+    try:
+        try:
+            return _command(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        streams.drop_output()
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary: told() says which are bugs of ours
+        if _is_interrupt(error):
+            return INTERRUPTED
+        return _tell(error)
+
+
+def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if words else 2
@@ -62,10 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         if not _is_target(words[0]):
-            print(f"inspector: no command {words[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-            return 2
+            raise UsageError(f"no command {words[0]!r}; there are {', '.join(COMMANDS)}")
         words.insert(0, "open")
-    return _run(words)
+    return int(import_module(f"inspector.cli.{COMMANDS[words[0]][0]}").run(words[1:]))
 
 
 def _is_target(word: str) -> bool:
@@ -73,18 +96,20 @@ def _is_target(word: str) -> bool:
     return word == "-" or ":" in word or os.path.exists(word)
 
 
-def _run(words: list[str]) -> int:
-    module = import_module(f"inspector.cli.{COMMANDS[words[0]][0]}")
-    try:
-        code = int(module.run(words[1:]))
-        sys.stdout.flush()
-    except InspectorError as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output is gone (| head): not an error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    return code
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Python 3.11 makes a RuntimeError of a Ctrl-C that comes while a class is made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
+
+
+def _tell(error: Exception) -> int:
+    """One line for people; the exit code that goes with it."""
+    from inspector.capture.bug import told
+
+    line = told(error)
+    if isinstance(error, OSError):
+        streams.drop_output()
+    with suppress(OSError):
+        print(f"inspector: {line}", file=sys.stderr)
+    return line.exit_code

@@ -15,6 +15,7 @@ from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
+from inspector.export.files import save_bytes, save_new
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
@@ -308,7 +309,7 @@ def _save(made: Realization, name: str, path: str) -> None:
     if path.endswith(".vcpu"):
         save_new(path, lambda out: write_vcpu(out, capture_of(state)))
     else:
-        save_new(path, lambda out: out.write(register_list(state).encode()))
+        save_bytes(path, register_list(state).encode())
     print(f"{path}: inspector open {path}", file=sys.stderr)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
-from inspector.cli.files import save
 from inspector.cli.open import MODEL, SIMULATED, app_of
+from inspector.export.files import save_bytes
 from inspector.readers.open import open_capture
 
 _EXAMPLES = """\
@@ -49,7 +49,7 @@ def run(words: Sequence[str]) -> int:
     pictures = photograph(app, size, keys, [suffix])
     if app.failure:
         raise app.failure
-    save(found.output, lambda out: out.write(pictures[suffix]))
+    save_bytes(found.output, pictures[suffix])
     print(found.output, file=sys.stderr)
     return arguments.tell(capture) if capture is not None else 0
 

@@ -11,10 +11,10 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
-from inspector.cli.files import save_new
 from inspector.cli.sim import place
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
+from inspector.export.files import save_new
 from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu

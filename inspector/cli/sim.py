@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
-from inspector.cli.files import save_new
+from inspector.export.files import save_bytes, save_new
 from inspector.export.restore import captured_state, on_captured_host, restore_scenario
 from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_lines
@@ -209,6 +209,6 @@ def _save(world: World, scenario: Scenario, path: str) -> None:
     vcpu = world.vcpu
     if vcpu is None:
         raise UsageError("--save: there is no vCPU whose image could be saved")
-    save_new(path, lambda out: out.write(vcpu.user_image()))
+    save_bytes(path, vcpu.user_image())
     layout = f" --layout {scenario.host}" if scenario.host in cpu_layouts() else ""
     print(f"{path}: inspector open {path} --as kvm-xsave{layout}", file=sys.stderr)

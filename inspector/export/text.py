@@ -17,9 +17,15 @@ from inspector.export.select import selected
 _PATH_WIDTH = 28
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, as every other broken pipe."""
+        raise  # noqa: PLE0704 - rich calls this in its except clause
+
+
 def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
     """Write a capture as text; the number of fields written."""
-    console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    console = _Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
     console.print(Text(visible(capture.target), "bold"), Text(f"{capture.format}  {capture.host.about}"))
     written = _areas(console, capture.context, patterns)
     for vcpu in vcpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from inspector.capture.errors import InspectorError, visible
+from inspector.capture.errors import InspectorError, OutputError, visible
 from inspector.capture.model import Capture
 
 
@@ -31,14 +32,15 @@ class MachineScreen(KeyedScreen):
             self.notify(visible(wrong), severity="warning", markup=False, timeout=5)
 
     def save_capture(self, path: str, capture: Capture) -> None:
-        """Write the machine as a capture file that is not there yet."""
+        """Write the machine as a capture file: under this name, or with a number where that is taken."""
+        from inspector.export.files import file_name, save_new
         from inspector.export.vcpu import write_vcpu
 
         try:
-            with open(path, "xb") as out:
-                write_vcpu(out, capture)
-        except OSError as error:
-            self.tell(f"{path}: {error.strerror}")
+            path = file_name(path, os.listdir())
+            save_new(path, lambda out: write_vcpu(out, capture))
+        except (OutputError, OSError) as error:
+            self.tell(str(error))
             return
         self.notify(f"saved {path}", markup=False)
 
@@ -123,7 +125,7 @@ class BaseApp(App[int]):
 
         try:
             names = save_pictures(self)
-        except OSError as error:
-            self.notify(f"no screenshot: {error.strerror}", severity="error", markup=False)
+        except OutputError as error:
+            self.notify(f"no screenshot: {error}", severity="error", markup=False)
             return
         self.notify(f"saved {' and '.join(names)}", markup=False)

@@ -16,6 +16,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
+from inspector.export.files import save_bytes
 
 FORMATS = ("svg", "png", "html", "txt")
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSansMono.ttf"
@@ -76,16 +77,14 @@ def picture_of(app: App[Any], suffix: str) -> bytes:
 
 
 def save_pictures(app: App[Any]) -> list[str]:
-    """Save SVG and PNG under the next free name in the current folder."""
+    """Save SVG and PNG under the next free name in the current folder. Raises OutputError."""
     number = 1
     while os.path.exists(f"inspector-{number}.svg") or os.path.exists(f"inspector-{number}.png"):
         number += 1
-    names = []
-    for suffix in ("svg", "png"):
-        name = f"inspector-{number}.{suffix}"
-        Path(name).write_bytes(picture_of(app, suffix))
-        names.append(name)
-    return names
+    pictures = {f"inspector-{number}.{suffix}": picture_of(app, suffix) for suffix in ("svg", "png")}
+    for name, data in pictures.items():
+        save_bytes(name, data)
+    return list(pictures)
 
 
 def suffix_of(path: str) -> str:
