@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
+from inspector.cli.streams import note
 from inspector.readers.options import Options
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
     if capture.faults:
         more = f" (and {len(capture.faults) - 1} more)" if len(capture.faults) > 1 else ""
-        print(f"inspector: {capture.faults[0]}{more}; the rest is shown", file=sys.stderr)
+        note(f"inspector: {capture.faults[0]}{more}; the rest is shown")
         return 3
     for notice in capture.notices:
-        print(f"inspector: {capture.target}: {notice}", file=sys.stderr)
+        note(f"inspector: {capture.target}: {notice}")
     return 0
 
 

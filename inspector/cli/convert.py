@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Sequence
 from typing import BinaryIO, TextIO
 
 from inspector.capture.model import Capture
 from inspector.cli import arguments
+from inspector.cli.streams import note
 from inspector.export.files import save_new
 from inspector.readers.open import open_capture
 
@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
         from inspector.export.raw import write_raw
 
         names = write_raw(found.output, capture)
-        print(f"{found.output}: {len(names)} files", file=sys.stderr)
+        note(f"{found.output}: {len(names)} files")
     else:
         save_new(found.output, lambda out: _write(out, capture, found.to))
     return arguments.tell(capture)

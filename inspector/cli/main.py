@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 
 from inspector import __version__
 from inspector.capture.errors import UsageError
 from inspector.cli import streams
+from inspector.cli.streams import say
 
 #: The exit code of a program that Ctrl-C ended, as a shell has it.
 INTERRUPTED = 130
@@ -79,10 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        say(*usage().splitlines())
         return 0 if words else 2
     if words[0] in ("-V", "--version"):
-        print(f"inspector {__version__}")
+        say(f"inspector {__version__}")
         return 0
     if words[0] not in COMMANDS:
         if not _is_target(words[0]):
@@ -110,6 +110,5 @@ def _tell(error: Exception) -> int:
     line = told(error)
     if isinstance(error, OSError):
         streams.drop_output()
-    with suppress(OSError):
-        print(f"inspector: {line}", file=sys.stderr)
+    streams.note(f"inspector: {line}")
     return line.exit_code

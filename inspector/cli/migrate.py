@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
 from inspector.cli import arguments, arm64_hosts
+from inspector.cli.streams import say, say_json
 from inspector.export.arm64_host import bare_named, state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch
@@ -44,8 +43,7 @@ def run(words: Sequence[str]) -> int:
     host = arm64_hosts.host_named(found.destination, found.kernel)
     made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
     if found.json:
-        json.dump(migration_json(made), sys.stdout, indent=1)
-        print()
+        say_json(migration_json(made))
     else:
         print("\n".join(migration_text(made, steps=found.steps)))
     return 0 if made.accepted and not made.open else 1

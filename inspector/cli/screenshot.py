@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 from inspector.cli.open import MODEL, SIMULATED, app_of
+from inspector.cli.streams import note
 from inspector.export.files import save_bytes
 from inspector.readers.open import open_capture
 
@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
     if app.failure:
         raise app.failure
     save_bytes(found.output, pictures[suffix])
-    print(found.output, file=sys.stderr)
+    note(found.output)
     return arguments.tell(capture) if capture is not None else 0
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
+from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.restore import captured_state, on_captured_host, restore_scenario
 from inspector.export.simulated import capture_of
@@ -92,7 +93,7 @@ def run(words: Sequence[str]) -> int:
     found = _parser().parse_args(words)
     if found.name == "list":
         for scenario in scenarios().values():
-            print(f"{scenario.name:<22} {scenario.title}")
+            say(f"{scenario.name:<22} {scenario.title}")
         return 0
     scenario, world = _set_up(found)
     if found.lab:
@@ -104,12 +105,11 @@ def run(words: Sequence[str]) -> int:
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
-        json.dump(timeline_json(scenario, world), sys.stdout, indent=1)
-        print()
+        say_json(timeline_json(scenario, world))
     else:
-        print("\n".join(timeline_text(scenario, world, calls=found.calls)))
+        say(*timeline_text(scenario, world, calls=found.calls))
         if found.why is not None:
-            print("\n".join(why_lines(found.why, walk(world, found.why))))
+            say(*why_lines(found.why, walk(world, found.why)))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
 
 
@@ -204,11 +204,11 @@ def open_lab(world: World, scenario: Scenario) -> int:
 def _save(world: World, scenario: Scenario, path: str) -> None:
     if path.endswith(".vcpu"):
         save_new(path, lambda out: write_vcpu(out, capture_of(world, f"sim:{scenario.name}")))
-        print(f"{path}: inspector open {path}", file=sys.stderr)
+        note(f"{path}: inspector open {shlex.quote(path)}")
         return
     vcpu = world.vcpu
     if vcpu is None:
         raise UsageError("--save: there is no vCPU whose image could be saved")
     save_bytes(path, vcpu.user_image())
     layout = f" --layout {scenario.host}" if scenario.host in cpu_layouts() else ""
-    print(f"{path}: inspector open {path} --as kvm-xsave{layout}", file=sys.stderr)
+    note(f"{path}: inspector open {shlex.quote(path)} --as kvm-xsave{layout}")

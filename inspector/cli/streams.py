@@ -1,12 +1,19 @@
-"""Standard output and standard error as they may be: closed, full, of another encoding."""
+"""Standard output and standard error: what goes there, and how they may be (closed, full, of another encoding).
+
+Commands print by this module only; ruff holds that.
+"""
 
 from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
-from typing import BinaryIO
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from inspector.capture.errors import visible
 
 
 class _Closed(io.TextIOBase):
@@ -38,3 +45,21 @@ def drop_output() -> None:
     except (OSError, ValueError):
         return
     os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def say(*lines: str) -> None:
+    """Print lines. What a file, a model or a name brings is visible, and stays in its line."""
+    for line in lines:
+        print(visible(line))
+
+
+def say_json(value: Any, indent: int | None = 1) -> None:
+    """Print a value for programs: what text has in it is escaped, so that it is JSON in any encoding."""
+    json.dump(value, sys.stdout, indent=indent)
+    print()
+
+
+def note(line: str) -> None:
+    """Print a line for people, on standard error; that this cannot be read by anybody is no error."""
+    with suppress(OSError):
+        print(visible(line), file=sys.stderr)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError, OutputError, visible
 from inspector.capture.model import Capture
+from inspector.tui.shown import Guard
+
+_GUARD = Guard()
 
 
 class KeyedScreen(Screen[None]):
@@ -69,6 +73,14 @@ class BaseApp(App[int]):
     def is_ready(self) -> bool:
         """What was asked for is on screen, or never will be."""
         return True
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """See Guard."""
+        return [*super().get_line_filters(), _GUARD]
+
+    def notify(self, message: str, **options: Any) -> None:
+        """A message in a corner; what a file brings is visible."""
+        super().notify(visible(message), **options)
 
     def action_help(self) -> None:
         """All keys of the screen."""

@@ -103,7 +103,7 @@ def test_a_folder_that_is_missing(way: str, tmp_path: Path) -> None:
 def run(words: list[str], before: Callable[[], None] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "inspector", *words],
-        preexec_fn=before,  # noqa: PLW1509 - sets limits, nothing else
+        preexec_fn=before,
         capture_output=True,
         text=True,
         check=False,
@@ -198,7 +198,20 @@ def test_ordinary_names_stay_and_taken_ones_count() -> None:
     assert file_name("x" * 300 + ".kvm_regs.bin").endswith("x.kvm_regs.bin")
 
 
-HOSTILE = ("/abs", "../up", "..", "../../../../x", ".bashrc", "a/b", "nul\0x", "", "-rf", "long" * 100, "\udcff", "a\nb")
+HOSTILE = (
+    "/abs",
+    "../up",
+    "..",
+    "../../../../x",
+    ".bashrc",
+    "a/b",
+    "nul\0x",
+    "",
+    "-rf",
+    "long" * 100,
+    "\udcff",
+    "a\nb",
+)
 
 
 def test_raw_stays_in_its_folder(tmp_path: Path) -> None:

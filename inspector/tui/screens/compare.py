@@ -120,7 +120,7 @@ class CompareScreen(Screen[None]):
         comparison = self.comparison
         comparison.refresh()
         view = self.query_one(CompareView)
-        words = [visible(self.capture.target), f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
+        words = [self.capture.target, f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
         if comparison.left_out:
             words.append(f"{comparison.left_out} further vCPUs left out")
         if comparison.only_differences:
@@ -129,7 +129,7 @@ class CompareScreen(Screen[None]):
             words.append(f"filter {comparison.filter_text!r}")
         if not comparison.shown:
             words.append("nothing to show: the vCPUs agree" if comparison.only_differences else "nothing matches")
-        self.query_one("#title", Static).update(" · ".join(words))
+        self.query_one("#title", Static).update(visible(" · ".join(words)))
         self.query_one("#names", Static).update(view.names())
         view.resized()
         view.place(view.cursor)

@@ -131,7 +131,7 @@ class InspectScreen(KeyedScreen):
         notice = self.query_one("#notice", Static)
         filled = int(_BAR_WIDTH * min(1, done / total)) if total else 0
         bar = f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
-        notice.update(f"{what}  {bar}{done >> 20} MiB")
+        notice.update(f"{visible(what)}  {bar}{done >> 20} MiB")
         notice.add_class("shown")
 
     def _notice(self) -> None:
@@ -143,7 +143,7 @@ class InspectScreen(KeyedScreen):
             words.append(f"and {len(capture.faults) - 1} more faults")
         words += capture.notices
         notice = self.query_one("#notice", Static)
-        notice.update("; ".join(words))
+        notice.update(visible("; ".join(words)))
         notice.set_class(bool(words), "shown")
 
     # Painting
@@ -165,10 +165,10 @@ class InspectScreen(KeyedScreen):
     def _title(self) -> None:
         session = self.session
         assert session is not None
-        words = [visible(os.path.basename(session.capture.target.rstrip("/"))), session.capture.format]
+        words = [os.path.basename(session.capture.target.rstrip("/")), session.capture.format]
         if session.vcpu is not None:
             of = f" ({session.vcpu_number + 1}/{len(session.capture.vcpus)})" if len(session.capture.vcpus) > 1 else ""
-            words.append(f"{visible(session.vcpu.name)}{of}")
+            words.append(f"{session.vcpu.name}{of}")
         if session.area is not None:
             words.append(session.area.title)
             table = session.area.attributes.get("table")
@@ -177,7 +177,7 @@ class InspectScreen(KeyedScreen):
         edits = len(session.overlay.edits)
         if edits:
             words.insert(1, f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
-        self.query_one("#title", Static).update(" · ".join(words))
+        self.query_one("#title", Static).update(visible(" · ".join(words)))
 
     def _show_detail(self) -> None:
         assert self.session is not None

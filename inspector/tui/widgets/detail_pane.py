@@ -10,6 +10,7 @@ from textual.containers import ScrollableContainer
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.tui.shown import visible_text
 
 if TYPE_CHECKING:
     from inspector.tui.session import Session
@@ -38,7 +39,7 @@ class DetailPane(ScrollableContainer, can_focus=True):
             text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
         else:
             text = _heading_text(session)
-        self.query_one(Static).update(text)
+        self.query_one(Static).update(visible_text(text))
         self.scroll_home(animate=False)
 
 
@@ -46,7 +47,7 @@ def _heading_text(session: Session) -> Text:
     if session.area is None or session.rows is None or not session.rows.visible:
         return Text("nothing was captured here")
     row = session.rows.visible[session.cursor]
-    text = Text(f"{session.rows.heading(row.group)}\n", "bold")
-    text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
+    text = Text(f"{visible(session.rows.heading(row.group))}\n", "bold")
+    text.append(f"{visible(session.area.title)}, {session.area.size_bytes} bytes\n")
     text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
     return text.append("Space folds and unfolds.\n", "dim")
