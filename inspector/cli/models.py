@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import os
+import shlex
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
@@ -154,11 +154,6 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
         raise UsageError(str(error)) from error
 
 
-def _print(value: object) -> None:
-    json.dump(value, sys.stdout, indent=1)
-    print()
-
-
 def workbench_of(text: str) -> Workbench:
     """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
     name, _, host = text.partition(":")
@@ -189,7 +184,7 @@ def _list(found: argparse.Namespace) -> int:
             raise UsageError("models list --to libvirt: --host names the host")
         print(formats.libvirt_xml(made, with_properties=False))
     elif found.to == "json":
-        _print(
+        say_json(
             {
                 "schema": export.SCHEMA,
                 "models": [
@@ -260,7 +255,7 @@ def _check(found: argparse.Namespace) -> int:
         if model is not None and not model.realizable:
             print(f"{found.model}: for other models to build on: it leaves fields open that the implementation defines")
         for one in made:
-            print("\n".join(export.check_text(found.model, one, steps=found.steps)))
+            say(*export.check_text(found.model, one, steps=found.steps))
             if found.steps:
                 print("\n".join(export.steps_text(one)))
         for line in model_hosts.moves_text(made, moved, differing):
@@ -274,7 +269,7 @@ def _expand(found: argparse.Namespace) -> int:
     if found.save:
         _save(made, found.model, found.save)
     if found.to == "json":
-        _print(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
+        say_json(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
     elif found.to == "qmp":
         _print(formats.qmp_expansion(found.model, made.request))
     elif found.to == "libvirt":
@@ -290,7 +285,7 @@ def _expand(found: argparse.Namespace) -> int:
     elif found.to == "sysreg":
         print(formats.sysreg_line(made))
     else:
-        print("\n".join(export.check_text(found.model, made, steps=found.steps)))
+        say(*export.check_text(found.model, made, steps=found.steps))
         if found.steps:
             print("\n".join(export.steps_text(made)))
         if found.features:
@@ -310,7 +305,7 @@ def _save(made: Realization, name: str, path: str) -> None:
         save_new(path, lambda out: write_vcpu(out, capture_of(state)))
     else:
         save_bytes(path, register_list(state).encode())
-    print(f"{path}: inspector open {path}", file=sys.stderr)
+    note(f"{path}: inspector open {shlex.quote(path)}")
 
 
 def _baseline(found: argparse.Namespace) -> int:
@@ -329,7 +324,7 @@ def _baseline(found: argparse.Namespace) -> int:
         return 0 if first.usable else 1
     moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
-        _print(
+        say_json(
             {
                 "schema": export.SCHEMA,
                 "properties": list(best.words),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.host import Host, from_bare
@@ -79,7 +79,7 @@ def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
 
 def register_list(state: State) -> str:
     """``id value`` lines, as register lists are read."""
-    lines = [f"# {state.name}"]
+    lines = [f"# {visible(state.name)}"]
     lines += [
         f"{register_id:#018x} {int.from_bytes(data, 'little'):#x}" for register_id, data in state.registers.items()
     ]

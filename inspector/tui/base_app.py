@@ -82,6 +82,10 @@ class BaseApp(App[int]):
         """A message in a corner; what a file brings is visible."""
         super().notify(visible(message), **options)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """A text for the clipboard: pasted into a shell it must not end the paste, nor start a line."""
+        super().copy_to_clipboard(visible(text))
+
     def action_help(self) -> None:
         """All keys of the screen."""
         if isinstance(self.screen, KeyedScreen):

@@ -14,7 +14,7 @@ from textual.filter import LineFilter
 from inspector.capture.errors import visible
 
 #: Controls of the terminal and of writing direction, ends of lines, lone surrogates.
-_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible_text(text: Text) -> Text:

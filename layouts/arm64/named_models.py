@@ -19,6 +19,7 @@ _KEYS = {"name", "version", "title", "libvirt", "parent", "realizable", "notes",
 _BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties", "second"}
 _ALL = "all"
 _MAX_VL_BYTES, _VQ_BYTES = 256, 16
+_MAX_VERSION = 9999
 
 
 class ModelError(ValueError):
@@ -69,21 +70,32 @@ class NamedModel(NamedTuple):
 def parse_model(text: str, file: str) -> NamedModel:
     """A model from TOML text. Raises ModelError."""
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return _model(tomllib.loads(text), file)
+    except ModelError:
+        raise
+    except RecursionError:
+        raise ModelError(f"{file}: expected TOML; tables and lists are too deep in each other") from None
+    except ValueError as error:
+        # TOML that is none, and numbers of more digits than Python turns into text.
         raise ModelError(f"{file}: expected TOML; {error}") from None
+
+
+def _model(found: dict[str, Any], file: str) -> NamedModel:
     _only(found, _KEYS, file)
     values: list[ModelValue] = []
     vl_bytes: tuple[int, ...] = ()
     for number, block in enumerate(_of(found, "values", list, file, [])):
         where = f"{file}: values[{number}]"
         if not isinstance(block, dict):
-            raise ModelError(f"{where}: expected a table, found {block!r}")
+            raise ModelError(f"{where}: expected a table, found {block!r:.40}")
         values += _block(block, where)
         vl_bytes = vl_bytes or _lengths(_of(block, "vl_bytes", list, where, []), where)
+    version = _of(found, "version", int, file, 1)
+    if not 0 < version <= _MAX_VERSION:
+        raise ModelError(f"{file}: version: expected 1 to {_MAX_VERSION}, found {version:#x}"[:200])
     return NamedModel(
         name=_of(found, "name", str, file),
-        version=_of(found, "version", int, file, 1),
+        version=version,
         title=_of(found, "title", str, file, ""),
         parent=_of(found, "parent", str, file, ""),
         realizable=_of(found, "realizable", bool, file, True),
@@ -107,7 +119,7 @@ def _block(block: Mapping[str, Any], where: str) -> list[ModelValue]:
     for name, value in properties.items():
         if not isinstance(value, str | int):
             raise ModelError(
-                f"{where}.properties.{name}: expected a string, a number or true and false; found {value!r}"
+                f"{where}.properties.{name}: expected a string, a number or true and false; found {value!r:.40}"
             )
         try:
             made.append(ModelValue(assign(name, value), source_named(source), second.get(name, ()), verified, switch))
@@ -137,7 +149,7 @@ def _of(table: Mapping[str, Any], key: str, kind: type, where: str, default: Any
         return default
     value = table[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ModelError(f"{where}: {key}: expected {_KIND_NAMES[kind]}, found {value!r}")
+        raise ModelError(f"{where}: {key}: expected {_KIND_NAMES[kind]}, found {value!r:.40}")
     return value
 
 
@@ -153,7 +165,7 @@ def _only(table: Mapping[str, Any], known: set[str], where: str) -> None:
 def _lengths(found: list[Any], where: str) -> tuple[int, ...]:
     for length in found:
         if not isinstance(length, int) or length % _VQ_BYTES or not 0 < length <= _MAX_VL_BYTES:
-            raise ModelError(f"{where}.vl_bytes: expected multiples of 16 up to 256, found {length!r}")
+            raise ModelError(f"{where}.vl_bytes: expected multiples of 16 up to 256, found {length!r:.40}")
     return tuple(sorted(found))
 
 
