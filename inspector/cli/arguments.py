@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.streams import note
-from inspector.readers.options import Options
+from inspector.readers.options import Options, check_layout
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -45,7 +45,12 @@ def add_target(to: argparse.ArgumentParser) -> None:
 
 
 def options_of(found: argparse.Namespace) -> Options:
-    """The reader options among parsed arguments."""
+    """The reader options among parsed arguments. Raises UsageError for names that are none."""
+    check_layout(found.layout)
+    if found.as_format:
+        from inspector.readers.kvm_struct import check_as
+
+        check_as(found.as_format)
     return Options(layout=found.layout, as_format=found.as_format)
 
 

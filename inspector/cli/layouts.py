@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
+from layouts.arm64.hosts import bare_hosts
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
 from layouts.x86.cpuid import cpuid_sections
@@ -35,6 +37,8 @@ def run(words: Sequence[str]) -> int:
         "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id"
     )
     found = parser.parse_args(words)
+    if found.verb == "list" and found.name:
+        raise UsageError(f"layouts list {found.name}: list takes no name; layouts show {found.name}")
     if found.verb == "list":
         _list()
     else:
@@ -46,6 +50,9 @@ def _list() -> None:
     say("CPU layouts of XSAVE images (--layout)")
     for cpu in cpu_layouts().values():
         say(f"  {cpu.name:<22} {cpu.title}: {cpu.about}")
+    say("", "arm64 CPUs (hosts of models and migrate)")
+    for host in bare_hosts():
+        say(f"  {host}")
     say("", "XSAVE state components")
     for component in COMPONENTS:
         say(f"  {component.name:<22} {component.number:>2}  {component.title}")
@@ -66,7 +73,8 @@ def _show(name: str) -> None:
     elif _show_cpuid(name) or _show_arm64(name):
         return
     else:
-        raise UsageError(f"layouts show {name}: no such name; inspector layouts list has them")
+        hint = did_you_mean(name, [*cpu_layouts(), *components, *layouts()], "inspector layouts list")
+        raise UsageError(f"layouts show {name}: no such name; {hint}")
 
 
 def _show_cpuid(name: str) -> bool:

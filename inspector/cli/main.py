@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from inspector import __version__
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import InputError, UsageError
 from inspector.cli import streams
 from inspector.cli.streams import say
 
@@ -85,15 +85,20 @@ def _command(words: list[str]) -> int:
         say(f"inspector {__version__}")
         return 0
     if words[0] not in COMMANDS:
-        if not _is_target(words[0]):
-            raise UsageError(f"no command {words[0]!r}; there are {', '.join(COMMANDS)}")
+        _check_target(words[0])
         words.insert(0, "open")
     return int(import_module(f"inspector.cli.{COMMANDS[words[0]][0]}").run(words[1:]))
 
 
-def _is_target(word: str) -> bool:
-    """A word that is no command but something to open."""
-    return word == "-" or ":" in word or os.path.exists(word)
+def _check_target(word: str) -> None:
+    """A word that is no command has to be something to open. Raises UsageError, or InputError for a file's name."""
+    if word == "-" or ":" in word or os.path.exists(word):
+        return
+    if "." in word or "/" in word:
+        raise InputError(word, "a readable file", "no such file")
+    from inspector.capture.nearest import did_you_mean
+
+    raise UsageError(f"no command {word!r}; {did_you_mean(word, COMMANDS, 'inspector --help')}")
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

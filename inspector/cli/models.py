@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments, arm64_hosts
 from inspector.cli.files import save_new
 from inspector.cli.model_targets import target

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.cli.streams import say, say_json
@@ -25,7 +26,8 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--cpu", default="", metavar="NAME", help="a CPU layout, for files that record no CPUID")
     found = parser.parse_args(words)
     if found.cpu and found.cpu not in cpu_layouts():
-        raise UsageError(f"--cpu {found.cpu}: no such CPU; inspector layouts list has them")
+        hint = did_you_mean(found.cpu, cpu_layouts(), "inspector layouts list")
+        raise UsageError(f"--cpu {found.cpu}: no such CPU; {hint}")
     disagree = False
     for file in found.files:
         agreement = verify(file, lines_of(file), found.cpu)

@@ -47,6 +47,8 @@ _NAME = re.compile(
     rf"(?P<vcpu>.*?)(?:(?:^|[._-])kvm)?(?:^|[._-])(?P<struct>{'|'.join(sorted(_STRUCTS, key=len, reverse=True))})"
     r"(?P<rest>[._-][a-z0-9_]+)??(?:\.(?:bin|raw|dump))?(?:\.(?:gz|xz|zst))?"
 )
+#: Names of files that somebody may take for part of the vCPU; a core or a text beside it nobody does.
+_STRUCTURE = re.compile(r".*\.(?:bin|raw|dump)(?:\.(?:gz|xz|zst))?")
 #: What a file's first word says of the whole machine instead of a vCPU.
 _HOST_WORDS = ("supported", "emulated", "feature")
 _FILES_LIMIT = 4096

@@ -95,6 +95,17 @@ def suffix_of(path: str) -> str:
     return suffix
 
 
+def check_keys(keys: Sequence[str]) -> None:
+    """UsageError for a key that no keyboard has."""
+    from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
+
+    known = {*(key.value for key in Keys), *KEY_NAME_REPLACEMENTS.values()}
+    for key in keys:
+        base = key.rpartition("+")[2] or key
+        if len(base) > 1 and base not in known and key_to_character(base) is None:
+            raise UsageError(f"--press {key}: no such key; letters are, and enter, down, question_mark, ctrl+r ...")
+
+
 async def opened(app: Any, pilot: Pilot[Any]) -> None:
     """Wait until what was asked for is on screen, or the app has given up on it."""
     while not app.is_ready:

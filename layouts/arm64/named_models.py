@@ -204,7 +204,7 @@ def chain(model: NamedModel, models: Mapping[str, NamedModel] | None = None) -> 
     while found[0].parent:
         parent = found[0].parent
         if parent not in known:
-            raise ModelError(f"{found[0].name}: parent: expected a model's name, found {parent!r}")
+            raise ModelError(f"{found[0].name}: parent: expected a model's name, found {parent!r:.40}")
         if any(entry.name == parent for entry in found):
             raise ModelError(f"{model.name}: parent: {parent} is its own parent")
         found.insert(0, known[parent])

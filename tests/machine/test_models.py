@@ -297,7 +297,7 @@ def test_the_hierarchy_of_the_proposal() -> None:
         ('name = "x"\n[[values]]\nsource = "s"\n[values.properties]\nfeat_AES = 1.5', "feat_AES: expected a string"),
         (
             'name = "x"\n[[values]]\nsource = "s"\n[values.properties]\nfeat_AESS = "on"',
-            "feat_AESS: expected a property's name such as feat_AES",
+            "feat_AESS: expected a property's name; did you mean feat_AES",
         ),
         (
             'name = "x"\n[[values]]\nsource = "s"\n[values.properties]\nhw_prop_CWG = 16',
