@@ -16,7 +16,7 @@ FORMATS = ("vcpu", "raw", "core", "json", "cpuid", "record")
 
 _ABOUT = """\
 Write a capture in another format:
-  vcpu   the project's capture file: everything, lossless (docs/capture-file.md)
+  vcpu   the project's capture file: everything, lossless
   raw    a folder with one file an area, which opens as the same vCPUs
   core   an ELF core with the notes and no memory
   json   what show --json prints
