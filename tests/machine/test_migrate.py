@@ -118,7 +118,7 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "wrong"),
     [
         (["migrate", "sample:amx", "neoverse-n1"], "expected an arm64 vCPU with KVM registers, found x86"),
-        (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; there are max"),
+        (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; inspector layouts list has them all"),
         (["migrate", "nothing", "neoverse-n1"], "nothing: no such CPU or file"),
         (["migrate", "neoverse-n1", "sample:amx"], "expected an arm64 vCPU with ID registers"),
         (
