@@ -37,6 +37,8 @@ def host_named(text: str, kernel: str = "") -> Host:
     name, _, version = text.rpartition("@")
     if not name or version not in arm64_kernels():
         name, version = text, kernel
+    elif kernel not in ("", version):
+        raise UsageError(f"{text}: --kernel {kernel} names another kernel")
     if name == LIVE:
         return _live()
     known = bare_named(name, arm64_kernels()[version or newest()])

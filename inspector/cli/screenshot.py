@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
@@ -51,12 +54,23 @@ def run(words: Sequence[str]) -> int:
     keys = _typed(f"#{found.vcpu}") if found.vcpu is not None else []
     keys += _typed(found.field) if found.field else []
     keys += [*pressed, "question_mark"] if found.screen == "help" else pressed
-    pictures = photograph(app, size, keys, [suffix])
+    with _ends_at_once():
+        pictures = photograph(app, size, keys, [suffix])
     if app.failure:
         raise app.failure
     save_bytes(found.output, pictures[suffix])
     note(found.output)
     return arguments.tell(capture) if capture is not None else 0
+
+
+@contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Ctrl-C ends the program here and now: nothing is written yet, and a half-built screen cannot be unwound."""
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _opened(found: argparse.Namespace) -> Capture:

@@ -49,6 +49,7 @@ def test_the_nearest_names_come_first_and_are_few() -> None:
         ("migrate neovers-v1 max", 2, "did you mean neoverse-v1"),
         ("models check neoverse-v1-v1 feat_FOO=on --host max", 2, "did you mean feat_"),
         ("screenshot model:: -o x.svg", 2, "expected a model and a host"),
+        ("migrate max max@6.12 --kernel 6.1", 2, "--kernel 6.1 names another kernel"),
         ("layouts show xtilecf", 2, "did you mean xtilecfg"),
         ("layouts list foo", 2, "list takes no name"),
         ("verify --cpu zen55 x", 2, "did you mean zen5"),
