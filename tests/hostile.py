@@ -100,8 +100,9 @@ def _qemu_stream() -> bytes:
     """A stream with one cpu section: names and types of its fields and of a subsection."""
     field = {"name": TEXT, "type": TEXT, "size": 8}
     device = {"name": "cpu", "instance_id": 0, "vmsd_name": "cpu", "version": 1, "fields": [field]}
+    # Its name stands in the stream too, as bytes.
     device["subsections"] = [{"vmsd_name": f"cpu/{TEXT}", "version": 1, "fields": [field]}]
-    name = f"cpu/{TEXT}".encode(errors="replace")
+    name = f"cpu/{TEXT}".encode("latin-1", "replace")
     body = bytes(8) + b"\x05" + bytes([len(name)]) + name + struct.pack(">I", 1) + bytes(8)
     section = b"\x04\0\0\0\1\x03cpu" + struct.pack(">II", 0, 1) + body + b"\x7e\0\0\0\1"
     description = json.dumps({"page_size": 4096, "devices": [device]}).encode()
