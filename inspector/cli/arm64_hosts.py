@@ -6,6 +6,7 @@ import os
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
@@ -45,7 +46,8 @@ def host_named(text: str, kernel: str = "") -> Host:
     if known is not None:
         return known
     if not (os.path.exists(name) or ":" in name):
-        raise UsageError(f"{name}: no such CPU or file; there are {', '.join((*known_cores(), *chips()))}")
+        hint = did_you_mean(name, (*known_cores(), *chips()), "inspector layouts list")
+        raise UsageError(f"{name}: no such CPU or file; {hint}")
     told = _cpuinfo(name)
     if told is not None:
         return host_of_chip(arm64_kernels()[version or newest()], told)

@@ -21,7 +21,7 @@ Write a capture in another format:
   core   an ELF core with the notes and no memory
   json   what show --json prints
   cpuid  cpuid -r text
-  record the first vCPU's registers, CPUID and MSRs, one a line (docs/cpu-record.md)"""
+  record the first vCPU's registers, CPUID and MSRs, one a line"""
 
 _EXAMPLES = """\
   inspector convert core.1234 --to vcpu -o bug.vcpu
@@ -69,11 +69,11 @@ def _write_text(out: TextIO, capture: Capture, to: str) -> None:
     if to == "json":
         from inspector.export.json import write_json
 
-        write_json(text, capture, capture.vcpus, [])
+        write_json(out, capture, capture.vcpus, [])
     elif to == "record":
         from inspector.export.cpu_record import write_record
 
-        write_record(text, capture)
+        write_record(out, capture)
     else:
         from inspector.export.cpuid_text import write_cpuid
 

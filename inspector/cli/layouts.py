@@ -12,7 +12,7 @@ from inspector.cli.streams import say
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
-from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.chips import chips, known_cores
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
 from layouts.x86.cpuid import cpuid_sections
@@ -51,7 +51,7 @@ def _list() -> None:
     for cpu in cpu_layouts().values():
         say(f"  {cpu.name:<22} {cpu.title}: {cpu.about}")
     say("", "arm64 CPUs (hosts of models and migrate)")
-    for host in bare_hosts():
+    for host in (*known_cores(), *chips()):
         say(f"  {host}")
     say("", "XSAVE state components")
     for component in COMPONENTS:
@@ -91,11 +91,11 @@ def _show_cpuid(name: str) -> bool:
     ]
     for section in sorted(sections, key=lambda section: (section.subleaves.start, section.register)):
         first, last = section.subleaves.start, section.subleaves.stop - 1
-        print(f"cpuid.{leaf:x}.{first:x}{f'-{last:x}' if last > first else ''}.{section.register}  {section.source}")
+        say(f"cpuid.{leaf:x}.{first:x}{f'-{last:x}' if last > first else ''}.{section.register}  {section.source}")
         for bits in section.bits:
             place = str(bits.lsb) if bits.width == 1 else f"{bits.lsb + bits.width - 1}:{bits.lsb}"
             values = "; ".join(f"{value} {word}" for value, word in bits.values.items())
-            print(f"  {place:>5}  {bits.name:<24} {bits.meaning}{f' ({values})' if values else ''}")
+            say(f"  {place:>5}  {bits.name:<24} {bits.meaning}{f' ({values})' if values else ''}")
     return bool(sections)
 
 

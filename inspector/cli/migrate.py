@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
     if found.json:
         say_json(migration_json(made))
     else:
-        print("\n".join(migration_text(made, steps=found.steps)))
+        say(*migration_text(made, steps=found.steps))
     return 0 if made.accepted and not made.open else 1
 
 

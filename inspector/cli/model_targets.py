@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
+from inspector.capture.nearest import did_you_mean
+from inspector.cli.files import text_of
 from inspector.readers.libvirt_cpu import parse_libvirt_cpu
 from layouts.arm64.named_models import NamedModel, model_named, named_models, parse_model
 
 HOST = "host"
-#: No model file or domain is larger.
-_MOST_BYTES = 1 << 20
 
 
 class Target(NamedTuple):
@@ -41,26 +40,13 @@ def target(name: str) -> Target:
 
 
 def _text(name: str, models: dict[str, NamedModel]) -> str:
-    try:
-        if os.path.exists(name) and not os.path.isfile(name):
-            raise InputError(name, "a model file", "a folder, a pipe or a device")
-        with open(name, "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        every = [
+    if not os.path.lexists(name):
+        every = {
             word for model in models.values() for word in (model.name, model.libvirt, model.name.rpartition("-v")[0])
-        ]
-        close = get_close_matches(name, every, 1)
-        hint = f"did you mean {close[0]}?" if close else "inspector models list has them"
-        raise UsageError(f"models: {name}: no such model or file; {hint}") from None
-    except OSError as error:
-        raise InputError(name, "a model file", error.strerror or "") from error
-    if len(data) > _MOST_BYTES:
-        raise InputError(name, f"a model file of at most {_MOST_BYTES} bytes", "more")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError(name, "a model file", "not UTF-8") from None
+        }
+        hint = did_you_mean(name, every, "inspector models list")
+        raise UsageError(f"models: {name}: no such model or file; {hint}")
+    return text_of(name, "a model file")
 
 
 def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
-from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments, arm64_hosts
-from inspector.cli.files import save_new
 from inspector.cli.model_targets import target
+from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
@@ -45,7 +43,7 @@ _EXAMPLES = """\
   inspector models check ours.toml --host neoverse-n2
 
 A model is a shipped one's name, QEMU's or libvirt's (without -vN the newest version), host for the host's own values,
-a file of your own (docs/cpu-models.md), or a libvirt domain's XML or its <cpu>.
+a file of your own (models baseline -o writes one), or a libvirt domain's XML or its <cpu>.
 The models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, libvirt, domain, cpu
 and sysreg print.
 A host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
@@ -65,10 +63,7 @@ def run(words: Sequence[str]) -> int:
     if rest:
         found.properties += rest
     if getattr(found, "to", "") in _PROPOSED:
-        print(
-            f"--to {found.to}: {_PROPOSED[found.to]} takes this only with the proposed models, not as released",
-            file=sys.stderr,
-        )
+        note(f"--to {found.to}: {_PROPOSED[found.to]} takes this only with the proposed models, not as released")
     try:
         return int(found.run(found))
     except ModelError as error:
@@ -116,17 +111,22 @@ def _parser() -> argparse.ArgumentParser:
         if name == "expand":
             one.add_argument("--save", default="", metavar="PATH", help="the guest's registers: a .vcpu or a list")
             one.add_argument("--features", action="store_true", help="which FEAT_ the guest has, by Arm's names")
-        if name == "show":
-            one.add_argument("--json", action="store_true", help="as JSON")
-        else:
-            formats = {
-                "list": ("text", "json", "qmp", "libvirt"),
-                "expand": _FORMATS,
-                "baseline": ("text", "json", "qmp"),
-            }.get(name, ("text", "json"))
-            one.add_argument("--to", choices=formats, default="text", help="form of the answer (default text)")
-            one.add_argument("--json", dest="to", action="store_const", const="json", help="as JSON")
+        _add_formats(one, name)
     return parser
+
+
+def _add_formats(one: argparse.ArgumentParser, name: str) -> None:
+    """``--to`` and ``--json`` of one subcommand."""
+    if name == "show":
+        one.add_argument("--json", action="store_true", help="as JSON")
+        return
+    formats = {
+        "list": ("text", "json", "qmp", "libvirt"),
+        "expand": _FORMATS,
+        "baseline": ("text", "json", "qmp"),
+    }.get(name, ("text", "json"))
+    one.add_argument("--to", choices=formats, default="text", help="form of the answer (default text)")
+    one.add_argument("--json", dest="to", action="store_const", const="json", help="as JSON")
 
 
 # Models and hosts
@@ -158,6 +158,8 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
 def workbench_of(text: str) -> Workbench:
     """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
     name, _, host = text.partition(":")
+    if not name:
+        raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
     named = target(name)
     bench = Workbench(
         arm64_hosts.host_named(host or _DEFAULT_HOST), named.model.name if named.model else "", named.models
@@ -178,12 +180,12 @@ def _list(found: argparse.Namespace) -> int:
         for model in models.values()
     ]
     if found.to == "qmp":
-        _print(formats.qmp_definitions(rows))
+        say_json(formats.qmp_definitions(rows))
     elif found.to == "libvirt":
         made = [(model, row) for model, row in rows if row is not None]
         if not made:
             raise UsageError("models list --to libvirt: --host names the host")
-        print(formats.libvirt_xml(made, with_properties=False))
+        say(*formats.libvirt_xml(made, with_properties=False).split("\n"))
     elif found.to == "json":
         say_json(
             {
@@ -197,7 +199,7 @@ def _list(found: argparse.Namespace) -> int:
     else:
         for model, row in rows:
             said = _usable(row) if model.realizable else "for other models to build on: it leaves fields open"
-            print(f"{model.name:<18} {model.title:<28} {said if row else model.parent}".rstrip())
+            say(f"{model.name:<18} {model.title:<28} {said if row else model.parent}".rstrip())
     return 0
 
 
@@ -218,9 +220,9 @@ def _show(found: argparse.Namespace) -> int:
     if named.model is None:
         raise UsageError("models show host: a host is no model; models expand host --host HOST shows it")
     if found.json:
-        _print(export.model_json(named.model, named.models))
+        say_json(export.model_json(named.model, named.models))
     else:
-        print("\n".join(export.model_text(named.model, named.models)))
+        say(*export.model_text(named.model, named.models))
     return 0
 
 
@@ -228,13 +230,13 @@ def _find(found: argparse.Namespace) -> int:
     matches = find(found.word)
     if not matches:
         raise UsageError(f"models find {found.word}: no feature, field or value has that name")
-    print("\n".join(model_features.matches_text(matches)))
+    say(*model_features.matches_text(matches))
     return 0
 
 
 def _each_kernel(found: argparse.Namespace) -> int:
     rows = [_realized(found, arm64_hosts.host_named(host, name)) for host in found.host for name in arm64_kernels()]
-    print("\n".join(model_features.kernels_text(found.model, rows)))
+    say(*model_features.kernels_text(found.model, rows))
     return 0 if all(row.usable for row in rows) else 1
 
 
@@ -244,7 +246,7 @@ def _check(found: argparse.Namespace) -> int:
     made = [_realized(found, host) for host in _hosts(found)]
     moved, differing = (moves(made), unlike(made)) if len(made) > 1 else ([], [])
     if found.to == "json":
-        _print(
+        say_json(
             [
                 export.realization_json(found.model, one)
                 | {"moves": model_hosts.moves_json(moved, one.host), "unlike": model_hosts.unlike_json(made, differing)}
@@ -254,13 +256,13 @@ def _check(found: argparse.Namespace) -> int:
     else:
         model = target(found.model).model
         if model is not None and not model.realizable:
-            print(f"{found.model}: for other models to build on: it leaves fields open that the implementation defines")
+            say(f"{found.model}: for other models to build on: it leaves fields open that the implementation defines")
         for one in made:
             say(*export.check_text(found.model, one, steps=found.steps))
             if found.steps:
-                print("\n".join(export.steps_text(one)))
+                say(*export.steps_text(one))
         for line in model_hosts.moves_text(made, moved, differing):
-            print(line)
+            say(line)
     return 0 if all(one.usable for one in made) and all(move.arrives for move in moved) else 1
 
 
@@ -272,30 +274,30 @@ def _expand(found: argparse.Namespace) -> int:
     if found.to == "json":
         say_json(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
     elif found.to == "qmp":
-        _print(formats.qmp_expansion(found.model, made.request))
+        say_json(formats.qmp_expansion(found.model, made.request))
     elif found.to == "libvirt":
         model = target(found.model).model
         if model is None:
             raise UsageError("models expand host --to libvirt: the host is no model; --to domain names it")
-        print(formats.libvirt_xml([(model, made)], with_properties=True))
+        say(*formats.libvirt_xml([(model, made)], with_properties=True).split("\n"))
     elif found.to == "domain":
         named = target(found.model)
-        print(formats.domain_cpu(named.model, (*named.words, *found.properties)))
+        say(*formats.domain_cpu(named.model, (*named.words, *found.properties)).split("\n"))
     elif found.to == "cpu":
-        print(formats.cpu_line(found.model, found.properties))
+        say(formats.cpu_line(found.model, found.properties))
     elif found.to == "sysreg":
-        print(formats.sysreg_line(made))
+        say(formats.sysreg_line(made))
     else:
         say(*export.check_text(found.model, made, steps=found.steps))
         if found.steps:
-            print("\n".join(export.steps_text(made)))
+            say(*export.steps_text(made))
         if found.features:
-            print("\n".join(["", *model_features.features_text(made)]))
+            say(*["", *model_features.features_text(made)])
             return 0 if made.usable else 1
-        print("\nregisters of the guest")
-        print("\n".join(export.registers_text(made)))
-        print("\nproperties, and the values that this host accepts")
-        print("\n".join(export.accepted_text(made.request, host)))
+        say("", "registers of the guest")
+        say(*export.registers_text(made))
+        say("", "properties, and the values that this host accepts")
+        say(*export.accepted_text(made.request, host))
     return 0 if made.usable else 1
 
 
@@ -315,13 +317,13 @@ def _baseline(found: argparse.Namespace) -> int:
     ranked = rank(named_models(), hosts, _words(()))
     if found.output:
         name = found.output.rpartition("/")[2].removesuffix(".toml")
-        save_new(found.output, lambda out: out.write(model_hosts.baseline_toml(best, name, hosts).encode()))
-        print(f"{found.output}: inspector models check {found.output} --host HOST", file=sys.stderr)
+        save_bytes(found.output, model_hosts.baseline_toml(best, name, hosts).encode())
+        note(f"{found.output}: inspector models check {found.output} --host HOST")
     first = ranked[0]
     if found.to == "qmp":
         if not first.possible:
             raise UsageError("models baseline --to qmp: no named model runs on all of these hosts")
-        _print(formats.qmp_baseline(first))
+        say_json(formats.qmp_baseline(first))
         return 0 if first.usable else 1
     moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
@@ -336,8 +338,8 @@ def _baseline(found: argparse.Namespace) -> int:
             }
         )
     else:
-        print("\n".join(model_hosts.baseline_text(best, hosts)))
-        print("\n".join(model_hosts.ranking_text(ranked, hosts)))
+        say(*model_hosts.baseline_text(best, hosts))
+        say(*model_hosts.ranking_text(ranked, hosts))
         for line in model_hosts.moves_text(first.realizations, moved, differing):
-            print(line)
+            say(line)
     return 1 if best.differences else 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inspector.capture.errors import visible
 from inspector.export.migration import name_of
 from inspector.export.models import wrapped
 from inspector.machine.arm64 import sve
@@ -61,15 +63,21 @@ def _ranked_word(entry: Ranked, hosts: Sequence[Host]) -> str:
 def baseline_toml(found: Baseline, name: str, hosts: Sequence[Host]) -> str:
     """The baseline as a model file of the user's own."""
     lengths = sve.lengths_bytes(found.vqs)
-    lines = [f'name = "{name}"', "version = 1", f'title = "runs on all of {len(hosts)} hosts"', ""]
-    lines += ["[[values]]", f'source = "baseline of {", ".join(host.name for host in hosts)}"']
+    of = f"baseline of {', '.join(host.name for host in hosts)}"
+    lines = [f"name = {_toml(name)}", "version = 1", f'title = "runs on all of {len(hosts)} hosts"', ""]
+    lines += ["[[values]]", f"source = {_toml(of)}"]
     lines += [f"vl_bytes = {lengths}"] if lengths else []
     lines.append("[values.properties]")
     for word in found.words:
         key, _, value = word.partition("=")
         if key not in SWITCHES and not (key.startswith("sve") and key[3:].isdigit()):
-            lines.append(f"{key} = {value if value.isdigit() else repr(value).replace(chr(39), chr(34))}")
+            lines.append(f"{key} = {value if value.isdigit() else _toml(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(text: str) -> str:
+    """A basic string of TOML: what is visible needs no escapes but those of JSON."""
+    return json.dumps(visible(text), ensure_ascii=False)
 
 
 # Moves

@@ -101,8 +101,9 @@ class _Folder:
         names = sorted({m.vcpu for m in self.members if m not in shared}, key=_natural)
         vcpus = [Vcpu(n, name or "vcpu", "x86", self._vcpu(name, shared, host_cpuid)) for n, name in enumerate(names)]
         host = self._host(host_cpuid)
-        if self.others:
-            self.notices.append(f"not part of the vCPU: {', '.join(self.others[:8])}")
+        strangers = [name for name in self.others if _STRUCTURE.fullmatch(name)]
+        if strangers:
+            self.notices.append(f"not part of the vCPU: {', '.join(strangers[:8])}")
         return Capture(
             self.path,
             "kvm-folder",

@@ -270,14 +270,15 @@ def _close(name: str) -> str:
     by_lower = {known.lower(): known for known in (*properties(), *sysreg_properties())}
     feature = "FEAT_" + name.partition("_")[2]
     if name.lower() in by_lower:
-        return f" such as {by_lower[name.lower()]}"
+        return f"; did you mean {by_lower[name.lower()]}?"
     for (register, field), values in FEATURES.items():
         for value, text in values.items():
             place = field_places().get((register, field))
             if place is not None and text.lower() == feature.lower():
                 return f" such as {_word(place, value)}"
     close = get_close_matches(name.lower(), by_lower, 1)
-    return f" such as {by_lower[close[0]]}" if close else "; inspector models expand has them"
+    meant = f"did you mean {by_lower[close[0]]}? " if close else ""
+    return f"; {meant}inspector models expand has them all"
 
 
 def _word(place: FieldPlace, value: int) -> str:
