@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from inspector.machine.arm64 import idregs
-from inspector.machine.arm64.host import from_bare
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.world import World
 from layouts.arm64.hosts import bare_hosts

@@ -29,17 +29,47 @@ class Answer(NamedTuple):
         return self.expected == self.predicted
 
 
+class Agreed(NamedTuple):
+    """Many answers of a kind that all agree: how many the kernel accepted, and how many it refused."""
+
+    kind: str
+    accepted: int
+    refused: int
+
+
+class NotAsked(NamedTuple):
+    """Recorded answers that the machine was not asked, and why; they count neither as agreement nor against it."""
+
+    kind: str
+    cause: str
+    answers: int
+
+
 class Agreement:
-    """Tallies of answers: ``[agree, total]`` by kind and by answer, the first disagreements."""
+    """Tallies of answers: ``[agree, total]`` by kind and by answer, the first disagreements.
+
+    ``not_asked`` has what the machine was not asked: by cause, by kind, how many answers. ``host`` says what
+    the machine was made from.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.host = ""
+        self.not_asked: dict[str, dict[str, int]] = {}
         self.by_kind: dict[str, list[int]] = {}
         self.by_answer: dict[str, list[int]] = {"accepted": [0, 0], "refused": [0, 0]}
         self.disagreements: list[Answer] = []
 
-    def add(self, answer: Answer) -> None:
-        """Count an answer."""
+    def add(self, answer: Answer | Agreed | NotAsked) -> None:
+        """Count an answer, or several."""
+        if isinstance(answer, Agreed):
+            self._count(answer.kind, "accepted", answer.accepted)
+            self._count(answer.kind, "refused", answer.refused)
+            return
+        if isinstance(answer, NotAsked):
+            kinds = self.not_asked.setdefault(answer.cause, {})
+            kinds[answer.kind] = kinds.get(answer.kind, 0) + answer.answers
+            return
         agrees = answer.agrees
         for tally in (
             self.by_kind.setdefault(answer.kind, [0, 0]),
@@ -49,6 +79,16 @@ class Agreement:
             tally[1] += 1
         if not agrees and len(self.disagreements) < _SHOWN_DISAGREEMENTS:
             self.disagreements.append(answer)
+
+    def _count(self, kind: str, answer: str, agree: int) -> None:
+        for tally in (self.by_kind.setdefault(kind, [0, 0]), self.by_answer[answer]):
+            tally[0] += agree
+            tally[1] += agree
+
+    @property
+    def unasked(self) -> int:
+        """Recorded answers that the machine was not asked."""
+        return sum(sum(kinds.values()) for kinds in self.not_asked.values())
 
     @property
     def agree(self) -> int:
@@ -69,6 +109,8 @@ class Agreement:
             "agree": self.agree,
             "by_kind": self.by_kind,
             "by_answer": self.by_answer,
+            "host": self.host,
+            "not_asked": self.not_asked,
             "disagreements": [
                 {
                     "record": answer.record,
@@ -96,10 +138,9 @@ def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{file}: line {number}", "one JSON object", str(error)) from error
-        if not isinstance(found, dict) or not isinstance(found.get("t"), str):
-            raise InputError(
-                f"{file}: line {number}", 'an object with a kind "t"', line[:40].decode("utf-8", "replace")
-            )
+        if not isinstance(found, dict) or not isinstance(found.get("op", found.get("t")), str):
+            expected = 'an object with a kind "t" or "op"'
+            raise InputError(f"{file}: line {number}", expected, line[:40].decode("utf-8", "replace"))
         yield found
 
 
@@ -111,7 +152,7 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     agreement = Agreement(file)
     found = list(records(file, lines))
     try:
-        for answer in _replay(found, cpu):
+        for answer in _replay(agreement, found, cpu):
             agreement.add(answer)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
@@ -120,8 +161,17 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     return agreement
 
 
-def _replay(found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
-    """The answers of the architecture that the records are about."""
+def _replay(
+    agreement: Agreement, found: list[dict[str, Any]], cpu: str
+) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
+    """The answers of the architecture and the form of recording that the records are of."""
+    if any("op" in record for record in found[:1]):
+        from inspector.machine.arm64.replay.deep import hosts
+        from inspector.machine.arm64.replay.deep.replay import replay as replay_deep
+
+        host = hosts.host_of(agreement.file, found)
+        agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
+        return replay_deep(host, found)
     if is_arm64(found):
         from inspector.machine.arm64.replay.records import replay as replay_arm64
 
@@ -134,7 +184,7 @@ def _replay(found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
 def is_arm64(found: list[dict[str, Any]]) -> bool:
     """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
     for record in found:
-        if record["t"] in ("idreg", "idw", "reglist", "feat"):
+        if "op" in record or record["t"] in ("idreg", "idw", "reglist", "feat"):
             return True
         if record["t"] == "seq":
             return any(step[0] in ("create_vcpu", "init") for step in record["steps"])

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 
 class BareHost(NamedTuple):
-    """One CPU's ID registers by encoding, and its SVE vector lengths in bytes."""
+    """One CPU's ID registers by encoding, its SVE vector lengths in bytes, and CCSIDR_EL1 by CSSELR_EL1."""
 
     name: str
     registers: dict[int, int]
     sve_vl_bytes: tuple[int, ...]
+    ccsidr: dict[int, int]
 
 
 def encoding_of_text(text: str) -> int:
@@ -33,5 +34,6 @@ def bare_hosts() -> dict[str, BareHost]:
         entry = json.loads(line)
         name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
         registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
-        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]))
+        ccsidr = {int(selector): int(value, 16) for selector, value in entry["ccsidr"].items()}
+        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]), ccsidr)
     return found

@@ -73,8 +73,15 @@ class Arm64Kernel(NamedTuple):
     CTR_EL0.L1Ip has no reserved value. ``imp_ids``:
     KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``pmuver_signed``: PMUVer and PerfMon count as signed.
     ``vcpu_features``: how many KVM_ARM_VCPU_* bits there are. ``psci_versions``: those that
-    KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by id: the value at reset and
-    the bits that may be set.
+KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by id: the value at reset and
+    the bits that may be set. ``vm_wide_features``: KVM_ARM_VCPU_INIT checks all features first, and they are the
+    VM's; before, each vCPU had its own. ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1.
+    ``vgic_fields``: how the GIC fields follow the VM's GIC: not at all, ``cleared`` by a first run without
+    GICv3, or ``follows`` what was made. ``writable_csv``: what old kernels take in ID_AA64PFR0_EL1.
+    ``pmuver_most``: the newest PMU that guests get. ``nested``: whose limits a guest with EL2 has
+    (limit_nv_id_reg), by the profile that first has them. ``debug_most``: the newest DebugVer that guests get, 0: the
+    host's. ``pmu_hidden``: PMUVer and PerfMon are 0 without the PMU feature. ``aarch32_raz``: AArch32 registers
+    read as zero and take anything where EL0 has no AArch32.
     """
 
     name: str
@@ -93,6 +100,15 @@ class Arm64Kernel(NamedTuple):
     source: str
     registers: dict[int, IdRegister]
     fields: dict[int, tuple[FieldPolicy, ...]]
+    vm_wide_features: bool
+    keeps_vcpu_ids: bool
+    vgic_fields: str
+    writable_csv: tuple[str, ...]
+    pmuver_most: int
+    nested: str
+    debug_most: int
+    pmu_hidden: bool
+    aarch32_raz: bool
 
     def register_name(self, encoding: int) -> str:
         """What this kernel calls a register, or Arm where KVM has none such (DCZID_EL0)."""
@@ -126,6 +142,7 @@ def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
     made |= {
         "since": (int(major), int(minor)),
         "psci_versions": tuple(entry["psci_versions"]),
+        "writable_csv": tuple(entry["writable_csv"]),
         "bitmaps": {int(key, 16): tuple(value) for key, value in entry["bitmaps"].items()},
         "registers": {register.encoding: register for register in by_name.values()},
         "fields": {by_name[name].encoding: _fields(table) for name, table in entry["fields"].items()},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from inspector.cli.main import main
-from inspector.machine.arm64.host import PSCI_0_2, Host, from_bare
+from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.arm64.replay import hosts
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.verify import verify

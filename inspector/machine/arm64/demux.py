@@ -62,11 +62,17 @@ def get(host: Host, register_id: int, values: dict[int, bytes]) -> Outcome:
     return rule.ok(int.from_bytes(data, "little"), data)
 
 
-def put(host: Host, register_id: int, value: int, values: dict[int, bytes]) -> Outcome:
-    """KVM_SET_ONE_REG. Before 6.3 only the hardware's value; since then any with lines that are long enough."""
+def put(host: Host, register_id: int, value: int | None, values: dict[int, bytes]) -> Outcome:
+    """KVM_SET_ONE_REG. Before 6.3 only the hardware's value; since then any with lines that are long enough.
+
+    None: a pointer that cannot be read.
+    """
     rule = Rule(_SOURCE)
     if not _found(rule, host, register_id):
         return rule.refuse(errno.ENOENT)
+    if value is None:
+        rule.check("the pointer can be read", False)
+        return rule.refuse(errno.EFAULT)
     if not host.kernel.writable:
         if not rule.check("the value is the hardware's", value == default(host, register_id)):
             return rule.refuse(errno.EINVAL)

@@ -29,6 +29,9 @@ from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
 
+#: From here on user space may take a stage 2 granule away from a guest with EL2 (tgran2_val_allowed).
+_TGRAN2_MAY_BE_NONE = (6, 18)
+_TAKES_DOUBLELOCK = (6, 18)
 _DEBUG_V8, _COPDBG_V8, _PMU_V3 = 6, 6, 3
 
 
@@ -60,7 +63,7 @@ def write(asked: IdWrite) -> Written:
     host, encoding = asked.host, asked.encoding
     register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
-    if register.aarch32 and not host.has_aarch32 and register.kind != "hidden":
+    if register.aarch32 and not host.has_aarch32 and host.kernel.aarch32_raz and register.kind != "hidden":
         rule.check("AArch32 is not there: any value is taken, and the register stays as it is", True)
         return Written(rule.ok(), asked.current)
     other = _OTHER_KINDS.get(register.kind)
@@ -156,16 +159,17 @@ _OTHER_KINDS: dict[str, Callable[[Rule, IdWrite, int], Written]] = {
 
 
 def _not_writable(rule: Rule, asked: IdWrite) -> Written:
-    """Linux 6.1: only CSV2 and CSV3 of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
+    """Linux 5.10 and 6.1: only CSV2 (6.1: and CSV3) of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
     rule.source = "set_id_reg, set_id_aa64pfr0_el1 (sys_regs.c)"
     value, current = asked.value, asked.current
     if asked.encoding == PFR0:
         limit = asked.host.limit(PFR0, asked.features)
-        for name, lsb in (("CSV2", 56), ("CSV3", 60)):
+        places = [(name, lsb) for name, lsb in (("CSV2", 56), ("CSV3", 60)) if name in asked.host.kernel.writable_csv]
+        for name, lsb in places:
             most = field(limit, lsb)
             if not rule.check(f"{name} is at most {most}, where the CPU is not affected", field(value, lsb) <= most):
                 return _refuse(rule, asked)
-        if not rule.check("all else is the current value", without(value ^ current, 56, 60) == 0):
+        if not rule.check("all else is the current value", not without(value ^ current, *(lsb for _, lsb in places))):
             return _refuse(rule, asked)
         return Written(rule.ok(), value)
     if not rule.check(f"the value is the current one ({current:#x})", value == current):
@@ -311,6 +315,10 @@ def _id_aa64dfr0(rule: Rule, asked: IdWrite) -> int | None:
         value = without(value, 8)
     if not rule.check("DebugVer is at least 6 (Armv8)", field(value, 0) >= _DEBUG_V8):
         return None
+    # Before, KVM claimed DoubleLock for nested guests of hosts that have none (ignore_feat_doublelock).
+    if asked.features & HAS_EL2 and asked.host.kernel.since >= _TAKES_DOUBLELOCK and not field(value, 36):
+        hardware = asked.host.sanitised.get(DFR0, 0)
+        value |= 0xF << 36 if field(hardware, 36) == 0xF else 0
     return value
 
 
@@ -327,13 +335,15 @@ def _id_dfr0(rule: Rule, asked: IdWrite) -> int | None:
 
 
 def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
-    """Stage 2 granules of a guest that has EL2: the host's, or none (0 means as stage 1, 1 none)."""
+    """Stage 2 granules of a guest that has EL2: the host's, or none (1) from 6.18 on."""
     if not (asked.host.kernel.checks_tgran2 and asked.features & HAS_EL2):
         return asked.value
     limit = asked.host.limit(MMFR0, asked.features)
+    none = (1,) if asked.host.kernel.since >= _TGRAN2_MAY_BE_NONE else ()
     for name, lsb in (("TGran4_2", 40), ("TGran16_2", 32), ("TGran64_2", 36)):
         found = field(asked.value, lsb)
-        if not rule.check(f"{name} is the host's or 1", found in (field(limit, lsb), 1)):
+        words = "the host's or 1" if none else "the host's"
+        if not rule.check(f"{name} is {words}", found in (field(limit, lsb), *none)):
             return None
     return asked.value
 

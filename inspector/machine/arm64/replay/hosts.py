@@ -19,8 +19,8 @@ from inspector.machine.arm64.host import (
     PTRAUTH,
     SVE,
     Host,
-    from_bare,
 )
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.idregs import HIDDEN_LSB
 from layouts.arm64.hosts import bare_hosts, encoding_of_text
 from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for

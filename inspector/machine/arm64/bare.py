@@ -1,0 +1,301 @@
+"""A host from the bare registers of its CPUs: sanitised over all of them, then what KVM makes of that.
+
+Source: Linux arch/arm64/kernel/cpufeature.c, proton-pack.c; arch/arm64/kvm/sys_regs.c
+(__kvm_read_sanitised_id_reg and the functions that it calls), hypercalls.c (get_kernel_wa_level).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import (
+    AIDR,
+    CLIDR,
+    CTR,
+    DFR0,
+    DFR0_AARCH32,
+    EL1_32BIT,
+    HAS_EL2,
+    ISAR1,
+    ISAR2,
+    ISAR3,
+    MIDR,
+    MMFR1,
+    MMFR2,
+    MMFR3,
+    MMFR4_AARCH32,
+    PFR0,
+    PFR1,
+    PFR1_AARCH32,
+    PFR2,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    REVIDR,
+    SVE,
+    Host,
+    field,
+    without,
+)
+from inspector.machine.arm64.policy import U64, sanitise
+from layouts.arm64 import mitigations
+from layouts.arm64.hosts import BareHost
+from layouts.arm64.kernels import Arm64Kernel
+
+_CCSIDR, _CACHES = 0x6020_0000_0011_0000, 14
+_WORKAROUND_1, _WORKAROUND_2, _WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
+_MTE2, _CSV2_3 = 2, 3
+_NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
+
+
+def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, nested: bool = False) -> Host:
+    """A host with these CPUs. ``gic``: the version of its GIC; ``nested``: its KVM runs guests with EL2.
+
+    Vector lengths are those that every CPU has. Firmware is taken to mitigate nothing.
+    """
+    sanitised = {}
+    for encoding, fields in kernel.fields.items():
+        sanitised[encoding] = sanitise(fields, [cpu.registers.get(encoding, 0) for cpu in cpus])
+    sanitised[CTR] = sanitise(kernel.fields[CTR], [_effective_ctr(cpu) for cpu in cpus])
+    if gic < 3:  # noqa: PLR2004 - without GICv3 the CPUs have no system registers of one
+        sanitised[PFR0] = without(sanitised[PFR0], 24)
+        sanitised[PFR1_AARCH32] = without(sanitised[PFR1_AARCH32], 28)
+    mte = field(sanitised[PFR1], 8) >= _MTE2
+    states = _mitigations(kernel, cpus)
+    vqs = _lengths(cpus)
+    features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
+    host = Host(
+        kernel,
+        _limits(kernel, sanitised, cpus, states, gic=gic, mte=False),
+        sanitised=sanitised,
+        sve_vqs=vqs if features & SVE else 0,
+        features=features,
+        registers={**_firmware_levels(states), **_caches(kernel, cpus)},
+        with_mte=_limits(kernel, sanitised, cpus, states, gic=gic, mte=True) if mte else {},
+        gic=gic,
+        name=" + ".join(cpu.name for cpu in cpus),
+    )
+    host.bare_ctr = cpus[0].registers.get(CTR, 0)
+    return host
+
+
+def _lengths(cpus: Sequence[BareHost]) -> int:
+    vqs = U64
+    for cpu in cpus:
+        vqs &= sum(1 << (vl // 16 - 1) for vl in cpu.sve_vl_bytes)
+    return vqs
+
+
+def _features(sanitised: Mapping[int, int], vqs: int) -> int:
+    """What vCPUs may be initialized with (system_supported_vcpu_features)."""
+    pfr0 = sanitised[PFR0]
+    features = POWER_OFF | PSCI_0_2
+    features |= EL1_32BIT if field(pfr0, 4) == 2 else 0  # noqa: PLR2004 - the register's value for AArch32 too
+    features |= PMU_V3 if field(sanitised[DFR0], 8) not in (0, 15) else 0
+    features |= SVE if vqs and field(pfr0, 32) else 0
+    features |= PTRAUTH if _has_ptrauth(sanitised) else 0
+    return features
+
+
+def _has_ptrauth(sanitised: Mapping[int, int]) -> bool:
+    isar1, isar2 = sanitised.get(ISAR1, 0), sanitised.get(ISAR2, 0)
+    address = field(isar1, 4) or field(isar1, 8) or field(isar2, 12)
+    generic = field(isar1, 24) or field(isar1, 28) or field(isar2, 8)
+    return bool(address and generic)
+
+
+def _limits(
+    kernel: Arm64Kernel,
+    sanitised: Mapping[int, int],
+    cpus: Sequence[BareHost],
+    states: Mitigations,
+    *,
+    gic: int,
+    mte: bool,
+) -> dict[int, int]:
+    """The ID registers of a guest with all features of the host, with or without KVM_CAP_ARM_MTE."""
+    first = cpus[0].registers
+    limits = {encoding: _limit(kernel, sanitised, encoding, mte=mte) for encoding in sanitised}
+    limits[PFR0] = _with_mitigations(limits[PFR0], kernel, states)
+    if gic >= 3 and kernel.debug_most:  # noqa: PLR2004 - GICv3
+        limits[PFR0] = without(limits[PFR0], 24) | 1 << 24
+    limits |= _pmu_versions(kernel, sanitised)
+    limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
+    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0), mte=mte) if kernel.writable else first.get(CLIDR, 0)
+    return limits
+
+
+def reset_clidr(ctr: int, *, mte: bool = False) -> int:
+    """The cache hierarchy that KVM shows: one level, as CTR_EL0's IDC and DIC ask, and tags (reset_clidr)."""
+    idc, dic = ctr >> 28 & 1, ctr >> 29 & 1
+    if idc:
+        level = 1 if dic else 2
+        clidr = 4 << 3 * (level - 1)
+    else:
+        level = 1
+        clidr = 1 << 27 | 1 << 21 | 2
+    if not dic:
+        clidr |= 1
+    if mte:
+        clidr |= 2 << 33 + 2 * (level - 1)
+    return clidr | level << 24
+
+
+def _effective_ctr(cpu: BareHost) -> int:
+    """CTR_EL0, with IDC where CLIDR_EL1 says that nothing needs cleaning (read_cpuid_effective_cachetype)."""
+    ctr, clidr = cpu.registers.get(CTR, 0), cpu.registers.get(CLIDR, 0)
+    clean = not field(clidr, 24, 3) or not (field(clidr, 21, 3) or field(clidr, 27, 3))
+    return ctr | 1 << 28 if clean else ctr
+
+
+def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
+    """CCSIDR_EL1 of each cache that the hardware has, which old kernels show as they are (is_valid_cache)."""
+    if kernel.writable:
+        return {}
+    cpu = cpus[0]
+    clidr = cpu.registers.get(CLIDR, 0)
+    found = {}
+    for selector in range(_CACHES):
+        kind = field(clidr, 3 * (selector >> 1), 3)
+        if kind in ((1, 3) if selector & 1 else (2, 3, 4)):
+            found[_CCSIDR | selector] = (cpu.ccsidr.get(selector, 0) & 0xFFFF_FFFF).to_bytes(4, "little")
+    return found
+
+
+# Mitigations
+
+
+class Mitigations(NamedTuple):
+    """What the host's CPUs need no mitigation of, all of them; ``bhb`` as KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3."""
+
+    spectre_v2: bool
+    spectre_v4: bool
+    meltdown: bool
+    bhb: int
+
+
+def _mitigations(kernel: Arm64Kernel, cpus: Iterable[BareHost]) -> Mitigations:
+    """The worst of all CPUs (update_mitigation_state)."""
+    found = [_mitigations_of(kernel, cpu) for cpu in cpus]
+    return Mitigations(
+        all(cpu.spectre_v2 for cpu in found),
+        all(cpu.spectre_v4 for cpu in found),
+        all(cpu.meltdown for cpu in found),
+        min(cpu.bhb for cpu in found),
+    )
+
+
+def _mitigations_of(kernel: Arm64Kernel, cpu: BareHost) -> Mitigations:
+    midr, pfr0 = cpu.registers.get(MIDR, 0), cpu.registers.get(PFR0, 0)
+    part = midr >> 24 & 0xFF, field(midr, 4, 12)
+    spectre_v2 = bool(field(pfr0, 56)) or part in mitigations.SPECTRE_V2_SAFE
+    meltdown = bool(field(pfr0, 60)) or part in mitigations.MELTDOWN_SAFE
+    bhb = _NOT_AVAILABLE
+    if field(pfr0, 56) >= _CSV2_3 or part in mitigations.SPECTRE_BHB_SAFE:
+        bhb = _NOT_REQUIRED
+    elif spectre_v2 and (part in mitigations.SPECTRE_BHB_LOOP or _clears_history(cpu)):
+        bhb = _AVAILABLE
+    return Mitigations(spectre_v2, part in mitigations.SPECTRE_V4_SAFE, meltdown, bhb)
+
+
+def _clears_history(cpu: BareHost) -> bool:
+    """ECBHB, or the CLRBHB instruction."""
+    return bool(field(cpu.registers.get(MMFR1, 0), 60) or field(cpu.registers.get(ISAR2, 0), 28))
+
+
+def _firmware_levels(states: Mitigations) -> dict[int, bytes]:
+    """The firmware registers of mitigations (get_kernel_wa_level)."""
+    levels = {
+        _WORKAROUND_1: _NOT_REQUIRED if states.spectre_v2 else _NOT_AVAILABLE,
+        _WORKAROUND_2: _SSBD_NOT_REQUIRED if states.spectre_v4 else _NOT_AVAILABLE,
+        _WORKAROUND_3: states.bhb,
+    }
+    return {register_id: level.to_bytes(8, "little") for register_id, level in levels.items()}
+
+
+def _with_mitigations(pfr0: int, kernel: Arm64Kernel, states: Mitigations) -> int:
+    """CSV2 and CSV3 are 1 where the CPUs are not affected; old kernels show 0 otherwise."""
+    for lsb, safe in ((56, states.spectre_v2), (60, states.meltdown)):
+        shown = kernel.writable or {56: "CSV2", 60: "CSV3"}[lsb] in kernel.writable_csv
+        if shown and safe:
+            pfr0 = without(pfr0, lsb) | 1 << lsb
+        elif shown and not kernel.writable:
+            pfr0 = without(pfr0, lsb)
+    return pfr0
+
+
+# KVM's filters
+
+
+def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, mte: bool) -> int:
+    """A register as KVM starts from it, for a guest with all features of the host."""
+    register = kernel.registers.get(encoding)
+    if register is None or register.kind in ("hidden", "unallocated"):
+        return 0
+    value = sanitised[encoding]
+    rule = _LIMITS.get(encoding)
+    if rule is not None:
+        value = rule(value, kernel)
+    if encoding == PFR1:
+        if not mte or not kernel.debug_most:
+            value = without(value, 8, 40)
+        if kernel.since >= (6, 17) and field(sanitised[PFR0], 28) != 1:
+            value = without(value, 12)
+    if encoding == PFR2:
+        # FPMR; with MTE also MTEFAR and MTESTOREONLY, where the kernel lets them be written.
+        value &= 0xF << 32 | (register.mask & 0xFF0 if mte else 0)
+    return value
+
+
+def _pmu_versions(kernel: Arm64Kernel, sanitised: Mapping[int, int]) -> dict[int, int]:
+    """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates."""
+    most = kernel.pmuver_most
+    version = field(sanitised[DFR0], 8)
+    version = 0 if version == 0xF else min(version, most)
+    dfr0 = without(_dfr0(sanitised[DFR0], kernel), 8) | version << 8
+    aarch32 = sanitised.get(DFR0_AARCH32, 0)
+    if kernel.writable:
+        perfmon = 3 if version == 1 else version
+        copdbg = min(field(aarch32, 0), 0xA)
+        aarch32 = without(aarch32, 24, 0) | perfmon << 24 | copdbg
+    else:
+        perfmon = field(aarch32, 24)
+        aarch32 = without(aarch32, 24) | (0 if perfmon == 0xF else min(perfmon, most)) << 24
+    return {DFR0: dfr0, DFR0_AARCH32: aarch32}
+
+
+def _pfr0(value: int, kernel: Arm64Kernel) -> int:
+    """Without AMU, and since ID registers can be written without MPAM."""
+    return without(value, 44, 40) if kernel.writable else without(value, 44)
+
+
+def _pfr1(value: int, kernel: Arm64Kernel) -> int:
+    """What KVM does not virtualize: SME, RNDR_trap, NMI, GCS, THE, MTEX, PFAR, MPAM_frac, and DF2 before 6.16."""
+    if not kernel.writable:
+        return without(value, 24)
+    value = without(value, 24, 28, 36, 44, 48, 52, 60, 16)
+    return value if kernel.nonzero_el else without(value, 56, 40)
+
+
+def _dfr0(value: int, kernel: Arm64Kernel) -> int:
+    """Debug up to v8.8 (v8.0 on 6.1), PMU as the vCPU has it, no SPE and no BRBE."""
+    if not kernel.debug_most:
+        return value
+    value = without(value, 0) | min(field(value, 0), kernel.debug_most)
+    value = without(value, 32)
+    return without(value, 52) if kernel.nonzero_el else value
+
+
+_LIMITS: dict[int, Callable[[int, Arm64Kernel], int]] = {
+    PFR0: _pfr0,
+    PFR1: _pfr1,
+    DFR0: _dfr0,
+    ISAR3: lambda value, kernel: value & 0xFF0F00F0 if kernel.nonzero_el else 0,
+    MMFR2: lambda value, kernel: (
+        without(value, 20, 24) if kernel.nonzero_el else without(value, 20) if kernel.writable else value
+    ),
+    MMFR3: lambda value, kernel: value & (0xF0FFF if kernel.nonzero_el else 0xF0F0F),
+    MMFR4_AARCH32: lambda value, kernel: without(value, 24) if kernel.writable else value,
+}
