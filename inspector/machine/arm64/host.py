@@ -6,12 +6,12 @@ the functions that it calls), arch/arm64/kvm/arm.c (system_supported_vcpu_featur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from inspector.machine.arm64.policy import U64, sanitise
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
+from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, Limit
 
 # vCPU features (KVM_ARM_VCPU_*), as bits.
 POWER_OFF, EL1_32BIT, PSCI_0_2, PMU_V3, SVE, PTRAUTH_ADDRESS, PTRAUTH_GENERIC, HAS_EL2 = (1 << n for n in range(8))
@@ -22,9 +22,9 @@ FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
 AARCH64_IDS = range(0xC020, 0xC040)
 
 #: ID registers that rules name, by encoding.
-PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016
-PFR0, PFR1, PFR2, ZFR0, DFR0 = 0xC020, 0xC021, 0xC022, 0xC024, 0xC028
-ISAR1, ISAR2, ISAR3, MMFR0, MMFR2, MMFR3 = 0xC031, 0xC032, 0xC033, 0xC038, 0xC03A, 0xC03B
+PFR1_AARCH32, DFR0_AARCH32 = 0xC009, 0xC00A
+PFR0, PFR1, ZFR0, DFR0 = 0xC020, 0xC021, 0xC024, 0xC028
+ISAR1, ISAR2, MMFR0, MMFR2 = 0xC031, 0xC032, 0xC038, 0xC03A
 MIDR, REVIDR, AIDR, CTR, CLIDR = 0xC000, 0xC006, 0xC807, 0xD801, 0xC801
 
 
@@ -174,7 +174,7 @@ def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gicv3: bool = Tr
         limits[PFR0] = _with_safe_parts(limits[PFR0], [cpu.registers.get(MIDR, 0) for cpu in cpus])
     limits |= _pmu_versions(kernel, sanitised)
     limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
-    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0)) if kernel.writable else first.get(CLIDR, 0)
+    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0)) if kernel.virtual_caches else first.get(CLIDR, 0)
     pfr0 = sanitised[PFR0]
     features = POWER_OFF | PSCI_0_2
     features |= EL1_32BIT if field(pfr0, 4) == 2 else 0
@@ -229,20 +229,16 @@ def _with_safe_parts(pfr0: int, midrs: Sequence[int]) -> int:
 
 
 def _pmu_versions(kernel: Arm64Kernel, sanitised: Mapping[int, int]) -> dict[int, int]:
-    """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates (v3p4 on 6.1, then v3p5)."""
-    most = 6 if kernel.writable else 5
+    """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates."""
     version = field(sanitised[DFR0], 8)
-    version = 0 if version == 0xF else min(version, most)
-    dfr0 = without(_dfr0(sanitised[DFR0], kernel), 8) | version << 8
-    aarch32 = sanitised.get(DFR0_AARCH32, 0)
-    if kernel.writable:
+    version = 0 if version == 0xF else min(version, kernel.pmuver_most)
+    dfr0 = without(_dfr0(kernel, sanitised[DFR0]), 8) | version << 8
+    aarch32 = kernel.limits.get(DFR0_AARCH32, Limit()).of(sanitised.get(DFR0_AARCH32, 0), mte=False)
+    perfmon = field(aarch32, 24)
+    perfmon = 0 if perfmon == 0xF else min(perfmon, kernel.pmuver_most)
+    if kernel.perfmon_follows:
         perfmon = 3 if version == 1 else version
-        copdbg = min(field(aarch32, 0), 0xA)
-        aarch32 = without(aarch32, 24, 0) | perfmon << 24 | copdbg
-    else:
-        perfmon = field(aarch32, 24)
-        aarch32 = without(aarch32, 24) | (0 if perfmon == 0xF else min(perfmon, most)) << 24
-    return {DFR0: dfr0, DFR0_AARCH32: aarch32}
+    return {DFR0: dfr0, DFR0_AARCH32: without(aarch32, 24) | perfmon << 24}
 
 
 def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, gicv3: bool, mte: bool) -> int:
@@ -250,52 +246,25 @@ def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, 
     register = kernel.registers.get(encoding)
     if register is None or register.kind in ("hidden", "unallocated"):
         return 0
-    value = sanitised[encoding]
-    rule = _LIMITS.get(encoding)
-    if rule is not None:
-        value = rule(value, kernel)
-    if encoding == PFR0 and gicv3:
-        value = without(value, 24) | 1 << 24
-    if encoding == PFR1 and not mte:
-        value = without(value, 8, 40)
+    value = kernel.limits.get(encoding, Limit()).of(sanitised[encoding], mte=mte)
+    if encoding == PFR0:
+        value = _pfr0(value)
+        return without(value, 24) | 1 << 24 if gicv3 else value
+    if encoding == PFR1 and kernel.hides_ras_frac and field(sanitised[PFR0], 28) != 1:
+        return without(value, 12)
     return value
 
 
-def _pfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Without AMU and MPAM; CSV2 and CSV3 are 1 where the CPU says that it is not affected."""
-    value = without(value, 44, 40) if kernel.writable else without(value, 44)
+def _pfr0(value: int) -> int:
+    """CSV2 and CSV3 are 1 where the CPU says that it is not affected."""
     for lsb in (56, 60):
         if field(value, lsb):
             value = without(value, lsb) | 1 << lsb
     return value
 
 
-def _pfr1(value: int, kernel: Arm64Kernel) -> int:
-    """What KVM does not virtualize: SME, RNDR_trap, NMI, GCS, THE, MTEX, PFAR, MPAM_frac, and DF2 before 7.0."""
-    if not kernel.writable:
-        return without(value, 24)
-    value = without(value, 24, 28, 36, 44, 48, 52, 60, 16)
-    return value if kernel.nonzero_el else without(value, 56, 40)
-
-
-def _dfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Debug up to v8.8 (v8.0 on 6.1), PMU as the vCPU has it, no SPE and no BRBE."""
+def _dfr0(kernel: Arm64Kernel, value: int) -> int:
+    """Debug up to what KVM emulates: v8.8, v8.0 up to 6.6."""
+    value = kernel.limits.get(DFR0, Limit()).of(value, mte=False)
     version = field(value, 0)
-    value = without(value, 0) | (min(version, 0xA) if kernel.writable else 6)
-    value = without(value, 32)
-    return without(value, 52) if kernel.nonzero_el else value
-
-
-_LIMITS: dict[int, Callable[[int, Arm64Kernel], int]] = {
-    PFR0: _pfr0,
-    PFR1: _pfr1,
-    # Without MTE only FPMR is left.
-    PFR2: lambda value, _: value & 0xF << 32,
-    DFR0: _dfr0,
-    ISAR3: lambda value, _: value & 0xFF0F00F0 if _.nonzero_el else 0,
-    MMFR2: lambda value, kernel: (
-        without(value, 20, 24) if kernel.nonzero_el else without(value, 20) if kernel.writable else value
-    ),
-    MMFR3: lambda value, kernel: value & (0xF0FFF if kernel.nonzero_el else 0xF0F0F),
-    MMFR4_AARCH32: lambda value, kernel: without(value, 24) if kernel.writable else value,
-}
+    return without(value, 0) | (min(version, kernel.debug_most) if kernel.debug_most else version)

@@ -86,7 +86,7 @@ class Vm:
         """A VM without a GICv3 loses its GIC fields (kvm_finalize_sys_regs)."""
         if not self.has_vgic and not self.ran:
             for encoding, lsb in ((PFR0, 24), (PFR1_AARCH32, 28)):
-                if encoding in self.id_registers and self.host.kernel.writable:
+                if encoding in self.id_registers and self.host.kernel.vgic_fields:
                     self.id_registers[encoding] = without(self.id_registers[encoding], lsb)
 
 
