@@ -138,7 +138,7 @@ def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{file}: line {number}", "one JSON object", str(error)) from error
-        if not isinstance(found, dict) or not isinstance(found.get("op", found.get("t")), str):
+        if not isinstance(found, dict) or not (isinstance(found.get("t"), str) or isinstance(found.get("op"), str)):
             expected = 'an object with a kind "t" or "op"'
             raise InputError(f"{file}: line {number}", expected, line[:40].decode("utf-8", "replace"))
         yield found
@@ -165,7 +165,7 @@ def _replay(
     agreement: Agreement, found: list[dict[str, Any]], cpu: str
 ) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
     """The answers of the architecture and the form of recording that the records are of."""
-    if any("op" in record for record in found[:1]):
+    if is_deep(found):
         from inspector.machine.arm64.replay.deep import hosts
         from inspector.machine.arm64.replay.deep.replay import replay as replay_deep
 
@@ -181,10 +181,17 @@ def _replay(
     return replay(found, cpu)
 
 
+def is_deep(found: list[dict[str, Any]]) -> bool:
+    """A deep recording of KVM/arm64: its records have their kind as ``op``."""
+    return bool(found) and not isinstance(found[0].get("t"), str)
+
+
 def is_arm64(found: list[dict[str, Any]]) -> bool:
     """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
+    if is_deep(found):
+        return True
     for record in found:
-        if "op" in record or record["t"] in ("idreg", "idw", "reglist", "feat"):
+        if record["t"] in ("idreg", "idw", "reglist", "feat"):
             return True
         if record["t"] == "seq":
             return any(step[0] in ("create_vcpu", "init") for step in record["steps"])

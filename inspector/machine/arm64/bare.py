@@ -6,7 +6,7 @@ Source: Linux arch/arm64/kernel/cpufeature.c, proton-pack.c; arch/arm64/kvm/sys_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from inspector.machine.arm64.host import (
@@ -19,16 +19,11 @@ from inspector.machine.arm64.host import (
     HAS_EL2,
     ISAR1,
     ISAR2,
-    ISAR3,
     MIDR,
     MMFR1,
-    MMFR2,
-    MMFR3,
-    MMFR4_AARCH32,
     PFR0,
     PFR1,
     PFR1_AARCH32,
-    PFR2,
     PMU_V3,
     POWER_OFF,
     PSCI_0_2,
@@ -42,11 +37,11 @@ from inspector.machine.arm64.host import (
 from inspector.machine.arm64.policy import U64, sanitise
 from layouts.arm64 import mitigations
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.kernels import Arm64Kernel, Limit
 
 _CCSIDR, _CACHES = 0x6020_0000_0011_0000, 14
 _WORKAROUND_1, _WORKAROUND_2, _WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
-_MTE2, _CSV2_3 = 2, 3
+_MTE2, _CSV2_3, _IMPLEMENTATION_DEFINED = 2, 3, 0xF
 _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 
 
@@ -62,7 +57,7 @@ def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, ne
     if gic < 3:  # noqa: PLR2004 - without GICv3 the CPUs have no system registers of one
         sanitised[PFR0] = without(sanitised[PFR0], 24)
         sanitised[PFR1_AARCH32] = without(sanitised[PFR1_AARCH32], 28)
-    mte = field(sanitised[PFR1], 8) >= _MTE2
+    mte = kernel.mte and field(sanitised[PFR1], 8) >= _MTE2
     states = _mitigations(kernel, cpus)
     vqs = _lengths(cpus)
     features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
@@ -123,7 +118,7 @@ def _limits(
         limits[PFR0] = without(limits[PFR0], 24) | 1 << 24
     limits |= _pmu_versions(kernel, sanitised)
     limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
-    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0), mte=mte) if kernel.writable else first.get(CLIDR, 0)
+    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0), mte=mte) if kernel.virtual_caches else first.get(CLIDR, 0)
     return limits
 
 
@@ -152,7 +147,7 @@ def _effective_ctr(cpu: BareHost) -> int:
 
 def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
     """CCSIDR_EL1 of each cache that the hardware has, which old kernels show as they are (is_valid_cache)."""
-    if kernel.writable:
+    if kernel.virtual_caches:
         return {}
     cpu = cpus[0]
     clidr = cpu.registers.get(CLIDR, 0)
@@ -218,10 +213,10 @@ def _firmware_levels(states: Mitigations) -> dict[int, bytes]:
 def _with_mitigations(pfr0: int, kernel: Arm64Kernel, states: Mitigations) -> int:
     """CSV2 and CSV3 are 1 where the CPUs are not affected; old kernels show 0 otherwise."""
     for lsb, safe in ((56, states.spectre_v2), (60, states.meltdown)):
-        shown = kernel.writable or {56: "CSV2", 60: "CSV3"}[lsb] in kernel.writable_csv
+        shown = kernel.checks_features or {56: "CSV2", 60: "CSV3"}[lsb] in kernel.writable_csv
         if shown and safe:
             pfr0 = without(pfr0, lsb) | 1 << lsb
-        elif shown and not kernel.writable:
+        elif shown and not kernel.checks_features:
             pfr0 = without(pfr0, lsb)
     return pfr0
 
@@ -234,68 +229,30 @@ def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, 
     register = kernel.registers.get(encoding)
     if register is None or register.kind in ("hidden", "unallocated"):
         return 0
-    value = sanitised[encoding]
-    rule = _LIMITS.get(encoding)
-    if rule is not None:
-        value = rule(value, kernel)
-    if encoding == PFR1:
-        if not mte or not kernel.debug_most:
-            value = without(value, 8, 40)
-        if kernel.since >= (6, 17) and field(sanitised[PFR0], 28) != 1:
-            value = without(value, 12)
-    if encoding == PFR2:
-        # FPMR; with MTE also MTEFAR and MTESTOREONLY, where the kernel lets them be written.
-        value &= 0xF << 32 | (register.mask & 0xFF0 if mte else 0)
+    value = kernel.limits.get(encoding, Limit()).of(sanitised[encoding], mte=mte)
+    if encoding == PFR1 and kernel.hides_ras_frac and field(sanitised[PFR0], 28) != 1:
+        return without(value, 12)
     return value
 
 
 def _pmu_versions(kernel: Arm64Kernel, sanitised: Mapping[int, int]) -> dict[int, int]:
     """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates."""
-    most = kernel.pmuver_most
-    version = field(sanitised[DFR0], 8)
-    version = 0 if version == 0xF else min(version, most)
-    dfr0 = without(_dfr0(sanitised[DFR0], kernel), 8) | version << 8
-    aarch32 = sanitised.get(DFR0_AARCH32, 0)
-    if kernel.writable:
+    version = _pmu_version(field(sanitised[DFR0], 8), kernel)
+    dfr0 = without(_dfr0(kernel, sanitised[DFR0]), 8) | version << 8
+    aarch32 = kernel.limits.get(DFR0_AARCH32, Limit()).of(sanitised.get(DFR0_AARCH32, 0), mte=False)
+    perfmon = _pmu_version(field(aarch32, 24), kernel)
+    if kernel.perfmon_follows:
         perfmon = 3 if version == 1 else version
-        copdbg = min(field(aarch32, 0), 0xA)
-        aarch32 = without(aarch32, 24, 0) | perfmon << 24 | copdbg
-    else:
-        perfmon = field(aarch32, 24)
-        aarch32 = without(aarch32, 24) | (0 if perfmon == 0xF else min(perfmon, most)) << 24
-    return {DFR0: dfr0, DFR0_AARCH32: aarch32}
+    return {DFR0: dfr0, DFR0_AARCH32: without(aarch32, 24) | perfmon << 24}
 
 
-def _pfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Without AMU, and since ID registers can be written without MPAM."""
-    return without(value, 44, 40) if kernel.writable else without(value, 44)
+def _pmu_version(version: int, kernel: Arm64Kernel) -> int:
+    """Not the implementation defined one, and no newer than KVM's."""
+    return 0 if version == _IMPLEMENTATION_DEFINED else min(version, kernel.pmuver_most)
 
 
-def _pfr1(value: int, kernel: Arm64Kernel) -> int:
-    """What KVM does not virtualize: SME, RNDR_trap, NMI, GCS, THE, MTEX, PFAR, MPAM_frac, and DF2 before 6.16."""
-    if not kernel.writable:
-        return without(value, 24)
-    value = without(value, 24, 28, 36, 44, 48, 52, 60, 16)
-    return value if kernel.nonzero_el else without(value, 56, 40)
-
-
-def _dfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Debug up to v8.8 (v8.0 on 6.1), PMU as the vCPU has it, no SPE and no BRBE."""
-    if not kernel.debug_most:
-        return value
-    value = without(value, 0) | min(field(value, 0), kernel.debug_most)
-    value = without(value, 32)
-    return without(value, 52) if kernel.nonzero_el else value
-
-
-_LIMITS: dict[int, Callable[[int, Arm64Kernel], int]] = {
-    PFR0: _pfr0,
-    PFR1: _pfr1,
-    DFR0: _dfr0,
-    ISAR3: lambda value, kernel: value & 0xFF0F00F0 if kernel.nonzero_el else 0,
-    MMFR2: lambda value, kernel: (
-        without(value, 20, 24) if kernel.nonzero_el else without(value, 20) if kernel.writable else value
-    ),
-    MMFR3: lambda value, kernel: value & (0xF0FFF if kernel.nonzero_el else 0xF0F0F),
-    MMFR4_AARCH32: lambda value, kernel: without(value, 24) if kernel.writable else value,
-}
+def _dfr0(kernel: Arm64Kernel, value: int) -> int:
+    """Debug up to what KVM emulates."""
+    value = kernel.limits.get(DFR0, Limit()).of(value, mte=False)
+    version = field(value, 0)
+    return without(value, 0) | (min(version, kernel.debug_most) if kernel.debug_most else version)

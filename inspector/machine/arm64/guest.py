@@ -23,7 +23,7 @@ def traps_ctr(vcpu: Vcpu) -> bool:
     """  # noqa: D205 - one sentence
     host = vcpu.host
     sanitised = host.sanitised.get(CTR, 0)
-    if not host.kernel.writable:
+    if not host.kernel.virtual_caches:
         return bool(vcpu.features & EL1_32BIT)
     has_evt = field(host.sanitised.get(MMFR2, 0), 56) > 0
     return not has_evt or vcpu.id_value(CTR) != sanitised

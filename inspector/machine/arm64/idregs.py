@@ -29,10 +29,7 @@ from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
 
-#: From here on user space may take a stage 2 granule away from a guest with EL2 (tgran2_val_allowed).
-_TGRAN2_MAY_BE_NONE = (6, 18)
-_TAKES_DOUBLELOCK = (6, 18)
-_DEBUG_V8, _COPDBG_V8, _PMU_V3 = 6, 6, 3
+_PMU_V3 = 3
 
 
 class Written(NamedTuple):
@@ -69,7 +66,7 @@ def write(asked: IdWrite) -> Written:
     other = _OTHER_KINDS.get(register.kind)
     if other is not None:
         return other(rule, asked, register.mask)
-    if not host.kernel.writable:
+    if not host.kernel.checks_features:
         return _not_writable(rule, asked)
     special = _SPECIAL.get(encoding)
     if special is None:
@@ -92,7 +89,7 @@ class _Hidden(NamedTuple):
 
     def ignored(self, asked: IdWrite) -> bool:
         """Only this field is in the way: if it were the host's the write would be taken."""
-        if self.rule and not getattr(asked.host.kernel, self.rule):
+        if not getattr(asked.host.kernel, self.rule):
             return False
         value = without(asked.value, self.lsb)
         if value == asked.value:
@@ -104,8 +101,8 @@ class _Hidden(NamedTuple):
 
 
 _HIDDEN = {
-    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, ""),
-    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, ""),
+    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, "ignores_mpam"),
+    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, "ignores_mpam"),
     MMFR2: _Hidden("ID_AA64MMFR2_EL1.NV", 24, "ignores_nv"),
 }
 
@@ -206,17 +203,16 @@ def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
     """The fields that user space may change: those whose bits are all in the writable mask."""
     mask = host.mask(encoding)
     return tuple(
-        _as_kvm(host, encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
+        _as_kvm(encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
     )
 
 
-def _as_kvm(host: Host, encoding: int, policy: FieldPolicy) -> FieldPolicy:
+def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
     if encoding == DFR0 and policy.lsb in (0, 8):
-        signed = policy.signed or (policy.lsb == 8 and host.kernel.pmuver_signed)
-        return policy._replace(policy="lower", signed=signed)
+        return policy._replace(policy="lower")
     if encoding == DFR0_AARCH32 and policy.lsb == 24:
-        return policy._replace(policy="lower", signed=policy.signed or host.kernel.pmuver_signed)
+        return policy._replace(policy="lower")
     return policy
 
 
@@ -286,9 +282,10 @@ def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
 def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
     value = asked.value
     hardware = asked.host.sanitised.get(PFR0)
-    if hardware is not None and field(hardware, 40) == field(value, 40):
+    kernel = asked.host.kernel
+    if kernel.ignores_mpam and hardware is not None and field(hardware, 40) == field(value, 40):
         value = without(value, 40)
-    if asked.host.kernel.nonzero_el:
+    if kernel.el_not_zero:
         levels = [("EL0", 0), ("EL1", 4)] + ([("EL2", 8)] if asked.features & HAS_EL2 else [])
         for name, lsb in levels:
             if not rule.check(f"{name} is not 0", field(value, lsb)):
@@ -301,24 +298,24 @@ def _id_aa64pfr1(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - ev
     hardware = asked.host.sanitised.get(PFR1)
     if hardware is None:
         return value
-    if field(hardware, 16) == field(value, 16):
+    kernel = asked.host.kernel
+    if kernel.ignores_mpam and field(hardware, 16) == field(value, 16):
         value = without(value, 16)
     mte2 = field(hardware, 8) == 2 and field(hardware, 40) == 0xF
-    if asked.host.kernel.mte_frac and mte2 and not field(value, 40):
+    if kernel.restores_mte_frac and mte2 and not field(value, 40):
         value |= 0xF << 40
     return value
 
 
 def _id_aa64dfr0(rule: Rule, asked: IdWrite) -> int | None:
-    value = asked.value
+    value, kernel = asked.value, asked.host.kernel
     if field(value, 8) == 0xF:
         value = without(value, 8)
-    if not rule.check("DebugVer is at least 6 (Armv8)", field(value, 0) >= _DEBUG_V8):
+    least = kernel.least_debug
+    if least and not rule.check(f"DebugVer is at least {least} (Armv8)", field(value, 0) >= least):
         return None
-    # Before, KVM claimed DoubleLock for nested guests of hosts that have none (ignore_feat_doublelock).
-    if asked.features & HAS_EL2 and asked.host.kernel.since >= _TAKES_DOUBLELOCK and not field(value, 36):
-        hardware = asked.host.sanitised.get(DFR0, 0)
-        value |= 0xF << 36 if field(hardware, 36) == 0xF else 0
+    if asked.features & HAS_EL2 and kernel.ignores_doublelock and not field(value, 36):
+        value |= 0xF << 36 if field(asked.host.sanitised.get(DFR0, 0), 36) == 0xF else 0
     return value
 
 
@@ -329,21 +326,22 @@ def _id_dfr0(rule: Rule, asked: IdWrite) -> int | None:
     version = field(value, 24)
     if not rule.check("PerfMon is 0 or at least 3 (PMUv3)", version == 0 or version >= _PMU_V3):
         return None
-    if not rule.check("CopDbg is at least 6 (Armv8)", field(value, 0) >= _COPDBG_V8):
+    least = asked.host.kernel.least_debug
+    if least and not rule.check(f"CopDbg is at least {least} (Armv8)", field(value, 0) >= least):
         return None
     return value
 
 
 def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
-    """Stage 2 granules of a guest that has EL2: the host's, or none (1) from 6.18 on."""
-    if not (asked.host.kernel.checks_tgran2 and asked.features & HAS_EL2):
+    """Stage 2 granules of a guest that has EL2: the host's, or none (1) where the kernel lets them be taken away."""
+    allowed = asked.host.kernel.tgran2
+    if not (allowed and asked.features & HAS_EL2):
         return asked.value
     limit = asked.host.limit(MMFR0, asked.features)
-    none = (1,) if asked.host.kernel.since >= _TGRAN2_MAY_BE_NONE else ()
+    none = (1,) if allowed == "host_or_none" else ()
     for name, lsb in (("TGran4_2", 40), ("TGran16_2", 32), ("TGran64_2", 36)):
-        found = field(asked.value, lsb)
         words = "the host's or 1" if none else "the host's"
-        if not rule.check(f"{name} is {words}", found in (field(limit, lsb), *none)):
+        if not rule.check(f"{name} is {words}", field(asked.value, lsb) in (field(limit, lsb), *none)):
             return None
     return asked.value
 

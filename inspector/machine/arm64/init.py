@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 GENERIC_V8 = 5
 #: Bits in kvm_vcpu_init.features.
 _FEATURE_BITS = 7 * 32
-#: From here on vCPUs that nobody has initialized yet do not count as 64-bit ones.
-_WIDTH_IS_THE_VMS = (5, 18)
 
 
 def check(vcpu: Vcpu, features: int, target: int | None) -> Outcome:
@@ -109,7 +107,7 @@ def _has_vms_width(rule: Rule, vcpu: Vcpu) -> bool:
     """All vCPUs of a VM are 32-bit, or none is."""
     vm, host = vcpu.vm, vcpu.host
     wants = vcpu.features & EL1_32BIT
-    if host.kernel.since < _WIDTH_IS_THE_VMS:
+    if not host.kernel.shared_width:
         others = all(other.features & EL1_32BIT == wants for other in vm.vcpus.values())
         return rule.check("the host has 32-bit EL1", not wants or host.features & EL1_32BIT) and rule.check(
             "every vCPU of the VM has the same register width", others

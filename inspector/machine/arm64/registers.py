@@ -21,9 +21,6 @@ CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14
 MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
 #: OSLSR_EL1: the OS lock is there, and it is locked.
 _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
-_SYSREG_SIZE_BYTES = 8
-#: Since then a system register's new value is copied from user space before the register is looked up.
-_COPIES_FIRST = (5, 19)
 
 
 def sysreg_id(encoding: int) -> int:
@@ -45,7 +42,7 @@ def get(vcpu: Vcpu, register_id: int) -> Outcome:
         return rule.ok(image=vcpu.values.get(register_id, bytes(core.size_of(register_id))))
     if coprocessor == SVE_COPROCESSOR:
         return _get_sve(rule, vcpu, register_id)
-    if coprocessor in (FIRMWARE, BITMAPS):
+    if _is_firmware(vcpu, coprocessor):
         return firmware.get(vcpu, register_id)
     if coprocessor == DEMUX:
         return demux.get(vcpu.host, register_id, vcpu.values)
@@ -63,7 +60,7 @@ def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
         return _set_core(rule, vcpu, register_id, data)
     if coprocessor == SVE_COPROCESSOR:
         return _set_sve(rule, vcpu, register_id, data)
-    if coprocessor in (FIRMWARE, BITMAPS):
+    if _is_firmware(vcpu, coprocessor):
         return firmware.put(vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
     if coprocessor == DEMUX:
         value = None if data is None else int.from_bytes(data[:4], "little")
@@ -77,6 +74,10 @@ def _refused(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome | None:
     if not rule.check("the id is an arm64 register's", register_id & _UPPER == _ARM64):
         return rule.refuse(errno.EINVAL)
     return None
+
+
+def _is_firmware(vcpu: Vcpu, coprocessor: int) -> bool:
+    return coprocessor == FIRMWARE or (coprocessor == BITMAPS and bool(vcpu.host.kernel.bitmaps))
 
 
 def _hides_v(vcpu: Vcpu) -> bool:
@@ -200,7 +201,7 @@ def _get_sysreg(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
 
 def _set_sysreg(rule: Rule, vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
     rule.source = "kvm_sys_reg_set_user (sys_regs.c)"
-    if value is None and vcpu.host.kernel.since >= _COPIES_FIRST:
+    if value is None and vcpu.host.kernel.copies_first:
         return _unreadable(rule)
     encoding = _sysreg(vcpu, register_id)
     if not rule.check("a register that the vCPU has", encoding is not None):

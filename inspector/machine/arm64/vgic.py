@@ -36,17 +36,21 @@ def create(vm: Vm, device: int) -> Outcome:
     if not rule.check("no vCPU has run", not any(vcpu.ran for vcpu in vm.vcpus.values())):
         return rule.refuse(errno.EBUSY)
     vm.vgic = version
-    if vm.host.kernel.vgic_fields == "follows" and vm.id_registers:
-        finalize_id_registers(vm)
+    if vm.host.kernel.vgic_fields in ("created", "follows"):
+        _follow(vm)
     return rule.ok()
 
 
 def finalize_id_registers(vm: Vm) -> None:
-    """The GIC fields become what the VM has; before 7.1 they are only cleared, where it has no GICv3."""
-    how, host = vm.host.kernel.vgic_fields, vm.host
-    if not how or (how == "cleared" and vm.has_vgic):
-        return
+    """The first run: the GIC fields are cleared where there is no GICv3, or become what the VM has."""
+    how = vm.host.kernel.vgic_fields
+    if how == "follows" or (how and not vm.has_vgic):
+        _follow(vm)
+
+
+def _follow(vm: Vm) -> None:
+    """ID_PFR1_EL1 shows the GIC only where there is AArch32."""
     for encoding, lsb in _FIELDS.items():
         if encoding in vm.id_registers:
-            shown = vm.has_vgic and (encoding == PFR0 or host.has_aarch32)
+            shown = vm.has_vgic and (encoding == PFR0 or vm.host.has_aarch32)
             vm.id_registers[encoding] = without(vm.id_registers[encoding], lsb) | shown << lsb

@@ -54,10 +54,6 @@ __all__ = [
 MMIO = 6
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
 _MAX_VCPUS = {0: 512, 2: 8, 3: 512}
-#: Since then a vCPU with a PMU that was not initialized cannot run (14bda7a92744).
-_NEEDS_PMU_INIT = (5, 11)
-#: KVM_CAP_ARM_MTE (673638f434ee).
-_HAS_MTE_CAP = (5, 14)
 
 
 class Vm:
@@ -92,7 +88,7 @@ class Vm:
             return self.enable_imp_id_regs()
         rule = Rule("kvm_vm_ioctl_enable_cap (arm.c)")
         held = (
-            rule.check("a capability of a VM", capability == CAP_MTE and self.host.kernel.since >= _HAS_MTE_CAP)
+            rule.check("a capability of a VM", capability == CAP_MTE and self.host.kernel.mte)
             and rule.check("the host has MTE", self.host.with_mte)
             and rule.check("the VM has no vCPU yet", not self.vcpus)
         )
@@ -128,7 +124,7 @@ class Vm:
     def writable_masks(self, *, range_number: int = 0, reserved: int = 0, readable: bool = True) -> Outcome:
         """KVM_ARM_GET_REG_WRITABLE_MASKS; ``readable``: the pointer can be written through."""
         rule = Rule("kvm_vm_ioctl_get_reg_writable_masks (sys_regs.c)")
-        held = rule.check("the kernel has this call", self.host.kernel.writable) and rule.check(
+        held = rule.check("the kernel has this call", self.host.kernel.reports_masks) and rule.check(
             "the range and all reserved words are 0", not range_number and not reserved
         )
         if not held:
@@ -276,7 +272,7 @@ class Vcpu:
             self.vm.first_run()
             if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
                 return rule.refuse(errno.EAGAIN)
-            needs = self.features & PMU_V3 and self.host.kernel.since >= _NEEDS_PMU_INIT
+            needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
             if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
                 return rule.refuse(errno.EINVAL)
         self.ran = self.vm.ran = True

@@ -76,7 +76,7 @@ def host_of(records: Sequence[Record]) -> Host:
         sanitised=sanitised,
         sve_vqs=vqs,
         features=features,
-        masks=masks if masks and kernel.writable else None,
+        masks=masks if masks and kernel.reports_masks else None,
         registers=registers,
     )
     host.counts = counts

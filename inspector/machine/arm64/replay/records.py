@@ -134,7 +134,7 @@ class _Replay:
             yield record["err"], predicted, record["err"] == 0, because
 
     def _masks(self, record: Record) -> Iterator[Found]:
-        predicted = 0 if self.host.kernel.writable else errno.EINVAL
+        predicted = 0 if self.host.kernel.reports_masks else errno.EINVAL
         yield record["err"], predicted, record["err"] == 0, "KVM_ARM_GET_REG_WRITABLE_MASKS"
 
     def _maskbad(self, record: Record) -> Iterator[Found]:
