@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
-from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.readers.synthesized import register_area

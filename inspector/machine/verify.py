@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from inspector.machine.shapes import ANY_TEXT, Shape, misfit
+from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
@@ -129,6 +131,10 @@ def text_of(record: object) -> str:
     return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
 
 
+class RecordError(ValueError):
+    """A record that does not follow from those before it: a call on a vCPU that nobody made, say."""
+
+
 def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The records of a file, one JSON object a line. Raises InputError naming the line."""
     for number, line in enumerate(lines, 1):
@@ -144,6 +150,14 @@ def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         yield found
 
 
+def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes: Mapping[str, Shape]) -> None:
+    """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
+    for number, record in enumerate(found, 1):
+        wrong = misfit(record, {key: ANY_TEXT}) or misfit(record, shapes.get(record[key], {}))
+        if wrong is not None:
+            raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
+
+
 def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     """Replay a file of recorded answers, on the CPU that it records or on a shipped one.
 
@@ -154,8 +168,10 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     try:
         for answer in _replay(agreement, found, cpu):
             agreement.add(answer)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+    except RecordError as error:
+        raise InputError(file, "records that follow from each other", str(error)) from error
+    except UnknownReleaseError as error:
+        raise InputError(file, "a release of Linux whose rules are known", str(error)) from error
     if not agreement.total:
         raise InputError(file, "recorded answers of x86 or arm64", f"{len(found)} records of other kinds")
     return agreement
@@ -166,19 +182,40 @@ def _replay(
 ) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
     """The answers of the architecture and the form of recording that the records are of."""
     if is_deep(found):
-        from inspector.machine.arm64.replay.deep import hosts
-        from inspector.machine.arm64.replay.deep.replay import replay as replay_deep
-
-        host = hosts.host_of(agreement.file, found)
-        agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
-        return replay_deep(host, found)
+        return _replay_deep(agreement, found)
     if is_arm64(found):
-        from inspector.machine.arm64.replay.records import replay as replay_arm64
+        return _replay_arm64(agreement, found)
+    return _replay_x86(agreement.file, found, cpu)
 
-        return replay_arm64(found)
+
+def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+    from inspector.machine.arm64.replay.deep import hosts, shapes
+    from inspector.machine.arm64.replay.deep.replay import replay
+
+    check_shapes(agreement.file, found, "op", shapes.SHAPES)
+    host = hosts.host_of(agreement.file, found)
+    agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
+    return replay(host, found)
+
+
+def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+    from inspector.machine.arm64.replay import shapes
+    from inspector.machine.arm64.replay.records import hosted, replay
+
+    check_shapes(agreement.file, found, "t", shapes.SHAPES)
+    made = hosted(agreement.file, found)
+    how = "the file's own answers" if made.recalled else "bare registers"
+    agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.name}, from {how}"
+    return replay(made, found)
+
+
+def _replay_x86(file: str, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
     from inspector.machine.x86.replay.records import replay
 
-    return replay(found, cpu)
+    try:
+        yield from replay(found, cpu)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:
@@ -191,8 +228,11 @@ def is_arm64(found: list[dict[str, Any]]) -> bool:
     if is_deep(found):
         return True
     for record in found:
-        if record["t"] in ("idreg", "idw", "reglist", "feat"):
+        if record.get("t") in ("idreg", "idw", "reglist", "feat"):
             return True
-        if record["t"] == "seq":
-            return any(step[0] in ("create_vcpu", "init") for step in record["steps"])
+        if record.get("t") == "seq":
+            steps = record.get("steps")
+            return isinstance(steps, list) and any(
+                step[:1] in (["create_vcpu"], ["init"]) for step in steps if isinstance(step, list)
+            )
     return False

@@ -63,7 +63,17 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "8828 of 8828 answers agree" in capsys.readouterr().out
     assert main(["verify", "--json", str(VERDICTS / f"{HEAVY}.jsonl.gz")]) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert set(found) == {"schema", "file", "total", "agree", "by_kind", "by_answer", "disagreements"}
+    assert set(found) == {
+        "schema",
+        "file",
+        "total",
+        "agree",
+        "by_kind",
+        "by_answer",
+        "host",
+        "not_asked",
+        "disagreements",
+    }
     assert sum(total for _, total in found["by_kind"].values()) == found["total"] == 10032
     assert set(found["by_answer"]) == {"accepted", "refused"}
     assert set(found["disagreements"][0]) == {"record", "expected", "predicted", "because"}

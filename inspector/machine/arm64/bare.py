@@ -54,11 +54,11 @@ def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, ne
     for encoding, fields in kernel.fields.items():
         sanitised[encoding] = sanitise(fields, [cpu.registers.get(encoding, 0) for cpu in cpus])
     sanitised[CTR] = sanitise(kernel.fields[CTR], [_effective_ctr(cpu) for cpu in cpus])
-    if gic < 3:  # noqa: PLR2004 - without GICv3 the CPUs have no system registers of one
+    if gic < 3:
         sanitised[PFR0] = without(sanitised[PFR0], 24)
         sanitised[PFR1_AARCH32] = without(sanitised[PFR1_AARCH32], 28)
     mte = kernel.mte and field(sanitised[PFR1], 8) >= _MTE2
-    states = _mitigations(kernel, cpus)
+    states = _mitigations(cpus)
     vqs = _lengths(cpus)
     features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
     host = Host(
@@ -87,7 +87,7 @@ def _features(sanitised: Mapping[int, int], vqs: int) -> int:
     """What vCPUs may be initialized with (system_supported_vcpu_features)."""
     pfr0 = sanitised[PFR0]
     features = POWER_OFF | PSCI_0_2
-    features |= EL1_32BIT if field(pfr0, 4) == 2 else 0  # noqa: PLR2004 - the register's value for AArch32 too
+    features |= EL1_32BIT if field(pfr0, 4) == 2 else 0
     features |= PMU_V3 if field(sanitised[DFR0], 8) not in (0, 15) else 0
     features |= SVE if vqs and field(pfr0, 32) else 0
     features |= PTRAUTH if _has_ptrauth(sanitised) else 0
@@ -114,7 +114,7 @@ def _limits(
     first = cpus[0].registers
     limits = {encoding: _limit(kernel, sanitised, encoding, mte=mte) for encoding in sanitised}
     limits[PFR0] = _with_mitigations(limits[PFR0], kernel, states)
-    if gic >= 3 and kernel.debug_most:  # noqa: PLR2004 - GICv3
+    if gic >= 3 and kernel.debug_most:
         limits[PFR0] = without(limits[PFR0], 24) | 1 << 24
     limits |= _pmu_versions(kernel, sanitised)
     limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
@@ -171,9 +171,9 @@ class Mitigations(NamedTuple):
     bhb: int
 
 
-def _mitigations(kernel: Arm64Kernel, cpus: Iterable[BareHost]) -> Mitigations:
+def _mitigations(cpus: Iterable[BareHost]) -> Mitigations:
     """The worst of all CPUs (update_mitigation_state)."""
-    found = [_mitigations_of(kernel, cpu) for cpu in cpus]
+    found = [_mitigations_of(cpu) for cpu in cpus]
     return Mitigations(
         all(cpu.spectre_v2 for cpu in found),
         all(cpu.spectre_v4 for cpu in found),
@@ -182,7 +182,7 @@ def _mitigations(kernel: Arm64Kernel, cpus: Iterable[BareHost]) -> Mitigations:
     )
 
 
-def _mitigations_of(kernel: Arm64Kernel, cpu: BareHost) -> Mitigations:
+def _mitigations_of(cpu: BareHost) -> Mitigations:
     midr, pfr0 = cpu.registers.get(MIDR, 0), cpu.registers.get(PFR0, 0)
     part = midr >> 24 & 0xFF, field(midr, 4, 12)
     spectre_v2 = bool(field(pfr0, 56)) or part in mitigations.SPECTRE_V2_SAFE

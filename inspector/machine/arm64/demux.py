@@ -37,7 +37,9 @@ def _is_u32(register_id: int) -> bool:
 def register_ids(host: Host) -> list[int]:
     """The caches: all that may be, or those of the hardware on old kernels."""
     found = [_CCSIDR | cache for cache in range(_CSSELR_MAX)]
-    return found if host.kernel.virtual_caches else [register_id for register_id in found if register_id in host.registers]
+    return (
+        found if host.kernel.virtual_caches else [register_id for register_id in found if register_id in host.registers]
+    )
 
 
 def default(host: Host, register_id: int) -> int:

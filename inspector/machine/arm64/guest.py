@@ -12,7 +12,7 @@ from inspector.machine.arm64.vm import Vcpu
 
 def mrs(vcpu: Vcpu, encoding: int) -> int:
     """The value that the guest reads."""
-    if encoding == CTR and not traps_ctr(vcpu):
+    if encoding == CTR and vcpu.initialized and not traps_ctr(vcpu):
         return vcpu.host.bare_ctr
     return vcpu.get(sysreg_id(encoding)).value
 

@@ -100,8 +100,6 @@ class Host:
         self.gic = gic
         #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
         self.bare_ctr = self.sanitised.get(CTR, self.limits.get(CTR, 0))
-        #: Registers in KVM_GET_REG_LIST by vCPU features.
-        self.counts: dict[int, int] = {}
         #: The real KVM that is this host, if it is one.
         self.live: LiveKvm | None = None
         #: The writable fields of each ID register, as idregs works them out.
@@ -124,7 +122,7 @@ class Host:
         if self.masks is not None:
             return self.masks.get(encoding, 0)
         register = self.kernel.registers.get(encoding)
-        if register is None or register.aarch32 and not self.has_aarch32:
+        if register is None or (register.aarch32 and not self.has_aarch32):
             return 0
         return register.mask
 
@@ -171,10 +169,6 @@ class Host:
     def _captured(self, register_id: int, default: int) -> int:
         data = self.registers.get(register_id)
         return int.from_bytes(data, "little") if data is not None else default
-
-    def register_count(self, features: int) -> int:
-        """How many registers KVM_GET_REG_LIST gives, where that was captured, else 0."""
-        return self.counts.get(features, 0)
 
     def reads_as_zero(self, encoding: int, features: int) -> bool:
         """The register is RAZ for such a guest: hidden, unallocated, SVE's without SVE, AArch32's without AArch32."""

@@ -21,6 +21,8 @@ CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14
 MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
 #: OSLSR_EL1: the OS lock is there, and it is locked.
 _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
+#: A system register's size as its id has it: 8 bytes.
+_SYSREG_SIZE = 3
 
 
 def sysreg_id(encoding: int) -> int:
@@ -169,6 +171,17 @@ def _set_vls(rule: Rule, vcpu: Vcpu, data: bytes | None) -> Outcome:
 # System registers
 
 
+_ID_SPACE = frozenset(0xC000 | op1 << 11 | low for op1 in (0, 1, 3) for low in range(0x40))
+
+
+def is_modelled(register_id: int) -> bool:
+    """The machine has rules for such an id: all but system registers outside the ID space, of which it has no table."""
+    if register_id >> 16 & 0xFFF != SYSREG or register_id >> 52 & 0xF != _SYSREG_SIZE:
+        return True
+    encoding = register_id & 0xFFFF
+    return encoding in _ID_SPACE or encoding == ZCR
+
+
 def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
     """The vCPU has this system register, as far as the machine knows them."""
     if encoding in vcpu.host.kernel.registers or encoding == MPIDR:
@@ -222,9 +235,7 @@ def _set_id(vcpu: Vcpu, encoding: int, value: int) -> Outcome:
     vm = vcpu.vm
     register_id = sysreg_id(encoding)
     own = int.from_bytes(vcpu.values[register_id], "little") if encoding == CLIDR else vcpu.id_value(encoding)
-    written = idregs.write(
-        idregs.IdWrite(vm.host, encoding, value, vcpu.id_features, own, vm.ran, vm.writable_imp)
-    )
+    written = idregs.write(idregs.IdWrite(vm.host, encoding, value, vcpu.id_features, own, vm.ran, vm.writable_imp))
     if encoding == CLIDR:
         vcpu.values[register_id] = written.value.to_bytes(8, "little")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from inspector.machine.outcome import Outcome
 from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
@@ -40,9 +40,7 @@ class Count:
         self.agreed = [0, 0]
         self.others: list[Answer] = []
 
-    def one(
-        self, expected: object, predicted: object, *, accepted: bool, because: str = "", where: str = ""
-    ) -> None:
+    def one(self, expected: object, predicted: object, *, accepted: bool, because: str = "", where: str = "") -> None:
         """One answer."""
         if expected == predicted:
             self.agreed[not accepted] += 1
@@ -74,8 +72,3 @@ class Count:
 
 #: Characters of calls that succeeded: as written, ignored, changed.
 ACCEPTED = frozenset("0wx")
-
-
-def wrong(record: Record) -> NoReturn:
-    """A record that is not as the recorder writes it. Raises ValueError."""
-    raise ValueError(f"record {text_of(record)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2, SVE
 from inspector.machine.arm64.init import GENERIC_V8
+from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, Vm
@@ -14,9 +15,7 @@ from inspector.machine.verify import NotAsked
 from layouts.arm64.hosts import encoding_of_text
 
 _BAD_BIT, _WORD_3 = 1 << 30, 1 << 96
-_MASKS = [
-    f"3_{op1}_0_{crm}_{op2}" for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)
-]
+_MASKS = [f"3_{op1}_0_{crm}_{op2}" for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)]
 _EXTENSIONS = 300
 
 
@@ -109,7 +108,7 @@ def _masks_same(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _caps(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("caps", "KVM_CHECK_EXTENSION is not in the machine", 2 * _EXTENSIONS)
+    yield NotAsked("caps", causes.EXTENSIONS, 2 * _EXTENSIONS)
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {

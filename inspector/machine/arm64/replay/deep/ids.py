@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from inspector.machine.arm64.core import size_of
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.replay.deep.trace import OTHER_SYSREG
 from inspector.machine.outcome import Outcome
 from inspector.machine.verify import NotAsked
 
@@ -24,8 +25,8 @@ def _zeros(state: State, register_id: int) -> Outcome:
 
 def _bad(state: State, record: Record) -> Iterator[Counted]:
     register_id, count, vcpu = int(record["id"], 16), Count("bad", record), state.vcpu()
-    if not state.knows(register_id):
-        yield NotAsked("bad", OTHER_SYSREG, 1 + (record["set"] != _UNTRIED))
+    if not is_modelled(register_id):
+        yield NotAsked("bad", causes.OTHER_SYSREG, 1 + (record["set"] != _UNTRIED))
         return
     got = vcpu.get(register_id)
     count.call(record["get"], got, "get")
@@ -70,7 +71,7 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
     for first, last, character in record["runs"]:
         for low in range(int(first, 16), int(last, 16) + 1):
             register_id = high | low
-            if not state.knows(register_id):
+            if not is_modelled(register_id):
                 skipped += 1
                 continue
             outcome = vcpu.get(register_id) if record["call"] == "get" else _zeros(state, register_id)
@@ -79,7 +80,7 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
             else:
                 count.one(character, letter(outcome.code), accepted=character == "0", where=f"{low:x}")
     if skipped:
-        yield NotAsked("idmap", OTHER_SYSREG, skipped)
+        yield NotAsked("idmap", causes.OTHER_SYSREG, skipped)
     yield from count.done()
 
 
@@ -88,8 +89,8 @@ def _null(state: State, record: Record) -> Iterator[Counted]:
     name = record["id"].split()[0]
     register_id = _NAMED.get(name) or int(name, 16)
     count, vcpu = Count("null", record), state.vcpu()
-    if not state.knows(register_id):
-        yield NotAsked("null", OTHER_SYSREG, 2)
+    if not is_modelled(register_id):
+        yield NotAsked("null", causes.OTHER_SYSREG, 2)
         return
     count.call(record["set"], vcpu.set(register_id, None), "set")
     if "get" in record:

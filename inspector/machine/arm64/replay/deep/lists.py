@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.verify import NotAsked
-
-REGISTER_LIST = "KVM_GET_REG_LIST needs the table of all system registers"
-_EL0 = "what Linux shows its own processes (MRS from EL0)"
 
 
 def _list(state: State, record: Record) -> Iterator[Counted]:
@@ -18,15 +16,15 @@ def _list(state: State, record: Record) -> Iterator[Counted]:
     count.call(record["e"], state.vcpu(record["i"]).reg_list())
     yield from count.done()
     if not record["e"]:
-        yield NotAsked("list", REGISTER_LIST, len(record["ids"]))
+        yield NotAsked("list", causes.REGISTER_LIST, len(record["ids"]))
 
 
 def _listn(_state: State, record: Record) -> Iterator[Counted]:
-    yield NotAsked(record["op"], REGISTER_LIST, 1)
+    yield NotAsked(record["op"], causes.REGISTER_LIST, 1)
 
 
 def _mrs_el0(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("mrs_el0", _EL0, 1)
+    yield NotAsked("mrs_el0", causes.EL0, 1)
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {

@@ -8,6 +8,7 @@ from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay.deep import features, ids, lists, several, sweeps, trace
 from inspector.machine.arm64.replay.deep.count import Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
+from inspector.machine.verify import RecordError
 
 Answering = Callable[[State, Record], Iterator[Counted]]
 
@@ -24,7 +25,7 @@ DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api"
 
 
 def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
-    """Every answer of a recording. Raises ValueError naming a record that is not as the recorder writes it."""
+    """Every answer of a recording, whose records have their shapes. Raises RecordError."""
     state = State(host)
     for at, record in enumerate(records):
         state.following = records[at + 1] if at + 1 < len(records) else {}
@@ -33,7 +34,7 @@ def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
         if answers is not None:
             yield from answers(state, record)
         elif kind not in DESCRIPTIONS:
-            raise ValueError(f"record of unknown kind {kind!r}")
+            raise RecordError(f"a record of the unknown kind {kind!r}")
         if kind in trace.FRESH:
             state.fresh(record)
         yield from several.silent(state, record)

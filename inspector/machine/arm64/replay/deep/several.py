@@ -53,7 +53,7 @@ def silent(state: State, record: Record) -> Iterator[Counted]:
     elif kind in ("run", "guest_mrs", "rundiff") and following == "set":
         yield from _unlisted(state, "rundiff", 0, as_shown=False)
         state.written = {}
-    elif kind == "set" and record["i"] == 1 and state.vm.ran:
+    elif kind == "set" and record["i"] == 1 and state.has_run:
         yield from _after_run(state, record)
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from inspector.machine.arm64.host import Host
-from inspector.machine.arm64.registers import SYSREG
 from inspector.machine.arm64.replay.deep.count import Record
 from inspector.machine.arm64.vm import Vcpu, Vm
-
-_ID_SPACE = frozenset(
-    0xC000 | op1 << 11 | crm << 3 | op2 for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)
-)
+from inspector.machine.verify import RecordError
 
 
 class State:
     """The VM of the last ``vm`` or ``mk``, and the recorder's own memory.
 
     ``ids`` are the registers of the last sweep, ``written`` what the section wrote to each, ``shown`` what it
-    read. ``told`` are those that a list of differences has; ``guest`` are registers that guest code changed since. ``following`` is the next record.
+    read, ``told`` those that a list of differences has. ``guest`` are registers that guest code changed since.
+    ``following`` is the next record.
     """
 
     def __init__(self, host: Host) -> None:
@@ -29,7 +26,7 @@ class State:
         self.shown: dict[int, str] = {}
         self.told: set[int] = set()
         self.guest: set[int] = set()
-        self.sweeping = False
+        self.sweeping = self.has_run = False
         #: The last KVM_DEV_TYPE_ARM_VGIC_* that was made.
         self.device = 0
 
@@ -37,7 +34,7 @@ class State:
         """A new VM's section begins."""
         self.section = str(record.get("s", ""))
         self.written, self.shown, self.told = {}, {}, set()
-        self.sweeping = False
+        self.sweeping = self.has_run = False
 
     def renew(self) -> None:
         """KVM_CREATE_VM."""
@@ -45,16 +42,8 @@ class State:
         self.guest = set()
 
     def vcpu(self, number: int = 0) -> Vcpu:
-        """A vCPU of the VM. Raises KeyError where the recording has none."""
-        return self.vm.vcpus[number]
-
-    def knows(self, register_id: int) -> bool:
-        """The machine says something of a register: all but system registers outside the ID space."""
-        if register_id >> 16 & 0xFFF != SYSREG or register_id >> 52 & 0xF != 3:  # noqa: PLR2004 - 8 bytes
-            return True
-        encoding = register_id & 0xFFFF
-        return encoding in _ID_SPACE or encoding in _MODELLED
-
-
-#: ZCR_EL1: there with SVE, and any value is kept.
-_MODELLED = frozenset((0xC090,))
+        """A vCPU of the VM. Raises RecordError where the recording made none."""
+        found = self.vm.vcpus.get(number)
+        if found is None:
+            raise RecordError(f"a call on vCPU {number}, which was not created")
+        return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.host import CTR
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.replay.deep.trace import OTHER_SYSREG
 from inspector.machine.arm64.vm import MPIDR, sysreg_id
 from inspector.machine.verify import NotAsked
 from layouts.arm64.hosts import encoding_of_text
@@ -35,6 +37,8 @@ class _Tried:
         """``0``: reads back as written, ``w``: as before, ``x``: as something else; else the errno's letter."""
         if self.encoding == MPIDR:
             return "0", "any value is kept"
+        if self.encoding not in self.host.kernel.registers:
+            return letter(errno.ENOENT), "the kernel has no such register"
         asked = idregs.IdWrite(self.host, self.encoding, value, self.features, self.base, self.ran, self.imp)
         written = idregs.write(asked)
         outcome = written.outcome
@@ -44,7 +48,6 @@ class _Tried:
             return "0", outcome.because
         self.read_back[value] = written.value
         return "w" if written.value == self.base else "x", outcome.because
-
 
     def digits(self, kept: int, lsb: int) -> Callable[[int], tuple[str, str]]:
         """Writes of each value of a field, other bits kept."""
@@ -179,17 +182,15 @@ def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int
 
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
-    if not state.knows(register_id):
-        yield NotAsked("sysw", OTHER_SYSREG, len(record["w"]) + 2)
+    if not is_modelled(register_id):
+        yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
         return
     size = 1 << (register_id >> 52 & 0xF)
     count, base = Count("sysw", record), int(record["b"], 16)
     count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
     for value, code, read_back in [*record["w"], (record["b"], record["restore"], record["after"])]:
         found, now, because = _put(state, register_id, int(value, 16), size)
-        count.one(
-            [code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=f"write {value}"
-        )
+        count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=f"write {value}")
     yield from count.done()
 
 
@@ -251,7 +252,7 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
     for vqs in range(_SUBSETS):
         outcome = sve.check_vls(vqs, state.host.sve_vqs)
         count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
-        if vqs in ok and outcome.accepted:
+        if vqs in ok:
             vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
             count.one(ok[vqs], (vcpu.get(sve.SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
     return count.done()

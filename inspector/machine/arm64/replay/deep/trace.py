@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 
 from inspector.machine.arm64 import core, sve, vgic
 from inspector.machine.arm64.host import SVE
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu, sysreg_id
 from inspector.machine.outcome import Check, Outcome
-from inspector.machine.verify import NotAsked
+from inspector.machine.verify import NotAsked, RecordError
 
 #: Records with which a fresh VM begins.
 FRESH = frozenset(("vm", "mk"))
-OTHER_SYSREG = "system registers outside the ID space are not in the machine"
-GUEST_CODE = "values that guest code computed"
 _MTE, _IMP, _NOT_FINAL = 1, 2, 4
 #: The recorder's guests: MOVZ X0, a device's address; a store there; a branch to itself. ``mmio`` is that alone.
 _DEVICE = (0x0200_0000).to_bytes(8, "little")
@@ -38,7 +38,14 @@ def _cap(state: State, record: Record) -> Iterator[Counted]:
 def _vcpu(state: State, record: Record) -> Iterator[Counted]:
     count = Count("vcpu", record)
     count.call(record["e"], state.vm.create_vcpu(record["i"]))
+    if not record["e"]:
+        _keep(state, record["i"])
     return count.done()
+
+
+def _keep(state: State, number: int) -> None:
+    """The recording goes on with a vCPU that the kernel made, whatever the machine said."""
+    state.vm.vcpus.setdefault(number, Vcpu(state.vm, number))
 
 
 def _of(state: State, number: int, call: Callable[[Vcpu], Outcome]) -> Outcome:
@@ -85,17 +92,19 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
     outcome, at = make(state, record["f"], record["fl"])
     expected = [record["e"], record["at"]]
     count.one(expected, [outcome.code, at], accepted=not record["e"], because=outcome.because)
+    if not record["e"]:
+        _keep(state, 0)
     return count.done()
 
 
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     state.shown.setdefault(register_id, record.get("v", ""))
-    if not state.knows(register_id):
-        yield NotAsked("get", OTHER_SYSREG, 1)
+    if not is_modelled(register_id):
+        yield NotAsked("get", causes.OTHER_SYSREG, 1)
         return
     if register_id in state.guest:
-        yield NotAsked("get", GUEST_CODE, 1)
+        yield NotAsked("get", causes.GUEST_CODE, 1)
         return
     outcome = _of(state, number, lambda vcpu: vcpu.get(register_id))
     count = Count("get", record)
@@ -103,15 +112,15 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
         count.call(record["e"], outcome)
     else:
         found = outcome.image.hex() if outcome.accepted else outcome.name
-        count.one(record["v"], found, accepted=True, because=outcome.because)
+        count.one(record.get("v", ""), found, accepted=True, because=outcome.because)
     yield from count.done()
 
 
 def _set(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     data = bytes.fromhex(record["v"])
-    if not state.knows(register_id):
-        yield NotAsked("set", OTHER_SYSREG, 1)
+    if not is_modelled(register_id):
+        yield NotAsked("set", causes.OTHER_SYSREG, 1)
         return
     if not number:
         state.written.setdefault(register_id, int.from_bytes(data, "little"))
@@ -128,6 +137,7 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
     pending = vcpu.mmio_pending
     start = int.from_bytes(vcpu.values.get(core.PC, b""), "little")
     outcome = vcpu.run()
+    state.has_run = state.has_run or not record["e"]
     predicted = [outcome.code, MMIO if outcome.accepted else -1]
     if outcome.accepted and guest in _STORE:
         if pending and vcpu.values[core.PC] == (start + 4).to_bytes(8, "little") and start & 0xFFF == _STORE[guest]:
@@ -137,7 +147,7 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
         else:
             vcpu.values[core.X0] = _DEVICE
             vcpu.values[core.PC] = (start + _STORE[guest]).to_bytes(8, "little")
-    elif outcome.accepted:
+    if not record["e"] and guest not in _STORE:
         state.guest |= _touched(guest)
     count = Count("run", record)
     expected = [record["e"], record.get("exit", -1)]
@@ -177,6 +187,8 @@ def _attributes(state: State, device: int) -> list[int]:
 
 
 def _gicinit(state: State, record: Record) -> Iterator[Counted]:
+    if not state.device:
+        raise RecordError("an interrupt controller is set up that was not made")
     count = Count("gicinit", record)
     expected = [record["dist"], record["redist"], record["init"]]
     count.one(expected, _attributes(state, state.device), accepted=not any(expected))
@@ -194,7 +206,7 @@ def _pmuinit(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _mem(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("mem", "memory slots", 1)
+    yield NotAsked("mem", causes.MEMORY, 1)
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
