@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from inspector.capture.errors import UsageError, visible
 from inspector.cli import arguments
 from inspector.cli.files import save_new
+from inspector.cli.kernels import HELP, kernel_named
 from inspector.export.restore import captured_state, host_of, restore_events
 from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_lines
@@ -22,7 +23,7 @@ from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, kernels
+from layouts.x86.kernels import POLICIES, KernelProfile, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
     )
-    parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument(
@@ -149,7 +150,7 @@ def scenario_of(name: str) -> Scenario:
 
 def world_of(scenario: Scenario) -> World:
     """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
-    kernel = kernels()[scenario.kernel]
+    kernel = kernel_named(profile_for, scenario.kernel)
     policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
     return World(host_named(scenario.host, kernel), policy)
 

@@ -7,8 +7,9 @@ from inspector.decode.fields import FieldTable
 from inspector.machine.x86.host import XTILE, Host, shipped_host
 from inspector.machine.x86.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
+from layouts.kernels import DEFAULT_RELEASE
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS
+from layouts.x86.kernels import profile_for
 from layouts.x86.scenario import Scenario
 
 
@@ -53,12 +54,13 @@ def host_of(captured: Captured) -> str:
     wanted = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0] | (captured.xcr0 or 0)
     if not captured.image and not wanted:
         return "sapphire-rapids"
+    kernel = profile_for(DEFAULT_RELEASE)
     wanted |= int.from_bytes(captured.image[512:520], "little")
     places = {sub: row[1] for (leaf, sub), row in captured.leaves.items() if leaf == 0xD and sub > 1}
     fitting = [
         (host.user_max.bit_count(), name)
         for name in cpu_layouts()
-        if not wanted & ~(host := shipped_host(name, KERNELS[-1])).user_max
+        if not wanted & ~(host := shipped_host(name, kernel)).user_max
         and all(_offset(host, sub) == offset for sub, offset in places.items() if wanted >> sub & 1)
     ]
     return min(fitting)[1] if fitting else "sapphire-rapids"
@@ -70,13 +72,17 @@ def _offset(host: Host, component: int) -> int:
 
 
 def restored(capture: Capture, vcpu: Vcpu) -> tuple[World, Scenario] | None:
-    """A world in which a captured vCPU is to be restored, on the smallest shipped host that has its components."""
+    """A world in which a captured vCPU is to be restored, on the smallest shipped host that has its components.
+
+    Its kernel is the one that the capture tells. Raises UnknownReleaseError where no profile answers for that.
+    """
     state = captured_state(vcpu)
     if state is None:
         return None
     title = f"Restore {vcpu.name} of {capture.target}"
+    kernel = profile_for(capture.host.kernel or DEFAULT_RELEASE)
     scenario = Scenario("restore", title, restore_events(state), "kvm_arch_put_registers (QEMU)", host=host_of(state))
-    return World(shipped_host(scenario.host, KERNELS[-1]), captured=state), scenario
+    return World(shipped_host(scenario.host, kernel), captured=state), scenario._replace(kernel=kernel.release)
 
 
 def _value(vcpu: Vcpu, prefix: str, path: str) -> int | None:

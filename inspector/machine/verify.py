@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
@@ -113,6 +114,9 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     try:
         for answer in _replay(found, cpu):
             agreement.add(answer)
+    except UnknownReleaseError as error:
+        named = f"the release {error.release!r}" if error.release else f"{len(found)} records without one"
+        raise InputError(file, f"answers of {error.expected} (a uname record)", named) from None
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
     if not agreement.total:

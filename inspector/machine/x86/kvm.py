@@ -51,15 +51,16 @@ def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
     size = host.standard_size_bytes(mask)
     leaves: dict[int, CpuidValues] = {0: (mask & 0xFFFFFFFF, size, size, mask >> 32)}
     one = native.get(1, (0, 0, 0, 0))
+    eax = one[0] & (0x1F if host.kernel.user_dynamic else 0xF)
     if one[0] & 0xA:
-        leaves[1] = (one[0] & 0x1F, host.compacted_size_bytes(mask | xss), xss, 0)
+        leaves[1] = (eax, host.compacted_size_bytes(mask | xss), xss, 0)
     else:
-        leaves[1] = (one[0] & 0x1F, 0, 0, 0)
+        leaves[1] = (eax, 0, 0, 0)
     for component in range(2, 63):
         values = native.get(component)
         if values is None or not (mask | xss) >> component & 1:
             continue
-        ecx = values[2] if host.has_xfd else values[2] & ~4
+        ecx = values[2] if host.uses_xfd else values[2] & ~4
         leaves[component] = (values[0], 0 if values[2] & 1 else values[1], ecx, 0)
     return leaves
 
@@ -73,7 +74,9 @@ def supported_cpuid(process: Process, change: Callable[[int], int] = int) -> dic
 
 
 def xsave2_capability(process: Process) -> int:
-    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)."""
+    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2); 0 where the kernel does not know it."""
+    if not process.host.kernel.kvm_xsave2:
+        return 0
     return max(KVM_XSAVE_SIZE_BYTES, process.host.standard_size_bytes(supported_xcr0(process)))
 
 
@@ -136,7 +139,7 @@ class Vcpu:
     def has_xfd(self) -> bool:
         """The guest has CPUID(0xD,1).EAX[4], and KVM supports it."""
         values = self.cpuid.get(0xD, 1)
-        return bool(values and values[0] >> 4 & 1) and self.host.has_xfd
+        return bool(values and values[0] >> 4 & 1) and self.host.uses_xfd
 
     def has_cet(self, register: int, bit: int) -> bool:
         """Shadow stacks (ECX 7) or IBT (EDX 20) of leaf 7, where KVM virtualizes CET."""
@@ -169,7 +172,7 @@ class Vcpu:
         if not rule.check("linear addresses of 48 or 57 bits, or none said", address_bits in (0, 48, 57)):
             return rule.refuse(errno.EINVAL)
         values = leaves.get((0xD, 0))
-        wanted = (values[0] if values else 0) & DYNAMIC
+        wanted = (values[0] if values else 0) & self.host.kernel.user_dynamic
         if wanted and not self.large:
             permitted = self.process.guest_perm & wanted == wanted
             if not rule.check("the process has guest permission for component 18", permitted):
@@ -241,6 +244,8 @@ class Vcpu:
             return check_cet(rule, index, value, self.has_cet(2, 7), self.has_cet(3, 20))
         if guest and not rule.check("the guest's CPUID has XFD", self.has_xfd):
             return False
+        if not self.host.kernel.user_dynamic and not rule.check("KVM has XFD (from 5.17 on)", False):
+            return False
         allowed = self.guest_xcr0 & DYNAMIC
         return rule.check(f"only dynamic components of the guest's XCR0 ({allowed:#x})", not value & ~allowed)
 
@@ -259,7 +264,7 @@ class Vcpu:
         if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
             return rule.refuse(errno.EINVAL)
         if index in (MSR_XFD, MSR_XFD_ERR):
-            there = rule.check("KVM has XFD", self.host.has_xfd)
+            there = rule.check("KVM has XFD", self.host.uses_xfd)
             value = self.xfd if index == MSR_XFD else self.xfd_err
         elif index == MSR_XSS:
             there, value = rule.check("KVM has XSAVES", self.host.has(0xD, 1, 0, 3)), self.xss
@@ -336,7 +341,10 @@ class Vcpu:
 
     def get_xsave2(self) -> Outcome:
         """KVM_GET_XSAVE2: the state, however large."""
-        return self._give(Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)"))
+        rule = Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)")
+        if not self.host.kernel.kvm_xsave2 and not rule.check("KVM has the ioctl (from 5.17 on)", False):
+            return rule.refuse(errno.EINVAL)
+        return self._give(rule)
 
     def _give(self, rule: Rule) -> Outcome:
         if self.xfam and not rule.check("not a TD: its state is protected", False):
