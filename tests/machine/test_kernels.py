@@ -91,3 +91,15 @@ def test_an_unknown_kernel_is_bad_usage(words: list[str], capsys: pytest.Capture
     error = capsys.readouterr().err
     assert "kernel '" in error
     assert error.count("\n") == 1
+
+
+def test_profiles_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Linux 7.2.13 (Debian linux-source-7.2 7.2.13-1)") == 2
+    assert main(["layouts", "kernels", "6.17.13"]) == 0
+    out = capsys.readouterr().out
+    assert "    supervisor_supported: 0xc00 -> 0x1c00\n" in out
+    assert "    fields ID_AA64MMFR3_EL1: +SCTLRX\n" in out
+    assert main(["layouts", "kernels", "5.10"]) == 0
+    assert "the oldest profile" in capsys.readouterr().out
