@@ -25,7 +25,8 @@ def kernel_captured(profile_for: Callable[[str], Profile], capture: Capture) -> 
     try:
         return told(profile_for(capture.host.kernel or DEFAULT_RELEASE))
     except UnknownReleaseError as error:
-        raise InputError(f"{capture.target}: kernel", error.expected, error.release) from None
+        expected = f"{error.expected} (--kernel names another)"
+        raise InputError(f"{capture.target}: kernel", expected, error.release) from None
 
 
 def told(kernel: Profile) -> Profile:

@@ -92,9 +92,9 @@ def run(words: Sequence[str]) -> int:
         for scenario in scenarios().values():
             print(f"{scenario.name:<22} {scenario.title}")
         return 0
-    captured, name = None, ""
+    captured, name, release = None, "", ""
     if found.source:
-        captured, name = _captured(found.source, found.vcpu)
+        captured, name, release = _captured(found.source, found.vcpu)
     scenario = scenario_of(found.name)
     if found.name == "restore":
         if captured is None:
@@ -104,7 +104,7 @@ def run(words: Sequence[str]) -> int:
         scenario = scenario._replace(title=title, events=events, host=host_of(captured))
     scenario = scenario._replace(
         host=found.host or scenario.host,
-        kernel=found.kernel or scenario.kernel,
+        kernel=found.kernel or release or scenario.kernel,
         policy=found.policy or scenario.policy,
     )
     world = world_of(scenario)
@@ -127,8 +127,8 @@ def run(words: Sequence[str]) -> int:
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
 
 
-def _captured(target: str, number: int | None) -> tuple[Captured, str]:
-    """The state of a captured vCPU, and its name. Raises UsageError and InputError."""
+def _captured(target: str, number: int | None) -> tuple[Captured, str, str]:
+    """The state of a captured vCPU, its name and its host's release ("" unknown). Raises UsageError and InputError."""
     capture = open_capture(target, Options())
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     if vcpu.arch != "x86":
@@ -136,7 +136,7 @@ def _captured(target: str, number: int | None) -> tuple[Captured, str]:
     found = captured_state(vcpu)
     if found is None:
         raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
-    return found, vcpu.name
+    return found, vcpu.name, capture.host.kernel or ""
 
 
 def scenario_of(name: str) -> Scenario:
