@@ -9,7 +9,7 @@ from inspector.capture.model import Capture
 from inspector.cli.files import lines_of
 from inspector.cli.kernels import kernel_captured, kernel_named
 from inspector.export.arm64_host import host_of_records, host_of_vcpu
-from inspector.machine.arm64.host import Host, from_bare
+from inspector.machine.arm64.host import PFR0, Host, from_bare
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
@@ -57,6 +57,6 @@ def captured_host(capture: Capture, release: str) -> Host:
     kernel = named or kernel_captured(arm64_kernel_for, capture)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
-        if host is not None and host.limits:
+        if host is not None and PFR0 in host.limits:
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

@@ -20,7 +20,7 @@ from inspector.readers.options import Options
 
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12
-  inspector migrate sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz neoverse-n1
+  inspector migrate sample:graviton3/linux-6.18 neoverse-n1
   inspector migrate neoverse-v1 neoverse-n2 --steps
 
 Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails."""

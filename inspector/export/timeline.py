@@ -53,6 +53,8 @@ def timeline_text(scenario: Scenario, world: World) -> Iterator[str]:
     """The lines of a timeline."""
     yield scenario.title
     yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
+    if scenario.because:
+        yield from textwrap.wrap(visible(f"host: {scenario.because}"), _WIDTH, subsequent_indent="  ")
     yield ""
     for number, step in enumerate(world.steps, 1):
         yield f"{number:>3}  {visible(step.event):<40} {answer_of(step.outcome)}"
@@ -88,6 +90,7 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "schema": SCHEMA,
         "scenario": scenario.name,
         "host": scenario.host,
+        "because": scenario.because,
         "kernel": world.host.kernel.name,
         "answers_for": world.host.kernel.answers_for or None,
         "policy": scenario.policy,

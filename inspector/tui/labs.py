@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
-from inspector.capture.errors import visible
+from inspector.capture.errors import InspectorError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.export.arm64_host import host_of_vcpu
 from inspector.export.restore import restored
@@ -23,8 +23,8 @@ def lab_of(capture: Capture, vcpu: Vcpu | None) -> Screen[None] | str:
         return _NEEDS
     try:
         return _arm64(capture, vcpu) if vcpu.arch == "arm64" else _x86(capture, vcpu)
-    except UnknownReleaseError as error:
-        return visible(f"the captured kernel is {error.release}: the machine needs {error.expected}")
+    except (UnknownReleaseError, InspectorError) as error:
+        return visible(str(error))
 
 
 def _arm64(capture: Capture, vcpu: Vcpu) -> Screen[None] | str:

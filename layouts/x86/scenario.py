@@ -25,7 +25,8 @@ class Scenario(NamedTuple):
     """Events on a host, in order.
 
     ``host`` is a CPU layout, ``kernel`` a release of Linux, ``policy`` how KVM deals with
-    dynamic components (``layouts.x86.kernels``).
+    dynamic components (``layouts.x86.kernels``). ``because`` tells why it is this host and kernel,
+    where a capture decided it.
     An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
     the problem was reported or which rule it shows; ``log`` is what a document says was printed.
     """
@@ -38,3 +39,4 @@ class Scenario(NamedTuple):
     kernel: str = DEFAULT_RELEASE
     policy: str = "upstream"
     log: tuple[Logged, ...] = ()
+    because: str = ""

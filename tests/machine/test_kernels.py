@@ -10,9 +10,10 @@ import pytest
 from inspector.cli.main import main
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.instructions.control import MSR_XFD
-from inspector.machine.x86.kvm import Vcpu, supported_cpuid, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Linux
 from inspector.machine.x86.process import Process
+from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
 from layouts.x86.kernels import profile_for
 
 
@@ -31,9 +32,9 @@ def test_5_10_has_no_dynamic_components() -> None:
     assert leaves[0][0] == 0x2E7
     assert leaves[1][0] == 0xF
     vcpu = Vcpu(process)
-    assert vcpu.set_cpuid(supported_cpuid(process, lambda eax: eax | 0x60000)).accepted
-    assert vcpu.set_xcrs(0x602E7).code == errno.EINVAL
-    assert vcpu.set_xcrs(0x2E7).accepted
+    assert vcpu.set_cpuid(named_cpuid(process, "amx")).accepted
+    assert vcpu.set_xcrs((0, 0x602E7)).code == errno.EINVAL
+    assert vcpu.set_xcrs((0, 0x2E7)).accepted
     assert not vcpu.set_msr(MSR_XFD, 0).accepted
     assert vcpu.get_xsave2().code == errno.EINVAL
     assert len(vcpu.get_xsave().image) == 4096

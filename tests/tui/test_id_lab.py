@@ -141,7 +141,7 @@ async def test_the_command_that_shows_the_same() -> None:
 
 
 async def test_a_captured_guest_goes_on_in_the_lab() -> None:
-    app = InspectorApp("sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz")
+    app = InspectorApp("sample:graviton3/linux-6.18")
     async with app.run_test(size=(120, 36)) as pilot:
         await opened(app, pilot)
         await pilot.press("L")
