@@ -15,7 +15,7 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernel_for
-from layouts.kernels import release_numbers
+from layouts.kernels import UnknownReleaseError, release_numbers
 
 LIVE = "kvm:"
 HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or kvm:; @RELEASE after it: its kernel"
@@ -24,6 +24,8 @@ HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or k
 def host_named(text: str, kernel: str = "") -> Host:
     """A host. Raises UsageError for a name that is none, InputError for a file that is none."""
     name, release = split(text)
+    if release and (name == LIVE or ".jsonl" in name):
+        raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
     release = release or kernel
     if name == LIVE:
         return _live()
@@ -47,6 +49,8 @@ def _live() -> Host:
         return LiveKvm().host()
     except LiveError as error:
         raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
+    except UnknownReleaseError as error:
+        raise InputError("kvm", error.expected, error.release) from None
     except OSError as error:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
 

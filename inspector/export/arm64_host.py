@@ -13,6 +13,7 @@ from inspector.machine.arm64.replay import hosts as replayed
 from inspector.readers.synthesized import register_area
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
+from layouts.kernels import UnknownReleaseError
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
@@ -28,7 +29,10 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
     if not records or not all(isinstance(record, dict) and "t" in record for record in records):
         raise InputError(file, "recorded answers of an arm64 kernel", "something else")
     make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
-    host = make(records)
+    try:
+        host = make(records)
+    except UnknownReleaseError as error:
+        raise InputError(file, f"{error.expected} (a uname record)", error.release or "none") from None
     host.name = host.name or file
     if not host.limits:
         raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,23 @@ def test_profiles_are_listed_with_their_sources(capsys: pytest.CaptureFixture[st
     assert "    fields ID_AA64MMFR3_EL1: +SCTLRX\n" in out
     assert main(["layouts", "kernels", "5.10"]) == 0
     assert "the oldest profile" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("release", ["", "4.19.0-27-arm64"])
+def test_recorded_answers_of_no_known_kernel_are_no_host(
+    release: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    lines = [{"t": "idreg", "cfg": "base", "reg": "3_0_0_4_0", "host": "11", "nib": []}]
+    lines += [{"t": "uname", "release": release}] if release else []
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["models", "check", "host", "--host", str(path)]) == 3
+    error = capsys.readouterr().err
+    assert f"(a uname record), found {release or 'none'}" in error
+    assert error.count("\n") == 1
+
+
+def test_a_host_with_a_kernel_of_its_own_takes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("kvm:@6.12", "answers.jsonl@6.12"):
+        assert main(["models", "check", "host", "--host", host]) == 2
+        assert "has a kernel of its own" in capsys.readouterr().err
