@@ -8,8 +8,8 @@ from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.cli.files import lines_of
 from inspector.cli.kernels import kernel_captured, kernel_named
-from inspector.export.arm64_host import host_of_records, host_of_vcpu
-from inspector.machine.arm64.host import PFR0, Host, from_bare
+from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
+from inspector.machine.arm64.host import PFR0, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
@@ -30,7 +30,9 @@ def host_named(text: str, kernel: str = "") -> Host:
     if name == LIVE:
         return _live()
     if all(part in bare_hosts() for part in name.split("+")):
-        return from_bare(kernel_named(arm64_kernel_for, release), [bare_hosts()[part] for part in name.split("+")])
+        known = bare_named(name, kernel_named(arm64_kernel_for, release))
+        assert known is not None
+        return known
     if not (os.path.exists(name) or ":" in name):
         raise UsageError(f"{name}: no such CPU or file; there are {', '.join(bare_hosts())}")
     if ".jsonl" in name:

@@ -8,12 +8,21 @@ from collections.abc import Iterable
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.captured import State, host_of, state_of
-from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.host import Host, from_bare
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.readers.synthesized import register_area
+from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
 from layouts.kernels import UnknownReleaseError
+
+
+def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
+    """``NAME`` or ``NAME+NAME`` of known CPUs: a host with all of these; None when a name is none."""
+    names = text.split("+")
+    if any(name not in bare_hosts() for name in names):
+        return None
+    return from_bare(kernel, [bare_hosts()[name] for name in names])
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
