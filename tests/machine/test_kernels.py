@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
+from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
+from inspector.machine.arm64.idregs import IdWrite, write
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.instructions.control import MSR_XFD
 from inspector.machine.x86.kvm import Vcpu
@@ -125,3 +128,19 @@ def test_a_host_with_a_kernel_of_its_own_takes_no_other(capsys: pytest.CaptureFi
     for host in ("kvm:@6.12", "answers.jsonl@6.12"):
         assert main(["models", "check", "host", "--host", host]) == 2
         assert "has a kernel of its own" in capsys.readouterr().err
+
+
+def test_6_6_lets_few_fields_be_written() -> None:
+    """CSV2 and CSV3, and the PMU's version: the masks of most registers came with 6.7 (sys_reg_descs)."""
+    host = host_named("neoverse-v1@6.6")
+
+    def lowered(register: str, lsb: int) -> int:
+        encoding = next(each.encoding for each in host.kernel.registers.values() if each.name == register)
+        current = host.reset_value(encoding, PSCI_0_2 | PMU_V3)
+        assert current >> lsb & 0xF, register
+        asked = IdWrite(host, encoding, current & ~(0xF << lsb), PSCI_0_2 | PMU_V3, current)
+        return write(asked).outcome.code
+
+    assert lowered("ID_AA64PFR0_EL1", 56) == lowered("ID_AA64PFR0_EL1", 60) == lowered("ID_AA64DFR0_EL1", 8) == 0
+    assert lowered("ID_AA64ISAR0_EL1", 4) == lowered("ID_AA64PFR0_EL1", 48) == errno.EINVAL
+    assert not host.kernel.reports_masks
