@@ -14,8 +14,17 @@ from typing import TypeVar
 _RELEASE = re.compile(r"\s*(?:Linux\s+)?(?:version\s+)?v?(\d{1,4})\.(\d{1,4})(?!\d)", re.IGNORECASE | re.ASCII)
 
 
+#: The release that is taken where none is named or captured: the newest of both architectures whose recorded
+#: answers are replayed. A newer profile does not change it.
+DEFAULT_RELEASE = "7.2"
+
+
 class UnknownReleaseError(ValueError):
     """No profile answers for a release: it is no release, or older than the oldest profile."""
+
+    def __init__(self, release: str, expected: str) -> None:
+        self.release, self.expected = release, expected
+        super().__init__(f"{release!r}: expected {expected}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,16 @@ class Kernel:
     answers_for: str = ""
 
     @property
+    def release(self) -> str:
+        """What was asked for: another than ``name`` where that has no profile."""
+        return self.answers_for or self.name
+
+    @property
+    def label(self) -> str:
+        """The kernel in a line: ``6.12``, or ``6.12 for 6.14``."""
+        return f"{self.name} for {self.answers_for}" if self.answers_for else self.name
+
+    @property
     def note(self) -> str:
         """What a user has to know of the choice; empty where the release has a profile of its own."""
         if not self.answers_for:
@@ -45,7 +64,7 @@ class Kernel:
     @property
     def title(self) -> str:
         """The kernel in a heading: ``Linux 6.12``, or ``Linux 6.12 for 6.14``."""
-        return f"Linux {self.name} for {self.answers_for}" if self.answers_for else f"Linux {self.name}"
+        return f"Linux {self.label}"
 
     @property
     def read_from(self) -> str:
@@ -74,11 +93,10 @@ def profile_for(profiles: Iterable[Profile], release: str) -> Profile:
     known = list(profiles)
     numbers = release_numbers(release)
     if numbers is None:
-        raise UnknownReleaseError(f"{release!r}: expected a release of Linux (6.12, 7.2.13-amd64), found none")
+        raise UnknownReleaseError(release, "a release of Linux (6.12, 7.2.13-amd64)")
     found = [kernel for kernel in known if (release_numbers(kernel.since or kernel.name) or numbers) <= numbers]
     if not found:
-        oldest = known[0].since or known[0].name
-        raise UnknownReleaseError(f"{release!r}: expected Linux {oldest} or newer, found {numbers[0]}.{numbers[1]}")
+        raise UnknownReleaseError(release, f"Linux {known[0].since or known[0].name} or newer")
     kernel = found[-1]
     asked = f"{numbers[0]}.{numbers[1]}"
     return kernel if asked == kernel.name else replace(kernel, answers_for=asked)

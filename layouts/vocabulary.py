@@ -108,13 +108,26 @@ class View(NamedTuple):
     pieces: tuple[Piece, ...]
 
 
+class Signature(NamedTuple):
+    """Who a CPU says that it is: CPUID leaf 0's vendor, leaf 1's display family, models and steppings."""
+
+    vendor: str
+    family: int
+    models: frozenset[int]
+    steppings: frozenset[int]
+
+
 class CpuLayout(NamedTuple):
-    """CPUID leaf 0xD of a CPU: ``leaf_0xd[subleaf] = (eax, ebx, ecx, edx)``."""
+    """CPUID leaf 0xD of a CPU: ``leaf_0xd[subleaf] = (eax, ebx, ecx, edx)``, and the parts that have it.
+
+    ``signature`` is None for a CPU that nobody has seen.
+    """
 
     name: str
     title: str
     about: str
     source: str
+    signature: Signature | None
     leaf_0xd: Mapping[int, tuple[int, int, int, int]]
 
 

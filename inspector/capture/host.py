@@ -37,9 +37,25 @@ class Cpuid:
         raw = b"".join(part.to_bytes(4, "little") for part in (ebx, edx, ecx))
         return raw.decode("latin-1").rstrip("\0")
 
+    def signature(self) -> tuple[str, int, int, int] | None:
+        """Vendor, display family, display model and stepping of leaf 1; None without that leaf.
+
+        Family and model are put together as the manuals say (Intel SDM vol. 2, CPUID; AMD APM vol. 3, E.3.2).
+        """
+        values = self.get(1)
+        if values is None:
+            return None
+        eax = values[0]
+        family, model, stepping = eax >> 8 & 0xF, eax >> 4 & 0xF, eax & 0xF
+        if family in (6, 15):
+            model |= eax >> 12 & 0xF0
+        if family == 15:
+            family += eax >> 20 & 0xFF
+        return self.vendor(), family, model, stepping
+
 
 class Host(NamedTuple):
-    """What is known of the host: CPUID, kernel version, and words about it."""
+    """What is known of the host: its own CPUID, not what a guest of it sees; kernel version, words about it."""
 
     cpuid: Cpuid | None = None
     kernel: str = ""

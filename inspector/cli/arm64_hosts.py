@@ -7,38 +7,43 @@ import os
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.cli.files import lines_of
+from inspector.cli.kernels import kernel_captured, kernel_named
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
-from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.host import PFR0, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from layouts.arm64.hosts import bare_hosts
-from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
+from layouts.arm64.kernels import arm64_kernel_for
+from layouts.kernels import UnknownReleaseError, release_numbers
 
 LIVE = "kvm:"
-HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or kvm:; @VERSION after it: its kernel"
-
-
-def newest() -> str:
-    """The kernel profile that is taken where none is named."""
-    return list(arm64_kernels())[-1]
+HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or kvm:; @RELEASE after it: its kernel"
 
 
 def host_named(text: str, kernel: str = "") -> Host:
     """A host. Raises UsageError for a name that is none, InputError for a file that is none."""
-    name, _, version = text.rpartition("@")
-    if not name or version not in arm64_kernels():
-        name, version = text, kernel
+    name, release = split(text)
+    if release and (name == LIVE or ".jsonl" in name):
+        raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
+    release = release or kernel
     if name == LIVE:
         return _live()
-    known = bare_named(name, arm64_kernels()[version or newest()])
-    if known is not None:
+    if all(part in bare_hosts() for part in name.split("+")):
+        known = bare_named(name, kernel_named(arm64_kernel_for, release))
+        assert known is not None
         return known
     if not (os.path.exists(name) or ":" in name):
         raise UsageError(f"{name}: no such CPU or file; there are {', '.join(bare_hosts())}")
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
-    return captured_host(open_capture(name, Options()), version)
+    return captured_host(open_capture(name, Options()), release)
+
+
+def split(text: str) -> tuple[str, str]:
+    """A host's name and the release after its last ``@``, empty where there is none."""
+    name, _, release = text.rpartition("@")
+    return (name, release) if name and release_numbers(release) and not os.path.exists(text) else (text, "")
 
 
 def _live() -> Host:
@@ -46,16 +51,18 @@ def _live() -> Host:
         return LiveKvm().host()
     except LiveError as error:
         raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
+    except UnknownReleaseError as error:
+        raise InputError("kvm", error.expected, error.release) from None
     except OSError as error:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
 
 
-def captured_host(capture: Capture, version: str) -> Host:
+def captured_host(capture: Capture, release: str) -> Host:
     """The host that the first vCPU of a capture shows, on the kernel that is named or that it tells."""
-    release = capture.host.kernel or ""
-    kernel = arm64_kernels()[version] if version else arm64_kernel_for(release or newest())
+    named = kernel_named(arm64_kernel_for, release) if release else None
+    kernel = named or kernel_captured(arm64_kernel_for, capture)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
-        if host is not None and host.limits:
+        if host is not None and PFR0 in host.limits:
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

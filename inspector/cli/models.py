@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.cli import arguments, arm64_hosts
+from inspector.cli import arguments, arm64_hosts, kernels
 from inspector.cli.files import save_new
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
@@ -19,7 +19,6 @@ from inspector.machine.arm64.models.baseline import baseline, rank
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
 
 _FORMATS = ("text", "json", "qmp", "libvirt", "cpu", "sysreg")
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (function, about) in adders.items():
         one = commands.add_parser(name, help=about, description=about)
         one.set_defaults(run=function)
-        one.add_argument("--kernel", default="", choices=sorted(arm64_kernels()), help="of known CPUs (default newest)")
+        one.add_argument("--kernel", default="", metavar="RELEASE", help=f"of known CPUs: {kernels.HELP}")
         if name in ("show", "expand", "check"):
             one.add_argument("model", help="a model's name, a file, or host")
         if name in ("expand", "check"):

@@ -7,20 +7,20 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from inspector.capture.errors import UsageError, visible
+from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
 from inspector.cli.files import save_new
-from inspector.cli.sim import host_named
+from inspector.cli.kernels import HELP
+from inspector.cli.sim import place
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
-from inspector.export.restore import captured_state, host_of, restore_events
+from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world import World
 from inspector.readers.open import open_capture
-from layouts.x86.kernels import KERNELS, kernels
 from layouts.x86.scenario import Scenario
 
 SCHEMA = 1
@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("edits", nargs="+", metavar="FIELD=VALUE", help="a field's path and its new value")
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU (default 0)")
     parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout, cpuid -r text, or a capture")
-    parser.add_argument("--kernel", default=KERNELS[-1].name, choices=list(kernels()))
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"{HELP}; else the captured one")
     parser.add_argument("--json", action="store_true", help="edits and timeline as JSON")
     parser.add_argument("-o", "--output", default="", metavar="PATH", help="write the edited capture (.vcpu)")
     found = parser.parse_args(words)
@@ -88,10 +88,9 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
     state = captured_state(vcpu)
     if state is None:
         return None
-    title = visible(f"Restore {vcpu.name} of {capture.target} as edited")
-    name = host or host_of(state)
-    scenario = Scenario("set", title, restore_events(state), "", host=name, kernel=kernel)
-    world = World(host_named(name, kernels()[kernel]), captured=state)
+    scenario = restore_scenario(state, vcpu, capture)
+    scenario = scenario._replace(name="set", title=f"{scenario.title} as edited", source="")
+    scenario, world = place(scenario, capture, vcpu, state, host, kernel)
     for event in scenario.events:
         world.happen(event)
         if world.is_down:

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError, visible
+from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.cli.files import save_new
-from inspector.export.restore import captured_state, host_of, restore_events
+from inspector.cli.kernels import HELP, kernel_named
+from inspector.export.restore import captured_state, on_captured_host, restore_scenario
 from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_lines
 from inspector.export.vcpu import write_vcpu
@@ -21,8 +23,9 @@ from inspector.machine.x86.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets.x86_host import require_fit
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, kernels
+from layouts.x86.kernels import POLICIES, KernelProfile, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -43,8 +46,8 @@ events of a Linux: the host's, or with "guest" before them that of the guest aft
   core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
 events of KVM
   KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
-  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only
-  KVM_SET_XCRS VALUE [COUNT [FLAGS]] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
+  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only|tilecfg-only|unknown-bits-3-19
+  KVM_SET_XCRS [XCR:]VALUE... [flags=N] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
   KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]
   KVM_RUN (the guest's next instructions are in one run) | exit | preempt | softirq | return
 events of the guest
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
     )
-    parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument(
@@ -91,23 +94,7 @@ def run(words: Sequence[str]) -> int:
         for scenario in scenarios().values():
             print(f"{scenario.name:<22} {scenario.title}")
         return 0
-    captured, name = None, ""
-    if found.source:
-        captured, name = _captured(found.source, found.vcpu)
-    scenario = scenario_of(found.name)
-    if found.name == "restore":
-        if captured is None:
-            raise UsageError("sim restore: --from names the capture")
-        title = visible(f"Restore {name} of {found.source}")
-        events = restore_events(captured)
-        scenario = scenario._replace(title=title, events=events, host=host_of(captured))
-    scenario = scenario._replace(
-        host=found.host or scenario.host,
-        kernel=found.kernel or scenario.kernel,
-        policy=found.policy or scenario.policy,
-    )
-    world = world_of(scenario)
-    world.captured = captured
+    scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
     for event in (*scenario.events, *found.event):
@@ -126,8 +113,44 @@ def run(words: Sequence[str]) -> int:
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
 
 
-def _captured(target: str, number: int | None) -> tuple[Captured, str]:
-    """The state of a captured vCPU, and its name. Raises UsageError and InputError."""
+def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
+    """The scenario that was asked for, and the world in which it begins. Raises UsageError and InputError."""
+    scenario = scenario_of(found.name)
+    if found.policy:
+        scenario = scenario._replace(policy=found.policy)
+    if not found.source:
+        if found.name == "restore":
+            raise UsageError("sim restore: --from names the capture")
+        scenario = scenario._replace(host=found.host or scenario.host, kernel=found.kernel or scenario.kernel)
+        return scenario, world_of(scenario)
+    if found.name not in ("new", "restore"):
+        raise UsageError(f"sim {found.name}: --from goes with restore and new; a scenario brings its own state")
+    capture, vcpu, state = _captured(found.source, found.vcpu)
+    if found.name == "restore":
+        scenario = restore_scenario(state, vcpu, capture)._replace(policy=scenario.policy)
+    return place(scenario, capture, vcpu, state, found.host, found.kernel)
+
+
+def place(
+    scenario: Scenario, capture: Capture, vcpu: Vcpu, state: Captured, host_name: str, kernel_name: str
+) -> tuple[Scenario, World]:
+    """A captured vCPU on a named host, or on the captured one.
+
+    Raises UsageError for a host that puts components elsewhere than the image has them.
+    """
+    kernel = kernel_named(profile_for, kernel_name) if kernel_name else None
+    scenario, host = on_captured_host(scenario, capture, vcpu, kernel)
+    scenario = scenario._replace(title=visible(scenario.title))
+    if host_name:
+        host = host_named(host_name, host.kernel)
+        require_fit(host_name, host, vcpu)
+        scenario = scenario._replace(host=host_name, because="")
+    policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+    return scenario, World(host, policy, state)
+
+
+def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]:
+    """A capture, its vCPU that was chosen, and that one's state. Raises UsageError and InputError."""
     capture = open_capture(target, Options())
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     if vcpu.arch != "x86":
@@ -135,7 +158,7 @@ def _captured(target: str, number: int | None) -> tuple[Captured, str]:
     found = captured_state(vcpu)
     if found is None:
         raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
-    return found, vcpu.name
+    return capture, vcpu, found
 
 
 def scenario_of(name: str) -> Scenario:
@@ -149,7 +172,7 @@ def scenario_of(name: str) -> Scenario:
 
 def world_of(scenario: Scenario) -> World:
     """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
-    kernel = kernels()[scenario.kernel]
+    kernel = kernel_named(profile_for, scenario.kernel)
     policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
     return World(host_named(scenario.host, kernel), policy)
 

@@ -29,11 +29,12 @@ class Room(NamedTuple):
 
 
 class XsaveTable(NamedTuple):
-    """The rooms of all components, and who says so."""
+    """The rooms of all components, and who says so. ``layout`` is the shipped CPU whose they are, if any."""
 
     rooms: tuple[Room, ...]
     origin: str
     guessed: bool = False
+    layout: str = ""
 
     def room(self, component: int) -> Room | None:
         """The room of one component."""
@@ -78,7 +79,7 @@ def table_from_layout(name: str) -> XsaveTable:
     layout = cpu_layouts()[name]
     table = table_from_cpuid(layout.leaf_0xd, f"layout {name}")
     assert table is not None, name
-    return table
+    return table._replace(layout=name)
 
 
 def _u64(data: Bytes, offset: int) -> int:
@@ -171,7 +172,7 @@ def guess_table(data: Bytes, declared_size_bytes: int) -> XsaveTable:
     doubt = f"; {unlike[0]} fits as well" if unlike else ""
     if score[0]:
         doubt = "; no shipped layout explains every byte"
-    return XsaveTable(table_from_layout(name).rooms, f"guess: {name}{doubt}", guessed=True)
+    return XsaveTable(table_from_layout(name).rooms, f"guess: {name}{doubt}", guessed=True, layout=name)
 
 
 def _quiet_outside(data: Bytes, placed: tuple[Place, ...]) -> bool:

@@ -15,6 +15,7 @@ from inspector.readers.synthesized import register_area
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
+from layouts.kernels import UnknownReleaseError
 
 
 def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
@@ -38,7 +39,10 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
     if not records or not all(isinstance(record, dict) and "t" in record for record in records):
         raise InputError(file, "recorded answers of an arm64 kernel", "something else")
     make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
-    host = make(records)
+    try:
+        host = make(records)
+    except UnknownReleaseError as error:
+        raise InputError(file, f"{error.expected} (a uname record)", error.release or "none") from None
     host.name = host.name or file
     if not host.limits:
         raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")

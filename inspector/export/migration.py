@@ -26,7 +26,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
     """The verdict, what is in the way, and how many registers were tried."""
     host = made.host
     verdict = "the vCPU arrives" if made.accepted else "the destination refuses the vCPU"
-    yield f"{made.state.name} to {host.name}, kernel {host.kernel.name}: {verdict}"
+    yield f"{made.state.name} to {host.name}, kernel {host.kernel.label}: {verdict}"
     if made.unknown:
         names = ", ".join(f"{name_of(rid)} ({rid:#x})" for rid in made.unknown[:_SHOWN])
         more = f" and {len(made.unknown) - _SHOWN} more" if len(made.unknown) > _SHOWN else ""
@@ -48,6 +48,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
         "source": made.state.name,
         "destination": made.host.name,
         "kernel": made.host.kernel.name,
+        "answers_for": made.host.kernel.answers_for or None,
         "accepted": made.accepted,
         "missing": [{"id": f"{rid:#x}", "name": name_of(rid)} for rid in made.unknown],
         "failures": [

@@ -84,7 +84,7 @@ def properties_of(request: Request) -> dict[str, str]:
 
 def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
     """Whether a model runs on a host, and if not why."""
-    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {'yes' if made.usable else 'no'}"
+    yield f"{name} on {made.host.name}, kernel {made.host.kernel.label}: usable {'yes' if made.usable else 'no'}"
     yield from (f"  conflict: {conflict}" for conflict in made.request.conflicts)
     yield from (f"  blocker {blocker}" for blocker in made.blockers)
     if not made.agree:
@@ -118,6 +118,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "model": name,
         "host": made.host.name,
         "kernel": made.host.kernel.name,
+        "answers_for": made.host.kernel.answers_for or None,
         "usable": made.usable,
         "agree": made.agree,
         "blockers": [
@@ -251,7 +252,7 @@ def sysreg_line(made: Realization) -> str:
 
 def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
     """The best values for all hosts, and what cannot be the same on all."""
-    yield f"baseline of {', '.join(f'{host.name} (kernel {host.kernel.name})' for host in hosts)}"
+    yield f"baseline of {', '.join(f'{host.name} (kernel {host.kernel.label})' for host in hosts)}"
     if found.differences:
         yield "  no baseline: these fields differ, and a host does not let user space write them"
         yield from (f"  {difference}" for difference in found.differences)

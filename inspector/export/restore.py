@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.fields import FieldTable
-from inspector.machine.x86.host import XTILE, Host, shipped_host
+from inspector.decode.placement import xstate_bv
+from inspector.machine.x86.host import XTILE, Host
 from inspector.machine.x86.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
-from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS
+from inspector.targets.x86_host import captured_kernel, choose_host
+from layouts.x86.kernels import KernelProfile
 from layouts.x86.scenario import Scenario
 
 
@@ -31,8 +32,10 @@ def captured_state(vcpu: Vcpu) -> Captured | None:
 
 def restore_events(captured: Captured) -> tuple[str, ...]:
     """The order in which QEMU puts a vCPU's state (kvm_arch_put_registers in target/i386/kvm/kvm.c)."""
-    eax = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0]
-    events = ["arch_prctl REQ_XCOMP_GUEST_PERM 18"] if eax & XTILE else []
+    wanted = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0]
+    if not captured.leaves:
+        wanted = xstate_bv(captured.image) or 0
+    events = ["arch_prctl REQ_XCOMP_GUEST_PERM 18"] if wanted & XTILE else []
     events += ["KVM_CREATE_VCPU", f"KVM_SET_CPUID2 {'captured' if captured.leaves else 'supported'}"]
     if captured.image:
         events.append("KVM_SET_XSAVE captured")
@@ -45,38 +48,30 @@ def restore_events(captured: Captured) -> tuple[str, ...]:
     return (*events, "KVM_RUN")
 
 
-def host_of(captured: Captured) -> str:
-    """The shipped CPU on which the captured CPUID asks for nothing that is not there: the smallest such.
-
-    Sapphire Rapids where none has it all, or where nothing says what the vCPU has.
-    """
-    wanted = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0] | (captured.xcr0 or 0)
-    if not captured.image and not wanted:
-        return "sapphire-rapids"
-    wanted |= int.from_bytes(captured.image[512:520], "little")
-    places = {sub: row[1] for (leaf, sub), row in captured.leaves.items() if leaf == 0xD and sub > 1}
-    fitting = [
-        (host.user_max.bit_count(), name)
-        for name in cpu_layouts()
-        if not wanted & ~(host := shipped_host(name, KERNELS[-1])).user_max
-        and all(_offset(host, sub) == offset for sub, offset in places.items() if wanted >> sub & 1)
-    ]
-    return min(fitting)[1] if fitting else "sapphire-rapids"
-
-
-def _offset(host: Host, component: int) -> int:
-    values = host.cpuid.get(0xD, component)
-    return values[1] if values is not None else 0
-
-
 def restored(capture: Capture, vcpu: Vcpu) -> tuple[World, Scenario] | None:
-    """A world in which a captured vCPU is to be restored, on the smallest shipped host that has its components."""
+    """A world in which a captured vCPU is to be restored: on the host and kernel that the capture is from."""
     state = captured_state(vcpu)
     if state is None:
         return None
+    scenario, host = on_captured_host(restore_scenario(state, vcpu, capture), capture, vcpu)
+    return World(host, captured=state), scenario
+
+
+def restore_scenario(state: Captured, vcpu: Vcpu, capture: Capture) -> Scenario:
+    """The events that restore a captured vCPU, as a scenario; where it happens is still to be said."""
     title = f"Restore {vcpu.name} of {capture.target}"
-    scenario = Scenario("restore", title, restore_events(state), "kvm_arch_put_registers (QEMU)", host=host_of(state))
-    return World(shipped_host(scenario.host, KERNELS[-1]), captured=state), scenario
+    return Scenario("restore", title, restore_events(state), "kvm_arch_put_registers (QEMU)")
+
+
+def on_captured_host(
+    scenario: Scenario, capture: Capture, vcpu: Vcpu, named: KernelProfile | None = None
+) -> tuple[Scenario, Host]:
+    """A scenario on the host and kernel that the capture is from, or on the kernel named. Raises InputError."""
+    kernel, because = (named, "") if named is not None else captured_kernel(capture)
+    chosen = choose_host(capture, vcpu, kernel)
+    why = (chosen.because, f"{kernel.title}: {because}" if because else "")
+    scenario = scenario._replace(host=chosen.label, kernel=kernel.release, because="; ".join(filter(None, why)))
+    return scenario, chosen.host
 
 
 def _value(vcpu: Vcpu, prefix: str, path: str) -> int | None:

@@ -52,7 +52,9 @@ def log_lines(step: Step, logged: Sequence[Logged], event: int) -> Iterator[str]
 def timeline_text(scenario: Scenario, world: World) -> Iterator[str]:
     """The lines of a timeline."""
     yield scenario.title
-    yield f"{scenario.host}, Linux {scenario.kernel}, policy {scenario.policy}"
+    yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
+    if scenario.because:
+        yield from textwrap.wrap(visible(f"host: {scenario.because}"), _WIDTH, subsequent_indent="  ")
     yield ""
     for number, step in enumerate(world.steps, 1):
         yield f"{number:>3}  {visible(step.event):<40} {answer_of(step.outcome)}"
@@ -88,7 +90,9 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "schema": SCHEMA,
         "scenario": scenario.name,
         "host": scenario.host,
-        "kernel": scenario.kernel,
+        "because": scenario.because,
+        "kernel": world.host.kernel.name,
+        "answers_for": world.host.kernel.answers_for or None,
         "policy": scenario.policy,
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
         "state": world.state(),

@@ -171,7 +171,8 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     except RecordError as error:
         raise InputError(file, "records that follow from each other", str(error)) from error
     except UnknownReleaseError as error:
-        raise InputError(file, "a release of Linux whose rules are known", str(error)) from error
+        named = f"the release {error.release!r}" if error.release else f"{len(found)} records without one"
+        raise InputError(file, f"answers of {error.expected} (a uname or meta record)", named) from None
     if not agreement.total:
         raise InputError(file, "recorded answers of x86 or arm64", f"{len(found)} records of other kinds")
     return agreement
@@ -214,6 +215,8 @@ def _replay_x86(file: str, found: list[dict[str, Any]], cpu: str) -> Iterator[An
 
     try:
         yield from replay(found, cpu)
+    except UnknownReleaseError:
+        raise
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
 

@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 from inspector.capture.errors import InputError, visible
-from inspector.capture.host import Host
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.readers import vmm_json
 from inspector.readers.options import Options
@@ -23,14 +22,12 @@ def from_json(found: Any, source: Source, options: Options) -> Capture:
     vcpus: list[Vcpu] = []
     faults: list[InputError] = []
     notices: list[str] = []
-    cpuid = None
     for name, state in states:
         inner = _unwrapped(state)
         if inner is None:
             faults.append(InputError(source.name, f"KVM state of vCPU {visible(name)}", f"{state!r:.40}"))
             continue
         decoded = vmm_json.decode(inner, Origin(source.name, 0), options)
-        cpuid = cpuid or decoded.cpuid
         notices += [note for note in decoded.notices if note not in notices]
         left = f"not decoded: {', '.join(visible(key) for key in decoded.left[:8])}"
         if decoded.left and left not in notices:
@@ -39,7 +36,7 @@ def from_json(found: Any, source: Source, options: Options) -> Capture:
         vcpus.append(Vcpu(len(vcpus), f"vcpu {visible(name)}", arch, decoded.areas))
     if not vcpus:
         raise (faults or [InputError(source.name, "a cpu-manager with vCPUs", "none")])[0]
-    return Capture(source.name, "cloud-hypervisor", vcpus, host=Host(cpuid=cpuid), faults=faults, notices=notices)
+    return Capture(source.name, "cloud-hypervisor", vcpus, faults=faults, notices=notices)
 
 
 def _vcpu_states(found: Any) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from inspector.capture.errors import InputError, visible
-from inspector.capture.host import Cpuid, CpuidValues, Host
+from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.json_file import malformed
 from inspector.readers.options import Options
@@ -40,14 +40,7 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
         areas.append(register_area(registers, origin, "KVM registers"))
     fingerprint = "guest_cpu_config" in found
     words = [f"{key.removesuffix('_version')} {visible(str(found[key]))}" for key in _ABOUT if key in found]
-    leaves: dict[tuple[int, int], CpuidValues] = {
-        key: (values[0][0], values[1][0], values[2][0], values[3][0]) for key, values in cpuid.items()
-    }
-    host = Host(
-        cpuid=Cpuid(leaves) if leaves and fingerprint else None,
-        kernel=visible(str(found.get("kernel_version", ""))),
-        about=", ".join(words),
-    )
+    host = Host(kernel=visible(str(found.get("kernel_version", ""))), about=", ".join(words))
     arch = "arm64" if registers else "x86"
     name = "firecracker-fingerprint" if fingerprint else "firecracker-template"
     return Capture(source.name, name, [Vcpu(0, "cpu config", arch, areas)], host=host)

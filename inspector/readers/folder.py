@@ -114,9 +114,10 @@ class _Folder:
                 continue
             try:
                 if cpuid_text.looks_like_cpuid_text(source.read(0, 4096)):
-                    tables, _ = cpuid_text.parse(source)
+                    cpuid = next(iter(cpuid_text.parse(source).tables().values()), None)
+                    if cpuid is None:
+                        continue
                     self.others.remove(name)
-                    cpuid = next(iter(tables.values()))
                     context.append(cpuid_text.cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
                     return cpuid
             except InputError:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.capture.host import Host
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
 from inspector.decode.entries import entry_count_fault
-from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import read_xsave
@@ -34,8 +32,7 @@ def read_as(source: Source, options: Options) -> Capture:
     data = source.read_all(MAX_SIZE_BYTES)
     area, fault = struct_area(word, data, Origin(source.name, 0))
     fault = source.fault or fault
-    host = Host(cpuid=cpuid_of(area.data)) if word == "kvm-cpuid2" else Host()
-    return Capture(source.name, word, [Vcpu(0, "vcpu", "x86", [area])], host=host, faults=[fault] if fault else [])
+    return Capture(source.name, word, [Vcpu(0, "vcpu", "x86", [area])], faults=[fault] if fault else [])
 
 
 def read_cpuid2(source: Source, options: Options) -> Capture:

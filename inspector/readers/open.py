@@ -79,6 +79,12 @@ def _cpuid_text(head: bytes) -> bool:
     return looks_like_cpuid_text(head)
 
 
+def _cpu_record(head: bytes) -> bool:
+    from inspector.readers.cpu_record import looks_like_record
+
+    return looks_like_record(head)
+
+
 #: Every format, the surest marks first. A new one is one line here and one module.
 FORMATS = (
     Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
@@ -87,6 +93,7 @@ FORMATS = (
     Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
     Format("json", _json, "json_file"),
+    Format("cpu-record", _cpu_record, "cpu_record"),
     Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
     Format("crosvm", _cbor, "crosvm"),
     Format("info-registers", _info_registers, "info_registers"),

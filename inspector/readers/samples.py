@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 SCHEME = "sample:"
 
+#: CPU records are named without their ending: ``sample:graviton3/linux-6.18``.
+RECORD = ".toml"
+
 
 @cache
 def root() -> Path:
@@ -49,6 +52,8 @@ def resolve(target: str) -> str:
         return target
     name = target.removeprefix(SCHEME)
     path = root() / name
+    if not path.exists():
+        path = path.with_name(path.name + RECORD)
     if not name or ".." in name.split("/") or os.path.isabs(name) or not path.exists():
         raise InputError(target, f"one of {', '.join(names())}", "no such sample")
     return str(path)

@@ -41,7 +41,6 @@ class Found:
         self.areas: list[Area] = []
         self.left: list[str] = []
         self.notices: list[str] = []
-        self.cpuid: Cpuid | None = None
 
 
 def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
@@ -50,7 +49,6 @@ def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
     leaves = _cpuid(state.get("cpuid"))
     if leaves:
         found.areas.append(cpuid_area({k: [(v, 0) for v in row] for k, row in leaves.items()}, origin, "CPUID"))
-        found.cpuid = Cpuid(leaves)
     for key, value in state.items():
         if key in ("cpuid", "xsave"):
             continue
@@ -61,7 +59,7 @@ def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
             found.left.append(key)
     image = _xsave(state.get("xsave"))
     if image:
-        known = table_from_cpuid(found.cpuid.xsave_table(), "CPUID of the vCPU") if found.cpuid else None
+        known = table_from_cpuid(Cpuid(leaves).xsave_table(), "CPUID of the vCPU") if leaves else None
         area, notices = xsave_from(image, origin, known, options)
         found.areas.append(area)
         found.notices += notices

@@ -107,7 +107,7 @@ def test_migrate_from_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
-    source = "sample:firecracker/fingerprint_ARM_NEOVERSE_V1_6.18host.json.gz"
+    source = "sample:graviton3/linux-6.18"
     assert main(["migrate", source, "neoverse-n1"]) == 1
     out = capsys.readouterr().out
     assert "ID_AA64ISAR0_EL1.SHA2=2: SHA2 is at most 1 (found 2) (property feat_SHA2)" in out

@@ -60,7 +60,7 @@ def test_the_kernel_of_the_record_decides() -> None:
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(VERDICTS / f"{WHOLE[1]}.jsonl.gz")
     assert main(["verify", path]) == 0
-    assert "8828 of 8828 answers agree" in capsys.readouterr().out
+    assert "8830 of 8830 answers agree" in capsys.readouterr().out
     assert main(["verify", "--json", str(VERDICTS / f"{HEAVY}.jsonl.gz")]) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert set(found) == {
@@ -79,16 +79,21 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found["disagreements"][0]) == {"record", "expected", "predicted", "because"}
 
 
+UNAME = b'{"t":"uname","release":"7.2.13"}\n'
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"", "empty file"),
         (b"\x7fELF\x01", "one JSON object"),
         (b"[1]\n", "an object with a kind"),
-        (b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
-        (b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
-        (b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
-        (b'{"t":"prctl","ctx":"fresh"}\n', "op"),
+        (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
+        (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
+        (UNAME + b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
+        (UNAME + b'{"t":"prctl","ctx":"fresh"}\n', "'op'"),
+        (b'{"t":"prctl","ctx":"fresh"}\n', "found 1 records without one"),
+        (b'{"t":"uname","release":"4.19.1"}\n{"t":"feat","bit":0,"err":0}\n', "expected answers of Linux 5.10 or newer"),
     ],
 )
 def test_bad_files_are_one_line(data: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ def test_the_kernel_and_the_cpu_are_the_headers() -> None:
         ({"op": "idno", "r": "3_0_0_1_0", "get": 2, "set0": 2, "set1": 2}, "vCPU 0, which was not created"),
         ({"op": "tea"}, "unknown kind 'tea'"),
         ({"op": "host", "cpu": "z80", "mte": "off"}, "CPU whose bare registers are known, found z80"),
-        ({"op": "meta", "release": "4.4.0"}, "a release of Linux whose rules are known"),
+        ({"op": "meta", "release": "4.4.0"}, "(a uname or meta record), found the release '4.4.0'"),
         ({"op": "meta"}, '"release": text'),
     ],
 )

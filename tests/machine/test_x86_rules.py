@@ -10,17 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.guest import Guest
-from inspector.machine.x86.host import DYNAMIC, TILEDATA, XTILE, Host, shipped_cpu
+from inspector.machine.x86.host import DYNAMIC, OSPKE, PKU, TILEDATA, XTILE, Host, shipped_cpu
 from inspector.machine.x86.instructions import tiles
 from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.kvm import Vcpu, supported_leaf_0xd
+from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Linux
 from inspector.machine.x86.process import Process
+from inspector.machine.x86.supported import supported_leaf_0xd, supported_leaf_7
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, profile_for
 
+#: EBX, ECX, EDX of leaf 0.
+INTEL = (0x756E6547, 0x6C65746E, 0x49656E69)
 AMX = Host(shipped_cpu("sapphire-rapids"), profile_for("7.2"))
 
 
@@ -62,7 +66,7 @@ def test_6_1_offers_tile_configuration_without_permission_and_later_kernels_do_n
         offered[kernel.name] = supported_leaf_0xd(process)[0][0] & XTILE
         vcpu = Vcpu(process)
         assert vcpu.set_cpuid(supported(process)).accepted
-        assert vcpu.set_xcrs(0x202E7).code == errno.EINVAL
+        assert vcpu.set_xcrs((0, 0x202E7)).code == errno.EINVAL
     assert offered.pop("6.1") == 0x20000
     assert set(offered.values()) == {0}
 
@@ -98,7 +102,7 @@ def test_set_msrs_of_xfd_over_live_tiles_takes_the_host_down() -> None:
     assert vcpu.set_msr(MSR_XFD, DYNAMIC).accepted
     outcome = guest.xgetbv(0)
     assert (outcome.verdict, outcome.code) == ("host-oops", 7)
-    assert "turned off by the guest's XFD" in outcome.because
+    assert "the guest's XFD is 0 for all that the image has (XFD & XSTATE_BV = 0x40000)" in outcome.because
     # KVM_SET_XSAVE with XFD[18] = 1 loses the data instead.
     assert vcpu.set_xsave(vcpu.user_image()).accepted
     assert guest.xgetbv(0).accepted
@@ -156,8 +160,10 @@ def happen(vcpu: Vcpu, event: tuple[Any, ...]) -> Outcome:
         return vcpu.set_xsave(bytes(image))
     if name == "request":
         return vcpu.process.request_permission(words[0], guest=words[1])
-    if name in ("set_xcrs", "set_msr"):
-        return getattr(vcpu, name)(*words)
+    if name == "set_xcrs":
+        return vcpu.set_xcrs((0, words[0]))
+    if name == "set_msr":
+        return vcpu.set_msr(*words)
     if name == "xsetbv":
         return guest.xsetbv(words[0])
     if name == "tileloadd":
@@ -180,7 +186,7 @@ def check_invariants(vcpu: Vcpu) -> None:
     assert not xcr0 & 4 or xcr0 & 2
     assert not vcpu.xfd & ~host.xfd_capable
     assert not vcpu.fpstate.xstate_bv & ~(vcpu.fpstate.xfeatures | 3)
-    image = vcpu.get_xsave2().image
+    image = (vcpu.get_xsave2() if host.kernel.kvm_xsave2 else vcpu.get_xsave()).image
     assert len(image) == vcpu.uabi_size_bytes >= 4096
     assert int.from_bytes(image[512:520], "little") == vcpu.visible_bv
     assert image[520:576] == bytes(56)
@@ -208,3 +214,49 @@ def test_no_sequence_breaks_an_invariant(cpu: str, kernel: Any, permitted: bool,
             assert not outcome.checks[-1].held
         assert all(check.held for check in outcome.checks[:-1])
         check_invariants(vcpu)
+
+
+@pytest.mark.parametrize(
+    ("bv", "mask", "shown"),
+    [(0, 0x1234, 0xFFFF), (1, 0x1234, 0xFFFF), (2, 0x1234, 0x1234), (4, 0x1234, 0x1234), (7, 0xFFFF, 0xFFFF)],
+)
+def test_mxcsr_mask_is_the_images_where_sse_or_avx_has_state(bv: int, mask: int, shown: int) -> None:
+    """copy_uabi_to_xstate stores mxcsr[1]; __copy_xstate_to_uabi_buf copies MXCSR and its mask as one."""
+    vcpu = amx_vcpu()
+    image = bytearray(vcpu.user_image())
+    image[28:32] = mask.to_bytes(4, "little")
+    image[512:520] = bv.to_bytes(8, "little")
+    assert vcpu.set_xsave(bytes(image)).accepted
+    assert int.from_bytes(vcpu.user_image()[28:32], "little") == shown
+
+
+def test_the_first_xcrs_entry_for_xcr0_counts() -> None:
+    vcpu = amx_vcpu()
+    assert vcpu.set_xcrs((1, 0x7), (0, 0x3), (0, 0x8)).accepted
+    assert vcpu.xcr0 == 3
+    assert vcpu.set_xcrs((1, 0x7), (2, 0x3)).accepted
+    assert vcpu.set_xcrs().accepted
+    assert vcpu.xcr0 == 3
+    assert vcpu.set_xcrs(*[(0, 7)] * 16).accepted
+    assert vcpu.set_xcrs(*[(0, 3)] * 17).code == errno.EINVAL
+    assert vcpu.set_xcrs((0, 3), flags=1).code == errno.EINVAL
+    assert vcpu.set_xcrs((0, 6), (0, 3)).code == errno.EINVAL
+    assert vcpu.xcr0 == 7
+
+
+@pytest.mark.parametrize(
+    ("kernel", "has_cet", "has_flush_l1d"),
+    [("6.1", False, False), ("6.12", False, True), ("7.2", True, True)],
+)
+def test_leaf_7_passes_what_the_kernel_knows(kernel: str, has_cet: bool, has_flush_l1d: bool) -> None:
+    everything = Cpuid({(0, 0): (7, *INTEL), (7, 0): (9, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF)})
+    eax, ebx, ecx, edx = supported_leaf_7(Host(everything, profile_for(kernel)))
+    assert eax == 2
+    assert (bool(ecx >> 7 & 1), bool(edx >> 20 & 1), bool(edx >> 28 & 1)) == (has_cet, has_cet, has_flush_l1d)
+    assert not ecx & OSPKE, "follows the guest's CR4.PKE"
+    assert not ebx >> 25 & 1, "no Intel PT without a module parameter"
+
+
+def test_leaf_7_holds_what_kvm_emulates() -> None:
+    bare = Host(Cpuid({(0, 0): (7, *INTEL), (7, 0): (0, 0, PKU, 0)}), profile_for("7.2"))
+    assert supported_leaf_7(bare) == (0, 1 << 1, 1 << 2, 1 << 29), "PKU needs the host's OSPKE"

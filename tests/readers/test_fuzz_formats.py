@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.readers.test_cpuid_text import LIBCPUID_TEXT
 from tests.readers.test_hostile import survive
 from tests.readers.test_other_formats import REGISTER_TEXT, XSAVE, cloud_hypervisor_state
 from tests.readers.test_qemu import kdump, stream
@@ -31,12 +32,12 @@ def images() -> dict[str, bytes]:
         "libvirt": head + xml + stream("qemu-turin")[-30_000:],
         "arm64 core": (SAMPLES / "arm64-process/sme-za.core").read_bytes()[:20_000],
         "info": gzip.decompress((SAMPLES / "qemu-neoverse-v1/info-registers.txt.gz").read_bytes())[:6000],
-        "fingerprint": (SAMPLES / "firecracker/V1N1.json").read_bytes(),
+        "fingerprint": (SAMPLES / "templates/graviton3-as-graviton2.json").read_bytes(),
         "cloud hypervisor": json.dumps(cloud_hypervisor_state()).encode()[:20_000],
         "crosvm": cbor2.dumps({"vcpu_id": 0, "regs": {"rax": 1}, "sregs": {"cr0": 1}, "xsave": XSAVE[:4096]}),
         "state": state,
         "register list": REGISTER_TEXT.encode(),
-        "libcpuid": (SAMPLES / "libcpuid/amd-ryzen-9-9950x-16-core-processor.test").read_bytes()[:5000],
+        "libcpuid": LIBCPUID_TEXT.encode(),
         "qmp": (SAMPLES / "qemu-arm64-max/cpu-model-expansion.max.full.json").read_bytes(),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from hypothesis import strategies as st
 
 from inspector.capture.errors import InputError, InspectorError
 from inspector.readers.open import open_capture
+from tests.shared import FIRECRACKER, needs
 from tests.support import SAMPLES, fields, opened
 
-FINGERPRINTS = sorted(path.name for path in (SAMPLES / "firecracker").glob("fingerprint_*"))
+FINGERPRINTS = sorted(path.name for path in FIRECRACKER.glob("fingerprint_*"))
 XSAVE = (SAMPLES / "amx/vcpu-permitted.kvm_xsave2.bin").read_bytes()
 
 
@@ -25,10 +25,11 @@ def write(tmp_path: Path, value: Any) -> str:
     return str(path)
 
 
+@needs(FIRECRACKER)
 @pytest.mark.parametrize("name", FINGERPRINTS)
 def test_fingerprint_holds_every_register(name: str) -> None:
-    config = json.loads(gzip.decompress((SAMPLES / "firecracker" / name).read_bytes()))["guest_cpu_config"]
-    capture = opened(f"firecracker/{name}")
+    config = json.loads((FIRECRACKER / name).read_bytes())["guest_cpu_config"]
+    capture = open_capture(str(FIRECRACKER / name))
     (vcpu,) = capture.vcpus
     found = fields(vcpu)
     for row in config.get("cpuid_modifiers") or []:
@@ -46,16 +47,43 @@ def test_fingerprint_holds_every_register(name: str) -> None:
     assert capture.host.kernel
 
 
-def test_neoverse_v1_fields_by_meaning() -> None:
-    found = fields(opened("firecracker/fingerprint_ARM_NEOVERSE_V1_6.1host.json.gz").vcpus[0])
-    assert found["id.ID_AA64PFR0_EL1.GIC"].text == "IMP (FEAT_GICv3)"
-    assert "Neoverse V1" in found["sysreg.MIDR_EL1"].text
-    assert found["fw.PSCI_VERSION"].value is not None
-    assert found["demux.CCSIDR[0]"].bits == 32
+def bitmap(value: int, bits: int, kept: int = 0) -> str:
+    """A bitmap of a template: the bits of ``kept`` are the host's."""
+    return "0b" + "".join("x" if kept >> n & 1 else str(value >> n & 1) for n in reversed(range(bits)))
+
+
+FINGERPRINT = {
+    "firecracker_version": "1.16.0",
+    "kernel_version": "6.18.30",
+    "microcode_version": "0x2b000661",
+    "guest_cpu_config": {
+        "kvm_capabilities": [],
+        "cpuid_modifiers": [
+            {
+                "leaf": "0xd",
+                "subleaf": "0x1",
+                "flags": 1,
+                "modifiers": [{"register": "eax", "bitmap": bitmap(0x1F, 32)}, {"register": "ecx", "bitmap": "0b0"}],
+            }
+        ],
+        "msr_modifiers": [{"addr": "0x277", "bitmap": bitmap(0x7040600070406, 64)}],
+    },
+}
+
+
+def test_a_fingerprint_of_x86(tmp_path: Path) -> None:
+    capture = open_capture(write(tmp_path, FINGERPRINT))
+    assert capture.format == "firecracker-fingerprint"
+    assert capture.host.kernel == "6.18.30"
+    found = fields(capture.vcpus[0])
+    assert found["cpuid.d.1.eax"].value == 0x1F
+    assert found["cpuid.d.1.ecx"].value == 0
+    assert found["cpuid.d.1.ebx"].value is None
+    assert found["msr.IA32_PAT"].value == 0x7040600070406
 
 
 def test_template_bits_that_are_kept_have_no_value() -> None:
-    found = fields(opened("firecracker/V1N1.json").vcpus[0])
+    found = fields(opened("templates/graviton3-as-graviton2.json").vcpus[0])
     kept = found["id.ID_AA64ISAR1_EL1.XS"]
     assert kept.value is None
     assert "keeps the host's bit: 0bxxxx" in kept.text
@@ -174,18 +202,6 @@ def test_qmp_model_and_definitions(tmp_path: Path) -> None:
     rows = [{"name": "max", "typename": "max-cpu", "unavailable-features": ["a", "b"], "static": False}]
     capture = open_capture(write(tmp_path, {"return": rows}))
     assert fields(capture.vcpus[0])["definition.unavailable-features"].text == "a, b"
-
-
-def test_libcpuid_and_instlatx64_text(tmp_path: Path) -> None:
-    capture = opened("libcpuid/amd-ryzen-9-9950x-16-core-processor.test")
-    assert len(capture.vcpus) == 32
-    assert fields(capture.vcpus[31])["cpuid.d.0.eax"].value == 0x2E7
-    old = "_________________ Logical CPU #0 _________________\nbasic_cpuid[0]=0000000d 756e6547 6c65746e 49656e69\n"
-    old += "basic_cpuid[13]=00000007 00000340 00000340 00000000\nintel_fn4[1]=1 2 3 4\next_cpuid[1]=5 6 7 8\n"
-    found = fields(open_capture(write(tmp_path, old.encode())).vcpus[0])
-    assert found["cpuid.d.0.eax"].value == 7
-    assert found["cpuid.4.1.edx"].value == 4
-    assert found["cpuid.80000001.0.eax"].value == 5
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ async def test_resizing() -> None:
         ("compare", "sample:arm64-threads/max-72.core.gz", ["c", "slash", *"sve.", "enter"]),
         ("compare-differences", "sample:qemu-arm64-max/migration-stream.gz", ["c", "d"]),
         ("filter", "sample:qemu-neoverse-v1/migration-stream.gz", ["f", *"aa64pfr0", "enter"]),
-        ("template", "sample:firecracker/V1N1.json", []),
+        ("template", "sample:templates/graviton3-as-graviton2.json", []),
     ],
 )
 async def test_arm64_screens(name: str, target: str, keys: list[str], size: tuple[int, int]) -> None:

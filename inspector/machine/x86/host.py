@@ -14,15 +14,16 @@ from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
 TILECFG = 17
 TILEDATA = 18
 XTILE = 1 << TILECFG | 1 << TILEDATA
+#: CPUID(7,0).ECX: the CPU has protection keys, and the kernel that runs on it has turned them on.
+PKU, OSPKE = 1 << 3, 1 << 4
+#: CPUID(7,0).EDX: AMX-BF16, AMX-TILE, AMX-INT8.
+AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
 AVX512 = 0xE0
 MPX = 0x18
 _CET = 0x1800
-_CET_S = 1 << 12
 _APX = 1 << 19
 #: Components that the kernel allocates on demand (XFEATURE_MASK_USER_DYNAMIC).
 DYNAMIC = 1 << TILEDATA
-#: What KVM lets a guest have (KVM_SUPPORTED_XCR0).
-_KVM_XCR0 = 0x602FF
 #: Components that need a CPUID bit of their own: number -> (sub-leaf of leaf 7, register, bit)
 #: (xsave_cpuid_features in fpu/xstate.c).
 _NEEDS = {
@@ -87,6 +88,16 @@ class Host:
         return values[2] | values[3] << 32 if values else 0
 
     @property
+    def is_intel(self) -> bool:
+        """KVM runs on VMX: Intel, Centaur and Zhaoxin."""
+        return self.cpuid.vendor() in ("GenuineIntel", "CentaurHauls", "  Shanghai  ")
+
+    @property
+    def fast_strings(self) -> bool:
+        """IA32_MISC_ENABLE[0], which firmware sets; the emulator of the recorded answers has it clear."""
+        return not self.emulated
+
+    @property
     def has_shstk(self) -> bool:
         """The CPU has shadow stacks."""
         return self.has(7, 0, 2, 7)
@@ -144,7 +155,7 @@ class Host:
     @cached_property
     def kernel_default(self) -> int:
         """fpu_kernel_cfg.default_features: what a task's buffer has room for before it asks for more."""
-        return self.kernel_max & ~(DYNAMIC | _CET_S)
+        return self.kernel_max & ~(DYNAMIC | self.kernel.guest_supervisor)
 
     @cached_property
     def guest_default(self) -> int:
@@ -160,7 +171,12 @@ class Host:
     @cached_property
     def kvm_xcr0(self) -> int:
         """kvm_caps.supported_xcr0. VMX without the MPX controls drops MPX."""
-        return self.user_max & _KVM_XCR0 & ~MPX
+        return self.user_max & self.kernel.kvm_xcr0 & ~MPX
+
+    @cached_property
+    def uses_xfd(self) -> bool:
+        """Linux and KVM know XFD: the CPU has it, and the kernel dynamic components."""
+        return self.has_xfd and bool(self.kernel.user_dynamic)
 
     @cached_property
     def kvm_xss(self) -> int:
@@ -239,12 +255,26 @@ def shipped_cpu(name: str) -> Cpuid:
     """A shipped CPU's leaf 0xD, and the bits of leaf 7 that its components ask for."""
     leaf_0xd = cpu_layouts()[name].leaf_0xd
     one = leaf_0xd.get(1, (0, 0, 0, 0))
-    enumerated = leaf_0xd[0][0] | one[2]
+    leaves: dict[tuple[int, int], CpuidValues] = {(0xD, subleaf): values for subleaf, values in leaf_0xd.items()}
+    signature = cpu_layouts()[name].signature
+    vendor = signature.vendor if signature is not None else "GenuineIntel"
+    ebx, edx, ecx = (int.from_bytes(vendor[at : at + 4].encode(), "little") for at in (0, 4, 8))
+    leaves[0, 0] = (0xD, ebx, ecx, edx)
+    return Cpuid({**leaves, **enumerated_features(leaf_0xd[0][0] | one[2])})
+
+
+def booted(cpuid: Cpuid) -> Cpuid:
+    """CPUID as a Linux sees it that has turned PKU on: OSPKE follows CR4.PKE (setup_pku, kernel/cpu/common.c)."""
+    eax, ebx, ecx, edx = cpuid.get(7) or (0, 0, 0, 0)
+    return Cpuid({**cpuid.leaves, (7, 0): (eax, ebx, ecx | (OSPKE if ecx & PKU else 0), edx)})
+
+
+def enumerated_features(components: int) -> dict[tuple[int, int], CpuidValues]:
+    """Leaf 7 with the bits that these components ask for, and no other."""
     features = {0: [0, 0, 0, 0], 1: [0, 0, 0, 0]}
     for component, (subleaf, register, bit) in _NEEDS.items():
-        if enumerated >> component & 1:
+        if components >> component & 1:
             features[subleaf][register] |= 1 << bit
-    leaves: dict[tuple[int, int], CpuidValues] = {(0xD, subleaf): values for subleaf, values in leaf_0xd.items()}
-    for subleaf, (eax, ebx, ecx, edx) in features.items():
-        leaves[7, subleaf] = (eax, ebx, ecx, edx)
-    return Cpuid(leaves)
+    if features[0][2] & OSPKE:
+        features[0][2] |= PKU
+    return {(7, subleaf): (eax, ebx, ecx, edx) for subleaf, (eax, ebx, ecx, edx) in features.items()}

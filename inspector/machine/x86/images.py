@@ -49,6 +49,16 @@ def mxcsr(image: bytes) -> int:
     return int.from_bytes(image[_MXCSR], "little")
 
 
+def mxcsr_mask(image: bytes) -> bytes:
+    """MXCSR_MASK, as its four bytes."""
+    return image[_MXCSR.stop : _MXCSR.stop + 4]
+
+
+def with_mxcsr_mask(image: bytes, mask: bytes) -> bytes:
+    """The image with another MXCSR_MASK."""
+    return image[: _MXCSR.stop] + mask + image[_MXCSR.stop + 4 :]
+
+
 def with_xstate_bv(image: bytes, bv: int) -> bytes:
     """The image with another XSTATE_BV."""
     return image[:HEADER_OFFSET] + bv.to_bytes(8, "little") + image[HEADER_OFFSET + 8 :]

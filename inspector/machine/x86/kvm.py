@@ -13,7 +13,7 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86 import images
 from inspector.machine.x86.fpstate import Fpstate
-from inspector.machine.x86.host import DYNAMIC, XTILE, Host
+from inspector.machine.x86.host import DYNAMIC, Host
 from inspector.machine.x86.instructions.control import (
     CET_STATE,
     MSR_S_CET,
@@ -25,63 +25,19 @@ from inspector.machine.x86.instructions.control import (
 )
 from inspector.machine.x86.process import Process, Thread
 from inspector.machine.x86.registers import PKRU
+from inspector.machine.x86.supported import KVM_XSAVE_SIZE_BYTES
 
-KVM_XSAVE_SIZE_BYTES = 4096
 KVM_MAX_XCRS = 16
 KVM_MAX_CPUID_ENTRIES = 256
-
-
-def supported_xcr0(process: Process) -> int:
-    """The XCR0 bits of KVM_GET_SUPPORTED_CPUID: dynamic ones only with guest permission.
-
-    Without it newer kernels hide XTILECFG too; 6.1 offers it alone, and no XCR0 can have it.
-    """
-    mask = process.host.kvm_xcr0
-    if mask & DYNAMIC and not process.guest_perm & DYNAMIC:
-        mask &= ~(XTILE if process.host.kernel.filters_xtile else DYNAMIC)
-    return mask
-
-
-def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
-    """Leaf 0xD of KVM_GET_SUPPORTED_CPUID (__do_cpuid_func, case 0xd)."""
-    host = process.host
-    mask = supported_xcr0(process)
-    xss = host.kvm_xss
-    native = host.cpuid.xsave_table()
-    size = host.standard_size_bytes(mask)
-    leaves: dict[int, CpuidValues] = {0: (mask & 0xFFFFFFFF, size, size, mask >> 32)}
-    one = native.get(1, (0, 0, 0, 0))
-    if one[0] & 0xA:
-        leaves[1] = (one[0] & 0x1F, host.compacted_size_bytes(mask | xss), xss, 0)
-    else:
-        leaves[1] = (one[0] & 0x1F, 0, 0, 0)
-    for component in range(2, 63):
-        values = native.get(component)
-        if values is None or not (mask | xss) >> component & 1:
-            continue
-        ecx = values[2] if host.has_xfd else values[2] & ~4
-        leaves[component] = (values[0], 0 if values[2] & 1 else values[1], ecx, 0)
-    return leaves
-
-
-def supported_cpuid(process: Process, change: Callable[[int], int] = int) -> dict[tuple[int, int], CpuidValues]:
-    """Entries for KVM_SET_CPUID2: the supported leaf 0xD, its XCR0 bits (EAX) changed."""
-    leaves = {(0xD, subleaf): values for subleaf, values in supported_leaf_0xd(process).items()}
-    eax, ebx, ecx, edx = leaves[0xD, 0]
-    leaves[0xD, 0] = (change(eax), ebx, ecx, edx)
-    return leaves
-
-
-def xsave2_capability(process: Process) -> int:
-    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)."""
-    return max(KVM_XSAVE_SIZE_BYTES, process.host.standard_size_bytes(supported_xcr0(process)))
 
 
 def _user_image(host: Host, image: bytes, xfeatures: int, pkru: int, bv: int, *, size_bytes: int) -> bytes:
     """__copy_xstate_to_uabi_buf: PKRU from the vCPU, the host's mask in the software area."""
     registers = images.load(image, bv, host.kernel_places(xfeatures))
     registers.components[PKRU] = pkru.to_bytes(8, "little")
-    return images.user_image(registers, bv, host.user_places(host.user_max), size_bytes, host.user_max)
+    given = images.user_image(registers, bv, host.user_places(host.user_max), size_bytes, host.user_max)
+    # MXCSR and its mask are copied as one where SSE or AVX has state, else both are initial.
+    return images.with_mxcsr_mask(given, images.mxcsr_mask(image)) if bv & 6 else given
 
 
 class Vcpu:
@@ -136,7 +92,7 @@ class Vcpu:
     def has_xfd(self) -> bool:
         """The guest has CPUID(0xD,1).EAX[4], and KVM supports it."""
         values = self.cpuid.get(0xD, 1)
-        return bool(values and values[0] >> 4 & 1) and self.host.has_xfd
+        return bool(values and values[0] >> 4 & 1) and self.host.uses_xfd
 
     def has_cet(self, register: int, bit: int) -> bool:
         """Shadow stacks (ECX 7) or IBT (EDX 20) of leaf 7, where KVM virtualizes CET."""
@@ -169,7 +125,7 @@ class Vcpu:
         if not rule.check("linear addresses of 48 or 57 bits, or none said", address_bits in (0, 48, 57)):
             return rule.refuse(errno.EINVAL)
         values = leaves.get((0xD, 0))
-        wanted = (values[0] if values else 0) & DYNAMIC
+        wanted = (values[0] if values else 0) & self.host.kernel.user_dynamic
         if wanted and not self.large:
             permitted = self.process.guest_perm & wanted == wanted
             if not rule.check("the process has guest permission for component 18", permitted):
@@ -205,17 +161,22 @@ class Vcpu:
             and check_xcr0(rule, value, self.guest_xcr0 | 1, "the guest's CPUID and KVM have")
         )
 
-    def set_xcrs(self, value: int, count: int = 1, flags: int = 0) -> Outcome:
-        """KVM_SET_XCRS; the first entry for XCR0 counts."""
+    def set_xcrs(self, *entries: tuple[int, int], flags: int = 0) -> Outcome:
+        """KVM_SET_XCRS with entries (register, value).
+
+        The first entry for XCR0 counts; entries for other registers are passed over, and so is what follows.
+        """
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs, __kvm_set_xcr (x86.c)")
-        held = (
-            (not self.xfam or rule.check("not a TD: its state is protected", False))
-            and rule.check(f"at most {KVM_MAX_XCRS} entries, no flags", count <= KVM_MAX_XCRS and not flags)
-            and self.check_xcr(rule, 0, value)
+        held = (not self.xfam or rule.check("not a TD: its state is protected", False)) and rule.check(
+            f"at most {KVM_MAX_XCRS} entries, no flags", len(entries) <= KVM_MAX_XCRS and not flags
         )
-        if not held:
+        values = [value for register, value in entries if register == 0]
+        if held and not values:
+            rule.check("no entry is for XCR0: nothing is set", True)
+            return rule.ok()
+        if not held or not self.check_xcr(rule, 0, values[0]):
             return rule.refuse(errno.EINVAL)
-        return rule.ok() if self.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
+        return rule.ok() if self.store_xcr0(rule, values[0]) else rule.refuse(errno.EFAULT)
 
     def store_xcr0(self, rule: Rule, value: int) -> bool:
         """Take a value that the checks let through; False, and nothing changed, without memory."""
@@ -241,6 +202,8 @@ class Vcpu:
             return check_cet(rule, index, value, self.has_cet(2, 7), self.has_cet(3, 20))
         if guest and not rule.check("the guest's CPUID has XFD", self.has_xfd):
             return False
+        if not self.host.kernel.user_dynamic and not rule.check("KVM has XFD (from 5.17 on)", False):
+            return False
         allowed = self.guest_xcr0 & DYNAMIC
         return rule.check(f"only dynamic components of the guest's XCR0 ({allowed:#x})", not value & ~allowed)
 
@@ -259,7 +222,7 @@ class Vcpu:
         if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
             return rule.refuse(errno.EINVAL)
         if index in (MSR_XFD, MSR_XFD_ERR):
-            there = rule.check("KVM has XFD", self.host.has_xfd)
+            there = rule.check("KVM has XFD", self.host.uses_xfd)
             value = self.xfd if index == MSR_XFD else self.xfd_err
         elif index == MSR_XSS:
             there, value = rule.check("KVM has XSAVES", self.host.has(0xD, 1, 0, 3)), self.xss
@@ -336,7 +299,10 @@ class Vcpu:
 
     def get_xsave2(self) -> Outcome:
         """KVM_GET_XSAVE2: the state, however large."""
-        return self._give(Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)"))
+        rule = Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)")
+        if not self.host.kernel.kvm_xsave2 and not rule.check("KVM has the ioctl (from 5.17 on)", False):
+            return rule.refuse(errno.EINVAL)
+        return self._give(rule)
 
     def _give(self, rule: Rule) -> Outcome:
         if self.xfam and not rule.check("not a TD: its state is protected", False):
@@ -386,6 +352,9 @@ class Vcpu:
         host = self.host
         registers = images.load(image, bv, host.user_places(host.user_max))
         self.fpstate.put(host, registers, bv)
+        if bv & 7:
+            # With x87 all 160 bytes are copied, with SSE or AVX MXCSR and its mask (copy_uabi_to_xstate).
+            self.fpstate.image = images.with_mxcsr_mask(self.fpstate.image, images.mxcsr_mask(image))
         if bv >> PKRU & 1:
             self.pkru = int.from_bytes(registers.get(PKRU)[:4], "little")
         return rule.ok()

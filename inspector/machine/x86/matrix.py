@@ -210,7 +210,7 @@ def walk(world: World, number: int) -> Outcome:
         )
         answer = _touch_task(vm, vcpu, number)
     else:
-        steps.append(("the guest's XFD does not turn it off", lambda: not _vcpu_bits(vcpu, number)[2]))
+        steps.append((f"the guest's XFD[{number}] is 0", lambda: not _vcpu_bits(vcpu, number)[2]))
         answer = _touch(_guest_processor(vm, vcpu), number)
     for text, holds in steps:
         if not rule.check(text, holds()):

@@ -8,7 +8,7 @@ from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86 import tdx
 from inspector.machine.x86.guest import Guest
-from inspector.machine.x86.host import Host
+from inspector.machine.x86.host import Host, booted
 from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Linux, Machine
 from inspector.machine.x86.process import Process, Thread
@@ -71,7 +71,7 @@ class Vm:
         leaves = dict(cpuid.leaves)
         if (7, 0) not in leaves:
             leaves[7, 0] = vcpu.host.cpuid.get(7) or (0, 0, 0, 0)
-        return Host(Cpuid(leaves), kernel)
+        return Host(booted(Cpuid(leaves)), kernel)
 
     def boot(self, kernel: KernelProfile, count: int) -> Outcome:
         """The guest's Linux comes up on its first vCPUs: each writes XFD, then XCR0."""

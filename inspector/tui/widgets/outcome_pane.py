@@ -50,6 +50,8 @@ def beginning_text(scenario: Scenario) -> Text:
     text = Text(f"{visible(scenario.title)}\n", "bold")
     if scenario.source:
         text.append(f"{scenario.source}\n", "dim")
+    if scenario.because:
+        text.append(f"host: {visible(scenario.because)}\n", "dim")
     if scenario.events:
         return text.append("n lets the next event happen, u takes it back.\n")
     return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.events import instructions
-from inspector.machine.x86.events.words import CAPTURED, CPUIDS, Words, msr, number, word
+from inspector.machine.x86.events.words import CAPTURED, Words, below, msr, number, word
 from inspector.machine.x86.guest import Guest
 from inspector.machine.x86.images import with_xstate_bv
 from inspector.machine.x86.instructions import control
-from inspector.machine.x86.kvm import KVM_XSAVE_SIZE_BYTES, Vcpu, supported_cpuid, xsave2_capability
+from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.run import Run
+from inspector.machine.x86.supported import KVM_XSAVE_SIZE_BYTES, named_cpuid, supported_leaf_0xd, xsave2_capability
 from inspector.machine.x86.vm import Vm
-from layouts.x86.kernels import kernels
+from layouts.x86.kernels import profile_for
 
 if TYPE_CHECKING:
     from inspector.machine.x86.world import World
+
+_FLAGS = "flags="
 
 
 def _create_vm(world: World, words: Words) -> Outcome:
@@ -120,22 +123,14 @@ def _check_extension(world: World, words: Words) -> Outcome:
 
 def _get_supported_cpuid(world: World, _: Words) -> Outcome:
     """The value is leaf 0xD's XCR0 bits."""
-    eax, _ebx, _ecx, edx = supported_cpuid(world.process)[0xD, 0]
+    eax, _ebx, _ecx, edx = supported_leaf_0xd(world.process)[0]
     return Rule("__do_cpuid_func, leaf 0xD (cpuid.c)").ok(eax | edx << 32)
 
 
 def _set_cpuid2(world: World, words: Words) -> Outcome:
     vcpu = _stopped(world)
     name = word(words, 0, "a CPUID")
-    if name == CAPTURED:
-        leaves = world.captured_state().leaves
-    elif name in CPUIDS:
-        leaves = supported_cpuid(world.process, CPUIDS[name])
-        native = world.host.cpuid.get(7)
-        if native is not None:
-            leaves[7, 0] = native
-    else:
-        raise ValueError(f"no CPUID {name}; there are {', '.join(CPUIDS)}")
+    leaves = world.captured_state().leaves if name == CAPTURED else named_cpuid(world.process, name)
     outcome = vcpu.set_cpuid(leaves)
     # The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID.
     vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
@@ -143,9 +138,17 @@ def _set_cpuid2(world: World, words: Words) -> Outcome:
 
 
 def _set_xcrs(world: World, words: Words) -> Outcome:
-    """A value, then how many entries and which flags the call has."""
-    rest = [number(text) for text in words]
-    return _stopped(world).set_xcrs(*rest)
+    """A value for XCR0, or entries ``REGISTER:VALUE``; ``flags=N`` are the call's."""
+    entries, flags = [], 0
+    for text in words:
+        if text.startswith(_FLAGS):
+            flags = below(text.removeprefix(_FLAGS), 1 << 32)
+            continue
+        register, colon, value = text.rpartition(":")
+        entries.append((below(register, 1 << 32) if colon else 0, number(value)))
+    if not entries and not flags:
+        raise ValueError("a value is missing")
+    return _stopped(world).set_xcrs(*entries, flags=flags)
 
 
 def _set_msrs(world: World, words: Words) -> Outcome:
@@ -201,11 +204,8 @@ def _boot(world: World, words: Words) -> Outcome:
     """The guest's Linux, of a kernel profile, on its first vCPUs."""
     guest = world.guest()
     assert world.vm is not None
-    profiles = kernels()
-    name = words[0] if words else world.host.kernel.name
-    if name not in profiles:
-        raise ValueError(f"no kernel {name}; there are {', '.join(profiles)}")
-    return world.vm.boot(profiles[name], max(guest.number + 1, len(world.vm.guests)))
+    kernel = profile_for(words[0]) if words else world.host.kernel
+    return world.vm.boot(kernel, max(guest.number + 1, len(world.vm.guests)))
 
 
 def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
-from inspector.machine.x86.host import XTILE
 from inspector.machine.x86.instructions.control import MSRS
 
 Words = Sequence[str]
 #: Instead of a value: what the capture holds.
 CAPTURED = "captured"
-#: What KVM_SET_CPUID2 does to the supported XCR0 bits.
-CPUIDS: dict[str, Callable[[int], int]] = {
-    "supported": int,
-    "no-amx": lambda eax: eax & ~XTILE,
-    "amx": lambda eax: eax | XTILE,
-    "avx-only": lambda eax: eax & 7,
-}
 
 
 class EventError(UsageError):

@@ -22,7 +22,7 @@ _COMPACTED = ("xsavec", "xsaves")
 _SAVE = "os_xsave, XSAVES (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _RESTORE = "os_xrstor, XRSTORS (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _NOTHING_LOST = (Check("XFD is 0 for all that is in use", True),)
-_NOTHING_OFF = "nothing of the image is turned off by XFD"
+_NOTHING_OFF = "XFD is 0 for all that the image has"
 #: The answers of most context switches, made once.
 _RESTORED = Outcome("ok", 0, (Check(_NOTHING_OFF, True),), _RESTORE)
 
@@ -89,7 +89,7 @@ def xrstor(cpu: Processor, name: str, image: bytes, mask: int) -> Outcome:
     reads_mxcsr = (loads & 2) if compacted else requested & 6
     if not rule.check("MXCSR has no reserved bit", not (reads_mxcsr and images.mxcsr(image) >> 16)):
         return rule.fault(GP)
-    if not rule.check("nothing of it is turned off by XFD", not loads & cpu.xfd):
+    if not rule.check(f"XFD is 0 for all that is loaded ({loads:#x})", not loads & cpu.xfd):
         cpu.xfd_err = loads & cpu.xfd
         return rule.fault(NM)
     _take(cpu, images.load(image, loads, _places(cpu, xcomp)), requested, loads)

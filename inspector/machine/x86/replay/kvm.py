@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from inspector.machine.x86.host import DYNAMIC, TILECFG, XTILE
+from inspector.machine.x86.host import DYNAMIC, XTILE
 from inspector.machine.x86.images import with_xstate_bv
 from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.kvm import (
-    Vcpu,
-    supported_cpuid,
-    supported_leaf_0xd,
-    xsave2_capability,
-)
+from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
+from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 
-#: What a set of CPUID entries does to leaf 0xD(0).EAX of the supported ones.
-_CPUIDS: dict[str, Callable[[int], int]] = {
-    "supported": int,
-    "supported-again": int,
-    "amx-forced": lambda eax: eax | XTILE,
-    "tilecfg-only": lambda eax: eax & ~XTILE | 1 << TILECFG,
-    "unknown-bits-3-19": lambda eax: eax | 1 << 3 | 1 << 19,
-}
+#: What the recorder calls tables that have another name here.
+_CPUIDS = {"supported-again": "supported", "amx-forced": "amx"}
 #: Bits of XSTATE_BV, and bytes, that a changed image has: offset, value, size.
 _BV_BITS = {
     "bv+bit19": 1 << 19,
@@ -93,14 +83,15 @@ class KvmReplay:
         yield record["xsave2"], predicted, True, "kvm_vm_ioctl_check_extension"
 
     def _kvmcpuid(self, record: Record) -> Iterator[Found]:
-        if record["leaf"] != 0xD:
-            return
         self.processes.enter(record["ctx"])
-        mine = supported_leaf_0xd(self.processes.process).get(record["sub"])
+        process = self.processes.process
+        mine = supported_leaf_7(process.host) if record["leaf"] == 7 else supported_leaf_0xd(process).get(record["sub"])
         yield record["r"], None if mine is None else list(mine), True, "__do_cpuid_func"
 
     def _setcpuid(self, record: Record) -> Iterator[Found]:
-        outcome = self.vcpu.set_cpuid(supported_cpuid(self.processes.process, _CPUIDS[record["with"]]))
+        name = str(record["with"])
+        table = named_cpuid(self.processes.process, _CPUIDS.get(name, name))
+        outcome = self.vcpu.set_cpuid(table)
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         self.vcpu.cr4_osxsave = True
 
@@ -108,7 +99,7 @@ class KvmReplay:
         vcpu = Vcpu(self.processes.process)
         for value, expected in record.items():
             if value not in ("t", "ctx"):
-                outcome = vcpu.set_xcrs(int(value, 16))
+                outcome = vcpu.set_xcrs((0, int(value, 16)))
                 yield expected, outcome.code, expected == 0, outcome.because
 
     def _msr(self, record: Record) -> Iterator[Found]:
@@ -121,7 +112,7 @@ class KvmReplay:
         bits = record["bits"]
         for number in range(1 << len(bits)):
             value = sum(1 << bit for at, bit in enumerate(bits) if number >> at & 1)
-            outcome = self.vcpu.set_xcrs(value)
+            outcome = self.vcpu.set_xcrs((0, value))
             yield value in accepted, outcome.accepted, value in accepted, f"{value:#x}: {outcome.because}"
 
     def _setmsr(self, record: Record) -> Iterator[Found]:
@@ -172,7 +163,7 @@ class KvmReplay:
 
     def _xcr0_then_setxsave(self, record: Record) -> Iterator[Found]:
         vcpu = self.vcpu
-        first = vcpu.set_xcrs(7)
+        first = vcpu.set_xcrs((0, 7))
         image = vcpu.user_image()
         outcome = vcpu.set_xsave(image)
         bv = int.from_bytes(image[512:520], "little")

@@ -6,21 +6,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inspector.capture.host import CpuidValues
 from inspector.machine.outcome import EXECUTED
 from inspector.machine.verify import Answer, text_of
 from inspector.machine.x86.guest import Guest
-from inspector.machine.x86.host import TILECFG, TILEDATA, XTILE, Host
+from inspector.machine.x86.host import TILECFG, TILEDATA, Host
 from inspector.machine.x86.images import with_xstate_bv
-from inspector.machine.x86.kvm import Vcpu, supported_cpuid
+from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Linux
+from inspector.machine.x86.supported import named_cpuid
 
-_AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
-_CPUIDS: dict[str, Callable[[int], int]] = {
-    "supported": int,
-    "no-amx": lambda eax: eax & ~XTILE,
-    "avx-only": lambda eax: eax & 7,
-}
 _SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
 _IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))
 Step = list[Any]
@@ -79,22 +73,13 @@ class _Sequence:
         }
 
     def _set_cpuid(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.vcpu.set_cpuid(self._table(step[1]))
+        outcome = self.vcpu.set_cpuid(named_cpuid(self.vcpu.process, step[1]))
         if outcome.accepted:
             self.vcpu.cr4_osxsave = True
         return [step[1], outcome.code], outcome.because
 
-    def _table(self, name: str) -> dict[tuple[int, int], CpuidValues]:
-        process = self.vcpu.process
-        if name not in _CPUIDS:
-            raise ValueError(f"set_cpuid {name!r}")
-        leaves = supported_cpuid(process, _CPUIDS[name])
-        eax, ebx, ecx, edx = process.host.cpuid.get(7) or (0, 0, 0, 0)
-        leaves[7, 0] = (eax, ebx, ecx, edx & ~_AMX_FEATURES if name == "no-amx" else edx)
-        return leaves
-
     def _set_xcr0(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.vcpu.set_xcrs(int(step[1], 16))
+        outcome = self.vcpu.set_xcrs((0, int(step[1], 16)))
         return [step[1], outcome.code], outcome.because
 
     def _set_msr(self, step: Step) -> tuple[list[Any], str]:

@@ -17,7 +17,8 @@ _NESTED = "kvm-arm.mode=nested"
 def host_of(file: str, records: Sequence[Record]) -> Host:
     """The host: kernel release, CPU, MTE, GIC and command line, nothing of the answers.
 
-    Raises InputError where the header is not there, or names a CPU whose bare registers nobody knows.
+    Raises InputError where the header is not there, or names a CPU whose bare registers nobody knows, and
+    UnknownReleaseError.
     """
     header = next((record for record in records if record["op"] == "host"), {})
     meta = next((record for record in records if record["op"] == "meta"), {})
@@ -26,8 +27,6 @@ def host_of(file: str, records: Sequence[Record]) -> Host:
     bare = bare_hosts().get(name)
     if bare is None:
         raise InputError(file, "a header (op host) with a CPU whose bare registers are known", name or "no header")
-    if not release:
-        raise InputError(file, "the kernel's release (op meta)", "none")
     return from_bare(
         arm64_kernel_for(release),
         [bare],

@@ -1,0 +1,1 @@
+"""Words and captures become hosts, worlds and labs."""
