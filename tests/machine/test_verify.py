@@ -93,7 +93,10 @@ UNAME = b'{"t":"uname","release":"7.2.13"}\n'
         (UNAME + b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
         (UNAME + b'{"t":"prctl","ctx":"fresh"}\n', "'op'"),
         (b'{"t":"prctl","ctx":"fresh"}\n', "found 1 records without one"),
-        (b'{"t":"uname","release":"4.19.1"}\n{"t":"feat","bit":0,"err":0}\n', "expected answers of Linux 5.10 or newer"),
+        (
+            b'{"t":"uname","release":"4.19.1"}\n{"t":"feat","bit":0,"err":0}\n',
+            "expected answers of Linux 5.10 or newer",
+        ),
     ],
 )
 def test_bad_files_are_one_line(data: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
