@@ -17,6 +17,7 @@ from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.verify import verify
 from layouts.arm64.hosts import bare_hosts, encoding_of_text
 from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
+from tests.machine.test_verify_deep import DOCUMENTED, documented_row
 
 VERDICTS = Path(__file__).parent / "verdicts"
 FILES = sorted(path.name.removesuffix(".jsonl.gz") for path in VERDICTS.glob("arm64-*"))
@@ -40,6 +41,7 @@ def test_every_answer_agrees(name: str) -> None:
     assert agreement.disagreements == []
     assert agreement.agree == agreement.total > 13000
     assert agreement.host.endswith("from bare registers")
+    assert documented_row(agreement) in DOCUMENTED
 
 
 @pytest.mark.parametrize("name", ["arm64-linux-7.2-neoverse-v1", "arm64-sequences-linux-7.2-max"])
@@ -95,7 +97,7 @@ def test_another_kernel_answers_otherwise() -> None:
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(VERDICTS / "arm64-linux-7.2-cortex-a57.jsonl.gz")]) == 0
-    assert "38258 of 38258 answers agree" in capsys.readouterr().out
+    assert "38277 of 38277 answers agree" in capsys.readouterr().out
 
 
 def test_unlike_cpus_become_one_host() -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "CORE",
     "DEMUX",
     "FIRMWARE",
+    "MAX_VCPUS",
     "MMIO",
     "MPIDR",
     "OSLSR",
@@ -53,7 +54,8 @@ __all__ = [
 
 MMIO = 6
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
-_MAX_VCPUS = {0: 512, 2: 8, 3: 512}
+#: By the version of the GIC.
+MAX_VCPUS = {0: 512, 2: 8, 3: 512}
 
 
 class Vm:
@@ -113,7 +115,7 @@ class Vm:
         rule = Rule("kvm_vm_ioctl_create_vcpu (kvm_main.c), kvm_arch_vcpu_precreate (arm.c)")
         if not rule.check("the VM's GIC is not initialized yet", not self.vgic_initialized):
             return rule.refuse(errno.EBUSY)
-        most = _MAX_VCPUS[self.vgic or self.host.gic]
+        most = MAX_VCPUS[self.vgic or self.host.gic]
         if not rule.check(f"the number is below {most}", number < most):
             return rule.refuse(errno.EINVAL)
         if not rule.check("no vCPU has this number", number not in self.vcpus):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import MIDR, PFR0, PSCI_0_2, SVE, Host, without
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
@@ -75,11 +76,10 @@ def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
 
 #: Kinds that the machine cannot answer, and why.
 NOT_ASKED = {
-    "cap": causes.EXTENSIONS,
     "reglist": causes.REGISTER_LIST,
 }
 #: Kinds that say nothing then.
-RECALLED = frozenset(("reg", "feat", "midr"))
+RECALLED = frozenset(("reg", "feat", "midr", "cap"))
 _MASKS = [f"3_{op1}_0_{crm}_{op2}" for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)]
 
 
@@ -96,6 +96,7 @@ class _Replay:
     def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
         """The functions by kind of record."""
         return {
+            "cap": self._cap,
             "masks": self._masks,
             "maskbad": self._maskbad,
             "mask": self._mask,
@@ -183,6 +184,10 @@ class _Replay:
             yield [record["err"], record["rb"]], [0, predicted], record["err"] == 0, because
         else:
             yield record["err"], predicted, record["err"] == 0, because
+
+    def _cap(self, record: Record) -> Iterator[Found]:
+        predicted = check_extension(self.host, record["n"], of_vm=True)
+        yield record["vm"], predicted, record["vm"] > 0, "KVM_CHECK_EXTENSION"
 
     def _masks(self, record: Record) -> Iterator[Found]:
         outcome = Vm(self.host).writable_masks()

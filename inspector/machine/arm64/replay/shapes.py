@@ -58,6 +58,7 @@ def _are_answers(nib: object) -> bool:
 
 SHAPES: dict[str, Shape] = {
     "uname": {"release": ANY_TEXT},
+    "cap": {"n": number(0, 1 << 16), "vm": _NUMBER},
     "masks": {"err": ERRNO},
     "mask": {"reg": REGISTER, "mask": U64},
     "maskbad": {"range1": ERRNO, "reserved1": ERRNO},

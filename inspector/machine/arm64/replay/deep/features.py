@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
+from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2, SVE
 from inspector.machine.arm64.init import GENERIC_V8
-from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, Vm
-from inspector.machine.verify import NotAsked
 from layouts.arm64.hosts import encoding_of_text
 
 _BAD_BIT, _WORD_3 = 1 << 30, 1 << 96
@@ -107,8 +106,15 @@ def _masks_same(state: State, record: Record) -> Iterator[Counted]:
     return count.done()
 
 
-def _caps(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("caps", causes.EXTENSIONS, 2 * _EXTENSIONS)
+def _caps(state: State, record: Record) -> Iterator[Counted]:
+    """KVM_CHECK_EXTENSION of 300 numbers, of a VM and of /dev/kvm; what the record leaves out is 0."""
+    count = Count("caps", {"op": "caps"})
+    for name, of_vm in (("vm", True), ("sys", False)):
+        for number in range(_EXTENSIONS):
+            predicted = check_extension(state.host, number, of_vm=of_vm, online_cpus=state.online_cpus)
+            expected = record[name].get(str(number), 0)
+            count.one(expected, predicted, accepted=expected > 0, where=f"{name} {number}")
+    return count.done()
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {

@@ -27,6 +27,7 @@ DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api"
 def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
     """Every answer of a recording, whose records have their shapes. Raises RecordError."""
     state = State(host)
+    state.online_cpus = next((int(record.get("smp", "1")) for record in records if record["op"] == "host"), 1)
     for at, record in enumerate(records):
         state.following = records[at + 1] if at + 1 < len(records) else {}
         kind = record["op"]

@@ -34,7 +34,8 @@ _SECTION = {"s": ANY_TEXT}
 _ERRNO = {"e": ERRNO}
 
 SHAPES: dict[str, Shape] = {
-    "host": {"cpu": ANY_TEXT, "mte": word("on", "off"), "gic": optional(ANY_TEXT), "append": optional(ANY_TEXT)},
+    "host": {"cpu": ANY_TEXT, "mte": word("on", "off"), "gic": optional(ANY_TEXT), "append": optional(ANY_TEXT)}
+    | {"smp": optional(text("[0-9]{1,3}", "a number of CPUs"))},
     "meta": {"release": ANY_TEXT},
     "vm": {**_SECTION, **_ERRNO},
     "mk": {**_SECTION, "f": _FEATURES, "fl": _FLAGS, "at": number(0, 5), **_ERRNO},
@@ -56,7 +57,7 @@ SHAPES: dict[str, Shape] = {
     "inittgt": {"target": number(0, 255), "badbit30": ERRNO, "word3": ERRNO},
     "initbit": {"bit": number(0, 31), **_ERRNO},
     "initmx": {"r": _row(512)},
-    "caps": {},
+    "caps": dict.fromkeys(("vm", "sys"), table(text(r"\d{1,3}", "a number"), number())),
     "masks": {**_ERRNO, "guard": number(0, 1), "m": table(REGISTER, U64)},
     "maskerr": {**_ERRNO, "range": optional(number(0, 255)), "reserved": optional(number(0, 12))},
     "masks_same": {"fl": _FLAGS, "c205": ERRNO, "c239": ERRNO, "init": ERRNO, "same": number(0, 1), **_ERRNO},

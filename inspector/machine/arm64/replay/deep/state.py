@@ -18,6 +18,8 @@ class State:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        #: The CPUs of the recorder's machine, as its header says.
+        self.online_cpus = 1
         self.vm = Vm(host)
         self.following: Record = {}
         self.section = ""
