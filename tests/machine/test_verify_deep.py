@@ -12,6 +12,8 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.machine.arm64 import vm as machine
+from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
+from inspector.machine.arm64.replay.deep.hosts import bare_of, host_of
 from inspector.machine.verify import Agreement, verify
 
 VERDICTS = Path(__file__).parent / "verdicts"
@@ -134,3 +136,49 @@ def test_the_command_tells_the_host_and_what_it_did_not_ask(tmp_path: Path, caps
     assert "deep.jsonl: 1 of 1 answers agree\n" in out
     assert "  host: cortex-a57, kernel 7.2, from bare registers\n" in out
     assert "  not asked: 1, what Linux shows its own processes (MRS from EL0) (mrs_el0)\n" in out
+
+
+@pytest.mark.parametrize(
+    ("cpu", "vqs"),
+    [
+        ("max", list(range(1, 17))),
+        ("max,sve-max-vq=3", [1, 2, 3]),
+        ("max,sve-max-vq=8,sve384=off,sve768=off,sve896=off", [1, 2, 4, 5, 8]),
+        ("max,sve640=on,sve1024=on", [1, 2, 4, 5, 8]),
+        ("max,sve512=off", [1, 2, 3]),
+        ("max,sve384=off", [1, 2, *range(4, 17)]),
+        ("max,pauth-qarma3=on,sve256=on", [1, 2]),
+    ],
+)
+def test_a_cpu_with_other_vector_lengths_is_known(cpu: str, vqs: list[int]) -> None:
+    bare = bare_of(cpu, mte=False)
+    assert bare is not None
+    assert [length // 16 for length in bare.sve_vl_bytes] == vqs
+
+
+def test_other_cpus_are_not() -> None:
+    assert bare_of("max,lpa3=off", mte=False) is None
+    assert bare_of("z80,sve256=on", mte=False) is None
+    with_mte = bare_of("max", mte=True)
+    assert with_mte is not None
+    assert with_mte.name == "max,mte=on"
+
+
+@pytest.mark.parametrize(
+    ("command_line", "register", "lsb", "value"),
+    [
+        ("quiet arm64.nosve", 0xC020, 32, 0),
+        ("kvm-arm.mode=nvhe", 0xC039, 8, 0),
+        ("id_aa64mmfr1.vh=0", 0xC039, 8, 0),
+        ("arm64.nopauth", 0xC031, 4, 0),
+        ("arm64.nobti id_aa64pfr1.sme=0", 0xC021, 0, 0),
+        ("kvm-arm.mode=protected", 0xC039, 8, 1),
+    ],
+)
+def test_the_command_line_changes_the_host(command_line: str, register: int, lsb: int, value: int) -> None:
+    header = {"op": "host", "cpu": "max", "mte": "off", "append": command_line}
+    host = host_of("f", [header, {"op": "meta", "release": "7.2.13"}])
+    features = host.features & ~HAS_EL2
+    assert host.limit(register, features) >> lsb & 0xF == value
+    assert bool(host.features & SVE) == ("nosve" not in command_line) == bool(host.sve_vqs)
+    assert bool(host.features & PTRAUTH) == ("nopauth" not in command_line)
