@@ -42,14 +42,14 @@ _EXAMPLES = """\
 
 events of a Linux: the host's, or with "guest" before them that of the guest after guest boot
   arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
-  process INSTRUCTION | clone | fork | exec | schedule | sigaltstack SIZE | signal | sigreturn
+  process INSTRUCTION | clone | fork | exec | schedule | kernel_thread | sigaltstack SIZE | signal | sigreturn
   core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
 events of KVM
   KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
   KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only|tilecfg-only|unknown-bits-3-19
   KVM_SET_XCRS [XCR:]VALUE... [flags=N] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
   KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]
-  KVM_RUN (the guest's next instructions are in one run) | exit | preempt | softirq | return
+  KVM_RUN (the guest's next instructions are in one run) | exit [fast] | preempt | softirq | return
 events of the guest
   guest boot [KERNEL] | guest INSTRUCTION
 instructions
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
+    parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
     parser.add_argument(
         "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
     )
@@ -107,7 +108,7 @@ def run(words: Sequence[str]) -> int:
         json.dump(timeline_json(scenario, world), sys.stdout, indent=1)
         print()
     else:
-        print("\n".join(timeline_text(scenario, world)))
+        print("\n".join(timeline_text(scenario, world, calls=found.calls)))
         if found.why is not None:
             print("\n".join(why_lines(found.why, walk(world, found.why))))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,11 +16,19 @@ from layouts.x86.scenario import Logged, Scenario
 SCHEMA = 1
 _INDENT = " " * 7
 _WIDTH = 110
+#: si_code by signal (include/uapi/asm-generic/siginfo.h), as arch/x86/kernel/traps.c gives them.
+_SI_CODES: dict[tuple[int, int], str] = {
+    (signal.SIGILL, 1): "ILL_ILLOPC",
+    (signal.SIGILL, 2): "ILL_ILLOPN",
+    (signal.SIGSEGV, 0x80): "SI_KERNEL",
+}
 
 
 def answer_of(outcome: Outcome) -> str:
     """The answer in one line: verdict, the check that decided, value, size of what was returned."""
     answer = str(outcome)
+    if outcome.verdict == "signal" and (outcome.code, outcome.value) in _SI_CODES:
+        answer = answer.replace(outcome.name, f"{outcome.name} ({_SI_CODES[outcome.code, outcome.value]})", 1)
     if outcome.value and outcome.accepted:
         answer += f", {outcome.value:#x}"
     if outcome.image:
@@ -41,16 +50,23 @@ def stamp_of(line: Line, logged: Sequence[Logged], event: int) -> str:
     return ""
 
 
-def log_lines(step: Step, logged: Sequence[Logged], event: int) -> Iterator[str]:
-    """What kernels did in an event, a line each."""
+def log_lines(step: Step, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
+    """What kernels did in an event, a line each; ``calls``: and who called the function that did it."""
     for line in step.log:
         stamp = stamp_of(line, logged, event)
         when = f" [{stamp}]" if stamp else ""
         yield f"{line.level} CPU {line.cpu}, task {line.task}: {line.text}{when}"
+        if calls and len(line.calls) > 1:
+            yield f"  called by {calls_text(line)}"
 
 
-def timeline_text(scenario: Scenario, world: World) -> Iterator[str]:
-    """The lines of a timeline."""
+def calls_text(line: Line) -> str:
+    """The callers, the nearest first."""
+    return " < ".join(line.calls[1:])
+
+
+def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> Iterator[str]:
+    """The lines of a timeline; ``calls``: with the callers of each function that did something."""
     yield scenario.title
     yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
     if scenario.because:
@@ -58,7 +74,7 @@ def timeline_text(scenario: Scenario, world: World) -> Iterator[str]:
     yield ""
     for number, step in enumerate(world.steps, 1):
         yield f"{number:>3}  {visible(step.event):<40} {answer_of(step.outcome)}"
-        for text in log_lines(step, scenario.log, number):
+        for text in log_lines(step, scenario.log, number, calls=calls):
             yield f"{_INDENT}{text}"
         yield from _changes(step)
         outcome = step.outcome
@@ -66,9 +82,14 @@ def timeline_text(scenario: Scenario, world: World) -> Iterator[str]:
             for check in outcome.checks:
                 yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
             yield f"{_INDENT}see {outcome.source}"
+    if world.host.has_xfd and world.steps:
+        yield ""
+        yield f"Cost: {world.costs.words()}"
     if scenario.source:
         yield ""
         yield f"Source: {scenario.source}"
+    for note in scenario.notes:
+        yield from textwrap.wrap(f"The source errs: {note}", _WIDTH, subsequent_indent="  ")
 
 
 def _changes(step: Step) -> Iterator[str]:
@@ -95,6 +116,8 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "answers_for": world.host.kernel.answers_for or None,
         "policy": scenario.policy,
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
+        "costs": vars(world.costs),
+        "notes": list(scenario.notes),
         "state": world.state(),
     }
 
@@ -109,7 +132,9 @@ def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, A
         "value": f"{outcome.value:#x}",
         "because": outcome.because,
         "checks": [{"text": check.text, "held": check.held} for check in outcome.checks],
-        "log": [{**line._asdict(), "stamp": stamp_of(line, logged, number)} for line in step.log],
+        "log": [
+            {**line._asdict(), "calls": list(line.calls), "stamp": stamp_of(line, logged, number)} for line in step.log
+        ],
         "changes": {name: list(pair) for name, pair in step.changes.items()},
         "bytes_changed": step.bytes_changed,
         "image_bytes": len(outcome.image),

@@ -30,6 +30,8 @@ class KernelProfile(Kernel):
     KVM: ``kvm_xcr0`` is KVM_SUPPORTED_XCR0, ``kvm_xss`` KVM_SUPPORTED_XSS (0: supported_xss is). ``kvm_xsave2``
     tells whether there is KVM_CAP_XSAVE2, ``kvm_tdx`` whether KVM can run TDs. ``filters_xtile``: KVM hides XTILECFG
     too when XTILEDATA is not permitted (kvm_get_filtered_xcr0); else it offers XTILECFG alone.
+    ``defers_intercepts``: KVM_SET_CPUID2 only asks for MSR intercepts to be looked at anew, which the next entry
+    does (KVM_REQ_RECALC_INTERCEPTS, kvm_vcpu_after_set_cpuid).
     """
 
     xfeature_max: int
@@ -42,6 +44,7 @@ class KernelProfile(Kernel):
     kvm_xsave2: bool
     kvm_tdx: bool = False
     filters_xtile: bool = False
+    defers_intercepts: bool = False
 
     @property
     def source(self) -> str:
@@ -82,7 +85,7 @@ _6_6 = _after(_6_1, "6.6", version="6.6.9", supervisor_supported=0xC00, filters_
 _6_12 = _after(_6_6, "6.12", version="6.12.117", package="Debian linux-source-6.12 6.12.117-1")
 _6_16 = _after(_6_12, "6.16", version="6.16.1", xfeature_max=20, user_supported=0xE02FF, kvm_tdx=True)
 _6_17 = _after(_6_16, "6.17", version="6.17.0", supervisor_supported=0x1C00, guest_supervisor=0x1000)
-_6_18 = _after(_6_17, "6.18", version="6.18.2", kvm_xss=0x1800)
+_6_18 = _after(_6_17, "6.18", version="6.18.2", kvm_xss=0x1800, defers_intercepts=True)
 _6_19 = _after(_6_18, "6.19", version="6.19.9")
 _7_0 = _after(_6_19, "7.0", version="7.0.0")
 _7_1 = _after(_7_0, "7.1", version="7.1.3")
@@ -106,21 +109,28 @@ def profile_for(release: str) -> KernelProfile:
 class Policy(NamedTuple):
     """How KVM gives room to dynamic components, and what becomes of state that XFD turns off.
 
-    ``allocates`` is the ioctl in which the guest's buffer grows. ``keeps_in_use`` tells how
-    the host saves a component with XFD[i]=1 and XINUSE[i]=1: empty, it does not.
+    ``allocates`` is the ioctl in which the guest's buffer grows. ``clears_xfd`` tells when
+    the host clears the guest's XFD[i] where XINUSE[i]=1, so that nothing is lost: never where empty.
     """
 
     name: str
     allocates: str
-    keeps_in_use: str
+    clears_xfd: str
     source: str
 
+    @property
+    def is_proposal(self) -> bool:
+        """Not what was merged: its steps are in no kernel."""
+        return self.allocates == "KVM_RUN"
 
+
+AT_EXIT = "at VM exit"
+AROUND_SWITCH = "around XSAVES and XRSTORS"
 _PROPOSAL = "the proposal for AMX in KVM of 2021"
 
 POLICIES = (
     Policy("upstream", "KVM_SET_CPUID2", "", "Linux 5.17 and later; fpu_enable_guest_xfd_features (fpu/core.c)"),
     Policy("rfc", "KVM_RUN", "", f"{_PROPOSAL}, with neither option"),
-    Policy("rfc-option1", "KVM_RUN", "XFD is cleared at VM exit", f"{_PROPOSAL}, option 1"),
-    Policy("rfc-option2", "KVM_RUN", "XFD is cleared around XSAVES and XRSTORS", f"{_PROPOSAL}, option 2"),
+    Policy("rfc-option1", "KVM_RUN", AT_EXIT, f"{_PROPOSAL}, option 1"),
+    Policy("rfc-option2", "KVM_RUN", AROUND_SWITCH, f"{_PROPOSAL}, option 2"),
 )

@@ -26,7 +26,7 @@ class Scenario(NamedTuple):
 
     ``host`` is a CPU layout, ``kernel`` a release of Linux, ``policy`` how KVM deals with
     dynamic components (``layouts.x86.kernels``). ``because`` tells why it is this host and kernel,
-    where a capture decided it.
+    where a capture decided it. ``notes`` say where the source errs.
     An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
     the problem was reported or which rule it shows; ``log`` is what a document says was printed.
     """
@@ -40,3 +40,4 @@ class Scenario(NamedTuple):
     policy: str = "upstream"
     log: tuple[Logged, ...] = ()
     because: str = ""
+    notes: tuple[str, ...] = ()

@@ -10,6 +10,21 @@ from __future__ import annotations
 from layouts.x86.scenario import Logged, Scenario
 
 _SOURCE = "the AMX document: host and guest logs of Linux 6.7.0-rc1 on Sapphire Rapids"
+#: Where the document errs, by the kernel's and the TDX module's sources.
+_NUMBERS = '"vcpu1 cpu1" and "vcpu5" in its logs are the number of the physical CPU, twice; the vCPU is 0.'
+_RESET = (
+    'XFD and XFD_ERR are not cleared "for some reason": the VMM pushes their reset values (KVM_SET_MSRS, once before '
+    "the first run)."
+)
+_XFD_ERR = "what no longer exits after KVM_SET_CPUID2 is the read of XFD_ERR, not of XFD."
+_SAME_TWICE = (
+    "the buffer is not allocated a second time: the first is the host's, for the vCPU; the second is the guest's own, "
+    "for its task."
+)
+_MODULE = (
+    "the TDX module does not trap #NM: it goes straight to the TD's kernel, and the module only saves and loads XFD "
+    "and XFD_ERR at TD exit and entry."
+)
 #: genvm (4367) asks for permission on CPU 1; its thread CPU 0/KVM (4371) is on CPU 5, then on CPU 1.
 _BOOT = (
     "arch_prctl REQ_XCOMP_GUEST_PERM 18 cpu=1",
@@ -48,6 +63,8 @@ TRANSCRIPTS = (
             Logged(8, "158.501017", "host", 1, "vCPU 0: XFD := 0x40000"),
             Logged(8, "", "host", 1, "vCPU 0: XFD is passed through, #NM is trapped"),
         ),
+        kernel="6.1",
+        notes=(_NUMBERS, _XFD_ERR, _RESET),
     ),
     Scenario(
         "transcript-vm-sigill",
@@ -59,6 +76,8 @@ TRANSCRIPTS = (
             Logged(10, "37606.468613", "host", 5, "vCPU 0: #NM is queued to the guest (handle_exception_nmi)"),
             Logged(10, "", "guest", 0, "XFD_ERR = 0x40000 (handle_xfd_event)"),
         ),
+        kernel="6.1",
+        notes=(_NUMBERS,),
     ),
     Scenario(
         "transcript-vm-amx",
@@ -78,6 +97,8 @@ TRANSCRIPTS = (
             Logged(11, "", "guest", 0, "XFD_ERR = 0x40000 (handle_xfd_event)"),
             Logged(11, "", "guest", 0, "task's buffer is now 10752 bytes (fpstate_realloc)"),
         ),
+        kernel="6.1",
+        notes=(_NUMBERS, _SAME_TWICE),
     ),
     Scenario(
         "transcript-tdx",
@@ -101,5 +122,6 @@ TRANSCRIPTS = (
             Logged(14, "6073.845833", "guest", 0, "XFD_ERR = 0x40000 (handle_xfd_event)"),
             Logged(14, "6073.846298", "guest", 0, "task's buffer is now 10752 bytes (fpstate_realloc)"),
         ),
+        notes=(_SAME_TWICE, _MODULE),
     ),
 )

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from inspector.capture.host import Cpuid
 from inspector.cli.main import main
 from inspector.machine.x86.events.words import EventError
-from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.world import World
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy, profile_for
+from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
+from tests.machine.support import events_of, policy_of, world
 
 #: The verdicts of each scenario, event by event; what is not named is accepted.
 REFUSED = {
@@ -50,14 +51,6 @@ REFUSED = {
 }
 
 
-def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:
-    return World(Host(shipped_cpu(cpu), profile_for(kernel)), policy)
-
-
-def policy_of(name: str) -> Policy:
-    return next(policy for policy in POLICIES if policy.name == name)
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_scenarios_come_to_their_verdicts(scenario: Scenario) -> None:
     found = world(scenario.host, scenario.kernel, policy_of(scenario.policy))
@@ -69,52 +62,12 @@ def test_scenarios_come_to_their_verdicts(scenario: Scenario) -> None:
 
 def test_the_bytes_that_xfd_drops_are_counted() -> None:
     found = world()
-    for event in next(scenario for scenario in SCENARIOS if scenario.name == "xfd-drops-tiles").events:
+    for event in events_of("xfd-drops-tiles"):
         found.happen(event)
     lost = found.steps[7]
     assert lost.changes["vCPU 0 XSTATE_BV"] == ("0x60200", "0x20200")
     # 1024 bytes of tile 0 less the four that were zero, and one byte of XSTATE_BV.
     assert lost.bytes_changed == 1021
-
-
-@pytest.mark.parametrize("hazard", ["preempt", "softirq"])
-@pytest.mark.parametrize(
-    ("policy", "left"),
-    [("rfc", "0x20200"), ("upstream", "0x20200"), ("rfc-option1", "0x60200"), ("rfc-option2", "0x60200")],
-)
-def test_both_hazards_lose_tiles_unless_an_option_keeps_them(hazard: str, policy: str, left: str) -> None:
-    found = world(policy=policy_of(policy))
-    for event in next(scenario for scenario in SCENARIOS if scenario.name == f"rfc-{hazard}").events:
-        found.happen(event)
-    saved = next(step for step in found.steps if step.event == hazard)
-    assert saved.changes["vCPU 0 XSTATE_BV"][1] == left
-    lost = [check.text for check in saved.outcome.checks if not check.held]
-    assert bool(lost) == (left == "0x20200")
-    assert all("lost: 8192 bytes of components 0x40000" in text for text in lost)
-
-
-def test_the_proposal_gives_room_on_demand() -> None:
-    found = world(policy=policy_of("rfc"))
-    for event in next(scenario for scenario in SCENARIOS if scenario.name == "rfc-on-demand").events:
-        found.happen(event)
-    sizes = [number for number, step in enumerate(found.steps, 1) if "vCPU 0 state size" in step.changes]
-    assert sizes == [2, 6]
-    assert "passed through" in found.steps[5].changes["vCPU 0 XFD"][1]
-
-
-def test_without_memory_the_guest_repeats_its_instruction() -> None:
-    found = world(policy=policy_of("rfc"))
-    for event in (
-        "arch_prctl REQ_XCOMP_GUEST_PERM 18",
-        "KVM_CREATE_VCPU",
-        "KVM_SET_CPUID2 supported",
-        "fail_allocation",
-    ):
-        found.happen(event)
-    assert found.happen("guest xsetbv 0x602e7").outcome.name == "EFAULT"
-    assert found.state()["vCPU 0 XCR0"] == "0x1"
-    assert found.happen("guest xsetbv 0x602e7").outcome.accepted
-    assert found.state()["vCPU 0 state size"] == "11008 bytes"
 
 
 @pytest.mark.parametrize(

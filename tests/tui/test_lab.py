@@ -35,7 +35,7 @@ async def lab(name: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tupl
     [
         ("lab-new", "new", []),
         ("lab-refused", "guest-xfd", ["n"] * 7),
-        ("lab-lost", "rfc-preempt", ["n"] * 9),
+        ("lab-lost", "rfc-preempt", ["n"] * 11),
         ("lab-help", "new", ["question_mark"]),
         ("lab-levels", "transcript-vm-amx", ["n"] * 11),
         ("lab-timeline", "transcript-vm-amx", [*["n"] * 11, "T"]),
@@ -129,7 +129,7 @@ async def test_host_and_guest_are_side_by_side_or_one_by_one() -> None:
         await pilot.pause()
         assert "gperm" in text_of(app)
         await pilot.press("L")
-        await shows(app, "SIGILL")
+        await shows(app, "grows")
         assert "gperm" not in text_of(app)
 
 

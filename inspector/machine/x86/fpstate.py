@@ -24,10 +24,12 @@ class Fpstate:
         "is_confidential",
         "is_guest",
         "is_valloc",
+        "is_virtual_xfd",
         "user_size_bytes",
         "user_xfeatures",
         "xfd",
         "xfeatures",
+        "xinuse",
     )
 
     def __init__(self, host: Host, xfeatures: int, user_xfeatures: int, xfd: int, *, is_guest: bool = False) -> None:
@@ -38,6 +40,10 @@ class Fpstate:
         self.is_valloc = is_guest
         self.is_confidential = False
         self.in_use = False
+        #: The proposal's meaning of in_use: XINUSE at the last VM exit.
+        self.xinuse = 0
+        #: The proposal before passthrough: the guest's XFD is KVM's only, the processor keeps the host's.
+        self.is_virtual_xfd = False
         self.user_size_bytes = host.standard_size_bytes(user_xfeatures)
         self.image = host.initial_image(xfeatures)
 
@@ -55,7 +61,7 @@ class Fpstate:
         """The buffer that replaces this one, with room for more; its contents are not copied."""
         grown = Fpstate(host, self.xfeatures | features, self.user_xfeatures | features, self.xfd & ~features)
         grown.is_guest, grown.is_confidential, grown.in_use = self.is_guest, self.is_confidential, self.in_use
-        grown.is_valloc = True
+        grown.is_valloc, grown.is_virtual_xfd, grown.xinuse = True, self.is_virtual_xfd, self.xinuse
         # vzalloc and XCOMP_BV only: FCW and MXCSR are zero, and initial because XSTATE_BV is 0.
         grown.image = host.empty_image(grown.xfeatures)
         return grown

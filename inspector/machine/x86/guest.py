@@ -47,11 +47,19 @@ class Guest:
     def _enter(self) -> tuple[Run, bool, Outcome | None]:
         run = self.run
         alone = not self.vcpu.in_run
+        if not alone and self.vcpu.wants_buffer:
+            raise ValueError("KVM_RUN is on its way to the VMM, for a larger buffer; return comes next")
         return run, alone, run.begin() or run.enter()
 
-    def _leave(self, run: Run, alone: bool) -> None:
-        if alone:
-            run.end()
+    def _leave(self, run: Run, alone: bool, outcome: Outcome) -> Outcome:
+        """The instruction's outcome; KVM_RUN's, where it was for this instruction alone and failed."""
+        if not alone:
+            return outcome
+        wanted = self.vcpu.wants_buffer
+        ended = run.end()
+        if wanted and not ended.accepted:
+            return ended._replace(checks=(*outcome.checks, *ended.checks))
+        return outcome
 
     def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
         """An instruction that runs natively; #NM by XFD is trapped once XFD is passed through."""
@@ -61,8 +69,7 @@ class Guest:
         outcome = run.processor.execute(instruction, user=user)
         if outcome.code == NM and outcome.verdict == "exception":
             run.device_not_available()
-        self._leave(run, alone)
-        return outcome
+        return self._leave(run, alone, outcome)
 
     def xsetbv(self, value: int, index: int = 0) -> Outcome:
         """XSETBV always exits; KVM checks it like KVM_SET_XCRS."""
@@ -79,8 +86,7 @@ class Guest:
                 outcome = rule.fault(GP)
             else:
                 outcome = rule.ok() if vcpu.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
-        self._leave(run, alone)
-        return outcome
+        return self._leave(run, alone, outcome)
 
     def wrmsr(self, index: int, value: int) -> Outcome:
         """WRMSR: by KVM until XFD is passed through, then by the processor; CET's MSRs are passed through."""
@@ -97,8 +103,15 @@ class Guest:
                 outcome = rule.fault(GP)
             else:
                 outcome = rule.ok() if vcpu.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
-        self._leave(run, alone)
-        return outcome
+        if outcome.accepted and index == MSR_XFD:
+            self._say_what_goes(run, value)
+        return self._leave(run, alone, outcome)
+
+    def _say_what_goes(self, run: Run, xfd: int) -> None:
+        """XFD over state that is in use: the next XSAVES leaves it out, and nobody is told."""
+        at_stake = run.processor.registers.in_use & xfd
+        if at_stake:
+            run.log(f"components {at_stake:#x} are in use under XFD: the next XSAVES loses them")
 
     def _is_native(self, index: int) -> bool:
         return (index in CET_STATE or index == MSR_S_CET) and (self.vcpu.has_cet(2, 7) or self.vcpu.has_cet(3, 20))
@@ -121,8 +134,7 @@ class Guest:
         else:
             rule.check("the guest's CPUID has shadow stacks or IBT", False)
             outcome = rule.fault(GP)
-        self._leave(run, alone)
-        return outcome
+        return self._leave(run, alone, outcome)
 
     def save(self, image: bytes, mask: int) -> Outcome:
         """XSAVES by the guest's kernel."""

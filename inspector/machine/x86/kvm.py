@@ -23,9 +23,11 @@ from inspector.machine.x86.instructions.control import (
     check_cet,
     check_xcr0,
 )
+from inspector.machine.x86.intercepts import Intercepts
 from inspector.machine.x86.process import Process, Thread
 from inspector.machine.x86.registers import PKRU
 from inspector.machine.x86.supported import KVM_XSAVE_SIZE_BYTES
+from layouts.x86 import call_chains
 
 KVM_MAX_XCRS = 16
 KVM_MAX_CPUID_ENTRIES = 256
@@ -67,6 +69,10 @@ class Vcpu:
         self.fpstate = Fpstate.of_guest(self.host)
         #: A non-zero XFD was seen: reads and writes no longer exit, #NM does (xfd_no_write_intercept).
         self.passthrough = False
+        self.intercepts = Intercepts()
+        #: The proposal: KVM_RUN is on its way out, and the FPU core will be asked for a larger buffer.
+        self.wants_buffer = False
+        self.fpstate.is_virtual_xfd = self.policy.is_proposal
         #: Inside KVM_RUN; and there, whether the guest itself runs on the thread's CPU.
         self.in_run = self.in_guest = False
 
@@ -136,12 +142,12 @@ class Vcpu:
                 self._grow()
         self.cpuid = Cpuid(leaves)
         self.guest_xcr0 = (values[0] | values[3] << 32) & self.host.kvm_xcr0 if values else 0
-        if self.has_xfd:
-            self._log("reads of XFD_ERR no longer exit (vmx_recalc_msr_intercepts)")
+        self.intercepts.after_set_cpuid(self)
         return rule.ok()
 
-    def _log(self, text: str) -> None:
-        self.process.linux.log(self.thread, f"vCPU {self.number}: {text}")
+    def log(self, text: str, calls: tuple[str, ...] = ()) -> None:
+        """Say what KVM does for this vCPU, and in which functions; the proposal names none."""
+        self.process.linux.log(self.thread, f"vCPU {self.number}: {text}", () if self.policy.is_proposal else calls)
 
     def _grow(self) -> None:
         thread, before = self.thread, self.fpstate
@@ -151,7 +157,7 @@ class Vcpu:
             if thread.cpu is not None:
                 thread.cpu.owner = self.fpstate
             thread.fpstate = self.fpstate
-        self._log(f"guest's buffer is now {self.fpstate.size_bytes} bytes (fpstate_realloc)")
+        self.log(f"guest's buffer is now {self.fpstate.size_bytes} bytes", call_chains.GUEST_BUFFER)
 
     def check_xcr(self, rule: Rule, index: int, value: int) -> bool:
         """__kvm_set_xcr: the seven checks of an XCR0 value."""
@@ -241,7 +247,7 @@ class Vcpu:
             return self._store_xfd(rule, value)
         if index == MSR_XFD_ERR:
             self.xfd_err = value
-            self._log(f"XFD_ERR := {value:#x} (kvm_set_msr_common)")
+            self.log(f"XFD_ERR := {value:#x}", self._msr_calls)
         elif index == MSR_XSS:
             self.xss = value
         elif index == MSR_S_CET:
@@ -266,26 +272,41 @@ class Vcpu:
         if self.in_run and not thread.loaded:
             # Commit b45f72177594; TIF_NEED_FPU_LOAD is the calling thread's.
             fpstate.image = images.with_xstate_bv(fpstate.image, fpstate.xstate_bv & ~value)
-        if fpstate.in_use and thread.cpu is not None:
+        if fpstate.in_use and thread.cpu is not None and not fpstate.is_virtual_xfd:
             self.process.linux.write_xfd(thread.cpu, value)
-        self._log(f"XFD := {value:#x} (kvm_set_msr_common)")
-        if value and self.policy.allocates == "KVM_SET_CPUID2" and not self.passthrough:
+        self.log(f"XFD := {value:#x}", self._msr_calls)
+        if value and not self.policy.is_proposal and not self.passthrough:
             self.passthrough = True
-            self._log("XFD is passed through, #NM is trapped (vmx_set_msr)")
+            self.log("XFD is passed through, #NM is trapped", self._msr_calls[1:])
         return True
 
-    def _reallocate(self, rule: Rule) -> bool:
-        """The proposal's room on demand: XCR0[i]=1 and XFD[i]=0 leaves KVM_RUN with a request.
+    @property
+    def _msr_calls(self) -> tuple[str, ...]:
+        return call_chains.MSR_BY_EXIT if self.in_run else call_chains.MSR_BY_IOCTL
 
-        The FPU core reallocates on the way out, and passthrough of XFD starts.
+    def _reallocate(self, rule: Rule) -> bool:
+        """The proposal's room on demand: XCR0[i]=1 and XFD[i]=0 for a component without room.
+
+        An ioctl gets it at once. In KVM_RUN the exit goes on to user space, and the FPU core gives it on the way.
         """
         wanted = self.xcr0 & ~self.fpstate.xfd & DYNAMIC
-        if self.policy.allocates != "KVM_RUN" or self.large or not wanted:
+        if not self.policy.is_proposal or self.large or not wanted:
             return True
-        if not rule.check("KVM_RUN returns, and memory for the larger buffer is there", self.process.allocate()):
+        if self.in_run:
+            rule.check("KVM_RUN goes back to the VMM: the guest needs a larger buffer", True)
+            self.wants_buffer = True
+            return True
+        return self.give_buffer(rule)
+
+    def give_buffer(self, rule: Rule) -> bool:
+        """The FPU core's part: a larger buffer, from which on XFD is passed through."""
+        if not rule.check("memory for the larger buffer is there", self.process.allocate()):
             return False
+        self.wants_buffer = False
         self._grow()
         self.passthrough = True
+        self.fpstate.is_virtual_xfd = False
+        self.log("XFD is passed through")
         return True
 
     # Images

@@ -18,8 +18,9 @@ from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.process import Process, Thread
 from inspector.machine.x86.processor import Instruction, Processor
 from inspector.machine.x86.registers import PKRU, Registers
-from inspector.machine.x86.trace import Line, Trace
-from layouts.x86.kernels import POLICIES, Policy
+from inspector.machine.x86.trace import Trace
+from layouts.x86 import call_chains
+from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
 
 #: init_pkru_value: every key but 0 is access-disabled.
 INITIAL_PKRU = (0x55555554).to_bytes(8, "little")
@@ -59,6 +60,8 @@ class Cpu:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.xfd_state = 0
+        #: XFD as eager switching would have left it.
+        self.eager_xfd = 0
         #: fpu_fpregs_owner_ctx.
         self.owner: Fpstate | None = None
         self.current: Thread | None = None
@@ -89,11 +92,11 @@ class Linux:
         self.processes: list[Process] = []
         self._machine = machine or (lambda number: Processor(host, number))
 
-    def log(self, thread: Thread | None, text: str, cpu: Cpu | None = None) -> None:
-        """Say what is done."""
+    def log(self, thread: Thread | None, text: str, calls: tuple[str, ...] = (), cpu: Cpu | None = None) -> None:
+        """Say what is done, and by which functions."""
         where = cpu or (thread.cpu if thread is not None else None)
         task = thread.name if thread is not None else "boot"
-        self.trace.lines.append(Line(self.level, where.number if where is not None else 0, task, text))
+        self.trace.add(self.level, where.number if where is not None else 0, task, text, calls)
 
     def cpu(self, number: int) -> Cpu:
         """A CPU, brought up if it is not."""
@@ -111,11 +114,11 @@ class Linux:
         initial = host.user_max & DYNAMIC
         if host.uses_xfd:
             if self.level == "guest":
-                self.log(None, f"XFD := {initial:#x} (fpu__init_cpu_xstate)", cpu)
+                self.log(None, f"XFD := {initial:#x}", call_chains.BOOT, cpu)
             outcome = cpu.machine.wrmsr(MSR_XFD, initial)
             if not outcome.accepted:
                 return outcome
-            cpu.xfd_state = initial
+            cpu.xfd_state = cpu.eager_xfd = initial
         outcome = cpu.machine.xsetbv(host.user_max)
         if outcome.accepted and isinstance(cpu.machine, Processor):
             cpu.machine.xss = host.supervisor
@@ -133,49 +136,83 @@ class Linux:
 
     def write_xfd(self, cpu: Cpu, value: int) -> Outcome | None:
         """xfd_update_state: WRMSR only if the cache differs."""
-        if cpu.xfd_state == value or not self.host.user_max & DYNAMIC:
+        if not self.host.user_max & DYNAMIC:
+            return None
+        self._eager(cpu, value)
+        if cpu.xfd_state == value:
             return None
         machine = cpu.machine
         if isinstance(machine, Processor):
             # What the kernel writes is within what the processor enumerates.
             machine.xfd = cpu.xfd_state = value
+            self.trace.costs.wrmsr_xfd += 1
             return None
         outcome = machine.wrmsr(MSR_XFD, value)
         if outcome.accepted:
             cpu.xfd_state = value
         return outcome
 
-    def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
-        """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force.
+    def _eager(self, cpu: Cpu, value: int) -> None:
+        """Count what eager switching would write."""
+        if cpu.eager_xfd != value and isinstance(cpu.machine, Processor):
+            cpu.eager_xfd = value
+            self.trace.costs.eager_wrmsr_xfd += 1
 
-        The proposal's options save a guest's tiles whatever its XFD says.
-        """
-        machine = cpu.machine
-        if fpstate.is_guest and self.policy.keeps_in_use and isinstance(machine, Processor):
-            before, machine.xfd = machine.xfd, 0
-            outcome = machine.save(fpstate.image, fpstate.xfeatures)
-            machine.xfd = before
-        else:
-            outcome = machine.save(fpstate.image, fpstate.xfeatures)
+    def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
+        """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force; what XFD turns off is lost."""
+        before = self._cleared_around(cpu, fpstate, fpstate.xinuse)
+        outcome = cpu.machine.save(fpstate.image, fpstate.xfeatures)
+        if before is not None:
+            self.write_xfd(cpu, before)
         if outcome.accepted:
             fpstate.image = outcome.image
+            if outcome.value:
+                dropped = f"XSAVES leaves out components {outcome.value:#x}, in use, because XFD has them: lost"
+                self.log(cpu.current, dropped, call_chains.SAVE, cpu)
         return outcome
 
     def restore(self, cpu: Cpu, fpstate: Fpstate) -> Outcome | None:
         """restore_fpregs_from_fpstate: XFD, then XRSTORS. None, or why it could not be."""
-        outcome = self.write_xfd(cpu, fpstate.xfd)
+        outcome = self.write_xfd(cpu, self._xfd_in_kernel(fpstate))
         if outcome is not None and not outcome.accepted:
             return outcome
-        machine = cpu.machine
-        if fpstate.is_guest and self.policy.keeps_in_use and isinstance(machine, Processor):
-            before, machine.xfd = machine.xfd, 0
-            outcome = machine.restore(fpstate.image, self.host.kernel_max)
-            machine.xfd = before
-        else:
-            outcome = machine.restore(fpstate.image, self.host.kernel_max)
+        before = self._cleared_around(cpu, fpstate, fpstate.xstate_bv)
+        outcome = cpu.machine.restore(fpstate.image, self.host.kernel_max)
+        if before is not None:
+            self.write_xfd(cpu, before)
         if outcome.accepted:
             cpu.owner = fpstate
         return None if outcome.accepted else outcome
+
+    @property
+    def _default_xfd(self) -> int:
+        """init_fpstate.xfd: what a task has that uses nothing dynamic."""
+        return self.host.user_max & DYNAMIC
+
+    def _xfd_in_kernel(self, fpstate: Fpstate) -> int:
+        """XFD while the kernel has this buffer's registers: the buffer's, but for the proposal.
+
+        There a guest's XFD is virtual before passthrough, and option 1 leaves it cleared over tiles.
+        """
+        if fpstate.is_virtual_xfd:
+            return self._default_xfd
+        if fpstate.is_guest and self.policy.clears_xfd == AT_EXIT:
+            return fpstate.xfd & ~fpstate.xstate_bv
+        return fpstate.xfd
+
+    def _cleared_around(self, cpu: Cpu, fpstate: Fpstate, in_use: int) -> int | None:
+        """The proposal's option 2: the host clears XFD before XSAVES and XRSTORS of a guest whose tiles are in use.
+
+        It knows by fpstate->is_guest and fpstate->in_use. The XFD to put back afterwards, or None.
+        """
+        if self.policy.clears_xfd != AROUND_SWITCH or not fpstate.is_guest:
+            return None
+        self.trace.costs.checks += 1
+        before = cpu.xfd_state
+        if not before & in_use:
+            return None
+        self.write_xfd(cpu, 0)
+        return before
 
     def schedule(self, cpu: Cpu, thread: Thread | None) -> Outcome | None:
         """Let a thread run on a CPU; the one before is saved (switch_fpu). None: nothing was loaded."""
@@ -196,6 +233,16 @@ class Linux:
         cpu.current = thread
         if thread is not None:
             thread.cpu = cpu
+        if self.host.user_max & DYNAMIC:
+            self._eager(cpu, self._xfd_in_kernel(thread.fpstate) if thread is not None else self._default_xfd)
+        return outcome
+
+    def kernel_thread(self, cpu: Cpu) -> Outcome | None:
+        """A kernel thread gets the CPU, and gives it back; it has no user registers to load."""
+        thread = cpu.current
+        outcome = self.schedule(cpu, None)
+        if thread is not None:
+            self.schedule(cpu, thread)
         return outcome
 
     def save_thread(self, cpu: Cpu, thread: Thread) -> Outcome:
@@ -296,7 +343,7 @@ class Linux:
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error
-        self.log(thread, f"XFD_ERR = {error.value:#x} (handle_xfd_event)", cpu)
+        self.log(thread, f"XFD_ERR = {error.value:#x}", call_chains.XFD_EVENT, cpu)
         cpu.machine.wrmsr(MSR_XFD_ERR, 0)
         wanted = error.value & DYNAMIC
         process = thread.process
@@ -306,7 +353,8 @@ class Linux:
             return rule.signal(signal.SIGSEGV, _SI_KERNEL)
         thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
         cpu.owner = thread.fpstate
-        self.log(thread, f"task's buffer is now {thread.fpstate.size_bytes} bytes (fpstate_realloc)", cpu)
+        grown = f"task's buffer is now {thread.fpstate.size_bytes} bytes"
+        self.log(thread, grown, call_chains.TASK_BUFFER, cpu)
         self.write_xfd(cpu, thread.fpstate.xfd)
         return None
 

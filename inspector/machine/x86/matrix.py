@@ -151,12 +151,17 @@ def _guest_processor(vm: Vm | None, vcpu: Vcpu | None) -> Processor | None:
     return _with(vcpu.host, vcpu.xcr0, xfd_of(vcpu), registers)
 
 
+def _touched(processor: Processor | None, number: int, *, user: bool = False) -> Outcome | None:
+    """What the instruction comes to on the processor."""
+    instruction = _TOUCH.get(number)
+    return processor.execute(instruction, user=user) if processor is not None and instruction is not None else None
+
+
 def _touch(processor: Processor | None, number: int, allows: Callable[[], bool] | None = None) -> str:
     """The verdict of the instruction; ``allows`` makes it a program's, whose kernel handles the exception."""
-    instruction = _TOUCH.get(number)
-    if processor is None or instruction is None:
+    outcome = _touched(processor, number, user=allows is not None)
+    if outcome is None:
         return _NONE
-    outcome = processor.execute(instruction, user=allows is not None)
     if allows is None or outcome.verdict != "exception":
         return outcome.name
     if outcome.name == "#NM":
@@ -169,13 +174,36 @@ def _thread_may(thread: Thread, number: int) -> Callable[[], bool]:
 
 
 def _touch_task(vm: Vm | None, vcpu: Vcpu | None, number: int) -> str:
-    if vm is None or vcpu is None or vm.linux is None or vm.guest_process is None:
+    if vm is None or vm.guest_process is None:
         return _NONE
+    return _touch(_task_processor(vm, vcpu), number, _thread_may(vm.guest_process.leader, number))
+
+
+def _task_processor(vm: Vm, vcpu: Vcpu | None) -> Processor | None:
+    """The guest's processor while its program runs."""
+    if vcpu is None or vm.linux is None or vm.guest_process is None:
+        return None
     processor = _guest_processor(vm, vcpu)
-    leader = vm.guest_process.leader
     if processor is not None:
-        processor.xfd = leader.fpstate.xfd
-    return _touch(processor, number, _thread_may(leader, number))
+        processor.xfd = _task_xfd(vm, vcpu)
+    return processor
+
+
+def _task_xfd(vm: Vm, vcpu: Vcpu) -> int:
+    """XFD while the guest's program runs: its kernel writes it only if its cache says so."""
+    assert vm.linux is not None
+    assert vm.guest_process is not None
+    leader = vm.guest_process.leader
+    cpu = leader.cpu or vm.linux.cpus.get(vcpu.number)
+    if cpu is None:
+        return leader.fpstate.xfd
+    is_valid = leader.loaded or cpu.owner is leader.fpstate or cpu.xfd_state == leader.fpstate.xfd
+    return _xfd_now(vm, vm.vcpus[cpu.number]) if is_valid else leader.fpstate.xfd
+
+
+def _xfd_now(vm: Vm, vcpu: Vcpu) -> int:
+    guest = vm.guests[vcpu.number]
+    return guest.state.xfd if isinstance(guest, TdGuest) and not vcpu.in_guest else xfd_of(vcpu)
 
 
 # Why: the way from the host's CPU to the guest's program, the first step that fails decides
@@ -208,14 +236,33 @@ def walk(world: World, number: int) -> Outcome:
                 lambda: _task_bits(vm, number)[0],
             )
         )
+        touched = _touched(_task_processor(vm, vcpu), number, user=True)
         answer = _touch_task(vm, vcpu, number)
     else:
         steps.append((f"the guest's XFD[{number}] is 0", lambda: not _vcpu_bits(vcpu, number)[2]))
+        touched = _touched(_guest_processor(vm, vcpu), number)
         answer = _touch(_guest_processor(vm, vcpu), number)
-    for text, holds in steps:
-        if not rule.check(text, holds()):
+    has_room = _task_bits(vm, number)[1] if vm is not None and vm.linux is not None else _vcpu_bits(vcpu, number)[5]
+    found = [(text, bool(holds())) for text, holds in steps]
+    return _walked(rule, found, answer, touched, has_room=has_room is not False)
+
+
+def _walked(
+    rule: Rule, steps: list[tuple[str, bool]], answer: str, touched: Outcome | None, *, has_room: bool
+) -> Outcome:
+    """The first step that fails is the reason, unless the instruction works all the same: then all are told."""
+    if answer in ("ok", "grows"):
+        for text, held in steps:
+            rule.check(text if held else f"not in the way now: {text}", held)
+        rule.check(f"an instruction on it gives {answer}", True)
+        if answer == "ok" and not has_room:
+            rule.check("the buffer has room for it; without, the next context switch loses it", False)
+        return rule.ok()
+    for text, held in steps:
+        if not rule.check(text, held):
             return Outcome("errno", 0, tuple(rule.checks), rule.source)
-    rule.check(f"an instruction on it gives {answer}", answer in ("ok", "grows", _NONE))
+    because = f": {touched.because}" if touched is not None and not touched.accepted else ""
+    rule.check(f"an instruction on it gives {answer}{because}", answer == _NONE)
     return rule.ok()
 
 

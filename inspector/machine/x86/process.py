@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.fpstate import Fpstate
 from inspector.machine.x86.host import DYNAMIC, TILEDATA
+from layouts.x86 import call_chains
 
 if TYPE_CHECKING:
     from inspector.machine.x86.linux import Cpu, Linux
@@ -118,7 +119,7 @@ class Process:
             self.perm = wanted
         else:
             self.guest_perm = wanted
-        self.linux.log(self.leader, f"{'guest' if guest else 'own'} permission {wanted:#x} (xstate_request_perm)")
+        self.linux.log(self.leader, f"{'guest' if guest else 'own'} permission {wanted:#x}", call_chains.PERMISSION)
         return rule.ok()
 
     def sigaltstack(self, size: int, thread: Thread | None = None) -> Outcome:

@@ -6,6 +6,8 @@ arch/x86/kernel/fpu/core.c (fpu_swap_kvm_fpstate, fpu_sync_guest_vmexit_xfd_stat
 
 from __future__ import annotations
 
+import errno
+
 from inspector.machine.outcome import NM, Outcome, Rule
 from inspector.machine.x86.fpstate import Fpstate
 from inspector.machine.x86.instructions.control import MSR_S_CET
@@ -13,7 +15,8 @@ from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Cpu, Linux
 from inspector.machine.x86.processor import Processor
 from inspector.machine.x86.registers import PKRU, Registers
-from inspector.machine.x86.trace import Line
+from layouts.x86 import call_chains
+from layouts.x86.kernels import AT_EXIT
 
 _PKRU = 1 << PKRU
 _CET = 0x1800
@@ -30,17 +33,21 @@ class Run:
         assert isinstance(machine, Processor)
         self.processor = machine
 
-    def log(self, text: str) -> None:
-        """Say what KVM does."""
+    def log(self, text: str, calls: tuple[str, ...] = ()) -> None:
+        """Say what KVM does, and in which functions."""
         vcpu = self.vcpu
-        line = Line(self.linux.level, self.cpu.number, vcpu.thread.name, f"vCPU {vcpu.number}: {text}")
-        self.linux.trace.lines.append(line)
+        line = f"vCPU {vcpu.number}: {text}"
+        self.linux.trace.add(self.linux.level, self.cpu.number, vcpu.thread.name, line, calls)
 
     def begin(self) -> Outcome | None:
         """kvm_load_guest_fpu: the thread's registers are saved, the guest's loaded. None, or the oops."""
         vcpu, linux, thread = self.vcpu, self.linux, self.vcpu.thread
         if vcpu.in_run:
             return None
+        if vcpu.wants_buffer:
+            given = self._reallocated()
+            if not given.accepted:
+                return given
         if thread.task_fpstate is not None:
             raise ValueError(f"thread {thread.name} is inside KVM_RUN of another vCPU; return comes first")
         linux.to_user(self.cpu, thread)
@@ -88,6 +95,10 @@ class Run:
             if wrong is not None:
                 return wrong
             thread.loaded = True
+        vcpu.intercepts.before_entry(vcpu)
+        if vcpu.policy.is_proposal and vcpu.passthrough:
+            # The proposal saves and restores XFD at exit and entry; merged, it is loaded with the registers.
+            self.linux.write_xfd(self.cpu, vcpu.fpstate.xfd)
         if vcpu.xfd_err:
             processor.xfd_err = vcpu.xfd_err
         processor.xcr0, processor.xss = vcpu.xcr0, vcpu.xss
@@ -108,11 +119,17 @@ class Run:
     def _pkru(self, value: int) -> None:
         self.processor.registers.components[PKRU] = value.to_bytes(8, "little")
 
+    def exit_and_reenter(self) -> None:
+        """An exit that is handled with interrupts off, and the guest goes on (exit fast path): no MSR is saved."""
+        if self.vcpu.in_guest:
+            self.linux.trace.costs.vm_exits += 1
+
     def exit(self) -> None:
         """After VM exit, with interrupts off: the guest's XFD and XFD_ERR are read, the host's state put back."""
         vcpu, processor, linux = self.vcpu, self.processor, self.linux
         if not vcpu.in_guest:
             return
+        linux.trace.costs.vm_exits += 1
         vcpu.in_guest = False
         vcpu.thread.leave_guest = None
         host = linux.host
@@ -125,20 +142,41 @@ class Run:
         processor.xcr0, processor.xss, processor.cr4_osxsave = host.user_max, host.supervisor, True
         processor.cr4_cet = False
         if vcpu.passthrough:
-            vcpu.fpstate.xfd = self.cpu.xfd_state = processor.xfd
-        if vcpu.xfd_err:
+            linux.trace.costs.rdmsr_xfd += 1
+            vcpu.fpstate.xfd = self.cpu.xfd_state = self.cpu.eager_xfd = processor.xfd
+        if vcpu.policy.is_proposal:
+            self._exit_of_proposal()
+        elif vcpu.xfd_err:
             processor.xfd_err = 0
+
+    def _exit_of_proposal(self) -> None:
+        """XINUSE is noted; option 1 clears XFD over state that is in use, until the next entry.
+
+        It says nothing of XFD_ERR: taken as saved and put back like XFD.
+        """
+        vcpu, processor = self.vcpu, self.processor
+        vcpu.xfd_err, processor.xfd_err = processor.xfd_err, 0
+        vcpu.fpstate.xinuse = processor.registers.in_use
+        if vcpu.policy.clears_xfd != AT_EXIT or not vcpu.passthrough:
+            return
+        self.linux.trace.costs.checks += 1
+        if vcpu.fpstate.xinuse & processor.xfd:
+            self.log(f"XFD of the CPU := 0, until the next entry: components {processor.xfd:#x} are in use")
+            self.linux.write_xfd(self.cpu, 0)
 
     def device_not_available(self) -> None:
         """#NM trapped: XFD_ERR is kept, the host's cleared, the exception queued; nothing is allocated.
 
-        vmx_handle_nm_fault_irqoff, handle_exception_nmi.
+        vmx_handle_nm_fault_irqoff, handle_exception_nmi. The proposal does not trap it.
         """
         vcpu = self.vcpu
+        if vcpu.policy.is_proposal:
+            return
         vcpu.xfd_err = self.processor.xfd_err
         self.exit()
-        self.log(f"XFD_ERR = {vcpu.xfd_err:#x} (vmx_handle_nm_fault_irqoff)")
-        self.log("#NM is queued to the guest (handle_exception_nmi)")
+        self.log(f"XFD_ERR = {vcpu.xfd_err:#x}", call_chains.NM_IRQS_OFF)
+        self.log("XFD_ERR of the CPU := 0", call_chains.AFTER_EXIT)
+        self.log("#NM is queued to the guest", call_chains.NM_EXIT)
 
     def save(self) -> Outcome:
         """XSAVES of the guest's registers while KVM_RUN lasts: a context switch or a softirq."""
@@ -160,4 +198,11 @@ class Run:
         thread.fpstate, thread.task_fpstate = thread.task_fpstate, None
         linux.restore(self.cpu, thread.fpstate)
         thread.loaded = True
-        return outcome
+        return self._reallocated() if vcpu.wants_buffer else outcome
+
+    def _reallocated(self) -> Outcome:
+        """The proposal: as control goes from KVM to the FPU core, the buffer grows, or KVM_RUN fails."""
+        rule = Rule("the proposal for AMX in KVM of 2021: reallocation on the way out of KVM_RUN")
+        if not self.vcpu.give_buffer(rule):
+            return rule.refuse(errno.ENOMEM)
+        return rule.ok()

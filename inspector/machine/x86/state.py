@@ -48,13 +48,13 @@ def _cpu_state(cpu: Cpu) -> Value:
 
 def _vcpu_state(vcpu: Vcpu) -> Value:
     processor = live(vcpu)
-    xfd = processor.xfd if vcpu.in_guest and processor is not None else vcpu.fpstate.xfd
-    fpstate = vcpu.fpstate
+    xfd, fpstate = xfd_of(vcpu), vcpu.fpstate
     where = "in memory" if processor is None else "in the processor"
     size = vcpu.uabi_size_bytes
     return (
         vcpu.number, vcpu.xcr0, vcpu.xss, xfd, vcpu.passthrough, vcpu.xfd_err, fpstate.xstate_bv, vcpu.guest_xcr0,
-        where, len(fpstate.image), size,
+        where, len(fpstate.image), size, vcpu.intercepts.exits_on(vcpu), vcpu.wants_buffer,
+        (vcpu.policy.is_proposal, fpstate.xinuse),
     )  # fmt: skip
 
 
@@ -88,7 +88,9 @@ def _process_words(prefix: str, process: Value) -> dict[str, str]:
 
 
 def _vcpu_words(label: str, vcpu: Value) -> dict[str, str]:
-    _number, xcr0, xss, xfd, passthrough, xfd_err, bv, supported, where, room, size = vcpu
+    _number, xcr0, xss, xfd, passthrough, xfd_err, bv, supported, where, room, size, exits_on, wants, proposal = vcpu
+    is_proposal, xinuse = proposal
+    own = {f"{label} fpstate->in_use": f"{xinuse:#x}", f"{label} asks for a buffer": "yes" if wants else "no"}
     return {
         f"{label} XCR0": f"{xcr0:#x}",
         f"{label} XSS": f"{xss:#x}",
@@ -99,7 +101,8 @@ def _vcpu_words(label: str, vcpu: Value) -> dict[str, str]:
         f"{label} registers": where,
         f"{label} buffer": f"{room} bytes",
         f"{label} state size": f"{size} bytes",
-    }
+        f"{label} exits on": ", ".join(exits_on) or "nothing of XFD",
+    } | (own if is_proposal else {})
 
 
 def live(vcpu: Vcpu) -> Processor | None:
@@ -111,6 +114,7 @@ def live(vcpu: Vcpu) -> Processor | None:
 
 
 def xfd_of(vcpu: Vcpu) -> int:
-    """The guest's XFD: the processor's while the guest runs, else what KVM keeps."""
+    """The guest's XFD: the processor's while the guest runs, else what KVM keeps; that too while XFD is virtual."""
     processor = live(vcpu)
-    return processor.xfd if vcpu.in_guest and processor is not None else vcpu.xfd
+    is_native = vcpu.in_guest and not vcpu.fpstate.is_virtual_xfd
+    return processor.xfd if is_native and processor is not None else vcpu.xfd

@@ -162,8 +162,7 @@ class TdGuest(Guest):
             outcome = rule.ok()
         else:
             outcome = rule.fault(GP)
-        self._leave(run, alone)
-        return outcome
+        return self._leave(run, alone, outcome)
 
     def wrmsr(self, index: int, value: int) -> Outcome:
         """WRMSR: XFD and XFD_ERR are native if XFAM has an XFD component, else #GP by the module."""
@@ -190,5 +189,4 @@ class TdGuest(Guest):
             outcome = control.rdmsr(run.processor, index)
         else:
             outcome = control.wrmsr(run.processor, index, value)
-        self._leave(run, alone)
-        return outcome
+        return self._leave(run, alone, outcome)

@@ -18,7 +18,7 @@ from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Cpu, Linux
 from inspector.machine.x86.process import Process, Thread
 from inspector.machine.x86.state import Value, state_of, words_of
-from inspector.machine.x86.trace import Line, Trace
+from inspector.machine.x86.trace import Costs, Line, Trace
 from inspector.machine.x86.vm import Vm
 from layouts.x86.kernels import POLICIES, Policy
 
@@ -230,6 +230,11 @@ class World:
         if outcome.accepted and words[0].startswith("xsave"):
             self._memory["guest"] = outcome.image
         return outcome
+
+    @property
+    def costs(self) -> Costs:
+        """What the host paid for XFD so far."""
+        return self.trace.costs
 
     @property
     def is_down(self) -> bool:

@@ -52,6 +52,8 @@ def beginning_text(scenario: Scenario) -> Text:
         text.append(f"{scenario.source}\n", "dim")
     if scenario.because:
         text.append(f"host: {visible(scenario.because)}\n", "dim")
+    for note in scenario.notes:
+        text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
         return text.append("n lets the next event happen, u takes it back.\n")
     return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")
@@ -74,7 +76,10 @@ def hanging(text: str, width: int, indent: int) -> str:
 def why_text(name: str, outcome: Outcome, width: int) -> Text:
     """The way of a component from the host's CPU to the guest's program."""
     failed = next((check.text for check in outcome.checks if not check.held), "")
-    sentence = f"stops here: {failed}" if failed else "nothing is in its way"
+    if outcome.accepted:
+        sentence = f"works, though not: {failed}" if failed else "nothing is in its way"
+    else:
+        sentence = f"stops here: {failed}"
     return checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width).append(f"  {outcome.source}\n", "dim")
 
 
@@ -87,7 +92,11 @@ def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Tex
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
         text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")
-    return text.append(f"  {outcome.source}\n", "dim")
+    text.append(f"  {outcome.source}\n", "dim")
+    for line in step.log:
+        if len(line.calls) > 1:
+            text.append("  " + hanging(" < ".join(line.calls), width, 4), "dim")
+    return text
 
 
 def _log_text(text: Text, step: Step, scenario: Scenario, number: int, width: int) -> None:

@@ -75,8 +75,11 @@ def _run(world: World, _: Words) -> Outcome:
     return run.begin() or run.enter() or Rule("kvm_arch_vcpu_ioctl_run (x86.c)").ok()
 
 
-def _exit(world: World, _: Words) -> Outcome:
-    """A VM exit that KVM handles without leaving KVM_RUN, as an interrupt makes one."""
+def _exit(world: World, words: Words) -> Outcome:
+    """A VM exit that KVM handles without leaving KVM_RUN, as an interrupt makes one; ``fast``: with interrupts off."""
+    if words[:1] == ["fast"]:
+        _running(world).exit_and_reenter()
+        return Rule("EXIT_FASTPATH_REENTER_GUEST, vcpu_enter_guest (x86.c)").ok()
     _running(world).exit()
     return Rule("vcpu_enter_guest, fpu_sync_guest_vmexit_xfd_state (x86.c, fpu/core.c)").ok()
 
@@ -84,10 +87,10 @@ def _exit(world: World, _: Words) -> Outcome:
 def _saved(world: World, source: str) -> Outcome:
     run = _running(world)
     outcome = run.save()
-    policy = run.vcpu.policy
-    if policy.keeps_in_use:
+    clears = run.vcpu.policy.clears_xfd
+    if clears:
         rule = Rule(source)
-        rule.check(policy.keeps_in_use, True)
+        rule.check(f"XFD is cleared {clears} where tiles are in use", True)
         return rule.ok()
     return outcome._replace(source=source, image=b"", value=0)
 
@@ -111,8 +114,9 @@ def _softirq(world: World, _: Words) -> Outcome:
 def _return(world: World, _: Words) -> Outcome:
     run = _running(world)
     outcome = _saved(world, "fpu_swap_kvm_fpstate (fpu/core.c)")
-    run.end()
-    return outcome
+    wanted = run.vcpu.wants_buffer
+    ended = run.end()
+    return ended if wanted else outcome
 
 
 def _check_extension(world: World, words: Words) -> Outcome:

@@ -93,6 +93,13 @@ def _schedule(_level: Level, _: Words) -> Outcome:
     return Rule("switch_fpu (fpu/sched.h), fpregs_restore_userregs (fpu/context.h)").ok()
 
 
+def _kernel_thread(level: Level, _: Words) -> Outcome:
+    """A kernel thread runs on the CPU, then the thread again: nothing is loaded, XFD is not written."""
+    level.linux.kernel_thread(level.cpu)
+    level.linux.to_user(level.cpu, level.thread)
+    return Rule("switch_fpu (fpu/sched.h), fpregs_state_valid (fpu/context.h)").ok()
+
+
 def _signal(level: Level, _: Words) -> Outcome:
     return signals.deliver(level.linux, level.cpu, level.thread)
 
@@ -128,6 +135,7 @@ LINUX_EVENTS: dict[str, Callable[[Level, Words], Outcome]] = {
     "exec": _exec,
     "process": _process,
     "schedule": _schedule,
+    "kernel_thread": _kernel_thread,
     "signal": _signal,
     "sigreturn": _sigreturn,
     "core": _core,

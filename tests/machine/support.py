@@ -1,0 +1,24 @@
+"""Worlds for tests of the x86 machine."""
+
+from __future__ import annotations
+
+from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.world import World
+from layouts.x86.kernels import POLICIES, Policy, profile_for
+from layouts.x86.scenarios import scenarios
+
+
+def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:
+    return World(Host(shipped_cpu(cpu), profile_for(kernel)), policy)
+
+
+PERMITTED = ("arch_prctl REQ_XCOMP_GUEST_PERM 18", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported")
+
+
+def policy_of(name: str) -> Policy:
+    return next(policy for policy in POLICIES if policy.name == name)
+
+
+def events_of(name: str) -> tuple[str, ...]:
+    """The events of a scenario."""
+    return scenarios()[name].events
