@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
+from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
@@ -11,6 +11,10 @@ from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay import hosts as replayed
+from inspector.machine.arm64.replay import shapes
+from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+from inspector.machine.arm64.replay.deep import shapes as deep_shapes
+from inspector.machine.verify import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import Arm64Kernel
@@ -27,26 +31,25 @@ def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
-    """The host of a file of recorded answers. Raises InputError."""
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            raise InputError(file, "a JSON object a line", f"line {number} is none") from None
-    if not records or not all(isinstance(record, dict) and "t" in record for record in records):
-        raise InputError(file, "recorded answers of an arm64 kernel", "something else")
-    make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
+    """The host of a file of recorded answers, of either form. Raises InputError."""
+    found = list(records(file, lines))
     try:
-        host = make(records)
+        host = _host_of_records(found, file)
     except UnknownReleaseError as error:
-        raise InputError(file, f"{error.expected} (a uname record)", error.release or "none") from None
+        raise InputError(file, f"{error.expected} (a uname or meta record)", error.release or "none") from None
     host.name = host.name or file
     if not host.limits:
         raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")
     return host
+
+
+def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
+    if is_deep(found):
+        check_shapes(file, found, "op", deep_shapes.SHAPES)
+        return deep_hosts.host_of(file, found)
+    check_shapes(file, found, "t", shapes.SHAPES)
+    sequences = any(record["t"] == "seq" for record in found)
+    return replayed.host_of_sequences(found) if sequences else replayed.host_of(found)
 
 
 def registers_of(vcpu: Vcpu) -> dict[int, bytes]:

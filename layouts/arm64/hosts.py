@@ -6,8 +6,10 @@ Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -17,7 +19,7 @@ class BareHost(NamedTuple):
     name: str
     registers: dict[int, int]
     sve_vl_bytes: tuple[int, ...]
-    ccsidr: dict[int, int]
+    ccsidr: Mapping[int, int] = MappingProxyType({})
 
 
 def encoding_of_text(text: str) -> int:

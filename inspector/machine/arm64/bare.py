@@ -45,8 +45,11 @@ _MTE2, _CSV2_3, _IMPLEMENTATION_DEFINED = 2, 3, 0xF
 _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 
 
-def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, nested: bool = False) -> Host:
-    """A host with these CPUs. ``gic``: the version of its GIC; ``nested``: its KVM runs guests with EL2.
+def from_bare(
+    kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, nested: bool = False, mte: bool = False
+) -> Host:
+    """A host with these CPUs. ``gic``: the version of its GIC; ``nested``: its KVM runs guests with EL2. ``mte``: the
+    VMM asks for KVM_CAP_ARM_MTE in every VM, so where the CPUs have MTE, all its guests do.
 
     Vector lengths are those that every CPU has. Firmware is taken to mitigate nothing.
     """
@@ -57,18 +60,18 @@ def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, ne
     if gic < 3:
         sanitised[PFR0] = without(sanitised[PFR0], 24)
         sanitised[PFR1_AARCH32] = without(sanitised[PFR1_AARCH32], 28)
-    mte = kernel.mte and field(sanitised[PFR1], 8) >= _MTE2
+    has_mte = kernel.mte and field(sanitised[PFR1], 8) >= _MTE2
     states = _mitigations(cpus)
     vqs = _lengths(cpus)
     features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
     host = Host(
         kernel,
-        _limits(kernel, sanitised, cpus, states, gic=gic, mte=False),
+        _limits(kernel, sanitised, cpus, states, gic=gic, mte=mte and has_mte),
         sanitised=sanitised,
         sve_vqs=vqs if features & SVE else 0,
         features=features,
         registers={**_firmware_levels(states), **_caches(kernel, cpus)},
-        with_mte=_limits(kernel, sanitised, cpus, states, gic=gic, mte=True) if mte else {},
+        with_mte=_limits(kernel, sanitised, cpus, states, gic=gic, mte=True) if has_mte else {},
         gic=gic,
         name=" + ".join(cpu.name for cpu in cpus),
     )
