@@ -48,10 +48,11 @@ _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 def from_bare(
     kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, nested: bool = False, mte: bool = False
 ) -> Host:
-    """A host with these CPUs. ``gic``: the version of its GIC; ``nested``: its KVM runs guests with EL2. ``mte``: the
-    VMM asks for KVM_CAP_ARM_MTE in every VM, so where the CPUs have MTE, all its guests do.
+    """A host with these CPUs.
 
-    Vector lengths are those that every CPU has. Firmware is taken to mitigate nothing.
+    ``gic``: the version of its GIC. ``nested``: its KVM runs guests with EL2. ``mte``: the VMM asks for
+    KVM_CAP_ARM_MTE in every VM, so where the CPUs have MTE, all its guests do. Vector lengths are those that every
+    CPU has. Firmware is taken to mitigate nothing.
     """
     sanitised = {}
     for encoding, fields in kernel.fields.items():
