@@ -115,12 +115,12 @@ def test_recorded_answers_of_no_known_kernel_are_no_host(
     release: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "answers.jsonl"
-    lines = [{"t": "idreg", "cfg": "base", "reg": "3_0_0_4_0", "host": "11", "nib": []}]
+    lines = [{"t": "idreg", "cfg": "base", "reg": "3_0_0_4_0", "host": "11", "nib": [[0] * 16] * 16}]
     lines += [{"t": "uname", "release": release}] if release else []
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["models", "check", "host", "--host", str(path)]) == 3
     error = capsys.readouterr().err
-    assert f"(a uname record), found {release or 'none'}" in error
+    assert f"(a uname or meta record), found {release or 'none'}" in error
     assert error.count("\n") == 1
 
 
