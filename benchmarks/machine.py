@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from inspector.machine.arm64 import idregs
-from inspector.machine.arm64.host import from_bare
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.world import World
 from layouts.arm64.hosts import bare_hosts
@@ -68,7 +68,7 @@ def report() -> None:
     check = statistics.median(checks_us())
     print(f"{'a check of an ID register write, median':<58} {check:>9.1f} us  (at most 5)")
     print(f"{'verify of all x86 answers, whole process':<58} {verify_seconds('x86-*'):>9.2f} s  (at most 3)")
-    print(f"{'verify of all arm64 answers, whole process':<58} {verify_seconds('arm64-*'):>9.2f} s  (at most 15)")
+    print(f"{'verify of all arm64 answers, whole process':<58} {verify_seconds('arm*'):>9.2f} s  (at most 30)")
 
 
 if __name__ == "__main__":

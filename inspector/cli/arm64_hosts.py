@@ -9,6 +9,7 @@ from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.files import lines_of
+from inspector.cli.kernels import kernel_captured, kernel_named
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
 from inspector.machine.arm64.host import PFR0, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
@@ -17,45 +18,43 @@ from inspector.readers.arm64_cpuinfo import parse_cpuinfo
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
-from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
+from layouts.arm64.kernels import arm64_kernel_for
+from layouts.kernels import UnknownReleaseError, release_numbers
 
 LIVE = "kvm:"
 HELP = (
     "a known core (several with +) or chip, /proc/cpuinfo, recorded answers (.jsonl), a capture, or kvm:; "
-    "@VERSION after it: its kernel"
+    "@RELEASE after it: its kernel"
 )
 #: As much of a file as is looked at for words of /proc/cpuinfo.
 _CPUINFO_BYTES = 1 << 20
 
 
-def newest() -> str:
-    """The kernel profile that is taken where none is named."""
-    return list(arm64_kernels())[-1]
-
-
 def host_named(text: str, kernel: str = "") -> Host:
     """A host. Raises UsageError for a name that is none, InputError for a file that is none."""
-    name, _, version = text.rpartition("@")
-    if not name or version not in arm64_kernels():
-        name, version = text, kernel
-    elif kernel not in ("", version):
+    name, release = split(text)
+    if release and (name == LIVE or ".jsonl" in name):
+        raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
+    if release and kernel and release != kernel:
         raise UsageError(f"{text}: --kernel {kernel} names another kernel")
+    release = release or kernel
     if name == LIVE:
         return _live()
-    known = bare_named(name, arm64_kernels()[version or newest()])
-    if known is not None:
+    if name in chips() or all(part in known_cores() for part in name.split("+")):
+        known = bare_named(name, kernel_named(arm64_kernel_for, release))
+        assert known is not None
         return known
     if not (os.path.exists(name) or ":" in name):
         hint = did_you_mean(name, (*known_cores(), *chips()), "inspector layouts list")
         raise UsageError(f"{name}: no such CPU or file; {hint}")
     told = _cpuinfo(name)
     if told is not None:
-        return host_of_chip(arm64_kernels()[version or newest()], told)
+        return host_of_chip(kernel_named(arm64_kernel_for, release), told)
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
     capture = open_capture(name, Options())
     arguments.tell(capture)
-    return captured_host(capture, version)
+    return captured_host(capture, release)
 
 
 def _cpuinfo(name: str) -> Chip | None:
@@ -71,19 +70,27 @@ def _cpuinfo(name: str) -> Chip | None:
     return chip_of_words(name, found.words, core_of(found.midr), midr=found.midr) if found else None
 
 
+def split(text: str) -> tuple[str, str]:
+    """A host's name and the release after its last ``@``, empty where there is none."""
+    name, _, release = text.rpartition("@")
+    return (name, release) if name and release_numbers(release) and not os.path.exists(text) else (text, "")
+
+
 def _live() -> Host:
     try:
         return LiveKvm().host()
     except LiveError as error:
         raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
+    except UnknownReleaseError as error:
+        raise InputError("kvm", error.expected, error.release) from None
     except OSError as error:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
 
 
-def captured_host(capture: Capture, version: str) -> Host:
+def captured_host(capture: Capture, release: str) -> Host:
     """The host that the first vCPU of a capture shows, on the kernel that is named or that it tells."""
-    release = capture.host.kernel or ""
-    kernel = arm64_kernels()[version] if version else arm64_kernel_for(release or newest())
+    named = kernel_named(arm64_kernel_for, release) if release else None
+    kernel = named or kernel_captured(arm64_kernel_for, capture)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
         if host is not None and PFR0 in host.limits:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
+from inspector.cli.kernels import kernel_named
 from inspector.cli.streams import say
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
+from inspector.export.kernels import profile_text, profiles_text
 from layouts.arm64.chips import chips, known_cores
+from layouts.arm64.kernels import arm64_kernels
+from layouts.kernels import Kernel, profile_for
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
 from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import KERNELS
 from layouts.x86.xsave import COMPONENTS
 
 _EXAMPLES = """\
@@ -26,21 +32,25 @@ _EXAMPLES = """\
   inspector layouts show kvm-sregs
   inspector layouts show cpuid.7.1
   inspector layouts show 0x603000000013c020
-  inspector layouts show ID_AA64PFR0_EL1"""
+  inspector layouts show ID_AA64PFR0_EL1
+  inspector layouts kernels
+  inspector layouts kernels 6.17"""
 
 
 def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
-    parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs.", _EXAMPLES)
-    parser.add_argument("verb", choices=("list", "show"))
+    parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs, kernels.", _EXAMPLES)
+    parser.add_argument("verb", choices=("list", "show", "kernels"))
     parser.add_argument(
-        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id"
+        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id, a release"
     )
     found = parser.parse_args(words)
     if found.verb == "list" and found.name:
         raise UsageError(f"layouts list {found.name}: list takes no name; layouts show {found.name}")
     if found.verb == "list":
         _list()
+    elif found.verb == "kernels":
+        _kernels(found.name)
     else:
         _show(found.name)
     return 0
@@ -59,6 +69,18 @@ def _list() -> None:
     say("", "Structures (kvm-*: --as)")
     for layout in layouts().values():
         say(f"  {layout.name:<22} {layout.title}")
+
+
+def _kernels(release: str) -> None:
+    """All profiles, or what one release changed."""
+    tables: dict[str, Sequence[Kernel]] = {"x86": KERNELS, "arm64": tuple(arm64_kernels().values())}
+    for arch, kernels in tables.items():
+        if not release:
+            say(*profiles_text(arch, kernels))
+            continue
+        kernel = kernel_named(partial(profile_for, kernels), release)
+        at = [each.name for each in kernels].index(kernel.name)
+        say(*profile_text(arch, kernel, kernels[at - 1] if at else None))
 
 
 def _show(name: str) -> None:

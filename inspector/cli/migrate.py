@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
-from inspector.cli import arguments, arm64_hosts
+from inspector.cli import arguments, arm64_hosts, kernels
 from inspector.cli.streams import say, say_json
-from inspector.export.arm64_host import bare_named, state_of_vcpu
+from inspector.export.arm64_host import state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch
 from inspector.machine.arm64.migrate import migrate
@@ -16,7 +16,6 @@ from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
-from layouts.arm64.kernels import arm64_kernels
 
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12
@@ -33,7 +32,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("source", metavar="SRC", help="a capture, or a host: a guest with all that it has")
     parser.add_argument("destination", metavar="DST", help=arm64_hosts.HELP)
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
-    parser.add_argument("--kernel", default="", choices=sorted(arm64_kernels()), help="of the destination")
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
     parser.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
     parser.add_argument("--imp-ids", action="store_true", help="with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS")
     parser.add_argument("--steps", action="store_true", help="every call, also those that succeed")
@@ -51,9 +50,9 @@ def run(words: Sequence[str]) -> int:
 
 def _state(text: str, number: int | None) -> State:
     """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
-    name = text.rpartition("@")[0] or text
+    name, _ = arm64_hosts.split(text)
     is_file = name != arm64_hosts.LIVE and (os.path.exists(text) or ":" in text)
-    if ".jsonl" in name or (not is_file and bare_named(name, arm64_kernels()[arm64_hosts.newest()])) or not is_file:
+    if ".jsonl" in name or not is_file:
         host = arm64_hosts.host_named(text)
         scratch, _ = ask(request(None, parse_words(()), host), host)
         return state_of_scratch(scratch, text)

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
-from inspector.cli import arguments, arm64_hosts
+from inspector.cli import arguments, arm64_hosts, kernels
 from inspector.cli.model_targets import target
 from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "find":
             one.add_argument("word", help="FEAT_LSE, PARange, fpaccombine, or a part of such a name")
             continue
-        one.add_argument("--kernel", default="", choices=sorted(arm64_kernels()), help="of known CPUs (default newest)")
+        one.add_argument("--kernel", default="", metavar="RELEASE", help=f"of known CPUs: {kernels.HELP}")
         if name in ("show", "expand", "check"):
             one.add_argument("model", help="a model's name, a file, or host")
         if name in ("expand", "check"):

@@ -9,6 +9,7 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
+from inspector.cli.kernels import HELP
 from inspector.cli.sim import place
 from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
@@ -19,7 +20,6 @@ from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world import World
 from inspector.readers.open import open_capture
-from layouts.x86.kernels import kernels
 from layouts.x86.scenario import Scenario
 
 SCHEMA = 1
@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("edits", nargs="+", metavar="FIELD=VALUE", help="a field's path and its new value")
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU (default 0)")
     parser.add_argument("--host", default="", metavar="CPU", help="a CPU layout, cpuid -r text, or a capture")
-    parser.add_argument("--kernel", default="", choices=list(kernels()))
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"{HELP}; else the captured one")
     parser.add_argument("--json", action="store_true", help="edits and timeline as JSON")
     parser.add_argument("-o", "--output", default="", metavar="PATH", help="write the edited capture (.vcpu)")
     found = parser.parse_args(words)

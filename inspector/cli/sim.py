@@ -12,6 +12,7 @@ from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
+from inspector.cli.kernels import HELP, kernel_named
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.restore import captured_state, on_captured_host, restore_scenario
@@ -26,7 +27,7 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets.x86_host import require_fit
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, kernels
+from layouts.x86.kernels import POLICIES, KernelProfile, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -75,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
     )
-    parser.add_argument("--kernel", default="", choices=[kernel.name for kernel in KERNELS])
+    parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
     parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
@@ -151,10 +152,11 @@ def place(
 
     Raises UsageError for a host that puts components elsewhere than the image has them.
     """
-    scenario, host = on_captured_host(scenario, capture, vcpu, kernel_name)
+    kernel = kernel_named(profile_for, kernel_name) if kernel_name else None
+    scenario, host = on_captured_host(scenario, capture, vcpu, kernel)
     scenario = scenario._replace(title=visible(scenario.title))
     if host_name:
-        host = host_named(host_name, kernels()[scenario.kernel])
+        host = host_named(host_name, host.kernel)
         require_fit(host_name, host, vcpu)
         scenario = scenario._replace(host=host_name, because="")
     policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
@@ -185,7 +187,7 @@ def scenario_of(name: str) -> Scenario:
 
 def world_of(scenario: Scenario) -> World:
     """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
-    kernel = kernels()[scenario.kernel]
+    kernel = kernel_named(profile_for, scenario.kernel)
     policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
     return World(host_named(scenario.host, kernel), policy)
 

@@ -41,8 +41,12 @@ def run(words: Sequence[str]) -> int:
 
 def _print(agreement: Agreement) -> None:
     say(f"{agreement.file}: {agreement.agree} of {agreement.total} answers agree")
+    if agreement.host:
+        say(f"  host: {agreement.host}")
     for name, (agree, total) in {**agreement.by_answer, **agreement.by_kind}.items():
         say(f"  {name:<22} {agree:>6} of {total:>6}")
+    for cause, kinds in agreement.not_asked.items():
+        say(f"  not asked: {sum(kinds.values())}, {cause} ({', '.join(kinds)})")
     for answer in agreement.disagreements[:_SHOWN]:
         say(
             f"  {answer.record}",

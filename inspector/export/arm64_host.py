@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_of, state_of
-from inspector.machine.arm64.host import Host, from_bare
+from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.replay import hosts as replayed
-from inspector.machine.verify import records
+from inspector.machine.arm64.replay import shapes
+from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+from inspector.machine.arm64.replay.deep import shapes as deep_shapes
+from inspector.machine.verify import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
+from layouts.kernels import UnknownReleaseError
 
 
 def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
@@ -29,17 +35,25 @@ def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
-    """The host of a file of recorded answers. Raises InputError."""
+    """The host of a file of recorded answers, of either form. Raises InputError."""
     found = list(records(file, lines))
-    make = replayed.host_of_sequences if any(record.get("t") == "seq" for record in found) else replayed.host_of
     try:
-        host = make(found)
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+        host = _host_of_records(found, file)
+    except UnknownReleaseError as error:
+        raise InputError(file, f"{error.expected} (a uname or meta record)", error.release or "none") from None
     host.name = host.name or file
     if not host.limits:
         raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")
     return host
+
+
+def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
+    if is_deep(found):
+        check_shapes(file, found, "op", deep_shapes.SHAPES)
+        return deep_hosts.host_of(file, found)
+    check_shapes(file, found, "t", shapes.SHAPES)
+    sequences = any(record["t"] == "seq" for record in found)
+    return replayed.host_of_sequences(found) if sequences else replayed.host_of(found)
 
 
 def registers_of(vcpu: Vcpu) -> dict[int, bytes]:

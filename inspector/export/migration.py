@@ -26,7 +26,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
     """The verdict, what is in the way, and how many registers were tried."""
     host = made.host
     verdict = "the vCPU arrives" if made.accepted else "the destination refuses the vCPU"
-    yield f"{made.state.name} to {host.name}, kernel {host.kernel.name}: {verdict}"
+    yield f"{made.state.name} to {host.name}, kernel {host.kernel.label}: {verdict}"
     if made.open and made.accepted:
         unlikely = [entry for entry in made.open if entry.why]
         yield f"  hangs on {counted(len(made.open), 'value')} that are not known of {host.name}"
@@ -52,6 +52,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
         "source": made.state.name,
         "destination": made.host.name,
         "kernel": made.host.kernel.name,
+        "answers_for": made.host.kernel.answers_for or None,
         "accepted": made.accepted,
         "open": [entry.name for entry in made.open],
         "missing": [{"id": f"{rid:#x}", "name": name_of(rid)} for rid in made.unknown],

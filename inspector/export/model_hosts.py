@@ -20,7 +20,7 @@ from layouts.arm64.named_models import SWITCHES
 
 def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
     """The best values for all hosts, and what cannot be the same on all."""
-    yield f"baseline of {', '.join(f'{host.name} (kernel {host.kernel.name})' for host in hosts)}"
+    yield f"baseline of {', '.join(f'{host.name} (kernel {host.kernel.label})' for host in hosts)}"
     partial = [host.name for host in hosts if isinstance(host, PartialHost)]
     if partial:
         yield f"  known in part: {', '.join(partial)}; where nothing is told this takes what their cores have"

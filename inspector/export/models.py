@@ -109,7 +109,7 @@ def properties_of(request: Request) -> dict[str, str]:
 
 def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
     """Whether a model runs on a host, and if not why."""
-    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {made.verdict}"
+    yield f"{name} on {made.host.name}, kernel {made.host.kernel.label}: usable {made.verdict}"
     yield from (f"  conflict: {conflict}" for conflict in made.request.conflicts)
     yield from (f"  note: {note}" for note in notes_of(made))
     yield from (f"  blocker {blocker}" for blocker in made.blockers)
@@ -196,6 +196,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "model": name,
         "host": made.host.name,
         "kernel": made.host.kernel.name,
+        "answers_for": made.host.kernel.answers_for or None,
         "usable": made.usable,
         "verdict": made.verdict,
         "agree": made.agree,

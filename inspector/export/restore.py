@@ -9,7 +9,7 @@ from inspector.machine.x86.host import XTILE, Host
 from inspector.machine.x86.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.x86_host import captured_kernel, choose_host
-from layouts.x86.kernels import kernels
+from layouts.x86.kernels import KernelProfile
 from layouts.x86.scenario import Scenario
 
 
@@ -63,14 +63,14 @@ def restore_scenario(state: Captured, vcpu: Vcpu, capture: Capture) -> Scenario:
     return Scenario("restore", title, restore_events(state), "kvm_arch_put_registers (QEMU)")
 
 
-def on_captured_host(scenario: Scenario, capture: Capture, vcpu: Vcpu, kernel_name: str = "") -> tuple[Scenario, Host]:
-    """A scenario on the host and kernel that the capture is from, or on the kernel named."""
-    kernel, because = captured_kernel(capture)
-    if kernel_name:
-        kernel, because = kernels()[kernel_name], ""
+def on_captured_host(
+    scenario: Scenario, capture: Capture, vcpu: Vcpu, named: KernelProfile | None = None
+) -> tuple[Scenario, Host]:
+    """A scenario on the host and kernel that the capture is from, or on the kernel named. Raises InputError."""
+    kernel, because = (named, "") if named is not None else captured_kernel(capture)
     chosen = choose_host(capture, vcpu, kernel)
-    why = (chosen.because, f"Linux {kernel.name}: {because}" if because else "")
-    scenario = scenario._replace(host=chosen.label, kernel=kernel.name, because="; ".join(filter(None, why)))
+    why = (chosen.because, f"{kernel.title}: {because}" if because else "")
+    scenario = scenario._replace(host=chosen.label, kernel=kernel.release, because="; ".join(filter(None, why)))
     return scenario, chosen.host
 
 

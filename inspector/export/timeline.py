@@ -68,7 +68,7 @@ def calls_text(line: Line) -> str:
 def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> Iterator[str]:
     """The lines of a timeline; ``calls``: with the callers of each function that did something."""
     yield scenario.title
-    yield f"{scenario.host}, Linux {scenario.kernel}, policy {scenario.policy}"
+    yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
     if scenario.because:
         yield from textwrap.wrap(visible(f"host: {scenario.because}"), _WIDTH, subsequent_indent="  ")
     yield ""
@@ -112,7 +112,8 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "scenario": scenario.name,
         "host": scenario.host,
         "because": scenario.because,
-        "kernel": scenario.kernel,
+        "kernel": world.host.kernel.name,
+        "answers_for": world.host.kernel.answers_for or None,
         "policy": scenario.policy,
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
         "costs": vars(world.costs),

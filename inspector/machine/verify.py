@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from inspector.machine.shapes import ANY_TEXT, Shape, misfit
+from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
@@ -29,17 +31,47 @@ class Answer(NamedTuple):
         return self.expected == self.predicted
 
 
+class Agreed(NamedTuple):
+    """Many answers of a kind that all agree: how many the kernel accepted, and how many it refused."""
+
+    kind: str
+    accepted: int
+    refused: int
+
+
+class NotAsked(NamedTuple):
+    """Recorded answers that the machine was not asked, and why; they count neither as agreement nor against it."""
+
+    kind: str
+    cause: str
+    answers: int
+
+
 class Agreement:
-    """Tallies of answers: ``[agree, total]`` by kind and by answer, the first disagreements."""
+    """Tallies of answers: ``[agree, total]`` by kind and by answer, the first disagreements.
+
+    ``not_asked`` has what the machine was not asked: by cause, by kind, how many answers. ``host`` says what
+    the machine was made from.
+    """
 
     def __init__(self, file: str) -> None:
         self.file = file
+        self.host = ""
+        self.not_asked: dict[str, dict[str, int]] = {}
         self.by_kind: dict[str, list[int]] = {}
         self.by_answer: dict[str, list[int]] = {"accepted": [0, 0], "refused": [0, 0]}
         self.disagreements: list[Answer] = []
 
-    def add(self, answer: Answer) -> None:
-        """Count an answer."""
+    def add(self, answer: Answer | Agreed | NotAsked) -> None:
+        """Count an answer, or several."""
+        if isinstance(answer, Agreed):
+            self._count(answer.kind, "accepted", answer.accepted)
+            self._count(answer.kind, "refused", answer.refused)
+            return
+        if isinstance(answer, NotAsked):
+            kinds = self.not_asked.setdefault(answer.cause, {})
+            kinds[answer.kind] = kinds.get(answer.kind, 0) + answer.answers
+            return
         agrees = answer.agrees
         for tally in (
             self.by_kind.setdefault(answer.kind, [0, 0]),
@@ -49,6 +81,16 @@ class Agreement:
             tally[1] += 1
         if not agrees and len(self.disagreements) < _SHOWN_DISAGREEMENTS:
             self.disagreements.append(answer)
+
+    def _count(self, kind: str, answer: str, agree: int) -> None:
+        for tally in (self.by_kind.setdefault(kind, [0, 0]), self.by_answer[answer]):
+            tally[0] += agree
+            tally[1] += agree
+
+    @property
+    def unasked(self) -> int:
+        """Recorded answers that the machine was not asked."""
+        return sum(sum(kinds.values()) for kinds in self.not_asked.values())
 
     @property
     def agree(self) -> int:
@@ -69,6 +111,8 @@ class Agreement:
             "agree": self.agree,
             "by_kind": self.by_kind,
             "by_answer": self.by_answer,
+            "host": self.host,
+            "not_asked": self.not_asked,
             "disagreements": [
                 {
                     "record": answer.record,
@@ -87,6 +131,10 @@ def text_of(record: object) -> str:
     return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
 
 
+class RecordError(ValueError):
+    """A record that does not follow from those before it: a call on a vCPU that nobody made, say."""
+
+
 def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The records of a file, one JSON object a line. Raises InputError naming the line."""
     for number, line in enumerate(lines, 1):
@@ -96,11 +144,18 @@ def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             found = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{file}: line {number}", "one JSON object", str(error)) from error
-        if not isinstance(found, dict) or not isinstance(found.get("t"), str):
-            raise InputError(
-                f"{file}: line {number}", 'an object with a kind "t"', line[:40].decode("utf-8", "replace")
-            )
+        if not isinstance(found, dict) or not (isinstance(found.get("t"), str) or isinstance(found.get("op"), str)):
+            expected = 'an object with a kind "t" or "op"'
+            raise InputError(f"{file}: line {number}", expected, line[:40].decode("utf-8", "replace"))
         yield found
+
+
+def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes: Mapping[str, Shape]) -> None:
+    """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
+    for number, record in enumerate(found, 1):
+        wrong = misfit(record, {key: ANY_TEXT}) or misfit(record, shapes.get(record[key], {}))
+        if wrong is not None:
+            raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 
 
 def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
@@ -111,31 +166,76 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
     agreement = Agreement(file)
     found = list(records(file, lines))
     try:
-        for answer in _replay(found, cpu):
+        for answer in _replay(agreement, found, cpu):
             agreement.add(answer)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+    except RecordError as error:
+        raise InputError(file, "records that follow from each other", str(error)) from error
+    except UnknownReleaseError as error:
+        named = f"the release {error.release!r}" if error.release else f"{len(found)} records without one"
+        raise InputError(file, f"answers of {error.expected} (a uname or meta record)", named) from None
     if not agreement.total:
         raise InputError(file, "recorded answers of x86 or arm64", f"{len(found)} records of other kinds")
     return agreement
 
 
-def _replay(found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
-    """The answers of the architecture that the records are about."""
+def _replay(
+    agreement: Agreement, found: list[dict[str, Any]], cpu: str
+) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
+    """The answers of the architecture and the form of recording that the records are of."""
+    if is_deep(found):
+        return _replay_deep(agreement, found)
     if is_arm64(found):
-        from inspector.machine.arm64.replay.records import replay as replay_arm64
+        return _replay_arm64(agreement, found)
+    return _replay_x86(agreement.file, found, cpu)
 
-        return replay_arm64(found)
+
+def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+    from inspector.machine.arm64.replay.deep import hosts, shapes
+    from inspector.machine.arm64.replay.deep.replay import replay
+
+    check_shapes(agreement.file, found, "op", shapes.SHAPES)
+    host = hosts.host_of(agreement.file, found)
+    agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
+    return replay(host, found)
+
+
+def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+    from inspector.machine.arm64.replay import shapes
+    from inspector.machine.arm64.replay.records import hosted, replay
+
+    check_shapes(agreement.file, found, "t", shapes.SHAPES)
+    made = hosted(agreement.file, found)
+    how = "the file's own answers" if made.recalled else "bare registers"
+    agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.name}, from {how}"
+    return replay(made, found)
+
+
+def _replay_x86(file: str, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
     from inspector.machine.x86.replay.records import replay
 
-    return replay(found, cpu)
+    try:
+        yield from replay(found, cpu)
+    except UnknownReleaseError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+
+
+def is_deep(found: list[dict[str, Any]]) -> bool:
+    """A deep recording of KVM/arm64: its records have their kind as ``op``."""
+    return bool(found) and not isinstance(found[0].get("t"), str)
 
 
 def is_arm64(found: list[dict[str, Any]]) -> bool:
     """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
+    if is_deep(found):
+        return True
     for record in found:
-        if record["t"] in ("idreg", "idw", "reglist", "feat"):
+        if record.get("t") in ("idreg", "idw", "reglist", "feat"):
             return True
-        if record["t"] == "seq":
-            return any(step[0] in ("create_vcpu", "init") for step in record["steps"])
+        if record.get("t") == "seq":
+            steps = record.get("steps")
+            return isinstance(steps, list) and any(
+                step[:1] in (["create_vcpu"], ["init"]) for step in steps if isinstance(step, list)
+            )
     return False

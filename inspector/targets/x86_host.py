@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.placement import XsaveTable, xcomp_bv, xstate_bv
 from inspector.machine.x86.host import Host, booted, enumerated_features, shipped_cpu, shipped_host
 from inspector.readers.cpuid_table import cpuid_of
+from layouts.kernels import DEFAULT_RELEASE, UnknownReleaseError
 from layouts.vocabulary import CpuLayout
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, KernelProfile, profile_for
+from layouts.x86.kernels import KernelProfile, profile_for
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 #: Where nothing is known, and for an empty host: the first CPU with every component that KVM gives to guests.
@@ -69,11 +70,18 @@ def choose_host(capture: Capture, vcpu: Vcpu, kernel: KernelProfile) -> ChosenHo
 
 
 def captured_kernel(capture: Capture) -> tuple[KernelProfile, str]:
-    """The profile of the kernel that a capture names, and why it is this one; the newest known where it names none."""
+    """The profile of the kernel that a capture names, and why it is this one; the default where it names none.
+
+    Raises InputError for a release for which no profile answers.
+    """
     release = capture.host.kernel
     if not release:
-        return KERNELS[-1], "the newest known; the capture names none"
-    return profile_for(release), f"captured: {release}"
+        return profile_for(DEFAULT_RELEASE), "the default; the capture names none"
+    try:
+        return profile_for(release), f"captured: {release}"
+    except UnknownReleaseError as error:
+        expected = f"{error.expected} (--kernel names another)"
+        raise InputError(f"{capture.target}: kernel", expected, release) from None
 
 
 def contradiction(host: Host, vcpu: Vcpu) -> str:

@@ -6,17 +6,20 @@ Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import NamedTuple
 
 
 class BareHost(NamedTuple):
-    """One CPU's ID registers by encoding, and its SVE vector lengths in bytes."""
+    """One CPU's ID registers by encoding, its SVE vector lengths in bytes, and CCSIDR_EL1 by CSSELR_EL1."""
 
     name: str
     registers: dict[int, int]
     sve_vl_bytes: tuple[int, ...]
+    ccsidr: Mapping[int, int] = MappingProxyType({})
 
 
 def encoding_of_text(text: str) -> int:
@@ -33,5 +36,6 @@ def bare_hosts() -> dict[str, BareHost]:
         entry = json.loads(line)
         name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
         registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
-        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]))
+        ccsidr = {int(selector): int(value, 16) for selector, value in entry["ccsidr"].items()}
+        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]), ccsidr)
     return found

@@ -1,19 +1,27 @@
 """arm64 kernel profiles: how Linux sanitises ID registers, and what KVM lets user space write.
 
-Data: ``data/kernels.json``, read from the kernel's tables by version. A field says how two CPUs'
-values become one (``lower``, ``higher``, ``higher_or_zero``, ``exact``), and is signed or not.
+Data: ``data/kernels.json``, each table read from the source of the version that the entry names:
+
+- ``fields``: arch/arm64/kernel/cpufeature.c, arm64_ftr_regs, with the positions of arch/arm64/tools/sysreg. A field
+  says how two CPUs' values become one (``lower``, ``higher``, ``higher_or_zero``, ``exact``), and is signed or not.
+- ``registers``: arch/arm64/kvm/sys_regs.c, sys_reg_descs and invariant_sys_regs: kind, and the writable bits.
+- ``limits``: sys_regs.c, __kvm_read_sanitised_id_reg and what it calls (read_id_reg before 6.5).
+- ``psci_versions``, ``bitmaps``: arch/arm64/kvm/hypercalls.c (psci.c before 6.0), include/uapi/asm/kvm.h.
+
+An entry that is ``like`` another says only what differs; null takes a register away.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.kvm_ids import sysreg_op
-from layouts.arm64.sysregs import name_of
+from layouts.arm64.sysregs import id_registers, name_of
+from layouts.kernels import Kernel, profile_for
 
 
 class FieldPolicy(NamedTuple):
@@ -64,35 +72,105 @@ class IdRegister(NamedTuple):
         return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
 
 
-class Arm64Kernel(NamedTuple):
-    """A Linux version. ``registers`` and ``fields`` by encoding; the flags are rules that it has.
+class Limit(NamedTuple):
+    """What guests never see of an ID register, whatever the host has.
 
-    ``writable``: ID registers can be written at all. ``nonzero_el``: EL0 and EL1 cannot be 0.
-    ``ignores_nv``: MMFR2.NV at the host's value is taken as 0. ``mte_frac``: MTE_frac 0 is taken
-    where the host's is 0xf. ``checks_tgran2``: stage 2 granules of nested guests. ``checks_l1ip``:
-    CTR_EL0.L1Ip has no reserved value. ``imp_ids``:
-    KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``pmuver_signed``: PMUVer and PerfMon count as signed.
-    ``vcpu_features``: how many KVM_ARM_VCPU_* bits there are. ``psci_versions``: those that
-    KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by id: the value at reset and
-    the bits that may be set.
+    ``hidden`` are bits that read as zero, ``without_mte`` those that do so in a VM without KVM_CAP_ARM_MTE.
+    ``most`` are fields (lsb, width) that read as no more than a value.
     """
 
-    name: str
-    since: tuple[int, int]
-    writable: bool
-    nonzero_el: bool
-    ignores_nv: bool
-    mte_frac: bool
-    checks_tgran2: bool
-    checks_l1ip: bool
-    imp_ids: bool
-    pmuver_signed: bool
+    hidden: int = 0
+    without_mte: int = 0
+    most: tuple[tuple[int, int, int], ...] = ()
+
+    def of(self, value: int, *, mte: bool) -> int:
+        """A host's value as guests may see it."""
+        value &= ~self.hidden
+        if not mte:
+            value &= ~self.without_mte
+        for lsb, width, most in self.most:
+            mask = (1 << width) - 1
+            value = value & ~(mask << lsb) | min(value >> lsb & mask, most) << lsb
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm64Kernel(Kernel):
+    """A Linux version on arm64. Tables are by encoding; each other field is named by the rule that it switches.
+
+    vCPUs and VMs (arch/arm64/kvm/arm.c, reset.c):
+    ``vcpu_features``: how many KVM_ARM_VCPU_* bits there are (KVM_VCPU_MAX_FEATURES).
+    ``vm_wide_features``: KVM_ARM_VCPU_INIT checks all features first, and they are the VM's
+    (kvm_vcpu_init_check_features); else one loop over the bits of this vCPU (kvm_vcpu_set_target).
+    ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg, commit e016333745c).
+    ``shared_width``: the first vCPU decides on the VM's register width (kvm_set_vm_width); before, vCPUs that nobody
+    has initialized count as 64-bit ones. ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU whose PMU is not
+    initialized cannot run (kvm_arm_pmu_v3_enable, commit 14bda7a92744). ``copies_first``: a system register's new
+    value is copied from user space before the register is looked up (kvm_sys_reg_set_user).
+    ``imp_ids``: KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``reports_masks``: KVM_ARM_GET_REG_WRITABLE_MASKS.
+    ``nested``: the profile that has the same limit_nv_id_reg (nested.c); empty where EL2 cannot be asked for.
+    ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
+    without one (kvm_finalize_sys_regs); ``created``: also set when it is made (kvm_vgic_create); ``follows``: also
+    set at the first run (kvm_vgic_finalize_idregs).
+
+    What guests see (sys_regs.c):
+    ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
+    (aa32_id_visibility). ``debug_most``: the newest DebugVer, 0: the host's. ``pmuver_most``: the newest PMUVer, of
+    vCPUs with a PMU. ``pmu_hidden``: PMUVer and PerfMon are 0 in vCPUs without one. ``perfmon_follows``: PerfMon is
+    PMUVer's (read_sanitised_id_dfr0_el1). ``hides_ras_frac``: RAS_frac is shown only where RAS is 1
+    (sanitise_id_aa64pfr1_el1). ``virtual_caches``: CCSIDR_EL1 and CLIDR_EL1 are made up (get_ccsidr, reset_clidr,
+    commit 7af0c2534f4c); else the hardware's.
+
+    What user space may write (sys_regs.c):
+    ``checks_features``: each field under its limit (arm64_check_features); else nothing but ``writable_csv`` of
+    ID_AA64PFR0_EL1 (set_id_aa64pfr0_el1). ``el_not_zero``: EL0, EL1 and a nested guest's EL2 are not 0 (same).
+    ``ignores_mpam``, ``ignores_nv``: PFR0.MPAM and PFR1.MPAM_frac, MMFR2.NV at the host's value are taken as 0.
+    ``restores_mte_frac``: MTE_frac 0 is taken as the host's 0xf (set_id_aa64pfr1_el1). ``least_debug``: DebugVer and
+    CopDbg are at least this (set_id_aa64dfr0_el1, set_id_dfr0_el1). ``ignores_doublelock``: a nested guest's
+    DoubleLock 0 is taken as the host's 0xf (ignore_feat_doublelock). ``tgran2``: stage 2 granules of a nested guest are
+    the ``host`` 's, or ``host_or_none`` (set_id_aa64mmfr0_el1). ``checks_l1ip``: CTR_EL0.L1Ip has no reserved value
+    (set_ctr_el0). ``psci_versions``: those that KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature
+    bitmaps by KVM register id: the value at reset and the bits that may be set.
+    """
+
     vcpu_features: int
+    vm_wide_features: bool
+    keeps_vcpu_ids: bool
+    shared_width: bool
+    mte: bool
+    pmu_needs_init: bool
+    copies_first: bool
+    imp_ids: bool
+    reports_masks: bool
+    nested: str
+    vgic_fields: str
+    aarch32_raz: bool
+    debug_most: int
+    pmuver_most: int
+    pmu_hidden: bool
+    perfmon_follows: bool
+    hides_ras_frac: bool
+    virtual_caches: bool
+    checks_features: bool
+    writable_csv: tuple[str, ...]
+    el_not_zero: bool
+    ignores_mpam: bool
+    ignores_nv: bool
+    restores_mte_frac: bool
+    least_debug: int
+    ignores_doublelock: bool
+    tgran2: str
+    checks_l1ip: bool
     psci_versions: tuple[int, ...]
     bitmaps: dict[int, tuple[int, int]]
-    source: str
     registers: dict[int, IdRegister]
     fields: dict[int, tuple[FieldPolicy, ...]]
+    limits: dict[int, Limit]
+
+    @property
+    def source(self) -> str:
+        """Where the tables are from."""
+        return f"{self.provenance}: arch/arm64/kernel/cpufeature.c, arch/arm64/kvm/sys_regs.c, hypercalls.c"
 
     def register_name(self, encoding: int) -> str:
         """What this kernel calls a register, or Arm where KVM has none such (DCZID_EL0)."""
@@ -100,14 +178,15 @@ class Arm64Kernel(NamedTuple):
         return known.name if known is not None else name_of(sysreg_op(encoding))
 
 
-def _registers(rows: dict[str, list[Any]], masks: dict[str, str], *, aarch32_writable: bool) -> dict[str, IdRegister]:
-    found = {}
-    for name, (op0, op1, crn, crm, op2, kind, mask, aarch32) in rows.items():
-        value = int(masks.get(name, mask), 16)
-        if aarch32 and not aarch32_writable and name != "ID_DFR0_EL1":
-            value = 0
-        found[name] = IdRegister(name, (op0, op1, crn, crm, op2), kind, value, bool(aarch32))
-    return found
+#: Tables by register name; the rest of an entry are single values.
+_TABLES = ("registers", "fields", "limits")
+#: What an entry says of itself only, never of those that are like it.
+_OWN = ("since", "package", "later")
+
+
+def _register(name: str, row: list[Any]) -> IdRegister:
+    op0, op1, crn, crm, op2, kind, mask, aarch32 = row
+    return IdRegister(name, (op0, op1, crn, crm, op2), kind, int(mask, 16), bool(aarch32))
 
 
 def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
@@ -117,33 +196,48 @@ def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
     )
 
 
+def _limit(name: str, entry: dict[str, Any]) -> Limit:
+    places = {field["name"]: (field["lsb"], field["width"]) for field in id_registers()[name]["fields"]}
+
+    def mask(names: list[str]) -> int:
+        return sum(((1 << places[each][1]) - 1) << places[each][0] for each in names)
+
+    shown = ~mask(entry["shown"]) & (1 << 64) - 1 if "shown" in entry else 0
+    most = tuple((*places[each], value) for each, value in entry.get("most", {}).items())
+    return Limit(mask(entry.get("hidden", [])) | shown, mask(entry.get("without_mte", [])), most)
+
+
 def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
-    by_name = _registers(
-        entry["registers"], entry.get("masks", {}), aarch32_writable=entry.get("aarch32_writable", True)
-    )
-    major, minor = entry["since"].split(".")
-    made = {key: entry[key] for key in Arm64Kernel._fields if key in entry}
+    by_name = {name: _register(name, row) for name, row in entry["registers"].items()}
+    made = {key: value for key, value in entry.items() if key != "like"}
     made |= {
-        "since": (int(major), int(minor)),
+        "writable_csv": tuple(entry["writable_csv"]),
         "psci_versions": tuple(entry["psci_versions"]),
         "bitmaps": {int(key, 16): tuple(value) for key, value in entry["bitmaps"].items()},
         "registers": {register.encoding: register for register in by_name.values()},
         "fields": {by_name[name].encoding: _fields(table) for name, table in entry["fields"].items()},
+        "limits": {by_name[name].encoding: _limit(name, limit) for name, limit in entry["limits"].items()},
     }
     return Arm64Kernel(**made)
 
 
+def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """An entry with everything that it takes from the one that it is like."""
+    base = {key: value for key, value in known.get(entry.get("like", ""), {}).items() if key not in _OWN}
+    tables = {key: {**base.get(key, {}), **entry.get(key, {})} for key in _TABLES}
+    kept = {key: {name: row for name, row in table.items() if row is not None} for key, table in tables.items()}
+    return {**base, **entry, **kept}
+
+
 @cache
 def arm64_kernels() -> dict[str, Arm64Kernel]:
-    """The profiles by name, oldest first. An entry that is ``like`` another says only what differs."""
-    entries = json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8"))
-    by_name = {entry["name"]: entry for entry in entries}
-    return {entry["name"]: _kernel({**by_name.get(entry.get("like", ""), {}), **entry}) for entry in entries}
+    """The profiles by name, oldest first."""
+    known: dict[str, dict[str, Any]] = {}
+    for entry in json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8")):
+        known[entry["name"]] = _whole(entry, known)
+    return {name: _kernel(entry) for name, entry in known.items()}
 
 
 def arm64_kernel_for(release: str) -> Arm64Kernel:
-    """The profile of a release as ``uname -r`` has it: the newest that is not newer."""
-    found_numbers = re.match(r"(\d+)\.(\d+)", release)
-    numbers = tuple(int(part) for part in found_numbers.groups()) if found_numbers else ()
-    found = [kernel for kernel in arm64_kernels().values() if kernel.since <= numbers]
-    return found[-1] if found else next(iter(arm64_kernels().values()))
+    """The profile that answers for a release. Raises UnknownReleaseError."""
+    return profile_for(arm64_kernels().values(), release)

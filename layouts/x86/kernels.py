@@ -1,49 +1,99 @@
-"""Kernel profiles: what differs between Linux versions in XSAVE, permission and KVM, as data."""
+"""x86 kernel profiles: what differs between Linux versions in XSAVE, permission and KVM, as data.
+
+Each is read from the source of the version that it names, from these files:
+
+- arch/x86/include/asm/fpu/types.h (enum xfeature) and xstate.h (XFEATURE_MASK_*);
+- arch/x86/kernel/fpu/xstate.c (fpu_xstate_prctl), arch/x86/kernel/process.c (do_arch_prctl_common);
+- arch/x86/kvm/x86.c (KVM_SUPPORTED_XCR0, KVM_SUPPORTED_XSS, kvm_vm_ioctl_check_extension), x86.h
+  (kvm_get_filtered_xcr0), cpuid.c (leaf 0xD), vmx/tdx.c.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from layouts import kernels as releases
+from layouts.kernels import Kernel
 
 
-class KernelProfile(NamedTuple):
-    """A Linux version.
+@dataclass(frozen=True, kw_only=True)
+class KernelProfile(Kernel):
+    """A Linux version on x86; each field is named by the mask or rule that it is.
 
-    ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range.
-    ``user_supported`` and ``supervisor_supported`` are XFEATURE_MASK_USER_SUPPORTED and
-    XFEATURE_MASK_SUPERVISOR_SUPPORTED: what Linux keeps where the CPU has it. ``kvm_xss`` is KVM's
-    supported_xss (KVM_SUPPORTED_XSS). ``filters_xtile`` tells whether KVM hides XTILECFG too when
-    XTILEDATA is not permitted (kvm_get_filtered_xcr0), ``kvm_tdx`` whether KVM can run TDs.
+    Linux: ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range. ``user_supported`` and
+    ``supervisor_supported`` are XFEATURE_MASK_USER_SUPPORTED and XFEATURE_MASK_SUPERVISOR_SUPPORTED: what Linux keeps
+    where the CPU has it. ``guest_supervisor`` is XFEATURE_MASK_GUEST_SUPERVISOR: those of them that only guests'
+    buffers hold. ``user_dynamic`` is XFEATURE_MASK_USER_DYNAMIC: what a buffer holds only after permission; without
+    any there is no XFD and no ARCH_GET_XCOMP_* or ARCH_REQ_XCOMP_* (arch_prctl gives EINVAL).
+
+    KVM: ``kvm_xcr0`` is KVM_SUPPORTED_XCR0, ``kvm_xss`` KVM_SUPPORTED_XSS (0: supported_xss is). ``kvm_xsave2``
+    tells whether there is KVM_CAP_XSAVE2, ``kvm_tdx`` whether KVM can run TDs. ``filters_xtile``: KVM hides XTILECFG
+    too when XTILEDATA is not permitted (kvm_get_filtered_xcr0); else it offers XTILECFG alone.
     ``defers_intercepts``: KVM_SET_CPUID2 only asks for MSR intercepts to be looked at anew, which the next entry
-    does (KVM_REQ_RECALC_INTERCEPTS, kvm_vcpu_after_set_cpuid, from 6.18 on).
+    does (KVM_REQ_RECALC_INTERCEPTS, kvm_vcpu_after_set_cpuid).
     """
 
-    name: str
     xfeature_max: int
     user_supported: int
     supervisor_supported: int
-    kvm_xss: int
-    filters_xtile: bool
-    kvm_tdx: bool
-    source: str
+    guest_supervisor: int = 0
+    user_dynamic: int
+    kvm_xcr0: int
+    kvm_xss: int = 0
+    kvm_xsave2: bool
+    kvm_tdx: bool = False
+    filters_xtile: bool = False
     defers_intercepts: bool = False
 
+    @property
+    def source(self) -> str:
+        """Where the masks are from."""
+        return f"{self.provenance}: arch/x86/include/asm/fpu, arch/x86/kvm/x86.c, cpuid.c"
 
-_FILES = (
-    "arch/x86/include/asm/fpu/types.h, enum xfeature, and xstate.h; "
-    "arch/x86/kvm/x86.c, kvm_caps; arch/x86/kvm/cpuid.c, leaf 0xD; arch/x86/kvm/vmx/tdx.c"
+
+def _after(before: KernelProfile, name: str, *, since: str = "", package: str = "", **changed: Any) -> KernelProfile:
+    """The next profile: what changed since the one before."""
+    return replace(before, name=name, since=since, package=package, **changed)
+
+
+_5_10 = KernelProfile(
+    name="5.10",
+    version="5.10.262",
+    package="Debian linux-source-5.10 5.10.262-1",
+    xfeature_max=16,
+    user_supported=0x2FF,
+    supervisor_supported=0x400,
+    user_dynamic=0,
+    kvm_xcr0=0x2FF,
+    kvm_xsave2=False,
 )
-
-_MERGED = "unverified: that {} came with this version is known, its source was not read"
-
-KERNELS = (
-    KernelProfile("6.1", 19, 0x602FF, 0x400, 0, False, False, f"Linux 6.1.192 {_FILES}"),
-    KernelProfile("6.12", 19, 0x602FF, 0xC00, 0, True, False, f"Linux 6.12.107 {_FILES}"),
-    KernelProfile("6.16", 20, 0xE02FF, 0xC00, 0, True, True, _MERGED.format("APX state and KVM's TDX")),
-    KernelProfile(
-        "6.18", 20, 0xE02FF, 0x1C00, 0x1800, True, True, _MERGED.format("KVM's CET, in 6.17 CET_S for guests"), True
-    ),
-    KernelProfile("7.2", 20, 0xE02FF, 0x1C00, 0x1800, True, True, f"Linux 7.2.13 {_FILES}", True),
+# AMX came to tasks in 5.16 and to guests in 5.17.
+_6_1 = _after(
+    _5_10,
+    "6.1",
+    since="5.17",
+    version="6.1.192",
+    package="Debian linux-source-6.1 6.1.192-2",
+    xfeature_max=19,
+    user_supported=0x602FF,
+    user_dynamic=0x40000,
+    kvm_xcr0=0x602FF,
+    kvm_xsave2=True,
 )
+_6_6 = _after(_6_1, "6.6", version="6.6.9", supervisor_supported=0xC00, filters_xtile=True)
+_6_12 = _after(_6_6, "6.12", version="6.12.117", package="Debian linux-source-6.12 6.12.117-1")
+_6_16 = _after(_6_12, "6.16", version="6.16.1", xfeature_max=20, user_supported=0xE02FF, kvm_tdx=True)
+_6_17 = _after(_6_16, "6.17", version="6.17.0", supervisor_supported=0x1C00, guest_supervisor=0x1000)
+_6_18 = _after(_6_17, "6.18", version="6.18.2", kvm_xss=0x1800, defers_intercepts=True)
+_6_19 = _after(_6_18, "6.19", version="6.19.9")
+_7_0 = _after(_6_19, "7.0", version="7.0.0")
+_7_1 = _after(_7_0, "7.1", version="7.1.3")
+_7_2 = _after(_7_1, "7.2", version="7.2.13", package="Debian linux-source-7.2 7.2.13-1")
+_7_3 = _after(_7_2, "7.3", version="7.3.4", package="Debian linux-source-7.3 7.3.4-1~bpo13+1")
+
+#: Oldest first.
+KERNELS = (_5_10, _6_1, _6_6, _6_12, _6_16, _6_17, _6_18, _6_19, _7_0, _7_1, _7_2, _7_3)
 
 
 def kernels() -> dict[str, KernelProfile]:
@@ -52,13 +102,8 @@ def kernels() -> dict[str, KernelProfile]:
 
 
 def profile_for(release: str) -> KernelProfile:
-    """The profile of a release as ``uname -r`` has it: the newest that is not newer."""
-    numbers = tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
-    best = KERNELS[0]
-    for kernel in KERNELS:
-        if tuple(int(part) for part in kernel.name.split(".")) <= numbers:
-            best = kernel
-    return best
+    """The profile that answers for a release. Raises UnknownReleaseError."""
+    return releases.profile_for(KERNELS, release)
 
 
 class Policy(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from layouts.kernels import DEFAULT_RELEASE
+
 
 class Logged(NamedTuple):
     """A line of a document's log: of which event (from 1), when, by which kernel, on which of its CPUs.
@@ -22,7 +24,7 @@ class Logged(NamedTuple):
 class Scenario(NamedTuple):
     """Events on a host, in order.
 
-    ``host`` is a CPU layout, ``kernel`` a kernel profile, ``policy`` how KVM deals with
+    ``host`` is a CPU layout, ``kernel`` a release of Linux, ``policy`` how KVM deals with
     dynamic components (``layouts.x86.kernels``). ``because`` tells why it is this host and kernel,
     where a capture decided it. ``notes`` say where the source errs.
     An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
@@ -34,7 +36,7 @@ class Scenario(NamedTuple):
     events: tuple[str, ...]
     source: str
     host: str = "sapphire-rapids"
-    kernel: str = "7.2"
+    kernel: str = DEFAULT_RELEASE
     policy: str = "upstream"
     log: tuple[Logged, ...] = ()
     because: str = ""

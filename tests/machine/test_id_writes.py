@@ -18,7 +18,7 @@ def _fields() -> list[tuple[Host, int, FieldPolicy]]:
     return [
         (host, encoding, policy)
         for host in hosts()
-        if host.kernel.writable
+        if host.kernel.checks_features
         for encoding, register in host.kernel.registers.items()
         if register.kind == "writable" and not host.reads_as_zero(encoding, PSCI_0_2)
         for policy in writable_fields(host, encoding)

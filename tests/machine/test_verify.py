@@ -63,10 +63,23 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "8830 of 8830 answers agree" in capsys.readouterr().out
     assert main(["verify", "--json", str(VERDICTS / f"{HEAVY}.jsonl.gz")]) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert set(found) == {"schema", "file", "total", "agree", "by_kind", "by_answer", "disagreements"}
+    assert set(found) == {
+        "schema",
+        "file",
+        "total",
+        "agree",
+        "by_kind",
+        "by_answer",
+        "host",
+        "not_asked",
+        "disagreements",
+    }
     assert sum(total for _, total in found["by_kind"].values()) == found["total"] == 10032
     assert set(found["by_answer"]) == {"accepted", "refused"}
     assert set(found["disagreements"][0]) == {"record", "expected", "predicted", "because"}
+
+
+UNAME = b'{"t":"uname","release":"7.2.13"}\n'
 
 
 @pytest.mark.parametrize(
@@ -75,10 +88,15 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         (b"", "empty file"),
         (b"\x7fELF\x01", "one JSON object"),
         (b"[1]\n", "an object with a kind"),
-        (b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
-        (b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
-        (b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
-        (b'{"t":"prctl","ctx":"fresh"}\n', "op"),
+        (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
+        (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
+        (UNAME + b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
+        (UNAME + b'{"t":"prctl","ctx":"fresh"}\n', "'op'"),
+        (b'{"t":"prctl","ctx":"fresh"}\n', "found 1 records without one"),
+        (
+            b'{"t":"uname","release":"4.19.1"}\n{"t":"feat","bit":0,"err":0}\n',
+            "expected answers of Linux 5.10 or newer",
+        ),
     ],
 )
 def test_bad_files_are_one_line(data: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

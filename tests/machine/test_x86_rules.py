@@ -186,7 +186,7 @@ def check_invariants(vcpu: Vcpu) -> None:
     assert not xcr0 & 4 or xcr0 & 2
     assert not vcpu.xfd & ~host.xfd_capable
     assert not vcpu.fpstate.xstate_bv & ~(vcpu.fpstate.xfeatures | 3)
-    image = vcpu.get_xsave2().image
+    image = (vcpu.get_xsave2() if host.kernel.kvm_xsave2 else vcpu.get_xsave()).image
     assert len(image) == vcpu.uabi_size_bytes >= 4096
     assert int.from_bytes(image[512:520], "little") == vcpu.visible_bv
     assert image[520:576] == bytes(56)

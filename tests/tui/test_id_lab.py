@@ -21,7 +21,8 @@ from tests.tui.support import golden, shows
 
 @asynccontextmanager
 async def lab(text: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[IdLabApp, Pilot[int]]]:
-    app = IdLabApp(workbench_of(text))
+    """The lab on Linux 7.2, whatever the newest profile is, unless the text names another."""
+    app = IdLabApp(workbench_of(text if "@" in text else f"{text}@7.2"))
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
@@ -54,6 +55,11 @@ async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPa
         await pilot.press("b")
         await pilot.pause()
         await golden(app, "idlab-blocked-80x24")
+
+
+async def test_the_title_says_which_kernel_answers() -> None:
+    async with lab("host:neoverse-v1@6.14") as (app, _):
+        await shows(app, "Linux 6.12 for 6.14")
 
 
 async def test_values_are_tried_and_taken_back() -> None:

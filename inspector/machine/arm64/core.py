@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PFR1, Host, field
 
 _BASE = 0x10
+#: Where the id says which register: all but architecture, size and coprocessor.
+_OFFSET = 0xF000_FFFF
 _WORDS = 864 // 4
 _SIZE_SHIFT = 52
 X0, PC, PSTATE = (0x6030_0000_0010_0000 | offset for offset in (0, 0x40, 0x42))
 _V0_OFFSET, _V_WORDS, _FPSR, _FPCR = 0x54, 4, 0xD4, 0xD5
 _RESET_PSTATE, _RESET_PSTATE_EL2, _RESET_PSTATE_32 = 0x3C5, 0x3C9, 0x1D3
 _AARCH32_USER, _AARCH32 = 0x10, (0x11, 0x12, 0x13, 0x17, 0x1B, 0x1F)
+_AARCH32_SYSTEM, _MODE32 = 0x1F, 0x10
+_USER_REGISTERS, _REGISTERS = 15, 31
+#: PSTATE as SPSR_EL2 has it for AArch64: mode, DAIF, IL, SS, PAN, UAO, DIT, TCO, NZCV; BTYPE and SSBS are features'.
+_PSTATE, _BTYPE, _SSBS = 0xF3F0_03DF, 3 << 10, 1 << 12
 _EL2_MODES, _EL1_MODES = (0x8, 0x9), (0x0, 0x4, 0x5)
 
 
@@ -31,7 +37,7 @@ def v_id(number: int) -> int:
 
 def check_id(register_id: int, *, has_sve: bool) -> int:
     """0, or the errno of a core register id: ENOENT outside struct kvm_regs, EINVAL for another size or place."""
-    offset, size = register_id & 0xFFFF, size_of(register_id)
+    offset, size = register_id & _OFFSET, size_of(register_id)
     if offset >= _WORDS or offset + size // 4 >= _WORDS:
         return errno.ENOENT
     expected = _size_at(offset)
@@ -69,6 +75,35 @@ def reset_values(features: int) -> dict[int, bytes]:
     elif features & HAS_EL2:
         pstate = _RESET_PSTATE_EL2
     return {PSTATE: pstate.to_bytes(8, "little")}
+
+
+def narrow(values: dict[int, bytes]) -> None:
+    """A vCPU in an AArch32 mode has 32-bit registers: X0 to X14 of user and system mode, all of others, and PC."""
+    pstate = _value(values, PSTATE)
+    if not pstate & _MODE32:
+        return
+    count = _USER_REGISTERS if pstate & 0x1F in (_AARCH32_USER, _AARCH32_SYSTEM) else _REGISTERS
+    for register_id in (*range(X0, X0 + 2 * count, 2), PC):
+        if register_id in values:
+            values[register_id] = values[register_id][:4].ljust(8, b"\0")
+
+
+def skip_instruction(values: dict[int, bytes]) -> None:
+    """PC goes on behind the instruction that was emulated (kvm_incr_pc)."""
+    values[PC] = (_value(values, PC) + 4 & (1 << 64) - 1).to_bytes(8, "little")
+
+
+def enter(values: dict[int, bytes], host: Host) -> None:
+    """The processor loads PSTATE from SPSR_EL2: bits that it does not have are gone."""
+    pstate = _value(values, PSTATE)
+    if not pstate & _MODE32:
+        pfr1 = host.limits.get(PFR1, 0)
+        has = _PSTATE | (_BTYPE if field(pfr1, 0) else 0) | (_SSBS if field(pfr1, 4) else 0)
+        values[PSTATE] = (pstate & has).to_bytes(8, "little")
+
+
+def _value(values: dict[int, bytes], register_id: int) -> int:
+    return int.from_bytes(values.get(register_id, b""), "little")
 
 
 def mode_allowed(pstate: int, features: int, *, has_aarch32: bool) -> bool:

@@ -26,7 +26,7 @@ def _found(rule: Rule, host: Host, register_id: int) -> bool:
         rule.check("no unknown bit", not register_id & ~_KNOWN_BITS)
         and rule.check("the register is CCSIDR, of 4 bytes", not register_id & _ID_MASK and _is_u32(register_id))
         and rule.check(f"the cache is one of {_CSSELR_MAX}", register_id & _SELECT_MASK < _CSSELR_MAX)
-        and (host.kernel.writable or rule.check("the hardware has this cache", register_id in host.registers))
+        and (host.kernel.virtual_caches or rule.check("the hardware has this cache", register_id in host.registers))
     )
 
 
@@ -37,12 +37,14 @@ def _is_u32(register_id: int) -> bool:
 def register_ids(host: Host) -> list[int]:
     """The caches: all that may be, or those of the hardware on old kernels."""
     found = [_CCSIDR | cache for cache in range(_CSSELR_MAX)]
-    return found if host.kernel.writable else [register_id for register_id in found if register_id in host.registers]
+    return (
+        found if host.kernel.virtual_caches else [register_id for register_id in found if register_id in host.registers]
+    )
 
 
 def default(host: Host, register_id: int) -> int:
     """What the register holds until somebody writes it: one set, one way, lines as CTR_EL0 says."""
-    if not host.kernel.writable:
+    if not host.kernel.virtual_caches:
         return int.from_bytes(host.registers[register_id], "little")
     return _least_line(host, register_id) - 4
 
@@ -62,12 +64,18 @@ def get(host: Host, register_id: int, values: dict[int, bytes]) -> Outcome:
     return rule.ok(int.from_bytes(data, "little"), data)
 
 
-def put(host: Host, register_id: int, value: int, values: dict[int, bytes]) -> Outcome:
-    """KVM_SET_ONE_REG. Before 6.3 only the hardware's value; since then any with lines that are long enough."""
+def put(host: Host, register_id: int, value: int | None, values: dict[int, bytes]) -> Outcome:
+    """KVM_SET_ONE_REG. Before 6.3 only the hardware's value; since then any with lines that are long enough.
+
+    None: a pointer that cannot be read.
+    """
     rule = Rule(_SOURCE)
     if not _found(rule, host, register_id):
         return rule.refuse(errno.ENOENT)
-    if not host.kernel.writable:
+    if value is None:
+        rule.check("the pointer can be read", False)
+        return rule.refuse(errno.EFAULT)
+    if not host.kernel.virtual_caches:
         if not rule.check("the value is the hardware's", value == default(host, register_id)):
             return rule.refuse(errno.EINVAL)
         return rule.ok()

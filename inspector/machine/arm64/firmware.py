@@ -12,10 +12,10 @@ from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.outcome import Outcome, Rule
 
 if TYPE_CHECKING:
-    from inspector.machine.arm64.vm import Vm
+    from inspector.machine.arm64.vm import Vcpu
 
 PSCI_VERSION, _WORKAROUND_2 = 0x6030_0000_0014_0000, 0x6030_0000_0014_0002
-_LEVEL, _ENABLED = 0xF, 1 << 4
+_U64, _LEVEL, _ENABLED = 3, 0xF, 1 << 4
 #: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2: what user space may write, and the level that the host then needs.
 _AVAILABLE, _NOT_REQUIRED = 2, 3
 _NEEDED = {0: 0, 1: 0, _AVAILABLE: _NOT_REQUIRED, _NOT_REQUIRED: _NOT_REQUIRED}
@@ -26,10 +26,11 @@ def register_ids(host: Host) -> list[int]:
     return [*range(PSCI_VERSION, PSCI_VERSION + 4), *host.kernel.bitmaps]
 
 
-def value_of(vm: Vm, register_id: int) -> int | None:
+def value_of(vcpu: Vcpu, register_id: int) -> int | None:
     """What a register holds; None when the kernel has no such register."""
+    vm = vcpu.vm
     if register_id == PSCI_VERSION:
-        if not (vm.features or 0) & PSCI_0_2:
+        if not vcpu.features & PSCI_0_2:
             return 1
         return vm.psci_version or vm.host.kernel.psci_versions[-1]
     if register_id in vm.bitmaps:
@@ -38,41 +39,47 @@ def value_of(vm: Vm, register_id: int) -> int | None:
     return found[0] if found is not None else None
 
 
-def get(vm: Vm, register_id: int) -> Outcome:
+def get(vcpu: Vcpu, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG."""
     rule = Rule("kvm_arm_get_fw_reg (hypercalls.c)")
-    value = value_of(vm, register_id)
+    value = value_of(vcpu, register_id)
     if not rule.check("a firmware register of this kernel", value is not None):
         return rule.refuse(errno.ENOENT)
     assert value is not None
     return rule.ok(value, value.to_bytes(8, "little"))
 
 
-def put(vm: Vm, register_id: int, value: int) -> Outcome:
-    """KVM_SET_ONE_REG."""
+def put(vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
+    """KVM_SET_ONE_REG; None: a pointer that cannot be read."""
     rule = Rule("kvm_arm_set_fw_reg (hypercalls.c)")
+    if not rule.check("a register of 8 bytes", register_id >> 52 & 0xF == _U64):
+        return rule.refuse(errno.ENOENT)
+    if value is None:
+        rule.check("the pointer can be read", False)
+        return rule.refuse(errno.EFAULT)
+    vm = vcpu.vm
     if register_id == PSCI_VERSION:
-        return _version(rule, vm, value)
+        return _version(rule, vcpu, value)
     known = vm.host.firmware(register_id)
     if not rule.check("a firmware register of this kernel", known is not None):
         return rule.refuse(errno.ENOENT)
     assert known is not None
     if register_id in vm.host.kernel.bitmaps:
-        return _bitmap(rule, vm, register_id, value, known[1])
+        return _bitmap(rule, vcpu, register_id, value, known[1])
     most = known[0] & _LEVEL
     held = _workaround_2(rule, value, most) if register_id == _WORKAROUND_2 else _level(rule, value, most)
     return rule.ok() if held else rule.refuse(errno.EINVAL)
 
 
-def _version(rule: Rule, vm: Vm, value: int) -> Outcome:
-    wants = (vm.features or 0) & PSCI_0_2
-    versions = vm.host.kernel.psci_versions
+def _version(rule: Rule, vcpu: Vcpu, value: int) -> Outcome:
+    wants = vcpu.features & PSCI_0_2
+    versions = vcpu.host.kernel.psci_versions
     held = rule.check("a PSCI version of this kernel", value in versions) and rule.check(
         "0.1 without the PSCI_0_2 feature, later ones with it", bool(wants) != (value == versions[0])
     )
     if not held:
         return rule.refuse(errno.EINVAL)
-    vm.psci_version = value
+    vcpu.vm.psci_version = value
     return rule.ok()
 
 
@@ -91,10 +98,11 @@ def _workaround_2(rule: Rule, value: int, most: int) -> bool:
     )
 
 
-def _bitmap(rule: Rule, vm: Vm, register_id: int, value: int, allowed: int) -> Outcome:
+def _bitmap(rule: Rule, vcpu: Vcpu, register_id: int, value: int, allowed: int) -> Outcome:
+    vm = vcpu.vm
     if not rule.check(f"no bit outside the kernel's features ({allowed:#x})", not value & ~allowed):
         return rule.refuse(errno.EINVAL)
-    current = value_of(vm, register_id)
+    current = value_of(vcpu, register_id)
     if not rule.check("the VM has not run, or the value is the current one", not vm.ran or value == current):
         return rule.refuse(errno.EBUSY)
     vm.bitmaps[register_id] = value

@@ -1,21 +1,23 @@
-"""An arm64 host: what its CPUs have, what its kernel makes of it, what KVM lets guests have of that.
+"""An arm64 host: what KVM lets guests have of it.
 
-Source: Linux arch/arm64/kernel/cpufeature.c; arch/arm64/kvm/sys_regs.c (__kvm_read_sanitised_id_reg and
-the functions that it calls), arch/arm64/kvm/arm.c (system_supported_vcpu_features).
+Source: Linux arch/arm64/kvm/sys_regs.c (__kvm_read_sanitised_id_reg and the functions that it calls),
+arch/arm64/kvm/arm.c (system_supported_vcpu_features).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from inspector.machine.arm64.policy import U64, sanitise
-from layouts.arm64.hosts import BareHost
+from inspector.machine.arm64 import nested
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
 
 # vCPU features (KVM_ARM_VCPU_*), as bits.
 POWER_OFF, EL1_32BIT, PSCI_0_2, PMU_V3, SVE, PTRAUTH_ADDRESS, PTRAUTH_GENERIC, HAS_EL2 = (1 << n for n in range(8))
 PTRAUTH = PTRAUTH_ADDRESS | PTRAUTH_GENERIC
+HAS_EL2_E2H0, PMU_V3_STRICT = 1 << 8, 1 << 9
+#: No vCPU feature: KVM_CAP_ARM_MTE of the VM, which its ID registers follow as they follow the features.
+MTE = 1 << 32
 #: The composite properties, and the vCPU features that they ask for.
 FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
 #: AArch64 ID registers.
@@ -24,7 +26,8 @@ AARCH64_IDS = range(0xC020, 0xC040)
 #: ID registers that rules name, by encoding.
 PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016
 PFR0, PFR1, PFR2, ZFR0, DFR0 = 0xC020, 0xC021, 0xC022, 0xC024, 0xC028
-ISAR1, ISAR2, ISAR3, MMFR0, MMFR2, MMFR3 = 0xC031, 0xC032, 0xC033, 0xC038, 0xC03A, 0xC03B
+ISAR1, ISAR2, ISAR3 = 0xC031, 0xC032, 0xC033
+MMFR0, MMFR1, MMFR2, MMFR3, MMFR4 = 0xC038, 0xC039, 0xC03A, 0xC03B, 0xC03C
 MIDR, REVIDR, AIDR, CTR, CLIDR = 0xC000, 0xC006, 0xC807, 0xD801, 0xC801
 
 
@@ -40,12 +43,19 @@ def without(value: int, *lsbs: int) -> int:
     return value
 
 
-_WORKAROUNDS = tuple(0x6030_0000_0014_0000 | number for number in (1, 2, 3))
-#: Implementer and part number of cores that are not affected.
-_ARM = 0x41
-_SPECTRE_V2_SAFE = frozenset((_ARM, part) for part in (0xD03, 0xD04, 0xD05))
-_MELTDOWN_SAFE = _SPECTRE_V2_SAFE | {(_ARM, part) for part in (0xD07, 0xD08, 0xD09)}
+#: KVM_ARM_TARGET_* by implementer and part number.
+_TARGETS = {(0x41, 0xD0F): 0, (0x41, 0xD00): 1, (0x41, 0xD07): 2, (0x50, 0x000): 3, (0x41, 0xD03): 4}
+_GENERIC_V8 = 5
 
+_WORKAROUNDS = tuple(0x6030_0000_0014_0000 | number for number in (1, 2, 3))
+
+
+#: What guests see of a feature only if their vCPUs have it: fields by register.
+_FIELDS_OF_FEATURE: dict[int, dict[int, tuple[int, ...]]] = {
+    SVE: {PFR0: (32,)},
+    PMU_V3: {DFR0: (8,), DFR0_AARCH32: (24,)},
+    PTRAUTH_ADDRESS: {ISAR1: (4, 8, 24, 28), ISAR2: (8, 12)},
+}
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.live import LiveKvm
@@ -60,7 +70,8 @@ class Host:
     ``limits`` are the values of the ID registers for a guest with every feature that the host supports, by
     encoding; ``sanitised`` the kernel's own view, where it is known. ``sve_vqs`` has bit vq-1 set
     for each vector length of vq times 16 bytes. ``masks`` are captured writable masks, if any.
-    ``registers`` are reset values of other registers by KVM register id.
+    ``registers`` are reset values of other registers by KVM register id. ``with_mte`` are the ID registers
+    that differ for VMs with KVM_CAP_ARM_MTE; empty: the host has no MTE. ``gic`` is the version of the GIC.
     """
 
     def __init__(
@@ -73,6 +84,8 @@ class Host:
         features: int = POWER_OFF | PSCI_0_2,
         masks: Mapping[int, int] | None = None,
         registers: Mapping[int, bytes] | None = None,
+        with_mte: Mapping[int, int] | None = None,
+        gic: int = 3,
         name: str = "",
     ) -> None:
         self.kernel = kernel
@@ -83,40 +96,56 @@ class Host:
         self.features = features
         self.masks = dict(masks) if masks is not None else None
         self.registers = dict(registers or {})
-        #: Registers in KVM_GET_REG_LIST by vCPU features.
-        self.counts: dict[int, int] = {}
+        self.with_mte = dict(with_mte or {})
+        self.gic = gic
+        #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
+        self.bare_ctr = self.sanitised.get(CTR, self.limits.get(CTR, 0))
         #: The real KVM that is this host, if it is one.
         self.live: LiveKvm | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
+        self._limit_by: dict[tuple[int, int], int] = {}
 
     @property
     def has_aarch32(self) -> bool:
         """AArch32 at EL0: without it the AArch32 ID registers read as zero and take any value."""
         return field(self.limits.get(PFR0, 0), 0) == 2
 
+    @property
+    def target(self) -> int:
+        """KVM_ARM_TARGET_* of the CPU that KVM runs on (kvm_target_cpu); generic for most."""
+        midr = self.limits.get(MIDR, 0)
+        return _TARGETS.get((midr >> 24 & 0xFF, field(midr, 4, 12)), _GENERIC_V8)
+
     def mask(self, encoding: int) -> int:
-        """The writable bits of an ID register."""
+        """The writable bits of an ID register; none of an AArch32 one without AArch32 (writable masks ioctl)."""
         if self.masks is not None:
             return self.masks.get(encoding, 0)
         register = self.kernel.registers.get(encoding)
-        return register.mask if register is not None else 0
+        if register is None or (register.aarch32 and not self.has_aarch32):
+            return 0
+        return register.mask
 
     def limit(self, encoding: int, features: int) -> int:
         """The value of an ID register for a guest with these features: what reset gives, and the most it may have."""
+        key = encoding, features
+        found = self._limit_by.get(key)
+        if found is None:
+            found = self._limit_by[key] = self._limit(encoding, features)
+        return found
+
+    def _limit(self, encoding: int, features: int) -> int:
         value = self.limits.get(encoding, 0)
-        if encoding == PFR0 and not features & SVE:
-            return without(value, 32)
+        if features & MTE:
+            value = self.with_mte.get(encoding, value)
         if encoding == ZFR0 and not features & SVE:
             return 0
-        if encoding == DFR0 and not features & PMU_V3:
-            return without(value, 8)
-        if encoding == DFR0_AARCH32 and not features & PMU_V3:
-            return without(value, 24)
-        if encoding == ISAR1 and not features & PTRAUTH_ADDRESS:
-            return without(value, 4, 8, 24, 28)
-        if encoding == ISAR2 and not features & PTRAUTH_ADDRESS:
-            return without(value, 8, 12)
+        for feature, places in _FIELDS_OF_FEATURE.items():
+            if encoding in places and not features & feature and (feature != PMU_V3 or self.kernel.pmu_hidden):
+                value = without(value, *places[encoding])
+        if features & HAS_EL2 and encoding in self.kernel.registers:
+            name = self.kernel.registers[encoding].name
+            value = nested.limit(self.kernel.nested, name, value, e2h0=bool(features & HAS_EL2_E2H0))
         return value
 
     def reset_value(self, encoding: int, features: int) -> int:
@@ -141,161 +170,11 @@ class Host:
         data = self.registers.get(register_id)
         return int.from_bytes(data, "little") if data is not None else default
 
-    def register_count(self, features: int) -> int:
-        """How many registers KVM_GET_REG_LIST gives, where that was captured, else 0."""
-        return self.counts.get(features, 0)
-
     def reads_as_zero(self, encoding: int, features: int) -> bool:
         """The register is RAZ for such a guest: hidden, unallocated, SVE's without SVE, AArch32's without AArch32."""
         register = self.kernel.registers.get(encoding)
         if register is None or register.kind in ("hidden", "unallocated"):
             return True
-        if register.aarch32 and not self.has_aarch32:
+        if register.aarch32 and not self.has_aarch32 and self.kernel.aarch32_raz:
             return True
         return encoding == ZFR0 and not features & SVE
-
-
-def from_bare(kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gicv3: bool = True, mte: bool = False) -> Host:
-    """A host with these CPUs: their registers sanitised over all of them, then KVM's limit.
-
-    Spectre v2 and Meltdown are taken as unaffected where every CPU says CSV2 and CSV3, PMUv3 as
-    the CPUs have it. Vector lengths are those that every CPU has.
-    """
-    sanitised = {}
-    for encoding, fields in kernel.fields.items():
-        sanitised[encoding] = sanitise(fields, [cpu.registers.get(encoding, 0) for cpu in cpus])
-    vqs = U64
-    for cpu in cpus:
-        vqs &= sum(1 << (vl // 16 - 1) for vl in cpu.sve_vl_bytes)
-    sanitised[CTR] = sanitise(kernel.fields[CTR], [_effective_ctr(cpu) for cpu in cpus])
-    first = cpus[0].registers
-    limits = {encoding: _limit(kernel, sanitised, encoding, gicv3=gicv3, mte=mte) for encoding in sanitised}
-    if PFR0 in limits:
-        limits[PFR0] = _with_safe_parts(limits[PFR0], [cpu.registers.get(MIDR, 0) for cpu in cpus])
-    limits |= _pmu_versions(kernel, sanitised)
-    limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
-    limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0)) if kernel.writable else first.get(CLIDR, 0)
-    pfr0 = sanitised[PFR0]
-    features = POWER_OFF | PSCI_0_2
-    features |= EL1_32BIT if field(pfr0, 4) == 2 else 0
-    features |= PMU_V3 if field(sanitised[DFR0], 8) not in (0, 15) else 0
-    features |= SVE if vqs and field(pfr0, 32) else 0
-    features |= PTRAUTH if _has_ptrauth(sanitised) else 0
-    return Host(
-        kernel,
-        limits,
-        sanitised=sanitised,
-        sve_vqs=vqs if features & SVE else 0,
-        features=features,
-        name=" + ".join(cpu.name for cpu in cpus),
-    )
-
-
-def _has_ptrauth(sanitised: Mapping[int, int]) -> bool:
-    isar1, isar2 = sanitised.get(ISAR1, 0), sanitised.get(ISAR2, 0)
-    address = field(isar1, 4) or field(isar1, 8) or field(isar2, 12)
-    generic = field(isar1, 24) or field(isar1, 28) or field(isar2, 8)
-    return bool(address and generic)
-
-
-def reset_clidr(ctr: int) -> int:
-    """The cache hierarchy that KVM shows: one level, as CTR_EL0's IDC and DIC ask (reset_clidr)."""
-    idc, dic = ctr >> 28 & 1, ctr >> 29 & 1
-    if idc:
-        level = 1 if dic else 2
-        clidr = 4 << 3 * (level - 1)
-    else:
-        level = 1
-        clidr = 1 << 27 | 1 << 21 | 2
-    if not dic:
-        clidr |= 1
-    return clidr | level << 24
-
-
-def _effective_ctr(cpu: BareHost) -> int:
-    """CTR_EL0, with IDC where CLIDR_EL1 says that nothing needs cleaning (read_cpuid_effective_cachetype)."""
-    ctr, clidr = cpu.registers.get(CTR, 0), cpu.registers.get(CLIDR, 0)
-    clean = not field(clidr, 24, 3) or not (field(clidr, 21, 3) or field(clidr, 27, 3))
-    return ctr | 1 << 28 if clean else ctr
-
-
-def _with_safe_parts(pfr0: int, midrs: Sequence[int]) -> int:
-    """CSV2 and CSV3 of cores that are known to be unaffected (spectre_v2_safe_list, kpti_safe_list)."""
-    parts = {(midr >> 24, field(midr, 4, 12)) for midr in midrs}
-    for lsb, safe in ((56, _SPECTRE_V2_SAFE), (60, _MELTDOWN_SAFE)):
-        if parts <= safe:
-            pfr0 = without(pfr0, lsb) | 1 << lsb
-    return pfr0
-
-
-def _pmu_versions(kernel: Arm64Kernel, sanitised: Mapping[int, int]) -> dict[int, int]:
-    """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates (v3p4 on 6.1, then v3p5)."""
-    most = 6 if kernel.writable else 5
-    version = field(sanitised[DFR0], 8)
-    version = 0 if version == 0xF else min(version, most)
-    dfr0 = without(_dfr0(sanitised[DFR0], kernel), 8) | version << 8
-    aarch32 = sanitised.get(DFR0_AARCH32, 0)
-    if kernel.writable:
-        perfmon = 3 if version == 1 else version
-        copdbg = min(field(aarch32, 0), 0xA)
-        aarch32 = without(aarch32, 24, 0) | perfmon << 24 | copdbg
-    else:
-        perfmon = field(aarch32, 24)
-        aarch32 = without(aarch32, 24) | (0 if perfmon == 0xF else min(perfmon, most)) << 24
-    return {DFR0: dfr0, DFR0_AARCH32: aarch32}
-
-
-def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, gicv3: bool, mte: bool) -> int:
-    """A register as KVM starts from it, for a guest with all features of the host."""
-    register = kernel.registers.get(encoding)
-    if register is None or register.kind in ("hidden", "unallocated"):
-        return 0
-    value = sanitised[encoding]
-    rule = _LIMITS.get(encoding)
-    if rule is not None:
-        value = rule(value, kernel)
-    if encoding == PFR0 and gicv3:
-        value = without(value, 24) | 1 << 24
-    if encoding == PFR1 and not mte:
-        value = without(value, 8, 40)
-    return value
-
-
-def _pfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Without AMU and MPAM; CSV2 and CSV3 are 1 where the CPU says that it is not affected."""
-    value = without(value, 44, 40) if kernel.writable else without(value, 44)
-    for lsb in (56, 60):
-        if field(value, lsb):
-            value = without(value, lsb) | 1 << lsb
-    return value
-
-
-def _pfr1(value: int, kernel: Arm64Kernel) -> int:
-    """What KVM does not virtualize: SME, RNDR_trap, NMI, GCS, THE, MTEX, PFAR, MPAM_frac, and DF2 before 7.0."""
-    if not kernel.writable:
-        return without(value, 24)
-    value = without(value, 24, 28, 36, 44, 48, 52, 60, 16)
-    return value if kernel.nonzero_el else without(value, 56, 40)
-
-
-def _dfr0(value: int, kernel: Arm64Kernel) -> int:
-    """Debug up to v8.8 (v8.0 on 6.1), PMU as the vCPU has it, no SPE and no BRBE."""
-    version = field(value, 0)
-    value = without(value, 0) | (min(version, 0xA) if kernel.writable else 6)
-    value = without(value, 32)
-    return without(value, 52) if kernel.nonzero_el else value
-
-
-_LIMITS: dict[int, Callable[[int, Arm64Kernel], int]] = {
-    PFR0: _pfr0,
-    PFR1: _pfr1,
-    # Without MTE only FPMR is left.
-    PFR2: lambda value, _: value & 0xF << 32,
-    DFR0: _dfr0,
-    ISAR3: lambda value, _: value & 0xFF0F00F0 if _.nonzero_el else 0,
-    MMFR2: lambda value, kernel: (
-        without(value, 20, 24) if kernel.nonzero_el else without(value, 20) if kernel.writable else value
-    ),
-    MMFR3: lambda value, kernel: value & (0xF0FFF if kernel.nonzero_el else 0xF0F0F),
-    MMFR4_AARCH32: lambda value, kernel: without(value, 24) if kernel.writable else value,
-}

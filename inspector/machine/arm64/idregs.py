@@ -29,7 +29,7 @@ from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
 
-_DEBUG_V8, _COPDBG_V8, _PMU_V3 = 6, 6, 3
+_PMU_V3 = 3
 
 
 class Written(NamedTuple):
@@ -60,13 +60,13 @@ def write(asked: IdWrite) -> Written:
     host, encoding = asked.host, asked.encoding
     register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
-    if register.aarch32 and not host.has_aarch32 and register.kind != "hidden":
+    if register.aarch32 and not host.has_aarch32 and host.kernel.aarch32_raz and register.kind != "hidden":
         rule.check("AArch32 is not there: any value is taken, and the register stays as it is", True)
         return Written(rule.ok(), asked.current)
     other = _OTHER_KINDS.get(register.kind)
     if other is not None:
         return other(rule, asked, register.mask)
-    if not host.kernel.writable:
+    if not host.kernel.checks_features:
         return _not_writable(rule, asked)
     special = _SPECIAL.get(encoding)
     if special is None:
@@ -89,7 +89,7 @@ class _Hidden(NamedTuple):
 
     def ignored(self, asked: IdWrite) -> bool:
         """Only this field is in the way: if it were the host's the write would be taken."""
-        if self.rule and not getattr(asked.host.kernel, self.rule):
+        if not getattr(asked.host.kernel, self.rule):
             return False
         value = without(asked.value, self.lsb)
         if value == asked.value:
@@ -101,8 +101,8 @@ class _Hidden(NamedTuple):
 
 
 _HIDDEN = {
-    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, ""),
-    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, ""),
+    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, "ignores_mpam"),
+    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, "ignores_mpam"),
     MMFR2: _Hidden("ID_AA64MMFR2_EL1.NV", 24, "ignores_nv"),
 }
 
@@ -156,16 +156,17 @@ _OTHER_KINDS: dict[str, Callable[[Rule, IdWrite, int], Written]] = {
 
 
 def _not_writable(rule: Rule, asked: IdWrite) -> Written:
-    """Linux 6.1: only CSV2 and CSV3 of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
+    """Linux 5.10 and 6.1: only CSV2 (6.1: and CSV3) of ID_AA64PFR0_EL1 may be lowered; everything else is as it is."""
     rule.source = "set_id_reg, set_id_aa64pfr0_el1 (sys_regs.c)"
     value, current = asked.value, asked.current
     if asked.encoding == PFR0:
         limit = asked.host.limit(PFR0, asked.features)
-        for name, lsb in (("CSV2", 56), ("CSV3", 60)):
+        places = [(name, lsb) for name, lsb in (("CSV2", 56), ("CSV3", 60)) if name in asked.host.kernel.writable_csv]
+        for name, lsb in places:
             most = field(limit, lsb)
             if not rule.check(f"{name} is at most {most}, where the CPU is not affected", field(value, lsb) <= most):
                 return _refuse(rule, asked)
-        if not rule.check("all else is the current value", without(value ^ current, 56, 60) == 0):
+        if not rule.check("all else is the current value", not without(value ^ current, *(lsb for _, lsb in places))):
             return _refuse(rule, asked)
         return Written(rule.ok(), value)
     if not rule.check(f"the value is the current one ({current:#x})", value == current):
@@ -202,17 +203,16 @@ def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
     """The fields that user space may change: those whose bits are all in the writable mask."""
     mask = host.mask(encoding)
     return tuple(
-        _as_kvm(host, encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
+        _as_kvm(encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
     )
 
 
-def _as_kvm(host: Host, encoding: int, policy: FieldPolicy) -> FieldPolicy:
+def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
     if encoding == DFR0 and policy.lsb in (0, 8):
-        signed = policy.signed or (policy.lsb == 8 and host.kernel.pmuver_signed)
-        return policy._replace(policy="lower", signed=signed)
+        return policy._replace(policy="lower")
     if encoding == DFR0_AARCH32 and policy.lsb == 24:
-        return policy._replace(policy="lower", signed=policy.signed or host.kernel.pmuver_signed)
+        return policy._replace(policy="lower")
     return policy
 
 
@@ -282,9 +282,10 @@ def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
 def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
     value = asked.value
     hardware = asked.host.sanitised.get(PFR0)
-    if hardware is not None and field(hardware, 40) == field(value, 40):
+    kernel = asked.host.kernel
+    if kernel.ignores_mpam and hardware is not None and field(hardware, 40) == field(value, 40):
         value = without(value, 40)
-    if asked.host.kernel.nonzero_el:
+    if kernel.el_not_zero:
         levels = [("EL0", 0), ("EL1", 4)] + ([("EL2", 8)] if asked.features & HAS_EL2 else [])
         for name, lsb in levels:
             if not rule.check(f"{name} is not 0", field(value, lsb)):
@@ -297,20 +298,24 @@ def _id_aa64pfr1(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - ev
     hardware = asked.host.sanitised.get(PFR1)
     if hardware is None:
         return value
-    if field(hardware, 16) == field(value, 16):
+    kernel = asked.host.kernel
+    if kernel.ignores_mpam and field(hardware, 16) == field(value, 16):
         value = without(value, 16)
     mte2 = field(hardware, 8) == 2 and field(hardware, 40) == 0xF
-    if asked.host.kernel.mte_frac and mte2 and not field(value, 40):
+    if kernel.restores_mte_frac and mte2 and not field(value, 40):
         value |= 0xF << 40
     return value
 
 
 def _id_aa64dfr0(rule: Rule, asked: IdWrite) -> int | None:
-    value = asked.value
+    value, kernel = asked.value, asked.host.kernel
     if field(value, 8) == 0xF:
         value = without(value, 8)
-    if not rule.check("DebugVer is at least 6 (Armv8)", field(value, 0) >= _DEBUG_V8):
+    least = kernel.least_debug
+    if least and not rule.check(f"DebugVer is at least {least} (Armv8)", field(value, 0) >= least):
         return None
+    if asked.features & HAS_EL2 and kernel.ignores_doublelock and not field(value, 36):
+        value |= 0xF << 36 if field(asked.host.sanitised.get(DFR0, 0), 36) == 0xF else 0
     return value
 
 
@@ -321,19 +326,22 @@ def _id_dfr0(rule: Rule, asked: IdWrite) -> int | None:
     version = field(value, 24)
     if not rule.check("PerfMon is 0 or at least 3 (PMUv3)", version == 0 or version >= _PMU_V3):
         return None
-    if not rule.check("CopDbg is at least 6 (Armv8)", field(value, 0) >= _COPDBG_V8):
+    least = asked.host.kernel.least_debug
+    if least and not rule.check(f"CopDbg is at least {least} (Armv8)", field(value, 0) >= least):
         return None
     return value
 
 
 def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
-    """Stage 2 granules of a guest that has EL2: the host's, or none (0 means as stage 1, 1 none)."""
-    if not (asked.host.kernel.checks_tgran2 and asked.features & HAS_EL2):
+    """Stage 2 granules of a guest that has EL2: the host's, or none (1) where the kernel lets them be taken away."""
+    allowed = asked.host.kernel.tgran2
+    if not (allowed and asked.features & HAS_EL2):
         return asked.value
     limit = asked.host.limit(MMFR0, asked.features)
+    none = (1,) if allowed == "host_or_none" else ()
     for name, lsb in (("TGran4_2", 40), ("TGran16_2", 32), ("TGran64_2", 36)):
-        found = field(asked.value, lsb)
-        if not rule.check(f"{name} is the host's or 1", found in (field(limit, lsb), 1)):
+        words = "the host's or 1" if none else "the host's"
+        if not rule.check(f"{name} is {words}", field(asked.value, lsb) in (field(limit, lsb), *none)):
             return None
     return asked.value
 

@@ -189,7 +189,7 @@ class LiveKvm:
             limits,
             sve_vqs=vqs,
             features=features,
-            masks=self.masks() if kernel.writable else None,
+            masks=self.masks() if kernel.reports_masks else None,
             registers={rid: data for rid, data in found.items() if rid & 0xFFFF not in limits},
             name="kvm:",
         )

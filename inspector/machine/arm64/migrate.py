@@ -143,7 +143,7 @@ def _kind(host: Host, register_id: int) -> str:
     if coprocessor in (FIRMWARE, BITMAPS):
         return "set" if host.firmware(register_id) or register_id & 0xFFFF == 0 else "unknown"
     if coprocessor == DEMUX:
-        return "set" if host.kernel.writable or register_id in host.registers else "any"
+        return "set" if host.kernel.virtual_caches or register_id in host.registers else "any"
     return "set" if coprocessor == SVE_COPROCESSOR or core.check_id(register_id, has_sve=False) == 0 else "any"
 
 

@@ -21,12 +21,9 @@ AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
 AVX512 = 0xE0
 MPX = 0x18
 _CET = 0x1800
-_CET_S = 1 << 12
 _APX = 1 << 19
 #: Components that the kernel allocates on demand (XFEATURE_MASK_USER_DYNAMIC).
 DYNAMIC = 1 << TILEDATA
-#: What KVM lets a guest have (KVM_SUPPORTED_XCR0).
-_KVM_XCR0 = 0x602FF
 #: Components that need a CPUID bit of their own: number -> (sub-leaf of leaf 7, register, bit)
 #: (xsave_cpuid_features in fpu/xstate.c).
 _NEEDS = {
@@ -158,7 +155,7 @@ class Host:
     @cached_property
     def kernel_default(self) -> int:
         """fpu_kernel_cfg.default_features: what a task's buffer has room for before it asks for more."""
-        return self.kernel_max & ~(DYNAMIC | _CET_S)
+        return self.kernel_max & ~(DYNAMIC | self.kernel.guest_supervisor)
 
     @cached_property
     def guest_default(self) -> int:
@@ -174,7 +171,12 @@ class Host:
     @cached_property
     def kvm_xcr0(self) -> int:
         """kvm_caps.supported_xcr0. VMX without the MPX controls drops MPX."""
-        return self.user_max & _KVM_XCR0 & ~MPX
+        return self.user_max & self.kernel.kvm_xcr0 & ~MPX
+
+    @cached_property
+    def uses_xfd(self) -> bool:
+        """Linux and KVM know XFD: the CPU has it, and the kernel dynamic components."""
+        return self.has_xfd and bool(self.kernel.user_dynamic)
 
     @cached_property
     def kvm_xss(self) -> int:

@@ -98,7 +98,7 @@ class Vcpu:
     def has_xfd(self) -> bool:
         """The guest has CPUID(0xD,1).EAX[4], and KVM supports it."""
         values = self.cpuid.get(0xD, 1)
-        return bool(values and values[0] >> 4 & 1) and self.host.has_xfd
+        return bool(values and values[0] >> 4 & 1) and self.host.uses_xfd
 
     def has_cet(self, register: int, bit: int) -> bool:
         """Shadow stacks (ECX 7) or IBT (EDX 20) of leaf 7, where KVM virtualizes CET."""
@@ -131,7 +131,7 @@ class Vcpu:
         if not rule.check("linear addresses of 48 or 57 bits, or none said", address_bits in (0, 48, 57)):
             return rule.refuse(errno.EINVAL)
         values = leaves.get((0xD, 0))
-        wanted = (values[0] if values else 0) & DYNAMIC
+        wanted = (values[0] if values else 0) & self.host.kernel.user_dynamic
         if wanted and not self.large:
             permitted = self.process.guest_perm & wanted == wanted
             if not rule.check("the process has guest permission for component 18", permitted):
@@ -208,6 +208,8 @@ class Vcpu:
             return check_cet(rule, index, value, self.has_cet(2, 7), self.has_cet(3, 20))
         if guest and not rule.check("the guest's CPUID has XFD", self.has_xfd):
             return False
+        if not self.host.kernel.user_dynamic and not rule.check("KVM has XFD (from 5.17 on)", False):
+            return False
         allowed = self.guest_xcr0 & DYNAMIC
         return rule.check(f"only dynamic components of the guest's XCR0 ({allowed:#x})", not value & ~allowed)
 
@@ -226,7 +228,7 @@ class Vcpu:
         if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
             return rule.refuse(errno.EINVAL)
         if index in (MSR_XFD, MSR_XFD_ERR):
-            there = rule.check("KVM has XFD", self.host.has_xfd)
+            there = rule.check("KVM has XFD", self.host.uses_xfd)
             value = self.xfd if index == MSR_XFD else self.xfd_err
         elif index == MSR_XSS:
             there, value = rule.check("KVM has XSAVES", self.host.has(0xD, 1, 0, 3)), self.xss
@@ -318,7 +320,10 @@ class Vcpu:
 
     def get_xsave2(self) -> Outcome:
         """KVM_GET_XSAVE2: the state, however large."""
-        return self._give(Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)"))
+        rule = Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)")
+        if not self.host.kernel.kvm_xsave2 and not rule.check("KVM has the ioctl (from 5.17 on)", False):
+            return rule.refuse(errno.EINVAL)
+        return self._give(rule)
 
     def _give(self, rule: Rule) -> Outcome:
         if self.xfam and not rule.check("not a TD: its state is protected", False):

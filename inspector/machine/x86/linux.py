@@ -112,7 +112,7 @@ class Linux:
         host = self.host
         cpu = self.cpus[number] = Cpu(self._machine(number))
         initial = host.user_max & DYNAMIC
-        if host.has_xfd:
+        if host.uses_xfd:
             if self.level == "guest":
                 self.log(None, f"XFD := {initial:#x}", call_chains.BOOT, cpu)
             outcome = cpu.machine.wrmsr(MSR_XFD, initial)

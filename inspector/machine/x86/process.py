@@ -76,16 +76,26 @@ class Process:
 
     def get_supported(self) -> Outcome:
         """ARCH_GET_XCOMP_SUPP."""
-        return Rule("fpu_xstate_prctl").ok(self.host.user_max | 3)
+        rule = Rule("fpu_xstate_prctl")
+        return rule.ok(self.host.user_max | 3) if self._has_permissions(rule) else rule.refuse(errno.EINVAL)
 
     def get_permission(self, *, guest: bool = False) -> Outcome:
         """ARCH_GET_XCOMP_PERM and ARCH_GET_XCOMP_GUEST_PERM."""
-        return Rule("xstate_get_host_group_perm").ok(self.guest_perm if guest else self.perm)
+        rule = Rule("xstate_get_host_group_perm")
+        if not self._has_permissions(rule):
+            return rule.refuse(errno.EINVAL)
+        return rule.ok(self.guest_perm if guest else self.perm)
+
+    def _has_permissions(self, rule: Rule) -> bool:
+        """The kernel knows the operation: permission came with dynamic components (do_arch_prctl_common)."""
+        return bool(self.host.kernel.user_dynamic) or rule.check("arch_prctl has it (from 5.16 on)", False)
 
     def request_permission(self, component: int, *, guest: bool = False) -> Outcome:
         """ARCH_REQ_XCOMP_PERM and ARCH_REQ_XCOMP_GUEST_PERM."""
         rule = Rule("xstate_request_perm, __xstate_request_perm (fpu/xstate.c)")
         host = self.host
+        if not self._has_permissions(rule):
+            return rule.refuse(errno.EINVAL)
         if not rule.check(
             f"{component} is below XFEATURE_MAX ({host.kernel.xfeature_max})", component < host.kernel.xfeature_max
         ):

@@ -55,15 +55,16 @@ def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
     size = host.standard_size_bytes(mask)
     leaves: dict[int, CpuidValues] = {0: (mask & 0xFFFFFFFF, size, size, mask >> 32)}
     one = native.get(1, (0, 0, 0, 0))
+    eax = one[0] & (0x1F if host.kernel.user_dynamic else 0xF)
     if one[0] & 0xA:
-        leaves[1] = (one[0] & 0x1F, host.compacted_size_bytes(mask | xss), xss, 0)
+        leaves[1] = (eax, host.compacted_size_bytes(mask | xss), xss, 0)
     else:
-        leaves[1] = (one[0] & 0x1F, 0, 0, 0)
+        leaves[1] = (eax, 0, 0, 0)
     for component in range(2, 63):
         values = native.get(component)
         if values is None or not (mask | xss) >> component & 1:
             continue
-        ecx = values[2] if host.has_xfd else values[2] & ~4
+        ecx = values[2] if host.uses_xfd else values[2] & ~4
         leaves[component] = (values[0], 0 if values[2] & 1 else values[1], ecx, 0)
     return leaves
 
@@ -99,5 +100,7 @@ def named_cpuid(process: Process, name: str) -> dict[tuple[int, int], CpuidValue
 
 
 def xsave2_capability(process: Process) -> int:
-    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2)."""
+    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2); 0 where the kernel does not know it."""
+    if not process.host.kernel.kvm_xsave2:
+        return 0
     return max(KVM_XSAVE_SIZE_BYTES, process.host.standard_size_bytes(supported_xcr0(process)))

@@ -17,12 +17,14 @@ from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR
 from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.registers import Registers
 from inspector.machine.x86.run import Run
+from layouts.x86.xsave import COMPONENTS
 
 #: What the module lets XFAM have, and what it must have (XFAM_FIXED0, XFAM_FIXED1).
 XFAM_FIXED0 = 0x6DBE7
 XFAM_FIXED1 = 0x3
 _CET = 0x1800
-_USER = 0x602FF
+#: The part of XFAM that is XCR0's; the rest is IA32_XSS's.
+_USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
 
 
 def init_vm(host: Host, xfam: int) -> Outcome:

@@ -92,7 +92,7 @@ class IdLabScreen(MachineScreen):
     def _head(self, width: int) -> None:
         bench = self.bench
         verdict = bench.verdict.removeprefix("not usable, ")
-        words = [bench.setup.model or "-cpu host", bench.host.name, f"Linux {bench.host.kernel.name}", verdict]
+        words = [bench.setup.model or "-cpu host", bench.host.name, bench.host.kernel.title, verdict]
         self.query_one("#title", Static).update(visible(" · ".join(words)))
         list_width = width * 3 // 5 if width >= _WIDE_COLUMNS else width
         self.query_one("#columns", Static).update(self.properties.heading(list_width - 2))
@@ -186,7 +186,12 @@ class IdLabScreen(MachineScreen):
     def command(self) -> str:
         """The command that shows the same."""
         setup = self.bench.setup
-        words = [setup.model or "host", *setup.words, "--host", f"{self.bench.host.name}@{self.bench.host.kernel.name}"]
+        words = [
+            setup.model or "host",
+            *setup.words,
+            "--host",
+            f"{self.bench.host.name}@{self.bench.host.kernel.release}",
+        ]
         return f"inspector models check {' '.join(words)}"
 
     def action_yank(self) -> None:

@@ -342,8 +342,8 @@ class InspectScreen(KeyedScreen):
 
         assert self.session is not None
         lab = lab_of(self.session.capture, self.session.vcpu)
-        if lab is None:
-            self.notify("the lab needs CPUID or an XSAVE image (x86), or ID registers (arm64)", timeout=3)
+        if isinstance(lab, str):
+            self.notify(lab, timeout=3)
             return
         self.app.push_screen(lab)
 

@@ -106,7 +106,7 @@ class LabScreen(MachineScreen):
     def _head(self, width: int) -> None:
         """The title and the names of the columns."""
         scenario = self.scenario
-        words = [f"sim:{scenario.name}", scenario.host, f"Linux {scenario.kernel}", scenario.policy]
+        words = [f"sim:{scenario.name}", scenario.host, self.world.host.kernel.title, scenario.policy]
         guests = self.world.vm.guests if self.world.vm is not None else []
         matrix = self.query_one(ComponentMatrix)
         if len(guests) > 1:

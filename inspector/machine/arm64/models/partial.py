@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host, from_bare
+from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.sve import check_vls
 from layouts.arm64.chips import Chip
 from layouts.arm64.hosts import BareHost

@@ -1,14 +1,16 @@
-"""The host that a file of recorded answers describes.
+"""The host of a file of recorded answers: its CPU's bare registers, or what the file shows.
 
-A file holds values as guests see them. What KVM hides (the host's MPAM, NV, MTE fields) it does not hold:
-if a CPU whose bare registers are known gives exactly the limits that the file shows, it is that one.
+The file's name says which CPU it was. Where nobody knows that one's bare registers, the host is what guests were
+recorded to see: its values then tell nothing about the machine. What KVM hides (the host's MPAM, NV) they do not hold.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import (
     CLIDR,
     EL1_32BIT,
@@ -19,10 +21,9 @@ from inspector.machine.arm64.host import (
     PTRAUTH,
     SVE,
     Host,
-    from_bare,
 )
 from inspector.machine.arm64.idregs import HIDDEN_LSB
-from layouts.arm64.hosts import bare_hosts, encoding_of_text
+from layouts.arm64.hosts import BareHost, bare_hosts, encoding_of_text
 from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
 
 Record = dict[str, Any]
@@ -40,47 +41,52 @@ CONFIGURATIONS = {
 _FULLEST = ("base", "pmu", "sve", "pauth", "el2")
 
 
+_FILE_NAME = re.compile(r"arm64-(?:sequences-)?linux-\d+\.\d+(?:-rc\d+)?-([^/]+?)(?:\.jsonl|$)")
+
+
+def bare_of(file: str) -> BareHost | None:
+    """The CPU that a recording's file name has (``arm64-linux-7.2-max_sve-max-vq_3.jsonl.gz``), if it is known."""
+    found = _FILE_NAME.search(file)
+    name = found[1] if found else ""
+    return next((bare for known, bare in bare_hosts().items() if re.sub("[,=]", "_", known) == name), None)
+
+
 def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
-    """The kernel profile of the file's release."""
+    """The kernel profile of the file's release. Raises UnknownReleaseError."""
     release = next((record["release"] for record in records if record["t"] == "uname"), "")
     return arm64_kernel_for(release)
 
 
-def host_of(records: Sequence[Record]) -> Host:
-    """The host as the file shows it."""
+def host_of(records: Sequence[Record], *, measured: bool = True) -> Host:
+    """The host as the file shows it; ``measured``: what KVM hides is taken from the answers to writes, too."""
     kernel = kernel_of(records)
     limits: dict[int, int] = {}
     registers: dict[int, bytes] = {}
     masks: dict[int, int] = {}
-    counts: dict[int, int] = {}
     features, vqs = POWER_OFF | PSCI_0_2, 0
     for record in records:
         kind = record["t"]
-        if kind == "idreg":
+        if kind == "idreg" and record["cfg"] != "el2":
             encoding, value = encoding_of_text(record["reg"]), int(record["host"], 16)
             limits[encoding] = fuller(limits.get(encoding), value)
         elif kind == "reg" and record["err"] == 0:
             registers.setdefault(int(record["id"], 16), bytes.fromhex(record["le"]))
         elif kind == "mask":
             masks[encoding_of_text(record["reg"])] = int(record["mask"], 16)
-        elif kind == "reglist" and record["err"] == 0:
-            counts[CONFIGURATIONS[record["cfg"]]] = record["n"]
         elif kind == "vls" and record["err"] == 0:
             vqs = int(record["vqs"], 16)
         elif kind == "feat" and record["err"] == 0:
             features |= 1 << record["bit"] if "bit" in record else PTRAUTH
-    sanitised = bare_match(kernel, limits, vqs) or _measured(records)
-    host = Host(
+    sanitised = bare_match(kernel, limits, vqs) or (_measured(records) if measured else {})
+    return Host(
         kernel,
         limits,
         sanitised=sanitised,
         sve_vqs=vqs,
         features=features,
-        masks=masks if masks and kernel.writable else None,
+        masks=masks if masks and kernel.reports_masks else None,
         registers=registers,
     )
-    host.counts = counts
-    return host
 
 
 def _measured(records: Sequence[Record]) -> dict[int, int]:
@@ -146,11 +152,8 @@ def host_of_sequences(records: Sequence[Record]) -> Host:
     if known is not None:
         known.features |= seen.features
         known.registers = {rid: data for rid, data in seen.values.items() if rid & 0xFFFF not in known.limits}
-        known.counts = seen.counts
         return known
-    host = Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=seen.values)
-    host.counts = seen.counts
-    return host
+    return Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=seen.values)
 
 
 def _bare_with(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> Host | None:
@@ -167,7 +170,6 @@ class _Seen:
 
     def __init__(self) -> None:
         self.values: dict[int, bytes] = {}
-        self.counts: dict[int, int] = {}
         self.features = POWER_OFF | PSCI_0_2
         self.vqs = 0
 
@@ -183,8 +185,6 @@ class _Seen:
                 touched.add(operation)
             elif operation == "set":
                 touched.add(int(step[2], 16))
-            elif operation == "list" and step[2] == 7:
-                self.counts.setdefault(features[step[1]], step[3])
             elif operation == "get_vls" and step[2] == 0 and "set_vls" not in touched:
                 self.vqs |= int(step[3], 16)
             elif operation == "get" and step[3] == 0 and "run" not in touched:

@@ -4,41 +4,83 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspector.machine.arm64 import idregs, sve
-from inspector.machine.arm64.host import MIDR, PFR0, PSCI_0_2, SVE, Host, field
-from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, host_of, host_of_sequences
+from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.capabilities import check_extension
+from inspector.machine.arm64.host import MIDR, PFR0, PSCI_0_2, SVE, Host, without
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
 from inspector.machine.arm64.vm import MMIO, MPIDR, Vcpu, Vm, sysreg_id
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Answer, text_of
+from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
 from layouts.arm64.hosts import encoding_of_text
 
 Record = dict[str, Any]
 Found = tuple[object, object, bool, str]
 _SUBSETS = 1 << 16
+_DEPENDS = "depends"
 
 
-def replay(records: Sequence[Record]) -> Iterator[Answer]:
-    """Every answer of a file, on the host that its records describe."""
+Counted = Answer | Agreed | NotAsked
+
+
+class Hosted(NamedTuple):
+    """The host of a file. ``recalled``: it is what the file itself shows, so that its values prove nothing."""
+
+    host: Host
+    recalled: bool
+
+
+def hosted(file: str, records: Sequence[Record]) -> Hosted:
+    """From the bare registers of the CPU that the file's name has, else from its records."""
+    bare = bare_of(file)
+    if bare is not None:
+        return Hosted(from_bare(kernel_of(records), [bare]), recalled=False)
     if any(record["t"] == "seq" for record in records):
-        host = host_of_sequences(records)
+        return Hosted(host_of_sequences(records), recalled=True)
+    return Hosted(host_of(records, measured=False), recalled=True)
+
+
+def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
+    """Every answer of a file."""
+    host = made.host
+    if any(record["t"] == "seq" for record in records):
         for record in records:
             if record["t"] == "seq":
-                yield from replay_sequence(host, record)
+                yield from replay_sequence(host, record, recalled=made.recalled)
         return
-    found = _Replay(host_of(records), records)
+    found = _Replay(host, records)
     kinds = found.kinds()
+    recalled = RECALLED if made.recalled else frozenset()
     for record in records:
         kind = record["t"]
         if kind == "idreg":
             yield from found.idreg(record)
+        elif kind in NOT_ASKED or kind in recalled:
+            yield NotAsked(kind, NOT_ASKED.get(kind, causes.RECALLED), 1)
+        elif kind == "reg" and not is_modelled(int(record["id"], 16)):
+            yield NotAsked(kind, causes.OTHER_SYSREG, 1)
         elif kind in kinds:
             text = text_of(record)
             for expected, predicted, accepted, because in kinds[kind](record):
+                if because == causes.HIDDEN:
+                    yield NotAsked(kind, causes.HIDDEN, 1)
+                    continue
                 yield Answer(kind, text, expected, predicted, accepted, because)
     yield from found.vls_subsets()
+
+
+#: Kinds that the machine cannot answer, and why.
+NOT_ASKED = {
+    "reglist": causes.REGISTER_LIST,
+}
+#: Kinds that say nothing then.
+RECALLED = frozenset(("reg", "feat", "midr", "cap"))
+_MASKS = [f"3_{op1}_0_{crm}_{op2}" for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)]
 
 
 class _Replay:
@@ -48,12 +90,13 @@ class _Replay:
         self.host = host
         self.vls_ok = {int(record["vqs"], 16) for record in records if record["t"] == "vls_ok"}
         self.has_vls = any(record["t"] == "vls_hist" for record in records)
-        self.zfr0 = 0
+        self.masks = {record["reg"] for record in records if record["t"] == "mask"}
         self._running: Vm | None = None
 
     def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
         """The functions by kind of record."""
         return {
+            "cap": self._cap,
             "masks": self._masks,
             "maskbad": self._maskbad,
             "mask": self._mask,
@@ -87,12 +130,13 @@ class _Replay:
 
     # ID registers
 
-    def idreg(self, record: Record) -> Iterator[Answer]:
+    def idreg(self, record: Record) -> Iterator[Counted]:
         """256 answers: each nibble of the host's value with each value."""
         features = CONFIGURATIONS[record["cfg"]]
         encoding = encoding_of_text(record["reg"])
         current = int(record["host"], 16)
         imp = record["cfg"] == "imp"
+        depends, agreed = 0, [0, 0]
         for nibble, answers in enumerate(record["nib"]):
             shift = 4 * nibble
             kept = current & ~(0xF << shift)
@@ -100,12 +144,18 @@ class _Replay:
                 value = kept | digit << shift
                 predicted, because = self._write(encoding, value, features, current, imp=imp)
                 if predicted == expected:
-                    yield Answer("idreg", "", 0, 0, not isinstance(expected, int) or expected == 0)
+                    agreed[isinstance(expected, int) and expected != 0] += 1
+                    continue
+                if predicted == _DEPENDS:
+                    depends += 1
                     continue
                 where = f"{record['cfg']} {record['reg']} bits {shift + 3}:{shift} = {digit:x}"
                 yield Answer(
                     "idreg", where, expected, predicted, not isinstance(expected, int) or expected == 0, because
                 )
+        yield Agreed("idreg", *agreed)
+        if depends:
+            yield NotAsked("idreg", causes.HIDDEN, depends)
 
     def _write(
         self, encoding: int, value: int, features: int, current: int, *, imp: bool = False
@@ -117,7 +167,7 @@ class _Replay:
         asked = idregs.IdWrite(self.host, encoding, value, features, current, writable_imp=imp)
         written = idregs.write(asked)
         if written.outcome.verdict == "depends-on":
-            return "depends", written.outcome.because
+            return _DEPENDS, written.outcome.because
         if not written.outcome.accepted:
             return written.outcome.code, written.outcome.because
         return 0 if written.value == value else f"{written.value:016x}", written.outcome.because
@@ -128,21 +178,34 @@ class _Replay:
         imp = record["cfg"] == "imp"
         current = self.host.reset_value(encoding, features)
         predicted, because = self._write(encoding, value, features, current, imp=imp)
-        if isinstance(predicted, str):
+        if predicted == _DEPENDS:
+            yield None, None, False, causes.HIDDEN
+        elif isinstance(predicted, str):
             yield [record["err"], record["rb"]], [0, predicted], record["err"] == 0, because
         else:
             yield record["err"], predicted, record["err"] == 0, because
 
+    def _cap(self, record: Record) -> Iterator[Found]:
+        predicted = check_extension(self.host, record["n"], of_vm=True)
+        yield record["vm"], predicted, record["vm"] > 0, "KVM_CHECK_EXTENSION"
+
     def _masks(self, record: Record) -> Iterator[Found]:
-        predicted = 0 if self.host.kernel.writable else errno.EINVAL
-        yield record["err"], predicted, record["err"] == 0, "KVM_ARM_GET_REG_WRITABLE_MASKS"
+        outcome = Vm(self.host).writable_masks()
+        yield record["err"], outcome.code, record["err"] == 0, outcome.because
+        if record["err"] == 0:
+            # The recorder leaves out the entries that are 0.
+            for name in _MASKS:
+                mask = self.host.mask(encoding_of_text(name))
+                if name not in self.masks:
+                    yield f"{0:016x}", f"{mask:016x}", True, f"{name} is not listed"
 
     def _maskbad(self, record: Record) -> Iterator[Found]:
-        yield [record["range1"], record["reserved1"]], [errno.EINVAL] * 2, False, "the range and reserved words are 0"
+        vm = Vm(self.host)
+        found = [vm.writable_masks(range_number=1).code, vm.writable_masks(reserved=1).code]
+        yield [record["range1"], record["reserved1"]], found, False, "the range and reserved words are 0"
 
     def _mask(self, record: Record) -> Iterator[Found]:
-        register = self.host.kernel.registers.get(encoding_of_text(record["reg"]))
-        mine = register.mask if register is not None else 0
+        mine = self.host.mask(encoding_of_text(record["reg"]))
         yield record["mask"], f"{mine:016x}", True, "kvm_vm_ioctl_get_reg_writable_masks"
 
     def _impcap(self, record: Record) -> Iterator[Found]:
@@ -161,13 +224,12 @@ class _Replay:
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
 
     def _reg(self, record: Record) -> Iterator[Found]:
-        register_id = int(record["id"], 16)
-        if not 0xC000 <= register_id & 0xFFFF < 0xC040 or register_id >> 16 != 0x6030_0000_0013:
-            return
+        """A register as a fresh vCPU has it; the recorder had written nothing."""
         vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
         vcpu.sve_finalized = vcpu.has_sve
-        outcome = vcpu.get(register_id)
-        yield record["le"], outcome.image.hex(), True, "kvm_sys_reg_get_user"
+        outcome = vcpu.get(int(record["id"], 16))
+        found = outcome.image.hex() if outcome.accepted else outcome.name
+        yield record["le"] if record["err"] == 0 else record["err"], found, record["err"] == 0, outcome.because
 
     def _badid(self, record: Record) -> Iterator[Found]:
         vcpu = self._vcpu()
@@ -278,12 +340,12 @@ class _Replay:
         yield record["exit"], outcome.value, record["exit"] == MMIO, outcome.because
 
     def _afterrun(self, record: Record) -> Iterator[Found]:
-        """The host's PFR0 and another value, by the vCPU that ran and by the other."""
+        """The host's PFR0; without CSV2, which may be no change, by the vCPU that ran and by the other."""
         vm = self._running
         if vm is None:
             return
         before = self.host.limit(PFR0, PSCI_0_2)
-        lower = before & ~(0xF << 56) if field(before, 56) else before & ~(0xF << 20)
+        lower = without(before, 56)
         for name, number, value in (("same", 0, before), ("diff", 0, lower), ("other_vcpu", 1, lower)):
             outcome = vm.vcpus[number].set(sysreg_id(PFR0), value.to_bytes(8, "little"))
             yield record[name], outcome.code, record[name] == 0, outcome.because

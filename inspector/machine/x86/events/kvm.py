@@ -16,7 +16,7 @@ from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.run import Run
 from inspector.machine.x86.supported import KVM_XSAVE_SIZE_BYTES, named_cpuid, supported_leaf_0xd, xsave2_capability
 from inspector.machine.x86.vm import Vm
-from layouts.x86.kernels import kernels
+from layouts.x86.kernels import profile_for
 
 if TYPE_CHECKING:
     from inspector.machine.x86.world import World
@@ -208,11 +208,8 @@ def _boot(world: World, words: Words) -> Outcome:
     """The guest's Linux, of a kernel profile, on its first vCPUs."""
     guest = world.guest()
     assert world.vm is not None
-    profiles = kernels()
-    name = words[0] if words else world.host.kernel.name
-    if name not in profiles:
-        raise ValueError(f"no kernel {name}; there are {', '.join(profiles)}")
-    return world.vm.boot(profiles[name], max(guest.number + 1, len(world.vm.guests)))
+    kernel = profile_for(words[0]) if words else world.host.kernel
+    return world.vm.boot(kernel, max(guest.number + 1, len(world.vm.guests)))
 
 
 def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:

@@ -1,0 +1,36 @@
+"""``--kernel`` and ``@RELEASE``: the profile of a release, and what a user has to know of the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.model import Capture
+from inspector.cli.streams import note
+from layouts.kernels import DEFAULT_RELEASE, Profile, UnknownReleaseError
+
+HELP = f"a release of Linux (default {DEFAULT_RELEASE}); one without a profile is answered by the newest older one"
+
+
+def kernel_named(profile_for: Callable[[str], Profile], release: str) -> Profile:
+    """The profile of a release that a user named, else of the default. Raises UsageError."""
+    try:
+        return told(profile_for(release or DEFAULT_RELEASE))
+    except UnknownReleaseError as error:
+        raise UsageError(f"kernel {error}") from None
+
+
+def kernel_captured(profile_for: Callable[[str], Profile], capture: Capture) -> Profile:
+    """The profile of the release that a capture tells, else of the default. Raises InputError."""
+    try:
+        return told(profile_for(capture.host.kernel or DEFAULT_RELEASE))
+    except UnknownReleaseError as error:
+        expected = f"{error.expected} (--kernel names another)"
+        raise InputError(f"{capture.target}: kernel", expected, error.release) from None
+
+
+def told(kernel: Profile) -> Profile:
+    """The kernel; a note on stderr where it answers for a release that is not its own."""
+    if kernel.note:
+        note(f"inspector: {kernel.note}")
+    return kernel

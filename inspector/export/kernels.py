@@ -1,0 +1,89 @@
+"""Kernel profiles as text: which releases each answers for, its source, and what changed since the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from textwrap import wrap
+from typing import Any
+
+from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, IdRegister, Limit
+from layouts.kernels import Kernel
+
+_WIDTH = 110
+#: What names a profile, and is no rule of it.
+_NAMES = {field.name for field in fields(Kernel)}
+
+
+def profiles_text(arch: str, kernels: Sequence[Kernel]) -> Iterator[str]:
+    """A line a profile: its name, the first release that it answers for, the version that was read."""
+    yield arch
+    for kernel in kernels:
+        since = f"from {kernel.since} on" if kernel.since else ""
+        yield f"  {kernel.name:<6} {since:<12} {kernel.provenance}"
+
+
+def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
+    """One profile: its source and every rule or table entry that differs from the release before."""
+    yield f"{arch}: {kernel.title}"
+    yield from wrap(f"source: {getattr(kernel, 'source', '')}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    yield f"  since Linux {before.name}:" if before is not None else "  the oldest profile:"
+    found = [line for name in _rules(kernel) for line in _changes(name, kernel, before)]
+    yield from found or ["    nothing that is modelled"]
+
+
+def _rules(kernel: Kernel) -> Iterator[str]:
+    yield from (field.name for field in fields(kernel) if field.name not in _NAMES)
+
+
+def _changes(name: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
+    after = getattr(kernel, name)
+    if not isinstance(after, dict):
+        old = getattr(before, name, None)
+        if before is None:
+            yield f"    {name}: {_text(after)}"
+        elif old != after:
+            yield f"    {name}: {_text(old)} -> {_text(after)}"
+        return
+    old_table: dict[int, Any] = getattr(before, name) if before is not None else {}
+    if before is None:
+        yield f"    {name}: {len(after)} entries"
+        return
+    for key in sorted({*after, *old_table}):
+        if after.get(key) != old_table.get(key):
+            line = f"{name} {_key(kernel, key)}: {_text(old_table.get(key))} -> {_text(after.get(key))}"
+            if name == "fields":
+                line = f"{name} {_key(kernel, key)}: {_fields_changed(old_table.get(key, ()), after.get(key, ()))}"
+            yield from wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
+
+
+def _key(kernel: Kernel, key: int) -> str:
+    return kernel.register_name(key) if isinstance(kernel, Arm64Kernel) and key < 1 << 16 else hex(key)
+
+
+def _fields_changed(before: Sequence[FieldPolicy], after: Sequence[FieldPolicy]) -> str:
+    old, new = ({(field.lsb, field.width): field for field in table} for table in (before, after))
+    words = [f"+{new[place].name}" for place in new if place not in old]
+    words += [f"-{old[place].name}" for place in old if place not in new]
+    words += [f"{new[p].name} {_policy(old[p])} -> {_policy(new[p])}" for p in new if p in old and old[p] != new[p]]
+    return ", ".join(words)
+
+
+def _policy(field: FieldPolicy) -> str:
+    strict = "strict" if field.strict else "not strict"
+    return f"({field.policy}, {'signed' if field.signed else 'unsigned'}, {strict}, safe {field.safe_value})"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | tuple):
+        return "none" if value is None else str(value) or "none"
+    if isinstance(value, int):
+        return hex(value) if value > 0xFF else str(value)
+    if isinstance(value, IdRegister):
+        return f"{value.kind} {value.mask:#x}" if value.mask else value.kind
+    if isinstance(value, Limit):
+        words = [f"hides {value.hidden:#x}"] if value.hidden else []
+        words += [f"without MTE {value.without_mte:#x}"] if value.without_mte else []
+        words += [f"at most {most} in [{lsb + width - 1}:{lsb}]" for lsb, width, most in value.most]
+        return ", ".join(words)
+    return ", ".join(_text(each) for each in value) or "none"

@@ -1,0 +1,92 @@
+"""KVM_CHECK_EXTENSION, of a VM without a GIC and of /dev/kvm.
+
+Source: Linux arch/arm64/kvm/arm.c (kvm_vm_ioctl_check_extension), reset.c (kvm_set_ipa_limit), mmu.c
+(kvm_supports_cacheable_pfnmap), kernel/cpufeature.c (has_nv1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from inspector.machine.arm64.host import (
+    CTR,
+    DFR0,
+    EL1_32BIT,
+    HAS_EL2,
+    MMFR0,
+    MMFR2,
+    MMFR4,
+    PFR0,
+    PMU_V3,
+    PTRAUTH,
+    SVE,
+    Host,
+    field,
+)
+from inspector.machine.arm64.vm import MAX_VCPUS
+from layouts.arm64.capabilities import CAPABILITIES
+from layouts.kernels import release_numbers
+
+#: ioctl's answer of an error, as user space's libc gives it.
+_ERROR = -1
+_PARANGE_BITS = (32, 36, 40, 42, 44, 48, 52, 56)
+_BITS_48, _LPA2 = 5, 1
+#: E2H0 is signed: -1 and -2 say that HCR_EL2.NV1 is RES0.
+_SIGNED = 8
+_BY_NUMBER = {capability.number: capability for capability in CAPABILITIES}
+#: Releases with more memory slots, and with stage 2 of 52 bits and small pages.
+_MORE_SLOTS, _SLOTS = (5, 11), (512, 32767)
+_LPA2_SINCE = (6, 8)
+
+
+def check_extension(host: Host, number: int, *, of_vm: bool, online_cpus: int = 1) -> int:
+    """What the ioctl returns for a KVM_CAP_* number; -1 is an error (EINVAL)."""
+    capability = _BY_NUMBER.get(number)
+    if capability is None or _release(host) < capability.since:
+        return 0
+    if not capability.rule:
+        return capability.value
+    if capability.rule == "cpus":
+        return min(online_cpus, MAX_VCPUS[host.gic]) if host.kernel.mte else online_cpus
+    if capability.rule.endswith("of a VM") and not of_vm:
+        return _ERROR
+    return int(_RULES[capability.rule](host))
+
+
+def _release(host: Host) -> tuple[int, int]:
+    return release_numbers(host.kernel.answers_for or host.kernel.name) or (0, 0)
+
+
+def _hardware(host: Host, encoding: int, lsb: int) -> int:
+    return field(host.sanitised.get(encoding, host.limits.get(encoding, 0)), lsb)
+
+
+def _ipa_bits(host: Host) -> int:
+    """As many as PARange says, and no more than 48 where small pages cannot have 52."""
+    parange = _hardware(host, MMFR0, 0)
+    lpa2 = _hardware(host, MMFR0, 28) == _LPA2 and _release(host) >= _LPA2_SINCE
+    return _PARANGE_BITS[min(parange, len(_PARANGE_BITS) - 1 if lpa2 else _BITS_48)]
+
+
+def _cacheable(host: Host) -> bool:
+    """Stage 2 forces write-back (FEAT_S2FWB), and instruction caches need no invalidation (CTR_EL0.DIC)."""
+    return _hardware(host, MMFR2, 40) > 0 and bool(_hardware(host, CTR, 28) & 2)
+
+
+_RULES: dict[str, Callable[[Host], int]] = {
+    "memory slots": lambda host: _SLOTS[_release(host) >= _MORE_SLOTS],
+    "vcpus": lambda host: MAX_VCPUS[host.gic],
+    "32-bit EL1": lambda host: bool(host.features & EL1_32BIT),
+    "breakpoints": lambda host: 1 + _hardware(host, DFR0, 12),
+    "watchpoints": lambda host: 1 + _hardware(host, DFR0, 20),
+    "PMU": lambda host: bool(host.features & PMU_V3),
+    "of a VM": lambda _host: 0,
+    "RAS": lambda host: _hardware(host, PFR0, 28) > 0,
+    "IPA bits": _ipa_bits,
+    "SVE": lambda host: bool(host.features & SVE),
+    "pointer authentication": lambda host: bool(host.features & PTRAUTH),
+    "MTE": lambda host: bool(host.with_mte),
+    "EL2": lambda host: bool(host.features & HAS_EL2),
+    "E2H0": lambda host: bool(host.features & HAS_EL2) and _hardware(host, MMFR4, 24) < _SIGNED,
+    "cacheable, of a VM": _cacheable,
+}

@@ -1,0 +1,29 @@
+"""What a guest reads of its own ID registers: KVM traps them, or the CPU answers.
+
+Source: Linux arch/arm64/include/asm/kvm_emulate.h (vcpu_reset_hcr), kvm/sys_regs.c (kvm_calculate_traps, vcpu_set_hcr).
+"""
+
+from __future__ import annotations
+
+from inspector.machine.arm64.host import CTR, EL1_32BIT, MMFR2, field
+from inspector.machine.arm64.registers import sysreg_id
+from inspector.machine.arm64.vm import Vcpu
+
+
+def mrs(vcpu: Vcpu, encoding: int) -> int:
+    """The value that the guest reads."""
+    if encoding == CTR and vcpu.initialized and not traps_ctr(vcpu):
+        return vcpu.host.bare_ctr
+    return vcpu.get(sysreg_id(encoding)).value
+
+
+def traps_ctr(vcpu: Vcpu) -> bool:
+    """CTR_EL0 is trapped (HCR_EL2.TID2): until 6.4 for 32-bit guests, since then unless the CPU can trap the caches
+    alone (FEAT_EVT) and the VM's value is the host's.
+    """  # noqa: D205 - one sentence
+    host = vcpu.host
+    sanitised = host.sanitised.get(CTR, 0)
+    if not host.kernel.virtual_caches:
+        return bool(vcpu.features & EL1_32BIT)
+    has_evt = field(host.sanitised.get(MMFR2, 0), 56) > 0
+    return not has_evt or vcpu.id_value(CTR) != sanitised

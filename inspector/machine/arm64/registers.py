@@ -1,0 +1,243 @@
+"""One register of a vCPU: KVM_GET_ONE_REG and KVM_SET_ONE_REG by coprocessor.
+
+Source: Linux arch/arm64/kvm/guest.c (kvm_arm_get_reg, kvm_arm_set_reg), sys_regs.c, hypercalls.c.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from inspector.machine.arm64 import core, demux, firmware, idregs, sve
+from inspector.machine.arm64.host import CLIDR
+from inspector.machine.outcome import Outcome, Rule
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.vm import Vcpu
+
+#: A register id without its size: the architecture, then nothing down to the coprocessor.
+_ARM64, _UPPER = 0x6000_0000 << 32, 0xFF0F_FFFF << 32
+CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14, 0x15, 0x16
+MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
+#: OSLSR_EL1: the OS lock is there, and it is locked.
+_OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
+#: A system register's size as its id has it: 8 bytes.
+_SYSREG_SIZE = 3
+
+
+def sysreg_id(encoding: int) -> int:
+    """The KVM register id of a system register."""
+    return 0x6030_0000_0013_0000 | encoding
+
+
+def get(vcpu: Vcpu, register_id: int) -> Outcome:
+    """KVM_GET_ONE_REG; the image is the register, little-endian."""
+    rule = Rule("kvm_arm_get_reg (guest.c)")
+    refused = _refused(rule, vcpu, register_id)
+    if refused is not None:
+        return refused
+    coprocessor = register_id >> 16 & 0xFFF
+    if coprocessor == CORE:
+        code = core.check_id(register_id, has_sve=_hides_v(vcpu))
+        if not rule.check("a core register, of this size (V registers are Z's with SVE)", not code):
+            return rule.refuse(code)
+        return rule.ok(image=vcpu.values.get(register_id, bytes(core.size_of(register_id))))
+    if coprocessor == SVE_COPROCESSOR:
+        return _get_sve(rule, vcpu, register_id)
+    if _is_firmware(vcpu, coprocessor):
+        return firmware.get(vcpu, register_id)
+    if coprocessor == DEMUX:
+        return demux.get(vcpu.host, register_id, vcpu.values)
+    return _get_sysreg(rule, vcpu, register_id)
+
+
+def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+    """KVM_SET_ONE_REG with the register's bytes, little-endian; None: a pointer that cannot be read."""
+    rule = Rule("kvm_arm_set_reg (guest.c)")
+    refused = _refused(rule, vcpu, register_id)
+    if refused is not None:
+        return refused
+    coprocessor = register_id >> 16 & 0xFFF
+    if coprocessor == CORE:
+        return _set_core(rule, vcpu, register_id, data)
+    if coprocessor == SVE_COPROCESSOR:
+        return _set_sve(rule, vcpu, register_id, data)
+    if _is_firmware(vcpu, coprocessor):
+        return firmware.put(vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
+    if coprocessor == DEMUX:
+        value = None if data is None else int.from_bytes(data[:4], "little")
+        return demux.put(vcpu.host, register_id, value, vcpu.values)
+    return _set_sysreg(rule, vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
+
+
+def _refused(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome | None:
+    if not rule.check("the vCPU is initialized", vcpu.initialized):
+        return rule.refuse(errno.ENOEXEC)
+    if not rule.check("the id is an arm64 register's", register_id & _UPPER == _ARM64):
+        return rule.refuse(errno.EINVAL)
+    return None
+
+
+def _is_firmware(vcpu: Vcpu, coprocessor: int) -> bool:
+    return coprocessor == FIRMWARE or (coprocessor == BITMAPS and bool(vcpu.host.kernel.bitmaps))
+
+
+def _hides_v(vcpu: Vcpu) -> bool:
+    return vcpu.has_sve and vcpu.vm.abi == "merged"
+
+
+def _set_core(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+    code = core.check_id(register_id, has_sve=_hides_v(vcpu))
+    if not rule.check("a core register, of this size (V registers are Z's with SVE)", not code):
+        return rule.refuse(code)
+    if data is None:
+        return _unreadable(rule)
+    if register_id == core.PSTATE:
+        mode = int.from_bytes(data[:8], "little")
+        allowed = core.mode_allowed(mode, vcpu.features, has_aarch32=vcpu.host.has_aarch32)
+        if not rule.check(f"mode {mode & 0x1F:#x} is one that the vCPU can be in", allowed):
+            return rule.refuse(errno.EINVAL)
+    vcpu.values[register_id] = data[: core.size_of(register_id)]
+    core.narrow(vcpu.values)
+    return rule.ok()
+
+
+def _unreadable(rule: Rule) -> Outcome:
+    rule.check("the pointer can be read", False)
+    return rule.refuse(errno.EFAULT)
+
+
+# SVE
+
+
+def _sve_region(rule: Rule, vcpu: Vcpu, register_id: int) -> tuple[sve.Region | None, Outcome | None]:
+    region, code = sve.region_of(register_id, vcpu.vq)
+    if code != errno.EINVAL and not rule.check("the vCPU has SVE", vcpu.has_sve):
+        return None, rule.refuse(errno.ENOENT)
+    if region is None:
+        rule.check("a Z, P or FFR register, slice 0", False)
+        return None, rule.refuse(code)
+    if not rule.check("SVE is finalized", vcpu.is_final):
+        return None, rule.refuse(errno.EPERM)
+    return region, None
+
+
+def _get_sve(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
+    if register_id == sve.SVE_VLS:
+        if not rule.check("the vCPU has SVE", vcpu.has_sve):
+            return rule.refuse(errno.ENOENT)
+        vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
+        return rule.ok(vqs, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+    region, wrong = _sve_region(rule, vcpu, register_id)
+    if region is None:
+        assert wrong is not None
+        return wrong
+    real = vcpu.sve.get(region.name, b"")[: region.real_bytes]
+    return rule.ok(image=real.ljust(region.size_bytes, b"\0"))
+
+
+def _set_sve(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+    if register_id == sve.SVE_VLS:
+        return _set_vls(rule, vcpu, data)
+    region, wrong = _sve_region(rule, vcpu, register_id)
+    if region is None:
+        assert wrong is not None
+        return wrong
+    if data is None:
+        return _unreadable(rule)
+    vcpu.sve[region.name] = data[: region.real_bytes]
+    if vcpu.vm.abi == "proposal" and region.name.startswith("z"):
+        # The low 128 bits of Zn are Vn, and both are visible.
+        vcpu.values[core.v_id(int(region.name[1:]))] = data[:16].ljust(16, b"\0")
+    return rule.ok()
+
+
+def _set_vls(rule: Rule, vcpu: Vcpu, data: bytes | None) -> Outcome:
+    if not rule.check("the vCPU has SVE", vcpu.has_sve):
+        return rule.refuse(errno.ENOENT)
+    if vcpu.vm.abi == "proposal":
+        if not rule.check("the vCPU has not run", not vcpu.ran):
+            return rule.refuse(errno.EBUSY)
+    elif not rule.check("SVE is not final yet", not vcpu.sve_finalized):
+        return rule.refuse(errno.EPERM)
+    if data is None:
+        return _unreadable(rule)
+    outcome = sve.check_vls(int.from_bytes(data, "little"), vcpu.host.sve_vqs)
+    if outcome.accepted:
+        vcpu.vq = outcome.value
+    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0)
+
+
+# System registers
+
+
+_ID_SPACE = frozenset(0xC000 | op1 << 11 | low for op1 in (0, 1, 3) for low in range(0x40))
+
+
+def is_modelled(register_id: int) -> bool:
+    """The machine has rules for such an id: all but system registers outside the ID space, of which it has no table."""
+    if register_id >> 16 & 0xFFF != SYSREG or register_id >> 52 & 0xF != _SYSREG_SIZE:
+        return True
+    encoding = register_id & 0xFFFF
+    return encoding in _ID_SPACE or encoding == ZCR
+
+
+def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
+    """The vCPU has this system register, as far as the machine knows them."""
+    if encoding in vcpu.host.kernel.registers or encoding == MPIDR:
+        return True
+    if encoding == ZCR:
+        return vcpu.has_sve
+    return sysreg_id(encoding) in vcpu.host.registers
+
+
+def _sysreg(vcpu: Vcpu, register_id: int) -> int | None:
+    """The encoding of a system register id that this vCPU has; None when there is none."""
+    if register_id >> 16 != sysreg_id(0) >> 16:
+        return None
+    encoding = register_id & 0xFFFF
+    return encoding if has_sysreg(vcpu, encoding) else None
+
+
+def _get_sysreg(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
+    rule.source = "kvm_sys_reg_get_user (sys_regs.c)"
+    encoding = _sysreg(vcpu, register_id)
+    if not rule.check("a register that the vCPU has", encoding is not None):
+        return rule.refuse(errno.ENOENT)
+    assert encoding is not None
+    if encoding in vcpu.vm.id_registers and encoding != CLIDR:
+        value = vcpu.id_value(encoding)
+        return rule.ok(value, value.to_bytes(8, "little"))
+    data = vcpu.values.get(register_id) or vcpu.host.registers.get(register_id, bytes(8))
+    return rule.ok(int.from_bytes(data, "little"), data)
+
+
+def _set_sysreg(rule: Rule, vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
+    rule.source = "kvm_sys_reg_set_user (sys_regs.c)"
+    if value is None and vcpu.host.kernel.copies_first:
+        return _unreadable(rule)
+    encoding = _sysreg(vcpu, register_id)
+    if not rule.check("a register that the vCPU has", encoding is not None):
+        return rule.refuse(errno.ENOENT)
+    assert encoding is not None
+    if value is None:
+        return _unreadable(rule)
+    if encoding not in vcpu.host.kernel.registers:
+        others = value & ~_OSLK
+        if encoding == OSLSR and not rule.check("only OSLSR_EL1.OSLK changes", others == _OSLM_IMPLEMENTED):
+            return rule.refuse(errno.EINVAL)
+        vcpu.values[register_id] = value.to_bytes(8, "little")
+        return rule.ok()
+    return _set_id(vcpu, encoding, value)
+
+
+def _set_id(vcpu: Vcpu, encoding: int, value: int) -> Outcome:
+    vm = vcpu.vm
+    register_id = sysreg_id(encoding)
+    own = int.from_bytes(vcpu.values[register_id], "little") if encoding == CLIDR else vcpu.id_value(encoding)
+    written = idregs.write(idregs.IdWrite(vm.host, encoding, value, vcpu.id_features, own, vm.ran, vm.writable_imp))
+    if encoding == CLIDR:
+        vcpu.values[register_id] = written.value.to_bytes(8, "little")
+    else:
+        vm.id_registers[encoding] = written.value
+    return written.outcome

@@ -1,0 +1,108 @@
+"""Register ids, good and bad: which errno each has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from inspector.machine.arm64.core import size_of
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
+from inspector.machine.arm64.replay.deep.state import State
+from inspector.machine.outcome import Outcome
+from inspector.machine.verify import NotAsked
+
+_COPROCESSORS = 0x6030_0000_0000_0000
+_NAMED = {"VLS": 0x6060_0000_0015_FFFF, "Z0": 0x6080_0000_0015_0000}
+#: The first id of each architecture and size; of the sound one the value itself is written back.
+_MIDR_LIKE = 0x6030_0000_0013_C020
+_UNTRIED = -1
+
+
+def _zeros(state: State, register_id: int) -> Outcome:
+    return state.vcpu().set(register_id, bytes(size_of(register_id)))
+
+
+def _bad(state: State, record: Record) -> Iterator[Counted]:
+    register_id, count, vcpu = int(record["id"], 16), Count("bad", record), state.vcpu()
+    if not is_modelled(register_id):
+        yield NotAsked("bad", causes.OTHER_SYSREG, 1 + (record["set"] != _UNTRIED))
+        return
+    got = vcpu.get(register_id)
+    count.call(record["get"], got, "get")
+    if record["set"] != _UNTRIED:
+        data = got.image if got.accepted else bytes(size_of(register_id))
+        count.call(record["set"], vcpu.set(register_id, data), "set")
+    yield from count.done()
+
+
+def _letters(ask: Callable[[int], Outcome]) -> Callable[[int], tuple[str, str]]:
+    def answer(at: int) -> tuple[str, str]:
+        outcome = ask(at)
+        return letter(outcome.code), outcome.because
+
+    return answer
+
+
+def _badcoproc(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("badcoproc", {"op": record["op"]})
+    count.row(record["get"], _letters(lambda at: state.vcpu().get(_COPROCESSORS | at << 16)), "coprocessor")
+    return count.done()
+
+
+def _badcoproc_set(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("badcoproc_set", {"op": record["op"]})
+    count.row(record["set"], _letters(lambda at: _zeros(state, _COPROCESSORS | at << 16)), "coprocessor")
+    return count.done()
+
+
+def _badbits(state: State, record: Record) -> Iterator[Counted]:
+    base, first = int(record["base"], 16), int(record["or_bit"].split("..")[0])
+    count = Count("badbits", record)
+    count.row(record["get"], _letters(lambda at: state.vcpu().get(base | 1 << (first + at))), "bit")
+    return count.done()
+
+
+def _idmap(state: State, record: Record) -> Iterator[Counted]:
+    """The errno of each id, as runs of equal ones."""
+    high, vcpu = int(record["hi"], 16), state.vcpu()
+    count = Count("idmap", {"op": "idmap", "what": record["what"], "hi": record["hi"]})
+    skipped = 0
+    for first, last, character in record["runs"]:
+        for low in range(int(first, 16), int(last, 16) + 1):
+            register_id = high | low
+            if not is_modelled(register_id):
+                skipped += 1
+                continue
+            outcome = vcpu.get(register_id) if record["call"] == "get" else _zeros(state, register_id)
+            if letter(outcome.code) == character:
+                count.agreed[character != "0"] += 1
+            else:
+                count.one(character, letter(outcome.code), accepted=character == "0", where=f"{low:x}")
+    if skipped:
+        yield NotAsked("idmap", causes.OTHER_SYSREG, skipped)
+    yield from count.done()
+
+
+def _null(state: State, record: Record) -> Iterator[Counted]:
+    """A NULL pointer: a read that would succeed cannot store what it read."""
+    name = record["id"].split()[0]
+    register_id = _NAMED.get(name) or int(name, 16)
+    count, vcpu = Count("null", record), state.vcpu()
+    if not is_modelled(register_id):
+        yield NotAsked("null", causes.OTHER_SYSREG, 2)
+        return
+    count.call(record["set"], vcpu.set(register_id, None), "set")
+    if "get" in record:
+        count.call(record["get"], vcpu.get(register_id, readable=False), "get")
+    yield from count.done()
+
+
+KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
+    "bad": _bad,
+    "badcoproc": _badcoproc,
+    "badcoproc_set": _badcoproc_set,
+    "badbits": _badbits,
+    "idmap": _idmap,
+    "null": _null,
+}

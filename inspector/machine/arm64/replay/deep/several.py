@@ -1,0 +1,96 @@
+"""Sections that write many ID registers at once: what another vCPU sees, another init, the guest, and a run leave.
+
+The recorder lists only what differs there; what it does not list was as it says the comparison was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from inspector.machine.arm64.guest import mrs
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
+from inspector.machine.arm64.replay.deep.state import State
+from layouts.arm64.hosts import encoding_of_text
+
+_SECTION = "multi_"
+
+
+def _value(state: State, register_id: int, number: int = 0) -> int:
+    return state.vcpu(number).get(register_id).value
+
+
+def _listed(kind: str, key: str) -> Callable[[State, Record], Iterator[Counted]]:
+    """A difference that the recorder lists: the register's value then."""
+
+    def answer(state: State, record: Record) -> Iterator[Counted]:
+        register_id, count = int(record["id"], 16), Count(kind, record)
+        state.told.add(register_id)
+        number = 1 if kind == "vcpu1diff" else 0
+        count.one(int(record[key], 16), _value(state, register_id, number), accepted=True)
+        return count.done()
+
+    return answer
+
+
+def _guest_mrs(state: State, record: Record) -> Iterator[Counted]:
+    """What the guest read of its own registers."""
+    count = Count("guest_mrs", {"op": "guest_mrs", "s": record["s"]})
+    for name, value in record["r"].items():
+        predicted = mrs(state.vcpu(), encoding_of_text(name))
+        count.one(int(value, 16), predicted, accepted=True, where=name)
+    return count.done()
+
+
+def silent(state: State, record: Record) -> Iterator[Counted]:
+    """What was compared and not listed, once the list is over."""
+    if not state.section.startswith(_SECTION):
+        return
+    kind, following = record["op"], state.following.get("op")
+    if kind == "note":
+        yield from _unlisted(state, "vcpu1diff", 1, as_shown=True)
+    elif kind in ("init", "reinitdiff") and following == "mem":
+        yield from _unlisted(state, "reinitdiff", 0, as_shown=False)
+    elif kind in ("run", "guest_mrs", "rundiff") and following == "set":
+        yield from _unlisted(state, "rundiff", 0, as_shown=False)
+        state.written = {}
+    elif kind == "set" and record["i"] == 1 and state.has_run:
+        yield from _after_run(state, record)
+
+
+def _unlisted(state: State, kind: str, number: int, *, as_shown: bool) -> Iterator[Counted]:
+    """The registers of the last sweep that no record told of: as vCPU 0 showed them, or as they were written."""
+    count = Count(kind, {"op": kind, "s": state.section})
+    for register_id in state.ids:
+        if register_id in state.told:
+            continue
+        shown = int.from_bytes(bytes.fromhex(state.shown.get(register_id, "")), "little")
+        expected = shown if as_shown else state.written.get(register_id)
+        if expected is not None:
+            found = _value(state, register_id, number)
+            count.one(expected, found, accepted=True, where=f"{register_id:x}, not listed")
+    state.told = set()
+    yield from count.done()
+
+
+def _after_run(state: State, record: Record) -> Iterator[Counted]:
+    """Four writes after the run, the last through vCPU 1: the value is then as listed, or as before them."""
+    register_id, count = int(record["id"], 16), Count("changed_after_run", record)
+    listed = state.following.get("op") == "changed_after_run"
+    expected = int(state.following["now"], 16) if listed else state.written.get(register_id)
+    count.one(expected, _value(state, register_id), accepted=True)
+    state.written.pop(register_id, None)
+    yield from count.done()
+
+
+def _nothing(_state: State, _record: Record) -> Iterator[Counted]:
+    """Counted with the write before it."""
+    return iter(())
+
+
+KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
+    "vcpu1diff": _listed("vcpu1diff", "v1"),
+    "reinitdiff": _listed("reinitdiff", "now"),
+    "rundiff": _listed("rundiff", "now"),
+    "changed_after_run": _nothing,
+    "guest_mrs": _guest_mrs,
+}

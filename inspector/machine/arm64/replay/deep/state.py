@@ -1,0 +1,51 @@
+"""What a deep recording's records act on: a VM, and what the recorder remembers between records."""
+
+from __future__ import annotations
+
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.replay.deep.count import Record
+from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.machine.verify import RecordError
+
+
+class State:
+    """The VM of the last ``vm`` or ``mk``, and the recorder's own memory.
+
+    ``ids`` are the registers of the last sweep, ``written`` what the section wrote to each, ``shown`` what it
+    read, ``told`` those that a list of differences has. ``guest`` are registers that guest code changed since.
+    ``following`` is the next record.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        #: The CPUs of the recorder's machine, as its header says.
+        self.online_cpus = 1
+        self.vm = Vm(host)
+        self.following: Record = {}
+        self.section = ""
+        self.ids: list[int] = []
+        self.written: dict[int, int] = {}
+        self.shown: dict[int, str] = {}
+        self.told: set[int] = set()
+        self.guest: set[int] = set()
+        self.sweeping = self.has_run = False
+        #: The last KVM_DEV_TYPE_ARM_VGIC_* that was made.
+        self.device = 0
+
+    def fresh(self, record: Record) -> None:
+        """A new VM's section begins."""
+        self.section = str(record.get("s", ""))
+        self.written, self.shown, self.told = {}, {}, set()
+        self.sweeping = self.has_run = False
+
+    def renew(self) -> None:
+        """KVM_CREATE_VM."""
+        self.vm = Vm(self.host)
+        self.guest = set()
+
+    def vcpu(self, number: int = 0) -> Vcpu:
+        """A vCPU of the VM. Raises RecordError where the recording made none."""
+        found = self.vm.vcpus.get(number)
+        if found is None:
+            raise RecordError(f"a call on vCPU {number}, which was not created")
+        return found

@@ -1,0 +1,287 @@
+"""Sweeps over the values of registers: ID registers, firmware registers, caches, vector-length sets."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+
+from inspector.machine.arm64 import idregs, sve
+from inspector.machine.arm64.host import CTR
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
+from inspector.machine.arm64.replay.deep.state import State
+from inspector.machine.arm64.vm import MPIDR, sysreg_id
+from inspector.machine.verify import NotAsked
+from layouts.arm64.hosts import encoding_of_text
+
+_DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
+_VQ_BITS = 512
+_SUBSETS = 1 << 16
+_CCSIDR = 0x6020_0000_0011_0000
+_U32 = 0xFFFF_FFFF
+
+
+class _Tried:
+    """Writes to one ID register, each undone again: how the recorder writes down what came of them."""
+
+    def __init__(self, state: State, encoding: int) -> None:
+        vm, vcpu = state.vm, state.vcpu()
+        self.encoding = encoding
+        self.host = vm.host
+        self.base = vcpu.get(sysreg_id(encoding)).value
+        self.features, self.ran, self.imp = vcpu.id_features, vm.ran, vm.writable_imp
+        self.read_back: dict[int, int] = {}
+
+    def write(self, value: int) -> tuple[str, str]:
+        """``0``: reads back as written, ``w``: as before, ``x``: as something else; else the errno's letter."""
+        if self.encoding == MPIDR:
+            return "0", "any value is kept"
+        if self.encoding not in self.host.kernel.registers:
+            return letter(errno.ENOENT), "the kernel has no such register"
+        asked = idregs.IdWrite(self.host, self.encoding, value, self.features, self.base, self.ran, self.imp)
+        written = idregs.write(asked)
+        outcome = written.outcome
+        if not outcome.accepted:
+            return letter(outcome.code), outcome.because
+        if written.value == value:
+            return "0", outcome.because
+        self.read_back[value] = written.value
+        return "w" if written.value == self.base else "x", outcome.because
+
+    def digits(self, kept: int, lsb: int) -> Callable[[int], tuple[str, str]]:
+        """Writes of each value of a field, other bits kept."""
+        return lambda digit: self.write(kept | digit << lsb)
+
+
+def _idr(state: State, record: Record) -> Iterator[Counted]:
+    encoding = encoding_of_text(record["r"])
+    if state.section != record["s"] or not state.sweeping:
+        state.ids, state.sweeping = [], True
+    state.ids.append(sysreg_id(encoding))
+    tried, base = _Tried(state, encoding), int(record["b"], 16)
+    name = f"{record['s']} {record['r']}"
+    count = Count("idr", {"op": "idr", "s": record["s"], "r": record["r"], "b": record["b"]})
+    count.one(base, tried.base, accepted=True, where="value")
+    count.row(record["same"], lambda _: (letter(0) if tried.write(base)[0] in ACCEPTED else "i", ""), "same")
+    for nibble, row in enumerate(record["nib"]):
+        count.row(row, tried.digits(base & ~(0xF << 4 * nibble), 4 * nibble), f"{name} nib {nibble}")
+    count.row(record["flip"], lambda bit: tried.write(base ^ 1 << bit), f"{name} flip")
+    special = (0, _U64, base & _U32, base >> 32 << 32)
+    count.row(record["sp"], lambda at: tried.write(special[at]), f"{name} sp")
+    for text in record["rnd"]:
+        _random(count, tried, text)
+    for written, read_back in record["x"]:
+        found = tried.read_back.get(int(written, 16))
+        count.one(int(read_back, 16), found, accepted=True, where=f"{name} {written} reads back")
+    return count.done()
+
+
+#: How random writes end: what came of them.
+_SIGNS = {"+": "0", "~": "w", "!": "x"}
+
+
+def _random(count: Count, tried: _Tried, text: str) -> None:
+    at = next(at for at, character in enumerate(text) if character in "+~!-")
+    value, sign = int(text[:at], 16), text[at]
+    expected = _SIGNS.get(sign) or text[at + 1]
+    predicted, because = tried.write(value)
+    count.one(expected, predicted, accepted=expected in ACCEPTED, because=because, where=f"{tried.encoding:x} {text}")
+
+
+def _idno(state: State, record: Record) -> Iterator[Counted]:
+    """An id that is none: reading it, writing 0 and all ones."""
+    register_id, vcpu = sysreg_id(encoding_of_text(record["r"])), state.vcpu()
+    count = Count("idno", record)
+    count.call(record["get"], vcpu.get(register_id), "get")
+    count.call(record["set0"], vcpu.set(register_id, bytes(8)), "set 0")
+    count.call(record["set1"], vcpu.set(register_id, b"\xff" * 8), "set ~0")
+    return count.done()
+
+
+def _leakn(_state: State, record: Record) -> Iterator[Counted]:
+    """A sweep that restored every register left all of them as they were."""
+    count = Count("leakn", record)
+    count.one(record["n"], 0, accepted=True)
+    return count.done()
+
+
+def _pair(state: State, record: Record) -> Iterator[Counted]:
+    """Two fields, each with every value: one write where they share a register, else one after the other."""
+    first, second = int(record["a"], 16) & 0xFFFF, int(record["b"], 16) & 0xFFFF
+    a, b = _Tried(state, first), _Tried(state, second)
+    base_a, base_b = int(record["ab"], 16), int(record["bb"], 16)
+    count = Count("pair", {"op": "pair", "s": record["s"], "n": record["n"]})
+    for digit, row in enumerate(record["r"]):
+        value = base_a & ~(0xF << record["as"]) | digit << record["as"]
+        if first == second:
+            kept = value & ~(0xF << record["bs"])
+        else:
+            kept = base_b & ~(0xF << record["bs"])
+            predicted, because = a.write(value)
+            predicted = "0" if predicted in ACCEPTED else predicted
+            expected = record["first"][digit]
+            count.one(expected, predicted, accepted=expected == "0", because=because, where=f"first {digit:x}")
+        count.row(row, b.digits(kept, record["bs"]), f"{digit:x}")
+    for wrote_a, wrote_b, read_a, read_b in record["ch"]:
+        _changed(count, (a, b), (int(wrote_a, 16), int(wrote_b, 16)), (int(read_a, 16), int(read_b, 16)))
+    return count.done()
+
+
+def _changed(count: Count, tried: tuple[_Tried, _Tried], wrote: tuple[int, int], read: tuple[int, int]) -> None:
+    """Read-backs that differ from what was written."""
+    found = []
+    for one, value in zip(tried, wrote, strict=True):
+        answer, _ = one.write(value)
+        found.append(value if answer == "0" else one.read_back[value] if answer in ACCEPTED else one.base)
+    if tried[0].encoding == tried[1].encoding:
+        found[0] = found[1]
+    count.one(list(read), found, accepted=True, where="read back")
+
+
+def _ctr(state: State, record: Record) -> Iterator[Counted]:
+    """CTR_EL0: L1Ip, IDC, DIC, DminLine, and IminLine along the rows."""
+    base, tried = int(record["b"], 16), _Tried(state, CTR)
+    count = Count("ctr", {"op": "ctr", "b": record["b"]})
+    count.one(base, tried.base, accepted=True, where="value")
+    kept = base & ~(3 << 14 | 1 << 28 | 1 << 29 | 0xF << 16 | 0xF)
+    rows = iter(record["r"])
+    for l1ip in range(4):
+        for idc in range(2):
+            for dic in range(2):
+                for dmin in range(_DIGITS):
+                    value = kept | l1ip << 14 | idc << 28 | dic << 29 | dmin << 16
+                    count.row(next(rows), tried.digits(value, 0), f"{value:x}")
+    return count.done()
+
+
+def _ar(state: State, record: Record) -> Iterator[Counted]:
+    """After the first run: every bit flipped, the value itself, 0 and all ones, nothing undone."""
+    register_id, base, vcpu = int(record["id"], 16), int(record["b"], 16), state.vcpu()
+    count = Count("ar", {"op": "ar", "s": record["s"], "id": record["id"], "b": record["b"]})
+    count.one(base, vcpu.get(register_id).value, accepted=True, where="value")
+
+    def put(value: int) -> tuple[str, str]:
+        outcome = vcpu.set(register_id, value.to_bytes(8, "little"))
+        return letter(outcome.code), outcome.because
+
+    count.row(record["flip"], lambda bit: put(base ^ 1 << bit), "flip")
+    for name, value in (("same", base), ("zero", 0), ("ones", _U64)):
+        outcome = vcpu.set(register_id, value.to_bytes(8, "little"))
+        count.call(record[name], outcome, name)
+    count.one(int(record["now"], 16), vcpu.get(register_id).value, accepted=True, where="now")
+    return count.done()
+
+
+def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int, int, str]:
+    """A write: its errno, what the register reads then, and why."""
+    vcpu = state.vcpu()
+    outcome = vcpu.set(register_id, value.to_bytes(size, "little"))
+    return outcome.code, int.from_bytes(vcpu.get(register_id).image, "little"), outcome.because
+
+
+def _sysw(state: State, record: Record) -> Iterator[Counted]:
+    register_id = int(record["id"], 16)
+    if not is_modelled(register_id):
+        yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
+        return
+    size = 1 << (register_id >> 52 & 0xF)
+    count, base = Count("sysw", record), int(record["b"], 16)
+    count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
+    for value, code, read_back in [*record["w"], (record["b"], record["restore"], record["after"])]:
+        found, now, because = _put(state, register_id, int(value, 16), size)
+        count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=f"write {value}")
+    yield from count.done()
+
+
+def _bmap(state: State, record: Record) -> Iterator[Counted]:
+    """A firmware bitmap: each bit alone, none, and what it was."""
+    register_id, count = int(record["id"], 16), Count("bmap", record)
+    got = state.vcpu().get(register_id)
+    count.call(record["get"], got, "get")
+    if not record["get"]:
+        count.one(int(record["b"], 16), got.value, accepted=True, where="value")
+
+    def put(bit: int) -> tuple[str, str]:
+        code, _, because = _put(state, register_id, 1 << bit)
+        return letter(code), because
+
+    count.row(record["bits"], put, "bit")
+    for name, value in (("zero", 0), ("restore", int(record["b"], 16))):
+        code, _, because = _put(state, register_id, value)
+        count.one(record[name], code, accepted=not record[name], because=because, where=name)
+    return count.done()
+
+
+def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
+    register_id, count = _CCSIDR | record["i"], Count("ccsidr", record)
+    got = state.vcpu().get(register_id)
+    count.call(record["get"], got, "get")
+    if record["get"]:
+        count.one(record["set0"], _put(state, register_id, 0, 4)[0], accepted=not record["set0"], where="set 0")
+        return count.done()
+    base = int(record["b"], 16)
+    count.one(base, got.value, accepted=True, where="value")
+
+    def put(value: int) -> tuple[str, str]:
+        code, now, because = _put(state, register_id, value, 4)
+        _put(state, register_id, base, 4)
+        return letter(code) if code else "0" if now == value else "w" if now == base else "x", because
+
+    count.row(record["same"], lambda _: put(base), "same")
+    count.row(record["flip"], lambda bit: put(base ^ 1 << bit), "flip")
+    for value, code, read_back in record["rnd"]:
+        found, now, because = _put(state, register_id, int(value, 16), 4)
+        count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=value)
+        _put(state, register_id, base, 4)
+    return count.done()
+
+
+# Vector lengths
+
+
+def _set_vls(state: State, vqs: int) -> tuple[str, str]:
+    outcome = state.vcpu().set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+    return letter(outcome.code), outcome.because
+
+
+def _vlsall(state: State, record: Record) -> Iterator[Counted]:
+    """All 65,536 sets of vq 1 to 16, one after the other on one vCPU."""
+    count, vcpu = Count("vlsall", {"op": "vlsall"}), state.vcpu()
+    ok = {int(vqs, 16): (int(read, 16), others) for vqs, read, others in record["ok"]}
+    for vqs in range(_SUBSETS):
+        outcome = sve.check_vls(vqs, state.host.sve_vqs)
+        count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
+        if vqs in ok:
+            vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+            count.one(ok[vqs], (vcpu.get(sve.SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
+    return count.done()
+
+
+def _vlsbit(state: State, record: Record) -> Iterator[Counted]:
+    count, all_vqs = Count("vlsbit", {"op": "vlsbit"}), state.host.sve_vqs
+    count.row(record["alone"], lambda bit: _set_vls(state, 1 << bit), "alone")
+    count.row(record["withdef"], lambda bit: _set_vls(state, all_vqs | 1 << bit), "withdef")
+    count.row(record["prefixes"], lambda bit: _set_vls(state, (2 << bit) - 1), "prefixes")
+    last = _BITS - 1
+    count.row(
+        record["defprefix"],
+        lambda bit: _set_vls(state, all_vqs if bit == last else all_vqs & (2 << bit) - 1),
+        "defprefix",
+    )
+    return count.done()
+
+
+KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
+    "idr": _idr,
+    "idno": _idno,
+    "leakn": _leakn,
+    "pair": _pair,
+    "ctr": _ctr,
+    "ar": _ar,
+    "sysw": _sysw,
+    "bmap": _bmap,
+    "ccsidr": _ccsidr,
+    "vlsall": _vlsall,
+    "vlsbit": _vlsbit,
+}

@@ -1,0 +1,226 @@
+"""The trace of a deep recording: VMs, vCPUs, capabilities, registers one by one, runs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+
+from inspector.machine.arm64 import core, sve, vgic
+from inspector.machine.arm64.host import SVE
+from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
+from inspector.machine.arm64.replay.deep.state import State
+from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu, sysreg_id
+from inspector.machine.outcome import Check, Outcome
+from inspector.machine.verify import NotAsked, RecordError
+
+#: Records with which a fresh VM begins.
+FRESH = frozenset(("vm", "mk"))
+_MTE, _IMP, _NOT_FINAL = 1, 2, 4
+#: The recorder's guests: MOVZ X0, a device's address; a store there; a branch to itself. ``mmio`` is that alone.
+_DEVICE = (0x0200_0000).to_bytes(8, "little")
+_STORE = {"mmio": 4, "mmio_nopmuinit": 4, "nv_nogic": 4}
+_LINK = 30
+
+
+def _vm(state: State, _record: Record) -> Iterator[Counted]:
+    state.renew()
+    return iter(())
+
+
+def _cap(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("cap", record)
+    count.call(record["e"], state.vm.enable_cap(record["cap"]))
+    return count.done()
+
+
+def _vcpu(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("vcpu", record)
+    count.call(record["e"], state.vm.create_vcpu(record["i"]))
+    if not record["e"]:
+        _keep(state, record["i"])
+    return count.done()
+
+
+def _keep(state: State, number: int) -> None:
+    """The recording goes on with a vCPU that the kernel made, whatever the machine said."""
+    state.vm.vcpus.setdefault(number, Vcpu(state.vm, number))
+
+
+def _of(state: State, number: int, call: Callable[[Vcpu], Outcome]) -> Outcome:
+    """A call on a vCPU; where creating it failed, the recorder has no file to call (EBADF)."""
+    vcpu = state.vm.vcpus.get(number)
+    if vcpu is not None:
+        return call(vcpu)
+    return Outcome("errno", errno.EBADF, (Check("the vCPU was created", False),), "KVM_CREATE_VCPU")
+
+
+def _init(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("init", record)
+    count.call(record["e"], _of(state, record["i"], lambda vcpu: vcpu.init(record["f"])))
+    state.guest = set()
+    return count.done()
+
+
+def _fin(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("fin", record)
+    count.call(record["e"], _of(state, record["i"], lambda vcpu: vcpu.finalize(record["f"])))
+    return count.done()
+
+
+def make(state: State, features: int, flags: int = 0) -> tuple[Outcome, int]:
+    """A VM with capabilities, one vCPU, initialized and finalized: the first call that fails, and which it is."""
+    state.renew()
+    vm = state.vm
+    outcome = Outcome("ok", 0, (), "")
+    if flags & _MTE and not (outcome := vm.enable_cap(CAP_MTE)).accepted:
+        return outcome, 1
+    if flags & _IMP and not (outcome := vm.enable_cap(CAP_WRITABLE_IMP_ID_REGS)).accepted:
+        return outcome, 2
+    if not (outcome := vm.create_vcpu(0)).accepted:
+        return outcome, 3
+    if not (outcome := vm.vcpus[0].init(features)).accepted:
+        return outcome, 4
+    if features & SVE and not flags & _NOT_FINAL and not (outcome := vm.vcpus[0].finalize(sve.FINALIZE)).accepted:
+        return outcome, 5
+    return outcome, 0
+
+
+def _mk(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("mk", record)
+    outcome, at = make(state, record["f"], record["fl"])
+    expected = [record["e"], record["at"]]
+    count.one(expected, [outcome.code, at], accepted=not record["e"], because=outcome.because)
+    if not record["e"]:
+        _keep(state, 0)
+    return count.done()
+
+
+def _get(state: State, record: Record) -> Iterator[Counted]:
+    register_id, number = int(record["id"], 16), record["i"]
+    state.shown.setdefault(register_id, record.get("v", ""))
+    if not is_modelled(register_id):
+        yield NotAsked("get", causes.OTHER_SYSREG, 1)
+        return
+    if register_id in state.guest:
+        yield NotAsked("get", causes.GUEST_CODE, 1)
+        return
+    outcome = _of(state, number, lambda vcpu: vcpu.get(register_id))
+    count = Count("get", record)
+    if record["e"]:
+        count.call(record["e"], outcome)
+    else:
+        found = outcome.image.hex() if outcome.accepted else outcome.name
+        count.one(record.get("v", ""), found, accepted=True, because=outcome.because)
+    yield from count.done()
+
+
+def _set(state: State, record: Record) -> Iterator[Counted]:
+    register_id, number = int(record["id"], 16), record["i"]
+    data = bytes.fromhex(record["v"])
+    if not is_modelled(register_id):
+        yield NotAsked("set", causes.OTHER_SYSREG, 1)
+        return
+    if not number:
+        state.written.setdefault(register_id, int.from_bytes(data, "little"))
+    outcome = _of(state, number, lambda vcpu: vcpu.set(register_id, data))
+    if outcome.accepted:
+        state.guest.discard(register_id)
+    count = Count("set", record)
+    count.call(record["e"], outcome)
+    yield from count.done()
+
+
+def _run(state: State, record: Record) -> Iterator[Counted]:
+    vcpu, guest = state.vcpu(record["i"]), record["guest"]
+    pending = vcpu.mmio_pending
+    start = int.from_bytes(vcpu.values.get(core.PC, b""), "little")
+    outcome = vcpu.run()
+    state.has_run = state.has_run or not record["e"]
+    predicted = [outcome.code, MMIO if outcome.accepted else -1]
+    if outcome.accepted and guest in _STORE:
+        if pending and vcpu.values[core.PC] == (start + 4).to_bytes(8, "little") and start & 0xFFF == _STORE[guest]:
+            # The store was completed; what follows it branches to itself until the recorder's alarm.
+            vcpu.mmio_pending = False
+            predicted = [errno.EINTR, -1]
+        else:
+            vcpu.values[core.X0] = _DEVICE
+            vcpu.values[core.PC] = (start + _STORE[guest]).to_bytes(8, "little")
+    if not record["e"] and guest not in _STORE:
+        state.guest |= _touched(guest)
+    count = Count("run", record)
+    expected = [record["e"], record.get("exit", -1)]
+    count.one(expected, predicted, accepted=not record["e"], because=outcome.because)
+    return count.done()
+
+
+def _touched(guest: str) -> set[int]:
+    """The registers that a guest program changes."""
+    found = {*range(core.X0, core.X0 + 2 * _LINK + 2, 2), core.PC, core.PSTATE}
+    if guest == "sve":
+        found |= {*sve.register_ids(), sysreg_id(0xC090)} - {sve.SVE_VLS}
+        found |= {core.v_id(number) for number in range(32)}
+    return found
+
+
+def _gicdev(state: State, record: Record) -> Iterator[Counted]:
+    outcome = vgic.create(state.vm, record["type"])
+    count = Count("gicdev", record)
+    count.call(record["e"], outcome)
+    if "dist" in record:
+        count.one(
+            [record["dist"], record["redist"], record["init"]],
+            _attributes(state, record["type"]) if outcome.accepted else [-1, -1, -1],
+            accepted=not record["e"],
+        )
+    state.device = record["type"] if outcome.accepted else 0
+    return count.done()
+
+
+def _attributes(state: State, device: int) -> list[int]:
+    """The two addresses, and KVM_DEV_ARM_VGIC_CTRL_INIT; an ITS has no such addresses."""
+    if not vgic.DEVICES[device]:
+        return [errno.ENODEV, errno.ENODEV, 0]
+    state.vm.vgic_initialized = True
+    return [0, 0, 0]
+
+
+def _gicinit(state: State, record: Record) -> Iterator[Counted]:
+    if not state.device:
+        raise RecordError("an interrupt controller is set up that was not made")
+    count = Count("gicinit", record)
+    expected = [record["dist"], record["redist"], record["init"]]
+    count.one(expected, _attributes(state, state.device), accepted=not any(expected))
+    return count.done()
+
+
+def _pmuinit(state: State, record: Record) -> Iterator[Counted]:
+    vcpu = state.vcpu(record["i"])
+    count = Count("pmuinit", record)
+    irq = vcpu.set_pmu_irq()
+    if "irq" in record:
+        count.call(record["irq"], irq, "irq")
+    count.call(record["e"], vcpu.init_pmu())
+    return count.done()
+
+
+def _mem(_state: State, _record: Record) -> Iterator[Counted]:
+    yield NotAsked("mem", causes.MEMORY, 1)
+
+
+KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
+    "vm": _vm,
+    "cap": _cap,
+    "vcpu": _vcpu,
+    "init": _init,
+    "fin": _fin,
+    "mk": _mk,
+    "get": _get,
+    "set": _set,
+    "run": _run,
+    "gicdev": _gicdev,
+    "gicinit": _gicinit,
+    "pmuinit": _pmuinit,
+    "mem": _mem,
+}

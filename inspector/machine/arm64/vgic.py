@@ -1,0 +1,56 @@
+"""The VM's interrupt controller, as far as vCPUs and ID registers follow it.
+
+Source: Linux arch/arm64/kvm/vgic/vgic-init.c (kvm_vgic_create, kvm_vgic_finalize_idregs),
+vgic-kvm-device.c, vgic-its.c; sys_regs.c (kvm_finalize_sys_regs).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from inspector.machine.arm64.host import PFR0, PFR1_AARCH32, without
+from inspector.machine.outcome import Outcome, Rule
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.vm import Vm
+
+#: KVM_DEV_TYPE_ARM_VGIC_V2, _V3 and _ITS, as KVM_CREATE_DEVICE takes them: the GIC's version, 0 for an ITS.
+DEVICES = {5: 2, 7: 3, 8: 0}
+_ITS_NEEDS = 3
+#: The GIC field of ID_AA64PFR0_EL1, and of ID_PFR1_EL1.
+_FIELDS = {PFR0: 24, PFR1_AARCH32: 28}
+
+
+def create(vm: Vm, device: int) -> Outcome:
+    """KVM_CREATE_DEVICE of an interrupt controller."""
+    rule = Rule("kvm_vgic_create (vgic/vgic-init.c)")
+    version = DEVICES.get(device)
+    can = version is not None and vm.host.gic == (version or _ITS_NEEDS)
+    if not rule.check(f"the host's GICv{vm.host.gic} can do it", can):
+        return rule.refuse(errno.ENODEV)
+    if not version:
+        return rule.ok()
+    if not rule.check("the VM has no GIC yet", not vm.vgic):
+        return rule.refuse(errno.EEXIST)
+    if not rule.check("no vCPU has run", not any(vcpu.ran for vcpu in vm.vcpus.values())):
+        return rule.refuse(errno.EBUSY)
+    vm.vgic = version
+    if vm.host.kernel.vgic_fields in ("created", "follows"):
+        _follow(vm)
+    return rule.ok()
+
+
+def finalize_id_registers(vm: Vm) -> None:
+    """The first run: the GIC fields are cleared where there is no GICv3, or become what the VM has."""
+    how = vm.host.kernel.vgic_fields
+    if how == "follows" or (how and not vm.has_vgic):
+        _follow(vm)
+
+
+def _follow(vm: Vm) -> None:
+    """ID_PFR1_EL1 shows the GIC only where there is AArch32."""
+    for encoding, lsb in _FIELDS.items():
+        if encoding in vm.id_registers:
+            shown = vm.has_vgic and (encoding == PFR0 or vm.host.has_aarch32)
+            vm.id_registers[encoding] = without(vm.id_registers[encoding], lsb) | shown << lsb

@@ -1,0 +1,102 @@
+"""Releases of Linux, and which profile answers for one: the same for every architecture.
+
+A profile is what differs between versions, as data, read from one version's source. The architectures have their
+own: ``layouts/x86/kernels.py`` and ``layouts/arm64/kernels.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+_RELEASE = re.compile(r"\s*(?:Linux\s+)?(?:version\s+)?v?(\d{1,4})\.(\d{1,4})(?!\d)", re.IGNORECASE | re.ASCII)
+
+
+#: The release that is taken where none is named or captured: the newest of both architectures whose recorded
+#: answers are replayed. A newer profile does not change it.
+DEFAULT_RELEASE = "7.2"
+
+
+class UnknownReleaseError(ValueError):
+    """No profile answers for a release: it is no release, or older than the oldest profile."""
+
+    def __init__(self, release: str, expected: str) -> None:
+        self.release, self.expected = release, expected
+        super().__init__(f"{release!r}: expected {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A Linux version.
+
+    ``name`` is its major and minor number. ``since`` is the first release that it answers for: an older one of
+    which it has the rules, else its own. ``version`` is the release whose source was read, with the package where
+    it came in one; ``later`` what a stable update of it changed. ``answers_for`` is the release that was asked
+    for, where that is another than the profile's.
+    """
+
+    name: str
+    version: str
+    since: str = ""
+    package: str = ""
+    later: str = ""
+    answers_for: str = ""
+
+    @property
+    def release(self) -> str:
+        """What was asked for: another than ``name`` where that has no profile."""
+        return self.answers_for or self.name
+
+    @property
+    def label(self) -> str:
+        """The kernel in a line: ``6.12``, or ``6.12 for 6.14``."""
+        return f"{self.name} for {self.answers_for}" if self.answers_for else self.name
+
+    @property
+    def note(self) -> str:
+        """What a user has to know of the choice; empty where the release has a profile of its own."""
+        if not self.answers_for:
+            return ""
+        return f"Linux {self.answers_for} has no profile: Linux {self.name} answers for it"
+
+    @property
+    def title(self) -> str:
+        """The kernel in a heading: ``Linux 6.12``, or ``Linux 6.12 for 6.14``."""
+        return f"Linux {self.label}"
+
+    @property
+    def provenance(self) -> str:
+        """The version whose source was read, and what is known to differ in its later updates."""
+        package = f" ({self.package})" if self.package else ""
+        return f"Linux {self.version}{package}" + (f"; {self.later}" if self.later else "")
+
+
+Profile = TypeVar("Profile", bound=Kernel)
+
+
+def release_numbers(release: str) -> tuple[int, int] | None:
+    """Major and minor number of a release as ``uname -r`` or a capture has it; None where it is none.
+
+    ``6.12-rc3``, ``6.12+``, ``Linux 6.12``, ``6.18.44-amd64`` and ``7.2.13+deb14-cloud-amd64`` are all read.
+    """
+    found = _RELEASE.match(release)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def profile_for(profiles: Iterable[Profile], release: str) -> Profile:
+    """The profile of a release: its own, or the newest that is not newer, with ``answers_for`` set.
+
+    ``profiles`` are oldest first. Raises UnknownReleaseError.
+    """
+    known = list(profiles)
+    numbers = release_numbers(release)
+    if numbers is None:
+        raise UnknownReleaseError(release, "a release of Linux (6.12, 7.2.13-amd64)")
+    found = [kernel for kernel in known if (release_numbers(kernel.since or kernel.name) or numbers) <= numbers]
+    if not found:
+        raise UnknownReleaseError(release, f"Linux {known[0].since or known[0].name} or newer")
+    kernel = found[-1]
+    asked = f"{numbers[0]}.{numbers[1]}"
+    return kernel if asked == kernel.name else replace(kernel, answers_for=asked)

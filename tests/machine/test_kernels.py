@@ -1,0 +1,146 @@
+"""What the machines answer on kernels that lack something, and which kernel they say answers."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from inspector.cli.arm64_hosts import host_named
+from inspector.cli.main import main
+from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
+from inspector.machine.arm64.idregs import IdWrite, write
+from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.instructions.control import MSR_XFD
+from inspector.machine.x86.kvm import Vcpu
+from inspector.machine.x86.linux import Linux
+from inspector.machine.x86.process import Process
+from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
+from layouts.x86.kernels import profile_for
+
+
+def process_on(release: str) -> Process:
+    return Linux(Host(shipped_cpu("sapphire-rapids"), profile_for(release))).spawn()
+
+
+def test_5_10_has_no_dynamic_components() -> None:
+    """No arch_prctl, no KVM_CAP_XSAVE2, no XFD and no tiles for guests; Linux itself leaves both alone."""
+    process = process_on("5.10.223-1")
+    for outcome in (process.get_supported(), process.get_permission(guest=True), process.request_permission(18)):
+        assert outcome.code == errno.EINVAL
+        assert outcome.because == "arch_prctl has it (from 5.16 on)"
+    assert xsave2_capability(process) == 0
+    leaves = supported_leaf_0xd(process)
+    assert leaves[0][0] == 0x2E7
+    assert leaves[1][0] == 0xF
+    vcpu = Vcpu(process)
+    assert vcpu.set_cpuid(named_cpuid(process, "amx")).accepted
+    assert vcpu.set_xcrs((0, 0x602E7)).code == errno.EINVAL
+    assert vcpu.set_xcrs((0, 0x2E7)).accepted
+    assert not vcpu.set_msr(MSR_XFD, 0).accepted
+    assert vcpu.get_xsave2().code == errno.EINVAL
+    assert len(vcpu.get_xsave().image) == 4096
+
+
+def test_a_guest_of_5_10_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its Linux, and the host's, come up without a write to XFD on a CPU that has it."""
+    events = ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x2e7", "KVM_RUN", "guest boot")
+    assert main(["sim", "new", "--kernel", "5.10", *(word for event in events for word in ("--event", event))]) == 0
+    assert "XFD :=" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("release", "keeps"), [("6.16", False), ("6.17", True), ("7.3", True)])
+def test_supervisor_shadow_stacks_are_in_buffers_of_guests_only(release: str, keeps: bool) -> None:
+    host = Host(shipped_cpu("sapphire-rapids"), profile_for(release))
+    assert not host.kernel_default >> 12 & 1
+    assert bool(host.guest_default >> 12 & 1) == keeps
+
+
+def test_headings_say_which_kernel_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sim", "new", "--kernel", "6.14.0-27-generic", "--event", "KVM_CREATE_VCPU"])
+    out, err = capsys.readouterr()
+    assert "sapphire-rapids, Linux 6.12 for 6.14, policy upstream" in out
+    assert err == "inspector: Linux 6.14 has no profile: Linux 6.12 answers for it\n"
+    main(["sim", "new", "--kernel", "6.14", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kernel"], found["answers_for"]) == ("6.12", "6.14")
+    main(["sim", "new", "--kernel", "6.12-rc3", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kernel"], found["answers_for"]) == ("6.12", None)
+
+
+def test_arm64_headings_say_which_kernel_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["models", "check", "host", "--host", "max@6.14"])
+    out, err = capsys.readouterr()
+    assert "max, kernel 6.12 for 6.14: usable" in out
+    assert err == "inspector: Linux 6.14 has no profile: Linux 6.12 answers for it\n"
+    main(["migrate", "neoverse-v1@6.12-rc3", "neoverse-v1", "--kernel", "Linux 7.3"])
+    assert "to neoverse-v1, kernel 7.3:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sim", "new", "--kernel", "4.19"],
+        ["sim", "new", "--kernel", "newest"],
+        ["set", "sample:amx", "xcr.xcr0=7", "--kernel", "4.19"],
+        ["models", "check", "host", "--host", "max@4.19"],
+        ["models", "check", "host", "--host", "max", "--kernel", "oldest"],
+        ["migrate", "max", "max@4.19"],
+    ],
+)
+def test_an_unknown_kernel_is_bad_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "kernel '" in error
+    assert error.count("\n") == 1
+
+
+def test_profiles_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Linux 7.2.13 (Debian linux-source-7.2 7.2.13-1)") == 2
+    assert main(["layouts", "kernels", "6.17.13"]) == 0
+    out = capsys.readouterr().out
+    assert "    supervisor_supported: 0xc00 -> 0x1c00\n" in out
+    assert "    fields ID_AA64MMFR3_EL1: +SCTLRX\n" in out
+    assert main(["layouts", "kernels", "5.10"]) == 0
+    assert "the oldest profile" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("release", ["", "4.19.0-27-arm64"])
+def test_recorded_answers_of_no_known_kernel_are_no_host(
+    release: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    lines = [{"t": "idreg", "cfg": "base", "reg": "3_0_0_4_0", "host": "11", "nib": [[0] * 16] * 16}]
+    lines += [{"t": "uname", "release": release}] if release else []
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["models", "check", "host", "--host", str(path)]) == 3
+    error = capsys.readouterr().err
+    assert f"(a uname or meta record), found {release or 'none'}" in error
+    assert error.count("\n") == 1
+
+
+def test_a_host_with_a_kernel_of_its_own_takes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for host in ("kvm:@6.12", "answers.jsonl@6.12"):
+        assert main(["models", "check", "host", "--host", host]) == 2
+        assert "has a kernel of its own" in capsys.readouterr().err
+
+
+def test_6_6_lets_few_fields_be_written() -> None:
+    """CSV2 and CSV3, and the PMU's version: the masks of most registers came with 6.7 (sys_reg_descs)."""
+    host = host_named("neoverse-v1@6.6")
+
+    def lowered(register: str, lsb: int) -> int:
+        encoding = next(each.encoding for each in host.kernel.registers.values() if each.name == register)
+        current = host.reset_value(encoding, PSCI_0_2 | PMU_V3)
+        assert current >> lsb & 0xF, register
+        asked = IdWrite(host, encoding, current & ~(0xF << lsb), PSCI_0_2 | PMU_V3, current)
+        return write(asked).outcome.code
+
+    assert lowered("ID_AA64PFR0_EL1", 56) == lowered("ID_AA64PFR0_EL1", 60) == lowered("ID_AA64DFR0_EL1", 8) == 0
+    assert lowered("ID_AA64ISAR0_EL1", 4) == lowered("ID_AA64PFR0_EL1", 48) == errno.EINVAL
+    assert not host.kernel.reports_masks
