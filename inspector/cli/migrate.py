@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
 from inspector.cli import arguments, arm64_hosts
-from inspector.cli.streams import say, say_json
+from inspector.cli.streams import say_json
 from inspector.export.arm64_host import bare_named, state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch

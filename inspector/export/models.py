@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from inspector.capture.errors import visible
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, ISAR1, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host

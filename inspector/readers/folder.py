@@ -17,6 +17,7 @@ from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import XsaveTable, table_from_cpuid
 from inspector.readers import cpuid_text
+from inspector.readers.budget import Budget
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
@@ -54,6 +55,8 @@ _HOST_WORDS = ("supported", "emulated", "feature")
 _FILES_LIMIT = 4096
 _HOST_FACTS = "host.json"
 _FACTS_LIMIT_BYTES = 1 << 16
+#: 1,000 vCPUs with AMX have 30 MB.
+_MAX_BYTES = 256 << 20
 
 
 class _Member(NamedTuple):
@@ -78,6 +81,7 @@ class _Folder:
         self.path = path
         self.options = options
         self.faults: list[InputError] = []
+        self.budget = Budget(path, "members", records=_FILES_LIMIT, size_bytes=_MAX_BYTES)
         self.notices: list[str] = []
         self.members: list[_Member] = []
         self.others: list[str] = []
@@ -187,6 +191,7 @@ class _Folder:
         try:
             source = open_source(path)
             data = source.read_all(MAX_SIZE_BYTES)
+            self.budget.take(None, size_bytes=len(data))
         except InputError as error:
             self.faults.append(error)
             return None
@@ -235,4 +240,4 @@ def _host_prefix(member: _Member) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key: vcpu2 before vcpu10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
