@@ -249,7 +249,7 @@ def test_markers_of_a_description_without_one(opened: Callable[[bytes], Capture]
 def test_heads_of_cpu_sections_without_sections(opened: Callable[[bytes], Capture]) -> None:
     head = b"QEVM" + struct.pack(">I", 3)
     cpu = b"\x04" + struct.pack(">IB", 9, 3) + b"cpu" + struct.pack(">II", 0, 12)
-    with pytest.raises(Exception, match="cpu section"):
+    with pytest.raises(Exception, match=r"cpu section|another layout"):
         opened(head + cpu * 100_000)
 
 
