@@ -67,6 +67,8 @@ def parse_json(data: bytes | str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("values nested too deep") from None
+    except ValueError as error:
+        raise _in_words(error, json.JSONDecodeError) from None
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -83,6 +85,13 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError:
         raise ValueError("values nested too deep") from None
+    except ValueError as error:
+        raise _in_words(error, tomllib.TOMLDecodeError) from None
+
+
+def _in_words(error: ValueError, known: type[ValueError]) -> ValueError:
+    """What the parser says of the text; what int() says of its digits is for programmers."""
+    return error if isinstance(error, known) else ValueError("a number of thousands of digits")
 
 
 def _decoded(data: bytes) -> str:
