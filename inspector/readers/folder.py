@@ -6,7 +6,6 @@ structure in their name and the vCPU in what is before it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import closing
@@ -22,6 +21,7 @@ from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
+from inspector.readers.text import parse_json
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
 
 _STRUCTS = {
@@ -123,8 +123,8 @@ class _Folder:
         if _HOST_FACTS in self.others:
             try:
                 with closing(open_source(os.path.join(self.path, _HOST_FACTS))) as source:
-                    found = json.loads(source.read(0, _FACTS_LIMIT_BYTES))
-            except (InputError, ValueError, RecursionError):
+                    found = parse_json(source.read(0, _FACTS_LIMIT_BYTES))
+            except (InputError, ValueError):
                 found = None
             if isinstance(found, dict) and isinstance(found.get("release"), str):
                 facts = found

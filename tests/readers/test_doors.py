@@ -96,7 +96,6 @@ def _inspector(*words: str, **options: object) -> subprocess.CompletedProcess[st
     "words",
     [
         ("show", "/dev/zero"),
-        ("models", "show", "/dev/zero"),
         ("models", "check", "neoverse-v1", "--host", "/dev/zero"),
         ("verify", "/dev/zero"),
         ("migrate", "/dev/zero", "max"),
@@ -118,7 +117,7 @@ def test_standard_input_that_is_a_terminal_or_closed() -> None:
     done = subprocess.run(
         ["/bin/sh", "-c", f"{sys.executable} -m inspector show - <&-"], capture_output=True, text=True, check=False
     )
-    assert done.stderr == "inspector: -: expected a file or a pipe as standard input, found it is closed\n"
+    assert done.stderr == "inspector: -: expected standard input, found a closed one\n"
 
 
 def test_a_line_without_end_in_recorded_answers(tmp_path: Path) -> None:
