@@ -55,13 +55,16 @@ def text_lines(source: Source, faults: list[InputError]) -> Iterator[tuple[int, 
             faults.append(InputError(source.name, f"a line of at most {_MAX_LINE_BYTES} bytes", found, at))
 
 
-def parse_json(data: bytes | str) -> Any:
-    """JSON as Python values. Raises ValueError, with words for the user, for what is no JSON or too much of it."""
+def parse_json(data: bytes | str, *, keep_halves: bool = False) -> Any:
+    """JSON as Python values. Raises ValueError, with words for the user, for what is no JSON or too much of it.
+
+    ``keep_halves`` leaves lone surrogates as they are: a capture file is given back as it was written.
+    """
     text = _decoded(data) if isinstance(data, bytes) else data
     values = text.count(",") + text.count("[") + text.count("{")
     if values > _MAX_JSON_VALUES:
         raise ValueError(f"more than {_MAX_JSON_VALUES} values")
-    if _SURROGATE.search(text):
+    if not keep_halves and _SURROGATE.search(text):
         text = _ESCAPE.sub(_without_half, text)
     try:
         return json.loads(text)

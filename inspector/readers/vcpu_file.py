@@ -36,7 +36,7 @@ def read(source: Source, _options: Options) -> Capture:
     try:
         if head_size > _MAX_HEADER_BYTES:
             raise ValueError(f"more than {_MAX_HEADER_BYTES} bytes")
-        header = parse_json(source.read(0, head_size))
+        header = parse_json(source.read(0, head_size), keep_halves=True)
         version = _get(header, store.MAGIC_KEY, int)
         if version > store.VERSION:
             raise InputError(source.name, f"a capture file of version {store.VERSION} or older", f"version {version}")

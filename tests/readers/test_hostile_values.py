@@ -64,12 +64,17 @@ def test_indices_that_are_none_keep_qemu_s_name(name: str) -> None:
 def test_lone_surrogates_become_visible() -> None:
     half = "\ud800"
     assert "qemu.\\ud800" in fields(described(f"env.{half}").vcpus[0])
+    state = b'{"vcpu_id": "%s", "regs": {"rax": 1}, "debug_regs": {}}'
+    for escaped, shown in (
+        (b"\\ud800", "\\ud800"),
+        # A pair is a character, and an escaped backslash is no escape.
+        (b"\\ud83d\\ude00", "\U0001f600"),
+        (b"\\\\ud800", "\\ud800"),
+    ):
+        assert opened(state % escaped).vcpus[0].name == f"vcpu {shown}"
+    # A capture file is faithful: what leaves the program is made visible there.
     assert run(seeds.own()[0].replace(b'"cpu 0"', b'"a\\ud800b"'))
-    assert opened(seeds.own()[0].replace(b'"cpu 0"', b'"a\\ud800b"')).vcpus[0].name == "a\\ud800b"
-    assert opened({"vcpu_id": half, "regs": {"rax": 1}, "debug_regs": {}}).vcpus[0].name == "vcpu \\ud800"
-    # A pair is a character, and an escaped backslash is no escape.
-    assert opened(seeds.own()[0].replace(b'"cpu 0"', b'"\\ud83d\\ude00"')).vcpus[0].name == "\U0001f600"
-    assert opened(seeds.own()[0].replace(b'"cpu 0"', b'"\\\\ud800"')).vcpus[0].name == "\\ud800"
+    assert opened(seeds.own()[0].replace(b'"cpu 0"', b'"a\\ud800b"')).vcpus[0].name == "a\ud800b"
     assert "no utf-8 at offset" in refused(b'{"return": "\xed\xa0\x80"}')
 
 
