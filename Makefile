@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint types arrows unit screenshots bench clean
+.PHONY: run test lint types arrows unit fuzz screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -24,6 +24,13 @@ arrows: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest -n auto
+
+# Mutated inputs for every reader, or for one: make fuzz SECONDS=600 READER=elf
+SECONDS ?= 60
+SEED ?= $(shell date +%s)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)

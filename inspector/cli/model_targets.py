@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli.files import text_of
 from inspector.readers.libvirt_cpu import parse_libvirt_cpu
+from inspector.readers.text import parse_toml
 from layouts.arm64.named_models import NamedModel, model_named, named_models, parse_model
 
 HOST = "host"
@@ -34,9 +36,20 @@ def target(name: str) -> Target:
     text = _text(name, models)
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         return _domain(name, text, models)
+    _refuse_endless(name, text)
     model = parse_model(text, name)
     models[name] = models[model.name] = model
     return Target(name, model, models)
+
+
+def _refuse_endless(name: str, text: str) -> None:
+    """Refuse TOML on which its parser would not end, or not well; what else is wrong with it is told later."""
+    try:
+        parse_toml(text)
+    except tomllib.TOMLDecodeError:
+        return
+    except ValueError as error:
+        raise InputError(name, "a model file", str(error)) from None
 
 
 def _text(name: str, models: dict[str, NamedModel]) -> str:

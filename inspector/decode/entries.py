@@ -29,13 +29,21 @@ def _spec(
     return FieldSpec(path, "uint", (Span(offset, size),), (-1,), group, title, source, register=register)
 
 
+#: More entries than any kernel gives stay bytes: KVM_MAX_CPUID_ENTRIES is 256, MSRs number hundreds.
+_MAX_ENTRIES = 1 << 14
+#: AT_VECTOR_SIZE is below 50 words.
+_MAX_AUXV = 1 << 8
+#: vm.max_map_count is 65,530 unless raised, and the note ends at 4 MiB (MAX_FILE_NOTE_SIZE).
+_MAX_FILES = 1 << 17
+
+
 def _entries(area: Area, header_bytes: int, entry_bytes: int) -> range:
     """Offsets of the whole entries that the bytes hold; the count is the first u32."""
     if area.size_bytes < 4:
         return range(0)
     count = int.from_bytes(area.data[:4], "little")
     held = max(0, area.size_bytes - header_bytes) // entry_bytes
-    return range(header_bytes, header_bytes + entry_bytes * min(count, held), entry_bytes)
+    return range(header_bytes, header_bytes + entry_bytes * min(count, held, _MAX_ENTRIES), entry_bytes)
 
 
 #: Layouts with a count: name -> (bytes before the entries, bytes an entry, most entries).
@@ -55,9 +63,10 @@ def entry_count_fault(area: Area) -> InputError | None:
     header, entry, most = counted
     count = int.from_bytes(area.data[:4], "little")
     room = max(0, area.size_bytes - header) // entry
-    if count <= (min(most, room) if most else room):
+    allowed = min(most or _MAX_ENTRIES, room)
+    if count <= allowed:
         return None
-    expected = f"at most {min(most, room) if most else room} entries"
+    expected = f"at most {allowed} entries"
     return InputError(area.origin.file, expected, f"a count of {count}", area.origin.offset)
 
 
@@ -150,7 +159,7 @@ def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_AUXV: pairs of words, type and value; ``word_bytes`` is 4 or 8."""
     word = int(area.attributes.get("word_bytes", 8))
     specs = []
-    for at in range(0, area.size_bytes - 2 * word + 1, 2 * word):
+    for at in range(0, min(area.size_bytes, 2 * word * _MAX_AUXV) - 2 * word + 1, 2 * word):
         number = int.from_bytes(area.data[at : at + word], "little")
         name = AUXV_NAMES.get(number, f"AT_{number}")
         source = "Linux include/uapi/linux/auxvec.h"
@@ -168,11 +177,12 @@ def file_specs(area: Area) -> tuple[FieldSpec, ...]:
         _spec(f"{prefix}.page_size", word, word, prefix, "unit of the page offsets", source),
     ]
     count = int.from_bytes(area.data[:word], "little")
-    held = min(count, max(0, area.size_bytes - 2 * word) // (3 * word))
+    room = max(0, area.size_bytes - 2 * word) // (3 * word)
+    held = min(count, room, _MAX_FILES)
     name_at = 2 * word + 3 * word * count
     for nth in range(held):
         at = 2 * word + 3 * word * nth
-        raw = bytes(area.data[name_at : name_at + 4096]).split(b"\0", 1)[0] if count == held else b""
+        raw = bytes(area.data[name_at : name_at + 4096]).split(b"\0", 1)[0] if count <= room else b""
         name = visible(raw.decode("utf-8", "replace"))
         for place, member in enumerate(("start", "end", "page_offset")):
             path = f"{prefix}[{nth}].{member}"
@@ -235,8 +245,12 @@ NAMED_REGISTERS = {
 }
 
 
+#: Of a property: QEMU's are at most 64 bits wide.
+_MAX_DIGITS = 20
+
+
 def _number(text: str) -> int:
     """A switch as 0 or 1, a number as itself; any other text has no number but its presence."""
     if text in ("on", "off"):
         return int(text == "on")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else 0

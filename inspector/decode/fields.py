@@ -229,12 +229,15 @@ def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
     if spec.register is not None:
         return [_bit_child(spec, bits) for bits in spec.register.bits if bits.lsb + bits.width <= spec.bits]
     if spec.kind == "tile":
-        return [_part(spec, f"row[{n}]", 64 * n, 64, "vector") for n in range(spec.size_bytes // 64)]
+        rows = [_part(spec, f"row[{n}]", 64 * n, 64, "vector") for n in range(spec.size_bytes // 64)]
+        return [row for row in rows if row]
     if spec.kind == "vector":
         element = values.BY_NAME.get(want.partition("[")[0], values.BY_NAME["u64"])
         width = element.width_bytes
         kind = "uint" if element.name[0] in "ux" else element.name
-        return [_part(spec, f"{element.name}[{n}]", width * n, width, kind) for n in range(spec.size_bytes // width)]
+        count = spec.size_bytes // width
+        parts = [_part(spec, f"{element.name}[{n}]", width * n, width, kind) for n in range(count)]
+        return [part for part in parts if part]
     return []
 
 
@@ -255,8 +258,8 @@ def _bit_child(spec: FieldSpec, bits: Bits) -> FieldSpec:
     return spec._replace(path=f"{spec.path}.{bits.name}", bit=bits, title=title, register=None)
 
 
-def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> FieldSpec:
-    """A run of bytes of a field, which lies within one of its pieces."""
+def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> FieldSpec | None:
+    """A run of bytes of a field; None when it crosses pieces, as in files that cut registers oddly."""
     at = 0
     for piece, component in zip(spec.pieces, spec.components, strict=True):
         if at <= start and start + size <= at + piece.size_bytes:
@@ -278,7 +281,7 @@ def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> Field
                 swap=min(spec.swap, size),
             )
         at += piece.size_bytes
-    raise AssertionError(f"{spec.path}.{name} crosses two pieces")
+    return None
 
 
 def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -348,7 +351,8 @@ def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
 
 def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
     element = values.BY_NAME[spec.kind]
-    return values.element_text(values.elements(raw, element)[0], element)
+    found = values.elements(raw, element)
+    return values.element_text(found[0], element) if found else _bytes_text(spec, _value, raw)
 
 
 _TEXT = {

@@ -17,6 +17,8 @@ from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 _SW_XCR0 = 464
 _XSTATE_BV = 512
 _XCOMP_BV = 520
+#: No component ends behind this: the largest set known takes 12 KiB.
+_MAX_IMAGE_BYTES = 1 << 16
 
 
 class Room(NamedTuple):
@@ -57,7 +59,7 @@ def table_from_cpuid(leaf_0xd: Mapping[int, tuple[int, int, int, int]], origin: 
     rooms = tuple(
         Room(subleaf, eax, 0 if ecx & 1 else ebx, bool(ecx & 2))
         for subleaf, (eax, ebx, ecx, _) in sorted(leaf_0xd.items())
-        if 2 <= subleaf < 63 and eax
+        if 2 <= subleaf < 63 and 0 < eax <= _MAX_IMAGE_BYTES and (ecx & 1 or ebx <= _MAX_IMAGE_BYTES)
     )
     return XsaveTable(rooms, origin) if rooms else None
 

@@ -7,6 +7,7 @@ section get the paths that they have in every other format; the rest keeps QEMU'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from inspector.capture.model import Area
@@ -22,6 +23,7 @@ from layouts.x86.xsave import BY_NUMBER
 Row = tuple[str, str, str, int, int, int]
 
 _TEXT_TYPES = ("buffer", "unused_buffer")
+_INDEX = re.compile(r"\[(\d{1,4})\]", re.ASCII)
 
 
 def section_specs(area: Area) -> tuple[FieldSpec, ...]:
@@ -88,6 +90,7 @@ def _mapped(row: Row, mapped: qemu.Mapped, source: str) -> list[FieldSpec]:
 
 def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     vectors: dict[tuple[str, str], list[Span]] = {}
+    top = _x87_top(area, rows)
     for row in rows:
         section, name, _, offset, size, count = row
         mapped = qemu.X86_FIELDS.get((section, name))
@@ -100,38 +103,54 @@ def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
             spans = vectors.setdefault((section, half), [])
             spans += [Span(offset + nth * size, size) for nth in range(count)]
         elif base == "env.segs" or name.partition(".")[2].partition(".")[0] in qemu.TABLES:
-            yield _segment(row)
+            yield from _segment(row)
         elif base == "env.fpregs":
-            yield _x87(area, rows, row)
+            yield from _x87(top, row)
         elif section == "cpu/intel_amx_xtile":
             yield from _component(17 if name == "env.xtilecfg" else 18, offset)
         elif base == "env.bnd_regs":
-            yield _bound(row)
+            yield from _bound(row)
         else:
             yield from _plain("qemu", row)
     yield from _vectors(vectors)
 
 
-def _segment(row: Row) -> FieldSpec:
+def _index(name: str, count: int) -> int | None:
+    """The first index of a name; None for a name that says none below ``count``."""
+    found = _INDEX.search(name)
+    return int(found[1]) if found and int(found[1]) < count else None
+
+
+def _segment(row: Row) -> list[FieldSpec]:
     """``env.segs[1].base`` and ``env.gdt.base``."""
     _, name, _, offset, size, _ = row
     holder, _, member = name.removeprefix("env.").rpartition(".")
-    if holder.startswith("segs["):
-        holder = qemu.SEGMENTS[int(holder[5:-1])]
+    if not holder:
+        return _plain("qemu", row)
+    if holder.startswith("segs"):
+        number = _index(holder, len(qemu.SEGMENTS))
+        if number is None:
+            return _plain("qemu", row)
+        holder = qemu.SEGMENTS[number]
     title = f"QEMU's {name}"
-    return FieldSpec(
-        f"sregs.{holder}.{member}", "uint", (Span(offset, size),), (-1,), "sregs", title, qemu.X86_SOURCE, swap=size
-    )
+    path = f"sregs.{holder}.{member}"
+    return [FieldSpec(path, "uint", (Span(offset, size),), (-1,), "sregs", title, qemu.X86_SOURCE, swap=size)]
 
 
-def _x87(area: Area, rows: list[Row], row: Row) -> FieldSpec:
-    """A physical x87 register; ST(n) counts from TOP in the status word."""
+def _x87_top(area: Area, rows: list[Row]) -> int:
+    """TOP of the status word."""
+    status = next((row[3] for row in rows if row[1] == "env.fpus_vmstate"), None)
+    return int.from_bytes(area.data[status : status + 2], "big") >> 11 & 7 if status is not None else 0
+
+
+def _x87(top: int, row: Row) -> list[FieldSpec]:
+    """A physical x87 register; ST(n) counts from TOP."""
     _, name, _, offset, size, _ = row
-    number = int(name.partition("[")[2].partition("]")[0])
-    status = next((r[3] for r in rows if r[1] == "env.fpus_vmstate"), None)
-    top = int.from_bytes(area.data[status : status + 2], "big") >> 11 & 7 if status is not None else 0
+    number = _index(name, 8)
+    if number is None:
+        return _plain("qemu", row)
     path = f"xsave.st[{(number - top) & 7}]"
-    return FieldSpec(
+    spec = FieldSpec(
         path,
         "x87",
         (Span(offset, size),),
@@ -141,16 +160,18 @@ def _x87(area: Area, rows: list[Row], row: Row) -> FieldSpec:
         qemu.X86_SOURCE,
         swap=8,
     )
+    return [spec]
 
 
-def _bound(row: Row) -> FieldSpec:
+def _bound(row: Row) -> list[FieldSpec]:
     _, name, _, offset, size, _ = row
-    number = int(name.partition("[")[2].partition("]")[0])
+    number = _index(name, 4)
+    if number is None:
+        return _plain("qemu", row)
     member = "lower" if name.endswith("lb") else "upper"
     path = f"xsave.bndregs.bnd[{number}].{member}"
-    return FieldSpec(
-        path, "uint", (Span(offset, size),), (-1,), "xsave.bndregs", "MPX bound", qemu.X86_SOURCE, swap=size
-    )
+    span = (Span(offset, size),)
+    return [FieldSpec(path, "uint", span, (-1,), "xsave.bndregs", "MPX bound", qemu.X86_SOURCE, swap=size)]
 
 
 def _component(number: int, offset: int) -> Iterator[FieldSpec]:

@@ -15,6 +15,7 @@ from inspector.decode.values import short_hex
 from inspector.export.select import selected
 
 _PATH_WIDTH = 28
+_LINES_A_PRINT = 256
 
 
 class _Console(Console):
@@ -50,8 +51,9 @@ def _area(console: Console, area: Area, fields: Sequence[Field]) -> int:
         line.append((f"  layout: {table.origin}", "yellow" if table.guessed else "dim"))
     console.print()
     console.print(_line(*line))
-    for field in fields:
-        console.print(_field(field))
+    # Many lines a print: each print costs as much as ten lines.
+    for first in range(0, len(fields), _LINES_A_PRINT):
+        console.print(Text("\n").join(map(_field, fields[first : first + _LINES_A_PRINT])))
     return len(fields)
 
 

@@ -6,7 +6,6 @@ and ``aarch64`` (VcpuKvmState).
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from inspector.capture.errors import InputError, visible
@@ -14,6 +13,7 @@ from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.readers import vmm_json
 from inspector.readers.options import Options
 from inspector.readers.source import Source
+from inspector.readers.text import parse_json, shown
 
 
 def from_json(found: Any, source: Source, options: Options) -> Capture:
@@ -25,7 +25,7 @@ def from_json(found: Any, source: Source, options: Options) -> Capture:
     for name, state in states:
         inner = _unwrapped(state)
         if inner is None:
-            faults.append(InputError(source.name, f"KVM state of vCPU {visible(name)}", f"{state!r:.40}"))
+            faults.append(InputError(source.name, f"KVM state of vCPU {visible(name)}", shown(state, 40)))
             continue
         decoded = vmm_json.decode(inner, Origin(source.name, 0), options)
         notices += [note for note in decoded.notices if note not in notices]
@@ -57,8 +57,8 @@ def _unwrapped(state: Any) -> dict[str, Any] | None:
             state = bytes(v for v in state if isinstance(v, int) and 0 <= v < 256)
         if isinstance(state, (str, bytes)):
             try:
-                state = json.loads(state)
-            except (ValueError, RecursionError):
+                state = parse_json(state)
+            except ValueError:
                 return None
         if not isinstance(state, dict):
             return None

@@ -8,7 +8,6 @@ registers) and ``msr`` (by index). Values are hex, as numbers or texts.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,11 +16,12 @@ from inspector.capture.host import Cpuid, CpuidValues, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.synthesized import cpuid_area, msr_area, register_area
+from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
+from inspector.readers.text import parse_toml, shown
 from layouts.arm64.kvm_ids import id_of_name
 
 VERSION = 1
-MAX_SIZE_BYTES = 4 << 20
+MAX_SIZE_BYTES = 1 << 20
 _WIDEST_BYTES = 256
 
 _HEAD = re.compile(rb"cpu_record\s*=")
@@ -39,10 +39,10 @@ def read(source: Source, _options: Options) -> Capture:
     table = _parsed(source)
     version = table.get("cpu_record")
     if type(version) is not int or version > VERSION:
-        raise InputError(source.name, f"a CPU record of version {VERSION} or older", f"{version!r:.40}")
+        raise InputError(source.name, f"a CPU record of version {VERSION} or older", shown(version, 40))
     view = table.get("view")
     if view not in ("guest", "host"):
-        raise InputError(source.name, "view: guest or host", f"{view!r:.40}")
+        raise InputError(source.name, "view: guest or host", shown(view, 40))
     cpuid = _cpuid(source, table)
     host = Host(
         cpuid=Cpuid(cpuid) if cpuid and view == "host" else None,
@@ -60,8 +60,8 @@ def read(source: Source, _options: Options) -> Capture:
 def _parsed(source: Source) -> dict[str, Any]:
     text = source.read_all(MAX_SIZE_BYTES).decode("utf-8", "replace")
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise source.fault or InputError(source.name, "TOML", str(error)) from error
 
 
@@ -76,6 +76,9 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
     if msrs:
         areas.append(msr_area({index: (value, 0) for index, value in msrs.items()}, origin, "model-specific registers"))
     registers = _values(source, table, "sysreg", id_of_name) | _values(source, table, "kvm", _number, _size_bytes)
+    wrong = next((register_id for register_id in registers if not is_register_id(register_id)), None)
+    if wrong is not None:
+        raise InputError(source.name, "kvm: a register id", f"{wrong:#x}")
     if registers:
         values = {register_id: (value, 0) for register_id, value in registers.items()}
         areas.append(register_area(values, origin, "KVM registers"))
@@ -85,13 +88,13 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
 def _text(source: Source, table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise InputError(source.name, f"{key}: a text", f"{value!r:.40}")
+        raise InputError(source.name, f"{key}: a text", shown(value, 40))
     return visible(value)
 
 
 def _table(source: Source, value: Any, key: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(source.name, f"{key}: a table", f"{value!r:.40}")
+        raise InputError(source.name, f"{key}: a table", shown(value, 40))
     return value
 
 
@@ -123,7 +126,7 @@ def _values(
         number = key_of(key)
         value = _number(text, size_of(number)) if number is not None else None
         if number is None or value is None:
-            raise InputError(source.name, f"{section}: a register and its value", f"{key!r:.40} = {text!r:.40}")
+            raise InputError(source.name, f"{section}: a register and its value", f"{key!r:.40} = {shown(text, 40)}")
         found[number] = value
     return found
 

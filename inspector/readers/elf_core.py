@@ -13,7 +13,8 @@ from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.arm64 import HEADER_SIZE_BYTES
 from inspector.decode.placement import XsaveTable, table_from_note
-from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_segments, read_header
+from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
+from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_budget, note_segments, read_header
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
@@ -23,10 +24,9 @@ from layouts.registry import layouts, size_bytes
 _ET_CORE = 4
 _ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64"}
 _PID_OFFSET = {64: 32, 32: 24}
-#: A note larger than this is not read as a whole (NT_FILE may be as large as a process likes).
-_NOTE_LIMIT_BYTES = 16 << 20
 
-
+#: Linux writes up to 20 notes a thread, and fewer for the process.
+_MAX_THREAD_NOTES = 1024
 _VECTOR_LAYOUTS = ("arm64-sve", "arm64-za")
 _VECTOR_PREFIXES = {"NT_ARM_SVE": "sve", "NT_ARM_SSVE": "ssve", "NT_ARM_ZA": "za"}
 
@@ -55,6 +55,8 @@ class _Core:
         self.process: list[NoteAt] = []
         self.table: XsaveTable | None = None
         self.cpus: list[NoteAt] = []
+        self.is_crowded = False
+        self.has_layout = False
         known = _known_notes(machine, elf_class)
         self.known: dict[tuple[str, int], Note] = {}
         for note in known:
@@ -62,8 +64,9 @@ class _Core:
 
     def scan(self, segments: list[Segment]) -> None:
         """Sort all notes of these segments into threads and process."""
+        budget = note_budget(self.source)
         for segment in segments:
-            for note in iter_notes(self.source, segment, self.faults):
+            for note in iter_notes(self.source, segment, self.faults, budget):
                 self._add(note)
         for thread, note in zip(self.threads, self.cpus, strict=False):
             thread.notes.append(note)
@@ -90,9 +93,19 @@ class _Core:
         elif scope == "layout":
             self._layout_note(note)
         elif scope == "process" or not self.threads:
-            self.process.append(note)
+            self._keep(self.process, note)
         else:
-            self.threads[-1].notes.append(note)
+            self._keep(self.threads[-1].notes, note)
+
+    def _keep(self, notes: list[NoteAt], note: NoteAt) -> None:
+        """Add to a thread's notes, or to those of the process, as many as any may have."""
+        notes.append(note)
+        if len(notes) > _MAX_THREAD_NOTES:
+            notes.pop()
+            if not self.is_crowded:
+                self.is_crowded = True
+                expected = f"at most {_MAX_THREAD_NOTES} notes of a thread"
+                self.faults.append(InputError(self.source.name, expected, "more", note.offset))
 
     def _thread_name(self, note: NoteAt) -> str:
         at = _PID_OFFSET[self.elf_class]
@@ -100,18 +113,20 @@ class _Core:
         return f"thread {int.from_bytes(raw, 'little')}" if len(raw) == 4 else "thread ?"
 
     def _layout_note(self, note: NoteAt) -> None:
-        """NT_X86_XSAVE_LAYOUT: {type, size, offset, flags} each u32 (Linux fpu/xstate.c)."""
-        if note.type != NT_X86_XSAVE_LAYOUT:
+        """NT_X86_XSAVE_LAYOUT: {type, size, offset, flags} each u32 (Linux fpu/xstate.c); one is in a core."""
+        if note.type != NT_X86_XSAVE_LAYOUT or self.has_layout:
             return
+        self.has_layout = True
         raw = self.source.read(note.offset, min(note.present_bytes, 16 * 64))
         words = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) // 16 * 16, 4)]
-        entries = [
-            (words[n], words[n + 1], words[n + 2])
+        places = {
+            words[n]: (words[n], words[n + 1], words[n + 2])
             for n in range(0, len(words), 4)
             if 2 <= words[n] < 63 and words[n + 1] <= 1 << 16 and 576 <= words[n + 2] <= 1 << 16
-        ]
+        }
+        entries = list(places.values())
         if 4 * len(entries) != len(words) or not entries:
-            found = f"{len(words) // 4 - len(entries)} entries that no XSAVE image can have"
+            found = f"{len(words) // 4 - len(entries)} entries that no XSAVE image can have, or twice"
             self.faults.append(InputError(self.source.name, "an NT_X86_XSAVE_LAYOUT note", found, note.offset))
         if entries:
             self.table = table_from_note(entries, "note NT_X86_XSAVE_LAYOUT")
@@ -130,20 +145,19 @@ class _Core:
     def areas(self, notes: list[NoteAt]) -> list[Area]:
         """The areas of some notes."""
         made: list[Area] = []
-        used: set[str] = set()
+        used: dict[str, int] = {}
+        left = VCPU_LIMIT_BYTES
         for note in notes:
-            area = self._area(note)
-            count = 1
-            prefix = area.prefix
-            while area.prefix in used:
-                count += 1
-                area.prefix = f"{prefix}~{count}"
-            used.add(area.prefix)
+            area = self._area(note, min(left, AREA_LIMIT_BYTES))
+            left -= area.size_bytes
+            count = used[area.prefix] = used.get(area.prefix, 0) + 1
+            if count > 1:
+                area.prefix = f"{area.prefix}~{count}"
             made.append(area)
         return made + _implied_svcr(made)
 
-    def _area(self, note: NoteAt) -> Area:
-        data = self.source.read(note.offset, min(note.present_bytes, _NOTE_LIMIT_BYTES))
+    def _area(self, note: NoteAt, limit_bytes: int) -> Area:
+        data = self.source.read(note.offset, min(note.present_bytes, limit_bytes))
         origin = Origin(self.source.name, note.offset)
         known = _alternative(self.known.get((note.owner, note.type)), note)
         attributes = {"note_owner": note.owner, "note_type": note.type}
@@ -228,7 +242,7 @@ def read(source: Source, options: Options) -> Capture:
 def read_notes(source: Source, options: Options, segment: Segment, format_name: str, about: str) -> Capture:
     """The same notes in another container; the architecture follows from the size of the thread status."""
     sizes = {336: EM_X86_64, 392: EM_AARCH64}
-    first = next(iter(iter_notes(source, segment, [])), None)
+    first = next(iter(iter_notes(source, segment, [], note_budget(source))), None)
     machine = sizes.get(first.size_bytes, EM_X86_64) if first else EM_X86_64
     core = _Core(source, options, machine, 64)
     core.scan([segment])

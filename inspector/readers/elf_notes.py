@@ -9,12 +9,21 @@ from typing import Any, NamedTuple
 from elftools.elf.structs import ELFStructs
 
 from inspector.capture.errors import InputError
+from inspector.readers.budget import Budget
 from inspector.readers.source import Source
 
 _PT_NOTE = 4
 _PN_XNUM = 0xFFFF
 _WINDOW_SIZE_BYTES = 1 << 16
 _NAME_LIMIT_BYTES = 256
+#: 50,000 threads with ten notes each.
+_MAX_NOTES = 1 << 19
+#: vm.max_map_count is at most 1,048,576 where distributions raise it; a mapping is a segment.
+_MAX_SEGMENTS = 1 << 22
+#: Linux and QEMU write one PT_NOTE, other systems a few.
+_MAX_NOTE_SEGMENTS = 1 << 10
+#: Notes end in zero bytes up to the next page or block, never in more.
+_MAX_PADDING_BYTES = 1 << 20
 
 
 class ElfHeader(NamedTuple):
@@ -89,41 +98,69 @@ def _extended_phnum(source: Source, structs: Any, shoff: int) -> int:
 
 def note_segments(source: Source, header: ElfHeader, faults: list[InputError]) -> list[Segment]:
     """All PT_NOTE segments; appends a fault when segments are cut off."""
-    size = header.structs.Elf_Phdr.sizeof()
+    program = _PROGRAM[header.elf_class]
+    size = program.size
     if header.phnum and header.phentsize != size:
         raise InputError(source.name, f"program headers of {size} bytes", str(header.phentsize), 54)
-    segments = []
+    phnum = min(header.phnum, _MAX_SEGMENTS)
+    if phnum < header.phnum:
+        expected = f"at most {_MAX_SEGMENTS} program headers"
+        faults.append(InputError(source.name, expected, str(header.phnum), header.phoff))
+    segments: list[Segment] = []
     end, end_what = 0, ""
-    for first in range(0, header.phnum, 1024):
-        count = min(1024, header.phnum - first)
+    for first in range(0, phnum, 1024):
+        count = min(1024, phnum - first)
         at = header.phoff + first * size
         raw = source.read(at, count * size)
-        for nth in range(len(raw) // size):
-            program = raw[nth * size : nth * size + size]
-            offset, file_size = _extent(program, header.elf_class)
-            if int.from_bytes(program[:4], "little") == _PT_NOTE:
-                parsed = _parse(header.structs.Elf_Phdr, program, source, at + nth * size)
-                segments.append(Segment(int(parsed["p_offset"]), int(parsed["p_filesz"])))
+        held = len(raw) // size
+        for nth, (kind, offset, file_size) in enumerate(program.iter_unpack(raw[: held * size]), first):
+            if kind == _PT_NOTE:
+                segments.append(Segment(offset, file_size))
             elif file_size and offset + file_size > end:
-                end, end_what = offset + file_size, f"segment {first + nth}"
-        if len(raw) < count * size:
-            expected = f"program header {first + len(raw) // size} of {header.phnum}"
+                end, end_what = offset + file_size, f"segment {nth}"
+        if held < count:
+            expected = f"program header {first + held} of {header.phnum}"
             faults.append(InputError(source.name, expected, "the end of the file", at + len(raw)))
             break
+        if len(segments) > _MAX_NOTE_SEGMENTS:
+            expected = f"at most {_MAX_NOTE_SEGMENTS} PT_NOTE segments"
+            faults.append(InputError(source.name, expected, "more", at))
+            del segments[_MAX_NOTE_SEGMENTS:]
+            break
+    segments = _apart(source, segments, faults)
     if source.size is not None and end > source.size:
         faults.append(InputError(source.name, f"{end_what} up to {end:#x}", "the end of the file", source.size))
     return segments
 
 
-def _extent(program: bytes, elf_class: int) -> tuple[int, int]:
-    """``p_offset`` and ``p_filesz``: read for every segment, so without a parser."""
-    if elf_class == 64:
-        return struct.unpack_from("<Q16xQ", program, 8)
-    return struct.unpack_from("<I8xI", program, 4)
+#: p_type, p_offset and p_filesz of Elf32_Phdr and Elf64_Phdr: read for every segment, so without a parser.
+_PROGRAM = {32: struct.Struct("<II8xI12x"), 64: struct.Struct("<I4xQ16xQ16x")}
 
 
-def iter_notes(source: Source, segment: Segment, faults: list[InputError]) -> Iterator[NoteAt]:
-    """The notes of a segment in order; stops with a fault where they are cut or damaged."""
+def _apart(source: Source, segments: list[Segment], faults: list[InputError]) -> list[Segment]:
+    """The segments without those that have bytes of another: a note is read once."""
+    kept: set[int] = set()
+    end = 0
+    for nth in sorted(range(len(segments)), key=lambda nth: segments[nth].offset):
+        segment = segments[nth]
+        if segment.offset >= end or not segment.size_bytes:
+            kept.add(nth)
+            end = segment.offset + segment.size_bytes
+    if len(kept) < len(segments):
+        first = next(segment for nth, segment in enumerate(segments) if nth not in kept)
+        faults.append(InputError(source.name, "a PT_NOTE with bytes of its own", "bytes of another", first.offset))
+    return [segment for nth, segment in enumerate(segments) if nth in kept]
+
+
+def note_budget(source: Source) -> Budget:
+    """How many notes a file may have."""
+    return Budget(source.name, "notes", records=_MAX_NOTES)
+
+
+def iter_notes(source: Source, segment: Segment, faults: list[InputError], budget: Budget) -> Iterator[NoteAt]:
+    """The notes of a segment in order; stops with a fault where they are cut or damaged, or too many."""
+    owners: dict[bytes, str] = {}
+    padding_at = -1
     at, end = segment.offset, segment.offset + segment.size_bytes
     window, window_at = b"", 0
     while at + 12 <= end:
@@ -138,11 +175,24 @@ def iter_notes(source: Source, segment: Segment, faults: list[InputError]) -> It
         if name_size > _NAME_LIMIT_BYTES:
             faults.append(InputError(source.name, "a note's name of at most 256 bytes", f"{name_size}", at))
             return
-        owner = window[start + 12 : start + 12 + name_size].rstrip(b"\0").decode("latin-1")
+        if not (name_size or size or number):
+            padding_at = at if padding_at < 0 else padding_at
+            if at - padding_at > _MAX_PADDING_BYTES:
+                faults.append(InputError(source.name, "a note", f"{at - padding_at} zero bytes", padding_at))
+                return
+            at += 12
+            continue
+        padding_at = -1
+        try:
+            budget.take(at)
+        except InputError as error:
+            faults.append(error)
+            return
+        raw = window[start + 12 : start + 12 + name_size]
+        owner = owners.get(raw) or owners.setdefault(raw, raw.rstrip(b"\0").decode("latin-1"))
         data_at = at + 12 + (-(-name_size // 4) * 4)
         present = _present(source, data_at, size, end)
-        if name_size or size or number:
-            yield NoteAt(owner, number, data_at, size, present)
+        yield NoteAt(owner, number, data_at, size, present)
         if present < size:
             found = f"{present} bytes before the end"
             faults.append(InputError(source.name, f"note {owner} {number:#x} of {size} bytes", found, data_at))

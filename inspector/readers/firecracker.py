@@ -11,15 +11,20 @@ from typing import Any
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.budget import Budget
 from inspector.readers.json_file import malformed
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.synthesized import Masked, cpuid_area, msr_area, register_area
+from inspector.readers.synthesized import MAX_REGISTERS, Masked, cpuid_area, is_register_id, msr_area, register_area
+from inspector.readers.text import shown
 from inspector.readers.xsave_area import choose_table, looks_like_xsave, xsave_area
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 _MAGICS = {0x0710_1984_8664_0000: "x86", 0x0710_1984_AAAA_0000: "arm64"}
-_STATE_LIMIT_BYTES = 256 << 20
+#: A state file has 100 KB and 10 KB a vCPU.
+_STATE_LIMIT_BYTES = 64 << 20
+#: Ten times what Firecracker allows (MAX_SUPPORTED_VCPUS in src/vmm/src/vmm_config/machine_config.rs is 32).
+_MAX_VCPUS = 320
 
 
 def from_json(found: Any, source: Source, _options: Options) -> Capture:
@@ -32,18 +37,22 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
     cpuid = _cpuid(config.get("cpuid_modifiers") or [], source)
     if cpuid:
         areas.append(cpuid_area(cpuid, origin, "CPUID"))
-    msrs = _by_address(config.get("msr_modifiers") or [], source)
+    msrs = _msrs(config.get("msr_modifiers") or [], source)
     if msrs:
         areas.append(msr_area(msrs, origin, "model-specific registers"))
-    registers = _by_address(config.get("reg_modifiers") or [], source)
+    registers = _registers(config.get("reg_modifiers") or [], source)
     if registers:
         areas.append(register_area(registers, origin, "KVM registers"))
     fingerprint = "guest_cpu_config" in found
-    words = [f"{key.removesuffix('_version')} {visible(str(found[key]))}" for key in _ABOUT if key in found]
-    host = Host(kernel=visible(str(found.get("kernel_version", ""))), about=", ".join(words))
+    words = [f"{key.removesuffix('_version')} {visible(_text(found[key]))}" for key in _ABOUT if key in found]
+    host = Host(kernel=visible(_text(found.get("kernel_version", ""))), about=", ".join(words))
     arch = "arm64" if registers else "x86"
     name = "firecracker-fingerprint" if fingerprint else "firecracker-template"
     return Capture(source.name, name, [Vcpu(0, "cpu config", arch, areas)], host=host)
+
+
+def _text(value: Any) -> str:
+    return value[:200] if isinstance(value, str) else shown(value)
 
 
 _ABOUT = ("firecracker_version", "kernel_version", "microcode_version", "bios_version")
@@ -90,8 +99,23 @@ def _cpuid(rows: Any, source: Source) -> dict[tuple[int, int], list[Masked]]:
     return leaves
 
 
-def _by_address(rows: Any, source: Source) -> dict[int, Masked]:
-    return {_integer(row.get("addr"), source): _bitmap(row.get("bitmap"), source) for row in _rows(rows, source)}
+def _msrs(rows: Any, source: Source) -> dict[int, Masked]:
+    """MSR numbers have 32 bits, their values 64."""
+    found = {_integer(row.get("addr"), source): _bitmap(row.get("bitmap"), source) for row in _rows(rows, source)}
+    for number, (value, mask) in found.items():
+        if number >= 1 << 32 or (value | mask) >= 1 << 64:
+            raise malformed(source, "an MSR number of 32 bits and a bitmap of 64", f"{number:#x}")
+    return found
+
+
+def _registers(rows: Any, source: Source) -> dict[int, Masked]:
+    found = {_integer(row.get("addr"), source): _bitmap(row.get("bitmap"), source) for row in _rows(rows, source)}
+    for number in found:
+        if not is_register_id(number):
+            raise malformed(source, "a KVM register id", f"{number:#x}")
+    if len(found) > MAX_REGISTERS:
+        raise malformed(source, f"at most {MAX_REGISTERS} registers", len(found))
+    return found
 
 
 def looks_like_state(head: bytes) -> bool:
@@ -105,13 +129,22 @@ def read_state(source: Source, options: Options) -> Capture:
     arch = _MAGICS[int.from_bytes(data[:8], "little")]
     vcpus: list[Vcpu] = []
     notices = ["snapshot state has no schema: XSAVE images were found by their content, nothing else is decoded"]
+    faults: list[InputError] = []
+    budget = Budget(source.name, "XSAVE images", records=_MAX_VCPUS)
     at = 0
     # MXCSR 0x1f80 and its mask stand at 24 and 28 of an image.
     while (at := data.find(b"\x80\x1f\0\0\xff\xff\0\0", at)) >= 0:
         start = at - 24
-        image = data[start : start + 4096]
         at += 8
-        if start >= 0 and len(image) == 4096 and looks_like_xsave(image):
+        if start < 0 or start + 4096 > len(data) or any(data[start + 528 : start + 576]):
+            continue
+        image = data[start : start + 4096]
+        if looks_like_xsave(image):
+            try:
+                budget.take(start)
+            except InputError as error:
+                faults.append(error)
+                break
             table, said = choose_table(image, len(image), None, options)
             area = xsave_area("xsave", "XSAVE image (found)", image, Origin(source.name, start), table, len(image))
             vcpus.append(Vcpu(len(vcpus), f"vcpu {len(vcpus)}", arch, [area]))
@@ -119,4 +152,4 @@ def read_state(source: Source, options: Options) -> Capture:
             at = start + 4096
     if not vcpus:
         raise InputError(source.name, "an XSAVE image in the snapshot state", "none", 8)
-    return Capture(source.name, "firecracker-state", vcpus, notices=notices)
+    return Capture(source.name, "firecracker-state", vcpus, faults=faults, notices=notices)

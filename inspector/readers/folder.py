@@ -6,7 +6,6 @@ structure in their name and the vCPU in what is before it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import closing
@@ -17,10 +16,12 @@ from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import XsaveTable, table_from_cpuid
 from inspector.readers import cpuid_text
+from inspector.readers.budget import Budget
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
+from inspector.readers.text import parse_json
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
 
 _STRUCTS = {
@@ -54,6 +55,8 @@ _HOST_WORDS = ("supported", "emulated", "feature")
 _FILES_LIMIT = 4096
 _HOST_FACTS = "host.json"
 _FACTS_LIMIT_BYTES = 1 << 16
+#: 1,000 vCPUs with AMX have 30 MB.
+_MAX_BYTES = 256 << 20
 
 
 class _Member(NamedTuple):
@@ -78,6 +81,7 @@ class _Folder:
         self.path = path
         self.options = options
         self.faults: list[InputError] = []
+        self.budget = Budget(path, "members", records=_FILES_LIMIT, size_bytes=_MAX_BYTES)
         self.notices: list[str] = []
         self.members: list[_Member] = []
         self.others: list[str] = []
@@ -120,8 +124,8 @@ class _Folder:
         if _HOST_FACTS in self.others:
             try:
                 with closing(open_source(os.path.join(self.path, _HOST_FACTS))) as source:
-                    found = json.loads(source.read(0, _FACTS_LIMIT_BYTES))
-            except (InputError, ValueError, RecursionError):
+                    found = parse_json(source.read(0, _FACTS_LIMIT_BYTES))
+            except (InputError, ValueError):
                 found = None
             if isinstance(found, dict) and isinstance(found.get("release"), str):
                 facts = found
@@ -188,6 +192,7 @@ class _Folder:
         try:
             source = open_source(path)
             data = source.read_all(MAX_SIZE_BYTES)
+            self.budget.take(None, size_bytes=len(data))
         except InputError as error:
             self.faults.append(error)
             return None
@@ -236,4 +241,4 @@ def _host_prefix(member: _Member) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Sort key: vcpu2 before vcpu10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]

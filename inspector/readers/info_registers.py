@@ -6,20 +6,20 @@ Source: QEMU ``target/i386/cpu-dump.c``, ``target/arm/cpu.c`` (aarch64_cpu_dump_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.options import Options
 from inspector.readers.source import Source
+from inspector.readers.text import text_lines
 
-MAX_SIZE_BYTES = 64 << 20
-_CPU = re.compile(r"CPU#(\d+)", re.MULTILINE)
-_HEAD = re.compile(r"^\s*(?:CPU#\d+\s+)?(?:[RE]AX=[0-9a-f]{8,16} [RE]BX=|PC=[0-9a-f]{16} +X00=)", re.MULTILINE)
+_CPU = re.compile(r"CPU#(\d{1,9})(?!\d)")
+_HEAD = re.compile(r"^[ \t]*+(?:CPU#\d+\s++)?(?:[RE]AX=[0-9a-f]{8,16} [RE]BX=|PC=[0-9a-f]{16} +X00=)", re.MULTILINE)
 _SEGMENT = re.compile(r"(ES|CS|SS|DS|FS|GS|LDT|TR|GDT|IDT) *= *((?:[0-9a-f]+ )*[0-9a-f]+)")
 _X87 = re.compile(r"FPR([0-7])=([0-9a-f]{16}) ([0-9a-f]{4})")
 _WORDS = re.compile(
-    r"([A-Za-z][A-Za-z0-9]*?)(\[\d+\]|\d+)? *= *(0x)?"
+    r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9]{0,15}?)(\[\d{1,3}\]|\d{1,3})? *+= *+(0x)?"
     r"([0-9a-f]+(?:[: ][0-9a-f]{16}(?![0-9a-f]))*)(?![0-9A-Za-z])"
 )
 
@@ -70,18 +70,30 @@ def looks_like_registers(head: bytes) -> bool:
 
 def read(source: Source, _options: Options) -> Capture:
     """One vCPU for each ``CPU#n``, or one when there is no such line."""
-    text = source.read_all(MAX_SIZE_BYTES).decode("latin-1").replace("\r", "")
-    starts = [(int(match[1]), match.start()) for match in _CPU.finditer(text)] or [(0, 0)]
-    ends = [start for _, start in starts[1:]] + [len(text)]
+    faults: list[InputError] = []
     vcpus: list[Vcpu] = []
-    for (number, start), end in zip(starts, ends, strict=True):
-        values = dict(_values(text[start:end]))
+    for number, lines in _by_cpu(line for _, line in text_lines(source, faults)):
+        values = dict(_values(lines))
         if values:
             arch = "arm64" if "core.pc" in values else "x86"
             vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [_area(values, source)]))
+    faults[:0] = [source.fault] if source.fault else []
     if not vcpus:
-        raise source.fault or InputError(source.name, "registers", "none")
-    return Capture(source.name, "info-registers", vcpus, faults=[source.fault] if source.fault else [])
+        raise (faults or [InputError(source.name, "registers", "none")])[0]
+    return Capture(source.name, "info-registers", vcpus, faults=faults)
+
+
+def _by_cpu(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """The lines of each CPU behind its ``CPU#n``, and of what is before the first one as CPU 0's."""
+    number, held = 0, [""]
+    for line in lines:
+        at = 0
+        for match in _CPU.finditer(line):
+            held.append(line[at : match.start()])
+            yield number, held
+            number, held, at = int(match[1]), [], match.start()
+        held.append(line[at:])
+    yield number, held
 
 
 def _area(values: dict[str, tuple[int, int]], source: Source) -> Area:
@@ -102,9 +114,9 @@ def _kind(path: str, size: int) -> str:
     return "vector" if size >= 16 else "uint"
 
 
-def _values(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+def _values(lines: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Path -> (value, bytes), in the order of the text."""
-    for line in text.splitlines():
+    for line in lines:
         segment = _SEGMENT.match(line.strip())
         if segment:
             yield from _segment(segment[1].lower(), segment[2].split())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.options import Options
 from inspector.readers.source import Source
+from inspector.readers.text import parse_json, shown
 
-MAX_SIZE_BYTES = 256 << 20
+#: A snapshot of 512 vCPUs has 30 MB.
+MAX_SIZE_BYTES = 64 << 20
 
 
 class Kind(NamedTuple):
@@ -55,20 +57,22 @@ def read(source: Source, options: Options) -> Capture:
 
     data = source.read_all(MAX_SIZE_BYTES)
     try:
-        found = json.loads(data)
-    except json.JSONDecodeError as error:
+        found = parse_json(data)
+    except JSONDecodeError as error:
         raise source.fault or InputError(source.name, "JSON", error.msg, error.pos) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(source.name, "JSON", str(error)) from error
+    except ValueError as error:
+        raise source.fault or InputError(source.name, "JSON", str(error)) from error
+    # A reader keeps what it takes; the text may go.
+    del data
     for kind in KINDS:
         if kind.recognise(found):
             module = import_module(f"inspector.readers.{kind.module}")
             capture: Capture = module.from_json(found, source, options)
             return capture
-    keys = ", ".join(list(found)[:5]) if isinstance(found, dict) else f"a list of {len(found)}"
+    keys = ", ".join(key[:60] for key in list(found)[:5]) if isinstance(found, dict) else f"a list of {len(found)}"
     raise InputError(source.name, "JSON of a known format", f"keys {keys}" if isinstance(found, dict) else keys)
 
 
 def malformed(source: Source, what: str, found: Any) -> InputError:
     """The error of a value that the format does not allow."""
-    return InputError(source.name, what, f"{found!r:.60}")
+    return InputError(source.name, what, shown(found))

@@ -8,9 +8,11 @@ Source: makedumpfile ``diskdump_mod.h`` and QEMU ``include/system/dump.h``.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
+from inspector.readers.budget import Budget
 from inspector.readers.elf_core import read_notes
 from inspector.readers.elf_notes import Segment
 from inspector.readers.options import Options
@@ -25,32 +27,48 @@ _COMPRESSION = {1: "zlib", 2: "lzo", 4: "snappy", 32: "zstd"}
 _MAX_BLOCK_SIZE_BYTES = 1 << 20
 
 
+#: Headers and notes are in the first few records.
+_MAX_RECORDS = 1 << 16
+
+
 class FlattenedSource(Source):
-    """A flattened file as the raw file that it describes. Records are found as they are needed."""
+    """A flattened file as the raw file that it describes. Records are found as they are needed.
+
+    Where records overlap, the later one holds: makedumpfile writes its headers twice.
+    """
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
         self.size: int | None = None
         self._source = source
+        self._budget = Budget(source.name, "flattened records", records=_MAX_RECORDS)
+        #: Starts in order, and for each (start, end, offset in the file); they do not overlap.
+        self._starts: list[int] = []
         self._records: list[tuple[int, int, int]] = []
         self._at = _FLATTENED_HEADER_SIZE_BYTES
         self._done = False
 
+    @property
+    def notices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See Source."""
+        return self._source.notices
+
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read; stops at the first byte that no record has."""
-        out = b""
-        while len(out) < size:
-            piece = self._piece(offset + len(out), size - len(out))
-            if not piece:
-                break
-            out += piece
-        return out
+        pieces: list[bytes] = []
+        while size > 0 and (piece := self._piece(offset, size)):
+            pieces.append(piece)
+            offset += len(piece)
+            size -= len(piece)
+        return b"".join(pieces)
 
     def _piece(self, offset: int, size: int) -> bytes:
         while True:
-            for start, length, at in reversed(self._records):
-                if start <= offset < start + length:
-                    return self._source.read(at + offset - start, min(size, start + length - offset))
+            nth = bisect_right(self._starts, offset) - 1
+            if nth >= 0:
+                start, end, at = self._records[nth]
+                if offset < end:
+                    return self._source.read(at + offset - start, min(size, end - offset))
             if self._done or not self._next():
                 return b""
 
@@ -65,9 +83,33 @@ class FlattenedSource(Source):
         if start < 0 or length < 0 or (self._source.size is not None and self._at + 16 > self._source.size):
             self._done = True
             return False
-        self._records.append((start, length, self._at + 16))
+        try:
+            self._budget.take(self._at)
+        except InputError as error:
+            self._done = True
+            self.fault = error
+            return False
+        self._keep(start, start + length, self._at + 16)
         self._at += 16 + length
         return True
+
+    def _keep(self, start: int, end: int, at: int) -> None:
+        """Keep a record, and of those it overlaps what is before and behind it."""
+        if start == end:
+            return
+        first = bisect_right(self._starts, start)
+        if first and self._records[first - 1][1] > start:
+            first -= 1
+        last = bisect_left(self._starts, end)
+        kept = [(start, end, at)]
+        if first < last:
+            before, behind = self._records[first], self._records[last - 1]
+            if before[0] < start:
+                kept.insert(0, (before[0], start, before[2]))
+            if behind[1] > end:
+                kept.append((end, behind[1], behind[2] + end - behind[0]))
+        self._records[first:last] = kept
+        self._starts[first:last] = [record[0] for record in kept]
 
 
 def read(source: Source, options: Options) -> Capture:

@@ -38,13 +38,15 @@ def read(source: Source, _options: Options) -> Capture:
     capture = qemu_stream.read_at(stream, 0, source.name, "libvirt-save", _cpu_model(xml))
     area = Area("raw", "libvirt.xml", "domain XML", xml, Origin(source.name, xml_at))
     capture.context.insert(0, area)
+    capture.notices += stream.notices
     return capture
 
 
 def _cpu_model(xml: bytes) -> str:
     """What ``<cpu>`` says, for people: the mode and the model's name."""
     text = xml.decode("utf-8", "replace")
-    mode = re.search(r"<cpu[^>]*\bmode=['\"]([^'\"]{1,64})", text)
-    model = re.search(r"<model[^>]*>([^<]{1,64})</model>", text)
+    # A tag ends before the next one begins: so no byte is looked at twice.
+    mode = re.search(r"<cpu\b[^<>]*?\bmode=['\"]([^'\"<>]{1,64})", text)
+    model = re.search(r"<model\b[^<>]*+>([^<]{1,64})</model>", text)
     words = [visible(found[1]) for found in (mode, model) if found]
     return f"cpu {' '.join(words)}" if words else ""

@@ -122,8 +122,23 @@ def open_capture(target: str, options: Options | None = None) -> Capture:
         capture = folder.read(path, options)
     else:
         # A sample goes by its name: where the tool is installed is nobody's business.
-        capture = _read(open_source(path, options.progress, target), options)
+        capture = read_source(open_source(path, options.progress, target), options)
     capture.target = target
+    return capture
+
+
+def read_source(source: Source, options: Options) -> Capture:
+    """The capture that a source holds. Raises InputError, as ``open_capture``.
+
+    Input that takes more memory or is nested deeper than this process can follow is an InputError, too.
+    """
+    try:
+        capture = _read(source, options)
+    except MemoryError:
+        raise InputError(source.name, "what fits into the memory of this process", "more") from None
+    except RecursionError:
+        raise InputError(source.name, "values nested as in real files", "deeper ones") from None
+    capture.notices += [notice for notice in source.notices if notice not in capture.notices]
     return capture
 
 

@@ -8,20 +8,26 @@ and known cpu sections are taken apart with the description that came with this 
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import Any
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
 from inspector.readers.options import Options
-from inspector.readers.qemu_walk import Section, walk_forward
+from inspector.readers.qemu_walk import Row, Section, walk_forward
 from inspector.readers.source import Source
+from inspector.readers.text import parse_json, shown
 from layouts.files import qemu
 
 _TAIL_STEPS = (1 << 16, 1 << 20, 1 << 24)
-_ROW_LIMIT = 200_000
+#: A cpu section has up to 2,500 rows, and equal ones count once; the largest machines have 50,000.
+_MAX_ROWS = 250_000
+#: Numbers in all rows: each becomes a field when it is looked at.
+_MAX_ELEMENTS = 250_000
+#: Sections are kilobytes; all of them together, memory of the process.
+_MAX_SECTION_BYTES = 256 << 20
 _ARCH = {"vmstate_x86_cpu": "x86", "vmstate_arm_cpu": "arm64"}
 
 
@@ -56,7 +62,8 @@ def read_at(source: Source, base: int, target: str, format_name: str, about: str
     if not sections:
         raise (faults or [InputError(source.name, "device sections", "none", base)])[0]
     vcpus = _vcpus(source, sections, notices)
-    context = [_area(source, section, "", _prefix(section)) for section in sections if section.name != "cpu"]
+    others = [section for section in sections if section.name != "cpu"]
+    context = _areas(source, others, faults)
     return Capture(
         target,
         format_name,
@@ -86,9 +93,10 @@ def _find_description(source: Source, base: int) -> tuple[int, dict[str, Any]] |
         at = len(tail)
         while (at := tail.rfind(b"\x00\x06", 0, at)) >= 0:
             length = int.from_bytes(tail[at + 2 : at + 6], "big")
-            body = tail[at + 6 : at + 6 + length]
-            if len(body) == length and body.startswith(b"{"):
-                description = _parse(body)
+            end = at + 6 + length
+            # JSON has no zero byte. So bodies that get this far do not overlap, however many there seem to be.
+            if end <= len(tail) and tail[at + 6 : at + 7] == b"{" and tail.find(b"\0", at + 6, end) < 0:
+                description = _parse(tail[at + 6 : end])
                 if description is not None:
                     return start + at, description
         if start == base + 8:
@@ -107,8 +115,8 @@ def _size(source: Source) -> int:
 
 def _parse(body: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = parse_json(body)
+    except ValueError:
         return None
     return found if isinstance(found, dict) and isinstance(found.get("devices"), list) else None
 
@@ -119,9 +127,10 @@ def _sections(
     """The sections that the description names, from the last one backwards."""
     sections = []
     at = end
+    made = _Rows()
     for device in reversed(description["devices"]):
         try:
-            name, rows, size = _device(device)
+            name, rows, size = made.device(device)
         except (_DescriptionError, RecursionError) as error:
             faults.append(InputError(source.name, "a device description", str(error), end))
             break
@@ -139,57 +148,90 @@ def _sections(
     return sections[::-1]
 
 
-def _device(device: Any) -> tuple[bytes, list[tuple[str, str, str, int, int, int]], int]:
-    """Name, rows and payload size of one device of the description."""
-    name = _text(device, "name").encode("latin-1", "replace")
-    rows: list[tuple[str, str, str, int, int, int]] = []
-    vmsd = _text(device, "vmsd_name") if "vmsd_name" in device else ""
-    size = _fields(device, vmsd, "", 0, rows)
-    size = _subsections(device, size, rows)
-    return name, rows, size
-
-
 def _text(record: Any, key: str) -> str:
     value = record.get(key) if isinstance(record, dict) else None
     if not isinstance(value, str) or len(value) > 255:
-        raise _DescriptionError(f"{key}: {value!r:.40}")
+        raise _DescriptionError(f"{key}: {shown(value, 40)}")
     return value
 
 
 def _number(record: dict[str, Any], key: str, default: int) -> int:
     value = record.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
-        raise _DescriptionError(f"{key}: {value!r:.40}")
+        raise _DescriptionError(f"{key}: {shown(value, 40)}")
     return value
 
 
 def _list(record: dict[str, Any], key: str) -> list[Any]:
     value = record.get(key, [])
     if not isinstance(value, list):
-        raise _DescriptionError(f"{key}: {value!r:.40}")
+        raise _DescriptionError(f"{key}: {shown(value, 40)}")
     return value
 
 
-def _fields(
-    record: dict[str, Any], section: str, prefix: str, at: int, rows: list[tuple[str, str, str, int, int, int]]
-) -> int:
-    """Append rows for the fields of a struct; the offset behind them."""
-    for field in _list(record, "fields"):
-        name = _text(field, "name")
-        if "index" in field:
-            name = f"{name}[{_number(field, 'index', 0)}]"
-        size, count = _number(field, "size", 0), _number(field, "array_len", 1)
-        inner = field.get("struct")
-        if len(rows) > _ROW_LIMIT or count > _ROW_LIMIT:
-            raise _DescriptionError("more fields than any device has")
-        if isinstance(inner, dict) and size and not _is_vector(inner):
-            for nth in range(count):
-                label = f"{prefix}{name}[{nth}]" if "array_len" in field else f"{prefix}{name}"
-                _struct(inner, section, label, at + nth * size, size, rows)
-        else:
-            rows.append((section, prefix + name, str(field.get("type", "")), at, size, count))
-        at += size * count
-    return at
+class _Rows:
+    """Rows from descriptions: how many there may be in all, and which devices have the same."""
+
+    def __init__(self) -> None:
+        self._rows_left = _MAX_ROWS
+        self._elements_left = _MAX_ELEMENTS
+        self._last: dict[bytes, tuple[Any, list[Row], int]] = {}
+
+    def device(self, device: Any) -> tuple[bytes, list[Row], int]:
+        """Name, rows and payload size of one device of the description."""
+        name = _text(device, "name").encode("latin-1", "replace")
+        vmsd = visible(_text(device, "vmsd_name")) if "vmsd_name" in device else ""
+        described = [vmsd, _list(device, "fields"), _list(device, "subsections")]
+        last, rows, size = self._last.get(name, (None, [], 0))
+        if described != last:
+            rows = []
+            size = self._fields(device, vmsd, "", 0, rows)
+            size = self._subsections(device, size, rows)
+            self._last[name] = described, rows, size
+        return name, rows, size
+
+    def _take(self, elements: int) -> None:
+        self._rows_left -= 1
+        self._elements_left -= elements
+        if self._rows_left < 0 or self._elements_left < 0:
+            raise _DescriptionError("more fields than any machine has")
+
+    def _fields(self, record: dict[str, Any], section: str, prefix: str, at: int, rows: list[Row]) -> int:
+        """Append rows for the fields of a struct; the offset behind them."""
+        for field in _list(record, "fields"):
+            name = visible(_text(field, "name"))
+            if "index" in field:
+                name = f"{name}[{_number(field, 'index', 0)}]"
+            size, count = _number(field, "size", 0), _number(field, "array_len", 1)
+            inner = field.get("struct")
+            if isinstance(inner, dict) and size and not _is_vector(inner):
+                for nth in range(count):
+                    label = f"{prefix}{name}[{nth}]" if "array_len" in field else f"{prefix}{name}"
+                    self._struct(inner, section, label, at + nth * size, size, rows)
+            else:
+                self._take(count)
+                kind = field.get("type", "")
+                rows.append((section, prefix + name, visible(kind) if isinstance(kind, str) else "", at, size, count))
+            at += size * count
+        return at
+
+    def _struct(self, inner: dict[str, Any], section: str, label: str, at: int, size: int, rows: list[Row]) -> None:
+        """The members of one struct; a struct whose members have other sizes is one row."""
+        self._take(1)
+        own: list[Row] = []
+        end = self._subsections(inner, self._fields(inner, section, f"{label}.", at, own), own)
+        if end != at + size:
+            own = [(section, label, "struct", at, size, 1)]
+        rows += own
+
+    def _subsections(self, record: dict[str, Any], at: int, rows: list[Row]) -> int:
+        """Each subsection: 05, length and name, version, its fields."""
+        for subsection in _list(record, "subsections"):
+            self._take(1)
+            name = _text(subsection, "vmsd_name")
+            at = self._fields(subsection, visible(name), "", at + 2 + len(name) + 4, rows)
+            at = self._subsections(subsection, at, rows)
+        return at
 
 
 def _is_vector(inner: dict[str, Any]) -> bool:
@@ -197,26 +239,6 @@ def _is_vector(inner: dict[str, Any]) -> bool:
     fields = _list(inner, "fields")
     names = [str(field.get("name", "")) for field in fields if isinstance(field, dict)]
     return bool(names) and all(name.startswith("_q_ZMMReg") or name in ("d", "p") for name in names)
-
-
-def _struct(
-    inner: dict[str, Any], section: str, label: str, at: int, size: int, rows: list[tuple[str, str, str, int, int, int]]
-) -> None:
-    """The members of one struct; a struct whose members have other sizes is one row."""
-    own: list[tuple[str, str, str, int, int, int]] = []
-    end = _subsections(inner, _fields(inner, section, f"{label}.", at, own), own)
-    if end != at + size:
-        own = [(section, label, "struct", at, size, 1)]
-    rows += own
-
-
-def _subsections(record: dict[str, Any], at: int, rows: list[tuple[str, str, str, int, int, int]]) -> int:
-    """Each subsection: 05, length and name, version, its fields."""
-    for subsection in _list(record, "subsections"):
-        name = _text(subsection, "vmsd_name")
-        at = _fields(subsection, name, "", at + 2 + len(name) + 4, rows)
-        at = _subsections(subsection, at, rows)
-    return at
 
 
 def _arch(section: Section) -> str:
@@ -229,15 +251,32 @@ def _prefix(section: Section) -> str:
     return f"qemu.{name}.{section.instance}"
 
 
+def _areas(source: Source, sections: list[Section], faults: list[InputError]) -> list[Area]:
+    """Areas of devices, as many as there is room for."""
+    budget = Budget(source.name, "device sections", records=len(sections), size_bytes=_MAX_SECTION_BYTES)
+    areas: list[Area] = []
+    for section in sections:
+        try:
+            budget.take(section.offset, size_bytes=min(section.size_bytes, AREA_LIMIT_BYTES))
+        except InputError as error:
+            faults.append(error)
+            break
+        if section.size_bytes > AREA_LIMIT_BYTES:
+            expected = f"a section of {section.name} of at most {AREA_LIMIT_BYTES} bytes"
+            faults.append(InputError(source.name, expected, str(section.size_bytes), section.offset))
+        areas.append(_area(source, section, "", _prefix(section)))
+    return areas
+
+
 def _area(source: Source, section: Section, arch: str, prefix: str) -> Area:
     return Area(
         "qemu-section",
         prefix,
         f"QEMU section {section.name} {section.instance}, version {section.version}",
-        source.read(section.offset, section.size_bytes),
+        source.read(section.offset, min(section.size_bytes, AREA_LIMIT_BYTES)),
         Origin(source.name, section.offset),
         declared_size_bytes=section.size_bytes,
-        attributes={"fields": [list(row) for row in section.rows], "arch": arch},
+        attributes={"fields": section.rows, "arch": arch},
     )
 
 

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError, visible
+from inspector.readers.budget import Budget
 from inspector.readers.source import Source
 from layouts.files import qemu
 
 Row = tuple[str, str, str, int, int, int]
 
 _DEVICES_LIMIT_BYTES = 64 << 20
+#: Pages of 64 GiB. What is read record by record costs as much as several pages.
+_MAX_RAM_RECORDS = 1 << 24
+_SLOW_RECORD = 8
+#: Records without a page (a round's end, a hook) come once in many pages.
+_RARE_RECORD = 64
+#: A cpu section has 1,000 to 2,500 rows. What only looks like one is rare, so its rows cost more.
+_MAX_ROWS = 1 << 21
+_MISS_COST = 16
 _WINDOW_SIZE_BYTES = 1 << 20
 _CPU = re.compile(rb"\x04....\x03cpu(....)(....)", re.DOTALL)
 
@@ -54,56 +62,74 @@ def walk_forward(source: Source, base: int) -> tuple[list[Section], list[InputEr
     except InputError as error:
         return [], [error]
     tail = source.read(devices_at, _DEVICES_LIMIT_BYTES)
-    sections = []
-    for match in _CPU.finditer(tail):
+    sections: list[Section] = []
+    faults: list[InputError] = []
+    budget = Budget(source.name, "fields of cpu sections", records=_MAX_ROWS)
+    at = 0
+    while match := _CPU.search(tail, at):
         payload = match.end()
-        section = _cpu_section(tail, payload, match)
+        try:
+            section = _cpu_section(tail, payload, match, budget)
+        except InputError as error:
+            at = devices_at + (error.offset or 0)
+            faults.append(InputError(error.file, error.expected, error.found, at))
+            break
+        at = match.start() + 1
         if section is not None:
+            at = payload + section.size_bytes
+            if sections and sections[-1].rows == section.rows:
+                # Equal rows are held once, however many CPUs there are.
+                section = section._replace(rows=sections[-1].rows)
             sections.append(section._replace(offset=devices_at + payload))
-    if sections:
-        return sections, []
-    return [], [InputError(source.name, "a cpu section of a known layout", "none", devices_at)]
+    if not sections and not faults:
+        faults.append(InputError(source.name, "a cpu section of a known layout", "none", devices_at))
+    return sections, faults
 
 
-def _cpu_section(tail: bytes, payload: int, match: re.Match[bytes]) -> Section | None:
+def _cpu_section(tail: bytes, payload: int, match: re.Match[bytes], budget: Budget) -> Section | None:
     """A section whose bytes fit one of the known descriptions, to its footer."""
     for known in _known().values():
         if int.from_bytes(match[2], "big") != known["cpu"]["version"]:
             continue
+        parser = _Parser(tail, payload, known["subsections"], budget)
         try:
-            rows, end = _Parser(tail, payload, known["subsections"]).section(known["cpu"])
-        except (_MismatchError, struct.error):
-            continue
+            end = parser.section(known["cpu"])
+        except _MismatchError:
+            end = len(tail)
         if tail[end : end + 1] == b"\x7e" and tail[end + 1 : end + 5] == match[0][1:5]:
-            return Section("cpu", int.from_bytes(match[1], "big"), known["cpu"]["version"], 0, end - payload, rows)
+            instance = int.from_bytes(match[1], "big")
+            return Section("cpu", instance, known["cpu"]["version"], 0, end - payload, parser.rows)
+        budget.take(payload, _MISS_COST * len(parser.rows))
     return None
 
 
 class _Parser:
     """Steps over a payload by a known description."""
 
-    def __init__(self, data: bytes, start: int, subsections: dict[str, Any]) -> None:
+    def __init__(self, data: bytes, start: int, subsections: dict[str, Any], budget: Budget) -> None:
         self.data = data
+        self.budget = budget
         self.start = start
         self.at = start
         self.subsections = subsections
         self.rows: list[Row] = []
         self.numbers: dict[str, int] = {}
 
-    def section(self, description: dict[str, Any]) -> tuple[list[Row], int]:
+    def section(self, description: dict[str, Any]) -> int:
         self._fields(description, "cpu", "")
         while self.data[self.at : self.at + 1] == b"\x05":
-            length = self.data[self.at + 1]
+            length = int.from_bytes(self.data[self.at + 1 : self.at + 2], "big")
             name = self.data[self.at + 2 : self.at + 2 + length].decode("latin-1")
             known = self.subsections.get(name)
             if known is None:
                 raise _MismatchError(name)
             self.at += 2 + length + 4
             self._fields(known, name, "")
-        return self.rows, self.at
+        return self.at
 
     def _fields(self, description: dict[str, Any], section: str, prefix: str) -> None:
         for field in description["fields"]:
+            self.budget.take(self.at)
             name = field["name"] + (f"[{field['index']}]" if "index" in field else "")
             size, count = field["size"], field.get("array_len", 1)
             if isinstance(count, str):
@@ -132,19 +158,21 @@ def _skip_ram(source: Source, base: int) -> int:
     at = base + 8
     mapped = False
     names: dict[int, str] = {}
+    budget = Budget(source.name, "records before the devices", records=_MAX_RAM_RECORDS)
     while True:
+        budget.take(at, _SLOW_RECORD)
         head = source.read_exactly(at, 1, "a record of the stream")[0]
         if head == qemu.CONFIGURATION:
-            at, mapped = _skip_configuration(source, at)
+            at, mapped = _skip_configuration(source, at, budget)
         elif head in (qemu.SECTION_START, qemu.SECTION_FULL):
             identity, name, payload = _section_head(source, at)
             names[identity] = name
             if head == qemu.SECTION_FULL:
                 return at
-            at = _skip_section(source, payload, name, mapped)
+            at = _skip_section(source, payload, name, mapped, budget)
         elif head in (qemu.SECTION_PART, qemu.SECTION_END):
             identity = int.from_bytes(source.read_exactly(at + 1, 4, "a section number"), "big")
-            at = _skip_section(source, at + 5, names.get(identity, "?"), mapped)
+            at = _skip_section(source, at + 5, names.get(identity, "?"), mapped, budget)
         elif head == qemu.COMMAND:
             at += 5 + int.from_bytes(source.read_exactly(at + 3, 2, "a command's length"), "big")
         else:
@@ -158,12 +186,13 @@ def _section_head(source: Source, at: int) -> tuple[int, str, int]:
     return int.from_bytes(head[1:5], "big"), visible(name), at + 6 + length + 8
 
 
-def _skip_configuration(source: Source, at: int) -> tuple[int, bool]:
+def _skip_configuration(source: Source, at: int, budget: Budget) -> tuple[int, bool]:
     """Behind the configuration, and whether RAM pages lie at fixed offsets (mapped-ram)."""
     mapped = False
     length = int.from_bytes(source.read_exactly(at + 1, 4, "the machine's name"), "big")
     at += 5 + length
     while source.read(at, 1) == b"\x05":
+        budget.take(at, _SLOW_RECORD)
         size = source.read_exactly(at + 1, 1, "a subsection's name")[0]
         name = source.read_exactly(at + 2, size, "a subsection's name")
         at += 2 + size + 4
@@ -185,30 +214,34 @@ def _configuration_size(source: Source, at: int, name: bytes) -> int:
     return size
 
 
-def _skip_section(source: Source, at: int, name: str, mapped: bool) -> int:
+def _skip_section(source: Source, at: int, name: str, mapped: bool, budget: Budget) -> int:
     """Behind an iterative section: only RAM is known."""
     if name != "ram":
         raise InputError(source.name, "RAM, the one iterative section that says its sizes", name, at)
-    at = _skip_pages(source, at, mapped)
+    at = _skip_pages(source, at, mapped, budget)
     footer = source.read_exactly(at, 5, "a section footer")
     if footer[0] != qemu.FOOTER:
         raise InputError(source.name, "a section footer (0x7e)", f"{footer[0]:#04x}", at)
     return at + 5
 
 
-def _skip_pages(source: Source, at: int, mapped: bool) -> int:
-    for word, position in _words(source, at, mapped):
+def _skip_pages(source: Source, at: int, mapped: bool, budget: Budget) -> int:
+    for word, position in _words(source, at, mapped, budget):
         if word & qemu.RAM_EOS:
             return position
     raise InputError(source.name, "the end of a RAM section", "the end of the file", at)
 
 
-def _words(source: Source, at: int, mapped: bool) -> Iterator[tuple[int, int]]:
+def _words(source: Source, at: int, mapped: bool, budget: Budget) -> Iterator[tuple[int, int]]:
     """Flag words of a RAM section and the offset behind each record."""
     page_bytes = 4096
     window, start = b"", at
+    records = 0
     while True:
+        records += 1
         if at - start + 4096 > len(window):
+            budget.take(at, records)
+            records = 0
             window, start = source.read(at, _WINDOW_SIZE_BYTES), at
             source.tell("walking RAM", at, source.size or 0)
         here = at - start
@@ -218,10 +251,11 @@ def _words(source: Source, at: int, mapped: bool) -> Iterator[tuple[int, int]]:
         at += 8
         here += 8
         if word & qemu.RAM_MEM_SIZE:
-            at = _skip_blocks(source, at, word & ~0xFFF, mapped)
+            at = _skip_blocks(source, at, word & ~0xFFF, mapped, budget)
         elif word & (qemu.RAM_ZERO | qemu.RAM_PAGE | qemu.RAM_XBZRLE):
             if not word & qemu.RAM_CONTINUE:
-                at += 1 + window[here]
+                # A record's head is in the window; what the file lacks of it has no length.
+                at += 1 + int.from_bytes(window[here : here + 1], "big")
                 here = at - start
             if word & qemu.RAM_ZERO:
                 at += 1
@@ -231,16 +265,19 @@ def _words(source: Source, at: int, mapped: bool) -> Iterator[tuple[int, int]]:
                 at += 3 + int.from_bytes(window[here + 1 : here + 3], "big")
         elif not word & (qemu.RAM_EOS | qemu.RAM_HOOK | qemu.RAM_MULTIFD_FLUSH):
             raise InputError(source.name, "a RAM record", f"flags {word & 0xFFF:#x}", at - 8)
+        else:
+            records += _RARE_RECORD
         yield word & 0xFFF, at
 
 
-def _skip_blocks(source: Source, at: int, total: int, mapped: bool) -> int:
+def _skip_blocks(source: Source, at: int, total: int, mapped: bool, budget: Budget) -> int:
     """The list of RAM blocks: name and length each, until all memory is named.
 
     With mapped-ram a header follows (version, page size, bitmap and pages offset), and the
     stream goes on behind the block's pages (QEMU docs/devel/migration/mapped-ram.rst).
     """
     while total > 0:
+        budget.take(at, _SLOW_RECORD)
         length = source.read_exactly(at, 1, "a RAM block")[0]
         used = int.from_bytes(source.read_exactly(at + 1 + length, 8, "a RAM block's length"), "big")
         at += 1 + length + 8

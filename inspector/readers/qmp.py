@@ -10,6 +10,7 @@ from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.json_file import malformed
 from inspector.readers.options import Options
 from inspector.readers.source import Source
+from inspector.readers.text import shown
 
 
 def from_json(found: Any, source: Source, _options: Options) -> Capture:
@@ -34,14 +35,16 @@ def _properties(values: dict[str, Any], prefix: str, title: str, source: Source)
 
 
 def _text(value: Any) -> str:
-    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else shown(value, 1000)
 
 
 def _expansion(model: dict[str, Any], source: Source) -> Capture:
     props = model.get("props", {})
     if not isinstance(props, dict):
         raise malformed(source, "properties of the model", props)
-    name = visible(str(model.get("name", "?")))
+    name = visible(_text(model.get("name", "?")))
     area = _properties(props, "props", f"properties of the model {name}", source)
     arch = "arm64" if "aarch64" in props or "pauth" in props else "x86"
     return Capture(source.name, "qmp-model", [Vcpu(0, name, arch, [area])], host=Host(about=f"CPU model {name}"))
@@ -52,7 +55,7 @@ def _definitions(rows: list[Any], source: Source) -> Capture:
     for row in rows:
         if not isinstance(row, dict) or "name" not in row:
             raise malformed(source, "a CPU definition", row)
-        values = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.items()}
+        values = {key: ", ".join(map(_text, value)) if isinstance(value, list) else value for key, value in row.items()}
         area = _properties(values, "definition", "CPU definition", source)
-        vcpus.append(Vcpu(len(vcpus), visible(str(row["name"])), "model", [area]))
+        vcpus.append(Vcpu(len(vcpus), visible(_text(row["name"])), "model", [area]))
     return Capture(source.name, "qmp-definitions", vcpus)

@@ -7,15 +7,18 @@ from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.readers.budget import Budget
 from inspector.readers.json_file import malformed
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.synthesized import Masked, register_area
+from inspector.readers.synthesized import MAX_REGISTERS, Masked, is_register_id, register_area
+from inspector.readers.text import shown, text_lines
 from layouts.arm64.kvm_ids import id_of_name
 
-MAX_SIZE_BYTES = 64 << 20
+# The largest register has 2048 bits: 512 hexadecimal digits, 617 decimal ones.
 _LINE = re.compile(
-    r"\s*(?P<id>0x[0-9a-fA-F]{9,16}|[A-Za-z][A-Za-z0-9_]+_EL\d+)\s*[:=\s]\s*(?P<value>0x[0-9a-fA-F]+|\d+)\s*"
+    r"\s*+(?P<id>0x[0-9a-fA-F]{9,16}|[A-Za-z][A-Za-z0-9_]{1,60}_EL\d{1,2})(?:\s*+[:=]\s*+|\s++)"
+    r"(?P<value>0x[0-9a-fA-F]{1,512}|[0-9a-fA-F]{1,617})\s*+"
 )
 _COMMENT = re.compile(r"[#;]|//")
 
@@ -30,43 +33,69 @@ def looks_like_list(head: bytes) -> bool:
 
 
 def read(source: Source, _options: Options) -> Capture:
-    """Lines of id (or register name) and value; ``=``, ``:`` and comments are allowed."""
-    values: dict[int, Masked] = {}
-    fault = source.fault
-    at = 0
-    for line in source.read_all(MAX_SIZE_BYTES).decode("latin-1").splitlines(keepends=True):
+    """Lines of id (or register name) and value; ``=``, ``:`` and comments are allowed.
+
+    A value without 0x is decimal, as ``%llu`` writes it. Nothing pads decimal numbers with zeros, but
+    ``%016llx`` does hexadecimal ones: where one value of a list begins with 0, or has a letter, all of its
+    values without 0x are hexadecimal, and a notice says so.
+    """
+    texts: dict[int, str] = {}
+    faults: list[InputError] = []
+    budget = Budget(source.name, "registers", records=MAX_REGISTERS)
+    for at, line in text_lines(source, faults):
         text = _COMMENT.split(line)[0].strip()
         match = _LINE.fullmatch(text)
         register_id = _id(match["id"]) if match else None
         if match and register_id is not None:
-            values[register_id] = (int(match["value"], 0), 0)
-        elif text and fault is None:
-            fault = InputError(source.name, "a register id and a value", repr(text[:40]), at)
-        at += len(line)
-    if not values:
-        raise fault or InputError(source.name, "registers", "none")
-    return _capture(values, source, [fault] if fault else [])
+            try:
+                budget.take(at)
+            except InputError as error:
+                faults.append(error)
+                break
+            texts[register_id] = match["value"]
+        elif text and not faults:
+            faults.append(InputError(source.name, "a register id and a value", repr(text[:40]), at))
+    faults[:0] = [source.fault] if source.fault else []
+    if not texts:
+        raise (faults or [InputError(source.name, "registers", "none")])[0]
+    bare = [text for text in texts.values() if not text.startswith("0x")]
+    padded = next((text for text in bare if _is_padded(text)), "")
+    values = {number: (_value(text, 16 if padded else 10), 0) for number, text in texts.items()}
+    notices = [f"values without 0x are read as hexadecimal: one of them is {padded[:20]}"] if padded else []
+    return _capture(values, source, faults, notices)
+
+
+def _is_padded(text: str) -> bool:
+    return not text.isdecimal() or (len(text) > 1 and text.startswith("0"))
+
+
+def _value(text: str, base: int) -> int:
+    return int(text, 16 if text.startswith("0x") else base)
 
 
 def _id(text: str) -> int | None:
-    return int(text, 16) if text.startswith("0x") else id_of_name(text)
+    number = int(text, 16) if text.startswith("0x") else id_of_name(text)
+    return number if number is not None and is_register_id(number) else None
 
 
 def from_json(found: Any, source: Source, _options: Options) -> Capture:
     """``{"0x603000000013c020": "0x1101..."}``; values are hex strings or numbers."""
+    if len(found) > MAX_REGISTERS:
+        raise malformed(source, f"at most {MAX_REGISTERS} registers", len(found))
     values: dict[int, Masked] = {}
     for key, value in found.items():
         try:
             register_id = int(key, 16)
             number = int(value, 0) if isinstance(value, str) else value
         except ValueError:
-            raise malformed(source, "a register id and a value", f"{key}: {value}") from None
-        if not isinstance(number, int) or number < 0 or not 0 < register_id < 1 << 64:
-            raise malformed(source, "a register id and a value", f"{key}: {value}")
+            raise malformed(source, "a register id and a value", f"{key}: {shown(value)}") from None
+        if not isinstance(number, int) or number < 0 or not is_register_id(register_id):
+            raise malformed(source, "a register id and a value", f"{key}: {shown(value)}")
         values[register_id] = (number, 0)
-    return _capture(values, source, [])
+    return _capture(values, source, [], [])
 
 
-def _capture(values: dict[int, Masked], source: Source, faults: list[InputError]) -> Capture:
+def _capture(values: dict[int, Masked], source: Source, faults: list[InputError], notices: list[str]) -> Capture:
     area = register_area(values, Origin(source.name, 0), "KVM registers")
-    return Capture(source.name, "kvm-registers", [Vcpu(0, "vcpu", "arm64", [area])], faults=faults)
+    vcpu = Vcpu(0, "vcpu", "arm64", [area])
+    return Capture(source.name, "kvm-registers", [vcpu], faults=faults, notices=notices)

@@ -7,38 +7,30 @@ behind 64 MiB into a temporary file, up to a limit. The input is only ever read.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-import sys
 import weakref
-import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO
 
 from inspector.capture.errors import InputError
+from inspector.readers.doors import open_path, standard_input
+from inspector.readers.unpack import Unpacking, packing_of
 
-CHUNK_SIZE_BYTES = 1 << 18
 IN_MEMORY_SIZE_BYTES = 64 << 20
 UNPACKED_LIMIT_BYTES = 16 << 30
-
-_KINDS = (
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISBLK, "a block device"),
-    (stat.S_ISSOCK, "a socket"),
-)
 
 
 class Source:
     """Bytes with a name. ``size`` is None while the end has not been seen.
 
     ``fault`` is set when the bytes turned out to be cut or corrupt; what came before it can
-    still be read.
+    still be read. ``notices`` tell what was passed over.
     """
 
     name: str
     size: int | None
     fault: InputError | None = None
+    notices: tuple[str, ...] = ()
     #: Hears of long reads: what is being done, bytes done, bytes in all (0: unknown).
     progress: Callable[[str, int, int], None] | None = None
 
@@ -109,29 +101,66 @@ class StreamSource(Source):
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read."""
         self._fill(offset + size)
+        if not 0 <= offset < self._have:
+            return b""
         self._spool.seek(offset)
         return self._spool.read(max(0, min(size, self._have - offset)))
 
     def _fill(self, until: int) -> None:
         while self._have < until and self.size is None:
-            if self._have > UNPACKED_LIMIT_BYTES:
-                expected = f"at most {UNPACKED_LIMIT_BYTES >> 30} GiB unpacked"
-                raise InputError(self.name, expected, "more", self._have)
             try:
                 chunk = next(self._chunks, b"")
+                self._keep(chunk)
             except InputError as error:
                 self.fault = error
                 chunk = b""
             if not chunk:
                 self.size = self._have
                 return
+
+    def _keep(self, chunk: bytes) -> None:
+        """Append to what is there; InputError when there is no room for it."""
+        if self._have + len(chunk) > UNPACKED_LIMIT_BYTES:
+            expected = f"at most {UNPACKED_LIMIT_BYTES >> 30} GiB unpacked"
+            raise InputError(self.name, expected, "more", self._have)
+        try:
             self._spool.seek(self._have)
             self._spool.write(chunk)
-            self._have += len(chunk)
+        except OSError as error:
+            expected = f"room for what is unpacked in the temporary folder ({_temporary_folder()})"
+            raise InputError(self.name, expected, error.strerror or str(error), self._have) from error
+        self._have += len(chunk)
 
     def close(self) -> None:
         """See Source.close."""
         self._spool.close()
+
+
+class UnpackedSource(StreamSource):
+    """What another source unpacks to."""
+
+    def __init__(self, source: Source, unpacking: Unpacking) -> None:
+        super().__init__(source.name, iter(unpacking))
+        self.progress = source.progress
+        self._source = source
+        self._unpacking = unpacking
+
+    @property
+    def notices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See Source."""
+        own = (self._unpacking.notice,) if self._unpacking.notice else ()
+        return (*self._source.notices, *own)
+
+    def close(self) -> None:
+        """See Source.close."""
+        super().close()
+        self._source.close()
+
+
+def _temporary_folder() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
 
 
 class PartSource(Source):
@@ -149,6 +178,16 @@ class PartSource(Source):
         whole = self._source.size
         return None if whole is None else max(0, whole - self._base)
 
+    @property
+    def fault(self) -> InputError | None:  # type: ignore[override]
+        """See Source."""
+        return self._source.fault
+
+    @property
+    def notices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """See Source."""
+        return self._source.notices
+
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read."""
         return self._source.read(self._base + offset, size)
@@ -156,12 +195,14 @@ class PartSource(Source):
 
 def unpacked(source: Source) -> Source:
     """The source itself, or what it unpacks to."""
-    packed = _UNPACKERS.get(_packing(source.read(0, 6)))
-    if packed is None:
+    packing = packing_of(source.read(0, 6))
+    if packing is None:
         return source
-    result = StreamSource(source.name, _unpack(source, packed))
-    result.progress = source.progress
-    return result
+
+    def tell(at: int) -> None:
+        source.tell("unpacking", at, source.size or 0)
+
+    return UnpackedSource(source, Unpacking(source.name, packing, source.read, tell))
 
 
 def open_source(target: str, progress: Callable[[str, int, int], None] | None = None, name: str = "") -> Source:
@@ -170,109 +211,12 @@ def open_source(target: str, progress: Callable[[str, int, int], None] | None = 
     ``name`` is what the source is called, if not by its path.
     Raises InputError for what cannot be opened, is empty, or is no file.
     """
-    source = StreamSource("-", _standard_input()) if target == "-" else _open_path(target)
-    source.name = name or source.name
+    opened = standard_input() if target == "-" else open_path(target)
+    name = name or target
+    source: Source
+    if opened.size_bytes is None:
+        source = StreamSource(name, opened.chunks(name))
+    else:
+        source = FileSource(name, opened.descriptor, opened.size_bytes)
     source.progress = progress
     return unpacked(source)
-
-
-def _standard_input() -> Iterator[bytes]:
-    if sys.stdin is None:
-        raise InputError("-", "standard input", "a closed one")
-    return _descriptor_chunks(os.dup(sys.stdin.fileno()))
-
-
-def _open_path(path: str) -> Source:
-    try:
-        mode = os.stat(path).st_mode
-        for is_kind, name in _KINDS:
-            if is_kind(mode):
-                raise InputError(path, "a file", name)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        raise InputError(path, "a readable file", _os_error(error)) from error
-    if stat.S_ISFIFO(mode):
-        return StreamSource(path, _descriptor_chunks(descriptor))
-    size = os.fstat(descriptor).st_size
-    if size == 0:
-        os.close(descriptor)
-        raise InputError(path, "a capture", "an empty file")
-    return FileSource(path, descriptor, size)
-
-
-def _os_error(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    words = {errno.ENOENT: "no such file", errno.EACCES: "permission denied"}
-    return words.get(error.errno or 0, error.strerror or str(error))
-
-
-def _descriptor_chunks(descriptor: int) -> Iterator[bytes]:
-    try:
-        while chunk := os.read(descriptor, CHUNK_SIZE_BYTES):
-            yield chunk
-    finally:
-        os.close(descriptor)
-
-
-def _packing(head: bytes) -> str:
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip"
-    if head.startswith(b"\xfd7zXZ\0"):
-        return "xz"
-    return "zstd" if head.startswith(b"\x28\xb5\x2f\xfd") else ""
-
-
-def _gzip() -> Any:
-    return zlib.decompressobj(wbits=31)
-
-
-def _xz() -> Any:
-    import lzma
-
-    return lzma.LZMADecompressor(memlimit=256 << 20)
-
-
-def _zstd() -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd.ZstdDecompressor()
-
-
-_UNPACKERS: dict[str, Callable[[], Any]] = {"gzip": _gzip, "xz": _xz, "zstd": _zstd}
-
-
-def _unpack(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:
-    """Unpack all members of a compressed file, each chunk bounded."""
-    unpacker = make()
-    at = 0
-    pending = b""
-    while True:
-        if not pending and (unpacker.eof or getattr(unpacker, "needs_input", True)):
-            pending = source.read(at, CHUNK_SIZE_BYTES)
-            at += len(pending)
-            source.tell("unpacking", at, source.size or 0)
-            if not pending:
-                if not unpacker.eof:
-                    raise InputError(source.name, "more compressed data", "the end of the file", at)
-                return
-        if unpacker.eof:
-            if not pending.strip(b"\0"):
-                continue
-            unpacker = make()
-        try:
-            out = unpacker.decompress(pending, CHUNK_SIZE_BYTES)
-        except Exception as error:
-            raise InputError(source.name, "sound compressed data", str(error), at - len(pending)) from error
-        pending = _rest(unpacker)
-        if out:
-            yield out
-
-
-def _rest(unpacker: Any) -> bytes:
-    """Input that the unpacker has not taken: its own rest, or what is behind its end."""
-    if unpacker.eof:
-        return bytes(unpacker.unused_data)
-    return bytes(getattr(unpacker, "unconsumed_tail", b""))

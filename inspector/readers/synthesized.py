@@ -22,16 +22,32 @@ from layouts.x86.kvm import KVM_XCR_ENTRIES
 Masked = tuple[int, int]
 
 
+#: KVM_REG_SIZE_U2048, the largest size that an id may say (Linux include/uapi/linux/kvm.h).
+_MAX_REGISTER_BYTES = 256
+#: System registers have 2^16 encodings, so no vCPU has more registers; one of arm64 has about 1,000.
+MAX_REGISTERS = 1 << 16
+
+
+def register_size_bytes(register_id: int) -> int:
+    """The size that a KVM register id says: bits 52 to 55 are its logarithm."""
+    return 1 << (register_id >> 52 & 15)
+
+
+def is_register_id(number: int) -> bool:
+    """A 64-bit number that says no larger size than KVM has."""
+    return 0 < number < 1 << 64 and register_size_bytes(number) <= _MAX_REGISTER_BYTES
+
+
 def register_area(values: Mapping[int, Masked], origin: Origin, title: str, prefix: str = "arm64") -> Area:
     """arm64 registers by KVM id; ids in order, each value as many bytes as its id says."""
     ids = sorted(values)
-    data, unknown = b"", b""
+    data, unknown = bytearray(), bytearray()
     for register_id in ids:
-        size = 1 << (register_id >> 52 & 15)
+        size = register_size_bytes(register_id)
         value, mask = values[register_id]
         data += (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
         unknown += (mask & ((1 << 8 * size) - 1)).to_bytes(size, "little")
-    return _area("arm64-regs", prefix, title, data, origin, unknown, ids=ids)
+    return _area("arm64-regs", prefix, title, bytes(data), origin, bytes(unknown), ids=ids)
 
 
 def msr_area(values: Mapping[int, Masked], origin: Origin, title: str) -> Area:
@@ -46,13 +62,12 @@ def cpuid_area(
     leaves: Mapping[tuple[int, int], Sequence[Masked]], origin: Origin, title: str, prefix: str = "cpuid"
 ) -> Area:
     """CPUID leaves, as ``struct kvm_cpuid2``."""
-    data = unknown = struct.pack("<II", len(leaves), 0)
-    unknown = bytes(8)
+    data, unknown = bytearray(struct.pack("<II", len(leaves), 0)), bytearray(8)
     for (leaf, sub), registers in leaves.items():
         indexed = int((leaf, 1) in leaves)
         data += struct.pack("<7I12x", leaf, sub, indexed, *(value for value, _ in registers))
         unknown += struct.pack("<7I12x", 0, 0, 0, *(mask for _, mask in registers))
-    return _area("kvm-cpuid2", prefix, title, data, origin, unknown)
+    return _area("kvm-cpuid2", prefix, title, bytes(data), origin, bytes(unknown))
 
 
 def _area(

@@ -12,12 +12,14 @@ from inspector.readers.synthesized import (
     Masked,
     bytes_of,
     cpuid_area,
+    is_register_id,
     msr_area,
     register_area,
     struct_area,
     xcrs_area,
     xsave_from,
 )
+from layouts.x86.kvm import KVM_XCR_ENTRIES
 
 #: Key of the state -> layout. Names differ a little between VMMs and versions.
 _STRUCTS = {
@@ -84,24 +86,25 @@ def _one(key: str, value: Any, origin: Origin) -> Area | None:
 
 def _xcrs(value: Any, origin: Origin) -> Area | None:
     if isinstance(value, dict) and "xcrs" in value:
-        rows = value["xcrs"][: value.get("nr_xcrs", 1)] if isinstance(value["xcrs"], list) else []
-        found = _pairs(rows, "xcr", "value")
+        count = value.get("nr_xcrs", 1)
+        sound = isinstance(value["xcrs"], list) and isinstance(count, int) and 0 <= count <= KVM_XCR_ENTRIES
+        found = _pairs(value["xcrs"][:count] if sound else [], "xcr", "value")
     elif isinstance(value, dict):
-        found = _numbers(value)
+        found = _numbers(value, 32)
     else:
         return struct_area("kvm-xcrs", value, origin)
     return xcrs_area(found, origin) if found else None
 
 
-def _numbers(value: dict[str, Any]) -> dict[int, int]:
-    """An object of numbers by number: ``{"0": 7}`` or ``{"0x10": ...}``."""
+def _numbers(value: dict[str, Any], index_bits: int) -> dict[int, int]:
+    """An object of numbers by number: ``{"0": 7}`` or ``{"0x10": ...}``; none when one of them is too large."""
     found = {}
     for key, number in value.items():
         try:
             index = int(str(key), 0)
         except ValueError:
             return {}
-        if not isinstance(number, int) or not 0 <= number < 1 << 64 or not 0 <= index < 1 << 64:
+        if not isinstance(number, int) or not 0 <= number < 1 << 64 or not 0 <= index < 1 << index_bits:
             return {}
         found[index] = number
     return found
@@ -110,7 +113,7 @@ def _numbers(value: dict[str, Any]) -> dict[int, int]:
 def _pairs(value: Any, index: str, data: str) -> dict[int, int]:
     """Rows of two members, or an object of numbers."""
     if isinstance(value, dict):
-        return _numbers(value)
+        return _numbers(value, 32)
     found = {}
     for row in value if isinstance(value, list) else []:
         if not isinstance(row, dict) or not isinstance(row.get(index), int) or not isinstance(row.get(data), int):
@@ -157,8 +160,8 @@ def _registers(state: dict[str, Any]) -> dict[int, Masked]:
                 data = row.get("addr", row.get("data", row.get("value")))
                 raw = bytes_of(data) if isinstance(data, list) else None
                 number = int.from_bytes(raw, "little") if raw else data
-                if isinstance(number, int) and number >= 0 and row["id"] >> 56 == 0x60:
+                if isinstance(number, int) and number >= 0 and is_register_id(row["id"]) and row["id"] >> 56 == 0x60:
                     found[row["id"]] = (number, 0)
         if isinstance(value, dict) and key != "core_regs":
-            found |= {i: (v, 0) for i, v in _numbers(value).items() if i >> 56 == 0x60}
+            found |= {i: (v, 0) for i, v in _numbers(value, 64).items() if i >> 56 == 0x60 and is_register_id(i)}
     return found

@@ -1,0 +1,1 @@
+"""Mutated inputs for every reader: ``make fuzz SECONDS=60 READER=elf``; a short round of each runs with the tests."""
