@@ -7,7 +7,8 @@ section get the paths that they have in every other format; the rest keeps QEMU'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from inspector.capture.model import Area
 from inspector.decode.arm64 import spec_of_register
@@ -40,9 +41,13 @@ def section_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 
 def _plain(prefix: str, row: Row) -> list[FieldSpec]:
-    """A field under QEMU's own name."""
+    """A field under QEMU's own name; the header of a subsection is structure."""
     section, name, kind, offset, size, count = row
     tail = section.partition("/")[2]
+    if kind == qemu.SUBSECTION_HEADER:
+        path = ".".join(filter(None, (prefix, tail, name)))
+        title = f"header of subsection {section}: 05, length and name, version"
+        return [FieldSpec(path, "bytes", (Span(offset, size),), (-1,), "entries", title, qemu.FRAMING_SOURCE)]
     path = ".".join(filter(None, (prefix, tail, name.removeprefix("env."))))
     title = f"QEMU's {name} ({kind})"
     source = "the stream's own description"
@@ -125,22 +130,28 @@ def _segment(row: Row) -> FieldSpec:
 
 
 def _x87(area: Area, rows: list[Row], row: Row) -> FieldSpec:
-    """A physical x87 register; ST(n) counts from TOP in the status word."""
+    """An x87 register: ``x87_order`` of the area tells whether QEMU's n is ST(n) or physical register n.
+
+    ST(n) counts from TOP in the status word. An area of an older capture file has no such word: xstate_bv, which
+    TCG never sets, tells there.
+    """
     _, name, _, offset, size, _ = row
     number = int(name.partition("[")[2].partition("]")[0])
-    status = next((r[3] for r in rows if r[1] == "env.fpus_vmstate"), None)
-    top = int.from_bytes(area.data[status : status + 2], "big") >> 11 & 7 if status is not None else 0
-    path = f"xsave.st[{(number - top) & 7}]"
+    top = _number(area, rows, "env.fpus_vmstate", 2) >> 11 & 7
+    order = area.attributes.get("x87_order")
+    if order is None:
+        order = "stack" if _number(area, rows, "env.xstate_bv", 8) else "physical"
+    stack = number if order == "stack" else (number - top) & 7
+    title = f"x87 stack register {stack}, physical register {(stack + top) & 7}"
     return FieldSpec(
-        path,
-        "x87",
-        (Span(offset, size),),
-        (-1,),
-        "xsave.st",
-        f"x87 physical register {number}",
-        qemu.X86_SOURCE,
-        swap=8,
+        f"xsave.st[{stack}]", "x87", (Span(offset, size),), (-1,), "xsave.st", title, qemu.X86_SOURCE, swap=8
     )
+
+
+def _number(area: Area, rows: Sequence[Sequence[Any]], name: str, size: int) -> int:
+    """The number in a field; 0 when the section has no such field."""
+    at = next((row[3] for row in rows if row[1] == name), None)
+    return int.from_bytes(area.data[at : at + size], "big") if at is not None else 0
 
 
 def _bound(row: Row) -> FieldSpec:
@@ -187,23 +198,39 @@ def _vector(path: str, pieces: tuple[Span, ...], group: str) -> FieldSpec:
     return FieldSpec(path, "vector", pieces, components, group, "vector register", qemu.X86_SOURCE, swap=8)
 
 
+def is_aarch32(area: Area) -> bool:
+    """An arm cpu section of a CPU in AArch32 state: PSTATE.nRW is set, or it is M-profile (its PSR is an XPSR)."""
+    rows = area.attributes["fields"]
+    return bool(_number(area, rows, "cpsr", 4) >> 4 & 1) or any(row[0] == "cpu/m" for row in rows)
+
+
 def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     places = {(section, name): (offset, size, count) for section, name, _, offset, size, count in rows}
     registers = _cpregs(area, places)
-    yield from _core(places)
-    for row in rows:
-        mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
-        if mapped is not None:
-            yield from _mapped(row, mapped, qemu.ARM_SOURCE)
-        elif not _is_taken(row[0], row[1]):
-            yield from _plain("qemu", row)
+    if is_aarch32(area):
+        yield from (spec for row in rows if row[1] not in _NOT_IN_AARCH32 for spec in _plain("qemu", row))
+    else:
+        yield from _core(places)
+        for row in rows:
+            mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
+            if mapped is not None:
+                yield from _mapped(row, mapped, qemu.ARM_SOURCE)
+            elif not _is_taken(row):
+                yield from _plain("qemu", row)
+        yield from vector_specs(area, places, registers)
     for register_id, span in registers.items():
         yield from spec_of_register(register_id, span, swap=8)
-    yield from vector_specs(area, places, registers)
 
 
-def _is_taken(section: str, name: str) -> bool:
+#: Not in use in AArch32 state, or shown as system registers.
+_NOT_IN_AARCH32 = ("env.xregs", "env.pc", "cpreg_vmstate_indexes", "cpreg_vmstate_values")
+
+
+def _is_taken(row: Row) -> bool:
     """Shown by ``_core``, as system registers or as vectors."""
+    section, name, kind = row[:3]
+    if kind == qemu.SUBSECTION_HEADER:
+        return False
     if section in ("cpu/sve", "cpu/sme") or (section == "cpu/vfp" and name.startswith("env.vfp.zregs[")):
         return True
     return section == "cpu" and name in ("env.xregs", "cpsr", "cpreg_vmstate_indexes", "cpreg_vmstate_values")

@@ -1,15 +1,15 @@
 """A QEMU stream without its description: walk it forward, RAM by its own record sizes.
 
-Device sections do not say how long they are. Behind the RAM the known ``cpu`` sections are
-looked for and taken apart with the description that QEMU 11.1 gave of them; other devices
-are passed over.
+Device sections do not say how long they are. Behind the RAM the ``cpu`` sections are looked for
+and taken apart with the fields that QEMU declares (``layouts/files/data/qemu-cpu.json``); other
+devices are passed over. A subsection that the table lacks is stepped over to the next one or to the
+section's footer: what lies before and behind it is shown, and a fault names it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -23,7 +23,10 @@ Row = tuple[str, str, str, int, int, int]
 
 _DEVICES_LIMIT_BYTES = 64 << 20
 _WINDOW_SIZE_BYTES = 1 << 20
-_CPU = re.compile(rb"\x04....\x03cpu(....)(....)", re.DOTALL)
+_CPU = re.compile(rb"\x04(....)\x03cpu(....)(....)", re.DOTALL)
+#: The header of a subsection of a cpu: 05, length, name, version.
+_SUBSECTION = re.compile(rb"\x05(.)(cpu/[\x21-\x7e]{1,60})", re.DOTALL)
+_MOST_CPUS = 1 << 16
 
 
 class Section(NamedTuple):
@@ -44,6 +47,7 @@ class _MismatchError(Exception):
 @cache
 def _known() -> dict[str, Any]:
     known: dict[str, Any] = json.loads(files("layouts.files").joinpath("data/qemu-cpu.json").read_text("utf-8"))
+    known["i386"]["subsections"] = known["x86"]["subsections"] | known["i386"]["subsections"]
     return known
 
 
@@ -54,53 +58,92 @@ def walk_forward(source: Source, base: int) -> tuple[list[Section], list[InputEr
     except InputError as error:
         return [], [error]
     tail = source.read(devices_at, _DEVICES_LIMIT_BYTES)
-    sections = []
+    sections: list[Section] = []
+    faults: list[InputError] = []
     for match in _CPU.finditer(tail):
-        payload = match.end()
-        section = _cpu_section(tail, payload, match)
+        section = _cpu_section(source, tail, match, devices_at, faults)
         if section is not None:
-            sections.append(section._replace(offset=devices_at + payload))
-    if sections:
-        return sections, []
+            sections.append(section._replace(offset=devices_at + match.end()))
+    if sections or faults:
+        return sections, faults
     return [], [InputError(source.name, "a cpu section of a known layout", "none", devices_at)]
 
 
-def _cpu_section(tail: bytes, payload: int, match: re.Match[bytes]) -> Section | None:
-    """A section whose bytes fit one of the known descriptions, to its footer."""
+def _cpu_section(
+    source: Source, tail: bytes, match: re.Match[bytes], devices_at: int, faults: list[InputError]
+) -> Section | None:
+    """A section whose bytes fit one of the known descriptions; appends what does not."""
+    instance, version = int.from_bytes(match[2], "big"), int.from_bytes(match[3], "big")
+    if instance >= _MOST_CPUS:
+        return None
     for known in _known().values():
-        if int.from_bytes(match[2], "big") != known["cpu"]["version"]:
+        if version != known["cpu"]["version"]:
             continue
+        parser = _Parser(tail, match.end(), known["subsections"], b"\x7e" + match[1])
         try:
-            rows, end = _Parser(tail, payload, known["subsections"]).section(known["cpu"])
-        except (_MismatchError, struct.error):
+            parser.section(known["cpu"])
+        except _MismatchError:
             continue
-        if tail[end : end + 1] == b"\x7e" and tail[end + 1 : end + 5] == match[0][1:5]:
-            return Section("cpu", int.from_bytes(match[1], "big"), known["cpu"]["version"], 0, end - payload, rows)
+        for name, at in parser.unknown:
+            expected = f"a subsection of cpu {instance} that is known here"
+            faults.append(InputError(source.name, expected, f"{visible(name)}, not shown", devices_at + at))
+        return Section("cpu", instance, version, 0, parser.at - match.end(), parser.rows)
+    expected = f"cpu {instance} as QEMU 5.2 to 11.1 writes it"
+    faults.append(InputError(source.name, expected, f"version {version} of another layout", devices_at + match.start()))
     return None
 
 
 class _Parser:
-    """Steps over a payload by a known description."""
+    """Steps over a payload by a known description.
 
-    def __init__(self, data: bytes, start: int, subsections: dict[str, Any]) -> None:
+    ``unknown`` are the subsections that it lacks, or whose bytes are cut, with their offsets.
+    """
+
+    def __init__(self, data: bytes, start: int, subsections: dict[str, Any], footer: bytes) -> None:
         self.data = data
         self.start = start
         self.at = start
         self.subsections = subsections
+        self.footer = footer
         self.rows: list[Row] = []
         self.numbers: dict[str, int] = {}
+        self.unknown: list[tuple[str, int]] = []
 
-    def section(self, description: dict[str, Any]) -> tuple[list[Row], int]:
+    def section(self, description: dict[str, Any]) -> None:
+        """The main fields and all subsections; raises _MismatchError when no cpu section lies here."""
         self._fields(description, "cpu", "")
-        while self.data[self.at : self.at + 1] == b"\x05":
-            length = self.data[self.at + 1]
-            name = self.data[self.at + 2 : self.at + 2 + length].decode("latin-1")
-            known = self.subsections.get(name)
-            if known is None:
-                raise _MismatchError(name)
-            self.at += 2 + length + 4
-            self._fields(known, name, "")
-        return self.rows, self.at
+        while self.data[self.at : self.at + 5] != self.footer:
+            header = _SUBSECTION.match(self.data, self.at)
+            if header is None or len(header[2]) < header[1][0]:
+                if self.at < len(self.data) and not self.unknown:
+                    raise _MismatchError("neither a subsection nor the footer")
+                return
+            self._subsection(header[2][: header[1][0]].decode("latin-1"))
+
+    def _subsection(self, name: str) -> None:
+        at, length = self.at, 2 + len(name) + 4
+        known = self.subsections.get(name)
+        kept = len(self.rows)
+        self.rows.append((name, "header", qemu.SUBSECTION_HEADER, at - self.start, length, 1))
+        self.at += length
+        if known is not None:
+            try:
+                self._fields(known, name, "")
+            except _MismatchError:
+                known = None
+        if known is None:
+            del self.rows[kept:]
+            self.unknown.append((name, at))
+            self.at = self._next_boundary(at + length)
+
+    def _next_boundary(self, at: int) -> int:
+        """Where the next known subsection or the footer begins; the end of the data when neither does."""
+        footer = self.data.find(self.footer, at)
+        end = footer if footer >= 0 else len(self.data)
+        for header in _SUBSECTION.finditer(self.data, at, end):
+            if header[2][: header[1][0]].decode("latin-1") in self.subsections:
+                return header.start()
+        return end
 
     def _fields(self, description: dict[str, Any], section: str, prefix: str) -> None:
         for field in description["fields"]:
