@@ -87,7 +87,7 @@ _START = re.compile(
 
 def looks_like_registers(head: bytes) -> bool:
     """A line of general registers as QEMU prints it."""
-    return bool(_HEAD.search(head[:16384].decode("latin-1")))
+    return bool(_HEAD.search(head.decode("latin-1")))
 
 
 def read(source: Source, _options: Options) -> Capture:

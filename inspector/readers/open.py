@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
-from inspector.readers import samples
+from inspector.readers import foreign, samples
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
 
@@ -67,6 +67,18 @@ def _register_list(head: bytes) -> bool:
     return looks_like_list(head)
 
 
+def _kernel_oops(head: bytes) -> bool:
+    from inspector.readers.kernel_oops import looks_like_oops
+
+    return looks_like_oops(head)
+
+
+def _gdb_text(head: bytes) -> bool:
+    from inspector.readers.gdb_text import looks_like_gdb
+
+    return looks_like_gdb(head)
+
+
 def _info_registers(head: bytes) -> bool:
     from inspector.readers.info_registers import looks_like_registers
 
@@ -90,6 +102,7 @@ FORMATS = (
     Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
     Format("qemu-stream", lambda head: head.startswith(b"QEVM"), "qemu_stream"),
     Format("libvirt-save", lambda head: head.startswith(b"LibvirtQemudSave"), "libvirt_save"),
+    Format("qcow2-snapshot", lambda head: head.startswith(b"QFI\xfb"), "qcow2"),
     Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
     Format("json", _json, "json_file"),
@@ -97,6 +110,8 @@ FORMATS = (
     Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
     Format("crosvm", _cbor, "crosvm"),
     Format("info-registers", _info_registers, "info_registers"),
+    Format("kernel-oops", _kernel_oops, "kernel_oops"),
+    Format("gdb-registers", _gdb_text, "gdb_text"),
     Format("kvm-registers", _register_list, "register_list"),
     Format("cpuid-r", _cpuid_text, "cpuid_text"),
     Format("xsave", _xsave, "xsave_area", "read_xsave"),
@@ -133,6 +148,9 @@ def _read(source: Source, options: Options) -> Capture:
 
         return read_as(source, options)
     head = source.read(0, _HEAD_SIZE_BYTES)
+    named = foreign.by_magic(head)
+    if named:
+        raise foreign.refusal(source.name, named)
     for known in FORMATS:
         if known.recognise(head):
             module = import_module(f"inspector.readers.{known.module}")
@@ -146,6 +164,9 @@ def _unrecognised(source: Source, head: bytes) -> InputError:
 
     if source.fault:
         return source.fault
+    named = foreign.by_text(head)
+    if named:
+        return foreign.refusal(source.name, named)
     size = source.size if source.size is not None else len(head)
     words = candidates(size)
     hint = f"; {size} bytes could be --as {' or '.join(words)}" if words else " (--as names a raw structure)"

@@ -165,7 +165,7 @@ def unpacked(source: Source) -> Source:
 
 
 def open_source(target: str, progress: Callable[[str, int, int], None] | None = None, name: str = "") -> Source:
-    """Open a path, or ``-`` for standard input; unpack gzip, xz and zstd on the way.
+    """Open a path, or ``-`` for standard input; unpack gzip, xz, zstd and bzip2 on the way.
 
     ``name`` is what the source is called, if not by its path.
     Raises InputError for what cannot be opened, is empty, or is no file.
@@ -218,6 +218,8 @@ def _packing(head: bytes) -> str:
         return "gzip"
     if head.startswith(b"\xfd7zXZ\0"):
         return "xz"
+    if head.startswith(b"BZh") and head[3:4] in b"123456789":
+        return "bzip2"
     return "zstd" if head.startswith(b"\x28\xb5\x2f\xfd") else ""
 
 
@@ -231,6 +233,12 @@ def _xz() -> Any:
     return lzma.LZMADecompressor(memlimit=256 << 20)
 
 
+def _bzip2() -> Any:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
 def _zstd() -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -239,7 +247,7 @@ def _zstd() -> Any:
     return zstd.ZstdDecompressor()
 
 
-_UNPACKERS: dict[str, Callable[[], Any]] = {"gzip": _gzip, "xz": _xz, "zstd": _zstd}
+_UNPACKERS: dict[str, Callable[[], Any]] = {"gzip": _gzip, "xz": _xz, "zstd": _zstd, "bzip2": _bzip2}
 
 
 def _unpack(source: Source, make: Callable[[], Any]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.open import open_capture
 from tests.support import fields
@@ -230,3 +231,52 @@ def test_aarch32_shows_no_zeros_as_registers(foreign: Path) -> None:
     assert not [path for path in found if path.startswith(("core.", "qemu.xregs", "qemu.pc"))]
     assert found["qemu.regs[15]"].value == 0x40100078
     assert found["qemu.regs[1]"].value == 0x11111111
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a32-host-a15/info-registers.txt", "32-bit Arm"),
+        ("a32-host-a15/dump.kdump-zlib.zst", "32-bit Arm"),
+        ("a32-host-a15/gdb-info-all.txt", "32-bit Arm"),
+        ("texts/mini.dmp", "a minidump"),
+        ("texts/win.dmp", "a Windows crash dump"),
+        ("texts/vbox.sav", "a VirtualBox saved state"),
+        ("texts/vmware.vmss", "a VMware suspended state"),
+        ("texts/xen.sav", "a Xen save image"),
+        ("texts/vbox.txt", "VirtualBox's log"),
+        ("cores/thr-min.kcore.lz4", "an LZ4 frame"),
+        ("libvirt-x86t/partial.save", "never finished"),
+        ("libvirt-x86t/dom.xml", "libvirt domain XML"),
+        ("domcaps-x86.xml", "libvirt domain capabilities"),
+        ("capabilities.xml", "libvirt host capabilities"),
+        ("cpuid-1-text.txt", "cpuid -r"),
+        ("x86-host-caps/info-lapic.txt", "info lapic"),
+        ("x86-host-max/query-cpus-fast.json", "query-cpus-fast: 2 CPUs"),
+        ("a64-host-a57/expansion.cortex-a57.static.json", "expansion type is not supported"),
+    ],
+)
+def test_what_is_not_read_is_named(foreign: Path, name: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        open_capture(str(foreign / name))
+
+
+@pytest.mark.parametrize("name", ["journald", "libvirt-log", "hmp-session", "crlf", "oops-x86", "oops-arm64"])
+def test_pasted_texts_open(foreign: Path, name: str) -> None:
+    capture = open_capture(str(foreign / f"texts/{name}.txt"))
+    assert not capture.faults
+    assert len(fields(capture.vcpus[0])) >= 6
+
+
+@pytest.mark.parametrize("name", ["x86-host-max", "a64-trixie-n2"])
+def test_gdb_has_what_qemu_printed(foreign: Path, name: str) -> None:
+    """gdb-info-all.txt and info-registers.txt are of the same stop."""
+    truth = printed((foreign / name / "info-registers.txt").read_text())
+    capture = open_capture(str(foreign / name / "gdb-info-all.txt"))
+    assert len(capture.vcpus) == len(truth)
+    for vcpu, cpu in zip(capture.vcpus, truth, strict=True):
+        found = fields(vcpu)
+        same = [path for path in cpu if path in found]
+        assert len(same) >= 30
+        for path in same:
+            assert found[path].value == cpu[path], (vcpu.name, path)
