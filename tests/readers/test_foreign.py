@@ -280,3 +280,19 @@ def test_gdb_has_what_qemu_printed(foreign: Path, name: str) -> None:
         assert len(same) >= 30
         for path in same:
             assert found[path].value == cpu[path], (vcpu.name, path)
+
+
+def test_control_words_of_an_i386_core_are_as_gdb_shows_them(foreign: Path) -> None:
+    """The kernel sets the upper half of FCW, FSW, FTW and FOS: it is no part of the registers."""
+    capture = open_capture(str(foreign / "cores/thr32-min.kcore"))
+    words = set()
+    for vcpu in capture.vcpus:
+        found = fields(vcpu)
+        assert found["fpregs.fcw"].value == 0x37F
+        assert "reserved 0x" not in found["fpregs.fcw"].text + found["fpregs.fsw"].text
+        assert found["fpregs.fos"].value == 0x2B
+        words.add((found["fpregs.fsw"].value, found["fpregs.ftw"].value))
+    assert (0x2800, 0x03FF) in words
+    loaded = next(vcpu for vcpu in capture.vcpus if fields(vcpu)["fpregs.ftw"].value == 0x3FF)
+    assert "TAG4=empty" in fields(loaded)["fpregs.ftw"].text
+    assert "TAG5=valid" in fields(loaded)["fpregs.ftw"].text
