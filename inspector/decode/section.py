@@ -207,7 +207,8 @@ def is_aarch32(area: Area) -> bool:
 def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     places = {(section, name): (offset, size, count) for section, name, _, offset, size, count in rows}
     registers = _cpregs(area, places)
-    if is_aarch32(area):
+    aarch32 = is_aarch32(area)
+    if aarch32:
         yield from (spec for row in rows if row[1] not in _NOT_IN_AARCH32 for spec in _plain("qemu", row))
     else:
         yield from _core(places)
@@ -217,9 +218,10 @@ def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
                 yield from _mapped(row, mapped, qemu.ARM_SOURCE)
             elif not _is_taken(row):
                 yield from _plain("qemu", row)
-        yield from vector_specs(area, places, registers)
     for register_id, span in registers.items():
         yield from spec_of_register(register_id, span, swap=8)
+    if not aarch32:
+        yield from vector_specs(area, places, registers)
 
 
 #: Not in use in AArch32 state, or shown as system registers.

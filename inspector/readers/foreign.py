@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 from inspector.capture.errors import InputError
+from inspector.readers.options import Options
+from inspector.readers.source import Source
 from layouts.files.foreign import MAGIC, TEXT, Foreign
 
 _TEXT_SIZE_BYTES = 16384
@@ -25,6 +28,9 @@ def by_text(head: bytes) -> Foreign | None:
     return next((row for row in TEXT if re.search(row.pattern, head)), None)
 
 
-def refusal(file: str, found: Foreign) -> InputError:
-    """What it is and what to do."""
-    return InputError(file, "a format with registers that inspector reads", f"{found.name}: {found.advice}", 0)
+def read(source: Source, _options: Options) -> NoReturn:
+    """Raises InputError: what it is and what to do."""
+    head = source.read(0, _TEXT_SIZE_BYTES)
+    found = by_magic(head) or by_text(head)
+    what = f"{found.name}: {found.advice}" if found else "another one"
+    raise InputError(source.name, "a format with registers that inspector reads", what, 0)

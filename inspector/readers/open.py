@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
-from inspector.readers import foreign, samples
+from inspector.readers import samples
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
 
@@ -91,6 +91,18 @@ def _cpuid_text(head: bytes) -> bool:
     return looks_like_cpuid_text(head)
 
 
+def _foreign_magic(head: bytes) -> bool:
+    from inspector.readers.foreign import by_magic
+
+    return by_magic(head) is not None
+
+
+def _foreign_text(head: bytes) -> bool:
+    from inspector.readers.foreign import by_text
+
+    return by_text(head) is not None
+
+
 def _cpu_record(head: bytes) -> bool:
     from inspector.readers.cpu_record import looks_like_record
 
@@ -105,6 +117,7 @@ FORMATS = (
     Format("qcow2-snapshot", lambda head: head.startswith(b"QFI\xfb"), "qcow2"),
     Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
+    Format("not read, by its magic", _foreign_magic, "foreign"),
     Format("json", _json, "json_file"),
     Format("cpu-record", _cpu_record, "cpu_record"),
     Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
@@ -113,6 +126,7 @@ FORMATS = (
     Format("kernel-oops", _kernel_oops, "kernel_oops"),
     Format("gdb-registers", _gdb_text, "gdb_text"),
     Format("kvm-registers", _register_list, "register_list"),
+    Format("not read, by its words", _foreign_text, "foreign"),
     Format("cpuid-r", _cpuid_text, "cpuid_text"),
     Format("xsave", _xsave, "xsave_area", "read_xsave"),
     Format("kvm-cpuid2", _cpuid2, "kvm_struct", "read_cpuid2"),
@@ -148,9 +162,6 @@ def _read(source: Source, options: Options) -> Capture:
 
         return read_as(source, options)
     head = source.read(0, _HEAD_SIZE_BYTES)
-    named = foreign.by_magic(head)
-    if named:
-        raise foreign.refusal(source.name, named)
     for known in FORMATS:
         if known.recognise(head):
             module = import_module(f"inspector.readers.{known.module}")
@@ -164,9 +175,6 @@ def _unrecognised(source: Source, head: bytes) -> InputError:
 
     if source.fault:
         return source.fault
-    named = foreign.by_text(head)
-    if named:
-        return foreign.refusal(source.name, named)
     size = source.size if source.size is not None else len(head)
     words = candidates(size)
     hint = f"; {size} bytes could be --as {' or '.join(words)}" if words else " (--as names a raw structure)"

@@ -100,7 +100,7 @@ TEXT = (
         "QEMU qemu-options.hx",
     ),
     Foreign(
-        rb"(?m)^CPU(?: \d+)?:\s*\n\s*vendor_id = \"|version information \(1/eax\):",
+        rb"\A(?!(?s:.*)eax=0x[0-9a-f]{8} ebx=0x)(?s:.*)(?:vendor_id = \"|version information \(1/eax\):)",
         "the explained output of cpuid",
         "values are rounded and named there: run `cpuid -r` (with -1 for one CPU) and open that",
         "cpuid(1)",

@@ -16,11 +16,12 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.open import open_capture
+from tests.shared import SHARED, needs
 from tests.support import fields
 
-ARCHIVE = Path(__file__).parents[3] / "shared/captures/foreign.tar.xz"
+ARCHIVE = SHARED / "captures/foreign.tar.xz"
 
-pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="../shared/captures/foreign.tar.xz does not stand here")
+pytestmark = needs(ARCHIVE)
 
 
 @pytest.fixture(scope="session")
