@@ -21,6 +21,8 @@ from inspector.readers.source import Source
 
 MAX_SIZE_BYTES = 64 << 20
 _MOST_DUMPS = 4096
+#: Lines from the first of a dump to its last register, other messages between them.
+_MOST_LINES = 100
 
 _X86_START = re.compile(
     r"\b[RE]IP: (?:(?P<cs>[0-9a-f]{4}):)?(?:\[<(?P<old>[0-9a-f]+)>\]|(?P<number>0x[0-9a-f]+)|(?P<symbol>\S+))"
@@ -86,17 +88,17 @@ def read(source: Source, _options: Options) -> Capture:
 
 
 def _dumps(lines: list[str]) -> Iterator[_Dump]:
-    owner, dump = "", None
-    for line in lines:
-        found = _CPU.search(line)
+    owner, dump, last = "", None, 0
+    for number, line in enumerate(lines):
+        found = _CPU.search(line) if "CPU: " in line else None
         if found:
             owner = visible(f"cpu {found[1]}, {found[3]} {found[2]}")
         started = _start(line, owner)
         if started is not None:
             if dump is not None:
                 yield dump
-            dump = started
-        if dump is not None:
+            dump, last = started, number + _MOST_LINES
+        if dump is not None and number <= last:
             dump.values.update(_x86(line) if dump.arch == "x86" else _arm64(line))
             if dump.arch == "arm64" and not dump.symbol and "core.pc" not in dump.values:
                 symbol = _ARM_SYMBOL.search(line)
@@ -107,10 +109,10 @@ def _dumps(lines: list[str]) -> Iterator[_Dump]:
 
 def _start(line: str, owner: str) -> _Dump | None:
     """The first line of a dump: the instruction pointer on x86, PSTATE on arm64."""
-    arm = _ARM_START.search(line)
+    arm = _ARM_START.search(line) if "pstate" in line else None
     if arm:
         return _Dump(owner or "cpu", "arm64", {"core.pstate": (int(arm[1], 16), 8)}, "")
-    x86 = _X86_START.search(line)
+    x86 = _X86_START.search(line) if "IP: " in line else None
     if not x86:
         return None
     values: dict[str, Sized] = {}
