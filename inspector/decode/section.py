@@ -97,7 +97,9 @@ def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
         section, name, _, offset, size, count = row
         mapped = qemu.X86_FIELDS.get((section, name))
         base = name.partition("[")[0]
-        if mapped is not None:
+        if row[2] == qemu.SUBSECTION_HEADER:
+            yield from _plain("qemu", row)
+        elif mapped is not None:
             yield from _mapped(row, mapped, qemu.X86_SOURCE)
         elif base == "env.xmm_regs":
             # One row a register (struct), or one for a whole array.

@@ -280,7 +280,9 @@ def _note_aarch32(vcpus: list[Vcpu], notices: list[str]) -> None:
     found = [vcpu.name for vcpu in vcpus if vcpu.arch == "arm64" and is_aarch32(vcpu.areas[0])]
     if found:
         what = "32-bit Arm, which inspector does not decode: R0 to R15 under QEMU's own names (qemu.regs[n])"
-        notices.append(f"{some(found)}: stopped in AArch32 state, {what}; X registers, PC and SP are not captured")
+        notices.append(
+            f"{some(found)}: stopped in AArch32 state, {what}; AArch64's X registers, PC and SP are not in use"
+        )
 
 
 def some(names: list[str]) -> str:

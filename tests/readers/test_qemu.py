@@ -130,6 +130,8 @@ def test_amx_and_apx_stream() -> None:
     assert found["xcr.xcr0"].value == 0xE02E7
     assert found["xsave.apx.r[31]"].value == 0x2020202020202020
     assert found["xsave.xtilecfg.palette_id"].value == 1
+    config, tiles = (found[f"xsave.{path}"].spec.pieces[0] for path in ("xtilecfg.palette_id", "xtiledata.tmm[0]"))
+    assert tiles.offset == config.offset + 64
     assert found["msr.IA32_XFD"].text == "xtiledata"
 
 
