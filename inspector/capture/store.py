@@ -16,6 +16,7 @@ PLAIN_ATTRIBUTES: dict[str, type] = {
     "synthesized": bool,
     "xstate_bv_unmaintained": bool,
     "arch": str,
+    "x87_order": str,
     "fields": list,
     "ids": list,
     "rows": list,

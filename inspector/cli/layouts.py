@@ -32,6 +32,7 @@ _EXAMPLES = """\
   inspector layouts show kvm-sregs
   inspector layouts show cpuid.7.1
   inspector layouts show 0x603000000013c020
+  inspector layouts show 0x2030000300000000
   inspector layouts show ID_AA64PFR0_EL1
   inspector layouts kernels
   inspector layouts kernels 6.17"""
@@ -92,7 +93,7 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
-    elif _show_cpuid(name) or _show_arm64(name):
+    elif _show_cpuid(name) or _show_register_id(name):
         return
     else:
         hint = did_you_mean(name, [*cpu_layouts(), *components, *layouts()], "inspector layouts list")
@@ -163,9 +164,12 @@ def _show_layout(layout: Layout) -> None:
         _show_register(register)
 
 
-def _show_arm64(name: str) -> bool:
-    """A KVM register id (0x6030...), or a system register by name or as S3_0_C0_C4_0."""
+def _show_register_id(name: str) -> bool:
+    """A KVM register id (0x6030...), or a system register of arm64 by name or as S3_0_C0_C4_0."""
     from layouts.arm64 import kvm_ids, sysregs
+    from layouts.kvm_ids import architecture_name, explain, kind
+    from layouts.x86.kvm_ids import msr_number
+    from layouts.x86.msrs import MSR_REGISTERS
 
     if name.lower().startswith("0x"):
         try:
@@ -177,11 +181,12 @@ def _show_arm64(name: str) -> bool:
         if found is None:
             return False
         register_id = found
-    known = kvm_ids.explain(register_id)
+    known = explain(register_id)
     say(f"{known.path}: {known.title}")
-    coprocessor = kvm_ids.coprocessor_title(known.coprocessor)
-    say(f"  KVM id {register_id:#018x}: {known.size_bytes} bytes, coprocessor {known.coprocessor:#x} ({coprocessor})")
-    register = sysregs.register_of(known.name) if known.name else None
+    where = architecture_name(register_id) or "no architecture of KVM"
+    say(f"  KVM id {register_id:#018x}: {where}, {known.size_bytes} bytes, {kind(register_id)}")
+    msr = msr_number(register_id)
+    register = sysregs.register_of(known.name) if known.name else (MSR_REGISTERS.get(msr) if msr is not None else None)
     if register is not None:
         _show_register(register)
     return True

@@ -11,7 +11,7 @@ from inspector.capture.nearest import did_you_mean
 from inspector.cli.files import text_of
 from inspector.readers.libvirt_cpu import parse_libvirt_cpu
 from inspector.readers.text import parse_toml
-from layouts.arm64.named_models import NamedModel, model_named, named_models, parse_model
+from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
 
 HOST = "host"
 
@@ -49,7 +49,7 @@ def _refuse_endless(name: str, text: str) -> None:
     except tomllib.TOMLDecodeError:
         return
     except ValueError as error:
-        raise InputError(name, "a model file", str(error)) from None
+        raise ModelError(f"{name}: expected TOML; {error}") from None
 
 
 def _text(name: str, models: dict[str, NamedModel]) -> str:

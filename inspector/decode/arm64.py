@@ -10,9 +10,16 @@ from inspector.decode.xsave import gap_specs
 from layouts.arm64 import kvm_ids
 from layouts.arm64.registers import PSTATE
 from layouts.arm64.sysregs import SOURCE, id_registers, register_of
+from layouts.kvm_ids import explain
 from layouts.vocabulary import Register
+from layouts.x86.kvm_ids import msr_number
+from layouts.x86.msrs import MSR_REGISTERS
 
-_KVM_SOURCE = "Linux arch/arm64/include/uapi/asm/kvm.h"
+_UAPI = "Linux include/uapi/linux/kvm.h"
+_KVM_SOURCES = {
+    number: f"Linux arch/{name}/include/uapi/asm/kvm.h"
+    for number, name in ((0x20, "x86"), (0x40, "arm"), (0x60, "arm64"), (0x80, "riscv"))
+}
 _SVE_SOURCE = "Linux arch/arm64/include/uapi/asm/ptrace.h, struct user_sve_header"
 
 HEADER_SIZE_BYTES = 16
@@ -23,11 +30,11 @@ MAX_VL_BYTES = 256
 
 def spec_of_register(register_id: int, span: Span, swap: int = 0) -> list[FieldSpec]:
     """The field of a register, and for an ID register one more for each of its fields."""
-    known = kvm_ids.explain(register_id)
+    known = explain(register_id)
     register = _register(known)
     kind = "vector" if span.size_bytes in (16, 32, 64, 256) else "uint"
     group = known.path.partition(".")[0]
-    source = register.source if register else (SOURCE if known.name else _KVM_SOURCE)
+    source = register.source if register else (SOURCE if known.name else _KVM_SOURCES.get(known.architecture, _UAPI))
     whole = FieldSpec(known.path, kind, (span,), (-1,), group, known.title, source, register=register, swap=swap)
     if known.name not in id_registers() or register is None:
         return [whole]
@@ -35,6 +42,9 @@ def spec_of_register(register_id: int, span: Span, swap: int = 0) -> list[FieldS
 
 
 def _register(known: kvm_ids.RegisterId) -> Register | None:
+    msr = msr_number(known.id)
+    if msr is not None:
+        return MSR_REGISTERS.get(msr)
     if known.path == "core.pstate" or known.path.startswith("core.spsr"):
         return PSTATE
     if known.path in ("core.fpsr", "core.fpcr"):

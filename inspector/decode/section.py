@@ -8,7 +8,8 @@ section get the paths that they have in every other format; the rest keeps QEMU'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from inspector.capture.model import Area
 from inspector.decode.arm64 import spec_of_register
@@ -42,9 +43,13 @@ def section_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 
 def _plain(prefix: str, row: Row) -> list[FieldSpec]:
-    """A field under QEMU's own name."""
+    """A field under QEMU's own name; the header of a subsection is structure."""
     section, name, kind, offset, size, count = row
     tail = section.partition("/")[2]
+    if kind == qemu.SUBSECTION_HEADER:
+        path = ".".join(filter(None, (prefix, tail, name)))
+        title = f"header of subsection {section}: 05, length and name, version"
+        return [FieldSpec(path, "bytes", (Span(offset, size),), (-1,), "entries", title, qemu.FRAMING_SOURCE)]
     path = ".".join(filter(None, (prefix, tail, name.removeprefix("env."))))
     title = f"QEMU's {name} ({kind})"
     source = "the stream's own description"
@@ -90,12 +95,14 @@ def _mapped(row: Row, mapped: qemu.Mapped, source: str) -> list[FieldSpec]:
 
 def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     vectors: dict[tuple[str, str], list[Span]] = {}
-    top = _x87_top(area, rows)
+    order = _x87_order(area, rows)
     for row in rows:
         section, name, _, offset, size, count = row
         mapped = qemu.X86_FIELDS.get((section, name))
         base = name.partition("[")[0]
-        if mapped is not None:
+        if row[2] == qemu.SUBSECTION_HEADER:
+            yield from _plain("qemu", row)
+        elif mapped is not None:
             yield from _mapped(row, mapped, qemu.X86_SOURCE)
         elif base == "env.xmm_regs":
             # One row a register (struct), or one for a whole array.
@@ -105,7 +112,7 @@ def _x86(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
         elif base == "env.segs" or name.partition(".")[2].partition(".")[0] in qemu.TABLES:
             yield from _segment(row)
         elif base == "env.fpregs":
-            yield from _x87(top, row)
+            yield from _x87(order, row)
         elif section == "cpu/intel_amx_xtile":
             yield from _component(17 if name == "env.xtilecfg" else 18, offset)
         elif base == "env.bnd_regs":
@@ -137,30 +144,36 @@ def _segment(row: Row) -> list[FieldSpec]:
     return [FieldSpec(path, "uint", (Span(offset, size),), (-1,), "sregs", title, qemu.X86_SOURCE, swap=size)]
 
 
-def _x87_top(area: Area, rows: list[Row]) -> int:
-    """TOP of the status word."""
-    status = next((row[3] for row in rows if row[1] == "env.fpus_vmstate"), None)
-    return int.from_bytes(area.data[status : status + 2], "big") >> 11 & 7 if status is not None else 0
+def _x87_order(area: Area, rows: list[Row]) -> tuple[str, int]:
+    """Whether QEMU's n is ST(n) (``stack``) or physical register n (``physical``), and TOP of the status word.
+
+    ``x87_order`` of the area tells. An area of an older capture file has no such word: xstate_bv, which TCG never
+    sets, tells there.
+    """
+    order = area.attributes.get("x87_order")
+    if order is None:
+        order = "stack" if _number(area, rows, "env.xstate_bv", 8) else "physical"
+    return str(order), _number(area, rows, "env.fpus_vmstate", 2) >> 11 & 7
 
 
-def _x87(top: int, row: Row) -> list[FieldSpec]:
-    """A physical x87 register; ST(n) counts from TOP."""
+def _x87(order: tuple[str, int], row: Row) -> list[FieldSpec]:
+    """An x87 register; ST(n) counts from TOP."""
     _, name, _, offset, size, _ = row
     number = _index(name, 8)
     if number is None:
         return _plain("qemu", row)
-    path = f"xsave.st[{(number - top) & 7}]"
+    stack = number if order[0] == "stack" else (number - order[1]) & 7
+    title = f"x87 stack register {stack}, physical register {(stack + order[1]) & 7}"
     spec = FieldSpec(
-        path,
-        "x87",
-        (Span(offset, size),),
-        (-1,),
-        "xsave.st",
-        f"x87 physical register {number}",
-        qemu.X86_SOURCE,
-        swap=8,
+        f"xsave.st[{stack}]", "x87", (Span(offset, size),), (-1,), "xsave.st", title, qemu.X86_SOURCE, swap=8
     )
     return [spec]
+
+
+def _number(area: Area, rows: Sequence[Sequence[Any]], name: str, size: int) -> int:
+    """The number in a field; 0 when the section has no such field."""
+    at = next((row[3] for row in rows if row[1] == name), None)
+    return int.from_bytes(area.data[at : at + size], "big") if at is not None else 0
 
 
 def _bound(row: Row) -> list[FieldSpec]:
@@ -208,23 +221,41 @@ def _vector(path: str, pieces: tuple[Span, ...], group: str) -> FieldSpec:
     return FieldSpec(path, "vector", pieces, components, group, "vector register", qemu.X86_SOURCE, swap=8)
 
 
+def is_aarch32(area: Area) -> bool:
+    """An arm cpu section of a CPU in AArch32 state: PSTATE.nRW is set, or it is M-profile (its PSR is an XPSR)."""
+    rows = area.attributes["fields"]
+    return bool(_number(area, rows, "cpsr", 4) >> 4 & 1) or any(row[0] == "cpu/m" for row in rows)
+
+
 def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     places = {(section, name): (offset, size, count) for section, name, _, offset, size, count in rows}
     registers = _cpregs(area, places)
-    yield from _core(places)
-    for row in rows:
-        mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
-        if mapped is not None:
-            yield from _mapped(row, mapped, qemu.ARM_SOURCE)
-        elif not _is_taken(row[0], row[1]):
-            yield from _plain("qemu", row)
+    aarch32 = is_aarch32(area)
+    if aarch32:
+        yield from (spec for row in rows if row[1] not in _NOT_IN_AARCH32 for spec in _plain("qemu", row))
+    else:
+        yield from _core(places)
+        for row in rows:
+            mapped = qemu.ARM_FIELDS.get((row[0], row[1]))
+            if mapped is not None:
+                yield from _mapped(row, mapped, qemu.ARM_SOURCE)
+            elif not _is_taken(row):
+                yield from _plain("qemu", row)
     for register_id, span in registers.items():
         yield from spec_of_register(register_id, span, swap=8)
-    yield from vector_specs(area, places, registers)
+    if not aarch32:
+        yield from vector_specs(area, places, registers)
 
 
-def _is_taken(section: str, name: str) -> bool:
+#: Not in use in AArch32 state, or shown as system registers.
+_NOT_IN_AARCH32 = ("env.xregs", "env.pc", "cpreg_vmstate_indexes", "cpreg_vmstate_values")
+
+
+def _is_taken(row: Row) -> bool:
     """Shown by ``_core``, as system registers or as vectors."""
+    section, name, kind = row[:3]
+    if kind == qemu.SUBSECTION_HEADER:
+        return False
     if section in ("cpu/sve", "cpu/sme") or (section == "cpu/vfp" and name.startswith("env.vfp.zregs[")):
         return True
     return section == "cpu" and name in ("env.xregs", "cpsr", "cpreg_vmstate_indexes", "cpreg_vmstate_values")

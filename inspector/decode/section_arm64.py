@@ -2,8 +2,8 @@
 
 QEMU keeps the low 128 bits of each Z in ``cpu/vfp``, the next 896 in ``cpu/sve``, and
 nothing above 1024 bits: what a longer vector has there is not captured. The vector length is
-not in the stream; ZCR_EL1 (SMCR_EL1 in streaming mode) bounds it from above, what the
-registers hold from below.
+not in the stream; the ZCR_ELx (SMCR_ELx in streaming mode) in force bound it from above, what
+the registers hold from below.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Places = dict[tuple[str, str], tuple[int, int, int]]
 
 #: Bytes of a Z register that QEMU migrates.
 MIGRATED_Z_BYTES = 128
-_P_BYTES = 32
+#: ZA in QEMU 11.1, and in 7.2 to 10.
+_ZA_NAMES = ("env.za_state.za", "env.zarray")
 
 
 def _register(area: Area, registers: dict[int, Span], name: str) -> int | None:
@@ -39,15 +40,17 @@ def vector_specs(area: Area, places: Places, registers: dict[int, Span]) -> Iter
         yield _spec(f"core.v[{number}]", "vector", (Span(offset, 16),), f"V{number}")
     yield from _status(registers)
     svcr = _register(area, registers, "SVCR") or 0
+    cpsr = places.get(("cpu", "cpsr"))
+    pstate = int.from_bytes(area.data[cpsr[0] : cpsr[0] + 4], "big") if cpsr else 0
     if ("cpu/sve", "env.vfp.zregs") in places and len(low) == 32:
         streaming = bool(svcr & 1)
-        bound = vl_bound_bytes(area, registers, "SMCR_EL1" if streaming else "ZCR_EL1")
+        bound = vl_bound_bytes(area, registers, "SMCR" if streaming else "ZCR", pstate)
         vl_bytes = max(16, min(bound, held_vl_bytes(area, places)))
         for prefix in ("sve", "ssve") if streaming else ("sve",):
             yield from _sve(prefix, low, places, vl_bytes, bound)
-    if svcr & 2 and ("cpu/sme", "env.za_state.za") in places:
-        bound = vl_bound_bytes(area, registers, "SMCR_EL1")
-        yield from _za(places[("cpu/sme", "env.za_state.za")][0], bound)
+    za = next((places["cpu/sme", name] for name in _ZA_NAMES if ("cpu/sme", name) in places), None)
+    if svcr & 2 and za:
+        yield from _za(za[0], vl_bound_bytes(area, registers, "SMCR", pstate))
 
 
 def _spec(path: str, kind: str, pieces: tuple[Span, ...], title: str, swap: int = 8) -> FieldSpec:
@@ -67,10 +70,38 @@ def _status(registers: dict[int, Span]) -> Iterator[FieldSpec]:
             yield _spec(path, "uint", (span,), name)._replace(register=register_of(name))
 
 
-def vl_bound_bytes(area: Area, registers: dict[int, Span], name: str) -> int:
-    """The largest vector length that the control register allows: (LEN + 1) * 16 bytes."""
-    value = _register(area, registers, name)
-    return 16 * ((value & 15) + 1) if value is not None else MAX_VL_BYTES
+_HCR_E2H, _HCR_TGE, _HCR_RW = 1 << 34, 1 << 27, 1 << 31
+_SCR_NS, _SCR_EEL2 = 1, 1 << 18
+
+
+def controls_in_force(area: Area, registers: dict[int, Span], pstate: int) -> tuple[int, ...]:
+    """The exception levels whose ZCR_ELx and SMCR_ELx limit the vector length, lowest first.
+
+    Arm ARM, ZCR_EL1 and CurrentSVEVL: EL1's counts at EL0 and EL1, but not at EL0 of a host at EL2 (HCR_EL2.{E2H,
+    TGE} both 1); EL2's up to EL2 where EL2 is enabled; EL3's always. QEMU lists ZCR_EL2 and ZCR_EL3 as zeros for CPUs
+    without these levels. So EL3 is known to be there by SCR_EL3; EL2 at EL2 itself, and below by HCR_EL2.RW, without
+    which EL1 is no AArch64, or by E2H and TGE. In Secure state SCR_EL3.EEL2 enables EL2.
+    """
+    level = pstate >> 2 & 3
+    hcr = _register(area, registers, "HCR_EL2") or 0
+    scr = _register(area, registers, "SCR_EL3")
+    in_host = hcr & _HCR_E2H and hcr & _HCR_TGE
+    non_secure = scr is None or scr & (_SCR_NS | _SCR_EEL2)
+    found = []
+    if level == 1 or (level == 0 and not (in_host and non_secure)):
+        found.append(1)
+    if level == 2 or (level < 2 and non_secure and (in_host or hcr & _HCR_RW)):
+        found.append(2)
+    if scr is not None:
+        found.append(3)
+    return tuple(found)
+
+
+def vl_bound_bytes(area: Area, registers: dict[int, Span], name: str, pstate: int) -> int:
+    """The largest vector length that ZCR or SMCR (``name``) of the levels in force allow: (LEN + 1) * 16 bytes."""
+    levels = controls_in_force(area, registers, pstate)
+    values = (_register(area, registers, f"{name}_EL{level}") for level in levels)
+    return min((16 * ((value & 15) + 1) for value in values if value is not None), default=MAX_VL_BYTES)
 
 
 def held_vl_bytes(area: Area, places: Places) -> int:
@@ -121,6 +152,6 @@ def _sve(prefix: str, low: dict[int, int], places: Places, vl_bytes: int, bound:
 
 
 def _za(at: int, vl_bytes: int) -> Iterator[FieldSpec]:
-    yield _fact("za.vl_bytes", vl_bytes, "streaming vector length in bytes", f"{vl_bytes} (as SMCR_EL1 allows)")
+    yield _fact("za.vl_bytes", vl_bytes, "streaming vector length in bytes", f"{vl_bytes} (as SMCR allows)")
     for row in range(vl_bytes):
         yield _spec(f"za.row[{row}]", "vector", (Span(at + row * 256, vl_bytes),), f"ZA row {row}")

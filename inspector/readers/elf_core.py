@@ -18,11 +18,22 @@ from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, 
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
-from layouts.files.elf import EM_386, EM_AARCH64, EM_X86_64, NOTES, NT_ARM_TLS, NT_PRSTATUS, NT_X86_XSAVE_LAYOUT, Note
+from layouts.files.elf import (
+    EM_386,
+    EM_AARCH64,
+    EM_ARM,
+    EM_RISCV,
+    EM_X86_64,
+    NOTES,
+    NT_ARM_TLS,
+    NT_PRSTATUS,
+    NT_X86_XSAVE_LAYOUT,
+    Note,
+)
 from layouts.registry import layouts, size_bytes
 
 _ET_CORE = 4
-_ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64"}
+_ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64", EM_RISCV: "riscv"}
 _PID_OFFSET = {64: 32, 32: 24}
 
 #: Linux writes up to 20 notes a thread, and fewer for the process.
@@ -225,6 +236,8 @@ def read(source: Source, options: Options) -> Capture:
     header: ElfHeader = read_header(source)
     if header.type != _ET_CORE:
         raise InputError(source.name, "an ELF core (type 4)", f"ELF type {header.type}", 16)
+    if header.machine == EM_ARM:
+        raise arm32_refusal(source, 18)
     cut: list[InputError] = []
     segments = note_segments(source, header, cut)
     if not segments and not cut:
@@ -237,6 +250,11 @@ def read(source: Source, options: Options) -> Capture:
     # What is missing of the notes matters more than missing memory: it is told first.
     core.faults += cut
     return _capture(core, "elf-core", f"ELF{header.elf_class} core")
+
+
+def arm32_refusal(source: Source, offset: int) -> InputError:
+    """What is said of 32-bit Arm, in whatever container."""
+    return InputError(source.name, "CPUs of x86 or arm64", "32-bit Arm (EM_ARM), which is out of scope", offset)
 
 
 def read_notes(source: Source, options: Options, segment: Segment, format_name: str, about: str) -> Capture:
@@ -252,6 +270,8 @@ def read_notes(source: Source, options: Options, segment: Segment, format_name: 
 def _capture(core: _Core, format_name: str, about: str) -> Capture:
     core.choose_layout()
     arch = _ARCH.get(core.machine, f"ELF machine {core.machine}")
+    if core.machine not in (EM_386, EM_X86_64, EM_AARCH64):
+        core.notices.append(f"registers of {arch} are not decoded: notes by name, their bytes as they lie")
     if core.is_guest and format_name == "elf-core":
         format_name = "guest-dump"
     vcpus = [

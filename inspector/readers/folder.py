@@ -46,10 +46,10 @@ _STRUCTS = {
 }
 _NAME = re.compile(
     rf"(?P<vcpu>.*?)(?:(?:^|[._-])kvm)?(?:^|[._-])(?P<struct>{'|'.join(sorted(_STRUCTS, key=len, reverse=True))})"
-    r"(?P<rest>[._-][a-z0-9_]+)??(?:\.(?:bin|raw|dump))?(?:\.(?:gz|xz|zst))?"
+    r"(?P<rest>[._-][a-z0-9_]+)??(?:\.(?:bin|raw|dump))?(?:\.(?:gz|xz|zst|bz2))?"
 )
 #: Names of files that somebody may take for part of the vCPU; a core or a text beside it nobody does.
-_STRUCTURE = re.compile(r".*\.(?:bin|raw|dump)(?:\.(?:gz|xz|zst))?")
+_STRUCTURE = re.compile(r".*\.(?:bin|raw|dump)(?:\.(?:gz|xz|zst|bz2))?")
 #: What a file's first word says of the whole machine instead of a vCPU.
 _HOST_WORDS = ("supported", "emulated", "feature")
 _FILES_LIMIT = 4096
@@ -57,6 +57,8 @@ _HOST_FACTS = "host.json"
 _FACTS_LIMIT_BYTES = 1 << 16
 #: 1,000 vCPUs with AMX have 30 MB.
 _MAX_BYTES = 256 << 20
+#: Files of ``convert --to raw`` whose layout is not in their name: of streams, texts and cores.
+_AREA_NAMES = (".cpu.bin", ".registers.bin", ".prstatus.bin")
 
 
 class _Member(NamedTuple):
@@ -98,6 +100,8 @@ class _Folder:
         """Read all members: first what describes the host, then each vCPU."""
         if not self.members:
             some = ", ".join(self.others[:3]) or "nothing"
+            if any(name.endswith(_AREA_NAMES) for name in self.others):
+                some = f"areas without their layout (convert --to raw): {some}; `convert --to vcpu` keeps everything"
             raise InputError(self.path, "files named after KVM structures (kvm_regs.bin, ...)", some)
         shared = [member for member in self.members if _is_host(member)]
         context = [area for member in shared if (area := self._struct(member, _host_prefix(member)))]

@@ -1,4 +1,11 @@
-"""The text of QEMU's ``info registers`` (and ``-a``), x86 and arm64.
+"""The text of QEMU's ``info registers`` (and ``-a``), x86 and arm64; also behind the prefixes of a log.
+
+QEMU prints the same on "KVM internal error", and logs put a time stamp before each line. A line is read from
+the first name on that QEMU prints.
+
+``FPRn`` is QEMU's own register n: ST(n) under KVM, physical register n under TCG. Both are the same while TOP is 0,
+and only KVM's error messages around the registers tell which it is; else the path is ``fpr[n]``, which no other format
+has, so that nothing is compared with what it may not be.
 
 Source: QEMU ``target/i386/cpu-dump.c``, ``target/arm/cpu.c`` (aarch64_cpu_dump_state).
 """
@@ -9,14 +16,19 @@ import re
 from collections.abc import Iterable, Iterator
 
 from inspector.capture.errors import InputError
-from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.capture.model import Capture, Vcpu
+from inspector.readers.named_values import Sized, named_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import text_lines
 
 _CPU = re.compile(r"CPU#(\d{1,9})(?!\d)")
-_HEAD = re.compile(r"^[ \t]*+(?:CPU#\d+\s++)?(?:[RE]AX=[0-9a-f]{8,16} [RE]BX=|PC=[0-9a-f]{16} +X00=)", re.MULTILINE)
+_HEAD = re.compile(r"(?<![A-Za-z0-9])(?:[RE]AX=[0-9a-f]{8,16} [RE]BX=|PC=[0-9a-f]{16} +X00=)")
+#: What only QEMU with KVM prints before the registers (accel/kvm/kvm-all.c).
+_KVM = re.compile(r"KVM internal error|KVM: entry failed|kvm run failed", re.IGNORECASE)
 _SEGMENT = re.compile(r"(ES|CS|SS|DS|FS|GS|LDT|TR|GDT|IDT) *= *((?:[0-9a-f]+ )*[0-9a-f]+)")
+#: Z registers of more than 256 bits up to QEMU 8.0: ``Z00[3-2]=...``, and lines ``[1-0]=...`` behind it.
+_Z_PART = re.compile(r"(?:Z(\d\d))?\[([0-9a-f])(?:-[0-9a-f])?\]=([0-9a-f]{16}(?::[0-9a-f]{16})*):?$")
 _X87 = re.compile(r"FPR([0-7])=([0-9a-f]{16}) ([0-9a-f]{4})")
 _WORDS = re.compile(
     r"(?<![A-Za-z0-9])([A-Za-z][A-Za-z0-9]{0,15}?)(\[\d{1,3}\]|\d{1,3})? *+= *+(0x)?"
@@ -63,24 +75,40 @@ _NUMBERED = {
 }
 
 
+#: Where QEMU's own text begins in a line.
+_START = re.compile(
+    r"(?<![A-Za-z0-9_.])(?:CPU#\d|(?:"
+    + "|".join(sorted((*_SINGLE, "[ECSDFG]S", "LDT", "TR", "[GI]DT"), key=len, reverse=True))
+    + r"|(?:FPR|"
+    + "|".join(sorted(_NUMBERED, key=len, reverse=True))
+    + r")\[?\d+\]?) *=|(?:Z\d\d)?\[[0-9a-f](?:-[0-9a-f])?\]=)"
+)
+
+
 def looks_like_registers(head: bytes) -> bool:
     """A line of general registers as QEMU prints it."""
-    return bool(_HEAD.search(head[:16384].decode("latin-1")))
+    return bool(_HEAD.search(head.decode("latin-1")))
 
 
 def read(source: Source, _options: Options) -> Capture:
     """One vCPU for each ``CPU#n``, or one when there is no such line."""
     faults: list[InputError] = []
     vcpus: list[Vcpu] = []
-    for number, lines in _by_cpu(line for _, line in text_lines(source, faults)):
-        values = dict(_values(lines))
+    turned: list[str] = []
+    lines = [line for _, line in text_lines(source, faults)]
+    kvm = any(_KVM.search(line) for line in lines)
+    for number, own in _by_cpu(lines):
+        values = dict(_values(own))
         if values:
+            if _name_x87(values, kvm):
+                turned.append(f"cpu {number}")
             arch = "arm64" if "core.pc" in values else "x86"
-            vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [_area(values, source)]))
+            vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [named_area(values, source.name, "info registers")]))
     faults[:0] = [source.fault] if source.fault else []
     if not vcpus:
         raise (faults or [InputError(source.name, "registers", "none")])[0]
-    return Capture(source.name, "info-registers", vcpus, faults=faults)
+    notices = [f"{', '.join(turned[:3])}: {_X87_NOTICE}"] if turned else []
+    return Capture(source.name, "info-registers", vcpus, faults=faults, notices=notices)
 
 
 def _by_cpu(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -96,49 +124,67 @@ def _by_cpu(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     yield number, held
 
 
-def _area(values: dict[str, tuple[int, int]], source: Source) -> Area:
-    rows = [
-        [path, "x87" if path.startswith("xsave.st[") else _kind(path, size), size] for path, (_, size) in values.items()
-    ]
-    data = b"".join((value % (1 << 8 * size)).to_bytes(size, "little") for value, size in values.values())
-    origin = Origin(source.name, 0)
-    title = "info registers"
-    return Area("named-values", "registers", title, data, origin, attributes={"synthesized": True, "named": rows})
+_X87_NOTICE = (
+    "TOP is not 0, so fpr[n] is ST(n) if this is from KVM and ST((n - TOP) & 7) if from TCG: the text cannot tell"
+)
 
 
-def _kind(path: str, size: int) -> str:
-    if path.startswith("xsave.st["):
-        return "x87"
-    if path.startswith(("sve.p[", "sve.ffr")):
-        return "predicate"
-    return "vector" if size >= 16 else "uint"
+def _name_x87(values: dict[str, Sized], kvm: bool) -> bool:
+    """Call FPRn ``xsave.st[n]`` where that is sure; whether it is not."""
+    if not any(path.startswith("fpr[") for path in values):
+        return False
+    top = values["xsave.legacy.fsw"][0] >> 11 & 7 if "xsave.legacy.fsw" in values else None
+    if kvm or top == 0:
+        renamed = {f"xsave.st{path[3:]}" if path.startswith("fpr[") else path: value for path, value in values.items()}
+        values.clear()
+        values.update(renamed)
+    return not kvm and top != 0
 
 
-def _values(lines: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+def _values(lines: Iterable[str]) -> Iterator[tuple[str, Sized]]:
     """Path -> (value, bytes), in the order of the text."""
-    for line in lines:
-        segment = _SEGMENT.match(line.strip())
+    pieces: dict[str, str] = {}
+    name = ""
+    for whole in lines:
+        start = _START.search(whole)
+        line = whole[start.start() :].rstrip() if start else ""
+        part = _Z_PART.match(line)
+        if part:
+            name = part[1] or name
+            yield from _join_parts(pieces, name, part)
+            continue
+        segment = _SEGMENT.match(line)
         if segment:
             yield from _segment(segment[1].lower(), segment[2].split())
             continue
         for found in _X87.finditer(line):
-            yield f"xsave.st[{found[1]}]", (int(found[3] + found[2], 16), 10)
+            yield f"fpr[{found[1]}]", (int(found[3] + found[2], 16), 10)
         if line.startswith("FPR"):
             continue
-        for name, number, _, digits in _WORDS.findall(line):
-            named = _named(name, number, digits)
+        for word, number, _, digits in _WORDS.findall(line):
+            named = _named(word, number, digits)
             if named:
                 yield named
 
 
-def _segment(name: str, words: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+def _join_parts(pieces: dict[str, str], name: str, part: re.Match[str]) -> Iterator[tuple[str, Sized]]:
+    """A Z register once its lowest part is there; parts come highest first."""
+    if part[1]:
+        pieces[name] = ""
+    if name in pieces:
+        pieces[name] += part[3].replace(":", "")
+        if "0" in part[0].split("]")[0].split("[")[1].split("-"):
+            yield f"sve.z[{int(name)}]", (int(pieces[name], 16), len(pieces[name]) // 2)
+
+
+def _segment(name: str, words: list[str]) -> Iterator[tuple[str, Sized]]:
     members = ("base", "limit") if name in ("gdt", "idt") else ("selector", "base", "limit", "flags")
     sizes = {"selector": 2, "base": 8, "limit": 4, "flags": 4}
     for member, word in zip(members, words, strict=False):
         yield f"sregs.{name}.{member}", (int(word, 16), sizes[member])
 
 
-def _named(name: str, number: str, digits: str) -> tuple[str, tuple[int, int]] | None:
+def _named(name: str, number: str, digits: str) -> tuple[str, Sized] | None:
     hexadecimal = digits.replace(":", "").replace(" ", "")
     if not number:
         known = _SINGLE.get(name)

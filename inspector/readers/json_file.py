@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from json import JSONDecodeError
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from inspector.readers.text import parse_json, shown
 
 #: A snapshot of 512 vCPUs has 30 MB.
 MAX_SIZE_BYTES = 64 << 20
+#: ``[   12.345678] text``: no JSON list goes on behind its bracket.
+_STAMP = re.compile(rb"\[ *\d+\.\d+\] *[^\s\[{]")
 
 
 class Kind(NamedTuple):
@@ -33,7 +36,9 @@ def _is_register_list(found: Any) -> bool:
 
 def _is_qmp(found: Any) -> bool:
     if isinstance(found, list):
-        return bool(found) and _has(found[0], "unavailable-features", "typename")
+        return bool(found) and _has(found[0], "unavailable-features", "typename", "cpu-index")
+    if _has(found, "error"):
+        return _has(found["error"], "class", "desc")
     return _has(found, "return") or (_has(found, "reply") and _has(found["reply"], "return")) or _has(found, "model")
 
 
@@ -47,8 +52,9 @@ KINDS = (
 
 
 def looks_like_json(head: bytes) -> bool:
-    """Begins with an object or a list."""
-    return head.lstrip()[:1] in (b"{", b"[")
+    """Begins with an object or a list; a list whose first item has a time stamp's form is a kernel log."""
+    text = head[:4096].lstrip()
+    return text[:1] in (b"{", b"[") and not _STAMP.match(text)
 
 
 def read(source: Source, options: Options) -> Capture:

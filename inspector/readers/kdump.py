@@ -13,16 +13,18 @@ from bisect import bisect_left, bisect_right
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.budget import Budget
-from inspector.readers.elf_core import read_notes
+from inspector.readers.elf_core import arm32_refusal, read_notes
 from inspector.readers.elf_notes import Segment
 from inspector.readers.options import Options
 from inspector.readers.source import Source
+from layouts.files.elf import ARM32_PRSTATUS_SIZE_BYTES, NT_PRSTATUS
 
 MAGIC = b"KDUMP   "
 FLATTENED_MAGIC = b"makedumpfile\0\0\0\0"
 
 _FLATTENED_HEADER_SIZE_BYTES = 4096
 _STATUS_OFFSET = 0x1A8
+_STATUS_OFFSET_32 = 0x19C
 _COMPRESSION = {1: "zlib", 2: "lzo", 4: "snappy", 32: "zstd"}
 _MAX_BLOCK_SIZE_BYTES = 1 << 20
 
@@ -119,6 +121,7 @@ def read(source: Source, options: Options) -> Capture:
     header = raw.read_exactly(0, _STATUS_OFFSET + 16, "a kdump header")
     if not header.startswith(MAGIC):
         raise raw.fault or InputError(source.name, "a kdump header", header[:8].hex(), 0)
+    _refuse_32_bit(raw, header)
     version = int.from_bytes(header[8:12], "little")
     status, block_size = struct.unpack_from("<iI", header, _STATUS_OFFSET)
     if not 512 <= block_size <= _MAX_BLOCK_SIZE_BYTES:
@@ -130,3 +133,15 @@ def read(source: Source, options: Options) -> Capture:
     compression = _COMPRESSION.get(status & 0x27, "no")
     about = f"kdump version {version}{', flattened' if flattened else ''}, {compression} compression"
     return read_notes(raw, options, Segment(note_offset, note_size), "kdump", about)
+
+
+def _refuse_32_bit(raw: Source, header: bytes) -> None:
+    """32-bit Arm guests have shorter headers (QEMU's DiskDumpHeader32, KdumpSubHeader32): these lead to the note."""
+    (block_size,) = struct.unpack_from("<I", header, _STATUS_OFFSET_32 + 4)
+    sub = raw.read(block_size, 44) if 512 <= block_size <= _MAX_BLOCK_SIZE_BYTES else b""
+    if len(sub) < 44:
+        return
+    (offset,) = struct.unpack_from("<Q", sub, 32)
+    first = struct.pack("<III", 5, ARM32_PRSTATUS_SIZE_BYTES, NT_PRSTATUS) + b"CORE"
+    if offset < 2 * _MAX_BLOCK_SIZE_BYTES and raw.read(offset, 16) == first:
+        raise arm32_refusal(raw, block_size)

@@ -67,6 +67,18 @@ def _register_list(head: bytes) -> bool:
     return looks_like_list(head)
 
 
+def _kernel_oops(head: bytes) -> bool:
+    from inspector.readers.kernel_oops import looks_like_oops
+
+    return looks_like_oops(head)
+
+
+def _gdb_text(head: bytes) -> bool:
+    from inspector.readers.gdb_text import looks_like_gdb
+
+    return looks_like_gdb(head)
+
+
 def _info_registers(head: bytes) -> bool:
     from inspector.readers.info_registers import looks_like_registers
 
@@ -77,6 +89,18 @@ def _cpuid_text(head: bytes) -> bool:
     from inspector.readers.cpuid_text import looks_like_cpuid_text
 
     return looks_like_cpuid_text(head)
+
+
+def _foreign_magic(head: bytes) -> bool:
+    from inspector.readers.foreign import by_magic
+
+    return by_magic(head) is not None
+
+
+def _foreign_text(head: bytes) -> bool:
+    from inspector.readers.foreign import by_text
+
+    return by_text(head) is not None
 
 
 def _cpu_record(head: bytes) -> bool:
@@ -90,14 +114,19 @@ FORMATS = (
     Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
     Format("qemu-stream", lambda head: head.startswith(b"QEVM"), "qemu_stream"),
     Format("libvirt-save", lambda head: head.startswith(b"LibvirtQemudSave"), "libvirt_save"),
+    Format("qcow2-snapshot", lambda head: head.startswith(b"QFI\xfb"), "qcow2"),
     Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
     Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
+    Format("not read, by its magic", _foreign_magic, "foreign"),
     Format("json", _json, "json_file"),
     Format("cpu-record", _cpu_record, "cpu_record"),
     Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
     Format("crosvm", _cbor, "crosvm"),
     Format("info-registers", _info_registers, "info_registers"),
+    Format("kernel-oops", _kernel_oops, "kernel_oops"),
+    Format("gdb-registers", _gdb_text, "gdb_text"),
     Format("kvm-registers", _register_list, "register_list"),
+    Format("not read, by its words", _foreign_text, "foreign"),
     Format("cpuid-r", _cpuid_text, "cpuid_text"),
     Format("xsave", _xsave, "xsave_area", "read_xsave"),
     Format("kvm-cpuid2", _cpuid2, "kvm_struct", "read_cpuid2"),

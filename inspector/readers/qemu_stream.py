@@ -14,6 +14,7 @@ from typing import Any
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.decode.section import is_aarch32
 from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
 from inspector.readers.options import Options
 from inspector.readers.qemu_walk import Row, Section, walk_forward
@@ -52,7 +53,8 @@ def read_at(source: Source, base: int, target: str, format_name: str, about: str
     if found is None:
         sections, walked = walk_forward(source, base)
         faults += walked
-        notices.append("no description behind the stream: walked forward, cpu sections by known layouts")
+        how = f"walked forward, {len(sections)} cpu sections found by known layouts"
+        notices.append(f"no description behind the stream: {how}")
     else:
         end, description = found
         sections = _sections(source, base, end, description, faults)
@@ -229,6 +231,7 @@ class _Rows:
         for subsection in _list(record, "subsections"):
             self._take(1)
             name = _text(subsection, "vmsd_name")
+            rows.append((visible(name), "header", qemu.SUBSECTION_HEADER, at, 2 + len(name) + 4, 1))
             at = self._fields(subsection, visible(name), "", at + 2 + len(name) + 4, rows)
             at = self._subsections(subsection, at, rows)
         return at
@@ -283,16 +286,49 @@ def _area(source: Source, section: Section, arch: str, prefix: str) -> Area:
 def _vcpus(source: Source, sections: list[Section], notices: list[str]) -> list[Vcpu]:
     vcpus: list[Vcpu] = []
     for section in sections:
-        if section.name != "cpu":
-            continue
-        arch = _arch(section)
-        area = _area(source, section, arch, "cpu")
-        if arch == "x86" and not _xstate_bv(area, section):
-            notices.append(f"cpu {section.instance}: xstate_bv is 0, as under TCG: registers are shown as they lie")
-        vcpus.append(Vcpu(len(vcpus), f"cpu {section.instance}", arch or "unknown", [area]))
+        if section.name == "cpu":
+            arch = _arch(section)
+            area = _area(source, section, arch, "cpu")
+            vcpus.append(Vcpu(len(vcpus), f"cpu {section.instance}", arch or "unknown", [area]))
+    _note_x87_order(vcpus, sections, notices)
+    _note_aarch32(vcpus, notices)
     return vcpus
 
 
-def _xstate_bv(area: Area, section: Section) -> int:
-    row = next((row for row in section.rows if row[1] == "env.xstate_bv"), None)
+def _note_x87_order(vcpus: list[Vcpu], sections: list[Section], notices: list[str]) -> None:
+    """Tell whether ``env.fpregs`` are physical registers or the stack from ST(0) on.
+
+    TCG keeps physical registers; under KVM QEMU copies the XSAVE image as it is (x86_cpu_xrstor_all_areas
+    of target/i386/xsave_helper.c), whose register n is ST(n). TCG never sets xstate_bv. Under KVM it is what
+    KVM_GET_XSAVE gave, and no x87 state with TOP != 0 is initial, so a vCPU for which the order matters has it set;
+    one such vCPU tells for all. Without XSAVE on the host (KVM_GET_FPU) xstate_bv stays 0 as well: then the
+    kvmclock device tells. What remains is taken for TCG.
+    """
+    cpus = [vcpu for vcpu in vcpus if vcpu.arch == "x86"]
+    zero = [vcpu.name for vcpu in cpus if not _xstate_bv(vcpu.areas[0])]
+    kvm = len(zero) < len(cpus) or any(section.name == qemu.KVM_ONLY_SECTION for section in sections)
+    for vcpu in cpus:
+        vcpu.areas[0].attributes["x87_order"] = "stack" if kvm else "physical"
+    if zero:
+        why = "a vCPU that used no extended state yet" if kvm else "as under TCG"
+        notices.append(f"{some(zero)}: xstate_bv is 0, {why}: registers are shown as they lie")
+
+
+def _note_aarch32(vcpus: list[Vcpu], notices: list[str]) -> None:
+    """Tell which CPUs were stopped in 32-bit state: X0 to X30 and PC are not in use there."""
+    found = [vcpu.name for vcpu in vcpus if vcpu.arch == "arm64" and is_aarch32(vcpu.areas[0])]
+    if found:
+        what = "32-bit Arm, which inspector does not decode: R0 to R15 under QEMU's own names (qemu.regs[n])"
+        notices.append(
+            f"{some(found)}: stopped in AArch32 state, {what}; AArch64's X registers, PC and SP are not in use"
+        )
+
+
+def some(names: list[str]) -> str:
+    """Names for one line: all of a few, the number of the rest."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _xstate_bv(area: Area) -> int:
+    row = next((row for row in area.attributes["fields"] if row[1] == "env.xstate_bv"), None)
     return int.from_bytes(area.data[row[3] : row[3] + 8], "big") if row else 0

@@ -1,8 +1,9 @@
 """A QEMU stream without its description: walk it forward, RAM by its own record sizes.
 
-Device sections do not say how long they are. Behind the RAM the known ``cpu`` sections are
-looked for and taken apart with the description that QEMU 11.1 gave of them; other devices
-are passed over.
+Device sections do not say how long they are. Behind the RAM the ``cpu`` sections are looked for
+and taken apart with the fields that QEMU declares (``layouts/files/data/qemu-cpu.json``); other
+devices are passed over. A subsection that the table lacks is stepped over to the next one or to the
+section's footer: what lies before and behind it is shown, and a fault names it.
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ _MAX_RAM_RECORDS = 1 << 24
 _SLOW_RECORD = 8
 #: Records without a page (a round's end, a hook) come once in many pages.
 _RARE_RECORD = 64
-#: A cpu section has 1,000 to 2,500 rows. What only looks like one is rare, so its rows cost more.
+#: A cpu section has 1,000 to 2,500 rows. What only looks like one is rare, so it and its rows cost more.
 _MAX_ROWS = 1 << 21
-_MISS_COST = 16
+_MISS = 1024
+_ROW_OF_MISS = 16
+#: Bytes that are looked through behind an unknown subsection, for the price of a row.
+_BYTES_OF_ROW = 64
 _WINDOW_SIZE_BYTES = 1 << 20
-_CPU = re.compile(rb"\x04....\x03cpu(....)(....)", re.DOTALL)
+_CPU = re.compile(rb"\x04(....)\x03cpu(....)(....)", re.DOTALL)
+#: The header of a subsection of a cpu: 05, length, name, version.
+_SUBSECTION = re.compile(rb"\x05(.)(cpu/[\x21-\x7e]{1,60})", re.DOTALL)
+_MOST_CPUS = 1 << 16
 
 
 class Section(NamedTuple):
@@ -52,6 +59,7 @@ class _MismatchError(Exception):
 @cache
 def _known() -> dict[str, Any]:
     known: dict[str, Any] = json.loads(files("layouts.files").joinpath("data/qemu-cpu.json").read_text("utf-8"))
+    known["i386"]["subsections"] = known["x86"]["subsections"] | known["i386"]["subsections"]
     return known
 
 
@@ -67,65 +75,102 @@ def walk_forward(source: Source, base: int) -> tuple[list[Section], list[InputEr
     budget = Budget(source.name, "fields of cpu sections", records=_MAX_ROWS)
     at = 0
     while match := _CPU.search(tail, at):
-        payload = match.end()
+        at = match.end()
         try:
-            section = _cpu_section(tail, payload, match, budget)
+            section = _cpu_section(source, tail, match, devices_at, faults, budget)
         except InputError as error:
-            at = devices_at + (error.offset or 0)
-            faults.append(InputError(error.file, error.expected, error.found, at))
+            where = devices_at + (error.offset or 0)
+            faults.append(InputError(error.file, error.expected, error.found, where))
             break
-        at = match.start() + 1
         if section is not None:
-            at = payload + section.size_bytes
             if sections and sections[-1].rows == section.rows:
                 # Equal rows are held once, however many CPUs there are.
                 section = section._replace(rows=sections[-1].rows)
-            sections.append(section._replace(offset=devices_at + payload))
-    if not sections and not faults:
-        faults.append(InputError(source.name, "a cpu section of a known layout", "none", devices_at))
-    return sections, faults
+            sections.append(section._replace(offset=devices_at + match.end()))
+    if sections or faults:
+        return sections, faults
+    return [], [InputError(source.name, "a cpu section of a known layout", "none", devices_at)]
 
 
-def _cpu_section(tail: bytes, payload: int, match: re.Match[bytes], budget: Budget) -> Section | None:
-    """A section whose bytes fit one of the known descriptions, to its footer."""
+def _cpu_section(
+    source: Source, tail: bytes, match: re.Match[bytes], devices_at: int, faults: list[InputError], budget: Budget
+) -> Section | None:
+    """A section whose bytes fit one of the known descriptions; appends what does not."""
+    instance, version = int.from_bytes(match[2], "big"), int.from_bytes(match[3], "big")
+    if instance >= _MOST_CPUS:
+        return None
     for known in _known().values():
-        if int.from_bytes(match[2], "big") != known["cpu"]["version"]:
+        if version != known["cpu"]["version"]:
             continue
-        parser = _Parser(tail, payload, known["subsections"], budget)
+        parser = _Parser(tail, match.end(), known["subsections"], b"\x7e" + match[1], budget)
         try:
-            end = parser.section(known["cpu"])
+            parser.section(known["cpu"])
         except _MismatchError:
-            end = len(tail)
-        if tail[end : end + 1] == b"\x7e" and tail[end + 1 : end + 5] == match[0][1:5]:
-            instance = int.from_bytes(match[1], "big")
-            return Section("cpu", instance, known["cpu"]["version"], 0, end - payload, parser.rows)
-        budget.take(payload, _MISS_COST * len(parser.rows))
+            budget.take(match.start(), _ROW_OF_MISS * len(parser.rows))
+            continue
+        for name, at in parser.unknown:
+            expected = f"a subsection of cpu {instance} that is known here"
+            faults.append(InputError(source.name, expected, f"{visible(name)}, not shown", devices_at + at))
+        return Section("cpu", instance, version, 0, parser.at - match.end(), parser.rows)
+    budget.take(match.start(), _MISS)
+    expected = f"cpu {instance} as QEMU 5.2 to 11.1 writes it"
+    faults.append(InputError(source.name, expected, f"version {version} of another layout", devices_at + match.start()))
     return None
 
 
 class _Parser:
-    """Steps over a payload by a known description."""
+    """Steps over a payload by a known description.
 
-    def __init__(self, data: bytes, start: int, subsections: dict[str, Any], budget: Budget) -> None:
+    ``unknown`` are the subsections that it lacks, or whose bytes are cut, with their offsets.
+    """
+
+    def __init__(self, data: bytes, start: int, subsections: dict[str, Any], footer: bytes, budget: Budget) -> None:
         self.data = data
         self.budget = budget
         self.start = start
         self.at = start
         self.subsections = subsections
+        self.footer = footer
         self.rows: list[Row] = []
         self.numbers: dict[str, int] = {}
+        self.unknown: list[tuple[str, int]] = []
 
-    def section(self, description: dict[str, Any]) -> int:
+    def section(self, description: dict[str, Any]) -> None:
+        """The main fields and all subsections; raises _MismatchError when no cpu section lies here."""
         self._fields(description, "cpu", "")
-        while self.data[self.at : self.at + 1] == b"\x05":
-            length = int.from_bytes(self.data[self.at + 1 : self.at + 2], "big")
-            name = self.data[self.at + 2 : self.at + 2 + length].decode("latin-1")
-            known = self.subsections.get(name)
-            if known is None:
-                raise _MismatchError(name)
-            self.at += 2 + length + 4
-            self._fields(known, name, "")
-        return self.at
+        while self.data[self.at : self.at + 5] != self.footer:
+            header = _SUBSECTION.match(self.data, self.at)
+            if header is None or len(header[2]) < header[1][0]:
+                if self.at < len(self.data) and not self.unknown:
+                    raise _MismatchError("neither a subsection nor the footer")
+                return
+            self._subsection(header[2][: header[1][0]].decode("latin-1"))
+
+    def _subsection(self, name: str) -> None:
+        at, length = self.at, 2 + len(name) + 4
+        known = self.subsections.get(name)
+        kept = len(self.rows)
+        self.rows.append((name, "header", qemu.SUBSECTION_HEADER, at - self.start, length, 1))
+        self.at += length
+        if known is not None:
+            try:
+                self._fields(known, name, "")
+            except _MismatchError:
+                known = None
+        if known is None:
+            del self.rows[kept:]
+            self.unknown.append((name, at))
+            self.at = self._next_boundary(at + length)
+
+    def _next_boundary(self, at: int) -> int:
+        """Where the next known subsection or the footer begins; the end of the data when neither does."""
+        footer = self.data.find(self.footer, at)
+        end = footer if footer >= 0 else len(self.data)
+        self.budget.take(at, _MISS + (end - at) // _BYTES_OF_ROW)
+        for header in _SUBSECTION.finditer(self.data, at, end):
+            if header[2][: header[1][0]].decode("latin-1") in self.subsections:
+                return header.start()
+        return end
 
     def _fields(self, description: dict[str, Any], section: str, prefix: str) -> None:
         for field in description["fields"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inspector.capture.errors import visible
+from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.json_file import malformed
@@ -16,11 +16,17 @@ from inspector.readers.text import shown
 def from_json(found: Any, source: Source, _options: Options) -> Capture:
     """Properties of one model, or the definitions of many."""
     answer = found
+    if isinstance(found, dict) and isinstance(found.get("error"), dict):
+        said = " ".join(str(found["error"].get(key, "")) for key in ("class", "desc")).strip()
+        raise InputError(source.name, "an answer of QEMU", f"a refusal: {said}")
     for key in ("reply", "return"):
         if isinstance(answer, dict) and key in answer:
             answer = answer[key]
     if isinstance(answer, dict) and isinstance(answer.get("model"), dict):
         return _expansion(answer["model"], source)
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict) and "cpu-index" in answer[0]:
+        what = f"query-cpus-fast: {len(answer)} CPUs by index and thread, no registers"
+        raise InputError(source.name, "a CPU model or a list of them", f"{what}; `info registers -a` prints those")
     if isinstance(answer, list):
         return _definitions(answer, source)
     raise malformed(source, "a CPU model or a list of them", answer)

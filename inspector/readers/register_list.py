@@ -14,6 +14,7 @@ from inspector.readers.source import Source
 from inspector.readers.synthesized import MAX_REGISTERS, Masked, is_register_id, register_area
 from inspector.readers.text import shown, text_lines
 from layouts.arm64.kvm_ids import id_of_name
+from layouts.kvm_ids import architecture_name
 
 # The largest register has 2048 bits: 512 hexadecimal digits, 617 decimal ones.
 _LINE = re.compile(
@@ -28,8 +29,14 @@ def looks_like_list(head: bytes) -> bool:
     for line in head[:8192].decode("latin-1").splitlines():
         text = _COMMENT.split(line)[0]
         if text.strip():
-            return bool(_LINE.fullmatch(text)) and ("0x60" in text or "_EL" in text)
+            match = _LINE.fullmatch(text)
+            return match is not None and ("_EL" in text or _architecture(match["id"]) in ("arm64", "x86", "riscv"))
     return False
+
+
+def _architecture(text: str) -> str:
+    """The architecture of an id as text of 16 digits; empty for anything else."""
+    return architecture_name(int(text, 16)) if len(text) == 18 else ""
 
 
 def read(source: Source, _options: Options) -> Capture:
@@ -96,6 +103,15 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
 
 
 def _capture(values: dict[int, Masked], source: Source, faults: list[InputError], notices: list[str]) -> Capture:
-    area = register_area(values, Origin(source.name, 0), "KVM registers")
-    vcpu = Vcpu(0, "vcpu", "arm64", [area])
-    return Capture(source.name, "kvm-registers", [vcpu], faults=faults, notices=notices)
+    """One vCPU for each architecture: ids of several come from several lists."""
+    lists: dict[str, dict[int, Masked]] = {}
+    for register_id, value in values.items():
+        arch = architecture_name(register_id)
+        lists.setdefault(arch if arch in ("x86", "riscv") else "arm64", {})[register_id] = value
+    vcpus: list[Vcpu] = []
+    for arch, own in lists.items():
+        area = register_area(own, Origin(source.name, 0), "KVM registers", arch)
+        vcpus.append(Vcpu(len(vcpus), "vcpu" if len(lists) == 1 else f"vcpu {arch}", arch, [area]))
+    if "riscv" in lists:
+        notices.append("registers of riscv are named, not decoded")
+    return Capture(source.name, "kvm-registers", vcpus, faults=faults, notices=notices)

@@ -206,7 +206,7 @@ def unpacked(source: Source) -> Source:
 
 
 def open_source(target: str, progress: Callable[[str, int, int], None] | None = None, name: str = "") -> Source:
-    """Open a path, or ``-`` for standard input; unpack gzip, xz and zstd on the way.
+    """Open a path, or ``-`` for standard input; unpack gzip, xz, zstd and bzip2 on the way.
 
     ``name`` is what the source is called, if not by its path.
     Raises InputError for what cannot be opened, is empty, or is no file.

@@ -1,4 +1,4 @@
-"""Unpacking of gzip, xz and zstd: all members of a file, each step bounded.
+"""Unpacking of gzip, xz, bzip2 and zstd: all members of a file, each step bounded.
 
 Zero bytes behind a member are padding (xz: file format 1.1.0, 2.2, in multiples of four; gzip: blocks of
 a tape, as gzip(1) passes them over). Anything else behind the last member is not read, and told.
@@ -26,7 +26,7 @@ class Packing(NamedTuple):
     ``padding_unit_bytes`` is what the number of zero bytes behind a member divides by (0: none are allowed).
     """
 
-    magic: bytes
+    magic: bytes | tuple[bytes, ...]
     more: tuple[bytes, ...]
     make: Callable[[], Any]
     padding_unit_bytes: int
@@ -42,6 +42,12 @@ def _xz() -> Any:
     return lzma.LZMADecompressor(memlimit=256 << 20)
 
 
+def _bzip2() -> Any:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
 def _zstd() -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
@@ -53,9 +59,14 @@ def _zstd() -> Any:
 #: Skippable frames of zstd (RFC 8878, 3.1.2) may follow, such as the index of the seekable format.
 _ZSTD_SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
 
+#: "BZh" and the size of its blocks.
+_BZIP2 = tuple(b"BZh%d" % size for size in range(1, 10))
+
 PACKINGS = (
     Packing(b"\x1f\x8b", (b"\x1f\x8b",), _gzip, 1),
     Packing(b"\xfd7zXZ\0", (b"\xfd7zX",), _xz, 4),
+    # Streams of bzip2 may follow each other; bzip2(1) passes over what is behind them, and we say so.
+    Packing(_BZIP2, _BZIP2, _bzip2, 0),
     Packing(b"\x28\xb5\x2f\xfd", (b"\x28\xb5\x2f\xfd", *_ZSTD_SKIPPABLE), _zstd, 0),
 )
 

@@ -106,7 +106,24 @@ def explain(register_id: int) -> RegisterId:
         path, title = f"sysreg.{name}", TIMER_NOTES.get(register_id, f"system register, {op}")
     else:
         path, title = _PATHS.get(coprocessor, _unknown)(register_id)
+    wanted = _size_bytes(register_id) if architecture == ARM64 else 0
+    if wanted and wanted != size_bytes:
+        title = f"{title}, whose size must be {wanted} bytes: KVM refuses this id, which says {size_bytes}"
+        if coprocessor == FIRMWARE and size_bytes in (32, 256):
+            title += " (SVE was proposed as this coprocessor, and merged as 0x15)"
+        path, name = f"reg.{register_id:#018x}", ""
     return RegisterId(register_id, architecture, size_bytes, coprocessor, path, title, name)
+
+
+def _size_bytes(register_id: int) -> int:
+    """Bytes that an id of this coprocessor must say (KVM_GET_ONE_REG: ENOENT or EINVAL otherwise); 0: not known."""
+    coprocessor, low = register_id >> 16 & 0xFFF, register_id & 0xFFFF
+    if coprocessor == SVE:
+        return 64 if low == SVE_VLS & 0xFFFF else (256 if low < 0x400 else 32)
+    if coprocessor == CORE:
+        member = next((row for row in reversed(_CORE_MEMBERS) if low >= row[0]), None)
+        return 4 * member[1] if member else 0
+    return {DEMUX: 4, SYSREG: 8, FIRMWARE: 8, FIRMWARE_BITMAP: 8}.get(coprocessor, 0)
 
 
 def _unknown(register_id: int) -> tuple[str, str]:

@@ -15,6 +15,9 @@ from layouts.vocabulary import Construct, Layout
 EM_386 = 3
 EM_X86_64 = 62
 EM_AARCH64 = 183
+#: Known by name, not decoded.
+EM_ARM = 40
+EM_RISCV = 243
 
 
 class Note(NamedTuple):
@@ -36,16 +39,20 @@ class Note(NamedTuple):
 
 
 NT_PRSTATUS = 1
+#: NT_PRSTATUS of 32-bit Arm, which is named but not decoded.
+ARM32_PRSTATUS_SIZE_BYTES = 148
 NT_X86_XSTATE = 0x202
 NT_ARM_TLS = 0x401
 NT_X86_XSAVE_LAYOUT = 0x205
 
 _X86 = (EM_386, EM_X86_64)
 _ARM64 = (EM_AARCH64,)
+_RISCV = (EM_RISCV,)
 
 NOTES = (
     Note("CORE", 1, "NT_PRSTATUS", "thread", "elf-prstatus-x86-64", (EM_X86_64,), 64),
-    Note("CORE", 1, "NT_PRSTATUS", "thread", "elf-prstatus-i386", (EM_386,), 32),
+    # ELF64 in a dump by qemu-system-i386, ELF32 of a process.
+    Note("CORE", 1, "NT_PRSTATUS", "thread", "elf-prstatus-i386", (EM_386,)),
     Note("CORE", 2, "NT_FPREGSET", "thread", "fxsave", (EM_X86_64,), 64),
     Note("CORE", 2, "NT_FPREGSET", "thread", "fsave", (EM_386,), 32),
     Note("CORE", 3, "NT_PRPSINFO", "process", "elf-prpsinfo-64", (), 64),
@@ -78,6 +85,12 @@ NOTES = (
     Note("QEMU", 0, "QEMU CPU state", "cpu", "elf-qemu-cpu-x86", _X86),
     Note("LINUX", 0x200, "NT_386_TLS", "thread", "raw", _X86),
     Note("LINUX", 0x201, "NT_386_IOPERM", "thread", "raw", _X86),
+    Note("CORE", 1, "NT_PRSTATUS", "thread", "raw", _RISCV),
+    Note("CORE", 2, "NT_FPREGSET", "thread", "raw", _RISCV),
+    Note("LINUX", 0x900, "NT_RISCV_CSR", "thread", "raw", _RISCV),
+    Note("LINUX", 0x901, "NT_RISCV_VECTOR", "thread", "raw", _RISCV),
+    Note("LINUX", 0x902, "NT_RISCV_TAGGED_ADDR_CTRL", "thread", "raw", _RISCV),
+    Note("LINUX", 0x903, "NT_RISCV_USER_CFI", "thread", "raw", _RISCV),
 )
 
 

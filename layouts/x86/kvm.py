@@ -312,7 +312,7 @@ KVM_NESTED_STATE = Layout(
         "hdr"
         / Struct(
             "vmxon_or_vmcb_pa" / Int64ul * "VMX: VMXON region; SVM: VMCB",
-            "vmcs12_pa" / Int64ul * "VMX: current VMCS",
+            "vmcs12_pa_or_gpat" / Int64ul * "VMX: current VMCS; SVM: the nested guest's PAT (newer kernels)",
             "smm_flags" / Int16ul * "VMX: state inside SMM",
             "pad" / Int16ul * "padding",
             "vmx_flags" / Int32ul * "VMX: preemption timer valid",

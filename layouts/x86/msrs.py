@@ -41,6 +41,11 @@ MSR_NAMES = {
     0x1A0: "IA32_MISC_ENABLE",
     0x1C4: "IA32_XFD",
     0x1C5: "IA32_XFD_ERR",
+    0x1D0: "IA32_FRED_STKLVLS",
+    0x1D1: "IA32_FRED_SSP1",
+    0x1D2: "IA32_FRED_SSP2",
+    0x1D3: "IA32_FRED_SSP3",
+    0x1D4: "IA32_FRED_CONFIG",
     0x1D9: "IA32_DEBUGCTL",
     0x1DB: "MSR_LASTBRANCHFROMIP",
     0x1DC: "MSR_LASTBRANCHTOIP",
@@ -50,6 +55,8 @@ MSR_NAMES = {
     0x200: "IA32_MTRR_PHYSBASE0",
     0x201: "IA32_MTRR_PHYSMASK0",
     0x250: "IA32_MTRR_FIX64K_00000",
+    0x258: "IA32_MTRR_FIX16K_80000",
+    0x259: "IA32_MTRR_FIX16K_A0000",
     0x277: "IA32_PAT",
     0x2FF: "IA32_MTRR_DEF_TYPE",
     0x309: "IA32_FIXED_CTR0",
@@ -87,7 +94,10 @@ MSR_NAMES = {
     0x4C1: "IA32_A_PMC0",
     0x4D0: "IA32_MCG_EXT_CTL",
     0x560: "IA32_RTIT_OUTPUT_BASE",
+    0x561: "IA32_RTIT_OUTPUT_MASK_PTRS",
     0x570: "IA32_RTIT_CTL",
+    0x571: "IA32_RTIT_STATUS",
+    0x572: "IA32_RTIT_CR3_MATCH",
     0x6A0: "IA32_U_CET",
     0x6A2: "IA32_S_CET",
     0x6A4: "IA32_PL0_SSP",
@@ -99,6 +109,8 @@ MSR_NAMES = {
     0x6E1: "IA32_PKRS",
     0xD90: "IA32_BNDCFGS",
     0xDA0: "IA32_XSS",
+    0x14CE: "IA32_LBR_CTL",
+    0x14CF: "IA32_LBR_DEPTH",
     0x40000000: "HV_X64_MSR_GUEST_OS_ID",
     0x40000001: "HV_X64_MSR_HYPERCALL",
     0x40000002: "HV_X64_MSR_VP_INDEX",
@@ -110,7 +122,10 @@ MSR_NAMES = {
     0x40000023: "HV_X64_MSR_APIC_FREQUENCY",
     0x40000073: "HV_X64_MSR_VP_ASSIST_PAGE",
     0x40000080: "HV_X64_MSR_SCONTROL",
-    0x400000B0: "HV_X64_MSR_STIMER0_CONFIG",
+    0x40000081: "HV_X64_MSR_SVERSION",
+    0x40000082: "HV_X64_MSR_SIEFP",
+    0x40000083: "HV_X64_MSR_SIMP",
+    0x40000084: "HV_X64_MSR_EOM",
     0x400000F1: "HV_X64_MSR_SYNDBG_CONTROL",
     0x400000F2: "HV_X64_MSR_SYNDBG_STATUS",
     0x400000F3: "HV_X64_MSR_SYNDBG_SEND_BUFFER",
@@ -183,9 +198,12 @@ MSR_REGISTERS: dict[int, Register] = {
 MSR_RANGES = (
     (0xC1, 8, "IA32_PMC{n}"),
     (0x186, 8, "IA32_PERFEVTSEL{n}"),
+    (0x8C, 4, "IA32_SGXLEPUBKEYHASH{n}"),
+    (0x1CC, 4, "IA32_FRED_RSP{n}"),
     (0x309, 8, "IA32_FIXED_CTR{n}"),
     (0x4C1, 8, "IA32_A_PMC{n}"),
     (0x800, 64, "IA32_X2APIC_{n:#x}"),
+    (0x40000090, 16, "HV_X64_MSR_SINT{n}"),
     (0xC0010200, 12, "MSR_F15H_PERF_{n}"),
 )
 
@@ -204,4 +222,10 @@ def msr_name(index: int) -> str:
     if 0x200 <= index < 0x220:
         kind_name = "PHYSMASK" if index & 1 else "PHYSBASE"
         return f"IA32_MTRR_{kind_name}{(index - 0x200) // 2}"
+    if 0x268 <= index < 0x270:
+        return f"IA32_MTRR_FIX4K_{0xC0000 + 0x8000 * (index - 0x268):X}"
+    if 0x580 <= index < 0x588:
+        return f"IA32_RTIT_ADDR{(index - 0x580) // 2}_{'B' if index & 1 else 'A'}"
+    if 0x400000B0 <= index < 0x400000B8:
+        return f"HV_X64_MSR_STIMER{(index - 0x400000B0) // 2}_{'COUNT' if index & 1 else 'CONFIG'}"
     return f"MSR_{index:#x}"

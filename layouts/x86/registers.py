@@ -62,6 +62,15 @@ FTW = Register(
     f"{_SDM1}, 10.5.1.1",
 )
 
+_TAGS = {0: "valid", 1: "zero", 2: "special", 3: "empty"}
+
+TAG_WORD = Register(
+    "FTW",
+    "x87 tag word: what each physical register holds",
+    tuple(Bits(f"TAG{n}", 2 * n, 2, f"physical register {n}", _TAGS) for n in range(8)),
+    f"{_SDM1}, 8.1.7",
+)
+
 MXCSR = Register(
     "MXCSR",
     "SSE control and status",

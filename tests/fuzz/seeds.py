@@ -24,6 +24,19 @@ else:
     from backports import zstd
 
 
+def qcow2() -> list[bytes]:
+    """An image of 512-byte clusters with one snapshot, whose L1 and L2 tables lead to a small stream."""
+    state = stream(descriptions()[3])
+    clusters = -(-len(state) // 512)
+    header = b"QFI\xfb" + struct.pack(">IQIIQIIQQIIQ", 2, 0, 0, 9, 0, 0, 1, 512, 0, 0, 1, 1024)
+    entry = struct.pack(">QIHHIIQII", 1536, -(-clusters // 64), 1, 1, 0, 0, 0, len(state), 0) + b"1s"
+    l1_at, l2_at, data_at = 1536, 2048, 2048 + 512 * (-(-clusters // 64))
+    l1 = b"".join(struct.pack(">Q", l2_at + 512 * n) for n in range(-(-clusters // 64)))
+    l2 = b"".join(struct.pack(">Q", data_at + 512 * n) for n in range(clusters))
+    head = header.ljust(1024, b"\0") + entry.ljust(l1_at - 1024, b"\0") + l1.ljust(l2_at - l1_at, b"\0")
+    return [head + l2.ljust(data_at - l2_at, b"\0") + state.ljust(512 * clusters, b"\0")]
+
+
 def xsave(size: int = 1088) -> bytes:
     image = bytearray((SAMPLES / "amx/vcpu-permitted.kvm_xsave2.bin").read_bytes()[:size])
     struct.pack_into("<Q", image, 512, 7)
@@ -178,7 +191,9 @@ def _zero_cpu(name: str) -> bytes:
     """A cpu section of a known description, all zero."""
     known = qemu_walk._known()[name]
     budget = Budget("fuzz", "fields", records=1 << 16)
-    size = qemu_walk._Parser(bytes(1 << 16), 0, known["subsections"], budget).section(known["cpu"])
+    parser = qemu_walk._Parser(bytes(1 << 16), 0, known["subsections"], b"", budget)
+    parser._fields(known["cpu"], "cpu", "")
+    size = parser.at
     head = b"\x04" + struct.pack(">IB", 9, 3) + b"cpu" + struct.pack(">II", 0, known["cpu"]["version"])
     return head + bytes(size) + b"\x7e" + struct.pack(">I", 9)
 
@@ -335,6 +350,33 @@ PSTATE=400003c5 -Z-- EL1h  SVCR=00000000 --
 FPCR=00000000 FPSR=00000000
 P00=0101 FFR=ffff
 Z00=0000000000000000:0000000000000001
+"""
+GDB = b"""Thread 1 (CPU#0 [running]):
+rax            0x1                 1
+rbx            0x0                 0
+rip            0xfff0              0xfff0
+eflags         0x2                 [ IOPL=0 ]
+st0            1                   (raw 0x3fff8000000000000000)
+ymm0           {v8_float = {0x0}, v2_int128 = {0x1, 0x2}}
+k0             0x0                 0
+
+Thread 2 (CPU#1 [halted ]):
+x0             0x1                 1
+x1             0x2                 2
+pc             0x4000              0x4000
+v0             {d = {f = {0x0}}, q = {u = {0x1}, s = {0x1}}}
+p0             {0x1, 0x0 <repeats 31 times>}
+"""
+OOPS = b"""[   12.345678] CPU: 1 PID: 7 Comm: cat Not tainted 6.1.0 #1
+[   12.345679] RIP: 0010:do_thing+0x10/0x20
+[   12.345680] RSP: 0018:ffffc90000000000 EFLAGS: 00010246
+[   12.345681] RAX: 0000000000000000 RBX: 0000000000000001 RCX: 0000000000000002
+[   12.345682] FS:  0000000000000000(0000) GS:ffff888000000000(0000) knlGS:0000000000000000
+[   12.345683] CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033
+[   13.000000] pstate: 60400005 (nZCv daif +PAN -UAO)
+[   13.000001] pc : do_other+0x10/0x20
+[   13.000002] sp : ffff800000000000
+[   13.000003] x29: ffff800000000000 x28: 0000000000000001
 """
 RECORD = b"""# a record
 cpu_record = 1

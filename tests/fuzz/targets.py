@@ -114,6 +114,9 @@ TARGETS = {
     "register-text": Target(lambda: [seeds.REGISTER_TEXT]),
     "info-registers": Target(lambda: [seeds.INFO_X86, seeds.INFO_ARM]),
     "cpuid-text": Target(lambda: list(seeds.CPUID)),
+    "gdb-registers": Target(lambda: [seeds.GDB]),
+    "kernel-oops": Target(lambda: [seeds.OOPS]),
+    "qcow2": Target(seeds.qcow2),
     "cpu-record": Target(lambda: [seeds.RECORD, seeds.RECORD[:180]]),
     "packed": Target(seeds.packed),
 }

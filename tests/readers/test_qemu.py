@@ -130,6 +130,8 @@ def test_amx_and_apx_stream() -> None:
     assert found["xcr.xcr0"].value == 0xE02E7
     assert found["xsave.apx.r[31]"].value == 0x2020202020202020
     assert found["xsave.xtilecfg.palette_id"].value == 1
+    config, tiles = (found[f"xsave.{path}"].spec.pieces[0] for path in ("xtilecfg.palette_id", "xtiledata.tmm[0]"))
+    assert tiles.offset == config.offset + 64
     assert found["msr.IA32_XFD"].text == "xtiledata"
 
 
@@ -288,3 +290,41 @@ def test_kdump_has_the_notes_of_the_elf_dump(tmp_path: Path, name: str, flattene
         short.write_bytes(path.read_bytes()[:cut] or b"K")
         with contextlib.suppress(InspectorError):
             assert open_capture(str(short)).faults or flattened
+
+
+@pytest.mark.parametrize("name", ["qemu-kvm-x87", "qemu-arm64-vhe", "qemu-no-description"])
+def test_samples_agree_with_their_info_registers(name: str) -> None:
+    text, binary = opened(f"{name}/info-registers.txt"), opened(f"{name}/migration-stream.xz")
+    assert not binary.faults
+    for printed, migrated in zip(text.vcpus, binary.vcpus, strict=True):
+        ours, theirs = fields(printed), fields(migrated)
+        for path, field in ours.items():
+            if path.endswith(".flags"):  # QEMU prints bits 8 to 23 of the descriptor's upper word
+                assert field.value == theirs[path].value & 0xFFFF00, path
+            else:
+                assert path.startswith("fpr[") or field.value == theirs[path].value, path
+
+
+def test_x87_of_kvm_is_the_stack_and_of_tcg_physical() -> None:
+    text = fields(opened("qemu-kvm-x87/info-registers.txt").vcpus[0])
+    stack = fields(opened("qemu-kvm-x87/migration-stream.xz").vcpus[0])
+    assert stack["xsave.legacy.fsw"].value >> 11 & 7 == 5
+    for number in range(8):
+        assert stack[f"xsave.st[{number}]"].value == text[f"fpr[{number}]"].value
+    assert [stack[f"xsave.st[{n}]"].text[:6] for n in range(3)] == ["1", "1.4426", "3.1415"]
+
+
+def test_vector_length_is_of_the_level_in_force() -> None:
+    found = fields(opened("qemu-arm64-vhe/migration-stream.xz").vcpus[0])
+    assert found["sysreg.ZCR_EL1"].value == 0
+    assert found["sve.vl_bytes"].value == 32
+
+
+def test_x87_order_survives_the_capture_file(tmp_path: Path) -> None:
+    from inspector.cli.main import main
+
+    path = tmp_path / "kept.vcpu"
+    assert main(["convert", "sample:qemu-kvm-x87/migration-stream.xz", "--to", "vcpu", "-o", str(path)]) == 0
+    ours = fields(open_capture(str(path)).vcpus[0])
+    theirs = fields(opened("qemu-kvm-x87/migration-stream.xz").vcpus[0])
+    assert ours["xsave.st[0]"].value == theirs["xsave.st[0]"].value

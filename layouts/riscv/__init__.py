@@ -1,0 +1,1 @@
+"""RISC-V: names only; nothing of it is decoded."""
