@@ -28,6 +28,18 @@ class UsageError(InspectorError):
     exit_code = 2
 
 
+class OutputError(InspectorError):
+    """Something cannot be written where it should go: a full disk, a closed stream, a name that is taken."""
+
+    exit_code = 2
+
+
+class MemoryShortError(InspectorError):
+    """The machine has less memory than reading this takes."""
+
+    exit_code = 3
+
+
 class EditError(InspectorError):
     """An edit that cannot be made; nothing was changed."""
 

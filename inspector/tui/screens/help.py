@@ -11,6 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from inspector.tui.closing import ClosesOnce
+
 Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
 _KEYS = (
@@ -78,7 +80,7 @@ _MARKS = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ModalScreen[None], ClosesOnce):
     """The keys and the marks."""
 
     DEFAULT_CSS = """

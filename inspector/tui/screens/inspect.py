@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from inspector.capture.model import Capture
     from inspector.tui.session import Session
     from inspector.tui.widgets.prompt import Prompt
-
-_BAR_WIDTH = 30
 
 
 class InspectScreen(KeyedScreen):
@@ -88,7 +85,12 @@ class InspectScreen(KeyedScreen):
         self.session: Session | None = None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is typed the screen's keys are off, and the footer does not offer them."""
+        """Until the capture is there, and while something is typed, the screen's keys are off.
+
+        While something is typed the footer does not offer them.
+        """
+        if action in _SCREEN_ACTIONS and self.session is None:
+            return None
         typing = self.focused is not None and self.focused.id == "prompt-input"
         return super().check_action(action, parameters) and not (typing and action in _SCREEN_ACTIONS)
 
@@ -117,33 +119,21 @@ class InspectScreen(KeyedScreen):
 
         await self.mount(Prompt(), before=self.query_one(Footer))
         from inspector.tui.session import Session
+        from inspector.tui.titles import notice_of
 
         self.session = Session(capture)
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
-        self._notice()
+        self.say(notice_of(capture))
         self._show_all()
+        self.refresh_bindings()
 
-    def show_progress(self, what: str, done: int, total: int) -> None:
-        """A bar for a long read; without a known end the bytes so far."""
+    def say(self, words: str) -> None:
+        """A line below the title; nothing takes it away."""
         notice = self.query_one("#notice", Static)
-        filled = int(_BAR_WIDTH * min(1, done / total)) if total else 0
-        bar = f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
-        notice.update(f"{what}  {bar}{done >> 20} MiB")
-        notice.add_class("shown")
-
-    def _notice(self) -> None:
-        """What the reader had to say: faults first."""
-        assert self.session is not None
-        capture = self.session.capture
-        words = [f"partial: {fault}" for fault in capture.faults[:1]]
-        if len(capture.faults) > 1:
-            words.append(f"and {len(capture.faults) - 1} more faults")
-        words += capture.notices
-        notice = self.query_one("#notice", Static)
-        notice.update("; ".join(words))
+        notice.update(words)
         notice.set_class(bool(words), "shown")
 
     # Painting
@@ -157,27 +147,12 @@ class InspectScreen(KeyedScreen):
 
     def _show_selection(self) -> None:
         """What depends on the selected field: title, bytes, detail."""
+        from inspector.tui.titles import title_of
+
         assert self.session is not None
-        self._title()
+        self.query_one("#title", Static).update(title_of(self.session))
         self.query_one(HexPane).show(self.session)
         self._show_detail()
-
-    def _title(self) -> None:
-        session = self.session
-        assert session is not None
-        words = [visible(os.path.basename(session.capture.target.rstrip("/"))), session.capture.format]
-        if session.vcpu is not None:
-            of = f" ({session.vcpu_number + 1}/{len(session.capture.vcpus)})" if len(session.capture.vcpus) > 1 else ""
-            words.append(f"{visible(session.vcpu.name)}{of}")
-        if session.area is not None:
-            words.append(session.area.title)
-            table = session.area.attributes.get("table")
-            if table is not None:
-                words.append(f"layout: {table.origin}")
-        edits = len(session.overlay.edits)
-        if edits:
-            words.insert(1, f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
-        self.query_one("#title", Static).update(" · ".join(words))
 
     def _show_detail(self) -> None:
         assert self.session is not None

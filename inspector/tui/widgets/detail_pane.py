@@ -45,7 +45,7 @@ class DetailPane(ScrollableContainer, can_focus=True):
 def _heading_text(session: Session) -> Text:
     if session.area is None or session.rows is None or not session.rows.visible:
         return Text("nothing was captured here")
-    row = session.rows.visible[session.cursor]
+    row = session.rows.visible[min(session.cursor, len(session.rows.visible) - 1)]
     text = Text(f"{session.rows.heading(row.group)}\n", "bold")
     text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
     text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
