@@ -100,7 +100,7 @@ class InspectorApp(BaseApp):
     async def on_inspector_app_opened(self, event: Opened) -> None:
         """Fill the screen."""
         if await self.has_panes():
-            await self.inspect.show_capture(event.capture)
+            await self.inspect.show_capture(event.capture, options=self.options)
 
     def on_inspector_app_failed(self, event: Failed) -> None:
         """Leave, and let the command line say why; a bug of ours stays on screen until the user leaves."""

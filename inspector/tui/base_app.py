@@ -34,6 +34,13 @@ class KeyedScreen(ClosesOnce):
         """What would be lost with the screen, and how to keep it; nothing when nothing would."""
         return ""
 
+    def hush(self) -> None:
+        """A key has come: what was wrong with a line has been read."""
+        from inspector.tui.widgets.prompt import Prompt
+
+        for prompt in self.query(Prompt):
+            prompt.hush()
+
 
 class MachineScreen(KeyedScreen):
     """A screen on a simulated machine: it tells what is wrong, saves the machine, and goes back where it came from."""
@@ -167,6 +174,8 @@ class BaseApp(App[int]):
 
         if not await self.has_panes():
             return True
+        if isinstance(self.screen, KeyedScreen):
+            self.screen.hush()
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:

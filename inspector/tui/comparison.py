@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from inspector.capture.model import Capture
-from inspector.decode.fields import Field, FieldTable
+from inspector.decode.fields import Field
 from inspector.decode.spec import FieldSpec
+from inspector.tui.table import ShownTable
 
 
 class Comparison:
@@ -13,8 +14,8 @@ class Comparison:
     def __init__(self, capture: Capture, limit: int = 64) -> None:
         self.vcpus = capture.vcpus[:limit]
         self.left_out = max(0, len(capture.vcpus) - limit)
-        self._tables = [[FieldTable(area) for area in vcpu.areas] for vcpu in self.vcpus]
-        self._where: list[dict[str, tuple[FieldTable, FieldSpec]]] = []
+        self._tables = [[ShownTable(area) for area in vcpu.areas] for vcpu in self.vcpus]
+        self._where: list[dict[str, tuple[ShownTable, FieldSpec]]] = []
         self.paths: list[str] = []
         seen: set[str] = set()
         for tables in self._tables:

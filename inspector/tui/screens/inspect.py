@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from inspector.capture.errors import EditError, visible
+from inspector.capture.errors import EditError
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
@@ -23,8 +23,16 @@ from inspector.tui.widgets.target_tree import TargetTree
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
+    from inspector.readers.options import Options
     from inspector.tui.session import Session
     from inspector.tui.widgets.prompt import Prompt
+
+#: What a question says that finds nothing; each is a method of the session.
+_NOTHING = {
+    "search": "nothing in this vCPU matches ",
+    "filter": "no field of this area matches ",
+    "jump": "no such path, offset or vCPU: ",
+}
 
 
 class InspectScreen(KeyedScreen):
@@ -107,13 +115,23 @@ class InspectScreen(KeyedScreen):
                 yield DetailPane()
         yield Footer(compact=True, show_command_palette=False)
 
+    def unsaved(self) -> str:
+        """See KeyedScreen."""
+        edits = self.session.overlay.edits if self.session is not None else []
+        if not edits:
+            return ""
+        last = f"the edit {edits[0].label}" if len(edits) == 1 else f"{len(edits)} edits, the last {edits[-1].label},"
+        return f"{last} would be lost: again leaves; Y copies an inspector set command"
+
     def help_screen(self) -> Screen[None]:
         """See KeyedScreen."""
         from inspector.tui.screens.help import HelpScreen
 
         return HelpScreen()
 
-    async def show_capture(self, capture: Capture, path: str = "", vcpu_number: int = 0) -> None:
+    async def show_capture(
+        self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
+    ) -> None:
         """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
         from inspector.tui.widgets.prompt import Prompt
 
@@ -121,7 +139,7 @@ class InspectScreen(KeyedScreen):
         from inspector.tui.session import Session
         from inspector.tui.titles import notice_of
 
-        self.session = Session(capture)
+        self.session = Session(capture, options)
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
@@ -265,24 +283,18 @@ class InspectScreen(KeyedScreen):
         self._prompt().ask("jump", "go to (path, 0x offset, #vCPU):")
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
-        """Do what was asked for, or say in the prompt why not."""
+        """Do what was asked for, or say why not; a value that is refused can be mended."""
         session, prompt = self.session, self._prompt()
         if session is None:
             return
-        why = ""
-        if event.purpose == "search" and not session.search(event.text):
-            why = f"nothing in this vCPU matches {visible(event.text)!r}"
-        elif event.purpose == "filter" and not session.filter(event.text):
-            why = f"no field of this area matches {visible(event.text)!r}"
-        elif event.purpose == "jump" and not session.jump(event.text):
-            why = f"no such path, offset or vCPU: {visible(event.text)!r}"
-        elif event.purpose == "edit":
+        if event.purpose == "edit":
             try:
                 session.set_value(event.text)
             except EditError as error:
-                why = str(error)
-        if why:
-            prompt.refuse(why)
+                prompt.refuse(str(error))
+                return
+        elif not getattr(session, event.purpose)(event.text):
+            prompt.give_up(f"{_NOTHING[event.purpose]}{event.text!r}")
             return
         prompt.close()
         self._show_all()

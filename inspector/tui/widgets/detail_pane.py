@@ -10,6 +10,7 @@ from textual.containers import ScrollableContainer
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.tui.table import trouble
 
 if TYPE_CHECKING:
     from inspector.tui.session import Session
@@ -35,7 +36,10 @@ class DetailPane(ScrollableContainer, can_focus=True):
         field = session.field()
         text: Text
         if field is not None and session.rows is not None:
-            text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+            try:
+                text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+            except Exception as error:  # noqa: BLE001 - shown in the pane
+                text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
             text = _heading_text(session)
         self.query_one(Static).update(text)
@@ -44,7 +48,7 @@ class DetailPane(ScrollableContainer, can_focus=True):
 
 def _heading_text(session: Session) -> Text:
     if session.area is None or session.rows is None or not session.rows.visible:
-        return Text("nothing was captured here")
+        return Text(session.trouble.get(session.vcpu_number, "nothing was captured here"))
     row = session.rows.visible[min(session.cursor, len(session.rows.visible) - 1)]
     text = Text(f"{session.rows.heading(row.group)}\n", "bold")
     text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
