@@ -28,6 +28,8 @@ class Comparison:
         self.only_differences = False
         self.filter_text = ""
         self.shown: list[str] = []
+        #: How many paths pass the filter, equal or not.
+        self.matches = 0
         self._differs: dict[str, bool] = {}
         self.refresh()
 
@@ -49,6 +51,7 @@ class Comparison:
         """Apply the filter; ``id`` fields come first, for they are what migration asks."""
         wanted = self.filter_text.lower()
         shown = [path for path in self.paths if wanted in path.lower()]
+        self.matches = len(shown)
         if self.only_differences:
             shown = [path for path in shown if self.differs(path)]
         self.shown = sorted(shown, key=lambda path: not path.startswith("id."))

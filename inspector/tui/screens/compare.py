@@ -14,6 +14,7 @@ from textual.widgets import Footer, Static
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture
 from inspector.decode.values import short_hex
+from inspector.tui.base_app import KeyedScreen
 from inspector.tui.comparison import Comparison
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.prompt import Prompt
@@ -81,11 +82,11 @@ class CompareView(LineView):
         return f"{'':<{_PATH_WIDTH}}{''.join(cells)}"
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(KeyedScreen):
     """Differences between the vCPUs of one capture."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,c,q", "dismiss", "Back", id="compare.back"),
+        Binding("escape,c", "dismiss", "Back", id="compare.back"),
         Binding("d", "differences", "Only differences", id="compare.differences"),
         Binding("slash,f", "filter", "Filter", id="compare.filter", key_display="/"),
     ]
@@ -108,6 +109,12 @@ class CompareScreen(Screen[None]):
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
 
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.view_help import CompareHelpScreen
+
+        return CompareHelpScreen()
+
     def on_mount(self) -> None:
         """Fill the headings once the width is known."""
         self.call_after_refresh(self._show)
@@ -128,7 +135,7 @@ class CompareScreen(Screen[None]):
         if comparison.filter_text:
             words.append(f"filter {comparison.filter_text!r}")
         if not comparison.shown:
-            words.append("nothing to show: the vCPUs agree" if comparison.only_differences else "nothing matches")
+            words.append("the vCPUs agree" if comparison.matches else "no path has it")
         self.query_one("#title", Static).update(" · ".join(words))
         self.query_one("#names", Static).update(view.names())
         view.resized()

@@ -159,3 +159,8 @@ class LineView(ScrollView, can_focus=True):
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.scroll_relative(y=-3, animate=False)
         event.stop()
+
+
+def fitted(text: str, width: int) -> str:
+    """A text that is not longer than a width; ``…`` where it was cut."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
