@@ -18,6 +18,7 @@ from inspector.capture.bug import told
 from inspector.capture.errors import InspectorError, visible
 from inspector.capture.model import Capture
 from inspector.tui.closing import ClosesOnce
+from inspector.tui.contrast import line_colours
 
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2
@@ -74,6 +75,11 @@ class BaseApp(App[int]):
     #: Why the target cannot be read, or the bug of ours that ends the program; the command line tells.
     failure: InspectorError | None = None
     TITLE = "inspector"
+    CSS = """
+    #title { color: $on-title; }
+    #columns, #names, Prompt Label { color: $line-heading; }
+    #notice { color: $line-changed; }
+    """
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "leave", "Quit", id="app.leave"),
@@ -138,6 +144,11 @@ class BaseApp(App[int]):
             self._exception = error
             self._exception_event.set()
         self._close_messages_no_wait()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's variables and our own."""
+        theme = super().get_css_variables()
+        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi)}
 
     # Keys
 
