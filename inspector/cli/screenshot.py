@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.files import save
 from inspector.cli.open import MODEL, SIMULATED, app_of
@@ -34,17 +35,21 @@ def run(words: Sequence[str]) -> int:
     if not found.target.startswith((SIMULATED, MODEL)):
         capture = open_capture(found.target, options)
         arguments.choose_vcpus(capture, found.vcpu)
-    from inspector.tui.picture import photograph, suffix_of
+        if found.field:
+            _check_field(capture, found.vcpu, found.field)
+    from inspector.tui.picture import check_keys, photograph, suffix_of
 
     suffix = suffix_of(found.output)
-    app = app_of(found.target, options)
+    app = app_of(found.target, options, capture)
     if found.theme:
         if found.theme not in app.available_themes:
             raise UsageError(f"--theme {found.theme}: there are {', '.join(sorted(app.available_themes))}")
         app.theme = found.theme
     keys = _typed(f"#{found.vcpu}") if found.vcpu is not None else []
     keys += _typed(found.field) if found.field else []
-    keys += [key for key in found.press.split(",") if key]
+    pressed = [key for key in found.press.split(",") if key]
+    check_keys(pressed)
+    keys += pressed
     keys += ["question_mark"] if found.screen == "help" else []
     pictures = photograph(app, size, keys, [suffix])
     if app.failure:
@@ -52,6 +57,16 @@ def run(words: Sequence[str]) -> int:
     save(found.output, lambda out: out.write(pictures[suffix]))
     print(found.output, file=sys.stderr)
     return arguments.tell(capture) if capture is not None else 0
+
+
+def _check_field(capture: Capture, vcpu: int | None, path: str) -> None:
+    """Raises UsageError for a field that the screen could not go to."""
+    from inspector.tui.session import Session
+
+    session = Session(capture)
+    session.select_vcpu(vcpu if vcpu is not None else session.vcpu_number)
+    if not session.jump(path):
+        raise UsageError(f"--field {path}: no such path or offset in {capture.target}")
 
 
 def _typed(text: str) -> list[str]:

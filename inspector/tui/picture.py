@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment, Segments
 from textual.app import App
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
@@ -94,6 +95,14 @@ def suffix_of(path: str) -> str:
     if suffix not in FORMATS:
         raise UsageError(f"{path}: the name has to end in .{', .'.join(FORMATS)}")
     return suffix
+
+
+def check_keys(keys: Sequence[str]) -> None:
+    """Raises UsageError for a word that is the name of no key."""
+    named = {key.value for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
+    for key in keys:
+        if key not in named and key_to_character(key) is None:
+            raise UsageError(f"--press {key}: no such key (letters, enter, space, tab, pagedown, ctrl+r, slash, ...)")
 
 
 async def opened(app: Any, pilot: Pilot[Any]) -> None:
