@@ -1,5 +1,22 @@
-"""``python -m inspector``."""
+"""The door of the program: ``inspector`` and ``python -m inspector``."""
 
-from inspector.cli.main import main
+from __future__ import annotations
 
-raise SystemExit(main())
+
+def main() -> int:
+    """Run the command line; Ctrl-C ends it without a word from the first moment to the last."""
+    try:
+        import signal
+
+        from inspector.cli.main import main as run
+
+        code = run()
+        # All is said and written: Python's own end is not interrupted any more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -9,6 +10,9 @@ import traceback
 
 from inspector import __version__
 from inspector.capture.errors import InspectorError, MemoryShortError, OutputError, visible
+
+#: What write(2) says of a standard output that is full, closed, or a terminal that is gone.
+_PRINTING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO, errno.EPIPE)
 
 
 class OurBugError(InspectorError):
@@ -38,14 +42,10 @@ def told(error: BaseException) -> InspectorError:
         return error
     if isinstance(error, MemoryError):
         return MemoryShortError("not enough memory for this")
-    if isinstance(error, OSError):
-        # What reads and writes files names them: what is left is what was printed.
-        return OutputError(f"{_name(error.filename)}: {error.strerror or error}")
+    if isinstance(error, OSError) and error.errno in _PRINTING:
+        # What reads and writes files tells their errors itself: what is left is what was printed.
+        return OutputError(f"standard output: {error.strerror}")
     return OurBugError(error)
-
-
-def _name(filename: object) -> str:
-    return os.fsdecode(filename) if isinstance(filename, str | bytes) else "standard output"
 
 
 def _report_of(error: BaseException) -> str:

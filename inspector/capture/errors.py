@@ -43,7 +43,7 @@ class MemoryShortError(InspectorError):
 class EditError(InspectorError):
     """An edit that cannot be made; nothing was changed."""
 
-    exit_code = 1
+    exit_code = 2
 
 
 class InputError(InspectorError):

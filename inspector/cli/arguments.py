@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
-from inspector.readers.options import Options
+from inspector.cli.streams import note
+from inspector.readers.options import Options, check_layout
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose messages are safe to print, and whose help says when it cannot be."""
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and the message, with what a name of a file brings made visible."""
+        super().error(visible(message))
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """The help; argparse's own hides that standard output is full."""
+        (file or sys.stdout).write(self.format_help())
 
 
 def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentParser:
     """A parser for one command."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"inspector {command}",
         description=about,
         epilog=examples and f"examples:\n{examples}",
@@ -28,7 +45,12 @@ def add_target(to: argparse.ArgumentParser) -> None:
 
 
 def options_of(found: argparse.Namespace) -> Options:
-    """The reader options among parsed arguments."""
+    """The reader options among parsed arguments. Raises UsageError for names that are none."""
+    check_layout(found.layout)
+    if found.as_format:
+        from inspector.readers.kvm_struct import check_as
+
+        check_as(found.as_format)
     return Options(layout=found.layout, as_format=found.as_format)
 
 
@@ -36,10 +58,10 @@ def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
     if capture.faults:
         more = f" (and {len(capture.faults) - 1} more)" if len(capture.faults) > 1 else ""
-        print(f"inspector: {capture.faults[0]}{more}; the rest is shown", file=sys.stderr)
+        note(f"inspector: {capture.faults[0]}{more}; the rest is shown")
         return 3
     for notice in capture.notices:
-        print(f"inspector: {capture.target}: {notice}", file=sys.stderr)
+        note(f"inspector: {capture.target}: {notice}")
     return 0
 
 

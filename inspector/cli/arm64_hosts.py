@@ -6,17 +6,25 @@ import os
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
+from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
 from inspector.machine.arm64.host import PFR0, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
+from inspector.machine.arm64.models.partial import host_of_chip
+from inspector.readers.arm64_cpuinfo import parse_cpuinfo
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
-from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
 from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
 
 LIVE = "kvm:"
-HELP = "a known CPU (several with +), recorded answers (.jsonl), a capture, or kvm:; @VERSION after it: its kernel"
+HELP = (
+    "a known core (several with +) or chip, /proc/cpuinfo, recorded answers (.jsonl), a capture, or kvm:; "
+    "@VERSION after it: its kernel"
+)
+#: As much of a file as is looked at for words of /proc/cpuinfo.
+_CPUINFO_BYTES = 1 << 20
 
 
 def newest() -> str:
@@ -29,16 +37,36 @@ def host_named(text: str, kernel: str = "") -> Host:
     name, _, version = text.rpartition("@")
     if not name or version not in arm64_kernels():
         name, version = text, kernel
+    elif kernel not in ("", version):
+        raise UsageError(f"{text}: --kernel {kernel} names another kernel")
     if name == LIVE:
         return _live()
     known = bare_named(name, arm64_kernels()[version or newest()])
     if known is not None:
         return known
     if not (os.path.exists(name) or ":" in name):
-        raise UsageError(f"{name}: no such CPU or file; there are {', '.join(bare_hosts())}")
+        raise UsageError(f"{name}: no such CPU or file; there are {', '.join((*known_cores(), *chips()))}")
+    told = _cpuinfo(name)
+    if told is not None:
+        return host_of_chip(arm64_kernels()[version or newest()], told)
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
-    return captured_host(open_capture(name, Options()), version)
+    capture = open_capture(name, Options())
+    arguments.tell(capture)
+    return captured_host(capture, version)
+
+
+def _cpuinfo(name: str) -> Chip | None:
+    """The machine of a file that is /proc/cpuinfo or lscpu; None for another file."""
+    if not os.path.isfile(name):
+        return None
+    try:
+        with open(name, "rb") as file:
+            text = file.read(_CPUINFO_BYTES)
+    except OSError:
+        return None
+    found = parse_cpuinfo(text.decode("utf-8", "replace"))
+    return chip_of_words(name, found.words, core_of(found.midr), midr=found.midr) if found else None
 
 
 def _live() -> Host:

@@ -1,12 +1,14 @@
-"""Files that commands read line by line, and files that they write."""
+"""Files that commands read by themselves: line by line, or as one text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterator
 
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import InputError
 from inspector.readers.source import CHUNK_SIZE_BYTES, open_source
+
+#: What people write by hand is smaller.
+_TEXT_LIMIT_BYTES = 1 << 20
 
 
 def lines_of(file: str) -> Iterator[bytes]:
@@ -23,19 +25,10 @@ def lines_of(file: str) -> Iterator[bytes]:
     yield rest
 
 
-def save_new(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file that is not there yet. Raises UsageError."""
-    _save(path, "xb", write)
-
-
-def save(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file, in place of one that is there. Raises UsageError."""
-    _save(path, "wb", write)
-
-
-def _save(path: str, mode: str, write: Callable[[BinaryIO], object]) -> None:
+def text_of(file: str, what: str) -> str:
+    """A whole file as text. Raises InputError, naming ``what`` it should have been."""
+    data = open_source(file).read_all(_TEXT_LIMIT_BYTES)
     try:
-        with open(path, mode) as out:
-            write(out)  # type: ignore[arg-type]
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(file, what, "not UTF-8", error.start) from error

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
+from inspector.cli.streams import say
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
+from layouts.arm64.hosts import bare_hosts
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
+from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.xsave import COMPONENTS
 
@@ -19,6 +24,7 @@ _EXAMPLES = """\
   inspector layouts show sapphire-rapids
   inspector layouts show xtilecfg
   inspector layouts show kvm-sregs
+  inspector layouts show cpuid.7.1
   inspector layouts show 0x603000000013c020
   inspector layouts show ID_AA64PFR0_EL1"""
 
@@ -27,8 +33,12 @@ def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
     parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs.", _EXAMPLES)
     parser.add_argument("verb", choices=("list", "show"))
-    parser.add_argument("name", nargs="?", default="", help="a name from the list, an arm64 register, a KVM id")
+    parser.add_argument(
+        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id"
+    )
     found = parser.parse_args(words)
+    if found.verb == "list" and found.name:
+        raise UsageError(f"layouts list {found.name}: list takes no name; layouts show {found.name}")
     if found.verb == "list":
         _list()
     else:
@@ -37,15 +47,18 @@ def run(words: Sequence[str]) -> int:
 
 
 def _list() -> None:
-    print("CPU layouts of XSAVE images (--layout)")
+    say("CPU layouts of XSAVE images (--layout)")
     for cpu in cpu_layouts().values():
-        print(f"  {cpu.name:<22} {cpu.title}: {cpu.about}")
-    print("\nXSAVE state components")
+        say(f"  {cpu.name:<22} {cpu.title}: {cpu.about}")
+    say("", "arm64 CPUs (hosts of models and migrate)")
+    for host in bare_hosts():
+        say(f"  {host}")
+    say("", "XSAVE state components")
     for component in COMPONENTS:
-        print(f"  {component.name:<22} {component.number:>2}  {component.title}")
-    print("\nStructures (kvm-*: --as)")
+        say(f"  {component.name:<22} {component.number:>2}  {component.title}")
+    say("", "Structures (kvm-*: --as)")
     for layout in layouts().values():
-        print(f"  {layout.name:<22} {layout.title}")
+        say(f"  {layout.name:<22} {layout.title}")
 
 
 def _show(name: str) -> None:
@@ -57,37 +70,60 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
-    elif _show_arm64(name):
+    elif _show_cpuid(name) or _show_arm64(name):
         return
     else:
-        raise UsageError(f"layouts show {name}: no such name; inspector layouts list has them")
+        hint = did_you_mean(name, [*cpu_layouts(), *components, *layouts()], "inspector layouts list")
+        raise UsageError(f"layouts show {name}: no such name; {hint}")
+
+
+def _show_cpuid(name: str) -> bool:
+    """``cpuid.7``, ``cpuid.7.1`` or ``cpuid.7.1.edx``: the bits of a leaf."""
+    found = re.fullmatch(r"cpuid\.([0-9a-f]{1,8})(?:\.([0-9a-f]{1,2}))?(?:\.(e[abcd]x))?", name.lower())
+    if not found:
+        return False
+    leaf, subleaf = int(found[1], 16), None if found[2] is None else int(found[2], 16)
+    sections = [
+        section
+        for register in ("eax", "ebx", "ecx", "edx")
+        for section in cpuid_sections().get((leaf, register), ())
+        if (subleaf is None or subleaf in section.subleaves) and found[3] in (None, register)
+    ]
+    for section in sorted(sections, key=lambda section: (section.subleaves.start, section.register)):
+        first, last = section.subleaves.start, section.subleaves.stop - 1
+        print(f"cpuid.{leaf:x}.{first:x}{f'-{last:x}' if last > first else ''}.{section.register}  {section.source}")
+        for bits in section.bits:
+            place = str(bits.lsb) if bits.width == 1 else f"{bits.lsb + bits.width - 1}:{bits.lsb}"
+            values = "; ".join(f"{value} {word}" for value, word in bits.values.items())
+            print(f"  {place:>5}  {bits.name:<24} {bits.meaning}{f' ({values})' if values else ''}")
+    return bool(sections)
 
 
 def _show_cpu(cpu: CpuLayout) -> None:
     eax, ebx, ecx, edx = cpu.leaf_0xd[0]
-    print(f"{cpu.name}: {cpu.title}\n  {cpu.about}\n  source: {cpu.source}")
-    print(f"  XCR0 {eax | edx << 32:#x}, standard size {ecx} bytes for all of it, {ebx} as dumped")
+    say(f"{cpu.name}: {cpu.title}", f"  {cpu.about}", f"  source: {cpu.source}")
+    say(f"  XCR0 {eax | edx << 32:#x}, standard size {ecx} bytes for all of it, {ebx} as dumped")
     table = table_from_layout(cpu.name)
     names = {component.number: component.name for component in COMPONENTS}
     placed = {place.component: place.offset for place in standard_places(table, 0, 1 << 16)}
-    print("  component            offset   size  notes")
+    say("  component            offset   size  notes")
     for room in table.rooms:
         offset = f"{placed[room.component]:#x}" if room.component in placed else "-"
         flags = cpu.leaf_0xd[room.component][2]
         notes = [text for bit, text in ((1, "supervisor"), (2, "align 64"), (4, "XFD")) if flags & bit]
         name = names.get(room.component, "?")
-        print(f"  {room.component:>2} {name:<16} {offset:>7} {room.size_bytes:>6}  {', '.join(notes)}")
+        say(f"  {room.component:>2} {name:<16} {offset:>7} {room.size_bytes:>6}  {', '.join(notes)}")
 
 
 def _show_component(component: Component) -> None:
-    print(f"{component.name}: {component.title} (component {component.number})")
+    say(f"{component.name}: {component.title} (component {component.number})")
     kind = "supervisor (IA32_XSS)" if component.supervisor else "user (XCR0)"
-    print(f"  {component.size_bytes} bytes, {kind}\n  source: {component.source}")
+    say(f"  {component.size_bytes} bytes, {kind}", f"  source: {component.source}")
     if component.construct is None:
-        print("  in the legacy region; see: layouts show fxsave")
+        say("  in the legacy region; see: layouts show fxsave")
         return
     for leaf in walk(component.construct):
-        print(f"  {leaf.offset:>6}  {leaf.size_bytes:>5}  {leaf.name:<20} {leaf.doc}")
+        say(f"  {leaf.offset:>6}  {leaf.size_bytes:>5}  {leaf.name:<20} {leaf.doc}")
     for register in component.registers.values():
         _show_register(register)
 
@@ -95,10 +131,10 @@ def _show_component(component: Component) -> None:
 def _show_layout(layout: Layout) -> None:
     size = int(layout.construct.sizeof())
     more = " and more" if layout.open_ended else ""
-    print(f"{layout.name}: {layout.title}\n  {size} bytes{more}\n  source: {layout.source}")
+    say(f"{layout.name}: {layout.title}", f"  {size} bytes{more}", f"  source: {layout.source}")
     shown: dict[str, Register] = {}
     for spec in fixed_specs(layout.name, layout.prefix, size):
-        print(f"  {spec.pieces[0].offset:>6}  {spec.size_bytes:>5}  {spec.path:<28} {spec.title}")
+        say(f"  {spec.pieces[0].offset:>6}  {spec.size_bytes:>5}  {spec.path:<28} {spec.title}")
         if spec.register:
             shown[spec.register.name] = spec.register
     for register in shown.values():
@@ -120,9 +156,9 @@ def _show_arm64(name: str) -> bool:
             return False
         register_id = found
     known = kvm_ids.explain(register_id)
-    print(f"{known.path}: {known.title}")
+    say(f"{known.path}: {known.title}")
     coprocessor = kvm_ids.coprocessor_title(known.coprocessor)
-    print(f"  KVM id {register_id:#018x}: {known.size_bytes} bytes, coprocessor {known.coprocessor:#x} ({coprocessor})")
+    say(f"  KVM id {register_id:#018x}: {known.size_bytes} bytes, coprocessor {known.coprocessor:#x} ({coprocessor})")
     register = sysregs.register_of(known.name) if known.name else None
     if register is not None:
         _show_register(register)
@@ -130,8 +166,8 @@ def _show_arm64(name: str) -> bool:
 
 
 def _show_register(register: Register) -> None:
-    print(f"\n  {register.name}: {register.title}  ({register.source})")
+    say("", f"  {register.name}: {register.title}  ({register.source})")
     for bits in register.bits:
         where = f"{bits.lsb}" if bits.width == 1 else f"{bits.lsb + bits.width - 1}:{bits.lsb}"
         named = ", ".join(f"{value} = {text}" for value, text in bits.values.items())
-        print(f"    {where:>6}  {bits.name:<18} {bits.meaning}{f' ({named})' if named else ''}")
+        say(f"    {where:>6}  {bits.name:<18} {bits.meaning}{f' ({named})' if named else ''}")

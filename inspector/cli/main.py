@@ -1,7 +1,8 @@
 """``inspector COMMAND ...``: find the command, run it, turn errors into one line.
 
 Only the command that was asked for is imported. Exit codes: 0 fine, 1 a difference or a
-refusal, 2 bad usage, 3 unreadable input.
+refusal, 2 bad usage or an output that cannot be written, 3 unreadable input, 70 a bug of ours,
+130 Ctrl-C. A reader that has seen enough (``| head``) is no error, for any command.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from inspector import __version__
-from inspector.capture.errors import InspectorError
+from inspector.capture.errors import InputError, UsageError
+from inspector.cli import streams
+from inspector.cli.streams import say
+
+#: The exit code of a program that Ctrl-C ended, as a shell has it.
+INTERRUPTED = 130
 
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
@@ -52,39 +58,62 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code: the one place where an exception becomes a line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if words else 2
-    if words[0] in ("-V", "--version"):
-        print(f"inspector {__version__}")
-        return 0
-    if words[0] not in COMMANDS:
-        if not _is_target(words[0]):
-            print(f"inspector: no command {words[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-            return 2
-        words.insert(0, "open")
-    return _run(words)
-
-
-def _is_target(word: str) -> bool:
-    """A word that is no command but something to open."""
-    return word == "-" or ":" in word or os.path.exists(word)
-
-
-def _run(words: list[str]) -> int:
-    module = import_module(f"inspector.cli.{COMMANDS[words[0]][0]}")
+    streams.prepare()
     try:
-        code = int(module.run(words[1:]))
-        sys.stdout.flush()
-    except InspectorError as error:
-        print(f"inspector: {error}", file=sys.stderr)
-        return error.exit_code
+        try:
+            return _command(words)
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output is gone (| head): not an error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.drop_output()
         return 0
     except KeyboardInterrupt:
-        return 130
-    return code
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary: told() says which are bugs of ours
+        if _is_interrupt(error):
+            return INTERRUPTED
+        return _tell(error)
+
+
+def _command(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        say(*usage().splitlines())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        say(f"inspector {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        _check_target(words[0])
+        words.insert(0, "open")
+    return int(import_module(f"inspector.cli.{COMMANDS[words[0]][0]}").run(words[1:]))
+
+
+def _check_target(word: str) -> None:
+    """A word that is no command has to be something to open. Raises UsageError, or InputError for a file's name."""
+    if word == "-" or ":" in word or os.path.exists(word):
+        return
+    if "." in word or "/" in word:
+        raise InputError(word, "a readable file", "no such file")
+    from inspector.capture.nearest import did_you_mean
+
+    raise UsageError(f"no command {word!r}; {did_you_mean(word, COMMANDS, 'inspector --help')}")
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Python 3.11 makes a RuntimeError of a Ctrl-C that comes while a class is made."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
+
+
+def _tell(error: Exception) -> int:
+    """One line for people; the exit code that goes with it."""
+    from inspector.capture.bug import told
+
+    line = told(error)
+    if isinstance(error, OSError):
+        streams.drop_output()
+    streams.note(f"inspector: {line}")
+    return line.exit_code

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
 from inspector.cli import arguments, arm64_hosts
+from inspector.cli.streams import say, say_json
 from inspector.export.arm64_host import bare_named, state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch
@@ -24,7 +23,8 @@ _EXAMPLES = """\
   inspector migrate sample:graviton3/linux-6.18 neoverse-n1
   inspector migrate neoverse-v1 neoverse-n2 --steps
 
-Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails."""
+Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails, or
+when that is not known of the destination."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -43,11 +43,10 @@ def run(words: Sequence[str]) -> int:
     host = arm64_hosts.host_named(found.destination, found.kernel)
     made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
     if found.json:
-        json.dump(migration_json(made), sys.stdout, indent=1)
-        print()
+        say_json(migration_json(made))
     else:
         print("\n".join(migration_text(made, steps=found.steps)))
-    return 0 if made.accepted else 1
+    return 0 if made.accepted and not made.open else 1
 
 
 def _state(text: str, number: int | None) -> State:
@@ -59,6 +58,7 @@ def _state(text: str, number: int | None) -> State:
         scratch, _ = ask(request(None, parse_words(()), host), host)
         return state_of_scratch(scratch, text)
     capture = open_capture(text, Options())
+    arguments.tell(capture)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     state = state_of_vcpu(vcpu, f"{vcpu.name} of {text}")
     if state is None:

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import os
+import shlex
 from collections.abc import Iterable, Sequence
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments, arm64_hosts
 from inspector.cli.files import save_new
+from inspector.cli.model_targets import target
+from inspector.export import model_features, model_hosts
+from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.arm64_host import capture_of, register_list
+from inspector.export.files import save_bytes, save_new
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
+from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
+from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
-from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
+from layouts.arm64.named_models import ModelError, NamedModel, named_models
 
-_FORMATS = ("text", "json", "qmp", "libvirt", "cpu", "sysreg")
+_FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
+#: Forms in which no released program reads the models.
+_PROPOSED = {"qmp": "QEMU", "libvirt": "libvirt", "domain": "libvirt", "cpu": "QEMU", "sysreg": "QEMU"}
 _EXAMPLES = """\
   inspector models list --host neoverse-v1
   inspector models show graviton3-v1
@@ -31,13 +40,17 @@ _EXAMPLES = """\
   inspector models expand neoverse-v1-v1 --host neoverse-v1 --to libvirt
   inspector models expand host SYSREG_ID_AA64ISAR0_EL1_AES=1 --host guest.regs
   inspector models baseline neoverse-v1 neoverse-n2 -o ours.toml
+  inspector models check neoverse-v1-v1 --host max --each-kernel
+  inspector models find FEAT_LSE
   inspector models check ours.toml --host neoverse-n2
 
-A model is a shipped one's name (without -vN the newest version), host for the host's own values, or a file of
-your own (docs/cpu-models.md).
-A host is a known CPU, several joined by +, recorded answers or a capture; @6.12 after it names its kernel.
-The exit code is 1 when a model does not run on every host."""
-_HOST = "host"
+A model is a shipped one's name, QEMU's or libvirt's (without -vN the newest version), host for the host's own values,
+a file of your own (docs/cpu-models.md), or a libvirt domain's XML or its <cpu>.
+The models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, libvirt, domain, cpu
+and sysreg print.
+A host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
+recorded answers or a capture; @6.12 after it names its kernel. Of chips and cpuinfo only a part is known: what an
+answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
 #: The known CPU that has the most.
 _DEFAULT_HOST = "max"
 
@@ -51,6 +64,11 @@ def run(words: Sequence[str]) -> int:
         found, rest = parser.parse_args(words), []
     if rest:
         found.properties += rest
+    if getattr(found, "to", "") in _PROPOSED:
+        print(
+            f"--to {found.to}: {_PROPOSED[found.to]} takes this only with the proposed models, not as released",
+            file=sys.stderr,
+        )
     try:
         return int(found.run(found))
     except ModelError as error:
@@ -59,23 +77,29 @@ def run(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser("models", "Named CPU models of arm64, on a host or on many.", _EXAMPLES)
-    commands = parser.add_subparsers(required=True, metavar="list|show|expand|check|baseline")
+    commands = parser.add_subparsers(required=True, metavar="list|show|expand|check|baseline|find")
     adders = {
         "list": (_list, "the models, and with --host whether they run there"),
         "show": (_show, "a model's values, and where each comes from"),
         "expand": (_expand, "what a guest gets, and what else the host accepts"),
         "check": (_check, "whether a model runs on hosts, and if not which properties block it"),
         "baseline": (_baseline, "the best that runs on all of some hosts"),
+        "find": (_find, "the property for one of Arm's names: a feature, a field, a value"),
     }
     for name, (function, about) in adders.items():
         one = commands.add_parser(name, help=about, description=about)
         one.set_defaults(run=function)
+        if name == "find":
+            one.add_argument("word", help="FEAT_LSE, PARange, fpaccombine, or a part of such a name")
+            continue
         one.add_argument("--kernel", default="", choices=sorted(arm64_kernels()), help="of known CPUs (default newest)")
         if name in ("show", "expand", "check"):
             one.add_argument("model", help="a model's name, a file, or host")
         if name in ("expand", "check"):
             one.add_argument("properties", nargs="*", metavar="NAME=VALUE", help="over the model")
             one.add_argument("--steps", action="store_true", help="who set each field, and every call to KVM")
+        if name == "check":
+            one.add_argument("--each-kernel", action="store_true", help="the verdict on each kernel that is known")
         if name == "baseline":
             one.add_argument("hosts", nargs="+", metavar="HOST", help=arm64_hosts.HELP)
             one.add_argument("-o", "--output", default="", metavar="FILE", help="write it as a model of your own")
@@ -91,35 +115,21 @@ def _parser() -> argparse.ArgumentParser:
             )
         if name == "expand":
             one.add_argument("--save", default="", metavar="PATH", help="the guest's registers: a .vcpu or a list")
+            one.add_argument("--features", action="store_true", help="which FEAT_ the guest has, by Arm's names")
         if name == "show":
             one.add_argument("--json", action="store_true", help="as JSON")
         else:
-            formats = {"list": ("text", "json", "qmp", "libvirt"), "expand": _FORMATS}.get(name, ("text", "json"))
+            formats = {
+                "list": ("text", "json", "qmp", "libvirt"),
+                "expand": _FORMATS,
+                "baseline": ("text", "json", "qmp"),
+            }.get(name, ("text", "json"))
             one.add_argument("--to", choices=formats, default="text", help="form of the answer (default text)")
             one.add_argument("--json", dest="to", action="store_const", const="json", help="as JSON")
     return parser
 
 
 # Models and hosts
-
-
-def _models(name: str = "") -> dict[str, NamedModel]:
-    """The shipped models, and the one that a file holds."""
-    found = dict(named_models())
-    known = model_named(name, found)
-    if known is not None:
-        return found | {name: known}
-    if name and name != _HOST:
-        try:
-            with open(name, encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            raise UsageError(f"models: {name}: no such model or file; inspector models list has them") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(name, "a model file", getattr(error, "strerror", "") or "not UTF-8") from error
-        model = parse_model(text, name)
-        found[name] = found[model.name] = model
-    return found
 
 
 def _words(words: Iterable[str]) -> Words:
@@ -135,23 +145,26 @@ def _hosts(found: argparse.Namespace) -> list[Host]:
 
 
 def _realized(found: argparse.Namespace, host: Host) -> Realization:
-    models = _models(found.model)
-    model = None if found.model == _HOST else models[found.model]
-    return realize(request(model, _words(found.properties), host, models), host)
-
-
-def _print(value: object) -> None:
-    json.dump(value, sys.stdout, indent=1)
-    print()
+    named = target(found.model)
+    words = _words((*named.words, *found.properties))
+    try:
+        return realize(request(named.model, words, host, named.models), host)
+    except ModelError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def workbench_of(text: str) -> Workbench:
     """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
     name, _, host = text.partition(":")
-    models = _models(name)
-    if name != _HOST and name not in models:
-        raise UsageError(f"model:{text}: no such model")
-    return Workbench(arm64_hosts.host_named(host or _DEFAULT_HOST), "" if name == _HOST else models[name].name, models)
+    named = target(name)
+    bench = Workbench(
+        arm64_hosts.host_named(host or _DEFAULT_HOST), named.model.name if named.model else "", named.models
+    )
+    for word in named.words:
+        bench.set(word)
+    return bench
 
 
 # Subcommands
@@ -159,20 +172,20 @@ def workbench_of(text: str) -> Workbench:
 
 def _list(found: argparse.Namespace) -> int:
     host = _hosts(found)[0] if found.host else None
-    models = _models()
+    models = named_models()
     rows: list[tuple[NamedModel, Realization | None]] = [
         (model, realize(request(model, _words(()), host), host) if host is not None else None)
         for model in models.values()
     ]
     if found.to == "qmp":
-        _print(export.qmp_definitions(rows))
+        _print(formats.qmp_definitions(rows))
     elif found.to == "libvirt":
-        made = [(model.name, row) for model, row in rows if row is not None]
+        made = [(model, row) for model, row in rows if row is not None]
         if not made:
             raise UsageError("models list --to libvirt: --host names the host")
-        print(export.libvirt_xml(made, with_properties=False))
+        print(formats.libvirt_xml(made, with_properties=False))
     elif found.to == "json":
-        _print(
+        say_json(
             {
                 "schema": export.SCHEMA,
                 "models": [
@@ -183,7 +196,8 @@ def _list(found: argparse.Namespace) -> int:
         )
     else:
         for model, row in rows:
-            print(f"{model.name:<18} {model.title:<28} {_usable(row) or model.parent}".rstrip())
+            said = _usable(row) if model.realizable else "for other models to build on: it leaves fields open"
+            print(f"{model.name:<18} {model.title:<28} {said if row else model.parent}".rstrip())
     return 0
 
 
@@ -192,33 +206,62 @@ def _usable(row: Realization | None) -> str:
         return ""
     if row.usable:
         return "usable"
+    if row.possible:
+        return f"hangs on {len(row.open)} values that are not known of {row.host.name}"
     names = list(dict.fromkeys(blocker.name for blocker in row.blockers))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"blocked by {', '.join(names[:3])}{more}"
 
 
 def _show(found: argparse.Namespace) -> int:
-    models = _models(found.model)
-    if found.model == _HOST:
+    named = target(found.model)
+    if named.model is None:
         raise UsageError("models show host: a host is no model; models expand host --host HOST shows it")
-    model = models[found.model]
     if found.json:
-        _print(export.model_json(model, models))
+        _print(export.model_json(named.model, named.models))
     else:
-        print("\n".join(export.model_text(model, models)))
+        print("\n".join(export.model_text(named.model, named.models)))
     return 0
 
 
+def _find(found: argparse.Namespace) -> int:
+    matches = find(found.word)
+    if not matches:
+        raise UsageError(f"models find {found.word}: no feature, field or value has that name")
+    print("\n".join(model_features.matches_text(matches)))
+    return 0
+
+
+def _each_kernel(found: argparse.Namespace) -> int:
+    rows = [_realized(found, arm64_hosts.host_named(host, name)) for host in found.host for name in arm64_kernels()]
+    print("\n".join(model_features.kernels_text(found.model, rows)))
+    return 0 if all(row.usable for row in rows) else 1
+
+
 def _check(found: argparse.Namespace) -> int:
+    if found.each_kernel:
+        return _each_kernel(found)
     made = [_realized(found, host) for host in _hosts(found)]
+    moved, differing = (moves(made), unlike(made)) if len(made) > 1 else ([], [])
     if found.to == "json":
-        _print([export.realization_json(found.model, one) for one in made])
+        _print(
+            [
+                export.realization_json(found.model, one)
+                | {"moves": model_hosts.moves_json(moved, one.host), "unlike": model_hosts.unlike_json(made, differing)}
+                for one in made
+            ]
+        )
     else:
+        model = target(found.model).model
+        if model is not None and not model.realizable:
+            print(f"{found.model}: for other models to build on: it leaves fields open that the implementation defines")
         for one in made:
-            print("\n".join(export.check_text(found.model, one, steps=found.steps)))
+            say(*export.check_text(found.model, one, steps=found.steps))
             if found.steps:
                 print("\n".join(export.steps_text(one)))
-    return 0 if all(one.usable for one in made) else 1
+        for line in model_hosts.moves_text(made, moved, differing):
+            print(line)
+    return 0 if all(one.usable for one in made) and all(move.arrives for move in moved) else 1
 
 
 def _expand(found: argparse.Namespace) -> int:
@@ -227,19 +270,28 @@ def _expand(found: argparse.Namespace) -> int:
     if found.save:
         _save(made, found.model, found.save)
     if found.to == "json":
-        _print(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
+        say_json(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
     elif found.to == "qmp":
-        _print(export.qmp_expansion(found.model, made.request))
+        _print(formats.qmp_expansion(found.model, made.request))
     elif found.to == "libvirt":
-        print(export.libvirt_xml([(found.model, made)], with_properties=True))
+        model = target(found.model).model
+        if model is None:
+            raise UsageError("models expand host --to libvirt: the host is no model; --to domain names it")
+        print(formats.libvirt_xml([(model, made)], with_properties=True))
+    elif found.to == "domain":
+        named = target(found.model)
+        print(formats.domain_cpu(named.model, (*named.words, *found.properties)))
     elif found.to == "cpu":
-        print(export.cpu_line(found.model, found.properties))
+        print(formats.cpu_line(found.model, found.properties))
     elif found.to == "sysreg":
-        print(export.sysreg_line(made))
+        print(formats.sysreg_line(made))
     else:
-        print("\n".join(export.check_text(found.model, made, steps=found.steps)))
+        say(*export.check_text(found.model, made, steps=found.steps))
         if found.steps:
             print("\n".join(export.steps_text(made)))
+        if found.features:
+            print("\n".join(["", *model_features.features_text(made)]))
+            return 0 if made.usable else 1
         print("\nregisters of the guest")
         print("\n".join(export.registers_text(made)))
         print("\nproperties, and the values that this host accepts")
@@ -253,28 +305,39 @@ def _save(made: Realization, name: str, path: str) -> None:
     if path.endswith(".vcpu"):
         save_new(path, lambda out: write_vcpu(out, capture_of(state)))
     else:
-        save_new(path, lambda out: out.write(register_list(state).encode()))
-    print(f"{path}: inspector open {path}", file=sys.stderr)
+        save_bytes(path, register_list(state).encode())
+    note(f"{path}: inspector open {shlex.quote(path)}")
 
 
 def _baseline(found: argparse.Namespace) -> int:
     hosts = _hosts(found)
     best = baseline(hosts)
-    ranked = rank(_models(), hosts, _words(()))
+    ranked = rank(named_models(), hosts, _words(()))
     if found.output:
         name = found.output.rpartition("/")[2].removesuffix(".toml")
-        save_new(found.output, lambda out: out.write(export.baseline_toml(best, name, hosts).encode()))
+        save_new(found.output, lambda out: out.write(model_hosts.baseline_toml(best, name, hosts).encode()))
         print(f"{found.output}: inspector models check {found.output} --host HOST", file=sys.stderr)
+    first = ranked[0]
+    if found.to == "qmp":
+        if not first.possible:
+            raise UsageError("models baseline --to qmp: no named model runs on all of these hosts")
+        _print(formats.qmp_baseline(first))
+        return 0 if first.usable else 1
+    moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
-        _print(
+        say_json(
             {
                 "schema": export.SCHEMA,
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
                 "usable": [entry.model.name for entry in ranked if entry.usable],
+                "switches": {entry.model.name: list(entry.words) for entry in ranked if entry.possible},
+                "moves": {host.name: model_hosts.moves_json(moved, host) for host in hosts},
             }
         )
     else:
-        print("\n".join(export.baseline_text(best, hosts)))
-        print("\n".join(export.ranking_text(ranked, hosts)))
+        print("\n".join(model_hosts.baseline_text(best, hosts)))
+        print("\n".join(model_hosts.ranking_text(ranked, hosts)))
+        for line in model_hosts.moves_text(first.realizations, moved, differing):
+            print(line)
     return 1 if best.differences else 0

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inspector.capture.errors import InspectorError
 from inspector.cli import arguments
+from inspector.cli.streams import say
 from inspector.readers import samples
+
+_EXAMPLES = """\
+  inspector samples
+  inspector samples amx
+  inspector samples arm64 core"""
 
 
 def run(words: Sequence[str]) -> int:
     """List the samples."""
-    arguments.parser("samples", "List the captures that come with the tool.").parse_args(words)
-    for name in samples.names():
-        print(f"sample:{name:<30} {samples.about(name)}")
+    parser = arguments.parser("samples", "List the captures that come with the tool.", _EXAMPLES)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only samples with all these words in name or text")
+    wanted = [word.lower() for word in parser.parse_args(words).words]
+    lines = {f"{samples.SCHEME}{name}": samples.about(name) for name in samples.names()}
+    shown = {name: about for name, about in lines.items() if all(word in f"{name} {about}".lower() for word in wanted)}
+    if not shown:
+        raise InspectorError(f"samples {' '.join(wanted)}: none of the {len(lines)} samples has that")
+    width = max(map(len, shown))
+    say(*(f"{name:<{width}}  {about}" for name, about in shown.items()))
     return 0

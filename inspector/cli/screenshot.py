@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import argparse
+import os
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.files import save
 from inspector.cli.open import MODEL, SIMULATED, app_of
+from inspector.cli.streams import note
+from inspector.export.files import save_bytes
 from inspector.readers.open import open_capture
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg
   inspector screenshot sample:amx/process.core --field 'xsave.xtiledata.tmm[0]' --size 160x45 -o tiles.png"""
+
+_NUMBER = re.compile("[0-9]{1,4}")
 
 
 def run(words: Sequence[str]) -> int:
@@ -29,44 +37,54 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--theme", default="", metavar="NAME", help="colours")
     parser.add_argument("-o", "--output", required=True, metavar="PATH", help="ends in .svg, .png, .html or .txt")
     found = parser.parse_args(words)
-    size = _size(found.size)
-    options = arguments.options_of(found)
-    capture = None
-    if not found.target.startswith((SIMULATED, MODEL)):
-        capture = open_capture(found.target, options)
-        arguments.choose_vcpus(capture, found.vcpu)
-        if found.field:
-            _check_field(capture, found.vcpu, found.field)
     from inspector.tui.picture import check_keys, photograph, suffix_of
 
-    suffix = suffix_of(found.output)
-    app = app_of(found.target, options, capture)
+    size, suffix = _size(found.size), suffix_of(found.output)
+    pressed = [key for key in found.press.split(",") if key]
+    check_keys(pressed)
+    capture = None if found.target.startswith((SIMULATED, MODEL)) else _opened(found)
+    if capture is None and (found.field or found.vcpu is not None):
+        raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
+    app = app_of(found.target, arguments.options_of(found), capture)
     if found.theme:
         if found.theme not in app.available_themes:
-            raise UsageError(f"--theme {found.theme}: there are {', '.join(sorted(app.available_themes))}")
+            hint = did_you_mean(found.theme, app.available_themes, "the palette (Ctrl-P)")
+            raise UsageError(f"--theme {found.theme}: no such theme; {hint}")
         app.theme = found.theme
     keys = _typed(f"#{found.vcpu}") if found.vcpu is not None else []
     keys += _typed(found.field) if found.field else []
-    pressed = [key for key in found.press.split(",") if key]
-    check_keys(pressed)
-    keys += pressed
-    keys += ["question_mark"] if found.screen == "help" else []
-    pictures = photograph(app, size, keys, [suffix])
+    keys += [*pressed, "question_mark"] if found.screen == "help" else pressed
+    with _ends_at_once():
+        pictures = photograph(app, size, keys, [suffix])
     if app.failure:
         raise app.failure
-    save(found.output, lambda out: out.write(pictures[suffix]))
-    print(found.output, file=sys.stderr)
+    save_bytes(found.output, pictures[suffix])
+    note(found.output)
     return arguments.tell(capture) if capture is not None else 0
 
 
-def _check_field(capture: Capture, vcpu: int | None, path: str) -> None:
-    """Raises UsageError for a field that the screen could not go to."""
+@contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Ctrl-C ends the program here and now: nothing is written yet, and a half-built screen cannot be unwound."""
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _opened(found: argparse.Namespace) -> Capture:
+    """The capture, with the vCPU and the field that are to be selected. Raises UsageError when they are not there."""
     from inspector.tui.session import Session
 
+    capture = open_capture(found.target, arguments.options_of(found))
+    arguments.choose_vcpus(capture, found.vcpu)
     session = Session(capture)
-    session.select_vcpu(vcpu if vcpu is not None else session.vcpu_number)
-    if not session.jump(path):
-        raise UsageError(f"--field {path}: no such path or offset in {capture.target}")
+    if found.vcpu is not None:
+        session.select_vcpu(found.vcpu)
+    if found.field and not session.jump(found.field):
+        raise UsageError(f"--field {found.field}: no such path, offset or vCPU")
+    return capture
 
 
 def _typed(text: str) -> list[str]:
@@ -76,6 +94,8 @@ def _typed(text: str) -> list[str]:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and 20 <= int(width) <= 1000 and 5 <= int(height) <= 1000):
+    if not (_NUMBER.fullmatch(width) and _NUMBER.fullmatch(height)) or not (
+        20 <= int(width) <= 1000 and 5 <= int(height) <= 1000
+    ):
         raise UsageError(f"--size {text}: expected columns x lines, as in 80x24")
     return int(width), int(height)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +9,11 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
-from inspector.cli.files import save_new
 from inspector.cli.sim import place
+from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
+from inspector.export.files import save_new
 from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
@@ -101,13 +100,11 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
 def _print(edits: list[dict[str, Any]], played: tuple[Scenario, World] | None, *, as_json: bool) -> None:
     if as_json:
         timeline = timeline_json(*played) if played is not None else None
-        json.dump({"schema": SCHEMA, "edits": edits, "restore": timeline}, sys.stdout, indent=1)
-        print()
+        say_json({"schema": SCHEMA, "edits": edits, "restore": timeline})
         return
     for edit in edits:
-        print(f"{edit['path']}: {edit['before']} -> {edit['after']}")
+        say(f"{edit['path']}: {edit['before']} -> {edit['after']}")
     if played is None:
-        print("no machine restores this vCPU: only the fields were edited")
+        say("no machine restores this vCPU: only the fields were edited")
         return
-    print()
-    print("\n".join(timeline_text(*played)))
+    say("", *timeline_text(*played))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.files import save_new
+from inspector.cli.streams import note, say, say_json
+from inspector.export.files import save_bytes, save_new
 from inspector.export.restore import captured_state, on_captured_host, restore_scenario
 from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_lines
@@ -60,6 +62,9 @@ Anywhere in an event: cpu=N (where on the host), vcpu=N, thread=N.
 
 The exit code is 1 when an event was refused."""
 
+#: XCR0 and XSS have a bit a component; bit 63 is none (Intel SDM vol. 1, 13.1).
+_COMPONENTS = 63
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
@@ -90,9 +95,10 @@ def _parser() -> argparse.ArgumentParser:
 def run(words: Sequence[str]) -> int:
     """Run a scenario and print its timeline."""
     found = _parser().parse_args(words)
+    _check(found)
     if found.name == "list":
         for scenario in scenarios().values():
-            print(f"{scenario.name:<22} {scenario.title}")
+            say(f"{scenario.name:<22} {scenario.title}")
         return 0
     scenario, world = _set_up(found)
     if found.lab:
@@ -104,13 +110,20 @@ def run(words: Sequence[str]) -> int:
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
-        json.dump(timeline_json(scenario, world), sys.stdout, indent=1)
-        print()
+        say_json(timeline_json(scenario, world))
     else:
-        print("\n".join(timeline_text(scenario, world, calls=found.calls)))
+        say(*timeline_text(scenario, world, calls=found.calls))
         if found.why is not None:
-            print("\n".join(why_lines(found.why, walk(world, found.why))))
+            say(*why_lines(found.why, walk(world, found.why)))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
+
+
+def _check(found: argparse.Namespace) -> None:
+    """UsageError for options that would do nothing."""
+    if found.why is not None and not 0 <= found.why < _COMPONENTS:
+        raise UsageError(f"--why {found.why}: expected the number of a state component, 0 to {_COMPONENTS - 1}")
+    if found.vcpu is not None and not found.source:
+        raise UsageError(f"--vcpu {found.vcpu}: --from names the capture that has it")
 
 
 def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
@@ -165,7 +178,8 @@ def scenario_of(name: str) -> Scenario:
     if name in ("new", "restore"):
         return Scenario(name, "an empty host", (), "")
     if name not in scenarios():
-        raise UsageError(f"sim {name}: no such scenario; inspector sim list has them")
+        hint = did_you_mean(name, scenarios(), "inspector sim list")
+        raise UsageError(f"sim: no scenario {name!r}; {hint}")
     return scenarios()[name]
 
 
@@ -181,7 +195,8 @@ def host_named(name: str, kernel: KernelProfile) -> Host:
     if name in cpu_layouts():
         return shipped_host(name, kernel)
     if not (os.path.exists(name) or ":" in name):
-        raise UsageError(f"--host {name}: no such CPU or file; inspector layouts list has the CPUs")
+        hint = did_you_mean(name, cpu_layouts(), "inspector layouts list")
+        raise UsageError(f"--host {name}: no such CPU or file; {hint}")
     capture = open_capture(name, Options())
     tables = [capture.host.cpuid] if capture.host.cpuid else []
     for area in (*capture.context, *(area for vcpu in capture.vcpus for area in vcpu.areas)):
@@ -204,11 +219,11 @@ def open_lab(world: World, scenario: Scenario) -> int:
 def _save(world: World, scenario: Scenario, path: str) -> None:
     if path.endswith(".vcpu"):
         save_new(path, lambda out: write_vcpu(out, capture_of(world, f"sim:{scenario.name}")))
-        print(f"{path}: inspector open {path}", file=sys.stderr)
+        note(f"{path}: inspector open {shlex.quote(path)}")
         return
     vcpu = world.vcpu
     if vcpu is None:
         raise UsageError("--save: there is no vCPU whose image could be saved")
-    save_new(path, lambda out: out.write(vcpu.user_image()))
+    save_bytes(path, vcpu.user_image())
     layout = f" --layout {scenario.host}" if scenario.host in cpu_layouts() else ""
-    print(f"{path}: inspector open {path} --as kvm-xsave{layout}", file=sys.stderr)
+    note(f"{path}: inspector open {shlex.quote(path)} --as kvm-xsave{layout}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.files import lines_of
+from inspector.cli.streams import say, say_json
 from inspector.machine.verify import Agreement, verify
 from layouts.x86.cpus import cpu_layouts
 
@@ -26,25 +26,29 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--cpu", default="", metavar="NAME", help="a CPU layout, for files that record no CPUID")
     found = parser.parse_args(words)
     if found.cpu and found.cpu not in cpu_layouts():
-        raise UsageError(f"--cpu {found.cpu}: no such CPU; inspector layouts list has them")
+        hint = did_you_mean(found.cpu, cpu_layouts(), "inspector layouts list")
+        raise UsageError(f"--cpu {found.cpu}: no such CPU; {hint}")
     disagree = False
     for file in found.files:
         agreement = verify(file, lines_of(file), found.cpu)
         disagree = disagree or agreement.agree != agreement.total
         if found.json:
-            json.dump(agreement.as_json(), sys.stdout)
-            print()
+            say_json(agreement.as_json(), indent=None)
         else:
             _print(agreement)
     return 1 if disagree else 0
 
 
 def _print(agreement: Agreement) -> None:
-    print(f"{agreement.file}: {agreement.agree} of {agreement.total} answers agree")
+    say(f"{agreement.file}: {agreement.agree} of {agreement.total} answers agree")
     for name, (agree, total) in {**agreement.by_answer, **agreement.by_kind}.items():
-        print(f"  {name:<22} {agree:>6} of {total:>6}")
+        say(f"  {name:<22} {agree:>6} of {total:>6}")
     for answer in agreement.disagreements[:_SHOWN]:
-        print(f"  {answer.record}\n    kernel {answer.expected}\n    machine {answer.predicted}: {answer.because}")
+        say(
+            f"  {answer.record}",
+            f"    kernel {answer.expected}",
+            f"    machine {answer.predicted}: {answer.because}",
+        )
     hidden = agreement.total - agreement.agree - _SHOWN
     if hidden > 0:
-        print(f"  and {hidden} more (--json has the first 100)")
+        say(f"  and {hidden} more (--json has the first 100)")

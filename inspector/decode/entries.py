@@ -16,8 +16,8 @@ from inspector.decode.xsave import gap_specs
 from layouts.files.elf import AUXV_NAMES
 from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
+from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, known_leaf
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
-from layouts.x86.cpuid import cpuid_register
 from layouts.x86.kvm import KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
 from layouts.x86.msrs import MSR_REGISTERS, msr_name
 from layouts.x86.xsave import XSTATE_BITMAP
@@ -72,8 +72,15 @@ def cpuid_specs(area: Area) -> tuple[FieldSpec, ...]:
         _spec(f"{prefix}.nent", 0, 4, prefix, "entries", source),
         _spec(f"{prefix}.padding", 4, 4, prefix, "padding", source)._replace(kind="reserved"),
     ]
-    for at in _entries(area, 8, 40):
+    entries = list(_entries(area, 8, 40))
+    signatures = {
+        leaf: bytes(area.data[at + 16 : at + 28])
+        for at in entries
+        if (leaf := int.from_bytes(area.data[at : at + 4], "little")) >> 28 == HYPERVISOR_LEAF >> 28
+    }
+    for at in entries:
         leaf, subleaf = struct.unpack_from("<II", area.data, at)
+        known = known_leaf(leaf, signatures)
         group = f"{prefix}.{leaf:x}"
         base = f"{group}.{subleaf:x}"
         specs += [
@@ -82,9 +89,10 @@ def cpuid_specs(area: Area) -> tuple[FieldSpec, ...]:
             _spec(f"{base}.flags", at + 8, 4, "entries", "1 = the sub-leaf matters", source),
         ]
         for nth, register in enumerate(("eax", "ebx", "ecx", "edx")):
-            named = cpuid_register(leaf, subleaf, register)
+            named = cpuid_register(known, subleaf, register) if known is not None else None
             title = f"CPUID leaf {leaf:#x} sub-leaf {subleaf:#x}"
-            specs.append(_spec(f"{base}.{register}", at + 12 + 4 * nth, 4, group, title, CPUID_SOURCE, named))
+            said = named.source if named else CPUID_SOURCE
+            specs.append(_spec(f"{base}.{register}", at + 12 + 4 * nth, 4, group, title, said, named))
         specs.append(_spec(f"{base}.padding", at + 28, 12, "entries", "padding", source)._replace(kind="reserved"))
     return _finish(area, sorted(specs, key=lambda spec: spec.group == "entries"))
 

@@ -24,5 +24,6 @@ def summary_of(vcpu: Vcpu) -> str:
         found = (field for table in tables if (field := table.get(path)) is not None)
         field = next(found, None)
         if field is not None and field.value is not None:
-            words.append(f"{label} {field.text if label in ('signal', 'in use') else hex(field.value)}")
+            text = field.text if label in ("signal", "in use") else hex(field.value)
+            words.append(f"{label} {text if field.value or label != 'in use' else 'nothing'}")
     return "  ".join(words)

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.captured import State, host_of, state_of
 from inspector.machine.arm64.host import Host, from_bare
+from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.replay import hosts as replayed
+from inspector.machine.verify import records
 from inspector.readers.synthesized import register_area
-from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
 
 
 def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
-    """``NAME`` or ``NAME+NAME`` of known CPUs: a host with all of these; None when a name is none."""
+    """A known chip, or ``NAME`` or ``NAME+NAME`` of known cores: a host with all of these; None when a name is none."""
+    if text in chips():
+        return host_of_chip(kernel, chips()[text])
     names = text.split("+")
-    if any(name not in bare_hosts() for name in names):
+    if any(name not in known_cores() for name in names):
         return None
-    return from_bare(kernel, [bare_hosts()[name] for name in names])
+    found = [known_cores()[name] for name in names]
+    return from_bare(kernel, found, mte=all(name.endswith(",mte=on") for name in names))
 
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
     """The host of a file of recorded answers. Raises InputError."""
-    records = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            raise InputError(file, "a JSON object a line", f"line {number} is none") from None
-    if not records or not all(isinstance(record, dict) and "t" in record for record in records):
-        raise InputError(file, "recorded answers of an arm64 kernel", "something else")
-    make = replayed.host_of_sequences if any(record["t"] == "seq" for record in records) else replayed.host_of
-    host = make(records)
+    found = list(records(file, lines))
+    make = replayed.host_of_sequences if any(record.get("t") == "seq" for record in found) else replayed.host_of
+    try:
+        host = make(found)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
     host.name = host.name or file
     if not host.limits:
         raise InputError(file, "an arm64 kernel's answers, with ID registers", "none")
@@ -75,7 +73,7 @@ def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
 
 def register_list(state: State) -> str:
     """``id value`` lines, as register lists are read."""
-    lines = [f"# {state.name}"]
+    lines = [f"# {visible(state.name)}"]
     lines += [
         f"{register_id:#018x} {int.from_bytes(data, 'little'):#x}" for register_id, data in state.registers.items()
     ]

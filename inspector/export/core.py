@@ -9,6 +9,8 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture
 from layouts.files.elf import EM_AARCH64, EM_X86_64, NT_X86_XSAVE_LAYOUT
 
+#: What a note's owner can hold: bytes.
+_LATIN1_SIZE = 256
 _MACHINES = {"x86": EM_X86_64, "arm64": EM_AARCH64}
 
 
@@ -18,7 +20,8 @@ def write_core(out: BinaryIO, capture: Capture) -> None:
     UsageError when the areas are not notes of a 64-bit core.
     """
     areas = [[area for area in vcpu.areas if not area.attributes.get("synthesized")] for vcpu in capture.vcpus]
-    if not areas or any("note_type" not in area.attributes for vcpu in areas for area in vcpu):
+    members = [*capture.context, *(area for vcpu in areas for area in vcpu)]
+    if not areas or not all(areas) or not all(map(_is_note, members)):
         raise UsageError(f"{capture.target}: only what came from an ELF core can become one again")
     if "ELF32" in capture.host.about:
         raise UsageError(f"{capture.target}: 32-bit cores are not written")
@@ -34,6 +37,14 @@ def write_core(out: BinaryIO, capture: Capture) -> None:
     out.write(ident + struct.pack("<HHIQQQIHHHHHH", 4, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0))
     out.write(struct.pack("<IIQQQQQQ", 4, 0, 120, 0, 0, len(notes), 0, 4))
     out.write(notes)
+
+
+def _is_note(area: Area) -> bool:
+    """An area that came from a note: it has an owner of bytes and a number of 32 bits."""
+    owner, number = area.attributes.get("note_owner"), area.attributes.get("note_type")
+    if not isinstance(owner, str) or not isinstance(number, int):
+        return False
+    return all(ord(letter) < _LATIN1_SIZE for letter in owner) and 0 <= number < 1 << 32
 
 
 def _note(area: Area) -> bytes:

@@ -23,7 +23,8 @@ def write_json(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
     }
     context = [field.as_json() for _, fields in selected(capture.context, patterns) for field in fields]
     written = len(context)
-    encode = json.JSONEncoder(ensure_ascii=False).encode
+    # Escaped beyond ASCII: whatever a file brings is JSON in any encoding, lone surrogates too.
+    encode = json.JSONEncoder().encode
     out.write(encode(head)[:-1] + ', "context": ' + encode(context) + ', "vcpus": [')
     for nth, vcpu in enumerate(vcpus):
         fields = [field.as_json() for _, fields in selected(vcpu.areas, patterns) for field in fields]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from inspector.capture.errors import visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.summary import summary_of
 
 
 def write_list(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu]) -> int:
     """Write the list; the number of vCPUs written."""
-    out.write(f"{capture.target}: {capture.format}, {len(capture.vcpus)} vCPUs or threads\n")
+    count = len(capture.vcpus)
+    kind = "vCPU or thread" if count == 1 else "vCPUs or threads"
+    out.write(visible(f"{capture.target}: {capture.format}, {count} {kind}") + "\n")
     for vcpu in vcpus:
-        out.write(f"{vcpu.index:>6}  {vcpu.name:<16}  {summary_of(vcpu)}\n")
+        out.write(visible(f"{vcpu.index:>6}  {vcpu.name:<16}  {summary_of(vcpu)}".rstrip()) + "\n")
     return len(vcpus)

@@ -27,6 +27,10 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
     host = made.host
     verdict = "the vCPU arrives" if made.accepted else "the destination refuses the vCPU"
     yield f"{made.state.name} to {host.name}, kernel {host.kernel.name}: {verdict}"
+    if made.open and made.accepted:
+        unlikely = [entry for entry in made.open if entry.why]
+        yield f"  hangs on {counted(len(made.open), 'value')} that are not known of {host.name}"
+        yield from (f"    unlikely {entry.name}: with what its core has, {entry.why}" for entry in unlikely)
     if made.unknown:
         names = ", ".join(f"{name_of(rid)} ({rid:#x})" for rid in made.unknown[:_SHOWN])
         more = f" and {len(made.unknown) - _SHOWN} more" if len(made.unknown) > _SHOWN else ""
@@ -49,6 +53,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
         "destination": made.host.name,
         "kernel": made.host.kernel.name,
         "accepted": made.accepted,
+        "open": [entry.name for entry in made.open],
         "missing": [{"id": f"{rid:#x}", "name": name_of(rid)} for rid in made.unknown],
         "failures": [
             {

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
-from xml.etree import ElementTree
 
+from inspector.capture.errors import visible
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, ISAR1, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
-from inspector.machine.arm64.models.baseline import Baseline, Ranked
-from inspector.machine.arm64.models.realize import Realization, places_of
+from inspector.machine.arm64.models.partial import Open, PartialHost
+from inspector.machine.arm64.models.realize import Realization
 from inspector.machine.arm64.models.request import Request
-from layouts.arm64.named_models import SWITCHES, NamedModel, chain
-from layouts.arm64.properties import COMPOSITE, Property, numbers_in, properties, text_in
+from layouts.arm64.named_models import ModelValue, NamedModel, chain
+from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
+from layouts.arm64.sources import Source
 
 SCHEMA = "inspector-models-1"
 _MARGIN = 100
@@ -35,13 +36,30 @@ def model_text(model: NamedModel, models: dict[str, NamedModel]) -> Iterator[str
         yield from (f"  {line}" for line in entry.notes.splitlines())
         source = ""
         for value in entry.values:
-            head = f"  from {value.source}" + (f", only with {value.switch}=on" if value.switch else "")
+            head = f"  from {value.source.text}" + (f", only with {value.switch}=on" if value.switch else "")
             head += "" if value.verified else "  UNVERIFIED"
             if head != source:
                 yield (source := head)
-            yield f"    {value.assignment}"
+            yield f"    {value.assignment!s:<26} {_second(value)}".rstrip()
         if entry.vl_bytes:
             yield f"    SVE vector lengths: {', '.join(map(str, entry.vl_bytes))} bytes"
+    yield ""
+    yield "second sources:"
+    yield from _legend(lineage)
+
+
+def _second(value: ModelValue) -> str:
+    """Who else says it, by the names that the end of the page explains."""
+    if not value.second:
+        return "no second source"
+    return "also " + ", ".join(map(str, value.second)) + ("" if value.has_second else ": an emulator, no second source")
+
+
+def _legend(lineage: Iterable[NamedModel]) -> Iterator[str]:
+    """What the keys of second sources stand for."""
+    named = {source for entry in lineage for value in entry.values for source in value.second if source.key}
+    for source in sorted(named):
+        yield f"  {source.key:<20} {source.kind}: {source.text}"
 
 
 def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, Any]:
@@ -51,6 +69,8 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
         "name": model.name,
         "version": model.version,
         "title": model.title,
+        "libvirt": model.libvirt,
+        "typename": model.typename,
         "realizable": model.realizable,
         "parents": [entry.name for entry in chain(model, models)[:-1]],
         "vl_bytes": list(model.vl_bytes),
@@ -59,7 +79,9 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
                 "model": entry.name,
                 "property": value.assignment.name,
                 "value": value.assignment.text,
-                "source": value.source,
+                "source": _source_json(value.source),
+                "second": [_source_json(source) for source in value.second],
+                "has_second": value.has_second,
                 "verified": value.verified,
                 "switch": value.switch or None,
             }
@@ -67,6 +89,10 @@ def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, An
             for value in entry.values
         ],
     }
+
+
+def _source_json(source: Source) -> dict[str, str]:
+    return {"key": source.key, "kind": source.kind, "text": source.text}
 
 
 # A realization
@@ -84,14 +110,67 @@ def properties_of(request: Request) -> dict[str, str]:
 
 def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
     """Whether a model runs on a host, and if not why."""
-    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {'yes' if made.usable else 'no'}"
+    yield f"{name} on {made.host.name}, kernel {made.host.kernel.name}: usable {made.verdict}"
     yield from (f"  conflict: {conflict}" for conflict in made.request.conflicts)
+    yield from (f"  note: {note}" for note in notes_of(made))
     yield from (f"  blocker {blocker}" for blocker in made.blockers)
+    if made.warned:
+        names = ", ".join(dict.fromkeys(blocker.name for blocker in made.warned))
+        yield f"  QEMU as proposed writes back what is writable, warns of {names}, and boots a guest with the host's"
+    yield from open_text(made)
     if not made.agree:
         yield "  the prediction and the scratch vCPU differ:"
     for write in made.writes:
         if steps or not write.outcome.accepted:
             yield f"  {write.what}: {write.outcome}"
+
+
+def notes_of(made: Realization) -> Iterator[str]:
+    """Fields that a switch takes from the host because no model names them: another host, another guest."""
+    taken: dict[str, list[str]] = {}
+    for place, history in made.request.history.items():
+        if history[-1].origin == "switch" and history[-1].value and place.field != "SVE":
+            taken.setdefault(history[-1].name, []).append(f"{place.field}={history[-1].value}")
+    if made.blockers and not made.host.mask(ISAR1):
+        yield "this kernel takes only the host's own ID registers (but CSV2 and CSV3), so no other guest runs there"
+    for name, fields in taken.items() if made.request.has_model else ():
+        yield f"{name} takes this host's {', '.join(fields)}: on another host it may be another guest"
+
+
+def open_text(made: Realization) -> Iterator[str]:
+    """What the answer hangs on, where the host is known in part."""
+    if not (made.open and isinstance(made.host, PartialHost)):
+        return
+    core = made.host.core or "core"
+    counted = f"{len(made.open)} value{'s' * (len(made.open) > 1)}"
+    yield f"  hangs on {counted} that the record of {made.host.name} does not tell"
+    likely = [open_word(entry) for entry in made.open if not entry.why]
+    if likely:
+        yield from wrapped(f"  as every {core} has it: ", likely)
+    for entry in made.open:
+        if entry.why:
+            yield f"  unlikely {open_word(entry)}: where it is as in {core}, {entry.why}"
+
+
+def open_word(entry: Open) -> str:
+    """A property with what is wanted of it."""
+    if entry.place is None:
+        lengths = sve.lengths_bytes(entry.wanted) if entry.name == SVE else ()
+        return entry.name + (f" of {' '.join(map(str, lengths))} bytes" if lengths else "")
+    known = properties().get(entry.name)
+    is_one = known is not None and known.places == (entry.place,)
+    return f"{entry.name}={value_text(known, (entry.wanted,)) if known and is_one else entry.wanted}"
+
+
+def wrapped(head: str, words: Iterable[str]) -> Iterator[str]:
+    """Words in lines of the page's width, the first after a head."""
+    line = head.rstrip(" ") or "   "
+    for word in words:
+        if len(line) + len(word) >= _MARGIN:
+            yield line
+            line = "   "
+        line += f" {word}"
+    yield line
 
 
 def steps_text(made: Realization) -> Iterator[str]:
@@ -119,7 +198,10 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "host": made.host.name,
         "kernel": made.host.kernel.name,
         "usable": made.usable,
+        "verdict": made.verdict,
         "agree": made.agree,
+        "open": [_open_json(entry) for entry in made.open],
+        "qemu_warns": [blocker.name for blocker in made.warned],
         "blockers": [
             {
                 "property": blocker.name,
@@ -139,6 +221,17 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
     }
 
 
+def _open_json(entry: Open) -> dict[str, Any]:
+    return {
+        "property": entry.name,
+        "register": entry.place.register if entry.place else None,
+        "field": entry.place.field if entry.place else None,
+        "wanted": entry.wanted,
+        "likely": entry.likely,
+        "why": entry.why or None,
+    }
+
+
 def accepted_text(request: Request, host: Host) -> Iterator[str]:
     """Every property that can have more than one value: the guest's, and what the host accepts."""
     wanted = properties_of(request)
@@ -146,9 +239,14 @@ def accepted_text(request: Request, host: Host) -> Iterator[str]:
         name = entry.entry.name
         value = wanted.get(name, _zero(entry.entry))
         if len(entry.values) > 1 or value != entry.host:
-            yield f"  {name + '=' + value:<32} host {entry.host:<10} accepts {_short(entry)}"
+            known = "likely" if _is_open(entry.entry, host) else "host"
+            yield f"  {name + '=' + value:<32} {known} {entry.host:<10} accepts {_short(entry)}"
             for choice in entry.differences:
                 yield f"      {choice.text}: predicted {choice.refusal or 'ok'}; KVM says {choice.outcome}"
+
+
+def _is_open(entry: Property, host: Host) -> bool:
+    return isinstance(host, PartialHost) and any(place in host.open for place in entry.places)
 
 
 def _zero(entry: Property) -> str:
@@ -162,135 +260,3 @@ def _short(entry: Accepted) -> str:
     if len(numbers) == len(values) > 2 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
         return f"{numbers[0]}..{numbers[-1]}"
     return ",".join(values)
-
-
-# QEMU and libvirt
-
-
-def qmp_definitions(rows: Iterable[tuple[NamedModel, Realization | None]]) -> dict[str, Any]:
-    """``query-cpu-definitions``; blockers are ``unavailable-features``."""
-    found = []
-    for model, made in rows:
-        entry: dict[str, Any] = {
-            "name": model.name,
-            "typename": f"{model.name}-arm-cpu",
-            "static": False,
-            "migration-safe": True,
-            "deprecated": False,
-        }
-        if made is not None:
-            entry["unavailable-features"] = sorted({blocker.name for blocker in made.blockers})
-        found.append(entry)
-    return {"return": found}
-
-
-def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
-    """``query-cpu-model-expansion``, type full."""
-    props: dict[str, Any] = {}
-    for key, text in properties_of(request).items():
-        entry = properties().get(key)
-        is_switch = text in ("on", "off") and (
-            entry is None or (entry.kind in ("boolean", COMPOSITE)) or key.startswith("sve")
-        )
-        props[key] = text == "on" if is_switch else int(text, 0) if entry and not entry.values else text
-    return {"return": {"model": {"name": name, "props": props}}}
-
-
-def libvirt_xml(rows: Iterable[tuple[str, Realization]], *, with_properties: bool) -> str:
-    """``<cpu>`` elements as in QEMU capabilities: usable, blockers, and properties with what they support."""
-    root = ElementTree.Element("cpus")
-    for name, made in rows:
-        cpu = ElementTree.SubElement(
-            root,
-            "cpu",
-            type="kvm",
-            name=name,
-            typename=f"{name}-arm-cpu",
-            usable="yes" if made.usable else "no",
-        )
-        for blocker in dict.fromkeys(blocker.name for blocker in made.blockers):
-            ElementTree.SubElement(cpu, "blocker", name=blocker)
-        if with_properties:
-            wanted = properties_of(made.request)
-            for entry in on_host(made.host, made.request.features):
-                kind = entry.entry.kind if entry.entry.kind in ("boolean", "numeric") else "string"
-                ElementTree.SubElement(
-                    cpu,
-                    "property",
-                    name=entry.entry.name,
-                    type=kind,
-                    value=wanted.get(entry.entry.name, _zero(entry.entry)),
-                    supports=",".join(entry.values),
-                )
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, "unicode")
-
-
-def cpu_line(name: str, words: Sequence[str]) -> str:
-    """A ``-cpu`` argument of QEMU with named properties."""
-    return "-cpu " + ",".join((name, *words))
-
-
-def sysreg_line(made: Realization) -> str:
-    """The same guest over ``-cpu host``, in the reviewer's scheme: every field that is not the host's."""
-    words = []
-    for encoding, value in sorted(made.request.registers.items()):
-        limit = made.host.limit(encoding, made.request.features)
-        words += [
-            f"SYSREG_{place.register}_{place.field}={place.get(value)}"
-            for place in places_of(encoding)
-            if place.get(value) != place.get(limit)
-        ]
-    switches = properties_of(made.request)
-    words += [f"{name}={switches[name]}" for name in SWITCHES]
-    return cpu_line("host", words)
-
-
-# Several hosts
-
-
-def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
-    """The best values for all hosts, and what cannot be the same on all."""
-    yield f"baseline of {', '.join(f'{host.name} (kernel {host.kernel.name})' for host in hosts)}"
-    if found.differences:
-        yield "  no baseline: these fields differ, and a host does not let user space write them"
-        yield from (f"  {difference}" for difference in found.differences)
-    yield "  properties over zero; -o FILE writes them as a model"
-    line = " "
-    for word in found.words:
-        if len(line) + len(word) >= _MARGIN:
-            yield line
-            line = " "
-        line += f" {word}"
-    yield line
-
-
-def ranking_text(ranked: Sequence[Ranked], hosts: Sequence[Host]) -> Iterator[str]:
-    """Which models run on all hosts, the best first, and why the others do not."""
-    usable = [entry for entry in ranked if entry.usable]
-    if usable:
-        yield f"best model that runs on all: {usable[0].model.name}"
-    else:
-        yield "no named model runs on all"
-    for entry in ranked:
-        if entry.usable:
-            yield f"  {entry.model.name:<18} runs on all"
-            continue
-        made, host = next((made, host) for made, host in zip(entry.realizations, hosts, strict=True) if not made.usable)
-        more = f" (+{len(made.blockers) - 1})" if len(made.blockers) > 1 else ""
-        why = str(made.blockers[0]) if made.blockers else "a call was refused"
-        yield f"  {entry.model.name:<18} not on {host.name}: {why}{more}"
-
-
-def baseline_toml(found: Baseline, name: str, hosts: Sequence[Host]) -> str:
-    """The baseline as a model file of the user's own."""
-    lengths = sve.lengths_bytes(found.vqs)
-    lines = [f'name = "{name}"', "version = 1", f'title = "runs on all of {len(hosts)} hosts"', ""]
-    lines += ["[[values]]", f'source = "baseline of {", ".join(host.name for host in hosts)}"']
-    lines += [f"vl_bytes = {lengths}"] if lengths else []
-    lines.append("[values.properties]")
-    for word in found.words:
-        key, _, value = word.partition("=")
-        if key not in SWITCHES and not (key.startswith("sve") and key[3:].isdigit()):
-            lines.append(f"{key} = {value if value.isdigit() else repr(value).replace(chr(39), chr(34))}")
-    return "\n".join(lines) + "\n"

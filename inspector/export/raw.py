@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture
+from inspector.export.files import file_name, save_folder
 
 _SUFFIX = re.compile(r"\.(gz|xz|zst)$")
 
@@ -15,21 +15,27 @@ _NAMES = {"kvm-vcpu-events": "vcpu_events", "kvm-mp-state": "mp_state", "kvm-nes
 
 
 def write_raw(folder: str, capture: Capture) -> list[str]:
-    """Write every area to a new folder; the names written. UsageError when the folder is in the way."""
-    if os.path.exists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise UsageError(f"{folder}: already there and not an empty folder")
+    """Write every area to a new folder, or to one that is empty; the names written. Raises OutputError."""
     files: dict[str, bytes] = {}
     for area in capture.context:
-        files.setdefault(_name(area, ""), bytes(area.data))
+        _add(files, area, "")
+    owners: set[str] = set()
     for vcpu in capture.vcpus:
-        owner = re.sub(r"[^A-Za-z0-9-]+", "-", vcpu.name).strip("-") or f"vcpu{vcpu.index}"
+        word = re.sub(r"[^A-Za-z0-9-]+", "-", vcpu.name).strip("-") or f"vcpu{vcpu.index}"
+        owner = file_name(word, owners)
+        owners.add(owner)
         for area in vcpu.areas:
-            files.setdefault(_name(area, f"{owner}."), bytes(area.data))
-    os.makedirs(folder, exist_ok=True)
-    for name, data in files.items():
-        with open(os.path.join(folder, name), "xb") as out:
-            out.write(data)
+            _add(files, area, f"{owner}.")
+    save_folder(folder, files)
     return sorted(files)
+
+
+def _add(files: dict[str, bytes], area: Area, owner: str) -> None:
+    """Put an area under a name of its own; the same file, seen by several vCPUs, is there once."""
+    data = bytes(area.data)
+    name = file_name(_name(area, owner))
+    if files.get(name) != data:
+        files[file_name(name, files)] = data
 
 
 def _name(area: Area, owner: str) -> str:

@@ -17,49 +17,54 @@ from inspector.export.select import selected
 _PATH_WIDTH = 28
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, as every other broken pipe."""
+        raise  # noqa: PLE0704 - rich calls this in its except clause
+
+
 def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
     """Write a capture as text; the number of fields written."""
-    console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
-    console.print(Text(visible(capture.target), "bold"), Text(f"{capture.format}  {capture.host.about}"))
-    written = _areas(console, capture.context, patterns)
+    console = _Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    words = [f"  {word}" for word in (capture.format, capture.host.about) if word]
+    console.print(_line((capture.target, "bold"), *words))
+    written = 0
+    for area, fields in selected(capture.context, patterns, structure=False):
+        written += _area(console, area, fields)
     for vcpu in vcpus:
-        count = 0
-        heading = Text(f"\nvCPU {vcpu.index}  {visible(vcpu.name)}  {vcpu.arch}", "bold")
-        pending: Text | None = heading
+        heading: Text | None = _line((f"vCPU {vcpu.index}  {vcpu.name}  {vcpu.arch}", "bold"))
         for area, fields in selected(vcpu.areas, patterns, structure=False):
-            if pending is not None:
-                console.print(pending)
-                pending = None
-            _area(console, area, fields)
-            count += len(fields)
-        written += count
+            if heading is not None:
+                console.print()
+                console.print(heading)
+                heading = None
+            written += _area(console, area, fields)
     return written
 
 
-def _areas(console: Console, areas: Sequence[Area], patterns: Sequence[str]) -> int:
-    count = 0
-    for area, fields in selected(areas, patterns, structure=False):
-        _area(console, area, fields)
-        count += len(fields)
-    return count
-
-
-def _area(console: Console, area: Area, fields: Sequence[Field]) -> None:
-    where = f"{visible(area.origin.file)} + {area.origin.offset:#x}"
-    line = Text(f"\n{area.title}", "bold cyan")
-    line.append(f"  {area.size_bytes} bytes at {where}", "dim")
+def _area(console: Console, area: Area, fields: Sequence[Field]) -> int:
+    where = f"  {area.size_bytes} bytes at {area.origin.file} + {area.origin.offset:#x}"
+    line = [(area.title, "bold cyan"), (where, "dim")]
     table = area.attributes.get("table")
     if table is not None:
-        line.append(f"  layout: {table.origin}", "yellow" if table.guessed else "dim")
-    console.print(line)
+        line.append((f"  layout: {table.origin}", "yellow" if table.guessed else "dim"))
+    console.print()
+    console.print(_line(*line))
     for field in fields:
-        console.print(_line(field))
+        console.print(_field(field))
+    return len(fields)
 
 
-def _line(field: Field) -> Text:
-    line = Text(f"  {field.path:<{_PATH_WIDTH}} ")
+def _field(field: Field) -> Text:
+    path = f"  {field.path:<{_PATH_WIDTH}} "
     if field.value is None:
-        return line.append(field.text or NOT_CAPTURED, "yellow")
+        return _line(path, (field.text or NOT_CAPTURED, "yellow"))
     value = short_hex(field.value, field.bits)
     style = "dim" if field.state == "initial" else ""
-    return line.append(f"{value:<20}", style).append(f" {field.text}", style)
+    return _line(path, (f"{value:<20}", style), (f" {field.text}", style))
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    """A line of parts, each with a style: whatever a file brings is visible, and stays in the line."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((visible(text), style) for text, style in pairs))

@@ -57,7 +57,8 @@ def write_vcpu(out: BinaryIO, capture: Capture) -> None:
             for vcpu in capture.vcpus
         ],
     }
-    out.write(json.dumps(header, ensure_ascii=False).encode() + b"\n")
+    # Escaped beyond ASCII, as names may hold lone surrogates, which UTF-8 has no bytes for.
+    out.write(json.dumps(header).encode() + b"\n")
     for line in blobs.lines:
         out.write(line + b"\n")
 

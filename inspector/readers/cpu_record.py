@@ -22,6 +22,7 @@ from layouts.arm64.kvm_ids import id_of_name
 
 VERSION = 1
 MAX_SIZE_BYTES = 4 << 20
+_WIDEST_BYTES = 256
 
 _HEAD = re.compile(rb"cpu_record\s*=")
 _WORDS = ("machine", "vmm", "microcode", "firmware", "source")
@@ -74,7 +75,7 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
         raise InputError(source.name, "msr: an index of 32 bits", f"{max(msrs):#x}")
     if msrs:
         areas.append(msr_area({index: (value, 0) for index, value in msrs.items()}, origin, "model-specific registers"))
-    registers = _values(source, table, "sysreg", id_of_name) | _values(source, table, "kvm", _number)
+    registers = _values(source, table, "sysreg", id_of_name) | _values(source, table, "kvm", _number, _size_bytes)
     if registers:
         values = {register_id: (value, 0) for register_id, value in registers.items()}
         areas.append(register_area(values, origin, "KVM registers"))
@@ -94,23 +95,33 @@ def _table(source: Source, value: Any, key: str) -> Mapping[str, Any]:
     return value
 
 
-def _number(value: Any) -> int | None:
-    """A number of at most 64 bits, or None."""
+def _number(value: Any, size_bytes: int = 8) -> int | None:
+    """A number of at most that many bytes, or None."""
     try:
         number = int(value, 16) if isinstance(value, str) else value
     except ValueError:
         return None
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 64:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 8 * size_bytes:
         return None
     return number
 
 
+def _size_bytes(register_id: int) -> int:
+    """How wide a register is: a field of its KVM id, at most a slice of Z."""
+    return min(1 << (register_id >> 52 & 15), _WIDEST_BYTES)
+
+
 def _values(
-    source: Source, table: Mapping[str, Any], section: str, key_of: Callable[[str], int | None]
+    source: Source,
+    table: Mapping[str, Any],
+    section: str,
+    key_of: Callable[[str], int | None],
+    size_of: Callable[[int], int] = lambda _: 8,
 ) -> dict[int, int]:
     found = {}
     for key, text in _table(source, table.get(section, {}), section).items():
-        number, value = key_of(key), _number(text)
+        number = key_of(key)
+        value = _number(text, size_of(number)) if number is not None else None
         if number is None or value is None:
             raise InputError(source.name, f"{section}: a register and its value", f"{key!r:.40} = {text!r:.40}")
         found[number] = value

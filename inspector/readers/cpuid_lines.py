@@ -54,28 +54,26 @@ _H = "[0-9a-f]"
 _NUMBERED = re.compile(
     r"CPU(?: (?P<cpu>\d{1,6}))?:"
     r"|[-_=\[ ]*(?:(?:CPUID|MSR)(?: Registers)? ?/ ?)?Logical CPU #?(?P<logical>\d{1,6})[-_=\]: ]*"
-    r"|CPU ?#(?P<hash>\d{1,6})(?: Aff(?:inity ?)?Mask:? ?\w{1,20})?[: ]*"
+    r"|[-_=\[ ]*CPU ?#(?P<hash>\d{1,6})(?: Aff(?:inity ?)?Mask:? ?\w{1,20})?[-_=\]: ]*"
     r"|(?:CPUID|MSR) Registers \(CPU #(?P<round>\d{1,6})(?: \w{1,20})?\):?",
     re.IGNORECASE,
 )
 _AFFINITY = re.compile(
-    rf"(?:Group:? ?(?:0x)?(?P<group>{_H}{{1,4}})\W+)?Aff(?:inity ?)?Mask:? ?(?:0x)?(?P<mask>{_H}{{1,16}})",
+    rf"(?:Group:? ?(?:0x)?(?P<group>{_H}{{1,4}})\W+)?Aff(?:inity ?)?Mask:?\s*(?:0x)?(?P<mask>{_H}{{1,16}})(?:\s.*)?",
     re.IGNORECASE,
 )
 _MACHINE = re.compile(r"[-_=\[ ]*MSR Registers[-_=\]: ]*", re.IGNORECASE)
 _ETALLEN = re.compile(
     rf"0x({_H}{{8}}) 0x({_H}{{2,8}}): eax=0x({_H}{{8}}) ebx=0x({_H}{{8}}) ecx=0x({_H}{{8}}) edx=0x({_H}{{8}})", re.I
 )
-_INSTLAT = re.compile(
-    rf"CPUID ({_H}{{8}})[:\s]\s*({_H}{{8}})-({_H}{{8}})-({_H}{{8}})-({_H}{{8}})(?: \[SL ({_H}{{2,8}})\])?(?:\s.*)?",
-    re.I,
-)
+_INSTLAT = re.compile(rf"CPUID ({_H}{{8}})[:\s]\s*({_H}{{8}})-({_H}{{8}})-({_H}{{8}})-({_H}{{8}})(\s.*)?", re.I)
+_SUBLEAF = re.compile(rf"\[SL ({_H}{{2,8}})\]", re.I)
 _ARRAY = re.compile(rf"(\w{{1,20}})\[(\d{{1,5}})\]=({_H}{{1,16}}) ({_H}{{1,16}}) ({_H}{{1,16}}) ({_H}{{1,16}})", re.I)
 _FUNCTION = re.compile(r"[a-z]+_fn(?:(\d{1,3})|([0-9a-f]{1,8})h)")
 _MSR = re.compile(
     rf"MSR (?:0x)?({_H}{{1,8}})[:=\s]\s*"
     rf"(?:({_H}{{4}})-({_H}{{4}})-({_H}{{4}})-({_H}{{4}})|({_H}{{8}})-({_H}{{8}})|(?:0x)?({_H}{{1,16}})|<? ?FAILED ?>?)"
-    rf"(?:\s*\[.*)?",
+    rf"(?:\s.*)?",
     re.I,
 )
 _ARM = re.compile(rf"arm_(\w{{3,20}})=(?:0x)?({_H}{{1,16}})", re.I)
@@ -86,7 +84,9 @@ _LEAF_ARRAYS = {"basic_cpuid": 0, "ext_cpuid": 0x8000_0000}
 
 #: A line that begins like data but cannot be read is a fault, not a remark.
 _BROKEN = re.compile(
-    rf"0x{_H}{{8}} 0x|CPUID {_H}{{8}}\b|MSR {_H}{{8}}\b|(basic|ext)_cpuid\[|(intel|amd)_fn\w+\[|arm_(midr|id_)", re.I
+    rf"0x{_H}{{8}} 0x|CPUID {_H}{{8}}\b|MSR {_H}{{8}}\b|(basic|ext)_cpuid\[|(intel|amd)_fn\w+\["
+    r"|arm_(midr|id_)(?!\w*=[0-9a-fx]+$)",
+    re.I,
 )
 
 
@@ -106,7 +106,8 @@ def parse_line(text: str) -> Line | None:
         return _msr(found)
     if first in "Cc" and (found := _INSTLAT.fullmatch(text)):
         values = (int(found[2], 16), int(found[3], 16), int(found[4], 16), int(found[5], 16))
-        return Leaf(int(found[1], 16), int(found[6], 16) if found[6] else None, values)
+        subleaf = _SUBLEAF.search(found[6] or "")
+        return Leaf(int(found[1], 16), int(subleaf[1], 16) if subleaf else None, values)
     if first in "vc" and (found := _WORD.fullmatch(text)):
         return Word(f"{found[1]} {found[2]}")
     return _heading(text)

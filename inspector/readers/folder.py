@@ -6,11 +6,13 @@ structure in their name and the vCPU in what is before it.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from typing import NamedTuple
+from contextlib import closing
+from typing import Any, NamedTuple
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import XsaveTable, table_from_cpuid
@@ -33,6 +35,7 @@ _STRUCTS = {
     "cpuid2": "kvm-cpuid2",
     "supported_cpuid": "kvm-cpuid2",
     "lapic": "kvm-lapic",
+    "lapic_state": "kvm-lapic",
     "mp_state": "kvm-mp-state",
     "nested_state": "kvm-nested-state",
     "xsave": "xsave",
@@ -44,9 +47,13 @@ _NAME = re.compile(
     rf"(?P<vcpu>.*?)(?:(?:^|[._-])kvm)?(?:^|[._-])(?P<struct>{'|'.join(sorted(_STRUCTS, key=len, reverse=True))})"
     r"(?P<rest>[._-][a-z0-9_]+)??(?:\.(?:bin|raw|dump))?(?:\.(?:gz|xz|zst))?"
 )
+#: Names of files that somebody may take for part of the vCPU; a core or a text beside it nobody does.
+_STRUCTURE = re.compile(r".*\.(?:bin|raw|dump)(?:\.(?:gz|xz|zst))?")
 #: What a file's first word says of the whole machine instead of a vCPU.
 _HOST_WORDS = ("supported", "emulated", "feature")
 _FILES_LIMIT = 4096
+_HOST_FACTS = "host.json"
+_FACTS_LIMIT_BYTES = 1 << 16
 
 
 class _Member(NamedTuple):
@@ -93,17 +100,33 @@ class _Folder:
         host_cpuid = self._host_cpuid(context)
         names = sorted({m.vcpu for m in self.members if m not in shared}, key=_natural)
         vcpus = [Vcpu(n, name or "vcpu", "x86", self._vcpu(name, shared, host_cpuid)) for n, name in enumerate(names)]
+        host = self._host(host_cpuid)
         if self.others:
             self.notices.append(f"not part of the vCPU: {', '.join(self.others[:8])}")
         return Capture(
             self.path,
             "kvm-folder",
             vcpus,
-            host=Host(cpuid=host_cpuid),
+            host=host,
             context=context,
             faults=self.faults,
             notices=self.notices,
         )
+
+    def _host(self, cpuid: Cpuid | None) -> Host:
+        """The host; ``host.json`` beside the structures has its kernel ("release"), "cpu" and "emulator"."""
+        facts: dict[str, Any] = {}
+        if _HOST_FACTS in self.others:
+            try:
+                with closing(open_source(os.path.join(self.path, _HOST_FACTS))) as source:
+                    found = json.loads(source.read(0, _FACTS_LIMIT_BYTES))
+            except (InputError, ValueError, RecursionError):
+                found = None
+            if isinstance(found, dict) and isinstance(found.get("release"), str):
+                facts = found
+                self.others.remove(_HOST_FACTS)
+        words = [visible(str(facts[key])) for key in ("cpu", "emulator") if isinstance(facts.get(key), str)]
+        return Host(cpuid=cpuid, kernel=visible(facts.get("release", "")), about=", ".join(words))
 
     def _host_cpuid(self, context: list[Area]) -> Cpuid | None:
         """CPUID of the host: ``cpuid -r`` text in the folder, else KVM_GET_SUPPORTED_CPUID."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
+from inspector.capture.nearest import did_you_mean
 from inspector.decode.entries import entry_count_fault
 from inspector.readers.options import Options
 from inspector.readers.source import Source
@@ -22,13 +23,19 @@ def as_words() -> list[str]:
     return [*XSAVE_WORDS, *(name for name in layouts() if name.startswith("kvm-")), "fxsave"]
 
 
+def check_as(word: str) -> None:
+    """UsageError when ``--as`` names no structure."""
+    if word and word not in as_words():
+        hint = did_you_mean(word, as_words(), "inspector layouts list")
+        raise UsageError(f"--as {word}: no such structure; {hint}")
+
+
 def read_as(source: Source, options: Options) -> Capture:
     """A file as the structure that ``--as`` names."""
     word = options.as_format
     if word in XSAVE_WORDS:
         return read_xsave(source, options, word)
-    if word not in as_words():
-        raise UsageError(f"--as {word}: no such structure; there are {', '.join(as_words())}")
+    check_as(word)
     data = source.read_all(MAX_SIZE_BYTES)
     area, fault = struct_area(word, data, Origin(source.name, 0))
     fault = source.fault or fault

@@ -23,7 +23,9 @@ class Options(NamedTuple):
 
 def check_layout(name: str) -> None:
     """UsageError, with the names there are, when no CPU layout has this name."""
+    from inspector.capture.nearest import did_you_mean
     from layouts.x86.cpus import cpu_layouts
 
     if name and name not in cpu_layouts():
-        raise UsageError(f"--layout {name}: no such CPU layout; there are {', '.join(cpu_layouts())}")
+        hint = did_you_mean(name, cpu_layouts(), "inspector layouts list")
+        raise UsageError(f"--layout {name}: no such CPU layout; {hint}")

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
+from inspector.capture.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,5 +56,6 @@ def resolve(target: str) -> str:
     if not path.exists():
         path = path.with_name(path.name + RECORD)
     if not name or ".." in name.split("/") or os.path.isabs(name) or not path.exists():
-        raise InputError(target, f"one of {', '.join(names())}", "no such sample")
+        hint = did_you_mean(target if name else "", [SCHEME + known for known in names()], "inspector samples")
+        raise InputError(target, "the name of a sample", f"no such sample; {hint}")
     return str(path)

@@ -177,6 +177,8 @@ def open_source(target: str, progress: Callable[[str, int, int], None] | None = 
 
 
 def _standard_input() -> Iterator[bytes]:
+    if sys.stdin is None:
+        raise InputError("-", "standard input", "a closed one")
     return _descriptor_chunks(os.dup(sys.stdin.fileno()))
 
 

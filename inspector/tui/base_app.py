@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from inspector.capture.bug import told
-from inspector.capture.errors import InspectorError, visible
+from inspector.capture.errors import InspectorError, OutputError, visible
 from inspector.capture.model import Capture
 from inspector.tui.closing import ClosesOnce
 from inspector.tui.contrast import line_colours
+from inspector.tui.shown import Guard
 
+_GUARD = Guard()
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2
 
@@ -52,14 +56,15 @@ class MachineScreen(KeyedScreen):
             self.notify(visible(wrong), severity="warning", markup=False, timeout=5)
 
     def save_capture(self, path: str, capture: Capture) -> None:
-        """Write the machine as a capture file that is not there yet."""
+        """Write the machine as a capture file: under this name, or with a number where that is taken."""
+        from inspector.export.files import file_name, save_new
         from inspector.export.vcpu import write_vcpu
 
         try:
-            with open(path, "xb") as out:
-                write_vcpu(out, capture)
-        except OSError as error:
-            self.tell(f"{path}: {error.strerror}")
+            path = file_name(path, os.listdir())
+            save_new(path, lambda out: write_vcpu(out, capture))
+        except (OutputError, OSError) as error:
+            self.tell(str(error))
             return
         self.notify(f"saved {path}", markup=False)
 
@@ -98,6 +103,18 @@ class BaseApp(App[int]):
     def is_ready(self) -> bool:
         """What was asked for is on screen, or never will be."""
         return True
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """See Guard."""
+        return [*super().get_line_filters(), _GUARD]
+
+    def notify(self, message: str, **options: Any) -> None:
+        """A message in a corner; what a file brings is visible."""
+        super().notify(visible(message), **options)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """A text for the clipboard: pasted into a shell it must not end the paste, nor start a line."""
+        super().copy_to_clipboard(visible(text))
 
     # Leaving
 

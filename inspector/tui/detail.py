@@ -17,7 +17,7 @@ _ALSO = ("x64", "u64", "i64", "u32", "i32", "f64", "f32", "u16", "i16", "f16", "
 def detail_of(field: Field, table: FieldTable, element: Element, width: int) -> Text:
     """The detail pane's text for a field, for a pane of ``width`` columns."""
     out = Text()
-    out.append(f"{field.path}\n", "bold")
+    out.append(f"{visible(field.path)}\n", "bold")
     out.append(f"{visible(field.spec.title)}\n")
     _state(out, field)
     if field.value is not None and field.data is not None:
@@ -49,7 +49,7 @@ def _number(out: Text, field: Field, _table: FieldTable, _element: Element, _wid
     out.append(f"{field.value:#x}", "bold").append(f"  {field.value}")
     if bits > 1 and field.value >> (bits - 1) and bits <= 64:
         out.append(f"  {field.value - (1 << bits)} signed")
-    out.append(f"  {field.text}\n" if field.text and field.text != str(field.value) else "\n")
+    out.append(f"  {visible(field.text)}\n" if field.text and field.text != str(field.value) else "\n")
     register = field.spec.register
     if register is None:
         if 1 < bits <= 16:
@@ -144,7 +144,7 @@ def _x87(out: Text, field: Field, _table: FieldTable, _element: Element, _width:
 
 def _bytes(out: Text, field: Field, _table: FieldTable, element: Element, width: int) -> None:
     assert field.data is not None
-    out.append(f"{field.text}\n")
+    out.append(f"{visible(field.text)}\n")
     data = field.data[:1024]
     if any(data):
         out.append(matrix(data, element, _columns(data[:64], element, width)))
@@ -152,7 +152,7 @@ def _bytes(out: Text, field: Field, _table: FieldTable, element: Element, width:
 
 def _predicate(out: Text, field: Field, _table: FieldTable, _element: Element, width: int) -> None:
     assert field.value is not None
-    out.append(f"{field.text}\n", "bold")
+    out.append(f"{visible(field.text)}\n", "bold")
     for name, step in (("b", 1), ("h", 2), ("s", 4), ("d", 8)):
         lanes = "".join("●" if field.value >> bit & 1 else "·" for bit in range(0, field.bits, step))
         out.append(f".{name} lane 0 first\n", "dim")
@@ -183,4 +183,4 @@ def _place(out: Text, field: Field) -> None:
             bit = f"  bit {spec.bit.lsb}, {spec.bit.width} wide" if spec.bit else ""
             out.append(f"  {piece.size_bytes} bytes{bit}{owner}\n", "dim")
     register = spec.register
-    out.append(f"source: {register.source if register else spec.source}\n", "dim italic")
+    out.append(f"source: {visible(register.source if register else spec.source)}\n", "dim italic")

@@ -16,12 +16,14 @@ def summary_text(bench: Workbench, width: int) -> Text:
     """Whether the guest runs on the host, and if not what blocks it."""
     made = bench.made
     name = bench.setup.model or "the host's own values"
-    verdict = "usable" if made.usable else f"not usable, {len(made.blockers)} in the way"
+    verdict = bench.verdict
     text = Text(visible(f"{name} on {bench.host.name}: {verdict}") + "\n", "bold" if made.usable else "bold red")
     if bench.setup.words:
         text.append("  " + hanging(visible("over it: " + " ".join(bench.setup.words)), width, 4))
     for conflict in made.request.conflicts:
         text.append("  " + hanging(f"conflict: {conflict}", width, 4), "yellow")
+    if made.open:
+        text.append("  " + hanging("hangs on " + " ".join(entry.name for entry in made.open), width, 4), "yellow")
     for blocker in made.blockers[:_SHOWN]:
         text.append("  ✗ ", "bold red").append(hanging(str(blocker), width, 4))
     if len(made.blockers) > _SHOWN:

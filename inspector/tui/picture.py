@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment, Segments
 from textual.app import App
-from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
+from inspector.export.files import save_bytes
 
 FORMATS = ("svg", "png", "html", "txt")
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSansMono.ttf"
@@ -77,16 +77,14 @@ def picture_of(app: App[Any], suffix: str) -> bytes:
 
 
 def save_pictures(app: App[Any]) -> list[str]:
-    """Save SVG and PNG under the next free name in the current folder."""
+    """Save SVG and PNG under the next free name in the current folder. Raises OutputError."""
     number = 1
     while os.path.exists(f"inspector-{number}.svg") or os.path.exists(f"inspector-{number}.png"):
         number += 1
-    names = []
-    for suffix in ("svg", "png"):
-        name = f"inspector-{number}.{suffix}"
-        Path(name).write_bytes(picture_of(app, suffix))
-        names.append(name)
-    return names
+    pictures = {f"inspector-{number}.{suffix}": picture_of(app, suffix) for suffix in ("svg", "png")}
+    for name, data in pictures.items():
+        save_bytes(name, data)
+    return list(pictures)
 
 
 def suffix_of(path: str) -> str:
@@ -98,11 +96,14 @@ def suffix_of(path: str) -> str:
 
 
 def check_keys(keys: Sequence[str]) -> None:
-    """Raises UsageError for a word that is the name of no key."""
-    named = {key.value for key in Keys} | set(KEY_NAME_REPLACEMENTS.values())
+    """UsageError for a key that no keyboard has."""
+    from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
+
+    known = {*(key.value for key in Keys), *KEY_NAME_REPLACEMENTS.values()}
     for key in keys:
-        if key not in named and key_to_character(key) is None:
-            raise UsageError(f"--press {key}: no such key (letters, enter, space, tab, pagedown, ctrl+r, slash, ...)")
+        base = key.rpartition("+")[2] or key
+        if len(base) > 1 and base not in known and key_to_character(base) is None:
+            raise UsageError(f"--press {key}: no such key; letters are, and enter, down, question_mark, ctrl+r ...")
 
 
 async def opened(app: Any, pilot: Pilot[Any]) -> None:

@@ -142,7 +142,8 @@ class Rows:
         component = _COMPONENTS.get(name)
         title = component.title if component else _TITLES.get(name, "")
         words = [name] if not title else [name, title]
-        words.append(f"{len(self.groups[name])} fields")
+        count = len(self.groups[name])
+        words.append(f"{count} field{'' if count == 1 else 's'}")
         state = self._state(name)
         if state:
             words.append(state)

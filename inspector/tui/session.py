@@ -209,7 +209,7 @@ class Session:
     def jump(self, text: str) -> bool:
         """Go to a field by path (or glob), to a byte of the area by offset (0x...), to a vCPU (#n)."""
         word = text.strip()
-        if word.startswith("#") and word[1:].isdigit() and int(word[1:]) < len(self.capture.vcpus):
+        if word.startswith("#") and word[1:].isdecimal() and int(word[1:]) < len(self.capture.vcpus):
             self.select_vcpu(int(word[1:]))
             return True
         if word[:1].isdigit():

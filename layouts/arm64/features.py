@@ -44,7 +44,7 @@ FEATURES: dict[tuple[str, str], dict[int, str]] = {
     ("ID_AA64SMFR0_EL1", "SMEver"): {1: "FEAT_SME2", 2: "FEAT_SME2p1", 3: "FEAT_SME2p2"},
     ("ID_AA64DFR0_EL1", "DebugVer"): {
         6: "FEAT_Debugv8p0",
-        7: "FEAT_VHE",
+        7: "FEAT_Debugv8p1",
         8: "FEAT_Debugv8p2",
         9: "FEAT_Debugv8p4",
         10: "FEAT_Debugv8p8",
@@ -112,7 +112,7 @@ FEATURES: dict[tuple[str, str], dict[int, str]] = {
     ("ID_AA64MMFR0_EL1", "ECV"): {1: "FEAT_ECV", 2: "FEAT_ECV_POFF"},
     ("ID_AA64MMFR0_EL1", "FGT"): {1: "FEAT_FGT", 2: "FEAT_FGT2"},
     ("ID_AA64MMFR0_EL1", "EXS"): {1: "FEAT_ExS"},
-    ("ID_AA64MMFR0_EL1", "PARANGE"): {6: "FEAT_LPA", 7: "FEAT_D128"},
+    ("ID_AA64MMFR0_EL1", "PARANGE"): {6: "FEAT_LPA"},
     ("ID_AA64MMFR1_EL1", "HAFDBS"): {1: "FEAT_HAFDBS", 3: "FEAT_HAFT"},
     ("ID_AA64MMFR1_EL1", "VMIDBits"): {2: "FEAT_VMID16"},
     ("ID_AA64MMFR1_EL1", "VH"): {1: "FEAT_VHE"},

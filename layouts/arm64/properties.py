@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import NamedTuple
 
+from layouts.arm64.features import FEATURES
 from layouts.arm64.sysregs import id_registers
 
 #: Kinds of a property: what its value looks like.
@@ -102,6 +103,7 @@ _PAUTH_FIELDS = (
     ("ID_AA64ISAR2_EL1", ("APA3", "GPA3")),
 )
 _AARCH64_IDS = 0xC020, 0xC03F
+_AARCH32_IDS = range(0xC008, 0xC020)
 _CACHE_REGISTERS = ("CTR_EL0", "DCZID_EL0")
 
 
@@ -126,6 +128,19 @@ def field_places() -> dict[tuple[str, str], FieldPlace]:
         found["MIDR_EL1", name] = FieldPlace("MIDR_EL1", 0xC000, name, lsb, width)
     found["REVIDR_EL1", "REVIDR"] = FieldPlace("REVIDR_EL1", 0xC006, "REVIDR", 0, 64)
     found["AIDR_EL1", "AIDR"] = FieldPlace("AIDR_EL1", 0xC807, "AIDR", 0, 64)
+    return found
+
+
+@cache
+def aarch32_places() -> dict[tuple[str, str], FieldPlace]:
+    """Every named field of the AArch32 ID registers. Only the reviewer's scheme names them."""
+    found = {}
+    for register in id_registers().values():
+        encoding = _encoding(tuple(register["op"]))
+        for field in register["fields"] if encoding in _AARCH32_IDS else ():
+            if field["name"]:
+                place = FieldPlace(register["name"], encoding, field["name"], field["lsb"], field["width"])
+                found[register["name"], field["name"]] = place
     return found
 
 
@@ -195,7 +210,8 @@ def _value_name(text: str) -> str:
 @cache
 def sysreg_properties() -> dict[str, FieldPlace]:
     """The reviewer's scheme: ``SYSREG_<REG>_<FIELD>``."""
-    return {f"SYSREG_{register}_{field}": place for (register, field), place in field_places().items()}
+    every = field_places() | aarch32_places()
+    return {f"SYSREG_{register}_{field}": place for (register, field), place in every.items()}
 
 
 @cache
@@ -250,8 +266,26 @@ def assign(name: str, value: str | float) -> Assignment:
 
 
 def _close(name: str) -> str:
-    close = get_close_matches(name, [*properties(), *sysreg_properties()], 1)
-    return f" such as {close[0]}" if close else "; inspector models expand has them"
+    """The property that was meant: the same word in another case, Arm's name of a feature, or the nearest."""
+    by_lower = {known.lower(): known for known in (*properties(), *sysreg_properties())}
+    feature = "FEAT_" + name.partition("_")[2]
+    if name.lower() in by_lower:
+        return f" such as {by_lower[name.lower()]}"
+    for (register, field), values in FEATURES.items():
+        for value, text in values.items():
+            place = field_places().get((register, field))
+            if place is not None and text.lower() == feature.lower():
+                return f" such as {_word(place, value)}"
+    close = get_close_matches(name.lower(), by_lower, 1)
+    return f" such as {by_lower[close[0]]}" if close else "; inspector models expand has them"
+
+
+def _word(place: FieldPlace, value: int) -> str:
+    """``NAME=VALUE`` of the property that sets a field to a value."""
+    entry = properties().get(property_of(place))
+    if entry is None or entry.places != (place,):
+        return f"SYSREG_{place.register}_{place.field}={value}"
+    return f"{entry.name}={value_text(entry, (value,))}"
 
 
 def _text(value: str | float) -> str:

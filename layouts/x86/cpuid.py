@@ -1,43 +1,101 @@
-"""CPUID bit names, from x86-cpuid-db (CC0-1.0, ``data/cpuid.csv``, unmodified)."""
+"""CPUID leaves: names, places and meanings of their bits, from the tables in ``data/cpuid``.
+
+A table has sections ``[leaf.subleaves register] source`` (hex leaf, decimal sub-leaves) and in
+each a line for every bit or range: ``bits name meaning``, after a bar the named values
+(``4:0 cache_type kind of cache | 1 data, 2 instructions``). Names are those that the vendors or
+Linux give; a name is for good, because it is part of a field's path.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from layouts.vocabulary import Bits, Register
 
-SOURCE = "x86-cpuid-db v3.1 (x86-cpuid.org)"
+SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"
+TABLES = ("features", "state", "platform", "amd", "others")
+
+#: Where hypervisors' leaves begin, one block of 0x100 a hypervisor (the first at 0x40000000), and
+#: which leaves of a block are known by its signature (EBX, ECX, EDX of its first leaf).
+HYPERVISOR_LEAF = 0x4000_0000
+HYPERVISOR_LEAVES = {b"KVMKVMKVM\0\0\0": (1, 0x10), b"VMwareVMware": (0x10,)}
+
+_SECTION = re.compile(r"\[([0-9a-f]+)\.(\d+)(?:-(\d+))? (e[abcd]x)\] (.+)")
 
 
-def _numbers(text: str) -> range:
-    """``4`` or ``31:0`` as a range of numbers, low to high."""
-    high, _, low = text.partition(":")
-    last = int(high, 0)
-    return range(int(low, 0) if low else last, last + 1)
+class Section(NamedTuple):
+    """One output register of a leaf, for the sub-leaves that it holds for."""
+
+    leaf: int
+    subleaves: range
+    register: str
+    source: str
+    bits: tuple[Bits, ...]
+
+
+def _section(head: str, lines: list[str]) -> Section:
+    found = _SECTION.fullmatch(head)
+    if not found:
+        raise ValueError(f"not [leaf.subleaves register] source: {head}")
+    leaf, low, high, register, source = found.groups()
+    return Section(
+        int(leaf, 16), range(int(low), int(high or low) + 1), register, source, tuple(_bits(line) for line in lines)
+    )
+
+
+def _bits(line: str) -> Bits:
+    place, name, text = line.split(None, 2)
+    high, _, low = place.partition(":")
+    lsb = int(low or high)
+    meaning, _, named = text.partition(" | ")
+    values = dict(value.strip().split(" ", 1) for value in named.split(",")) if named else {}
+    return Bits(name, lsb, int(high) - lsb + 1, meaning, {int(value): word for value, word in values.items()})
+
+
+def _sections(table: str) -> Iterator[Section]:
+    text = files("layouts.x86").joinpath(f"data/cpuid/{table}.txt").read_text("utf-8")
+    head = ""
+    lines: list[str] = []
+    for line in (*text.splitlines(), "["):
+        if line.startswith("["):
+            if head:
+                yield _section(head, lines)
+            head, lines = line, []
+        elif line and not line.startswith("#"):
+            lines.append(line)
 
 
 @cache
-def cpuid_registers() -> dict[tuple[int, str], list[tuple[range, tuple[Bits, ...]]]]:
-    """Bit names by ``(leaf, register)``: the sub-leaves they hold for, and the bits."""
-    rows: dict[tuple[int, str], dict[str, list[Bits]]] = {}
-    text = files("layouts.x86").joinpath("data/cpuid.csv").read_text("utf-8")
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        leaf, subleaves, register, bits, name, meaning = (part.strip() for part in line.split(",", 5))
-        span = _numbers(bits)
-        by_subleaf = rows.setdefault((int(leaf, 16), register), {})
-        by_subleaf.setdefault(subleaves, []).append(Bits(name, span.start, len(span), meaning))
-    return {
-        key: [(_numbers(subleaves), tuple(sorted(found, key=lambda b: b.lsb))) for subleaves, found in by.items()]
-        for key, by in rows.items()
-    }
+def cpuid_sections() -> dict[tuple[int, str], list[Section]]:
+    """What is known of each output register of each leaf, by ``(leaf, register)``."""
+    found: dict[tuple[int, str], list[Section]] = {}
+    for table in TABLES:
+        for section in _sections(table):
+            found.setdefault((section.leaf, section.register), []).append(section)
+    return found
 
 
 def cpuid_register(leaf: int, subleaf: int, register: str) -> Register | None:
     """The bit names of one output register of one sub-leaf; ``register`` is ``eax`` and so on."""
-    for subleaves, bits in cpuid_registers().get((leaf, register), ()):
-        if subleaf in subleaves:
-            return Register(f"CPUID.{leaf:X}H.{subleaf}:{register.upper()}", "CPUID output", bits, SOURCE)
+    for section in cpuid_sections().get((leaf, register), ()):
+        if subleaf in section.subleaves:
+            name = f"CPUID.{leaf:X}H.{subleaf}:{register.upper()}"
+            return Register(name, "CPUID output", section.bits, section.source)
+    return None
+
+
+def known_leaf(leaf: int, signatures: Mapping[int, bytes]) -> int | None:
+    """The leaf whose names hold for ``leaf``; None where it belongs to a hypervisor whose leaves are not known.
+
+    ``signatures`` are those of the hypervisor leaves that are there, by the leaf that has them.
+    """
+    if leaf >> 28 != HYPERVISOR_LEAF >> 28:
+        return leaf
+    base, number = leaf & ~0xFF, leaf & 0xFF
+    if number in HYPERVISOR_LEAVES.get(signatures.get(base, b""), ()) or not number:
+        return HYPERVISOR_LEAF + number
     return None

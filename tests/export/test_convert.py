@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.capture.errors import InspectorError
+from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
@@ -107,6 +108,35 @@ def test_core_round_trip(tmp_path: Path, name: str) -> None:
         assert [bytes(area.data) for area in before.areas] == [bytes(area.data) for area in after.areas]
     tables = [each.vcpus[0].area("xsave").attributes["table"] for each in (capture, again)]
     assert tables[0].rooms == tables[1].rooms
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "amx",
+        "zen5/cpuid-r.txt",
+        "arm64-kvm/max-linux-7.2.13.regs",
+        "qemu-amx-apx/migration-stream.gz",
+        "qemu-amx-apx/info-registers.txt.gz",
+        "templates/graviton3-as-graviton2.json",
+    ],
+)
+def test_only_cores_become_cores(name: str) -> None:
+    with pytest.raises(InspectorError, match="only what came from an ELF core"):
+        write_core(io.BytesIO(), opened(name))
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"note_type": 1}, {"note_owner": "CORE"}, {"note_owner": "\u0100", "note_type": 1},
+                   {"note_owner": "CORE", "note_type": -1}, {"note_owner": "CORE", "note_type": 1 << 32}],
+)  # fmt: skip
+def test_notes_that_no_core_can_hold(attributes: dict[str, object]) -> None:
+    area = Area("raw", "p", "t", b"", Origin("f", 0), attributes=attributes)
+    good = Area("raw", "p", "t", b"", Origin("f", 0), attributes={"note_owner": "CORE", "note_type": 1})
+    for vcpus, context in (([area], []), ([], []), ([good], [area])):
+        capture = Capture("t", "vcpu", [Vcpu(0, "v", "x86", vcpus)], context=context)
+        with pytest.raises(InspectorError, match="only what came from an ELF core"):
+            write_core(io.BytesIO(), capture)
 
 
 @pytest.mark.parametrize("name", ["amx", "zen5-kvm", "skylake-x"])

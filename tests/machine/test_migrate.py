@@ -45,7 +45,7 @@ def test_a_named_model_goes_where_the_host_model_cannot() -> None:
 
 
 def test_the_field_is_named() -> None:
-    made = migrate(guest_of("neoverse-n2", "sve=off", "pauth=off"), host_named("neoverse-n1"))
+    made = migrate(guest_of("qemu-neoverse-n2", "sve=off", "pauth=off"), host_named("neoverse-n1"))
     steps = {step.register_id: step for step in made.failures}
     isar0 = steps[sysreg_id(0xC030)]
     assert isar0.outcome.name == "EINVAL"
@@ -118,7 +118,7 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "wrong"),
     [
         (["migrate", "sample:amx", "neoverse-n1"], "expected an arm64 vCPU with KVM registers, found x86"),
-        (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; there are max"),
+        (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; inspector layouts list has them all"),
         (["migrate", "nothing", "neoverse-n1"], "nothing: no such CPU or file"),
         (["migrate", "neoverse-n1", "sample:amx"], "expected an arm64 vCPU with ID registers"),
         (
@@ -234,3 +234,14 @@ def test_the_register_list_is_the_real_kernels(name: str) -> None:
 def sample_lines(name: str) -> list[str]:
     path = Path(__file__).parents[2] / "samples" / name.removeprefix("sample:").rpartition("@")[0]
     return path.read_text().splitlines()
+
+
+def test_a_destination_that_is_known_in_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "sample:graviton2/linux-6.18", "altra", "--imp-ids"]) == 1
+    assert "CTR_EL0.DIC=1: DIC is at most 0 (found 1)" in capsys.readouterr().out
+    assert main(["migrate", "sample:graviton3/linux-6.18", "grace", "--imp-ids"]) == 1
+    assert "ID_AA64PFR0_EL1.EL0=2: EL0 is at most 1 (found 2)" in capsys.readouterr().out
+    made = migrate(guest_of("graviton2", model="neoverse-n1-v1"), host_named("altra"), writable_imp=True)
+    assert made.accepted
+    assert {"hw_prop_CWG", "feat_PARANGE"} <= {entry.name for entry in made.open}
+    assert not any(entry.why for entry in made.open)

@@ -83,6 +83,7 @@ def test_a_host_has_its_cpuid(tmp_path: Path) -> None:
         ('cpu_record = 1\nview = "guest"\nsysreg = 1', "sysreg: a table"),
         ('cpu_record = 1\nview = "guest"\n[sysreg]\nNOPE = 1', "sysreg: a register and its value"),
         ('cpu_record = 1\nview = "guest"\n[sysreg]\nMIDR_EL1 = "0x10000000000000000"', "sysreg: a register and"),
+        ('cpu_record = 1\nview = "guest"\n[kvm]\n0x6020000000110000 = "0x100000000"', "kvm: a register and its"),
         ('cpu_record = 1\nview = "guest"\n[msr]\n0x100000000 = 1', "msr: an index of 32 bits"),
         ('cpu_record = 1\nview = "guest"\n[cpuid]\n1 = 1', "cpuid.1: a table"),
         ('cpu_record = 1\nview = "guest"\n[cpuid]\n1.0 = [1, 2, 3]', "cpuid: leaf.subleaf = "),
@@ -103,3 +104,33 @@ def test_records_are_named_hosts_and_guests(capsys: pytest.CaptureFixture[str]) 
     assert "ID_AA64ISAR0_EL1.SHA2=2: SHA2 is at most 1 (found 2) (property feat_SHA2)" in capsys.readouterr().out
     assert main(["samples"]) == 0
     assert "sample:graviton3/linux-6.18 " in capsys.readouterr().out
+
+
+def test_register_lists_of_real_kernels_as_records() -> None:
+    capture = open_capture("sample:arm64-kvm/neoverse-v1-linux-7.2")
+    found = fields(capture.vcpus[0])
+    assert capture.host.kernel == "7.2.13+deb14-arm64"
+    assert found["sve.z[31]"].bits == 2048
+    assert found["sve.vls"].value == 3
+    assert found["id.ID_AA64PFR0_EL1.SVE"].value == 1
+    known = open_capture("sample:arm64-kvm/max-linux-7.2.13.regs")
+    assert not found.keys() - fields(known.vcpus[0]).keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["graviton4/linux-6.1", "epyc-genoa/linux-6.18", "zen5/cpuid-r.txt", "kvm-vcpus/rome-linux-6.12"]
+)
+def test_any_capture_becomes_a_record(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "record.toml"
+    assert main(["convert", f"sample:{name}", "--to", "record", "-o", str(path)]) == 0
+    again, was = open_capture(str(path)), open_capture(f"sample:{name}")
+    assert again.host.kernel == was.host.kernel
+    found, wanted = fields(again.vcpus[0]), fields(was.vcpus[0])
+    assert len(found) > 100
+    for place, field in found.items():
+        if not place.endswith((".flags", ".padding", ".pad")):
+            assert field.value == wanted[place].value, place
+    capsys.readouterr()
+    template = "sample:templates/graviton3-as-graviton2.json"
+    assert main(["convert", template, "--to", "record", "-o", str(tmp_path / "x")]) == 2
+    assert "no KVM registers, CPUID or MSRs were captured" in capsys.readouterr().err

@@ -86,10 +86,12 @@ def test_sub_leaves_without_numbers(tmp_path: Path) -> None:
         "------[ Logical CPU #{n} ]------",
         "CPU#{n:03} AffMask: 0x000000000000000{m}",
         "CPU #{n}",
+        "------[ CPU #{n} ]------",
         "CPU {n}:",
         "CPUID Registers (CPU #{n} Virtual):",
         "Group: 0x00 Affinity mask: 0x000000000000000{m}",
         "Group: 0x00  AffMask 0x{m}",
+        "Group: 0x0000\tAffinity Mask:  0x000000000000000{m}   (some words)",
         "",
     ],
 )
@@ -100,6 +102,12 @@ def test_headings_of_cpus(heading: str, tmp_path: Path) -> None:
     assert names == ["CPU 0" if heading else "CPU", "CPU 1", "CPU 2"]
     assert len({str(leaves(capture, n)) for n in range(3)}) == 1
     assert not capture.notices
+
+
+def test_words_behind_a_leaf(tmp_path: Path) -> None:
+    text = "CPUID 00000007: 00000001-00000000-00000000-00000000 [some words] [SL 00]\n"
+    text += "CPUID 00000007: 00000002-00000000-00000000-00000000 [SL 01] more\n"
+    assert leaves(dump(tmp_path, text))["cpuid.7.1.eax"] == 2
 
 
 def test_processor_groups_and_other_encodings(tmp_path: Path) -> None:
@@ -121,6 +129,7 @@ MSR 0000001B: 0000-0000-FEE0-0800
 MSR 00000048: 0000-0000-0000-0001
 MSR 0000010A: 0000-0000-0C08-E0EB [some words]
 MSR 00000035: < FAILED >
+MSR 000001A0: 0000-0000-0085-0089 S200
 MSR C0000080: 00000000-00000D01
 """
 
@@ -131,6 +140,7 @@ def test_msrs_with_the_number_of_their_cpu(tmp_path: Path) -> None:
     assert found["msr.IA32_SPEC_CTRL"].value == 1
     assert found["msr.IA32_ARCH_CAPABILITIES"].value == 0xC08E0EB
     assert found["msr.IA32_EFER"].value == 0xD01
+    assert found["msr.IA32_MISC_ENABLE"].value == 0x850089
     assert fields(capture.vcpus[1])["msr.IA32_APIC_BASE"].value == 0xFEE00800
     assert not any("0x35" in path for path in found)
     assert "MSRs that could not be read there, so not captured: 0x35" in capture.notices
@@ -197,6 +207,8 @@ def test_arm_registers_are_a_host(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "expected an arm64 vCPU with ID registers" in capsys.readouterr().err
     view = dump(tmp_path, ARM.format(mmfr0="00000111ff000000"))
     assert any("as Linux shows them to programs" in text for text in view.notices)
+    assert main(["models", "check", "cortex-a57-v1", "--host", path]) == 1
+    assert "as Linux shows them to programs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def images() -> dict[str, bytes]:
         "state": state,
         "register list": REGISTER_TEXT.encode(),
         "libcpuid": LIBCPUID_TEXT.encode(),
+        "cpu record": (SAMPLES / "sapphire-rapids/linux-6.18.toml").read_bytes()[:2000],
         "qmp": (SAMPLES / "qemu-arm64-max/cpu-model-expansion.max.full.json").read_bytes(),
     }
 

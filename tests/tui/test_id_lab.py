@@ -171,7 +171,9 @@ async def test_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with lab("neoverse-v1-v1:neoverse-v1") as (_, pilot):
         await pilot.press("S", "S")
-        assert [path.name for path in tmp_path.iterdir()] == ["neoverse-v1-v1.vcpu"]
+        await pilot.pause()
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == ["neoverse-v1-v1-2.vcpu", "neoverse-v1-v1.vcpu"]
 
 
 async def test_the_command_that_shows_the_same() -> None:

@@ -204,7 +204,7 @@ async def test_the_machine_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (tmp_path / "sim-snapshot-einval.vcpu").stat().st_size > 1000
         await pilot.press("S")
         await pilot.pause()
-        assert "File exists" in told(app)[-1]
+        assert told(app)[-1] == "saved sim-snapshot-einval-2.vcpu"
 
 
 async def test_a_captured_vcpu_goes_to_the_lab_and_back() -> None:

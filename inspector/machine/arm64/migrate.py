@@ -12,7 +12,8 @@ from typing import NamedTuple
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import CLIDR, SVE, Host
-from inspector.machine.arm64.models.realize import places_of, refusal, scratch
+from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
+from inspector.machine.arm64.models.realize import hangs_on, places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
 from inspector.machine.arm64.vm import BITMAPS, DEMUX, FIRMWARE, SVE_COPROCESSOR, SYSREG
 from inspector.machine.outcome import Outcome
@@ -45,13 +46,17 @@ class Step(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """All steps. ``unknown`` are register ids that the destination does not have."""
+    """All steps. ``unknown`` are register ids that the destination does not have.
+
+    ``open``: what the answer hangs on, where the destination is known in part.
+    """
 
     state: State
     host: Host
     steps: tuple[Step, ...]
     unknown: tuple[int, ...]
     untried: int
+    open: tuple[Open, ...] = ()
 
     @property
     def failures(self) -> tuple[Step, ...]:
@@ -66,6 +71,34 @@ class Migration(NamedTuple):
 
 def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool = False) -> Migration:
     """Restore a vCPU's state on a host. Every register is tried, also after one that failed."""
+    if isinstance(host, PartialHost):
+        found = _hangs(state, host)
+        assumed = host.assuming(found, state.features, state.vqs)
+        return _restore(state, assumed, abi, writable_imp=writable_imp)._replace(open=found)
+    return _restore(state, host, abi, writable_imp=writable_imp)
+
+
+def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
+    """What of a destination that is known in part decides about this state."""
+    found = open_features(host, state.features, state.vqs)
+    for register_id, data in sorted(state.registers.items()):
+        encoding, number = register_id & 0xFFFF, int.from_bytes(data, "little")
+        if not is_id(register_id):
+            continue
+        if encoding in host.untold and number != host.limit(encoding, state.features):
+            name = host.kernel.register_name(encoding)
+            whole = FieldPlace(name, encoding, name, 0, 64)
+            found.append(Open(name, whole, number, host.limit(encoding, state.features)))
+        for place in places_of(encoding) if encoding not in IDENTITY else ():
+            value = place.get(number)
+            if place in host.open and hangs_on(host, state.features, place, value):
+                likely = place.get(host.limit(encoding, state.features))
+                why = refusal(host, state.features, place, value)
+                found.append(Open(property_of(place), place, value, likely, why))
+    return tuple(found)
+
+
+def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migration:
     vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
     steps = [Step(write.what, 0, write.outcome) for write in writes]
     if not steps[-1].outcome.accepted:

@@ -214,7 +214,7 @@ def walk(world: World, number: int) -> Outcome:
     host, process, vm = world.host, world.process, world.vm
     vcpu = world.vcpu
     name = BY_NUMBER[number].name if number in BY_NUMBER else str(number)
-    rule = Rule("docs/sigill.md")
+    rule = Rule("Linux, Documentation/arch/x86/xstate.rst; Intel SDM vol. 1, 13.14")
     steps: list[tuple[str, Callable[[], object]]] = [
         (f"the host's CPU has {name} (CPUID leaf 0xD)", lambda: (host.cpu_xcr0 | host.cpu_xss) >> number & 1),
         ("the host's Linux uses it", lambda: host.kernel_max >> number & 1),

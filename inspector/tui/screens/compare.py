@@ -165,7 +165,7 @@ class CompareScreen(KeyedScreen):
         comparison = self.comparison
         view = self.query_one(CompareView)
         columns = view.columns(view.size.width or self.app.size.width)
-        words = [visible(self.capture.target), f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
+        words = [self.capture.target, f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
         if len(columns) < len(comparison.vcpus):
             words.insert(2, f"{columns.start + 1} to {columns.stop} on screen, ← →")
         if comparison.left_out:
@@ -176,7 +176,7 @@ class CompareScreen(KeyedScreen):
             words.append(f"filter {comparison.filter_text!r}")
         if not comparison.shown:
             words.append("the vCPUs agree" if comparison.matches else "no path has it")
-        self.query_one("#title", Static).update(" · ".join(words))
+        self.query_one("#title", Static).update(visible(" · ".join(words)))
         self.query_one("#names", Static).update(view.names())
 
     def on_line_view_moved(self) -> None:

@@ -91,7 +91,7 @@ class IdLabScreen(MachineScreen):
 
     def _head(self, width: int) -> None:
         bench = self.bench
-        verdict = "usable" if bench.made.usable else f"{len(bench.made.blockers)} in the way"
+        verdict = bench.verdict.removeprefix("not usable, ")
         words = [bench.setup.model or "-cpu host", bench.host.name, f"Linux {bench.host.kernel.name}", verdict]
         self.query_one("#title", Static).update(visible(" · ".join(words)))
         list_width = width * 3 // 5 if width >= _WIDE_COLUMNS else width

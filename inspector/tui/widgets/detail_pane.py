@@ -10,6 +10,7 @@ from textual.containers import ScrollableContainer
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.tui.shown import visible_text
 from inspector.tui.table import trouble
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class DetailPane(ScrollableContainer, can_focus=True):
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
             text = _heading_text(session)
-        self.query_one(Static).update(text)
+        self.query_one(Static).update(visible_text(text))
         self.scroll_home(animate=False)
 
 
@@ -50,7 +51,7 @@ def _heading_text(session: Session) -> Text:
     if session.area is None or session.rows is None or not session.rows.visible:
         return Text(session.trouble.get(session.vcpu_number, "nothing was captured here"))
     row = session.rows.visible[min(session.cursor, len(session.rows.visible) - 1)]
-    text = Text(f"{session.rows.heading(row.group)}\n", "bold")
-    text.append(f"{session.area.title}, {session.area.size_bytes} bytes\n")
+    text = Text(f"{visible(session.rows.heading(row.group))}\n", "bold")
+    text.append(f"{visible(session.area.title)}, {session.area.size_bytes} bytes\n")
     text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
     return text.append("Space folds and unfolds.\n", "dim")

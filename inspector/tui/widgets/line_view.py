@@ -14,6 +14,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from inspector.capture.errors import visible
+
 
 class LineView(ScrollView, can_focus=True):
     """A scrolling list with a cursor. Subclasses say how many lines there are and paint one."""
@@ -92,7 +94,8 @@ class LineView(ScrollView, can_focus=True):
         line = self.scroll_offset.y + y
         if line >= self.line_count():
             return Strip.blank(width, self.rich_style)
-        strip = Strip(self.paint(line, width)).adjust_cell_length(width).crop(0, width)
+        painted = [Segment(visible(s.text), s.style) for s in self.paint(line, width)]
+        strip = Strip(painted).adjust_cell_length(width).crop(0, width)
         strip = strip.apply_style(self.rich_style)
         if line == self.cursor and self.has_cursor:
             strip = self.with_cursor(strip)

@@ -14,6 +14,7 @@ from inspector.export.timeline import answer_of, counted, stamp_of
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.trace import Line
 from inspector.machine.x86.world import Step
+from inspector.tui.shown import visible_text
 from layouts.x86.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
@@ -41,7 +42,7 @@ class OutcomePane(VerticalScroll, can_focus=True):
 
     def tell(self, text: Text) -> None:
         """Show a text from its beginning."""
-        self.query_one(Static).update(text)
+        self.query_one(Static).update(visible_text(text))
         self.scroll_home(animate=False)
 
 

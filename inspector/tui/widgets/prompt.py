@@ -11,6 +11,8 @@ from textual.message import Message
 from textual.widgets import Input, Label, Static
 from textual.widgets.input import Selection
 
+from inspector.capture.errors import visible
+
 
 class Prompt(Vertical):
     """A label and an input; above them what is wrong with what was typed."""
@@ -47,7 +49,7 @@ class Prompt(Vertical):
     def ask(self, purpose: str, label: str, value: str = "") -> None:
         """Show the line with a label and what it starts with, selected so that typing replaces it."""
         self.purpose = purpose
-        self.query_one(Label).update(label)
+        self.query_one(Label).update(visible(label))
         self.query_one("#wrong").styles.display = "none"
         box = self.query_one(Input)
         box.value = value
@@ -60,7 +62,7 @@ class Prompt(Vertical):
     def refuse(self, why: str) -> None:
         """Keep the line open, for what was typed can be mended, and say what is wrong."""
         wrong = self.query_one("#wrong", Static)
-        wrong.update(why)
+        wrong.update(visible(why))
         wrong.styles.display = "block"
 
     def give_up(self, why: str) -> None:

@@ -16,10 +16,11 @@ from inspector.machine.arm64.host import (
     PTRAUTH,
     SVE,
     Host,
+    without,
 )
 from inspector.machine.arm64.idregs import writable_fields
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
-from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, request
+from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, parse_words, request
 from inspector.machine.arm64.policy import safe_value
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.named_models import NamedModel, chain
@@ -76,6 +77,8 @@ def baseline(hosts: Sequence[Host]) -> Baseline:
             if difference is not None:
                 differences.append(difference)
     registers[CTR] = registers.get(CTR, 0) | 1 << 31
+    # A guest has neither EL3 nor, without KVM_ARM_VCPU_HAS_EL2, EL2: as kvm-base-v1, the models' root.
+    registers[PFR0] = without(registers[PFR0], 8, 12)
     if not _same_aarch32(hosts, features) and registers[PFR0] & 0xF == AARCH32_EL0:
         # Models say nothing about AArch32 registers, so they would stay each host's own.
         registers[PFR0] = registers[PFR0] & ~0xF | 1
@@ -157,9 +160,10 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
 
 
 class Ranked(NamedTuple):
-    """A model over several hosts: what came of it on each."""
+    """A model over several hosts, with switches: what came of it on each."""
 
     model: NamedModel
+    words: tuple[str, ...]
     realizations: tuple[Realization, ...]
 
     @property
@@ -168,8 +172,13 @@ class Ranked(NamedTuple):
         return all(realization.usable for realization in self.realizations)
 
     @property
+    def possible(self) -> bool:
+        """Nothing that is known of them is in the way."""
+        return all(realization.possible for realization in self.realizations)
+
+    @property
     def strength(self) -> int:
-        """How much a guest gets: the sum of what its fields are above zero."""
+        """How much a guest gets: the sum of what its fields are above zero, and its vector lengths."""
         wanted: Request = self.realizations[0].request
         return sum(
             setting[-1].value
@@ -177,12 +186,39 @@ class Ranked(NamedTuple):
             if place.width <= 4 and setting[-1].value < 1 << (place.width - 1)
         ) + bin(wanted.vqs).count("1")
 
+    @property
+    def order(self) -> tuple[bool, bool, bool, int, str]:
+        """Those that run everywhere first, those that likely do, those that may; the strongest of them first."""
+        unlikely = any(entry.why for realization in self.realizations for entry in realization.open)
+        return not self.usable, not self.possible, unlikely, -self.strength, self.model.name
+
 
 def rank(models: Mapping[str, NamedModel], hosts: Sequence[Host], words: Words) -> list[Ranked]:
-    """The realizable models, those that run everywhere first, the strongest of them first."""
+    """The realizable models, each with the switches with which it does best on all hosts."""
     found = []
     for model in models.values():
-        if model.realizable and chain(model, models):
-            made = tuple(realize(request(model, words, host, dict(models)), host) for host in hosts)
-            found.append(Ranked(model, made))
-    return sorted(found, key=lambda entry: (not entry.usable, -entry.strength, entry.model.name))
+        if model.realizable:
+            tried = []
+            for switches in _switches(model, models, hosts):
+                asked = words.over(parse_words(switches))
+                made = tuple(realize(request(model, asked, host, dict(models)), host) for host in hosts)
+                tried.append(Ranked(model, switches, made))
+            found.append(min(tried, key=lambda entry: entry.order))
+    return sorted(found, key=lambda entry: entry.order)
+
+
+def _switches(model: NamedModel, models: Mapping[str, NamedModel], hosts: Sequence[Host]) -> list[tuple[str, ...]]:
+    """What to try of a model: as it is, with common vector lengths only, without SVE; each with what else it names."""
+    lineage = chain(model, models)
+    lengths = {length for entry in lineage for length in entry.vl_bytes}
+    tried: list[tuple[str, ...]] = [()]
+    if lengths:
+        common = set(sve.lengths_bytes(common_vqs(hosts)))
+        fewer = tuple(f"sve{8 * length}=off" for length in sorted(lengths - common))
+        if fewer and lengths & common:
+            tried.append(fewer)
+        tried.append(("sve=off",))
+    for switch in ("pauth", "pmu"):
+        if any(value.switch == switch for entry in lineage for value in entry.values):
+            tried += [(*words, f"{switch}=on") for words in tried]
+    return tried

@@ -6,13 +6,15 @@ not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, SVE, Host
-from inspector.machine.arm64.idregs import unsafe_text, writable_fields
+from inspector.machine.arm64.idregs import checked_mask, unsafe_text, writable_fields
 from inspector.machine.arm64.live import LiveVcpu
+from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
@@ -44,18 +46,50 @@ class Write(NamedTuple):
 
 
 class Realization(NamedTuple):
-    """What came of a request on a host. ``registers`` are the VM's ID registers after the writes."""
+    """What came of a request on a host. ``registers`` are the VM's ID registers after the writes.
+
+    ``open``: what the answer hangs on, where the host is known in part; the rest is said as if it were there.
+    """
 
     request: Request
     host: Host
     blockers: tuple[Blocker, ...]
     writes: tuple[Write, ...]
     registers: dict[int, int]
+    open: tuple[Open, ...] = ()
+
+    @property
+    def assumed(self) -> Host:
+        """The host with what the answer hangs on; the host itself where it is known whole."""
+        return assumed(self.request, self.host, self.open)
 
     @property
     def usable(self) -> bool:
-        """Nothing is in the way, and the scratch vCPU agrees."""
+        """Nothing is in the way, the scratch vCPU agrees, and the answer hangs on nothing."""
+        return self.possible and not self.open
+
+    @property
+    def possible(self) -> bool:
+        """Nothing that is known is in the way, and the scratch vCPU agrees."""
         return not self.blockers and self.accepted
+
+    @property
+    def verdict(self) -> str:
+        """yes, no, or depends where the host is known in part and the answer hangs on what is not."""
+        return "no" if not self.possible else "depends" if self.open else "yes"
+
+    @property
+    def warned(self) -> tuple[Blocker, ...]:
+        """Where only fields that nobody may write are in the way, those: QEMU as proposed warns of them and boots.
+
+        Source: the thread's description of kvm_arm_writeback_idregs, which writes back the writable bits.
+        """
+        fixed = [
+            blocker
+            for blocker in self.blockers
+            if blocker.place and not checked_mask(self.assumed, blocker.place.encoding) & blocker.place.mask
+        ]
+        return tuple(fixed) if len(fixed) == len(self.blockers) else ()
 
     @property
     def accepted(self) -> bool:
@@ -70,11 +104,45 @@ class Realization(NamedTuple):
 
 def realize(request: Request, host: Host) -> Realization:
     """Predict, then ask."""
-    blockers = tuple(blockers_of(request, host))
-    vcpu, writes = ask(request, host)
+    hangs = tuple(open_of(request, host)) if isinstance(host, PartialHost) else ()
+    on = assumed(request, host, hangs)
+    blockers = tuple(blockers_of(request, on))
+    vcpu, writes = ask(request, on)
     registers = {encoding: vcpu.get(sysreg_id(encoding)) for encoding in request.registers}
     values = {encoding: int.from_bytes(outcome.image, "little") for encoding, outcome in registers.items()}
-    return Realization(request, host, blockers, tuple(writes), values)
+    return Realization(request, host, blockers, tuple(writes), values, hangs)
+
+
+def assumed(request: Request, host: Host, hangs: Iterable[Open]) -> Host:
+    """A host as if what an answer hangs on were there."""
+    return host.assuming(hangs, request.features, request.vqs) if isinstance(host, PartialHost) else host
+
+
+def open_of(request: Request, host: PartialHost) -> list[Open]:
+    """What the answer hangs on: features, vector lengths and fields of a host that is known in part."""
+    found, features = open_features(host, request.features, request.vqs), request.features
+    for encoding, wanted in request.registers.items():
+        for place in places_of(encoding) if encoding not in IDENTITY else ():
+            if place in host.open and hangs_on(host, features, place, place.get(wanted)):
+                name, likely = _name_of(request, place), place.get(host.limit(encoding, features))
+                why = refusal(host, features, place, place.get(wanted))
+                found.append(Open(name, place, place.get(wanted), likely, why))
+    return found
+
+
+def hangs_on(host: PartialHost, features: int, place: FieldPlace, value: int) -> bool:
+    """A guest may have a value of a field or not, by what the host has there."""
+    if is_switched_off(place, features):
+        return False
+    limit = host.limit(place.encoding, features)
+    answers = {bool(refusal(host, features, place, value, place.put(limit, at))) for at in host.values(place)}
+    return len(answers) > 1
+
+
+def _name_of(request: Request, place: FieldPlace) -> str:
+    """The property that set a field; the one that would, where none did."""
+    setting = request.last(place)
+    return setting.name.partition("=")[0] if setting is not None else property_of(place)
 
 
 @cache
@@ -120,11 +188,9 @@ def _feature_blockers(request: Request, host: Host) -> list[Blocker]:
 
 
 def _blocker(request: Request, place: FieldPlace, wanted: int, limit: int, why: str) -> Blocker:
-    setting = request.last(place)
-    name = setting.name.partition("=")[0] if setting is not None else property_of(place)
-    if setting is None:
+    if request.last(place) is None:
         why += "; the model leaves it 0"
-    return Blocker(name, place, place.get(wanted), place.get(limit), why)
+    return Blocker(_name_of(request, place), place, place.get(wanted), place.get(limit), why)
 
 
 def _unnamed(host: Host, encoding: int, wanted: int, limit: int, named: int) -> list[Blocker]:
@@ -142,13 +208,16 @@ def _unnamed(host: Host, encoding: int, wanted: int, limit: int, named: int) -> 
     return found
 
 
-def refusal(host: Host, features: int, place: FieldPlace, value: int) -> str:
-    """Why a guest of this host cannot have this value of a field, alone; empty when it can."""
+def refusal(host: Host, features: int, place: FieldPlace, value: int, limit: int | None = None) -> str:
+    """Why a guest of this host cannot have this value of a field, alone; empty when it can.
+
+    ``limit``: the register's, if not the host's.
+    """
     encoding = place.encoding
     register = host.kernel.registers.get(encoding)
     if register is None:
         return _NOT_SETTABLE
-    limit = host.limit(encoding, features)
+    limit = host.limit(encoding, features) if limit is None else limit
     hosts = place.get(limit)
     if value == hosts:
         return ""

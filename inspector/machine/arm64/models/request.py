@@ -60,7 +60,8 @@ class Conflict(NamedTuple):
 class Request(NamedTuple):
     """The registers that are wanted, by encoding, and how each field came to its value, first to last.
 
-    ``features`` are the vCPU's, ``vqs`` has bit vq-1 set for each vector length.
+    ``features`` are the vCPU's, ``vqs`` has bit vq-1 set for each vector length. Without ``has_model`` the
+    host's own values are the baseline.
     """
 
     registers: dict[int, int]
@@ -68,6 +69,7 @@ class Request(NamedTuple):
     features: int
     vqs: int
     conflicts: tuple[Conflict, ...]
+    has_model: bool
 
     def last(self, place: FieldPlace) -> Setting | None:
         """Who decided a field, None for a baseline."""
@@ -81,6 +83,12 @@ class Words(NamedTuple):
     assignments: tuple[tuple[str, str], ...]
     switches: dict[str, bool]
     lengths: dict[int, bool]
+
+    def over(self, others: Words) -> Words:
+        """These over others: what both name is as it is here."""
+        return Words(
+            (*others.assignments, *self.assignments), others.switches | self.switches, others.lengths | self.lengths
+        )
 
 
 def parse_words(words: Iterable[str]) -> Words:
@@ -110,7 +118,7 @@ def parse_words(words: Iterable[str]) -> Words:
 def request(model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None = None) -> Request:
     """What a model and a user's words ask of a host; without a model the host's own values are the baseline.
 
-    Raises ModelError for a model whose parents are not there.
+    Raises ModelError for a model whose parents are not there, ValueError for words that contradict each other.
     """
     return _Asking(model, words, host, models).made()
 
@@ -160,7 +168,7 @@ class _Asking:
                     for place, number in value.assignment.fields:
                         self._set(
                             place,
-                            Setting(number, model.name, value.assignment.name, value.source, value.verified),
+                            Setting(number, model.name, value.assignment.name, value.source.text, value.verified),
                         )
         users: dict[FieldPlace, Setting] = {}
         for scheme, is_sysreg in (("SYSREG_", True), ("feat_", False)):
@@ -172,7 +180,9 @@ class _Asking:
             self._switch(switch, users)
         if self.lineage and field(self.registers[PFR0], 0) == AARCH32_EL0:
             self._aarch32()
-        return Request(self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts))
+        return Request(
+            self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts), bool(self.lineage)
+        )
 
     def _set(self, place: FieldPlace, setting: Setting) -> None:
         self.history.setdefault(place, []).append(setting)
@@ -222,6 +232,7 @@ class _Asking:
     def _vqs(self) -> int:
         """Vector lengths: the model's, or the host's where it has none; then the user's."""
         if not self.switches["sve"]:
+            self._no_lengths()
             return 0
         lengths: set[int] = set()
         for model in self.lineage:
@@ -230,3 +241,10 @@ class _Asking:
         for length, on in self.words.lengths.items():
             lengths = lengths | {length} if on else lengths - {length}
         return sum(1 << (length // sve.VQ_BYTES - 1) for length in lengths)
+
+    def _no_lengths(self) -> None:
+        """A length is refused where there is no SVE, as QEMU does (aarch64_cpu sve finalize), and not dropped."""
+        asked = sorted(length for length, on in self.words.lengths.items() if on)
+        if asked:
+            why = "sve=off" if self.words.switches.get("sve") is False else "this guest has no SVE without sve=on"
+            raise ValueError(f"sve{8 * asked[0]}=on: {why}; a guest without SVE has no vector lengths")

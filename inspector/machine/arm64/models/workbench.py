@@ -73,6 +73,14 @@ class Workbench:
         """What comes of it."""
         return realize(self._request(self.setup.words), self.host)
 
+    @property
+    def verdict(self) -> str:
+        """In a few words."""
+        made = self.made
+        if made.possible and made.open:
+            return f"hangs on {len(made.open)} values that are not known of the host"
+        return "usable" if made.usable else f"not usable, {len(made.blockers)} in the way"
+
     @cached_property
     def modelled(self) -> Request:
         """What the model asks for, without the user's properties."""

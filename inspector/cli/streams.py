@@ -1,0 +1,65 @@
+"""Standard output and standard error: what goes there, and how they may be (closed, full, of another encoding).
+
+Commands print by this module only; ruff holds that.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from inspector.capture.errors import visible
+
+
+class _Closed(io.TextIOBase):
+    """A standard output that the shell has closed (``>&-``): nothing can be written."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+
+    @property
+    def buffer(self) -> BinaryIO:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+
+
+def prepare() -> None:
+    """Make the streams safe to print to, whatever the locale: what cannot be encoded is written as an escape."""
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the program
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Nothing more goes to standard output: what is still buffered must not fail again at the end."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def say(*lines: str) -> None:
+    """Print lines. What a file, a model or a name brings is visible, and stays in its line."""
+    for line in lines:
+        print(visible(line))
+
+
+def say_json(value: Any, indent: int | None = 1) -> None:
+    """Print a value for programs: what text has in it is escaped, so that it is JSON in any encoding."""
+    json.dump(value, sys.stdout, indent=indent)
+    print()
+
+
+def note(line: str) -> None:
+    """Print a line for people, on standard error; that this cannot be read by anybody is no error."""
+    with suppress(OSError):
+        print(visible(line), file=sys.stderr)

@@ -1,0 +1,122 @@
+"""A host that is known in part: what it has is told for some fields, and bounded or open for the others.
+
+Such a host is answered for as the best that it may be; what the answer then hangs on is listed beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host, from_bare
+from inspector.machine.arm64.sve import check_vls
+from layouts.arm64.chips import Chip
+from layouts.arm64.hosts import BareHost
+from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.properties import FieldPlace, field_places, properties
+
+#: CLIDR_EL1 of a core that cleans to the point of unification: CTR_EL0.IDC is then as it is told.
+_CLEANS = 2 << 24 | 1 << 27 | 1 << 21
+
+
+class Open(NamedTuple):
+    """What an answer hangs on: a property, its field if it has one, what is wanted, what is likely there.
+
+    ``why``: what is against it if the likely is what there is; empty when nothing is.
+    """
+
+    name: str
+    place: FieldPlace | None
+    wanted: int
+    likely: int
+    why: str = ""
+
+
+class PartialHost(Host):
+    """A host whose ``open`` fields may be anything in a range, both ends included.
+
+    Everything else in it is the likely value. ``open_features`` are vCPU features that it may lack; with
+    ``open_lengths`` its vector lengths are only likely. ``core`` is what it is likely to be.
+    """
+
+    def __init__(self, likely: Host, core: str) -> None:
+        super().__init__(
+            likely.kernel,
+            likely.limits,
+            sanitised=likely.sanitised,
+            sve_vqs=likely.sve_vqs,
+            features=likely.features,
+            registers=likely.registers,
+            name=likely.name,
+        )
+        self.core = core
+        self.open: dict[FieldPlace, tuple[int, int]] = {}
+        self.open_features = 0
+        self.open_lengths = False
+        #: AArch32 ID registers that are not told at all, by encoding.
+        self.untold: frozenset[int] = frozenset()
+
+    def values(self, place: FieldPlace) -> Iterable[int]:
+        """What a field may be."""
+        least, most = self.open[place]
+        return range(least, most + 1) if most - least < 1 << 4 else (least, most)
+
+    def assuming(self, found: Iterable[Open], features: int, vqs: int) -> Host:
+        """The same host, if what an answer hangs on is there."""
+        host = Host(
+            self.kernel,
+            self.limits,
+            sanitised=self.sanitised,
+            sve_vqs=vqs if self.open_lengths and features & SVE else self.sve_vqs,
+            features=self.features | self.open_features & features,
+            registers=self.registers,
+            name=self.name,
+        )
+        for entry in found:
+            if entry.place is not None:
+                limit = host.limits.get(entry.place.encoding, 0)
+                host.limits[entry.place.encoding] = entry.place.put(limit, entry.wanted)
+        return host
+
+
+def host_of_chip(kernel: Arm64Kernel, chip: Chip) -> PartialHost:
+    """A chip on a kernel: what is open before KVM's limits, and what of that stays open under them."""
+    found = PartialHost(from_bare(kernel, [chip.likely]), chip.core)
+    least = from_bare(kernel, [_cleaning(chip.at(most=False))])
+    most = from_bare(kernel, [chip.at(most=True)])
+    for place in field_places().values():
+        low, high = place.get(least.limits.get(place.encoding, 0)), place.get(most.limits.get(place.encoding, 0))
+        if low != high:
+            found.open[place] = (low, high)
+            if place in chip.bounds and chip.bounds[place].least < 0:  # signed: all ones is less than zero
+                found.open[place] = (0, (1 << place.width) - 1)
+    found.open_features = (least.features ^ most.features) & PMU_V3
+    found.open_features |= PTRAUTH if chip.pauth is None else 0
+    found.open_features |= SVE if chip.sve is None else 0
+    found.features = found.features & ~PTRAUTH | (PTRAUTH if chip.pauth else 0)
+    found.open_lengths = chip.sve is not False
+    if found.has_aarch32 and not chip.tells_aarch32:
+        found.untold = frozenset(one.encoding for one in kernel.registers.values() if one.aarch32)
+    return found
+
+
+def _cleaning(host: BareHost) -> BareHost:
+    return host._replace(registers={**host.registers, CLIDR: _CLEANS})
+
+
+def open_features(host: PartialHost, features: int, vqs: int) -> list[Open]:
+    """What a host may lack: features of the vCPU and vector lengths."""
+    found = [
+        Open(name, None, 1, 1) for name, bits in FEATURES_OF_SWITCH.items() if features & bits & host.open_features
+    ]
+    if features & SVE and host.open_lengths and not features & SVE & host.open_features:
+        outcome = check_vls(vqs, host.sve_vqs)
+        found.append(Open("sve", None, vqs, host.sve_vqs, "" if outcome.accepted else outcome.because))
+    return found
+
+
+def is_switched_off(place: FieldPlace, features: int) -> bool:
+    """The field is zero whatever the host has: it belongs to a vCPU feature that the guest has not."""
+    return any(
+        place in properties()[switch].places and not features & bits for switch, bits in FEATURES_OF_SWITCH.items()
+    )
