@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 
 if TYPE_CHECKING:
+    from inspector.capture.model import Capture
     from inspector.readers.options import Options
     from inspector.tui.base_app import BaseApp
 
@@ -17,9 +16,12 @@ if TYPE_CHECKING:
 SIMULATED = "sim:"
 #: Targets that are a named CPU model on a host: the ID-register lab.
 MODEL = "model:"
+#: The target that is read from a pipe.
+STANDARD_INPUT = "-"
 _EXAMPLES = """\
   inspector open core.1234
   inspector open sample:amx                      a folder of KVM structures
+  zcat core.gz | inspector open -                standard input; keys come from the terminal
   inspector open xsave.bin --layout zen5
   inspector open sim:snapshot-einval             a scenario in the XSTATE lab
   inspector open model:neoverse-v1-v1:max        a CPU model on a host in the ID-register lab
@@ -33,18 +35,30 @@ def run(words: Sequence[str]) -> int:
     arguments.add_target(parser)
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     found = parser.parse_args(words)
-    if not sys.stdout.isatty():
-        raise UsageError("open needs a terminal; inspector show prints the same as text")
     options = arguments.options_of(found)
-    app = app_of(found.target, options)
-    app.run(mouse=not found.no_mouse)
+    from inspector.tui import terminal
+
+    terminal.require_screen()
+    keys = terminal.keys_of_terminal(reads_input=found.target == STANDARD_INPUT)
+    # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
+    capture = None
+    if found.target == STANDARD_INPUT:
+        from inspector.readers.open import open_capture
+
+        capture = open_capture(found.target, options)
+    terminal.take_keys(keys)
+    app = app_of(found.target, options, capture)
+    code = terminal.run(app, mouse=not found.no_mouse)
     if app.failure is not None:
         raise app.failure
-    return app.return_code or 0
+    return code
 
 
-def app_of(target: str, options: Options | None = None) -> BaseApp:
-    """The application for a target: the lab for a scenario, else Inspect. Raises UsageError."""
+def app_of(target: str, options: Options | None = None, capture: Capture | None = None) -> BaseApp:
+    """The application for a target: the lab for a scenario, else Inspect.
+
+    ``capture`` is the target where it has been read already. Raises UsageError.
+    """
     if target.startswith(SIMULATED):
         from inspector.cli.sim import scenario_of, world_of
         from inspector.tui.lab_app import LabApp
@@ -60,4 +74,4 @@ def app_of(target: str, options: Options | None = None) -> BaseApp:
     from inspector.tui.app import InspectorApp
 
     check_layout(options.layout if options is not None else "")
-    return InspectorApp(target, options)
+    return InspectorApp(target, options, capture)

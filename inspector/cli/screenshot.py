@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
     capture = None if found.target.startswith((SIMULATED, MODEL)) else _opened(found)
     if capture is None and (found.field or found.vcpu is not None):
         raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
-    app = app_of(found.target, arguments.options_of(found))
+    app = app_of(found.target, arguments.options_of(found), capture)
     if found.theme:
         if found.theme not in app.available_themes:
             hint = did_you_mean(found.theme, app.available_themes, "the palette (Ctrl-P)")

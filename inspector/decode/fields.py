@@ -122,8 +122,7 @@ class FieldTable(Sequence[Field]):
             if mask:
                 return Field(spec, self.area, None, None, _kept_text(spec, raw, mask), "", False)
         state, value = self._value(spec, raw)
-        original = self.area.original
-        changed = original is not data and gather(original, spec) != raw
+        changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:
             value = value >> spec.bit.lsb & ((1 << spec.bit.width) - 1)
         text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
@@ -209,6 +208,12 @@ def gather(data: Any, spec: FieldSpec) -> bytes:
     else:
         raw = b"".join(data[offset : offset + size] for offset, size in spec.pieces)
     return swapped(raw, spec.swap) if spec.swap > 1 else raw
+
+
+def _differs(spec: FieldSpec, one: bytes, other: bytes) -> bool:
+    """Whether a field's bytes differ; of a range of bits only those bits."""
+    differing = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+    return bool(differing & spec.bit.mask if spec.bit is not None else differing)
 
 
 def swapped(raw: bytes, word_bytes: int) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from textual import work
 from textual.message import Message
 from textual.screen import Screen
 
+from inspector.capture.bug import OurBugError, told
 from inspector.capture.errors import InspectorError
 from inspector.readers.options import Options
 from inspector.tui.base_app import BaseApp
@@ -22,7 +23,7 @@ _PROGRESS_SECONDS = 0.2
 
 
 class InspectorApp(BaseApp):
-    """The terminal interface on one target."""
+    """The terminal interface on one target, which it reads, or which has been read."""
 
     class Opened(Message):
         """The target has been read."""
@@ -41,15 +42,16 @@ class InspectorApp(BaseApp):
             self.total = total
 
     class Failed(Message):
-        """The target cannot be read."""
+        """The target cannot be read, for a fault of its own or a bug of ours."""
 
         def __init__(self, error: InspectorError) -> None:
             super().__init__()
             self.error = error
 
-    def __init__(self, target: str, options: Options | None = None) -> None:
+    def __init__(self, target: str, options: Options | None = None, capture: Capture | None = None) -> None:
         super().__init__()
         self.target = target
+        self.capture = capture
         self.options = options or Options()
         self.inspect = InspectScreen()
 
@@ -64,9 +66,14 @@ class InspectorApp(BaseApp):
             return
         self.call_after_refresh(self.read_target)
 
-    @work(thread=True, exclusive=True, exit_on_error=False)
     def read_target(self) -> None:
-        """Read the target, off the screen's thread."""
+        """Read the target, off the screen's thread. The program can end before that thread does."""
+        if self.capture is not None:
+            self.post_message(self.Opened(self.capture))
+        else:
+            Thread(target=self._read, name="reading", daemon=True).start()
+
+    def _read(self) -> None:
         from inspector.readers.open import open_capture
 
         last = monotonic()
@@ -79,23 +86,29 @@ class InspectorApp(BaseApp):
 
         try:
             capture = open_capture(self.target, self.options._replace(progress=progress))
-        except InspectorError as error:
-            self.post_message(self.Failed(error))
+        except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
+            self.post_message(self.Failed(told(error)))
             return
         self.post_message(self.Opened(capture))
 
     def on_inspector_app_reading(self, event: Reading) -> None:
         """Draw the progress bar."""
-        self.inspect.show_progress(event.what, event.done, event.total)
+        from inspector.tui.titles import progress_of
+
+        self.inspect.say(progress_of(event.what, event.done, event.total))
 
     async def on_inspector_app_opened(self, event: Opened) -> None:
         """Fill the screen."""
-        await self.inspect.show_capture(event.capture)
+        if await self.has_panes():
+            await self.inspect.show_capture(event.capture, options=self.options)
 
     def on_inspector_app_failed(self, event: Failed) -> None:
-        """Leave, and let the command line say why."""
+        """Leave, and let the command line say why; a bug of ours stays on screen until the user leaves."""
         self.failure = event.error
-        self.exit(return_code=event.error.exit_code)
+        if isinstance(event.error, OurBugError):
+            self.inspect.say(f"{event.error}; q leaves")
+        else:
+            self.exit(return_code=event.error.exit_code)
 
     @property
     def is_ready(self) -> bool:

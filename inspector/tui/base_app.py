@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from time import monotonic
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
+from inspector.capture.bug import told
 from inspector.capture.errors import InspectorError, OutputError, visible
 from inspector.capture.model import Capture
+from inspector.tui.closing import ClosesOnce
+from inspector.tui.contrast import line_colours
 from inspector.tui.shown import Guard
 
 _GUARD = Guard()
+#: A screen that has no panes after this long takes no keys.
+_PATIENCE_SECONDS = 2
 
 
-class KeyedScreen(Screen[None]):
+class KeyedScreen(ClosesOnce):
     """A screen that has a help screen with its keys."""
 
     def help_screen(self) -> Screen[None]:
         """The screen with all keys."""
         raise NotImplementedError
+
+    def unsaved(self) -> str:
+        """What would be lost with the screen, and how to keep it; nothing when nothing would."""
+        return ""
+
+    def hush(self) -> None:
+        """A key has come: what was wrong with a line has been read."""
+        from inspector.tui.widgets.prompt import Prompt
+
+        for prompt in self.query(Prompt):
+            prompt.hush()
 
 
 class MachineScreen(KeyedScreen):
@@ -57,17 +77,27 @@ class MachineScreen(KeyedScreen):
 class BaseApp(App[int]):
     """An application whose keys work in the order in which they are typed."""
 
-    #: Why the target cannot be read.
+    #: Why the target cannot be read, or the bug of ours that ends the program; the command line tells.
     failure: InspectorError | None = None
     TITLE = "inspector"
+    CSS = """
+    #title { color: $on-title; }
+    #columns, #names, Prompt Label { color: $line-heading; }
+    #notice { color: $line-changed; }
+    """
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit", id="app.quit"),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit_too", show=False),
+        Binding("q", "leave", "Quit", id="app.leave"),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False),
         Binding("question_mark", "help", "Help", id="app.help", key_display="?"),
         Binding("s", "picture", "Screenshot", id="app.picture", show=False),
         Binding("t", "next_theme", "Theme", id="app.theme", show=False),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What each screen would have lost when its user was told of it.
+        self._told: dict[Screen[object], str] = {}
 
     @property
     def is_ready(self) -> bool:
@@ -86,6 +116,59 @@ class BaseApp(App[int]):
         """A text for the clipboard: pasted into a shell it must not end the paste, nor start a line."""
         super().copy_to_clipboard(visible(text))
 
+    # Leaving
+
+    def action_leave(self) -> None:
+        """One level up; from the lowest screen, out of the program."""
+        if not self._may_close(self.screen):
+            return
+        if len(self.screen_stack) > 1:
+            self.screen.dismiss()
+        else:
+            self.exit(return_code=self.return_code or 0)
+
+    async def action_quit(self) -> None:
+        """Out of the program, from any screen."""
+        kept = [screen for screen in self.screen_stack if not self._may_close(screen)]
+        if not kept:
+            self.exit(return_code=self.return_code or 0)
+
+    def _may_close(self, screen: Screen[object]) -> bool:
+        """Whether nothing would be lost, or the user has been told of it: asked once for the same edits."""
+        lost = screen.unsaved() if isinstance(screen, KeyedScreen) else ""
+        if not lost or self._told.get(screen) == lost:
+            return True
+        self._told[screen] = lost
+        self.notify(lost, severity="warning", markup=False)
+        return False
+
+    def end(self, code: int) -> bool:
+        """End with an exit code, from a signal handler; False when nothing runs that could end."""
+        if self._loop is None:
+            return False
+        self._loop.call_soon_threadsafe(partial(self.exit, return_code=code))
+        return True
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Leave the screen and let the command line tell of the bug: Textual would print its locals, and exit 1."""
+        if isinstance(error, ScreenStackError) and not self.screen_stack:
+            # A message that comes while the program ends finds no screen.
+            return
+        if self._exception is None:
+            self.failure = told(error.error if isinstance(error, WorkerFailed) else error)
+            self._return_code = self.failure.exit_code
+            # For run_test, which raises it.
+            self._exception = error
+            self._exception_event.set()
+        self._close_messages_no_wait()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's variables and our own."""
+        theme = super().get_css_variables()
+        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi)}
+
+    # Keys
+
     def action_help(self) -> None:
         """All keys of the screen."""
         if isinstance(self.screen, KeyedScreen):
@@ -102,9 +185,25 @@ class BaseApp(App[int]):
             return
         await super().on_event(event)
 
+    async def has_panes(self) -> bool:
+        """Wait until a screen that was just opened has its panes, for what came ahead of them: keys, a fast reader.
+
+        False while the program ends: there is nothing any more that could take a key.
+        """
+        until = monotonic() + _PATIENCE_SECONDS
+        while self.screen_stack and not self._exit and monotonic() < until:
+            if self.screen.is_mounted:
+                return True
+            await asyncio.sleep(0)
+        return False
+
     async def _handle_now(self, event: events.Key) -> bool:
         from textual.widgets import Input
 
+        if not await self.has_panes():
+            return True
+        if isinstance(self.screen, KeyedScreen):
+            self.screen.hush()
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:
@@ -113,6 +212,21 @@ class BaseApp(App[int]):
                 box.replace(event.character, *box.selection)
             return True
         return await self._check_bindings(event.key)
+
+    def action_command_palette(self) -> None:
+        """Open the palette, once."""
+        from inspector.tui.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """The palette with the themes, which Textual's own palette opens."""
+        from textual.theme import ThemeProvider
+
+        from inspector.tui.palette import Palette
+
+        self.push_screen(Palette([ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: every key of the screen by name, and Textual's own."""
@@ -141,7 +255,7 @@ class BaseApp(App[int]):
 
         try:
             names = save_pictures(self)
-        except OutputError as error:
-            self.notify(f"no screenshot: {error}", severity="error", markup=False)
+        except Exception as error:  # noqa: BLE001 - no picture is worth the edits
+            self.notify(f"no screenshot: {told(error)}", severity="error", markup=False)
             return
         self.notify(f"saved {' and '.join(names)}", markup=False)

@@ -28,7 +28,8 @@ def detail_of(field: Field, table: FieldTable, element: Element, width: int) -> 
 
 def _state(out: Text, field: Field) -> None:
     if field.value is None:
-        out.append(f"{NOT_CAPTURED}: the file does not hold these bytes\n", "bold yellow")
+        why = f"{NOT_CAPTURED}: the file does not hold these bytes" if field.text == NOT_CAPTURED else field.text
+        out.append(f"{visible(why)}\n", "bold yellow")
     elif field.state == "initial":
         component = BY_NUMBER[max(field.spec.components)]
         out.append(f"initial configuration: XSTATE_BV[{component.number}] ({component.name}) is 0\n", "yellow")

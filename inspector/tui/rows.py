@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inspector.decode.fields import FieldTable, children
 from inspector.decode.spec import FieldSpec
+from inspector.tui.table import ShownTable
 from layouts.x86.xsave import COMPONENTS
 
 _TITLES = {
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 class Rows:
     """The visible rows of one area."""
 
-    def __init__(self, table: FieldTable) -> None:
+    def __init__(self, table: ShownTable) -> None:
         self.table = table
         groups: dict[str, list[FieldSpec]] = {}
         for spec in table.specs:
@@ -64,7 +64,7 @@ class Rows:
         """More than one group: each gets a heading."""
         return len(self.groups) > 1
 
-    def refresh(self, table: FieldTable | None = None) -> None:
+    def refresh(self, table: ShownTable | None = None) -> None:
         """Build the visible rows again, after an edit from a new table."""
         self.table = table or self.table
         rows = []
@@ -83,7 +83,7 @@ class Rows:
                 rows.append(Row(name, spec, depth, bool(spec.register) or spec.kind in ("vector", "tile")))
                 if spec.path in self.unfolded:
                     want = self.elements.get(spec.path, "*")
-                    rows += [Row(name, child, depth + 1, False) for child in children(spec, want)]
+                    rows += [Row(name, child, depth + 1, False) for child in self.table.parts(spec, want)]
         self.visible = rows
 
     def _passes(self, spec: FieldSpec) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 
+from inspector.capture.bug import told
 from inspector.capture.errors import EditError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Edit, Overlay
@@ -15,14 +16,19 @@ from inspector.decode.edit import set_field, toggle
 from inspector.decode.fields import Field, FieldTable
 from inspector.decode.spec import FieldSpec
 from inspector.decode.values import BY_NAME, ELEMENTS
-from inspector.tui.rows import Rows
+from inspector.readers.options import Options
+from inspector.tui.rows import Row, Rows
+from inspector.tui.table import ShownTable
 
 
 class Session:
-    """One opened capture."""
+    """One opened capture. ``options`` are those that it was opened with."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, options: Options | None = None) -> None:
         self.capture = capture
+        self.options = options or Options()
+        #: Why a vCPU has no areas, by its number.
+        self.trouble: dict[int, str] = {}
         self.overlay = Overlay()
         self.vcpu_number = -1
         self.element = BY_NAME["x32"]
@@ -31,6 +37,7 @@ class Session:
         self.cursor = 0
         self.search_text = ""
         self._rows_by_area: dict[int, tuple[Rows, int]] = {}
+        self._vcpu_of_area: dict[int, int] = {}
         if capture.vcpus:
             self.select_vcpu(0)
         elif capture.context:
@@ -42,37 +49,62 @@ class Session:
         return self.capture.vcpus[self.vcpu_number] if self.vcpu_number >= 0 else None
 
     def areas(self) -> list[Area]:
-        """The areas among which the user moves now."""
-        return self.vcpu.areas if self.vcpu else self.capture.context
+        """The areas among which the user moves now; they are read when they are first asked for."""
+        if self.vcpu is None:
+            return self.capture.context
+        if self.vcpu_number not in self.trouble:
+            try:
+                return self.vcpu.areas
+            except Exception as error:  # noqa: BLE001 - shown instead of the fields
+                self.trouble[self.vcpu_number] = str(told(error))
+        return []
 
     def select_vcpu(self, number: int) -> None:
-        """Go to a vCPU (-1: the process) and there to the area that was shown before, or the best one."""
-        prefix = self.area.prefix if self.area else ""
+        """Go to a vCPU (-1: the process), and there to the same field, else to the same area, or the best one."""
+        prefix, row = (self.area.prefix if self.area else ""), self._row()
         self.vcpu_number = number
         areas = self.areas()
         if not areas:
             self.area, self.rows = None, None
             return
-        wanted = [area for area in areas if area.prefix == prefix] or [a for a in areas if a.layout == "xsave"] or areas
-        self.select_area(wanted[0])
+        wanted = [area for area in areas if area.prefix == prefix]
+        self.select_area((wanted or [a for a in areas if a.layout == "xsave"] or areas)[0])
+        if wanted and row is not None:
+            self._go_to(row)
+
+    def _row(self) -> Row | None:
+        """The row under the cursor."""
+        if self.rows is None or not self.rows.visible:
+            return None
+        return self.rows.visible[min(self.cursor, len(self.rows.visible) - 1)]
+
+    def _go_to(self, row: Row) -> None:
+        """To the row of this area that is what a row of another one was, where there is one."""
+        assert self.rows is not None
+        if row.spec is not None:
+            found = self.rows.table.find(row.spec.path)
+            if found:
+                self.cursor = self.rows.reveal(found[0])
+            return
+        same = [at for at, other in enumerate(self.rows.visible) if other.spec is None and other.group == row.group]
+        self.cursor = same[0] if same else self.cursor
 
     def select_area(self, area: Area) -> None:
         """Show an area; the cursor goes where it was there."""
         if self.area is not None and self.rows is not None:
             self._rows_by_area[id(self.area)] = (self.rows, self.cursor)
         self.area = area
+        self._vcpu_of_area[id(area)] = self.vcpu_number
         if id(area) in self._rows_by_area:
             self.rows, self.cursor = self._rows_by_area[id(area)]
-            self.rows.refresh(FieldTable(area))
+            self.rows.refresh(ShownTable(area))
         else:
-            self.rows, self.cursor = Rows(FieldTable(area)), 0
+            self.rows, self.cursor = Rows(ShownTable(area)), 0
 
     def field(self) -> Field | None:
         """The field under the cursor, or None on a heading."""
-        if self.rows is None or not self.rows.visible:
-            return None
-        row = self.rows.visible[min(self.cursor, len(self.rows.visible) - 1)]
-        return self.rows.table.decode(row.spec) if row.spec else None
+        row = self._row()
+        return self.rows.table.decode(row.spec) if self.rows and row and row.spec else None
 
     def step_element(self, by: int) -> None:
         """Another element type for vectors and tiles."""
@@ -113,7 +145,7 @@ class Session:
     def refresh(self) -> None:
         """The bytes have changed: decode again."""
         if self.area is not None and self.rows is not None:
-            table = FieldTable(self.area)
+            table = ShownTable(self.area)
             if table.specs != self.rows.table.specs:
                 unfolded, folded = self.rows.unfolded, self.rows.folded
                 self.rows = Rows(table)
@@ -133,7 +165,7 @@ class Session:
         step = -1 if backwards else 1
         for distance in range(len(areas) + 1):
             area = areas[(here + step * distance) % len(areas)]
-            table = self.rows.table if distance == 0 else FieldTable(area)
+            table = self.rows.table if distance == 0 else ShownTable(area)
             spec = self._match(table, step, within=distance == 0, again=again)
             if spec is not None:
                 if area is not self.area:
@@ -186,19 +218,29 @@ class Session:
             except ValueError:
                 return False
         current = [self.area] if self.area else []
-        for area in [*current, *self.areas(), *self.capture.context]:
-            table = FieldTable(area)
-            patterns = (word, f"{area.prefix}.{word}", f"*.{word}", f"*{word}*")
-            found = next((specs for pattern in patterns if (specs := table.find(pattern))), [])
-            if found:
-                if area is not self.area:
-                    if area in self.capture.context:
-                        self.vcpu_number = -1
-                    self.select_area(area)
-                assert self.rows is not None
-                self.cursor = self.rows.reveal(found[0])
-                return True
+        areas = [*current, *self.areas(), *self.capture.context]
+        named = next((area for area in areas if area.prefix == word), None)
+        if named is not None:
+            self._show(named)
+            self.cursor = 0
+            return True
+        tables = [ShownTable(area) for area in areas]
+        for patterns in (("{word}",), ("{prefix}.{word}", "*.{word}"), ("*{word}*",)):
+            for table in tables:
+                wanted = (pattern.format(word=word, prefix=table.area.prefix) for pattern in patterns)
+                found = next((specs for pattern in wanted if (specs := table.find(pattern))), [])
+                if found:
+                    self._show(table.area)
+                    assert self.rows is not None
+                    self.cursor = self.rows.reveal(found[0])
+                    return True
         return False
+
+    def _show(self, area: Area) -> None:
+        if area is not self.area:
+            if area in self.capture.context:
+                self.vcpu_number = -1
+            self.select_area(area)
 
     def jump_to_byte(self, offset: int) -> bool:
         """Select the field that holds a byte of the area."""
@@ -220,13 +262,37 @@ class Session:
         return "not captured" if field.value is None else hex(field.value)
 
     def command(self) -> str:
-        """The command that prints what is selected."""
-        words = ["inspector", "show", self.capture.target]
-        if self.vcpu_number >= 0 and len(self.capture.vcpus) > 1:
-            words += ["--vcpu", str(self.vcpu_number)]
+        """The command that prints what is selected; with edits, the one that makes them."""
+        if self.overlay.edits:
+            return "; ".join(self._set_command(vcpu) for vcpu in self._edited_vcpus())
+        words = self._words("show", self.vcpu_number)
         field = self.field()
         if field is not None:
             words += ["--field", field.path]
         elif self.area is not None:
             words += ["--field", f"{self.area.prefix}.*"]
         return shlex.join(words)
+
+    def _words(self, command: str, vcpu: int) -> list[str]:
+        """A command on the target, as it was opened."""
+        words = ["inspector", command, self.capture.target]
+        words += ["--layout", self.options.layout] if self.options.layout else []
+        words += ["--as", self.options.as_format] if self.options.as_format else []
+        return words + (["--vcpu", str(vcpu)] if vcpu >= 0 and len(self.capture.vcpus) > 1 else [])
+
+    def _edited_vcpus(self) -> list[int]:
+        areas = [change.area for edit in self.overlay.edits for change in edit.changes]
+        return list(dict.fromkeys(self._vcpu_of_area[id(area)] for area in areas))
+
+    def _set_command(self, vcpu: int) -> str:
+        """The edits of a vCPU as whole fields, which is what ``inspector set`` takes, with the values of now."""
+        values: dict[str, int | None] = {}
+        for edit in self.overlay.edits:
+            area = edit.changes[0].area
+            if self._vcpu_of_area[id(area)] == vcpu:
+                table, path = ShownTable(area), edit.label.partition(" = ")[0]
+                while (field := table.get(path)) is None and "." in path:
+                    path = path.rpartition(".")[0]
+                values[path] = field.value if field is not None else None
+        edits = [f"{path}={value:#x}" for path, value in values.items() if value is not None]
+        return shlex.join([*self._words("set", vcpu), *edits])

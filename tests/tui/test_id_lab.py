@@ -12,9 +12,8 @@ from textual.pilot import Pilot
 from inspector.cli.models import workbench_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import IdLabApp
-from inspector.tui.picture import opened
+from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.id_lab import IdLabScreen
-from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.property_list import PropertyList, name_of
 from tests.tui.support import golden, shows
 
@@ -99,9 +98,49 @@ async def test_a_typed_property_and_a_typing_error() -> None:
         await pilot.press("colon", *"feat_AES=nothing", "enter")
         assert app.focused is not app.lab.properties
         await shows(app, "feat_AES: expected off, aes, pmull; found 'nothing'")
-        await pilot.press("escape", "colon", *"SYSREG_ID_AA64ISAR0_EL1_AES=1", "enter")
+        await pilot.press("ctrl+u", *"SYSREG_ID_AA64ISAR0_EL1_AES=1", "enter")
         assert app.lab.bench.setup.words == ("SYSREG_ID_AA64ISAR0_EL1_AES=1",)
         assert app.focused is app.lab.query_one(PropertyList)
+
+
+async def test_vector_lengths_and_switches_that_block_are_found() -> None:
+    async with lab("neoverse-v1-v1:neoverse-n2") as (app, pilot):
+        assert name_of(app.lab.properties.selected()) == "sve"
+        await pilot.press("b")
+        assert name_of(app.lab.properties.selected()) == "sve256"
+        assert "✗ sve256" in text_of(app)
+        await pilot.press("b")
+        assert name_of(app.lab.properties.selected()) == "sve"
+        await pilot.press("b", "space", "b")
+        assert [note.message for note in app._notifications] == ["nothing blocks"]
+
+
+async def test_a_missing_vector_length_is_marked_and_found() -> None:
+    app = InspectorApp("sample:arm64-kvm/max-linux-7.2.13.regs")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await opened(app, pilot)
+        await pilot.press("L")
+        await shows(app, "sve768")
+        screen = app.screen
+        assert isinstance(screen, IdLabScreen)
+        screen.properties.move_to(screen.properties.find("sve768") or 0)
+        await pilot.press("space")
+        await shows(app, "✗ sve768")
+        assert "✗ sve " in text_of(app)
+        assert "✗ sve512" not in text_of(app)
+        await pilot.press("g", "b")
+        assert name_of(screen.properties.selected()) == "sve"
+        await pilot.press("b")
+        assert name_of(screen.properties.selected()) == "sve768"
+
+
+async def test_a_typed_value_replaces_the_value_only() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        await pilot.press(*AES, "colon", *"off", "enter")
+        assert app.lab.bench.setup.words == ("feat_AES=off",)
+        app.lab.properties.move_to(app.lab.properties.find("pmu") or 0)
+        await pilot.press("colon", *"on", "enter")
+        assert app.lab.bench.setup.words == ("feat_AES=off", "pmu=on")
 
 
 async def test_another_model() -> None:
@@ -110,8 +149,9 @@ async def test_another_model() -> None:
         assert app.lab.bench.setup.model == "cortex-a72-v1"
         assert not app.lab.bench.made.usable
         await pilot.press("m", *"nope", "enter")
-        assert app.lab.query_one(Prompt).styles.display == "block"
-        await pilot.press("escape", "m", "minus", "enter")
+        await shows(app, "nope: expected")
+        assert app.focused is app.lab.properties
+        await pilot.press("m", "minus", "enter")
         assert app.lab.bench.setup.model == ""
         assert app.lab.bench.made.usable
 

@@ -321,8 +321,16 @@ async def test_eight_vcpus_of_four_hundred_registers_without_lag(tmp_path: Path)
     comparison = Comparison(capture)
     comparison.only_differences = True
     comparison.refresh()
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 1
     assert len(comparison.paths) > 1000
+    async with running("sample:qemu-arm64-max/migration-stream.gz") as (app, pilot):
+        session_of(app).capture.vcpus *= 4
+        await pilot.press("c", "d")
+        keys = ["down", "pagedown", "right", "left", "up", "end", "home"] * 4
+        start = time.process_time()
+        await pilot.press(*keys)
+        await pilot.pause()
+        assert (time.process_time() - start) / len(keys) < 0.1
 
 
 async def test_filter_and_its_end() -> None:

@@ -15,6 +15,7 @@ from inspector.tui.lab_app import LabApp
 from inspector.tui.picture import text_of
 from inspector.tui.screens.lab import LabScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
+from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from tests.tui.support import golden, shows
@@ -54,6 +55,25 @@ async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPa
         await pilot.press(*["n"] * 7)
         await pilot.pause()
         await golden(app, "lab-refused-80x24")
+
+
+async def test_the_header_fits_half_a_screen() -> None:
+    async with lab("new", (120, 35)) as (app, pilot):
+        await pilot.pause()
+        header = app.lab.query_one("#columns")
+        assert header.size.height == 2
+        assert text_of(app).splitlines()[2].rstrip().endswith("at    bytes")
+
+
+async def test_a_small_terminal_shows_every_pane() -> None:
+    async with lab("guest-xfd", (40, 10)) as (app, pilot):
+        await pilot.press("n", "n")
+        await pilot.pause()
+        for pane in (ComponentMatrix, Timeline, OutcomePane):
+            region = app.lab.query_one(pane).region
+            assert region.height >= 2, pane
+            assert region.bottom <= 10, pane
+        await shows(app, "outcome")
 
 
 async def test_bits_are_events() -> None:

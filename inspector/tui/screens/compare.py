@@ -6,20 +6,23 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture
-from inspector.decode.values import short_hex
+from inspector.tui.base_app import KeyedScreen
 from inspector.tui.comparison import Comparison
-from inspector.tui.widgets.line_view import LineView
+from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.prompt import Prompt
 
 _PATH_WIDTH = 34
-_CELL_WIDTH = 20
+#: The narrowest cell; and the widest, which is a 512-bit register in hex.
+_CELL_WIDTH, _WHOLE_WIDTH = 20, 132
 
 
 class CompareView(LineView):
@@ -39,30 +42,33 @@ class CompareView(LineView):
         """See LineView."""
         return len(self.comparison.shown)
 
+    def cell_width(self, width: int) -> int:
+        """As wide as the terminal gives."""
+        return max(_CELL_WIDTH, min(_WHOLE_WIDTH, (width - _PATH_WIDTH) // max(1, len(self.comparison.vcpus))))
+
     def columns(self, width: int) -> range:
         """The vCPUs that fit."""
-        fit = max(1, (width - _PATH_WIDTH) // _CELL_WIDTH)
+        fit = max(1, (width - _PATH_WIDTH) // self.cell_width(width))
         return range(self.first, min(len(self.comparison.vcpus), self.first + fit))
 
     def paint(self, line: int, width: int) -> list[Segment]:
         """See LineView."""
         path = self.comparison.shown[line]
-        differs = self.comparison.differs(path)
-        style = self.style_of("changed") if differs else None
-        head = f"{'≠' if differs else ' '} {path}"
-        segments = [Segment(f"{head[: _PATH_WIDTH - 1]:<{_PATH_WIDTH}}", style)]
+        odd, wide = self.comparison.odd(path), self.cell_width(width)
+        mark = Segment("≠ " if odd else "  ", self.style_of("changed"))
+        segments = [mark, Segment(f"{fitted(path, _PATH_WIDTH - 3):<{_PATH_WIDTH - 2}}")]
         for column in self.columns(width):
             field = self.comparison.cell(path, column)
-            cell_style: Style | None
+            style: Style | None = self.style_of("changed") if column in odd else None
             if field is None:
-                text, cell_style = "-", self.style_of("quiet")
+                text, style = "-", style or self.style_of("quiet")
             elif field.value is None:
-                text, cell_style = field.text, self.style_of("missing")
+                text, style = field.text, self.style_of("missing")
+            elif path.startswith("id."):
+                text = f"{field.value} {field.text}"
             else:
-                short = path.startswith("id.")
-                shown = short_hex(field.value, field.bits, _CELL_WIDTH - 2)
-                text, cell_style = (f"{field.value} {field.text}" if short else shown), style
-            segments.append(Segment(f"{text[: _CELL_WIDTH - 1]:<{_CELL_WIDTH}}", cell_style))
+                text = self.comparison.cell_text(path, field, wide - 1)
+            segments.append(Segment(f"{fitted(text, wide - 1):<{wide}}", style))
         return segments
 
     def action_column(self, by: int) -> None:
@@ -70,22 +76,43 @@ class CompareView(LineView):
         last = max(0, len(self.comparison.vcpus) - len(self.columns(self.size.width)))
         self.first = max(0, min(self.first + by, last))
         self.refresh()
-        self.screen.query_one("#names", Static).update(self.names())
+        self.post_message(self.Moved(self, self.cursor))
 
     def names(self) -> str:
         """The heading: the vCPUs that are shown."""
         width = self.size.width or self.app.size.width
-        cells = [
-            f"{visible(self.comparison.vcpus[n].name)[: _CELL_WIDTH - 1]:<{_CELL_WIDTH}}" for n in self.columns(width)
-        ]
-        return f"{'':<{_PATH_WIDTH}}{''.join(cells)}"
+        wide = self.cell_width(width)
+        names = (visible(self.comparison.vcpus[n].name) for n in self.columns(width))
+        return f"{'':<{_PATH_WIDTH}}{''.join(f'{fitted(name, wide - 1):<{wide}}' for name in names)}"
+
+    def path(self) -> str:
+        """The path under the cursor; empty where nothing is shown."""
+        shown = self.comparison.shown
+        return shown[min(self.cursor, len(shown) - 1)] if shown else ""
 
 
-class CompareScreen(Screen[None]):
+def values_text(comparison: Comparison, path: str) -> Text:
+    """The whole values of a row, by vCPU; the digits that differ are marked."""
+    text = Text(f"{visible(path)}\n", "bold")
+    differing = comparison.differing_digits(path)
+    for columns, field in comparison.groups(path):
+        names = ", ".join(comparison.vcpus[column].name for column in columns)
+        text.append(f"{visible(names)}: ", "bold" if columns[0] in comparison.odd(path) else "")
+        if field is None or field.value is None:
+            text.append(f"{visible(field.text) if field else 'no such field'}\n")
+            continue
+        text.append("0x")
+        for at, digit in enumerate(f"{field.value:0{-(-field.bits // 4)}x}"):
+            text.append(digit, "bold reverse" if at in differing else "")
+        text.append(f"  {visible(field.text)}\n")
+    return text
+
+
+class CompareScreen(KeyedScreen):
     """Differences between the vCPUs of one capture."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,c,q", "dismiss", "Back", id="compare.back"),
+        Binding("escape,c", "dismiss", "Back", id="compare.back"),
         Binding("d", "differences", "Only differences", id="compare.differences"),
         Binding("slash,f", "filter", "Filter", id="compare.filter", key_display="/"),
     ]
@@ -93,6 +120,7 @@ class CompareScreen(Screen[None]):
     CompareScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
     CompareScreen CompareView { height: 1fr; padding: 0 0 0 1; }
+    CompareScreen #values { height: auto; max-height: 30%; padding: 0 1; border-top: solid $primary; }
     """
 
     def __init__(self, capture: Capture) -> None:
@@ -105,8 +133,16 @@ class CompareScreen(Screen[None]):
         yield Static("", id="title", markup=False)
         yield Static("", id="names", markup=False)
         yield CompareView(self.comparison)
+        with VerticalScroll(id="values", can_focus=False):
+            yield Static("", markup=False)
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
+
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.view_help import CompareHelpScreen
+
+        return CompareHelpScreen()
 
     def on_mount(self) -> None:
         """Fill the headings once the width is known."""
@@ -117,10 +153,21 @@ class CompareScreen(Screen[None]):
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
-        comparison = self.comparison
-        comparison.refresh()
+        self.comparison.refresh()
         view = self.query_one(CompareView)
+        view.resized()
+        view.place(view.cursor)
+        self._head()
+        self.show_values()
+
+    def _head(self) -> None:
+        """Title and names of the vCPUs."""
+        comparison = self.comparison
+        view = self.query_one(CompareView)
+        columns = view.columns(view.size.width or self.app.size.width)
         words = [self.capture.target, f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
+        if len(columns) < len(comparison.vcpus):
+            words.insert(2, f"{columns.start + 1} to {columns.stop} on screen, ← →")
         if comparison.left_out:
             words.append(f"{comparison.left_out} further vCPUs left out")
         if comparison.only_differences:
@@ -128,11 +175,19 @@ class CompareScreen(Screen[None]):
         if comparison.filter_text:
             words.append(f"filter {comparison.filter_text!r}")
         if not comparison.shown:
-            words.append("nothing to show: the vCPUs agree" if comparison.only_differences else "nothing matches")
+            words.append("the vCPUs agree" if comparison.matches else "no path has it")
         self.query_one("#title", Static).update(visible(" · ".join(words)))
         self.query_one("#names", Static).update(view.names())
-        view.resized()
-        view.place(view.cursor)
+
+    def on_line_view_moved(self) -> None:
+        """The headings follow the columns, the whole values the cursor."""
+        self._head()
+        self.show_values()
+
+    def show_values(self) -> None:
+        """What the cells of the selected row have no room for."""
+        path = self.query_one(CompareView).path()
+        self.query_one("#values Static", Static).update(values_text(self.comparison, path) if path else "")
 
     def action_differences(self) -> None:
         """All fields, or only those that differ."""

@@ -11,15 +11,32 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from inspector.tui.closing import ClosesOnce
+
 Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 
+#: In every list.
+LINES = (
+    ("↑ ↓ k j", "a line"),
+    ("PgUp PgDn", "a page (Ctrl-B Ctrl-F)"),
+    ("g G Home End", "first, last"),
+)
+#: On every screen.
+PROGRAM = (
+    "The program",
+    (
+        ("?", "these keys"),
+        ("Ctrl-P", "command palette: every key by name"),
+        ("s t", "screenshot (SVG and PNG in the current folder); next theme"),
+        ("q", "one level up; from the lowest screen, out of the program"),
+        ("Ctrl-Q", "out of the program"),
+    ),
+)
 _KEYS = (
     (
         "Moving",
         (
-            ("↑ ↓ k j", "a line"),
-            ("PgUp PgDn", "a page"),
-            ("g G", "first, last"),
+            *LINES,
             ("Tab Shift-Tab", "the next pane: vCPUs, fields, bytes, detail"),
             ("[ ]", "the vCPU before, behind"),
             ("← → h l", "a byte (in the bytes)"),
@@ -35,9 +52,10 @@ _KEYS = (
     (
         "Looking",
         (
+            ("L", "the lab: what would KVM and Linux say to this vCPU"),
+            ("c", "all vCPUs side by side; d there: only differences"),
             ("Space", "unfold a register into bits or elements"),
             ("f", "show only fields whose path or meaning has a text"),
-            ("c", "all vCPUs side by side; d there: only differences"),
             ("e E", "element type of vectors and tiles: x8 ... f64"),
             ("a", "padding and reserved bytes too, or only where they hold something"),
             ("z", "the detail pane over the whole screen, and back"),
@@ -55,18 +73,10 @@ _KEYS = (
         "Taking away",
         (
             ("y", "copy the value (OSC 52)"),
-            ("Y", "copy the command that prints it"),
-            ("s", "screenshot: SVG and PNG in the current folder"),
+            ("Y", "copy the command that prints it; with edits, the one that makes them"),
         ),
     ),
-    (
-        "The program",
-        (
-            ("Ctrl-P", "command palette"),
-            ("t", "next theme"),
-            ("q", "quit"),
-        ),
-    ),
+    PROGRAM,
 )
 
 _MARKS = (
@@ -78,7 +88,7 @@ _MARKS = (
 )
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ModalScreen[None], ClosesOnce):
     """The keys and the marks."""
 
     DEFAULT_CSS = """
@@ -87,6 +97,9 @@ class HelpScreen(ModalScreen[None]):
         background: $panel; border: round $primary; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "Close", id="help.close")]
+    #: The keys, and the marks and columns that are explained below them.
+    KEYS: ClassVar[Keys] = _KEYS
+    MARKS: ClassVar[Keys] = (("Marks", _MARKS),)
 
     def compose(self) -> ComposeResult:
         """One text."""
@@ -95,23 +108,9 @@ class HelpScreen(ModalScreen[None]):
 
     def text(self) -> Text:
         """What the screen says."""
-        return help_text()
-
-
-def keys_text(groups: Keys) -> Text:
-    """Groups of keys as rich text."""
-    text = Text()
-    for title, keys in groups:
-        text.append(f"{title}\n", "bold")
-        for key, what in keys:
-            text.append(f"  {key:<14} {what}\n")
-    return text
-
-
-def help_text() -> Text:
-    """The help of the Inspect screen."""
-    text = keys_text(_KEYS)
-    text.append("Marks\n", "bold")
-    for mark, what in _MARKS:
-        text.append(f"  {mark:<14} {what}\n")
-    return text
+        text = Text()
+        for title, lines in (*self.KEYS, *self.MARKS):
+            text.append(f"{title}\n", "bold")
+            for key, what in lines:
+                text.append(f"  {key:<14} {what}\n")
+        return text

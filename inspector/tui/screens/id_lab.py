@@ -19,7 +19,7 @@ from inspector.tui.base_app import MachineScreen
 from inspector.tui.id_text import calls_text, property_text, summary_text
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
-from inspector.tui.widgets.property_list import PropertyList, name_of
+from inspector.tui.widgets.property_list import PropertyList, Toggle, name_of
 
 _WIDE_COLUMNS = 120
 
@@ -142,8 +142,8 @@ class IdLabScreen(MachineScreen):
         line = self.properties.selected()
         if isinstance(line, PropertyRow):
             self._step(list(line.accepted.values), line, 1)
-        elif not isinstance(line, str):
-            self.change(f"{line[0]}={'off' if line[2] else 'on'}")
+        elif isinstance(line, Toggle):
+            self.change(f"{line.name}={'off' if line.guest else 'on'}")
 
     def _step(self, values: list[str], row: PropertyRow, by: int) -> None:
         if not values or values == [row.guest]:
@@ -229,8 +229,11 @@ class IdLabScreen(MachineScreen):
     def action_ask(self) -> None:
         """Type a property's value."""
         line = self.properties.selected()
-        name = name_of(line)
-        self.query_one(Prompt).ask("set", "set:", f"{name}={line.guest}" if isinstance(line, PropertyRow) else name)
+        if isinstance(line, Toggle):
+            value = "on" if line.guest else "off"
+        else:
+            value = line.guest if isinstance(line, PropertyRow) else ""
+        self.query_one(Prompt).ask("set", "set:", f"{name_of(line)}={value}" if value else "")
 
     def action_model(self) -> None:
         """Type a model's name."""
@@ -262,9 +265,13 @@ class IdLabScreen(MachineScreen):
         elif event.purpose == "model":
             wrong = self._choose("" if text in ("-", "host") else text)
         else:
-            wrong = self.change(text)
-        if wrong:
-            prompt.refuse(visible(wrong))
+            # A value alone is one for the selected line.
+            name = name_of(self.properties.selected())
+            wrong = self.change(text if "=" in text or not name else f"{name}={text}")
+        if wrong and event.purpose == "set":
+            prompt.refuse(wrong)
+        elif wrong:
+            prompt.give_up(wrong)
         else:
             prompt.close()
 

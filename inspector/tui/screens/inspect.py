@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -14,7 +13,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from inspector.capture.errors import EditError, visible
+from inspector.capture.errors import EditError
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
@@ -24,10 +23,16 @@ from inspector.tui.widgets.target_tree import TargetTree
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
+    from inspector.readers.options import Options
     from inspector.tui.session import Session
     from inspector.tui.widgets.prompt import Prompt
 
-_BAR_WIDTH = 30
+#: What a question says that finds nothing; each is a method of the session.
+_NOTHING = {
+    "search": "nothing in this vCPU matches ",
+    "filter": "no field of this area matches ",
+    "jump": "no such path, offset or vCPU: ",
+}
 
 
 class InspectScreen(KeyedScreen):
@@ -42,13 +47,13 @@ class InspectScreen(KeyedScreen):
         Binding("n", "search_again(False)", "Next match", id="inspect.next", show=False),
         Binding("N", "search_again(True)", "Previous match", id="inspect.previous", show=False),
         Binding("colon", "jump", "Go to", id="inspect.jump", key_display=":"),
-        Binding("e", "element(1)", "Type", id="inspect.element"),
+        Binding("e", "element(1)", "Type", id="inspect.element", show=False),
         Binding("E", "element(-1)", "Type back", id="inspect.element_back", show=False),
-        Binding("y", "copy_value", "Copy", id="inspect.copy"),
+        Binding("y", "copy_value", "Copy", id="inspect.copy", show=False),
         Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
         Binding("f", "filter", "Filter", id="inspect.filter", show=False),
-        Binding("c", "compare", "Compare", id="inspect.compare", show=False),
-        Binding("L", "lab", "Lab", id="inspect.lab", show=False),
+        Binding("c", "compare", "Compare", id="inspect.compare"),
+        Binding("L", "lab", "Lab", id="inspect.lab"),
         Binding("a", "all", "All fields", id="inspect.all", show=False),
         Binding("z", "zoom", "Zoom", id="inspect.zoom", show=False),
         Binding(
@@ -88,7 +93,12 @@ class InspectScreen(KeyedScreen):
         self.session: Session | None = None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is typed the screen's keys are off, and the footer does not offer them."""
+        """Until the capture is there, and while something is typed, the screen's keys are off.
+
+        While something is typed the footer does not offer them.
+        """
+        if action in _SCREEN_ACTIONS and self.session is None:
+            return None
         typing = self.focused is not None and self.focused.id == "prompt-input"
         return super().check_action(action, parameters) and not (typing and action in _SCREEN_ACTIONS)
 
@@ -105,45 +115,43 @@ class InspectScreen(KeyedScreen):
                 yield DetailPane()
         yield Footer(compact=True, show_command_palette=False)
 
+    def unsaved(self) -> str:
+        """See KeyedScreen."""
+        edits = self.session.overlay.edits if self.session is not None else []
+        if not edits:
+            return ""
+        last = f"the edit {edits[0].label}" if len(edits) == 1 else f"{len(edits)} edits, the last {edits[-1].label},"
+        return f"{last} would be lost: again leaves; Y copies an inspector set command"
+
     def help_screen(self) -> Screen[None]:
         """See KeyedScreen."""
         from inspector.tui.screens.help import HelpScreen
 
         return HelpScreen()
 
-    async def show_capture(self, capture: Capture, path: str = "", vcpu_number: int = 0) -> None:
+    async def show_capture(
+        self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
+    ) -> None:
         """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
         from inspector.tui.widgets.prompt import Prompt
 
         await self.mount(Prompt(), before=self.query_one(Footer))
         from inspector.tui.session import Session
+        from inspector.tui.titles import notice_of
 
-        self.session = Session(capture)
+        self.session = Session(capture, options)
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
-        self._notice()
+        self.say(notice_of(capture))
         self._show_all()
+        self.refresh_bindings()
 
-    def show_progress(self, what: str, done: int, total: int) -> None:
-        """A bar for a long read; without a known end the bytes so far."""
+    def say(self, words: str) -> None:
+        """A line below the title; nothing takes it away."""
         notice = self.query_one("#notice", Static)
-        filled = int(_BAR_WIDTH * min(1, done / total)) if total else 0
-        bar = f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
-        notice.update(f"{visible(what)}  {bar}{done >> 20} MiB")
-        notice.add_class("shown")
-
-    def _notice(self) -> None:
-        """What the reader had to say: faults first."""
-        assert self.session is not None
-        capture = self.session.capture
-        words = [f"partial: {fault}" for fault in capture.faults[:1]]
-        if len(capture.faults) > 1:
-            words.append(f"and {len(capture.faults) - 1} more faults")
-        words += capture.notices
-        notice = self.query_one("#notice", Static)
-        notice.update(visible("; ".join(words)))
+        notice.update(words)
         notice.set_class(bool(words), "shown")
 
     # Painting
@@ -157,27 +165,12 @@ class InspectScreen(KeyedScreen):
 
     def _show_selection(self) -> None:
         """What depends on the selected field: title, bytes, detail."""
+        from inspector.tui.titles import title_of
+
         assert self.session is not None
-        self._title()
+        self.query_one("#title", Static).update(title_of(self.session))
         self.query_one(HexPane).show(self.session)
         self._show_detail()
-
-    def _title(self) -> None:
-        session = self.session
-        assert session is not None
-        words = [os.path.basename(session.capture.target.rstrip("/")), session.capture.format]
-        if session.vcpu is not None:
-            of = f" ({session.vcpu_number + 1}/{len(session.capture.vcpus)})" if len(session.capture.vcpus) > 1 else ""
-            words.append(f"{session.vcpu.name}{of}")
-        if session.area is not None:
-            words.append(session.area.title)
-            table = session.area.attributes.get("table")
-            if table is not None:
-                words.append(f"layout: {table.origin}")
-        edits = len(session.overlay.edits)
-        if edits:
-            words.insert(1, f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
-        self.query_one("#title", Static).update(visible(" · ".join(words)))
 
     def _show_detail(self) -> None:
         assert self.session is not None
@@ -290,24 +283,18 @@ class InspectScreen(KeyedScreen):
         self._prompt().ask("jump", "go to (path, 0x offset, #vCPU):")
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
-        """Do what was asked for, or say in the prompt why not."""
+        """Do what was asked for, or say why not; a value that is refused can be mended."""
         session, prompt = self.session, self._prompt()
         if session is None:
             return
-        why = ""
-        if event.purpose == "search" and not session.search(event.text):
-            why = f"nothing in this vCPU matches {visible(event.text)!r}"
-        elif event.purpose == "filter" and not session.filter(event.text):
-            why = f"no field of this area matches {visible(event.text)!r}"
-        elif event.purpose == "jump" and not session.jump(event.text):
-            why = f"no such path, offset or vCPU: {visible(event.text)!r}"
-        elif event.purpose == "edit":
+        if event.purpose == "edit":
             try:
                 session.set_value(event.text)
             except EditError as error:
-                why = str(error)
-        if why:
-            prompt.refuse(why)
+                prompt.refuse(str(error))
+                return
+        elif not getattr(session, event.purpose)(event.text):
+            prompt.give_up(f"{_NOTHING[event.purpose]}{event.text!r}")
             return
         prompt.close()
         self._show_all()

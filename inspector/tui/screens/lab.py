@@ -16,13 +16,16 @@ from inspector.machine.x86.events.words import EventError
 from inspector.machine.x86.matrix import walk
 from inspector.machine.x86.world import World
 from inspector.tui.base_app import MachineScreen
-from inspector.tui.widgets.component_matrix import ComponentMatrix
+from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from layouts.x86.scenario import Scenario
 
-_WIDE_COLUMNS = 120
+#: Title, names of the columns and footer.
+_FRAME_LINES = 4
+#: In fewer lines than these, timeline and outcome need all but two.
+_LOW_LINES = 12
 
 
 class LabScreen(MachineScreen):
@@ -60,11 +63,10 @@ class LabScreen(MachineScreen):
     DEFAULT_CSS = """
     LabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     LabScreen #columns { height: auto; text-style: bold; color: $accent; padding: 0 1; }
-    LabScreen ComponentMatrix { height: auto; max-height: 10; padding: 0 1; }
+    LabScreen ComponentMatrix { height: auto; padding: 0 1; }
     LabScreen #below { height: 1fr; layout: vertical; }
-    LabScreen Timeline { height: 2fr; min-height: 3; padding: 0 1; border-top: solid $primary; }
+    LabScreen Timeline { height: 2fr; min-height: 2; padding: 0 1; border-top: solid $primary; }
     LabScreen OutcomePane { height: 3fr; padding: 0 1; border-top: solid $primary; }
-    LabScreen.wide ComponentMatrix { max-height: 22; }
     LabScreen.wide #below { layout: horizontal; }
     LabScreen.wide Timeline { height: 1fr; width: 1fr; }
     LabScreen.wide OutcomePane { height: 1fr; width: 1fr; border-left: solid $primary; }
@@ -100,7 +102,10 @@ class LabScreen(MachineScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Timeline and outcome side by side where there is room."""
-        self.set_class(event.size.width >= _WIDE_COLUMNS, "wide")
+        wide, height = event.size.width >= WIDE_COLUMNS, event.size.height - _FRAME_LINES
+        self.set_class(wide, "wide")
+        rows = min(22, 2 * height // 3) if wide else height // 2
+        self.query_one(ComponentMatrix).styles.max_height = rows if height >= _LOW_LINES else 2
         self._head(event.size.width)
 
     def _head(self, width: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from rich.text import Text
+from typing import ClassVar
 
-from inspector.tui.screens.help import HelpScreen, keys_text
+from inspector.tui.screens.help import LINES, PROGRAM, HelpScreen, Keys
 
 _KEYS = (
     (
         "Moving",
         (
-            ("↑ ↓ k j", "a component, or an event in the timeline"),
-            ("Tab", "the next pane: components, timeline, outcome"),
+            *LINES,
+            ("Tab Shift-Tab", "the next pane: components, timeline, outcome"),
         ),
     ),
     (
@@ -35,6 +35,18 @@ _KEYS = (
         ),
     ),
     (
+        "Looking",
+        (
+            ("w", "why: from the host's CPU to the guest's program, what is in the way"),
+            ("o S", "the bytes in the Inspect screen; save as a capture"),
+            ("L [ ]", "host's or guest's Linux (narrow terminals); another vCPU"),
+            ("Esc", "back"),
+        ),
+    ),
+    PROGRAM,
+)
+_MARKS = (
+    (
         "Columns",
         (
             ("host", "the host's Linux uses it"),
@@ -46,21 +58,11 @@ _KEYS = (
             ("", "grows (a larger buffer first)"),
         ),
     ),
-    (
-        "Looking",
-        (
-            ("w", "why: from the host's CPU to the guest's program, what is in the way"),
-            ("o S", "the bytes in the Inspect screen; save as a capture"),
-            ("L [ ]", "host's or guest's Linux (narrow terminals); another vCPU"),
-        ),
-    ),
-    ("The program", (("Ctrl-P", "command palette"), ("t s q", "theme, screenshot, quit"))),
 )
 
 
 class LabHelpScreen(HelpScreen):
     """All keys of the lab."""
 
-    def text(self) -> Text:
-        """What the screen says."""
-        return keys_text(_KEYS)
+    KEYS: ClassVar[Keys] = _KEYS
+    MARKS: ClassVar[Keys] = _MARKS

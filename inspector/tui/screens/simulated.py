@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from inspector.capture.model import Capture
 from inspector.tui.screens.inspect import InspectScreen
@@ -23,6 +24,20 @@ class SimulatedScreen(InspectScreen):
         self.capture = capture
         self.path = path
         self.vcpu_number = vcpu_number
+
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.view_help import SimulatedHelpScreen
+
+        return SimulatedHelpScreen()
+
+    def action_copy_command(self) -> None:
+        """There is none: a machine is no target of a command."""
+        self.notify("no command prints a simulated machine: S in the lab saves it as a capture", timeout=3)
+
+    def unsaved(self) -> str:
+        """See KeyedScreen."""
+        return "edits of a simulated machine stay nowhere: again leaves" if super().unsaved() else ""
 
     @on(events.Mount)
     async def fill(self) -> None:

@@ -13,7 +13,8 @@ from textual.widgets import Footer, Static
 
 from inspector.machine.x86.state import words_of
 from inspector.machine.x86.world import Step, World
-from inspector.tui.widgets.line_view import LineView
+from inspector.tui.base_app import KeyedScreen
+from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
 
 _NAME_WIDTH, _VALUES_WIDTH = 37, 50
@@ -46,17 +47,17 @@ class StateView(LineView):
         differs = before != after
         style = self.style_of("changed") if differs else None
         return [
-            Segment(f"{'≠' if differs else ' '} {name[: wide - 1]:<{wide}}", style),
-            Segment(f"{before[: cell - 1]:<{cell}}", None if differs else self.style_of("quiet")),
-            Segment(after[:cell], style or self.style_of("quiet")),
+            Segment(f"{'≠' if differs else ' '} {fitted(name, wide - 1):<{wide}}", style),
+            Segment(f"{fitted(before, cell - 1):<{cell}}", None if differs else self.style_of("quiet")),
+            Segment(fitted(after, cell), style or self.style_of("quiet")),
         ]
 
 
-class TimelineScreen(Screen[None]):
+class TimelineScreen(KeyedScreen):
     """Step through what happened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,T,q", "dismiss", "Back", id="timeline.back"),
+        Binding("escape,T", "dismiss", "Back", id="timeline.back"),
         Binding("tab", "app.focus_next", "Pane", id="timeline.pane"),
     ]
     DEFAULT_CSS = """
@@ -82,6 +83,12 @@ class TimelineScreen(Screen[None]):
             yield Timeline(self.world, [])
             yield StateView()
         yield Footer(compact=True, show_command_palette=False)
+
+    def help_screen(self) -> Screen[None]:
+        """See KeyedScreen."""
+        from inspector.tui.screens.view_help import TimelineHelpScreen
+
+        return TimelineHelpScreen()
 
     def on_mount(self) -> None:
         """Start at the event that was selected in the lab."""

@@ -67,9 +67,9 @@ _NARROW = (
     (_Group("", (_Column("touch", lambda row: row.guest, _WORD_WIDTH),)), _HOST, _VCPU),
     (_Group("", (_Column("touch", lambda row: row.task, _WORD_WIDTH), *_GUEST.columns)), _VCPU),
 )
-_WIDE_COLUMNS = 120
-#: Offset and size, the padding and the scrollbar.
-_PLACE_WIDTH = 14
+WIDE_COLUMNS = 120
+#: Offset and size; the padding left and right.
+_PLACE_WIDTH, _PADDING = 11, 2
 
 
 class ComponentMatrix(LineView):
@@ -87,27 +87,31 @@ class ComponentMatrix(LineView):
 
     def groups(self, width: int) -> tuple[_Group, ...]:
         """The columns that fit."""
-        return _WIDE if width >= _WIDE_COLUMNS else _NARROW[int(self.inner)]
+        return _WIDE if width >= WIDE_COLUMNS else _NARROW[int(self.inner)]
 
     def heading(self, width: int) -> str:
         """The names of the columns; in a wide terminal the levels above them."""
         groups = self.groups(width)
-        gap = " " * (_GAP if groups is _WIDE else 0)
+        gap = self._gap(groups)
         names = gap.join("".join(_cell(column.name, column.width) for column in group.columns) for group in groups)
-        place = f"{gap}{'at':<6}bytes" if self._has_place(groups, width) else ""
+        place = f"{gap[1:]}{'at':<6}bytes" if self._has_place(groups, width) else ""
         line = f"{'component':<{_NAME_WIDTH}}{names}{place}"
         if groups is not _WIDE:
             return line
         titles = gap.join(f"{self._title(group):<{group.width}}" for group in groups)
-        return f"{'':<{_NAME_WIDTH}}{titles}{gap}image\n{line}"
+        return f"{'':<{_NAME_WIDTH}}{titles}{gap[1:]}image\n{line}"
 
     def _title(self, group: _Group) -> str:
         return f"vCPU {self.vcpu_number}" if group is _VCPU else group.title
 
     @staticmethod
-    def _has_place(groups: tuple[_Group, ...], width: int) -> bool:
-        used = _NAME_WIDTH + sum(group.width for group in groups)
-        return width >= used + _PLACE_WIDTH
+    def _gap(groups: tuple[_Group, ...]) -> str:
+        """Between levels that are side by side; one less before the place, so that all fit in 120 columns."""
+        return " " * (_GAP if groups is _WIDE else 0)
+
+    def _has_place(self, groups: tuple[_Group, ...], width: int) -> bool:
+        used = _NAME_WIDTH + sum(group.width for group in groups) + max(0, len(groups) * len(self._gap(groups)) - 1)
+        return width >= used + _PLACE_WIDTH + _PADDING
 
     def row(self) -> ComponentRow:
         """The selected component."""
@@ -131,7 +135,7 @@ class ComponentMatrix(LineView):
         row = self.rows[line]
         groups = self.groups(self.app.size.width)
         segments = [Segment(f"{row.number:>2} {row.name[: _NAME_WIDTH - 4]:<{_NAME_WIDTH - 3}}")]
-        gap = " " * (_GAP if groups is _WIDE else 0)
+        gap = self._gap(groups)
         for group in groups:
             for column in group.columns:
                 value = column.of(row)
@@ -140,7 +144,7 @@ class ComponentMatrix(LineView):
                     segments.append(Segment(_cell(value, column.width), self.style_of("changed") if refused else None))
                 else:
                     segments.append(Segment(_cell(" " if value is None else "●" if value else "·", column.width)))
-            segments.append(Segment(gap))
+            segments.append(Segment(gap if group is not groups[-1] else gap[1:]))
         if self._has_place(groups, self.app.size.width):
             at = "-" if row.supervisor else str(row.offset)
             segments.append(Segment(f"{at:<6}{row.size_bytes}", self.style_of("quiet")))

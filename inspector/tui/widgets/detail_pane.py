@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.tui.shown import visible_text
+from inspector.tui.table import trouble
 
 if TYPE_CHECKING:
     from inspector.tui.session import Session
@@ -36,7 +37,10 @@ class DetailPane(ScrollableContainer, can_focus=True):
         field = session.field()
         text: Text
         if field is not None and session.rows is not None:
-            text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+            try:
+                text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+            except Exception as error:  # noqa: BLE001 - shown in the pane
+                text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
             text = _heading_text(session)
         self.query_one(Static).update(visible_text(text))
@@ -45,8 +49,8 @@ class DetailPane(ScrollableContainer, can_focus=True):
 
 def _heading_text(session: Session) -> Text:
     if session.area is None or session.rows is None or not session.rows.visible:
-        return Text("nothing was captured here")
-    row = session.rows.visible[session.cursor]
+        return Text(session.trouble.get(session.vcpu_number, "nothing was captured here"))
+    row = session.rows.visible[min(session.cursor, len(session.rows.visible) - 1)]
     text = Text(f"{visible(session.rows.heading(row.group))}\n", "bold")
     text.append(f"{visible(session.area.title)}, {session.area.size_bytes} bytes\n")
     text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")

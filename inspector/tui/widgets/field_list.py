@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from inspector.tui.widgets.line_view import LineView
+from inspector.tui.widgets.line_view import LineView, fitted
 
 if TYPE_CHECKING:
     from inspector.tui.rows import Row, Rows
@@ -47,7 +47,7 @@ class FieldList(LineView):
         name_width = max(16, min(34, width // 3))
         mark = "~" if field.changed else " "
         head = f"{mark}{'  ' * row.depth}{fold}{name}"
-        head = f"{head[:name_width]:<{name_width}} "
+        head = f"{fitted(head, name_width):<{name_width}} "
         if field.value is None:
             return [Segment(head), Segment(field.text, self.style_of("missing"))]
         from inspector.decode.values import short_hex

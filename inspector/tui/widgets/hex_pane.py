@@ -91,7 +91,8 @@ class HexPane(LineView):
             if byte != old[nth]:
                 style = changed
             if any(offset <= start + nth < offset + size for offset, size in self._marked):
-                style = (style or Style()) + mark
+                # An edited byte stays one where the mark has its own colours.
+                style = mark + Style(underline=byte != old[nth])
             if start + nth == self.byte and self.has_focus:
                 style = self.get_component_rich_style("line--cursor")
             gap = " " if nth % 8 == 7 else ""

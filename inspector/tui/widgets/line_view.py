@@ -30,14 +30,14 @@ class LineView(ScrollView, can_focus=True):
     ]
 
     DEFAULT_CSS = """
-    LineView { background: $surface; scrollbar-size-vertical: 1; overflow-x: hidden; }
-    LineView > .line--cursor { background: $primary 40%; text-style: bold; }
-    LineView:focus > .line--cursor { background: $primary; color: $text; text-style: bold; }
-    LineView > .line--heading { color: $accent; text-style: bold; }
-    LineView > .line--quiet { text-style: dim; }
-    LineView > .line--changed { color: $warning; text-style: bold; }
-    LineView > .line--missing { color: $warning; text-style: italic; }
-    LineView > .line--mark { background: $accent 50%; text-style: bold; }
+    LineView { background: $surface; color: $line-text; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    LineView > .line--cursor { background: $cursor-blurred; color: $on-cursor-blurred; text-style: bold; }
+    LineView:focus > .line--cursor { background: $primary; color: $on-cursor; text-style: bold; }
+    LineView > .line--heading { color: $line-heading; text-style: bold; }
+    LineView > .line--quiet { color: $line-quiet; }
+    LineView > .line--changed { color: $line-changed; text-style: bold; }
+    LineView > .line--missing { color: $line-changed; text-style: italic; }
+    LineView > .line--mark { background: $mark; color: $on-mark; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line--cursor",
@@ -162,3 +162,8 @@ class LineView(ScrollView, can_focus=True):
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.scroll_relative(y=-3, animate=False)
         event.stop()
+
+
+def fitted(text: str, width: int) -> str:
+    """A text that is not longer than a width; ``…`` where it was cut."""
+    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"

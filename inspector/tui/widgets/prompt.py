@@ -55,14 +55,26 @@ class Prompt(Vertical):
         box.value = value
         box.selection = Selection(0, len(value))
         # Shown and focused at once: what is typed right behind the key must not go elsewhere.
+        self.query_one(Horizontal).styles.display = "block"
         self.styles.display = "block"
         self.screen.set_focus(box)
 
     def refuse(self, why: str) -> None:
-        """Keep the line open and say what is wrong."""
+        """Keep the line open, for what was typed can be mended, and say what is wrong."""
         wrong = self.query_one("#wrong", Static)
         wrong.update(visible(why))
         wrong.styles.display = "block"
+
+    def give_up(self, why: str) -> None:
+        """Close the line; what is wrong stays until the next key."""
+        self.refuse(why)
+        self.query_one(Horizontal).styles.display = "none"
+        self.post_message(self.Closed())
+
+    def hush(self) -> None:
+        """A key has come: what was wrong has been read."""
+        if self.query_one(Horizontal).styles.display == "none":
+            self.styles.display = "none"
 
     def close(self) -> None:
         """Hide the line."""

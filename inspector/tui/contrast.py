@@ -1,0 +1,59 @@
+"""Colours of ours that can be read in every theme: WCAG 2.2, 1.4.3, at least 4.5 to 1 for text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.color import BLACK, WHITE, Color
+
+_LEAST = 4.5
+_STEPS = 20
+
+
+def ratio(one: Color, other: Color) -> float:
+    """The contrast ratio of two opaque colours, 1 to 21."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: Color) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    parts = [part / 255 for part in (color.r, color.g, color.b)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def legible(color: Color, *grounds: Color) -> Color:
+    """The colour, as far towards black or white as it must be to be read on all grounds."""
+    ends = sorted((BLACK, WHITE), key=lambda end: -min(ratio(end, ground) for ground in grounds))
+    shades = [color.blend(ends[0], step / _STEPS) for step in range(_STEPS + 1)]
+    return next((shade for shade in shades if min(ratio(shade, g) for g in grounds) >= _LEAST), ends[0])
+
+
+def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
+    """Our CSS variables for a theme's: text of titles, headings, changed and quiet lines, the cursor, marked bytes."""
+    if ansi:
+        # The terminal's own palette: what it looks like is not known here.
+        text = dict.fromkeys(
+            ("on-title", "on-cursor", "on-cursor-blurred", "on-mark", "line-text", "line-quiet"), "ansi_default"
+        )
+        grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
+        return {**text, **grounds, "line-heading": theme["accent"], "line-changed": theme["warning"]}
+    colour = {name: Color.parse(theme[name]) for name in ("primary", "accent", "warning", "foreground", "surface")}
+    background = Color.parse(theme["background"])
+    panes = (colour["surface"], background, background + Color.parse(theme["panel"]))
+    blurred = colour["surface"].blend(colour["primary"], 0.4)
+    mark = colour["surface"].blend(colour["accent"], 0.5)
+    found = {
+        "line-text": legible(colour["foreground"], *panes),
+        "line-heading": legible(colour["accent"], *panes),
+        "line-changed": legible(colour["warning"], *panes),
+        "line-quiet": legible(background.blend(colour["foreground"], 0.55), *panes),
+        "cursor-blurred": blurred,
+        "mark": mark,
+        "on-title": legible(colour["foreground"], Color.parse(theme["primary-background"])),
+        "on-cursor": legible(colour["foreground"], colour["primary"]),
+        "on-cursor-blurred": legible(colour["foreground"], blurred),
+        "on-mark": legible(colour["foreground"], mark),
+    }
+    return {name: shade.hex6 for name, shade in found.items()}

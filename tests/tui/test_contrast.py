@@ -1,0 +1,89 @@
+"""What is painted can be read: contrast of the segments on screen, in every theme (WCAG 2.2, 1.4.3)."""
+
+from __future__ import annotations
+
+import pytest
+from textual.color import Color
+from textual.geometry import Region
+from textual.widget import Widget
+
+from inspector.cli.open import app_of
+from inspector.tui.base_app import BaseApp
+from inspector.tui.contrast import ratio
+from inspector.tui.picture import opened
+from tests.tui.support import type_line
+
+THEMES = ["textual-dark", "textual-light", "solarized-light", "catppuccin-latte"]
+#: Panes whose text is held to 4.5; the rest is Textual's or decoration.
+PANES = "TargetTree, FieldList, HexPane, CompareView, PropertyList, ComponentMatrix, Timeline, #title, #names, #columns"
+
+
+def text_region(widget: Widget) -> Region:
+    """Where a pane has text: without its scrollbars."""
+    region, text = widget.content_region, widget.scrollable_content_region
+    return Region(region.x, region.y, min(region.width, text.width), min(region.height, text.height))
+
+
+def unreadable(app: BaseApp) -> list[tuple[float, str]]:
+    """Pieces of text in our panes with less contrast than text needs."""
+    found = []
+    strips = app.screen._compositor.render_strips()
+    for widget in app.screen.query(PANES):
+        region = text_region(widget)
+        for y in range(region.y, min(region.bottom, len(strips))):
+            for segment in strips[y].crop(region.x, region.right):
+                style = segment.style
+                if segment.text.strip() and style and style.color and style.bgcolor:
+                    colours = [Color.from_rich_color(colour) for colour in (style.color, style.bgcolor)]
+                    if ratio(*colours) < 4.5 or style.dim:
+                        found.append((round(ratio(*colours), 2), segment.text))
+    return found
+
+
+def test_the_ratio_is_that_of_wcag() -> None:
+    assert ratio(Color.parse("#000"), Color.parse("#fff")) == pytest.approx(21)
+    assert ratio(Color.parse("#777"), Color.parse("#fff")) == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_inspect_can_be_read(theme: str) -> None:
+    app = app_of("sample:amx/process.core")
+    app.theme = theme
+    async with app.run_test(size=(160, 45)) as pilot:
+        await opened(app, pilot)
+        await type_line(pilot, "colon", "mxcsr")
+        await type_line(pilot, "enter", "0x1fa0")
+        assert unreadable(app) == []
+        await type_line(pilot, "colon", "tmm[1]")
+        await pilot.press("tab")
+        await pilot.pause()
+        assert unreadable(app) == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_compare_and_the_labs_can_be_read(theme: str) -> None:
+    for target, keys in (
+        ("sample:zen5-kvm", ["c", "d"]),
+        ("sim:guest-xfd", ["n"] * 8),
+        ("model:neoverse-v1-v1:neoverse-n1", ["b"]),
+    ):
+        app = app_of(target)
+        app.theme = theme
+        async with app.run_test(size=(120, 35)) as pilot:
+            await opened(app, pilot)
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert unreadable(app) == [], target
+
+
+def test_every_theme_has_readable_colours() -> None:
+    app = app_of("sample:amx/process.core")
+    for name, theme in app.available_themes.items():
+        app.theme = name
+        found = app.get_css_variables()
+        if not theme.ansi:
+            for ground in ("surface", "background"):
+                for text in ("line-heading", "line-changed", "line-quiet"):
+                    assert ratio(Color.parse(found[text]), Color.parse(found[ground])) >= 4.5, (name, text)
+            for text, ground in (("on-title", "primary-background"), ("on-cursor", "primary"), ("on-mark", "mark")):
+                assert ratio(Color.parse(found[text]), Color.parse(found[ground])) >= 4.5, (name, text)
