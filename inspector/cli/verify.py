@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
@@ -16,6 +17,7 @@ _EXAMPLES = """\
   inspector verify x86-amx-linux-7.2.jsonl
   inspector verify --json recorded.jsonl.gz"""
 _SHOWN = 10
+_HOST = "host.jsonl.gz"
 
 
 def run(words: Sequence[str]) -> int:
@@ -30,13 +32,19 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(f"--cpu {found.cpu}: no such CPU; {hint}")
     disagree = False
     for file in found.files:
-        agreement = verify(file, lines_of(file), found.cpu)
+        agreement = verify(file, lines_of(file), found.cpu, _host_beside(file))
         disagree = disagree or agreement.agree != agreement.total
         if found.json:
             say_json(agreement.as_json(), indent=None)
         else:
             _print(agreement)
     return 1 if disagree else 0
+
+
+def _host_beside(file: str) -> Iterable[bytes] | None:
+    """The records of ``host.jsonl.gz`` in the same folder, which name the host of files that do not."""
+    beside = Path(file).with_name(_HOST)
+    return lines_of(str(beside)) if beside.is_file() and Path(file).name != _HOST else None
 
 
 def _print(agreement: Agreement) -> None:

@@ -17,11 +17,11 @@ class Check(NamedTuple):
 class Outcome(NamedTuple):
     """The answer to an event.
 
-    ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, ``short`` for a call
-    that did less than was asked, or ``depends-on`` where the answer hangs on what is not known;
-    ``code`` the errno, vector, signal or number asked for that goes with it, ``value`` or ``image``
+        ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, ``short`` for a call
+        that did less than was asked, or ``depends-on`` where the answer hangs on what is not known;
+        ``code`` the errno, vector, signal or number asked for that goes with it, ``value`` or ``image``
     what the event returned. The last check is the one that decided.
-    ``source`` is the function to read.
+        ``source`` is the function to read.
     """
 
     verdict: str
@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     source: str
     value: int = 0
     image: bytes = b""
+    error_code: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -69,12 +70,22 @@ class Outcome(NamedTuple):
 
 
 #: Exception vectors by number (Intel SDM vol. 3, 6.3.1).
-VECTORS = {6: "#UD", 7: "#NM", 13: "#GP"}
-UD, NM, GP = 6, 7, 13
+VECTORS = {6: "#UD", 7: "#NM", 13: "#GP", 14: "#PF", 16: "#MF", 19: "#XM"}
+UD, NM, GP, PF, MF, XM = 6, 7, 13, 14, 16, 19
 EXECUTED = 100
 
 
 _new = tuple.__new__
+
+
+class MemoryFaultError(Exception):
+    """An access to memory that fails: ``vector`` is #GP or #PF, the latter with ``address`` and ``error_code``."""
+
+    def __init__(self, vector: int, address: int, error_code: int = 0) -> None:
+        super().__init__(vector, address, error_code)
+        self.vector = vector
+        self.address = address
+        self.error_code = error_code
 
 
 class Rule:
@@ -100,11 +111,11 @@ class Rule:
 
     def ok(self, value: int = 0, image: bytes = b"") -> Outcome:
         """All checks held."""
-        return _new(Outcome, ("ok", 0, tuple(self.checks), self.source, value, image))
+        return _new(Outcome, ("ok", 0, tuple(self.checks), self.source, value, image, 0))
 
     def refuse(self, code: int) -> Outcome:
         """The last check failed: an errno."""
-        return _new(Outcome, ("errno", code, tuple(self.checks), self.source, 0, b""))
+        return _new(Outcome, ("errno", code, tuple(self.checks), self.source, 0, b"", 0))
 
     def short(self, done: int, asked: int) -> Outcome:
         """The last check failed: the call stopped there and says how many it did."""
@@ -113,6 +124,11 @@ class Rule:
     def fault(self, vector: int) -> Outcome:
         """The last check failed: an exception."""
         return Outcome("exception", vector, tuple(self.checks), self.source)
+
+    def fault_at(self, fault: MemoryFaultError) -> Outcome:
+        """An access to memory failed: #GP, or #PF with its address."""
+        self.check(f"the bytes at {fault.address:#x} can be {'written' if fault.error_code & 2 else 'read'}", False)
+        return Outcome("exception", fault.vector, tuple(self.checks), self.source, fault.address, b"", fault.error_code)
 
     def oops(self, vector: int) -> Outcome:
         """The last check failed: an exception in the host's kernel."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from inspector.machine.outcome import MemoryFaultError
 from inspector.machine.shapes import ANY_TEXT, Shape, misfit
 from layouts.kernels import UnknownReleaseError
 
@@ -158,13 +159,17 @@ def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes
             raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 
 
-def verify(file: str, lines: Iterable[bytes], cpu: str = "") -> Agreement:
+def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[bytes] | None = None) -> Agreement:
     """Replay a file of recorded answers, on the CPU that it records or on a shipped one.
+
+    ``host``: the records of the file that names the host, for a file that names none.
 
     Raises InputError for what is no such file, or whose records lack what their kind has.
     """
     agreement = Agreement(file)
     found = list(records(file, lines))
+    if host is not None and not names_host(found):
+        found = [*records(f"{file}: its host", host), *found]
     try:
         for answer in _replay(agreement, found, cpu):
             agreement.add(answer)
@@ -186,7 +191,7 @@ def _replay(
         return _replay_deep(agreement, found)
     if is_arm64(found):
         return _replay_arm64(agreement, found)
-    return _replay_x86(agreement.file, found, cpu)
+    return _replay_x86(agreement, found, cpu)
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -210,15 +215,28 @@ def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator
     return replay(made, found)
 
 
-def _replay_x86(file: str, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
-    from inspector.machine.x86.replay.records import replay
+def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer | NotAsked]:
+    from inspector.machine.x86.replay.records import hosted, replay
 
     try:
-        yield from replay(found, cpu)
+        host = hosted(found, cpu)
+        agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
+        yield from replay(host, found)
     except UnknownReleaseError:
         raise
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+    except (
+        *(KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, AssertionError),
+        MemoryFaultError,
+    ) as error:
+        raise InputError(
+            agreement.file, "records as the recorder writes them", f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
+    """Records of x86 programs need a host: its kernel or its CPUID."""
+    kinds = {record.get("t") for record in found}
+    return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & {"prog", "ptrace"}
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:

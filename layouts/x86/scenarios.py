@@ -241,7 +241,7 @@ SCENARIOS = (
     ),
     Scenario(
         "signal-frame",
-        "A signal frame grows at the first tile, not with the permission; a small alternate stack is fatal",
+        "A signal frame grows at the first tile, not with the permission; an alternate stack that is taken holds it",
         (
             "arch_prctl REQ_XCOMP_PERM 18",
             "signal",
@@ -251,10 +251,11 @@ SCENARIOS = (
             "signal",
             "sigreturn",
             "process tilestored 0",
+            "sigaltstack 11836",
             "sigaltstack 11837",
             "signal",
         ),
-        "copy_fpstate_to_sigframe (fpu/signal.c); the sigaltstack check is laxer than the request's",
+        "copy_fpstate_to_sigframe (fpu/signal.c), get_sigframe (kernel/signal.c); recorded on a 06_CFh with 6.18",
     ),
     Scenario(
         "ptrace",

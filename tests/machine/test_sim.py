@@ -39,7 +39,7 @@ REFUSED = {
     "two-buffers": {},
     "two-vcpus": {13: "#NM"},
     "threads": {},
-    "signal-frame": {10: "SIGSEGV"},
+    "signal-frame": {9: "ENOMEM"},
     "ptrace": {3: "EINVAL", 4: "EFAULT"},
     "xsave-under-xfd": {9: "#NM"},
     "td-without-amx": {2: "EINVAL", 7: "#GP", 8: "#GP", 10: "#UD", 11: "EINVAL"},

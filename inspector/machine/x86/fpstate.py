@@ -25,6 +25,7 @@ class Fpstate:
         "is_guest",
         "is_valloc",
         "is_virtual_xfd",
+        "last_cpu",
         "user_size_bytes",
         "user_xfeatures",
         "xfd",
@@ -44,6 +45,8 @@ class Fpstate:
         self.xinuse = 0
         #: The proposal before passthrough: the guest's XFD is KVM's only, the processor keeps the host's.
         self.is_virtual_xfd = False
+        #: The CPU where these registers were loaded or saved last (fpu->last_cpu), -1 for none.
+        self.last_cpu = -1
         self.user_size_bytes = host.standard_size_bytes(user_xfeatures)
         self.image = host.initial_image(xfeatures)
 
@@ -62,6 +65,7 @@ class Fpstate:
         grown = Fpstate(host, self.xfeatures | features, self.user_xfeatures | features, self.xfd & ~features)
         grown.is_guest, grown.is_confidential, grown.in_use = self.is_guest, self.is_confidential, self.in_use
         grown.is_valloc, grown.is_virtual_xfd, grown.xinuse = True, self.is_virtual_xfd, self.xinuse
+        grown.last_cpu = self.last_cpu
         # vzalloc and XCOMP_BV only: FCW and MXCSR are zero, and initial because XSTATE_BV is 0.
         grown.image = host.empty_image(grown.xfeatures)
         return grown
@@ -83,7 +87,8 @@ class Fpstate:
     def put(self, host: Host, registers: Registers, bv: int) -> None:
         """Make the image hold these components; supervisor ones stay (copy_uabi_to_xstate)."""
         kept = self.xstate_bv & host.supervisor
-        self.image = images.store(self.image, registers, bv, bv | kept, host.kernel_places(self.xfeatures))
+        places = host.kernel_places(self.xfeatures)
+        self.image = images.store(self.image, registers, bv, bv | kept, places, with_mxcsr=bv & 6)
 
     def user_image(self, host: Host, bv: int, size_bytes: int) -> bytes:
         """The standard image for user space, with the components of ``bv``."""

@@ -46,8 +46,10 @@ _MAGIC2_SIZE_BYTES = 4
 class Host:
     """A host: its processor by CPUID, its kernel by profile.
 
-    ``emulated``: the processor is the emulator of the recorded answers, which does not get
-    back what a guest buffer of the default size holds when a vCPU runs again (docs/x86-machine.md).
+    ``emulated``: the processor is the emulator of the recorded answers, else it is silicon. The emulator tracks
+    use by contents, looks at XFD before the tile configuration and at MXCSR before XFD, takes any TILECFG from
+    an image, clears the reserved header with XSAVEC, and does not get back what a guest buffer of the default
+    size holds when a vCPU runs again (docs/x86-machine.md).
     """
 
     def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False) -> None:

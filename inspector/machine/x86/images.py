@@ -15,8 +15,9 @@ from inspector.machine.x86.registers import (
     LEGACY,
     MXCSR_MASK,
     MXCSR_OFFSET,
+    PKRU,
+    PKRU_SIZE_BYTES,
     SSE,
-    TILEDATA,
     Registers,
 )
 from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
@@ -64,6 +65,12 @@ def with_xstate_bv(image: bytes, bv: int) -> bytes:
     return image[:HEADER_OFFSET] + bv.to_bytes(8, "little") + image[HEADER_OFFSET + 8 :]
 
 
+def with_xcomp_bv(image: bytes, xcomp: int, *, clear: bool) -> bytes:
+    """The image with another XCOMP_BV; ``clear``: the rest of the header becomes 0."""
+    rest = bytes(_HEADER_END - HEADER_OFFSET - 16) if clear else reserved(image)
+    return image[: HEADER_OFFSET + 8] + xcomp.to_bytes(8, "little") + rest + image[_HEADER_END:]
+
+
 def empty(size_bytes: int, xcomp: int) -> bytes:
     """A new image: nothing in it, everything initial."""
     head = bytes(HEADER_OFFSET + 8) + xcomp.to_bytes(8, "little")
@@ -75,18 +82,24 @@ def with_defaults(image: bytes) -> bytes:
     return _USER_HEAD[:MXCSR_OFFSET] + INITIAL_MXCSR.to_bytes(4, "little") + image[MXCSR_OFFSET + 4 :]
 
 
-def store(image: bytes, registers: Registers, mask: int, bv: int, places: Sequence[Place]) -> bytes:
+def store(
+    image: bytes, registers: Registers, mask: int, bv: int, places: Sequence[Place], *, with_mxcsr: int | None = None
+) -> bytes:
     """The image with the components of ``mask`` written; XSTATE_BV becomes ``bv``.
 
-    Everything else keeps its bytes, so what an earlier save left there stays as stale bytes.
+    Everything else keeps its bytes, so what an earlier save left there stays as stale bytes. ``with_mxcsr``:
+    MXCSR and its mask are written; where it is not said, a compacted image has them with SSE, a standard one
+    with SSE or AVX.
     """
     found = bytearray(image)
     found[HEADER_OFFSET : HEADER_OFFSET + 8] = bv.to_bytes(8, "little")
-    _write(found, registers, mask, places)
+    if with_mxcsr is None:
+        with_mxcsr = mask & (2 if xcomp_bv(image) & XCOMP_COMPACTED else 6)
+    _write(found, registers, mask, places, with_mxcsr)
     return bytes(found)
 
 
-def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[Place]) -> None:
+def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[Place], with_mxcsr: int) -> None:
     if mask & 1:
         x87 = registers.get(0)
         image[:MXCSR_OFFSET] = x87[:MXCSR_OFFSET]
@@ -94,16 +107,19 @@ def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[P
     if mask & 2:
         offset, size = LEGACY[SSE]
         image[offset : offset + size] = registers.get(SSE)
-    if mask & 6:
+    if with_mxcsr:
         image[MXCSR_OFFSET : MXCSR_OFFSET + 8] = registers.mxcsr.to_bytes(4, "little") + _MXCSR_MASK
     for component, offset, size in places:
         if mask >> component & 1:
             data = registers.get(component)
+            if component == PKRU:
+                # Processors write the register, not the four bytes behind it.
+                size = PKRU_SIZE_BYTES
             image[offset : offset + size] = data if len(data) == size else data[:size].ljust(size, b"\0")
 
 
-def load(image: bytes, bv: int, places: Sequence[Place]) -> Registers:
-    """The registers of the components in ``bv``; the others are initial."""
+def load(image: bytes, bv: int, places: Sequence[Place], kind: type[Registers] = Registers) -> Registers:
+    """The registers of the components in ``bv``; the others are initial. MXCSR goes with SSE or AVX."""
     found: dict[int, bytes] = {}
     if bv & 1:
         found[0] = image[:MXCSR_OFFSET] + bytes(8) + image[32:160]
@@ -114,8 +130,7 @@ def load(image: bytes, bv: int, places: Sequence[Place]) -> Registers:
         if bv >> place.component & 1:
             raw = image[place.offset : place.offset + place.size_bytes]
             found[place.component] = raw.ljust(place.size_bytes, b"\0")
-    value = mxcsr(image) if bv & 6 else INITIAL_MXCSR
-    return Registers(found, 0xFF if bv >> TILEDATA & 1 else 0, value)
+    return kind(found, mxcsr(image) if bv & 6 else INITIAL_MXCSR)
 
 
 def user_image(registers: Registers, bv: int, places: Sequence[Place], size_bytes: int, sw_xcr0: int) -> bytes:
@@ -127,7 +142,7 @@ def user_image(registers: Registers, bv: int, places: Sequence[Place], size_byte
     image[: len(_USER_HEAD)] = _USER_HEAD
     image[SW_OFFSET : SW_OFFSET + 8] = sw_xcr0.to_bytes(8, "little")
     image[HEADER_OFFSET : HEADER_OFFSET + 8] = bv.to_bytes(8, "little")
-    _write(image, registers, bv, places)
+    _write(image, registers, bv, places, bv & 6)
     return bytes(image)
 
 

@@ -10,21 +10,20 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
-from inspector.machine.outcome import GP, NM, Check, Outcome, Rule
-from inspector.machine.x86 import images
+from inspector.machine.outcome import NM, Check, Outcome, Rule
+from inspector.machine.x86 import exceptions, images
 from inspector.machine.x86.fpstate import Fpstate
 from inspector.machine.x86.host import DYNAMIC, Host
 from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR
-from inspector.machine.x86.process import Process, Thread
+from inspector.machine.x86.process import INITIAL_PKRU, Process, Thread
 from inspector.machine.x86.processor import Instruction, Processor
 from inspector.machine.x86.registers import PKRU, Registers
 from inspector.machine.x86.trace import Trace
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
 
-#: init_pkru_value: every key but 0 is access-disabled.
-INITIAL_PKRU = (0x55555554).to_bytes(8, "little")
-_ILL_ILLOPC, _ILL_ILLOPN, _SI_KERNEL = 1, 2, 0x80
+_INITIAL_PKRU = INITIAL_PKRU.to_bytes(8, "little")
+_ILL_ILLOPC, _SI_KERNEL = 1, 0x80
 _PASID = 1 << 10
 
 
@@ -123,7 +122,7 @@ class Linux:
         if outcome.accepted and isinstance(cpu.machine, Processor):
             cpu.machine.xss = host.supervisor
             if host.user_max >> PKRU & 1:
-                cpu.machine.registers.components[PKRU] = INITIAL_PKRU
+                cpu.machine.registers.components[PKRU] = _INITIAL_PKRU
         return outcome
 
     def spawn(self) -> Process:
@@ -181,7 +180,7 @@ class Linux:
         if before is not None:
             self.write_xfd(cpu, before)
         if outcome.accepted:
-            cpu.owner = fpstate
+            cpu.owner, fpstate.last_cpu = fpstate, cpu.number
         return None if outcome.accepted else outcome
 
     @property
@@ -229,13 +228,27 @@ class Linux:
             if thread.loaded:
                 self.save_thread(thread.cpu, thread)
             if thread.cpu.current is thread:
+                self._switch_pkru(thread.cpu, thread, None)
                 thread.cpu.current = None
+        self._switch_pkru(cpu, previous, thread)
         cpu.current = thread
         if thread is not None:
             thread.cpu = cpu
         if self.host.user_max & DYNAMIC:
             self._eager(cpu, self._xfd_in_kernel(thread.fpstate) if thread is not None else self._default_xfd)
         return outcome
+
+    def _switch_pkru(self, cpu: Cpu, previous: Thread | None, thread: Thread | None) -> None:
+        """x86_pkru_load: the register is kept in the thread, and written only if the next one has another value."""
+        machine = cpu.machine
+        if not self.host.user_max >> PKRU & 1 or not isinstance(machine, Processor):
+            return
+        now = int.from_bytes(machine.registers.get(PKRU)[:4], "little")
+        if previous is not None:
+            previous.pkru = now
+        wanted = thread.pkru if thread is not None else INITIAL_PKRU
+        if wanted != now:
+            machine.registers.components[PKRU] = wanted.to_bytes(8, "little")
 
     def kernel_thread(self, cpu: Cpu) -> Outcome | None:
         """A kernel thread gets the CPU, and gives it back; it has no user registers to load."""
@@ -249,14 +262,19 @@ class Linux:
         """XSAVES of a thread's registers, which stay valid until somebody else loads."""
         outcome = self.save(cpu, thread.fpstate)
         thread.loaded = False
+        thread.fpstate.last_cpu = cpu.number
         return outcome
+
+    def is_valid_on(self, cpu: Cpu, fpstate: Fpstate) -> bool:
+        """fpregs_state_valid: this CPU had the registers last, and nobody loaded others there since."""
+        return cpu.owner is fpstate and fpstate.last_cpu == cpu.number
 
     def to_user(self, cpu: Cpu, thread: Thread) -> Outcome | None:
         """fpregs_restore_userregs: nothing if this CPU still has the thread's registers."""
         self.schedule(cpu, thread)
         if thread.loaded:
             return None
-        if cpu.owner is not thread.fpstate:
+        if not self.is_valid_on(cpu, thread.fpstate):
             wrong = self.restore(cpu, thread.fpstate)
             if wrong is not None:
                 return wrong
@@ -295,6 +313,8 @@ class Linux:
             self.save(cpu, child.fpstate)
             image = child.fpstate.image
             child.fpstate.image = images.with_xstate_bv(image, images.xstate_bv(image) & ~_PASID)
+        child.pkru = self.pkru(thread)
+        child.trap_nr, child.error_code = thread.trap_nr, thread.error_code
 
     def exec(self, cpu: Cpu, thread: Thread) -> None:
         """Another program: default buffer, default permissions (fpu_flush_thread, fpstate_reset)."""
@@ -305,12 +325,26 @@ class Linux:
         process.perm = process.guest_perm = self.host.user_default
         process.guest_perm_locked = False
         cpu.owner = None
+        self.write_pkru(cpu, INITIAL_PKRU)
         self.to_user(cpu, thread)
 
+    def pkru(self, thread: Thread) -> int:
+        """PKRU of a thread: the register where it runs, else what a switch kept."""
+        cpu = thread.cpu
+        if cpu is not None and cpu.current is thread and isinstance(cpu.machine, Processor):
+            return int.from_bytes(cpu.machine.registers.get(PKRU)[:4], "little")
+        return thread.pkru
+
+    def write_pkru(self, cpu: Cpu, value: int) -> None:
+        """WRPKRU by the kernel (pkru_write_default)."""
+        if self.host.user_max >> PKRU & 1 and isinstance(cpu.machine, Processor):
+            cpu.machine.registers.components[PKRU] = value.to_bytes(8, "little")
+
     def clear_user_states(self, cpu: Cpu, thread: Thread) -> None:
-        """A signal handler starts with initial state, PKRU apart (fpu__clear_user_states)."""
+        """A signal handler starts with initial state and PKRU's default (fpu__clear_user_states)."""
         self.write_xfd(cpu, thread.fpstate.xfd)
         cpu.machine.execute(_clear)
+        self.write_pkru(cpu, INITIAL_PKRU)
 
     def run(self, cpu: Cpu, thread: Thread, instruction: Instruction) -> Outcome:
         """An instruction of a user program, and what the kernel makes of its exception."""
@@ -320,22 +354,17 @@ class Linux:
         outcome = cpu.machine.execute(instruction, user=True)
         if outcome.verdict != "exception":
             return outcome
+        if outcome.code != NM:
+            return exceptions.signal_of(thread, outcome)
         rule = Rule(outcome.source)
-        rule.checks = list(outcome.checks)
-        if outcome.code == NM:
-            rule.checks[-1] = Check("XFD[18] is 1: #NM", True)
-        else:
-            if outcome.code == GP:
-                return rule.signal(signal.SIGSEGV, _SI_KERNEL)
-            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
+        rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", True)]
         handled = self._device_not_available(rule, cpu, thread)
         if handled is not None:
             return handled
         again = cpu.machine.execute(instruction, user=True)
         rule.checks += again.checks
-        if again.verdict == "exception":
-            return rule.signal(signal.SIGILL, _ILL_ILLOPN)
-        return again._replace(checks=tuple(rule.checks), source=rule.source)
+        again = again._replace(checks=tuple(rule.checks), source=rule.source)
+        return exceptions.signal_of(thread, again) if again.verdict == "exception" else again
 
     def _device_not_available(self, rule: Rule, cpu: Cpu, thread: Thread) -> Outcome | None:
         """handle_xfd_event: XFD_ERR, permission, a larger buffer. None: the instruction is tried again."""
@@ -361,5 +390,5 @@ class Linux:
 
 def _clear(cpu: Processor) -> Outcome:
     kept = {n: data for n, data in cpu.registers.components.items() if n == PKRU or cpu.xss >> n & 1}
-    cpu.registers = Registers(kept)
+    cpu.registers = type(cpu.registers)(kept)
     return Rule("restore_fpregs_from_init_fpstate").ok()

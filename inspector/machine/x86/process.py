@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from inspector.machine.x86.linux import Cpu, Linux
 
 MINSIGSTKSZ = 2048
+SS_DISABLE = 2
+#: init_pkru_value: every key but 0 is access-disabled.
+INITIAL_PKRU = 0x55555554
 
 
 class Thread:
@@ -35,6 +38,10 @@ class Thread:
         self.cpu: Cpu | None = None
         self.loaded = False
         self.altstack_size_bytes = 0
+        #: thread.pkru: what a switch away from the thread left; a core file and ptrace show it.
+        self.pkru = INITIAL_PKRU
+        #: thread.trap_nr, error_code and cr2: of the last exception that became a signal.
+        self.trap_nr = self.error_code = self.fault_address = 0
         self.signal_frames: list[bytes] = []
         #: While the thread's guest runs: what makes it leave, as an interrupt does.
         self.leave_guest: Callable[[], None] | None = None
@@ -122,9 +129,12 @@ class Process:
         self.linux.log(self.leader, f"{'guest' if guest else 'own'} permission {wanted:#x}", call_chains.PERMISSION)
         return rule.ok()
 
-    def sigaltstack(self, size: int, thread: Thread | None = None) -> Outcome:
-        """An alternate signal stack: it must hold a frame with everything that is permitted."""
-        rule = Rule("sigaltstack_size_valid (kernel/signal.c)")
+    def sigaltstack(self, size: int, thread: Thread | None = None, flags: int = 0) -> Outcome:
+        """An alternate signal stack: it must hold a frame with everything that is permitted. SS_DISABLE: none."""
+        rule = Rule("do_sigaltstack, sigaltstack_size_valid (kernel/signal.c)")
+        if flags == SS_DISABLE:
+            (thread or self.leader).altstack_size_bytes = 0
+            return rule.ok()
         if not rule.check(f"at least MINSIGSTKSZ ({MINSIGSTKSZ})", size >= MINSIGSTKSZ):
             return rule.refuse(errno.ENOMEM)
         host = self.host

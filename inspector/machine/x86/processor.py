@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.host import DYNAMIC, Host
 from inspector.machine.x86.instructions import control, xsave
-from inspector.machine.x86.registers import Registers
+from inspector.machine.x86.registers import EmulatedRegisters, Registers
 
 #: What runs on a processor.
 Instruction = Callable[["Processor"], Outcome]
@@ -32,7 +32,15 @@ class Processor:
         self.cr4_cet = False
         self.user = False
         self.msrs: dict[int, int] = {}
-        self.registers = Registers()
+        self.registers = self.initial_registers()
+        #: XRSTOR_INFO: CPL 3 or not, and the address of the last XRSTOR's area; None after XRSTORS.
+        self.restored_from: tuple[bool, int] | None = None
+        #: XMODIFIED is kept as what the components were then (Intel SDM vol. 1, 13.6).
+        self.unmodified: dict[int, bytes | None] = {}
+
+    def initial_registers(self) -> Registers:
+        """Registers with everything initial, tracked as this processor tracks them."""
+        return EmulatedRegisters() if self.host.emulated else Registers()
 
     def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
         """Execute an instruction, at CPL 3 or in the kernel."""

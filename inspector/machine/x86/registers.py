@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from layouts.x86.xsave import BY_NUMBER
 
 SSE, PKRU, TILECFG, TILEDATA = 1, 9, 17, 18
 TILE_SIZE_BYTES = 1024
+#: PKRU is a register of 4 bytes in a component of 8.
+PKRU_SIZE_BYTES = 4
 #: Offset in the legacy region and size of the components that live there. MXCSR (24..31) is apart.
 LEGACY = {0: (0, 160), 1: (160, 256)}
 INITIAL_MXCSR = 0x1F80
@@ -30,33 +34,82 @@ def initial(component: int) -> bytes:
 
 
 class Registers:
-    """Component bytes; a component that is not there is in its initial configuration."""
+    """Component bytes, as silicon tracks them: a component that is there is in use, whatever it contains.
 
-    __slots__ = ("components", "mxcsr", "used_tiles")
+    A component that is not there is in its initial configuration. SSE is also in use while MXCSR differs from
+    its initial value. Source: Intel SDM vol. 1, 13.6; measured on a 06_CFh (Emerald Rapids).
+    """
 
-    def __init__(
-        self, components: dict[int, bytes] | None = None, used_tiles: int = 0xFF, mxcsr: int = INITIAL_MXCSR
-    ) -> None:
+    __slots__ = ("components", "mxcsr")
+
+    def __init__(self, components: dict[int, bytes] | None = None, mxcsr: int = INITIAL_MXCSR) -> None:
         self.components = dict(components or {})
-        self.used_tiles = used_tiles if TILEDATA in self.components else 0
         self.mxcsr = mxcsr
 
-    def copy(self) -> Registers:
+    def copy(self) -> Self:
         """The same registers, to be changed on their own."""
-        return Registers(self.components, self.used_tiles, self.mxcsr)
+        return self.within(-1)
 
-    def within(self, mask: int) -> Registers:
+    def within(self, mask: int) -> Self:
         """Only the components of a mask; the others are initial."""
         kept = {n: data for n, data in self.components.items() if mask >> n & 1}
-        return Registers(kept, self.used_tiles, self.mxcsr if mask >> SSE & 1 else INITIAL_MXCSR)
+        return type(self)(kept, self.mxcsr if mask >> SSE & 1 else INITIAL_MXCSR)
 
     @property
     def in_use(self) -> int:
-        """XINUSE: components that are not initial.
+        """XINUSE: what was written or loaded since it was last made initial."""
+        found = 1 << SSE if self.mxcsr != INITIAL_MXCSR else 0
+        for number in self.components:
+            found |= 1 << number
+        return found
 
-        What has its initial value counts as initial, except for tile data: a tile is in use from
-        the load or restore that filled it until TILEZERO, LDTILECFG or TILERELEASE.
-        """
+    def get(self, component: int) -> bytes:
+        """The bytes of a component."""
+        return self.components.get(component) or initial(component)
+
+    def write(self, component: int, offset: int, data: bytes) -> None:
+        """Change some bytes of a component; it is in use from then on."""
+        raw = bytearray(self.get(component))
+        raw[offset : offset + len(data)] = data
+        self.components[component] = bytes(raw)
+
+    def write_tile(self, tile: int, data: bytes) -> None:
+        """A tile's 1024 bytes."""
+        self.write(TILEDATA, TILE_SIZE_BYTES * tile, data)
+
+    def zero_tile(self, tile: int) -> None:
+        """TILEZERO: tile data is in use afterwards."""
+        self.write_tile(tile, bytes(TILE_SIZE_BYTES))
+
+    def clear(self, *components: int) -> None:
+        """Back to the initial configuration."""
+        for component in components:
+            self.components.pop(component, None)
+            if component == SSE:
+                self.mxcsr = INITIAL_MXCSR
+
+
+class EmulatedRegisters(Registers):
+    """As the emulator of the recorded answers tracks them: by contents, except for tiles.
+
+    A tile is in use from the load or restore that filled it until TILEZERO, LDTILECFG or TILERELEASE.
+    """
+
+    __slots__ = ("used_tiles",)
+
+    def __init__(self, components: dict[int, bytes] | None = None, mxcsr: int = INITIAL_MXCSR) -> None:
+        super().__init__(components, mxcsr)
+        self.used_tiles = 0xFF if TILEDATA in self.components else 0
+
+    def within(self, mask: int) -> Self:
+        """Only the components of a mask; the others are initial."""
+        found = super().within(mask)
+        found.used_tiles = self.used_tiles if TILEDATA in found.components else 0
+        return found
+
+    @property
+    def in_use(self) -> int:
+        """XINUSE: components whose contents are not initial, and tiles that are used."""
         found = 1 << TILEDATA if self.used_tiles else 0
         if self.mxcsr != INITIAL_MXCSR:
             found |= 1 << SSE
@@ -65,21 +118,18 @@ class Registers:
                 found |= 1 << number
         return found
 
-    def get(self, component: int) -> bytes:
-        """The bytes of a component."""
-        return self.components.get(component) or initial(component)
+    def write_tile(self, tile: int, data: bytes) -> None:
+        """The tile is in use."""
+        super().write_tile(tile, data)
+        self.used_tiles |= 1 << tile
 
-    def write(self, component: int, offset: int, data: bytes) -> None:
-        """Change some bytes of a component."""
-        raw = bytearray(self.get(component))
-        raw[offset : offset + len(data)] = data
-        self.components[component] = bytes(raw)
+    def zero_tile(self, tile: int) -> None:
+        """TILEZERO: the tile is no longer in use."""
+        super().write_tile(tile, bytes(TILE_SIZE_BYTES))
+        self.used_tiles &= ~(1 << tile)
 
     def clear(self, *components: int) -> None:
         """Back to the initial configuration."""
-        for component in components:
-            self.components.pop(component, None)
-            if component == TILEDATA:
-                self.used_tiles = 0
-            elif component == SSE:
-                self.mxcsr = INITIAL_MXCSR
+        super().clear(*components)
+        if TILEDATA in components:
+            self.used_tiles = 0

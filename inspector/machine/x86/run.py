@@ -14,7 +14,7 @@ from inspector.machine.x86.instructions.control import MSR_S_CET
 from inspector.machine.x86.kvm import Vcpu
 from inspector.machine.x86.linux import Cpu, Linux
 from inspector.machine.x86.processor import Processor
-from inspector.machine.x86.registers import PKRU, Registers
+from inspector.machine.x86.registers import PKRU
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AT_EXIT
 
@@ -81,7 +81,7 @@ class Run:
             rule.check(f"the guest's XFD is 0 for all that the image has (XFD & XSTATE_BV = {off:#x})", False)
             return rule.oops(NM)
         if self.linux.host.emulated and not self.vcpu.large:
-            self.processor.registers = Registers()
+            self.processor.registers = self.processor.initial_registers()
         return None
 
     def enter(self) -> Outcome | None:
@@ -91,7 +91,8 @@ class Run:
             return None
         self.linux.schedule(self.cpu, thread)
         if not thread.loaded:
-            wrong = None if self.cpu.owner is vcpu.fpstate else self._restore(vcpu.fpstate)
+            valid = self.linux.is_valid_on(self.cpu, vcpu.fpstate)
+            wrong = None if valid else self._restore(vcpu.fpstate)
             if wrong is not None:
                 return wrong
             thread.loaded = True

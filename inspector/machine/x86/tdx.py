@@ -111,7 +111,7 @@ class TdRun(Run):
         state.registers = live.within(live.in_use & ~processor.xfd)
         state.xcr0, state.xss = processor.xcr0, processor.xss
         state.xfd, state.xfd_err = processor.xfd, processor.xfd_err
-        processor.registers = Registers()
+        processor.registers = processor.initial_registers()
         processor.xcr0, processor.xss, processor.cr4_osxsave = host.user_max, host.supervisor, True
         processor.xfd = processor.xfd_err = 0
         if vcpu.passthrough:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.instructions.control import MSR_S_CET, MSR_U_CET, read
-from inspector.machine.x86.registers import PKRU, SSE
+from inspector.machine.x86.registers import MXCSR_MASK, PKRU, SSE
 
 if TYPE_CHECKING:
     from inspector.machine.x86.processor import Processor
@@ -27,30 +27,59 @@ def movdqu(cpu: Processor, register: int, data: bytes) -> Outcome:
 
 
 def vmovdqu(cpu: Processor, register: int, data: bytes) -> Outcome:
-    """VMOVDQU of a YMM register from memory."""
+    """VMOVDQU (or another VEX write) of a YMM register, or with 16 bytes of an XMM register."""
     rule = Rule("Intel SDM vol. 2, 2.4 (VEX exceptions)")
     if not _xcr0(cpu, rule, "SSE and AVX", AVX_STATE):
         return rule.fault(UD)
-    live = cpu.registers
-    live.write(SSE, 16 * register, data[:16])
-    live.write(_AVX, 16 * register, data[16:32])
-    if _ZMM_HI256 in live.components:
-        live.write(_ZMM_HI256, 32 * register, bytes(32))
+    _put(cpu, register, data[:32])
     return rule.ok()
 
 
 def vmovdqu64(cpu: Processor, register: int, data: bytes) -> Outcome:
-    """VMOVDQU64 of a ZMM register from memory."""
+    """VMOVDQU64 (or another EVEX write) of a ZMM register, or with 32 or 16 bytes of a shorter one."""
     rule = Rule("Intel SDM vol. 2, 2.8 (EVEX exceptions)")
     if not _xcr0(cpu, rule, "SSE, AVX and AVX-512", AVX512_STATE):
         return rule.fault(UD)
-    live = cpu.registers
     if register < 16:
-        live.write(SSE, 16 * register, data[:16])
-        live.write(_AVX, 16 * register, data[16:32])
-        live.write(_ZMM_HI256, 32 * register, data[32:64])
+        _put(cpu, register, data)
     else:
-        live.write(_HI16_ZMM, 64 * (register - 16), data)
+        cpu.registers.write(_HI16_ZMM, 64 * (register - 16), data.ljust(64, b"\0"))
+    return rule.ok()
+
+
+def _put(cpu: Processor, register: int, data: bytes) -> None:
+    """A write of registers 0 to 15: what is behind its length becomes zero, and comes into use only if it was not."""
+    live = cpu.registers
+    live.write(SSE, 16 * register, data[:16])
+    for component, start, size in ((_AVX, 16, 16), (_ZMM_HI256, 32, 32)):
+        if len(data) > start or component in live.components:
+            live.write(component, size * register, data[start : start + size].ljust(size, b"\0"))
+
+
+def vzeroupper(cpu: Processor) -> Outcome:
+    """VZEROUPPER: YMM and ZMM registers 0 to 15 above XMM become initial."""
+    rule = Rule("Intel SDM vol. 2, VZEROUPPER")
+    if not _xcr0(cpu, rule, "SSE and AVX", AVX_STATE):
+        return rule.fault(UD)
+    cpu.registers.clear(_AVX, _ZMM_HI256)
+    return rule.ok()
+
+
+def vzeroall(cpu: Processor) -> Outcome:
+    """VZEROALL: registers 0 to 15 become initial; MXCSR stays."""
+    outcome = vzeroupper(cpu)
+    if outcome.accepted:
+        cpu.registers.components.pop(SSE, None)
+    return outcome
+
+
+def ldmxcsr(cpu: Processor, value: int) -> Outcome:
+    """LDMXCSR: SSE is in use afterwards, with the initial value too."""
+    rule = Rule("Intel SDM vol. 2, LDMXCSR")
+    if not rule.check("no reserved bit", not value & ~MXCSR_MASK):
+        return rule.fault(GP)
+    cpu.registers.write(SSE, 0, b"")
+    cpu.registers.mxcsr = value
     return rule.ok()
 
 
@@ -63,12 +92,12 @@ def kmovq(cpu: Processor, register: int, value: int) -> Outcome:
     return rule.ok()
 
 
-def wrpkru(cpu: Processor, value: int) -> Outcome:
-    """WRPKRU, with ECX and EDX 0. XCR0[9] does not matter: only CR4.PKE."""
+def wrpkru(cpu: Processor, value: int, ecx_edx: int = 0) -> Outcome:
+    """WRPKRU; ``ecx_edx`` is what ECX or EDX has, which must be 0. XCR0[9] does not matter: only CR4.PKE."""
     rule = Rule("Intel SDM vol. 2, WRPKRU")
     if not rule.check("CR4.PKE is set", cpu.cr4_pke):
         return rule.fault(UD)
-    if not rule.check("a 32-bit value", value < 1 << 32):
+    if not rule.check("a 32-bit value, ECX and EDX 0", value < 1 << 32 and not ecx_edx):
         return rule.fault(GP)
     cpu.registers.write(PKRU, 0, value.to_bytes(8, "little"))
     return rule.ok()

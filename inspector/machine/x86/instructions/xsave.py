@@ -8,17 +8,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.decode.placement import Place
-from inspector.machine.outcome import GP, NM, UD, Check, Outcome, Rule
+from inspector.machine.outcome import GP, NM, UD, Check, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86 import images
-from inspector.machine.x86.registers import PKRU, TILEDATA, Registers
-from layouts.x86.xsave import XCOMP_COMPACTED
+from inspector.machine.x86.instructions.tiles import is_valid
+from inspector.machine.x86.instructions.x87 import masked
+from inspector.machine.x86.registers import (
+    INITIAL_MXCSR,
+    PKRU,
+    PKRU_SIZE_BYTES,
+    SSE,
+    TILECFG,
+    TILEDATA,
+    EmulatedRegisters,
+    Registers,
+)
+from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
 
 if TYPE_CHECKING:
+    from inspector.machine.x86.memory import Memory
     from inspector.machine.x86.processor import Processor
 
 #: CPUID(0xD,1).EAX bit of each instruction that is not part of plain XSAVE.
 _FEATURE = {"xsaveopt": 0, "xsavec": 1, "xsaves": 3, "xrstors": 3}
 _COMPACTED = ("xsavec", "xsaves")
+_XCOMP_BV_OFFSET = HEADER_OFFSET + 8
 _SAVE = "os_xsave, XSAVES (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _RESTORE = "os_xrstor, XRSTORS (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _NOTHING_LOST = (Check("XFD is 0 for all that is in use", True),)
@@ -45,39 +58,108 @@ def _places(cpu: Processor, xcomp: int) -> tuple[Place, ...]:
     return cpu.host.user_places(cpu.host.cpu_xcr0)
 
 
-def xsave(cpu: Processor, name: str, image: bytes, mask: int) -> Outcome:
-    """One of the saving instructions. What XFD turns off counts as initial; none of them faults by XFD."""
+def xsave(cpu: Processor, name: str, image: bytes, mask: int, address: int | None = None) -> Outcome:
+    """One of the saving instructions. What XFD turns off counts as initial; none of them faults by XFD.
+
+    ``address``: where the image lies; XSAVEOPT leaves out what was not modified since XRSTOR from there.
+    """
     rule, fault = _begin(cpu, name)
     if fault is not None:
         return fault
     requested = mask & (cpu.xcr0 | cpu.xss if name == "xsaves" else cpu.xcr0)
     live = cpu.registers
     in_use = live.in_use & ~cpu.xfd
+    image = image.ljust(EXTENDED_OFFSET, b"\0")
     if name in _COMPACTED:
         xcomp = images.compacted_xcomp(requested)
-        found = images.empty(0, xcomp)[:576]
-        image = image[:512] + found[512:576] + image[576:]
+        image = images.with_xcomp_bv(image, xcomp, clear=cpu.host.emulated)
         bv = in_use & requested
     else:
         xcomp = 0
-        bv = images.xstate_bv(image.ljust(576, b"\0")) & ~requested | in_use & requested
-    places = _places(cpu, xcomp)
-    size = max((place.offset + place.size_bytes for place in places if requested >> place.component & 1), default=576)
-    image = image.ljust(size, b"\0")
+        if SSE not in live.components and not cpu.host.emulated:
+            # MXCSR alone counts for XGETBV, XSAVEC and XSAVES only (Intel SDM vol. 1, 13.7 and 13.10).
+            in_use &= ~(1 << SSE)
+        bv = images.xstate_bv(image) & ~requested | in_use & requested
+    image = image.ljust(_end(cpu, xcomp, requested), b"\0")
     shown = live.within(~cpu.xfd)
     # XSAVE writes what is initial too; the others leave those bytes as they were.
     written = requested if name == "xsave" else bv & requested
-    return rule.ok(image=images.store(image, shown, written, bv, places))
+    if name == "xsaveopt" and address is not None and cpu.restored_from == (cpu.user, address):
+        written &= ~_unmodified(cpu)
+    with_mxcsr = written & 2 if name in _COMPACTED else requested & 6
+    return rule.ok(image=images.store(image, shown, written, bv, _places(cpu, xcomp), with_mxcsr=with_mxcsr))
 
 
-def xrstor(cpu: Processor, name: str, image: bytes, mask: int) -> Outcome:
-    """XRSTOR or XRSTORS."""
+def _end(cpu: Processor, xcomp: int, requested: int) -> int:
+    """The bytes that an image with these components takes."""
+    places = _places(cpu, xcomp)
+    wanted = [place.offset + place.size_bytes for place in places if requested >> place.component & 1]
+    return max(wanted, default=EXTENDED_OFFSET)
+
+
+def _unmodified(cpu: Processor) -> int:
+    """What nobody wrote since XRSTOR. TILECFG is always written: measured on a 06_CFh."""
+    live = cpu.registers.components
+    kept = sum(1 << n for n, data in cpu.unmodified.items() if live.get(n) is data)
+    return kept & ~(1 << TILECFG)
+
+
+def xsave_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int) -> Outcome:
+    """A saving instruction, into memory. Its fault is at the last byte that it would write."""
+    rule, fault = _begin(cpu, name)
+    if fault is not None:
+        return fault
+    requested = mask & (cpu.xcr0 | cpu.xss if name == "xsaves" else cpu.xcr0)
+    size = _end(cpu, images.compacted_xcomp(requested) if name in _COMPACTED else 0, requested)
+    try:
+        _check_area(rule, address)
+        memory.check(address, size, writes=True, last_first=True)
+    except MemoryFaultError as error:
+        return rule.fault_at(error)
+    outcome = xsave(cpu, name, memory.read(address, size), mask, address)
+    memory.write(address, outcome.image)
+    return outcome
+
+
+def xrstor_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int) -> Outcome:
+    """A restoring instruction, from memory: the header is read first, then the last byte of what is asked for."""
+    rule, fault = _begin(cpu, name)
+    if fault is not None:
+        return fault
+    try:
+        _check_area(rule, address)
+        memory.check(address + _XCOMP_BV_OFFSET, 8, writes=False)
+        header = bytes(HEADER_OFFSET) + memory.read(address + HEADER_OFFSET, 64)
+        xcomp = images.xcomp_bv(header)
+        if not _header_is_valid(rule, header, images.xstate_bv(header), xcomp, cpu.xcr0):
+            return rule.fault(GP)
+        requested = mask & cpu.xcr0
+        if xcomp & XCOMP_COMPACTED:
+            requested &= xcomp
+        size = _end(cpu, xcomp, requested)
+        memory.check(address, size, writes=False, last_first=True)
+    except MemoryFaultError as error:
+        return rule.fault_at(error)
+    return xrstor(cpu, name, memory.read(address, size), mask, address)
+
+
+def _check_area(rule: Rule, address: int) -> None:
+    if not rule.check("the area is at a multiple of 64", not address & 63):
+        raise MemoryFaultError(GP, address)
+
+
+def xrstor(cpu: Processor, name: str, image: bytes, mask: int, address: int | None = None) -> Outcome:
+    """XRSTOR or XRSTORS.
+
+    #GP by the header, #NM by XFD, #GP by MXCSR. A compacted image with a bad MXCSR has then made initial what it
+    lacks, PKRU apart, and loaded x87 and XMM; the other faults change nothing. Measured on a 06_CFh.
+    """
     rule, fault = _begin(cpu, name)
     if fault is not None:
         return fault
     supervisor = name == "xrstors"
     allowed = cpu.xcr0 | cpu.xss if supervisor else cpu.xcr0
-    image = image.ljust(576, b"\0")
+    image = image.ljust(EXTENDED_OFFSET, b"\0")
     bv, xcomp = images.xstate_bv(image), images.xcomp_bv(image)
     compacted = bool(xcomp & XCOMP_COMPACTED)
     if supervisor and not rule.check("XCOMP_BV[63] is 1", compacted):
@@ -87,15 +169,35 @@ def xrstor(cpu: Processor, name: str, image: bytes, mask: int) -> Outcome:
     requested = mask & allowed
     loads = requested & bv
     reads_mxcsr = (loads & 2) if compacted else requested & 6
-    if not rule.check("MXCSR has no reserved bit", not (reads_mxcsr and images.mxcsr(image) >> 16)):
-        return rule.fault(GP)
-    if not rule.check(f"XFD is 0 for all that is loaded ({loads:#x})", not loads & cpu.xfd):
-        cpu.xfd_err = loads & cpu.xfd
-        return rule.fault(NM)
-    _take(cpu, images.load(image, loads, _places(cpu, xcomp)), requested, loads)
+    checks = [
+        (f"XFD is 0 for all that is loaded ({loads:#x})", not loads & cpu.xfd, NM),
+        ("MXCSR has no reserved bit", not (reads_mxcsr and images.mxcsr(image) >> 16), GP),
+    ]
+    loaded = images.load(image, loads, _places(cpu, xcomp))
+    for text, held, vector in reversed(checks) if cpu.host.emulated else checks:
+        if not rule.check(text, held):
+            if vector == NM:
+                cpu.xfd_err = loads & cpu.xfd
+            elif compacted and not cpu.host.emulated:
+                _take_partly(cpu, loaded, requested, loads)
+            return rule.fault(vector)
+    _take(cpu, loaded, requested, loads)
     if not compacted and requested & 6:
         cpu.registers.mxcsr = images.mxcsr(image)
+    live = cpu.registers.components
+    cpu.restored_from = (cpu.user, address) if address is not None and not compacted else None
+    cpu.unmodified = {n: live.get(n) for n in range(64) if requested >> n & 1} if cpu.restored_from else {}
     return rule.ok()
+
+
+def _take_partly(cpu: Processor, loaded: Registers, requested: int, loads: int) -> None:
+    live = cpu.registers
+    for number in range(64):
+        if requested & ~loads & ~(1 << PKRU) & 1 << number:
+            live.clear(number)
+    for number in (0, SSE):
+        if loads >> number & 1:
+            live.components[number] = loaded.components[number]
 
 
 def _header_is_valid(rule: Rule, image: bytes, bv: int, xcomp: int, allowed: int) -> bool:
@@ -114,14 +216,29 @@ def _header_is_valid(rule: Rule, image: bytes, bv: int, xcomp: int, allowed: int
 def _take(cpu: Processor, loaded: Registers, requested: int, loads: int) -> None:
     """Loaded components as they are, the other requested ones initial, the rest untouched."""
     live = cpu.registers
-    for number in range(64):
+    for number in range(requested.bit_length()):
         if requested >> number & 1:
             live.clear(number)
-    live.components |= loaded.components
-    if requested >> TILEDATA & 1:
-        live.used_tiles = loaded.used_tiles
+    live.components |= _as_loaded(cpu, loaded.components)
+    if isinstance(live, EmulatedRegisters) and loads >> TILEDATA & 1:
+        live.used_tiles = 0xFF
     if loads & 2:
         live.mxcsr = loaded.mxcsr
+
+
+def _as_loaded(cpu: Processor, components: dict[int, bytes]) -> dict[int, bytes]:
+    """What a processor makes of an image: masks of x87, and no configuration of tiles that is not legal."""
+    if cpu.host.emulated:
+        return components
+    config = components.get(TILECFG)
+    if config is not None and not (config[0] and is_valid(config)):
+        components = {n: data for n, data in components.items() if n != TILECFG}
+    if 0 in components:
+        components = {**components, 0: masked(components[0])}
+    pkru = components.get(PKRU)
+    if pkru is not None and any(pkru[PKRU_SIZE_BYTES:]):
+        components = {**components, PKRU: pkru[:PKRU_SIZE_BYTES] + bytes(len(pkru) - PKRU_SIZE_BYTES)}
+    return components
 
 
 def save(cpu: Processor, image: bytes, mask: int) -> Outcome:
@@ -154,7 +271,12 @@ def restore(cpu: Processor, image: bytes, mask: int) -> Outcome:
         cpu.xfd_err = bv & cpu.xfd
         return Outcome("exception", NM, (Check(_NOTHING_OFF, False),), _RESTORE)
     kept = cpu.registers.components.get(PKRU)
-    cpu.registers = images.load(image, bv, _places(cpu, images.xcomp_bv(image)))
+    xcomp = images.xcomp_bv(image)
+    loaded = images.load(image, bv, _places(cpu, xcomp), type(cpu.registers))
+    loaded.components = _as_loaded(cpu, loaded.components)
+    if xcomp & XCOMP_COMPACTED and not bv & 2:
+        loaded.mxcsr = INITIAL_MXCSR
+    cpu.registers, cpu.restored_from = loaded, None
     if kept is not None:
         cpu.registers.components[PKRU] = kept
     return _RESTORED

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.verify import Answer, text_of
+from inspector.machine.verify import Answer, NotAsked, text_of
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.replay.guest import GuestReplay
 from inspector.machine.x86.replay.kvm import KvmReplay
 from inspector.machine.x86.replay.process import ProcessReplay
+from inspector.machine.x86.replay.programs.replay import replay_program
+from inspector.machine.x86.replay.programs.traced import replay_ptrace
 from inspector.machine.x86.replay.sequence import replay_sequence
 from layouts.x86.kernels import profile_for
 
@@ -22,8 +24,14 @@ from layouts.x86.kernels import profile_for
 DEFAULT_CPU = "sapphire-rapids"
 
 
-def replay(records: Sequence[dict[str, Any]], cpu: str = "") -> Iterator[Answer]:
-    """Every answer of a file, on the host that its records describe, or on a shipped CPU."""
+#: CPUID leaf with the processor's brand string, which every processor has and the emulator's recordings lack.
+_BRAND = (0x80000002, 0)
+#: Kinds that were only recorded on silicon.
+_PROGRAMS = frozenset(("prog", "ptrace"))
+
+
+def hosted(records: Sequence[dict[str, Any]], cpu: str = "") -> Host:
+    """The host that records describe, or a shipped CPU. Raises UnknownReleaseError."""
     bare: dict[tuple[int, int], CpuidValues] = {}
     release = ""
     for record in records:
@@ -32,8 +40,12 @@ def replay(records: Sequence[dict[str, Any]], cpu: str = "") -> Iterator[Answer]
         elif record["t"] == "uname":
             release = record["release"]
     cpuid = shipped_cpu(cpu or DEFAULT_CPU) if cpu or not bare else Cpuid(bare)
-    # The recorded CPUs are an emulator's.
-    host = Host(cpuid, profile_for(release), emulated=True)
+    is_silicon = any(bare.get(_BRAND, ())) or any(record["t"] in _PROGRAMS for record in records)
+    return Host(cpuid, profile_for(release), emulated=not is_silicon)
+
+
+def replay(host: Host, records: Sequence[dict[str, Any]]) -> Iterator[Answer | NotAsked]:
+    """Every answer of a file, on a host."""
     processes = ProcessReplay(host)
     kvm = KvmReplay(processes)
     guest = GuestReplay(kvm)
@@ -41,6 +53,10 @@ def replay(records: Sequence[dict[str, Any]], cpu: str = "") -> Iterator[Answer]
     for record in records:
         if record["t"] == "seq":
             yield from replay_sequence(host, record)
+        elif record["t"] == "prog":
+            yield from replay_program(host, record)
+        elif record["t"] == "ptrace":
+            yield from replay_ptrace(host, record)
         elif record["t"] in kinds:
             text = text_of(record)
             for expected, predicted, accepted, because in kinds[record["t"]](record):
