@@ -20,6 +20,14 @@ from inspector.machine.x86.world import World
 from layouts.x86.xsave import BY_NUMBER
 
 _DATA = bytes(64)
+
+
+def _stored(cpu: Processor) -> Outcome:
+    """TILESTORED as a program does it: tiles configured, which XFD does not stop; else #UD comes before #NM."""
+    configured = tiles.ldtilecfg(cpu) if cpu.xfd else None
+    return tiles.tilestored(cpu, 0) if configured is None or configured.accepted else configured
+
+
 #: An instruction that uses the component and little else; x87 needs nothing.
 _TOUCH: dict[int, Instruction] = {
     0: lambda _: Rule("FNOP").ok(),
@@ -31,7 +39,7 @@ _TOUCH: dict[int, Instruction] = {
     PKRU: vectors.rdpkru,
     11: lambda cpu: vectors.incssp(cpu, 0),
     TILECFG: tiles.sttilecfg,
-    TILEDATA: lambda cpu: tiles.tilestored(cpu, 0),
+    TILEDATA: _stored,
 }
 _NONE = "-"
 Bit = bool | None
