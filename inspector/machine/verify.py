@@ -186,7 +186,7 @@ def _replay(
         return _replay_deep(agreement, found)
     if is_arm64(found):
         return _replay_arm64(agreement, found)
-    return _replay_x86(agreement.file, found, cpu)
+    return _replay_x86(agreement, found, cpu)
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -210,15 +210,12 @@ def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator
     return replay(made, found)
 
 
-def _replay_x86(file: str, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
+def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer]:
+    from inspector.machine.x86.replay import shapes
     from inspector.machine.x86.replay.records import replay
 
-    try:
-        yield from replay(found, cpu)
-    except UnknownReleaseError:
-        raise
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
+    check_shapes(agreement.file, found, "t", shapes.SHAPES)
+    return replay(found, cpu)
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:
