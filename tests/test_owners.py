@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import re
 import subprocess
 import tomllib
 from functools import cache
@@ -32,6 +33,12 @@ def tracked() -> list[Path]:
             for path in ROOT.rglob(f"{folder}/**/*")
         ]
     return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
+
+
+def test_names_of_files_are_plain() -> None:
+    """No control character and no markup: what a test wrote beside the sources is seen here."""
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    assert [name for name in names if not re.fullmatch(r"[\w.+,@=/-]+", name, re.ASCII)] == []
 
 
 def is_binary(path: Path) -> bool:
