@@ -81,6 +81,12 @@ def test_every_file_has_an_owner() -> None:
     assert not [path.relative_to(ROOT).as_posix() for path in owned if not owner(path)]
 
 
+def test_every_name_is_plain() -> None:
+    """What a test or a hostile sample wrote by accident shows by its name."""
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    assert not [name for name in names if not re.fullmatch(r"[A-Za-z0-9._/+-]+", name)]
+
+
 def test_samples_say_what_opens_them() -> None:
     for about in ROOT.glob("samples/*/about.toml"):
         table = tomllib.loads(about.read_text("utf-8"))
