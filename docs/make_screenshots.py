@@ -13,7 +13,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SHOTS = {
     "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
     "start": ("sample:amx", (160, 45), []),
-    "compare": ("sample:qemu-arm64-max/migration-stream.gz", (120, 30), ["c", "slash", *"PFR", "enter"]),
+    "compare": ("sample:zen5-kvm", (140, 30), ["c", "d", "slash", *"xsave.", "enter", "j", "j"]),
     "lab-levels": ("sim:transcript-vm-amx", (160, 45), ["n"] * 11),
     "lab-timeline": ("sim:transcript-vm-amx", (130, 34), [*["n"] * 11, "T"]),
     "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),

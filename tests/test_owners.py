@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import re
 import subprocess
 import tomllib
 from functools import cache
@@ -32,6 +33,12 @@ def tracked() -> list[Path]:
             for path in ROOT.rglob(f"{folder}/**/*")
         ]
     return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
+
+
+def test_names_of_files_are_plain() -> None:
+    """No control character and no markup: what a test wrote beside the sources is seen here."""
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    assert [name for name in names if not re.fullmatch(r"[\w.+,@=/-]+", name, re.ASCII)] == []
 
 
 def is_binary(path: Path) -> bool:
@@ -72,6 +79,12 @@ def test_every_file_has_an_owner() -> None:
     owned = [path for path in tracked() if needs_an_owner(path)]
     assert len(owned) > 100
     assert not [path.relative_to(ROOT).as_posix() for path in owned if not owner(path)]
+
+
+def test_every_name_is_plain() -> None:
+    """What a test or a hostile sample wrote by accident shows by its name."""
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    assert not [name for name in names if not re.fullmatch(r"[A-Za-z0-9._/+-]+", name)]
 
 
 def test_samples_say_what_opens_them() -> None:

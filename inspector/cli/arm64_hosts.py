@@ -11,7 +11,7 @@ from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.cli.kernels import kernel_captured, kernel_named
 from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
-from inspector.machine.arm64.host import PFR0, Host
+from inspector.machine.arm64.host import PFR0, Host, field
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
@@ -93,6 +93,6 @@ def captured_host(capture: Capture, release: str) -> Host:
     kernel = named or kernel_captured(arm64_kernel_for, capture)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
-        if host is not None and PFR0 in host.limits:
+        if host is not None and field(host.limits.get(PFR0, 0), 4):
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

@@ -102,10 +102,17 @@ def _check_target(word: str) -> None:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Python 3.11 makes a RuntimeError of a Ctrl-C that comes while a class is made."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    """Python 3.11 makes a RuntimeError of a Ctrl-C that comes while a class is made.
+
+    Causes may form a ring (``raise error from error``): each is looked at once.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.append(error)
         error = error.__cause__
-    return error is not None
+    return False
 
 
 def _tell(error: Exception) -> int:

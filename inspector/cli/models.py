@@ -236,7 +236,10 @@ def _find(found: argparse.Namespace) -> int:
 
 def _each_kernel(found: argparse.Namespace) -> int:
     rows = [_realized(found, arm64_hosts.host_named(host, name)) for host in found.host for name in arm64_kernels()]
-    say(*model_features.kernels_text(found.model, rows))
+    if found.to == "json":
+        say_json([export.realization_json(found.model, row) for row in rows])
+    else:
+        say(*model_features.kernels_text(found.model, rows))
     return 0 if all(row.usable for row in rows) else 1
 
 

@@ -33,14 +33,16 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--size", default="120x36", metavar="WxH", help="columns and lines (default 120x36)")
     parser.add_argument("--vcpu", type=int, metavar="N", help="select this vCPU")
     parser.add_argument("--field", default="", metavar="PATH", help="select this field")
-    parser.add_argument("--press", default="", metavar="KEYS", help="keys to press first, separated by commas")
+    parser.add_argument(
+        "--press", default=[], action="append", metavar="KEYS", help="keys to press first, separated by commas"
+    )
     parser.add_argument("--theme", default="", metavar="NAME", help="colours")
     parser.add_argument("-o", "--output", required=True, metavar="PATH", help="ends in .svg, .png, .html or .txt")
     found = parser.parse_args(words)
     from inspector.tui.picture import check_keys, photograph, suffix_of
 
     size, suffix = _size(found.size), suffix_of(found.output)
-    pressed = [key for key in found.press.split(",") if key]
+    pressed = [key for keys in found.press for key in keys.split(",") if key]
     check_keys(pressed)
     capture = None if found.target.startswith((SIMULATED, MODEL)) else _opened(found)
     if capture is None and (found.field or found.vcpu is not None):

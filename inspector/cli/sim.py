@@ -17,7 +17,7 @@ from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.restore import captured_state, on_captured_host, restore_scenario
 from inspector.export.simulated import capture_of
-from inspector.export.timeline import timeline_json, timeline_text, why_lines
+from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.host import Host, shipped_host
 from inspector.machine.x86.matrix import walk
@@ -111,7 +111,8 @@ def run(words: Sequence[str]) -> int:
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
-        say_json(timeline_json(scenario, world))
+        why = {} if found.why is None else {"why": why_json(found.why, walk(world, found.why))}
+        say_json(timeline_json(scenario, world) | why)
     else:
         say(*timeline_text(scenario, world, calls=found.calls))
         if found.why is not None:

@@ -9,7 +9,7 @@ from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_of, state_of
-from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.host import MMFR0, Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.machine.arm64.replay import shapes
@@ -17,7 +17,8 @@ from inspector.machine.arm64.replay.deep import hosts as deep_hosts
 from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.verify import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
-from layouts.arm64.chips import chips, known_cores
+from layouts.arm64.chips import chip_of_shown, chips, known_cores
+from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.kvm_ids import ARM64
 from layouts.kernels import UnknownReleaseError
@@ -80,9 +81,14 @@ def state_of_vcpu(vcpu: Vcpu, name: str) -> State | None:
 
 
 def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
-    """The host that a captured vCPU shows; None when it has no KVM registers."""
+    """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers."""
     state = state_of_vcpu(vcpu, name)
-    return host_of(state, kernel) if state is not None else None
+    if state is None:
+        return None
+    found = host_of(state, kernel)
+    if MMFR0 in found.limits and is_shown_to_programs(found.limits[MMFR0]):
+        return host_of_chip(kernel, chip_of_shown(name, found.limits))
+    return found
 
 
 def register_list(state: State) -> str:

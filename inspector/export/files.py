@@ -109,6 +109,9 @@ def save_folder(folder: str, files: Mapping[str, bytes]) -> None:
                 os.rmdir(place)
         if isinstance(error, OSError):
             raise OutputError(f"{folder}: {error.strerror}") from error
+        if isinstance(error, OutputError) and not is_there:
+            # What the user named, not where it was being made.
+            raise OutputError(str(error).replace(place, folder, 1)) from error
         raise
 
 

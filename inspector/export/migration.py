@@ -26,6 +26,8 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
     """The verdict, what is in the way, and how many registers were tried."""
     host = made.host
     verdict = "the vCPU arrives" if made.accepted else "the destination refuses the vCPU"
+    if made.possible and made.undecided:
+        verdict = "not known, it depends on the destination's hardware"
     yield f"{made.state.name} to {host.name}, kernel {host.kernel.label}: {verdict}"
     if made.open and made.accepted:
         unlikely = [entry for entry in made.open if entry.why]
@@ -54,6 +56,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
         "kernel": made.host.kernel.name,
         "answers_for": made.host.kernel.answers_for or None,
         "accepted": made.accepted,
+        "undecided": [{"call": _call(step), "why": step.outcome.because} for step in made.undecided],
         "open": [entry.name for entry in made.open],
         "missing": [{"id": f"{rid:#x}", "name": name_of(rid)} for rid in made.unknown],
         "failures": [

@@ -108,6 +108,8 @@ def _move_word(move: Move) -> str:
         return "arrives"
     if move.made.unknown:
         return f"refused; the destination lacks {', '.join(map(name_of, move.made.unknown))}"
+    if move.made.possible:
+        return f"not known; {move.made.undecided[0].outcome.because}"
     step = move.made.failures[0]
     register = f" {name_of(step.register_id)}" if step.register_id else ""
     more = f" (+{len(move.made.failures) - 1})" if len(move.made.failures) > 1 else ""

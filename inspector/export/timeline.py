@@ -148,3 +148,9 @@ def why_lines(number: int, outcome: Outcome) -> Iterator[str]:
     yield f"Component {number}, from the host's CPU to a program in the guest:"
     for check in outcome.checks:
         yield f"  {'held  ' if check.held else 'failed'}  {check.text}"
+
+
+def why_json(number: int, outcome: Outcome) -> dict[str, Any]:
+    """The same for programs."""
+    checks = [{"text": check.text, "held": check.held} for check in outcome.checks]
+    return {"component": number, "works": outcome.accepted, "checks": checks}

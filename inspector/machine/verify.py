@@ -14,6 +14,8 @@ from layouts.kernels import UnknownReleaseError
 SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
 _TEXT_LENGTH = 200
+#: Kinds of x86 records that are programs.
+_PROGRAMS = frozenset(("prog", "ptrace"))
 
 
 class Answer(NamedTuple):
@@ -216,27 +218,31 @@ def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator
 
 
 def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer | NotAsked]:
+    from inspector.machine.x86.replay import shapes
     from inspector.machine.x86.replay.records import hosted, replay
 
+    check_shapes(agreement.file, found, "t", shapes.SHAPES)
+    host = hosted(found, cpu)
+    agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
+    answers = replay(host, found)
+    return _of_programs(agreement.file, answers) if _PROGRAMS & {record["t"] for record in found} else answers
+
+
+def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[Answer | NotAsked]:
+    """Steps of programs have no shapes: what cannot be done with one is told when it is done."""
     try:
-        host = hosted(found, cpu)
-        agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
-        yield from replay(host, found)
-    except UnknownReleaseError:
-        raise
+        yield from answers
     except (
         *(KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, AssertionError),
         MemoryFaultError,
     ) as error:
-        raise InputError(
-            agreement.file, "records as the recorder writes them", f"{type(error).__name__}: {error}"
-        ) from error
+        raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
 
 
 def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
     """Records of x86 programs need a host: its kernel or its CPUID."""
     kinds = {record.get("t") for record in found}
-    return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & {"prog", "ptrace"}
+    return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & _PROGRAMS
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:

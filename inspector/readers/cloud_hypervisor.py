@@ -11,6 +11,7 @@ from typing import Any
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.readers import vmm_json
+from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
@@ -54,7 +55,7 @@ def _unwrapped(state: Any) -> dict[str, Any] | None:
     """Through ``snapshot_data.state`` (a JSON text, or bytes of it) and ``{"Kvm": ...}`` to the state."""
     for _ in range(8):
         if isinstance(state, list):
-            state = bytes(v for v in state if isinstance(v, int) and 0 <= v < 256)
+            state = bytes(v for v in state if is_number(v, 8))
         if isinstance(state, (str, bytes)):
             try:
                 state = parse_json(state)

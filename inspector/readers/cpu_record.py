@@ -14,6 +14,7 @@ from typing import Any
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Cpuid, CpuidValues, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
@@ -104,9 +105,7 @@ def _number(value: Any, size_bytes: int = 8) -> int | None:
         number = int(value, 16) if isinstance(value, str) else value
     except ValueError:
         return None
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 8 * size_bytes:
-        return None
-    return number
+    return number if is_number(number, 8 * size_bytes) else None
 
 
 def _size_bytes(register_id: int) -> int:

@@ -20,6 +20,7 @@ from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area as masked_area
 from inspector.readers.synthesized import msr_area, register_area
+from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.kvm_ids import id_of_name
 
 MAX_SIZE_BYTES = 64 << 20
@@ -155,9 +156,8 @@ class Dump:
 
 
 def _is_programs_view(registers: dict[int, int]) -> bool:
-    """ID_AA64MMFR0_EL1 without a translation granule: Linux's emulated MRS (arm64 ``cpufeature.c``), no CPU."""
     value = registers.get(id_of_name("ID_AA64MMFR0_EL1") or 0)
-    return value is not None and value >> 20 & 0xFFF == 0xFF0
+    return value is not None and is_shown_to_programs(value)
 
 
 def _lines(numbers: Iterable[int]) -> str:

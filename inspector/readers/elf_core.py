@@ -246,7 +246,9 @@ def read(source: Source, options: Options) -> Capture:
     try:
         core.scan(segments)
     except InputError as error:
-        raise (cut or [error])[0] from error
+        if cut:
+            raise cut[0] from error
+        raise
     # What is missing of the notes matters more than missing memory: it is told first.
     core.faults += cut
     return _capture(core, "elf-core", f"ELF{header.elf_class} core")

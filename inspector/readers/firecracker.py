@@ -13,6 +13,7 @@ from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.budget import Budget
 from inspector.readers.json_file import malformed
+from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import MAX_REGISTERS, Masked, cpuid_area, is_register_id, msr_area, register_area
@@ -72,7 +73,7 @@ def _integer(value: Any, source: Source) -> int:
         number = int(value, 0) if isinstance(value, str) else value
     except ValueError:
         number = None
-    if not isinstance(number, int) or not 0 <= number < 1 << 64:
+    if not is_number(number):
         raise malformed(source, "a number", value)
     return number
 

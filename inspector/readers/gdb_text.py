@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"0x([0-9a-f]+)\b")
 _RAW = re.compile(r"\(raw 0x([0-9a-f]{1,20})\)")
 #: A whole vector as its widest integers, low one first; gdb names them after their number or Q.
 _WIDEST = re.compile(r"(?:v4_int128|v2_int128|uint128|q = \{u) = (\{[^{}]*\}|0x[0-9a-f]+)")
-_ITEM = re.compile(r"0x([0-9a-f]+)(?: <repeats (\d+) times>)?")
+_ITEM = re.compile(r"0x([0-9a-f]+)(?: <repeats (\d{1,9}) times>)?")
 _MOST_ITEMS = 256
 
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")

@@ -16,6 +16,7 @@ from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.section import is_aarch32
 from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
+from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.qemu_walk import Row, Section, walk_forward
 from inspector.readers.source import Source
@@ -159,7 +160,7 @@ def _text(record: Any, key: str) -> str:
 
 def _number(record: dict[str, Any], key: str, default: int) -> int:
     value = record.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 40:
+    if not is_number(value, 40):
         raise _DescriptionError(f"{key}: {shown(value, 40)}")
     return value
 

@@ -9,6 +9,7 @@ from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.readers.budget import Budget
 from inspector.readers.json_file import malformed
+from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import MAX_REGISTERS, Masked, is_register_id, register_area
@@ -96,7 +97,7 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
             number = int(value, 0) if isinstance(value, str) else value
         except ValueError:
             raise malformed(source, "a register id and a value", f"{key}: {shown(value)}") from None
-        if not isinstance(number, int) or number < 0 or not is_register_id(register_id):
+        if not is_number(number, MAX_REGISTER_BITS) or not is_register_id(register_id):
             raise malformed(source, "a register id and a value", f"{key}: {shown(value)}")
         values[register_id] = (number, 0)
     return _capture(values, source, [], [])

@@ -13,6 +13,7 @@ from typing import Any
 import construct
 
 from inspector.capture.model import Area, Origin
+from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.registry import layouts
 from layouts.vocabulary import Construct
@@ -22,8 +23,6 @@ from layouts.x86.kvm import KVM_XCR_ENTRIES
 Masked = tuple[int, int]
 
 
-#: KVM_REG_SIZE_U2048, the largest size that an id may say (Linux include/uapi/linux/kvm.h).
-_MAX_REGISTER_BYTES = 256
 #: System registers have 2^16 encodings, so no vCPU has more registers; one of arm64 has about 1,000.
 MAX_REGISTERS = 1 << 16
 
@@ -35,7 +34,7 @@ def register_size_bytes(register_id: int) -> int:
 
 def is_register_id(number: int) -> bool:
     """A 64-bit number that says no larger size than KVM has."""
-    return 0 < number < 1 << 64 and register_size_bytes(number) <= _MAX_REGISTER_BYTES
+    return 0 < number < 1 << 64 and register_size_bytes(number) <= MAX_REGISTER_BITS // 8
 
 
 def register_area(values: Mapping[int, Masked], origin: Origin, title: str, prefix: str = "arm64") -> Area:
@@ -97,7 +96,7 @@ def bytes_of(value: Any) -> bytes | None:
     """A list of bytes; None for anything else."""
     if isinstance(value, bytes):
         return value
-    if isinstance(value, list) and all(isinstance(v, int) and 0 <= v < 256 for v in value):
+    if isinstance(value, list) and all(is_number(v, 8) for v in value):
         return bytes(value)
     return None
 
@@ -126,7 +125,7 @@ def _filled(node: Construct, value: Any) -> Any:
     if isinstance(node, construct.Bytes):
         raw = bytes_of(value) or b""
         return raw[: node.length].ljust(int(node.length), b"\0")
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def xcrs_area(values: Mapping[int, int], origin: Origin) -> Area:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from inspector.readers.numbers import is_number
 from inspector.readers.synthesized import MAX_REGISTERS, is_register_id
 from inspector.readers.text import shown
 
@@ -59,12 +60,8 @@ def _is_row(row: Any, texts: int, numbers: int) -> bool:
         isinstance(row, list)
         and len(row) == texts + numbers
         and all(isinstance(text, str) for text in row[:texts])
-        and all(_is_number(number, 32) for number in row[texts:])
+        and all(is_number(number, 32) for number in row[texts:])
     )
-
-
-def _is_number(number: Any, bits: int) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << bits
 
 
 def _is_named(row: Any) -> bool:
@@ -74,7 +71,7 @@ def _is_named(row: Any) -> bool:
 
 
 def _is_id(number: Any) -> bool:
-    return _is_number(number, 64) and is_register_id(number)
+    return is_number(number, 64) and is_register_id(number)
 
 
 def _fields(rows: Any) -> None:
@@ -104,6 +101,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "named": _each("named", "[path, kind, size]", _MAX_ROWS, _is_named),
     "ids": _each("ids", "a register id", MAX_REGISTERS, _is_id),
     "unknown": _unknown,
-    "note_type": _one_of("note_type", "a number of 32 bits", lambda value: _is_number(value, 32)),
+    "note_type": _one_of("note_type", "a number of 32 bits", lambda value: is_number(value, 32)),
     "word_bytes": _one_of("word_bytes", "4 or 8", lambda value: value in (4, 8)),
 }

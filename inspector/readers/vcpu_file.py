@@ -16,6 +16,7 @@ from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import Room, XsaveTable
 from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
+from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
@@ -173,7 +174,7 @@ class _File:
 
 
 def _is_words(row: Any, count: int) -> bool:
-    return isinstance(row, list) and len(row) == count and all(isinstance(v, int) and 0 <= v < 1 << 32 for v in row)
+    return isinstance(row, list) and len(row) == count and all(is_number(v, 32) for v in row)
 
 
 def _table(record: dict[str, Any]) -> XsaveTable:
@@ -181,7 +182,7 @@ def _table(record: dict[str, Any]) -> XsaveTable:
     rooms: list[Room] = []
     seen: set[int] = set()
     for row in rows:
-        if not isinstance(row, list) or len(row) != 4 or not all(isinstance(v, int) for v in row[:3]):
+        if not isinstance(row, list) or len(row) != 4 or not all(is_number(v) for v in row[:3]):
             raise MalformedError("xsave_table: a room is not [component, size, offset, align]")
         component, size, offset, align = row
         if not (2 <= component < 63 and 0 <= size <= 1 << 16 and 0 <= offset <= 1 << 16):

@@ -7,6 +7,7 @@ from typing import Any
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Area, Origin
 from inspector.decode.placement import table_from_cpuid
+from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.options import Options
 from inspector.readers.synthesized import (
     Masked,
@@ -73,7 +74,7 @@ def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
 
 def _one(key: str, value: Any, origin: Origin) -> Area | None:
     if key in _STRUCTS:
-        if key == "mp_state" and isinstance(value, int):
+        if key == "mp_state" and is_number(value):
             value = {"mp_state": value}
         return struct_area(_STRUCTS[key], value, origin)
     if key == "xcrs":
@@ -87,7 +88,7 @@ def _one(key: str, value: Any, origin: Origin) -> Area | None:
 def _xcrs(value: Any, origin: Origin) -> Area | None:
     if isinstance(value, dict) and "xcrs" in value:
         count = value.get("nr_xcrs", 1)
-        sound = isinstance(value["xcrs"], list) and isinstance(count, int) and 0 <= count <= KVM_XCR_ENTRIES
+        sound = isinstance(value["xcrs"], list) and is_number(count) and count <= KVM_XCR_ENTRIES
         found = _pairs(value["xcrs"][:count] if sound else [], "xcr", "value")
     elif isinstance(value, dict):
         found = _numbers(value, 32)
@@ -104,7 +105,7 @@ def _numbers(value: dict[str, Any], index_bits: int) -> dict[int, int]:
             index = int(str(key), 0)
         except ValueError:
             return {}
-        if not isinstance(number, int) or not 0 <= number < 1 << 64 or not 0 <= index < 1 << index_bits:
+        if not is_number(number) or not is_number(index, index_bits):
             return {}
         found[index] = number
     return found
@@ -116,9 +117,9 @@ def _pairs(value: Any, index: str, data: str) -> dict[int, int]:
         return _numbers(value, 32)
     found = {}
     for row in value if isinstance(value, list) else []:
-        if not isinstance(row, dict) or not isinstance(row.get(index), int) or not isinstance(row.get(data), int):
+        if not isinstance(row, dict) or not is_number(row.get(index), 32) or not is_number(row.get(data)):
             return {}
-        found[row[index] % (1 << 32)] = row[data] % (1 << 64)
+        found[row[index]] = row[data]
     return found
 
 
@@ -128,7 +129,7 @@ def _cpuid(value: Any) -> dict[tuple[int, int], CpuidValues]:
         if not isinstance(row, dict):
             return {}
         numbers = [row.get(key) for key in ("function", "index", "eax", "ebx", "ecx", "edx")]
-        if not all(isinstance(number, int) and 0 <= number < 1 << 32 for number in numbers):
+        if not all(is_number(number, 32) for number in numbers):
             return {}
         function, index, eax, ebx, ecx, edx = (int(number or 0) for number in numbers)
         leaves.setdefault((function, index), (eax, ebx, ecx, edx))
@@ -142,7 +143,7 @@ def _xsave(value: Any) -> bytes | None:
         if isinstance(value.get("xsave"), dict):
             words = [value["xsave"].get("region", []), value.get("extra", [])]
         flat = [word for part in words if isinstance(part, list) for word in part]
-        if len(flat) >= 144 and all(isinstance(word, int) and 0 <= word < 1 << 32 for word in flat):
+        if len(flat) >= 144 and all(is_number(word, 32) for word in flat):
             return b"".join(word.to_bytes(4, "little") for word in flat)
         return None
     data = bytes_of(value)
@@ -156,11 +157,11 @@ def _registers(state: dict[str, Any]) -> dict[int, Masked]:
         value = state.get(key)
         rows = value if isinstance(value, list) else []
         for row in rows:
-            if isinstance(row, dict) and isinstance(row.get("id"), int):
+            if isinstance(row, dict) and is_number(row.get("id")):
                 data = row.get("addr", row.get("data", row.get("value")))
                 raw = bytes_of(data) if isinstance(data, list) else None
                 number = int.from_bytes(raw, "little") if raw else data
-                if isinstance(number, int) and number >= 0 and is_register_id(row["id"]) and row["id"] >> 56 == 0x60:
+                if is_number(number, MAX_REGISTER_BITS) and is_register_id(row["id"]) and row["id"] >> 56 == 0x60:
                     found[row["id"]] = (number, 0)
         if isinstance(value, dict) and key != "core_regs":
             found |= {i: (v, 0) for i, v in _numbers(value, 64).items() if i >> 56 == 0x60 and is_register_id(i)}

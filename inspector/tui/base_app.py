@@ -81,7 +81,7 @@ class BaseApp(App[int]):
     failure: InspectorError | None = None
     TITLE = "inspector"
     CSS = """
-    #title { color: $on-title; }
+    #title { color: $on-title; text-wrap: nowrap; text-overflow: ellipsis; }
     #columns, #names, Prompt Label { color: $line-heading; }
     #notice { color: $line-changed; }
     """
@@ -126,6 +126,10 @@ class BaseApp(App[int]):
             self.screen.dismiss()
         else:
             self.exit(return_code=self.return_code or 0)
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C: what leaves instead."""
+        self.notify("Ctrl-Q leaves, q is one level up", timeout=2)
 
     async def action_quit(self) -> None:
         """Out of the program, from any screen."""
@@ -204,6 +208,7 @@ class BaseApp(App[int]):
             return True
         if isinstance(self.screen, KeyedScreen):
             self.screen.hush()
+            self.clear_notifications()
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:

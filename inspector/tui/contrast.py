@@ -34,9 +34,9 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
     """Our CSS variables for a theme's: text of titles, headings, changed and quiet lines, the cursor, marked bytes."""
     if ansi:
         # The terminal's own palette: what it looks like is not known here.
-        text = dict.fromkeys(
-            ("on-title", "on-cursor", "on-cursor-blurred", "on-mark", "line-text", "line-quiet"), "ansi_default"
-        )
+        text = dict.fromkeys(("on-title", "on-cursor-blurred", "line-text", "line-quiet"), "ansi_default")
+        # On blue, in a light terminal too, where the default is black.
+        text |= dict.fromkeys(("on-cursor", "on-mark"), "ansi_bright_white")
         grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
         return {**text, **grounds, "line-heading": theme["accent"], "line-changed": theme["warning"]}
     colour = {name: Color.parse(theme[name]) for name in ("primary", "accent", "warning", "foreground", "surface")}

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.segment import Segment, Segments
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -24,7 +25,10 @@ _FONT = Path(__file__).parent / "fonts" / "DejaVuSansMono.ttf"
 
 def svg_of(app: App[Any]) -> str:
     """The screen as SVG. The font is named by family only: nothing is fetched from the network."""
-    svg = app.export_screenshot(title="inspector")
+    console = _console(app)
+    # As App.export_screenshot, which knows dark terminals only; Textual has no public way to its painted screen.
+    console.print(app.screen._compositor.render_update(full=True, screen_stack=app._background_screens))
+    svg = console.export_svg(title="inspector", theme=_terminal_colours(app))
     svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
     return svg.replace("Fira Code", "DejaVu Sans Mono, Fira Code, Menlo, Consolas")
 
@@ -38,10 +42,15 @@ def png_of(svg: str) -> bytes:
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, font_files=[str(_FONT)], skip_system_fonts=True, zoom=1))
 
 
-def _console_of(app: App[Any]) -> Console:
-    """The screen's lines in a recording console."""
+def _terminal_colours(app: App[Any]) -> TerminalTheme:
+    """What the theme leaves to the terminal: the ansi themes its sixteen colours and the ground."""
+    return SVG_EXPORT_THEME if app.current_theme.dark else DEFAULT_TERMINAL_THEME
+
+
+def _console(app: App[Any]) -> Console:
+    """A console of the screen's size that records what is printed."""
     width, height = app.size
-    console = Console(
+    return Console(
         width=width,
         height=height,
         record=True,
@@ -50,6 +59,11 @@ def _console_of(app: App[Any]) -> Console:
         color_system="truecolor",
         legacy_windows=False,
     )
+
+
+def _console_of(app: App[Any]) -> Console:
+    """The screen's lines in a recording console."""
+    console = _console(app)
     # Textual has no public way to its painted lines.
     lines = app.screen._compositor.render_strips()
     for line in lines:
@@ -59,7 +73,7 @@ def _console_of(app: App[Any]) -> Console:
 
 def html_of(app: App[Any]) -> str:
     """The screen as an HTML page."""
-    return _console_of(app).export_html()
+    return _console_of(app).export_html(theme=_terminal_colours(app))
 
 
 def text_of(app: App[Any]) -> str:

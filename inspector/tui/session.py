@@ -36,6 +36,8 @@ class Session:
         self.rows: Rows | None = None
         self.cursor = 0
         self.search_text = ""
+        #: The field that the last search found, and which match of how many it is.
+        self._found = ("", "")
         self._rows_by_area: dict[int, tuple[Rows, int]] = {}
         self._vcpu_of_area: dict[int, int] = {}
         if capture.vcpus:
@@ -162,28 +164,48 @@ class Session:
             return False
         areas = self.areas()
         here = areas.index(self.area) if self.area in areas else 0
-        step = -1 if backwards else 1
-        for distance in range(len(areas) + 1):
-            area = areas[(here + step * distance) % len(areas)]
-            table = self.rows.table if distance == 0 else ShownTable(area)
-            spec = self._match(table, step, within=distance == 0, again=again)
-            if spec is not None:
-                if area is not self.area:
-                    self.select_area(area)
-                self.cursor = self.rows.reveal(spec)
-                return True
-        return False
+        places = self._matches_in(areas)
+        if not places:
+            return False
+        row = self._row()
+        again = again and row is not None and row.spec is not None
+        at = (here, self._place_of(row))
+        if backwards:
+            behind = [number for number, place in enumerate(places) if place < at or (place == at and not again)]
+            number = behind[-1] if behind else len(places) - 1
+        else:
+            ahead = [number for number, place in enumerate(places) if place > at or (place == at and not again)]
+            number = ahead[0] if ahead else 0
+        if areas[places[number][0]] is not self.area:
+            self.select_area(areas[places[number][0]])
+        spec = self.rows.table.specs[places[number][1]]
+        self.cursor = self.rows.reveal(spec)
+        self._found = (spec.path, f"{number + 1} of {len(places)} for {self.search_text!r}")
+        return True
 
-    def _match(self, table: FieldTable, step: int, *, within: bool, again: bool) -> FieldSpec | None:
-        """The first match of a table: behind the cursor, or anywhere."""
-        specs = list(table.specs)[::step]
-        if within and self.rows is not None and self.rows.visible:
-            row = self.rows.visible[min(self.cursor, len(self.rows.visible) - 1)]
-            current = row.spec or self.rows.groups[row.group][0]
-            if current in specs:
-                at = specs.index(current)
-                specs = specs[at + (1 if again and row.spec is not None else 0) :]
-        return next((spec for spec in specs if self._matches(table, spec)), None)
+    def found_text(self) -> str:
+        """Which match of the search the field under the cursor is, while it is the one that was found."""
+        row, (path, text) = self._row(), self._found
+        return text if row is not None and row.spec is not None and row.spec.path == path else ""
+
+    def _matches_in(self, areas: list[Area]) -> list[tuple[int, int]]:
+        """Every match as the numbers of its area and of its spec there."""
+        places = []
+        for nth, area in enumerate(areas):
+            table = self.rows.table if self.rows is not None and area is self.area else ShownTable(area)
+            places += [(nth, number) for number, spec in enumerate(table.specs) if self._matches(table, spec)]
+        return places
+
+    def _place_of(self, row: Row | None) -> int:
+        """The number of a row's spec in the area; of a heading, its first; of a bit or an element, its register's."""
+        if self.rows is None or row is None:
+            return 0
+        spec = row.spec or self.rows.groups[row.group][0]
+        numbers = {other.path: number for number, other in enumerate(self.rows.table.specs)}
+        path = spec.path
+        while path not in numbers and "." in path:
+            path = path.rpartition(".")[0]
+        return numbers.get(path, 0)
 
     def _matches(self, table: FieldTable, spec: FieldSpec) -> bool:
         if self.search_text in spec.path.lower() or self.search_text in spec.title.lower():
@@ -196,7 +218,7 @@ class Session:
         """Show only fields of the area whose path or meaning has the text; empty shows all."""
         if self.rows is None:
             return False
-        before = self.rows.filter_text
+        before, row = self.rows.filter_text, self._row()
         self.rows.filter_text = text.strip().lower()
         self.rows.refresh()
         if not self.rows.visible:
@@ -204,7 +226,14 @@ class Session:
             self.rows.refresh()
             return False
         self.cursor = 0
+        if row is not None and not self.rows.filter_text:
+            self._go_to(row)
         return True
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether only some fields of the area are shown."""
+        return self.rows is not None and bool(self.rows.filter_text)
 
     def jump(self, text: str) -> bool:
         """Go to a field by path (or glob), to a byte of the area by offset (0x...), to a vCPU (#n)."""

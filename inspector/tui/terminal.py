@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from inspector.tui.base_app import BaseApp
 
 #: Signals that end the program: the screen is left first. From the keyboard none comes while a screen is shown.
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 #: A program that has not left its screen by itself this long after such a signal is ended at once.
 _PATIENCE_SECONDS = 2
 _KEYS = 0

@@ -18,6 +18,9 @@ def title_of(session: Session) -> str:
     edits = len(session.overlay.edits)
     if edits:
         words.append(f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
+    if session.rows is not None and session.is_filtered:
+        words.append(f"filter {session.rows.filter_text!r}, Esc: all")
+    words += [text] if (text := session.found_text()) else []
     words.append(capture.format)
     if session.vcpu is not None:
         of = f" ({session.vcpu_number + 1}/{len(capture.vcpus)})" if len(capture.vcpus) > 1 else ""

@@ -147,14 +147,21 @@ class _Told:
                 if name not in there:
                     self.value(*name, 0)
 
-    def words(self, words: Collection[str], absent: Collection[str], *, all_shown: bool = True) -> None:
+    def words(
+        self,
+        words: Collection[str],
+        absent: Collection[str],
+        *,
+        all_shown: bool = True,
+        of: Collection[str] | None = None,
+    ) -> None:
         """The words of /proc/cpuinfo. Those that the kernel knows and did not print bound a field too.
 
-        Not ``all_shown``: a hypervisor hides some.
+        Not ``all_shown``: a hypervisor hides some. ``of``: only words of these registers are told.
         """
         last = max((number for number, cap in enumerate(HWCAPS) if cap.word in words), default=-1)
         for number, cap in enumerate(HWCAPS):
-            if not cap.register:
+            if not cap.register or (of is not None and cap.register not in of):
                 continue
             if cap.word in words:
                 self.between(cap.register, cap.field, cap.value, None)
@@ -182,6 +189,27 @@ def chip_of_words(name: str, words: Collection[str], core: str = "", *, midr: in
     told = _Told()
     told.words(words, ())
     return _chip(name, "", core, told, words, (), midr, ())
+
+
+def chip_of_shown(name: str, registers: Mapping[int, int]) -> Chip:
+    """A machine of which only the ID registers that Linux shows programs are known (emulated MRS), by encoding.
+
+    A field that is not 0 there is what the kernel has; one that is 0 may be hidden, and tells what a missing word of
+    /proc/cpuinfo tells.
+    """
+    told, places = _Told(), field_places()
+    seen = {name: _counted(place, place.get(registers.get(place.encoding, 0))) for name, place in places.items()}
+    of = {register for (register, _), place in places.items() if place.encoding in registers}
+    words = {cap.word for cap in HWCAPS if cap.register in of and seen[cap.register, cap.field] >= cap.value}
+    pointer = [name for names in _PAUTH for name in names if seen[name]]
+    words |= POINTER_AUTHENTICATION if pointer else frozenset()
+    told.words(words, (), of=of)
+    shown = ((cap.register, cap.field) for cap in HWCAPS if cap.register)
+    for register, field in (*(name for name in shown if seen[name]), *pointer):
+        told.value(register, field, places[register, field].get(registers[places[register, field].encoding]))
+    told.one_algorithm()
+    midr = registers.get(_MIDR, 0)
+    return _chip(name, "", core_of(midr), told, words, (), midr, ())
 
 
 def _chip(

@@ -96,3 +96,8 @@ HWCAPS = (
 #: Words that a configuration, a boot parameter or a workaround hides, so that without them nothing is known.
 HIDEABLE = frozenset(("ssbs", "paca", "pacg", "bti", "mte", "mte3", "evtstrm", "cpuid"))
 POINTER_AUTHENTICATION = frozenset(("paca", "pacg"))
+
+
+def is_shown_to_programs(mmfr0: int) -> bool:
+    """ID_AA64MMFR0_EL1 without a translation granule is no CPU's: Linux emulates MRS so (cpufeature.c, emulate_mrs)."""
+    return mmfr0 >> 20 & 0xFFF == 0xFF0

@@ -192,7 +192,9 @@ def test_layouts_list_and_show() -> None:
         assert "source:" in done.stdout
 
 
-def test_samples_open() -> None:
-    for line in run("samples").stdout.splitlines():
-        target = line.split()[0]
-        assert run("show", target, "--list").returncode == 0, target
+def test_samples_open(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples"]) == 0
+    targets = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert len(targets) > 100
+    for target in targets:
+        assert main(["show", target, "--list"]) == 0, target

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from inspector.capture.bug import OurBugError
+from inspector.capture.errors import UsageError
 from inspector.cli import samples as samples_command
 from inspector.cli.main import main
 
@@ -149,6 +150,16 @@ def test_a_bug_of_ours_is_told_as_ours(
 def test_a_bug_without_a_place_for_its_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/does/not/exist")
     assert "with the command and its input" in str(OurBugError(ValueError("x")))
+
+
+def test_an_error_that_is_its_own_cause(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def ring(_words: object) -> int:
+        error = UsageError("round")
+        raise error from error
+
+    monkeypatch.setattr(samples_command, "run", ring)
+    assert main(["samples"]) == 2
+    assert capsys.readouterr().err == "inspector: round\n"
 
 
 def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

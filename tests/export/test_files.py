@@ -242,7 +242,7 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, is_there: bool)
     folder = tmp_path / "out"
     if is_there:
         folder.mkdir(0o700)
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=f"^{folder}/no/such: "):
         save_folder(str(folder), {"a": b"1", "no/such": b"2"})
     assert folder.exists() == is_there
     assert [path for path in tmp_path.rglob("*") if path != folder] == []

@@ -43,6 +43,8 @@ def run(data: bytes, as_format: str = "") -> bool:
     except InputError as error:
         if not str(error).isprintable():
             raise AssertionError(f"not one line: {error}") from error
+        if error.__cause__ is error:
+            raise AssertionError(f"its own cause: {error}") from None
         return False
     number = zlib.crc32(data)
     areas = [area for vcpu in capture.vcpus for area in vcpu.areas] + capture.context

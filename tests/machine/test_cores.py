@@ -205,6 +205,27 @@ def test_bounds_follow_from_the_words() -> None:
     assert chip.sve
 
 
+def test_registers_that_linux_shows_programs_are_a_host_known_in_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it hides is open, with the core's value as the likely one; what it shows decides."""
+    path = tmp_path / "shown.txt"
+    path.write_text(
+        "arm_midr=410fd493\narm_id_aa64mmfr0=00000111ff000000\narm_id_aa64pfr0=0001000100110011\n"
+        "arm_id_aa64isar0=0021111110212120\narm_id_aa64isar1=0011101101211052\narm_id_aa64zfr0=0000110100110021\n"
+    )
+    host = host_named(str(path))
+    assert isinstance(host, PartialHost)
+    assert host.core == "neoverse-n2"
+    opened = {place.field for place in host.open}
+    assert {"TGRAN4", "PARANGE", "RAS", "CSV2", "BRPs", "IDC"} <= opened
+    assert not {"DIT", "DP", "ATOMIC", "BF16", "APA"} & opened
+    assert main(["models", "check", "neoverse-n2-v1", "--host", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "usable depends" in out
+    assert "blocker" not in out
+
+
 def test_words_of_features_name_fields_that_there_are() -> None:
     assert len({cap.word for cap in HWCAPS}) == len(HWCAPS)
     for cap in HWCAPS:

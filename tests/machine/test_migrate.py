@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
-from inspector.export.arm64_host import capture_of, register_list, registers_of
+from inspector.export.arm64_host import capture_of, register_list, registers_of, state_of_vcpu
 from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.vm import Vcpu, sysreg_id
+from inspector.readers.open import open_capture
+from inspector.readers.options import Options
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
@@ -245,3 +248,50 @@ def test_a_destination_that_is_known_in_part(capsys: pytest.CaptureFixture[str])
     assert made.accepted
     assert {"hw_prop_CWG", "feat_PARANGE"} <= {entry.name for entry in made.open}
     assert not any(entry.why for entry in made.open)
+
+
+def test_hidden_fields_are_those_of_the_core_that_the_midr_names() -> None:
+    """KVM takes and ignores MPAM at the hardware's value (set_id_aa64pfr0_el1); guests of 6.1 see it."""
+    for name in ("graviton3", "graviton4"):
+        made = migrate(guest_of_sample(f"sample:{name}/linux-6.1"), host_named(f"sample:{name}/linux-6.18"))
+        assert made.accepted, [(step.call, str(step.outcome)) for step in made.failures]
+    guest = guest_of_sample("sample:graviton3/linux-6.1")
+    pfr0 = sysreg_id(0xC020)
+    guest.registers[pfr0] = with_field(guest.registers[pfr0], 40, 2)
+    refused = migrate(guest, host_named("sample:graviton3/linux-6.18"))
+    assert [(step.register_id, step.outcome.name) for step in refused.failures] == [(pfr0, "EINVAL")]
+    assert [field.name for field in refused.failures[0].fields] == ["feat_MPAM"]
+
+
+def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guest = guest_of_sample("sample:graviton3/linux-6.1")
+    shown = guest_of_sample("sample:graviton3/linux-6.18")
+    unknown = (0x41 << 24 | 0xFFF << 4).to_bytes(8, "little")
+    for state in (guest, shown):
+        state.registers[sysreg_id(0xC000)] = unknown
+    made = migrate(guest, host_of(shown, arm64_kernels()["6.18"]))
+    assert not made.accepted
+    assert made.possible
+    assert [step.register_id & 0xFFFF for step in made.undecided] == [0xC020, 0xC03A]
+    assert not any(step.fields for step in made.undecided)
+    for name, state in (("guest", guest), ("shown", shown)):
+        (tmp_path / f"{name}.regs").write_text(register_list(state))
+    words = [str(tmp_path / "guest.regs"), str(tmp_path / "shown.regs"), "--kernel", "6.18"]
+    assert main(["migrate", *words]) == 1
+    out = capsys.readouterr().out
+    assert "not known, it depends on the destination's hardware" in out
+    assert "EINVAL" not in out
+    assert main(["migrate", *words, "--json"]) == 1
+    assert [step["call"] for step in json.loads(capsys.readouterr().out)["undecided"]] == [
+        f"KVM_SET_ONE_REG sysreg.{name}" for name in ("ID_AA64PFR0_EL1", "ID_AA64MMFR2_EL1")
+    ]
+
+
+def guest_of_sample(target: str) -> State:
+    state = state_of_vcpu(open_capture(target, Options()).vcpus[0], target)
+    assert state is not None
+    return state
+
+
+def with_field(data: bytes, lsb: int, value: int) -> bytes:
+    return (int.from_bytes(data, "little") & ~(0xF << lsb) | value << lsb).to_bytes(8, "little")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.machine.verify import verify
+from inspector.machine.x86.process import Process
+from inspector.machine.x86.replay import shapes
 
 VERDICTS = Path(__file__).parent / "verdicts"
 WHOLE = ("x86-amx-linux-7.2", "x86-skylake_x-linux-6.12", "x86-amx-sequences-linux-7.2")
@@ -91,8 +94,10 @@ UNAME = b'{"t":"uname","release":"7.2.13"}\n'
         (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["g_halt",0]]}\n', "g_halt"),
         (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_xcr0","zz",0]]}\n', "zz"),
         (UNAME + b'{"t":"cap","name":"arm"}\n', "recorded answers of x86 or arm64"),
-        (UNAME + b'{"t":"prctl","ctx":"fresh"}\n', "'op'"),
-        (b'{"t":"prctl","ctx":"fresh"}\n', "found 1 records without one"),
+        (UNAME + b'{"t":"prctl","ctx":"fresh"}\n', '"op"'),
+        (UNAME + b'{"t":"cpuid","leaf":7,"sub":0,"r":[1,2,3]}\n', '"r": 4 of a 32-bit number'),
+        (UNAME + b'{"t":"seq","ctx":"perm","n":0,"steps":[["set_msr","10","0",1]]}\n', "a step with its arguments"),
+        (b'{"t":"prctl","ctx":"fresh","op":"GET_SUPP","ret":0}\n', "found 1 records without one"),
         (
             b'{"t":"uname","release":"4.19.1"}\n{"t":"feat","bit":0,"err":0}\n',
             "expected answers of Linux 5.10 or newer",
@@ -116,3 +121,25 @@ def test_an_unknown_cpu_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_cut_record_is_an_input_error() -> None:
     with pytest.raises(InputError, match="line 2"):
         verify("f", [*lines(WHOLE[0])[:1], b'{"t":'])
+
+
+def test_a_fault_of_ours_is_not_told_as_a_bad_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Process) -> int:
+        raise KeyError("of ours")
+
+    monkeypatch.setattr("inspector.machine.x86.replay.kvm.xsave2_capability", broken)
+    with pytest.raises(KeyError, match="of ours"):
+        verify(WHOLE[0], lines(WHOLE[0]))
+
+
+def test_records_of_any_shape_are_taken_or_told() -> None:
+    """Keys that are missing or hold something else: an answer, or one line, and nothing else."""
+    found = [json.loads(line) for line in lines(WHOLE[0])]
+    kinds = {record["t"]: record for record in found if record["t"] in shapes.SHAPES}
+    uname = json.dumps(kinds["uname"]).encode()
+    for record in kinds.values():
+        for key in record.keys() - {"t"}:
+            for value in (None, -1, 1 << 64, 1.5, "zz", "", [], [[]], {}):
+                line = json.dumps({**record, key: value}).encode()
+                with contextlib.suppress(InputError):
+                    verify("f", [uname, line])

@@ -202,7 +202,7 @@ def test_arm_registers_are_a_host(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = str(tmp_path / "dump.txt")
     assert main(["migrate", "cortex-a57", f"{path}@7.2"]) == 1
     assert "dump.txt" in capsys.readouterr().out
-    dump(tmp_path, "arm_midr=410fc075\narm_id_pfr0=00001131\n")
+    dump(tmp_path, "arm_midr=410fc075\narm_id_pfr0=00001131\narm_id_aa64pfr0=0\n")
     assert main(["models", "check", "cortex-a57-v1", "--host", path]) == 3
     assert "expected an arm64 vCPU with ID registers" in capsys.readouterr().err
     view = dump(tmp_path, ARM.format(mmfr0="00000111ff000000"))

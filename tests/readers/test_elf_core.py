@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inspector.capture.errors import InputError
+from inspector.cli.main import main
 from inspector.readers.open import open_capture
 from tests.support import SAMPLES, core64, field, note, prstatus64
 
@@ -140,6 +141,15 @@ def test_big_endian_is_refused_by_name(tmp_path: Path) -> None:
     data[5] = 2
     with pytest.raises(InputError, match="little-endian"):
         open_capture(write(tmp_path, bytes(data)))
+
+
+def test_a_core_without_threads_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through the command: the error that the reader passes on is not its own cause."""
+    path = write(tmp_path, core64(note("LINUX", 0x1234, b"none")))
+    assert main(["show", path]) == 3
+    assert (
+        capsys.readouterr().err == f"inspector: {path}: expected a thread (NT_PRSTATUS), found no thread status note\n"
+    )
 
 
 def test_huge_note_sizes_stop_the_scan(tmp_path: Path) -> None:

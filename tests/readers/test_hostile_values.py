@@ -237,3 +237,18 @@ def test_files_that_once_failed(part: int) -> None:
             assert held is not None
             clock.start()
             run(held.read())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"reg_modifiers": [{"addr": true, "bitmap": "0b1"}]}',
+        '{"msr_modifiers": [{"addr": true, "bitmap": "0b1"}]}',
+        '{"0x603000000013c020": true}',
+    ],
+)
+def test_true_is_no_number(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        open_capture(str(path))

@@ -221,3 +221,9 @@ def test_bomb_of_repeats_stays_small(tmp_path: Path) -> None:
 
 def test_the_samples_still_say_info_registers() -> None:
     assert opened("qemu-turin/info-registers.txt.gz").format == "info-registers"
+
+
+def test_repeats_of_thousands_of_digits(tmp_path: Path) -> None:
+    path = tmp_path / "gdb.txt"
+    path.write_text(f"x0   0x1  1\nx1   0x2  2\nx2   0x3  3\np0  {{0x1 <repeats {'9' * 5000} times>}}\n")
+    assert fields(open_capture(str(path)).vcpus[0])["core.x[2]"].value == 3

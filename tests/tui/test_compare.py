@@ -90,3 +90,9 @@ def test_a_picture_of_something_else_is_refused(words: list[str], wrong: str, tm
 def test_names_of_keys(tmp_path) -> None:
     keys = "colon,slash,escape,question_mark,escape,left_square_bracket,tab,shift+tab,pagedown,ctrl+r,n,minus,space"
     screenshot.run(["sample:amx/process.core", "--press", keys, "-o", str(tmp_path / "x.svg")])
+
+
+def test_press_may_be_said_again(tmp_path) -> None:
+    path = tmp_path / "x.txt"
+    screenshot.run(["sample:zen5-kvm", "--press", "c", "--press", "d", "-o", str(path)])
+    assert "only differences" in path.read_text()

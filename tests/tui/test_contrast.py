@@ -10,7 +10,7 @@ from textual.widget import Widget
 from inspector.cli.open import app_of
 from inspector.tui.base_app import BaseApp
 from inspector.tui.contrast import ratio
-from inspector.tui.picture import opened
+from inspector.tui.picture import opened, photograph
 from tests.tui.support import type_line
 
 THEMES = ["textual-dark", "textual-light", "solarized-light", "catppuccin-latte"]
@@ -87,3 +87,25 @@ def test_every_theme_has_readable_colours() -> None:
                     assert ratio(Color.parse(found[text]), Color.parse(found[ground])) >= 4.5, (name, text)
             for text, ground in (("on-title", "primary-background"), ("on-cursor", "primary"), ("on-mark", "mark")):
                 assert ratio(Color.parse(found[text]), Color.parse(found[ground])) >= 4.5, (name, text)
+
+
+@pytest.mark.parametrize(("theme", "ground"), [("ansi-light", "#ffffff"), ("ansi-dark", "#292929")])
+def test_a_picture_of_an_ansi_theme_is_as_light_as_the_theme(theme: str, ground: str) -> None:
+    """What such a theme leaves to the terminal."""
+    app = app_of("sample:amx/process.core")
+    app.theme = theme
+    made = photograph(app, (80, 24), [], ("svg", "html"))
+    assert f'<rect fill="{ground}"' in made["svg"].decode()
+    assert f"background-color: {ground}" in made["html"].decode()
+
+
+async def test_the_cursor_of_an_ansi_theme_is_not_in_the_terminals_default_colour() -> None:
+    """It is on blue; the default is black where the terminal is light."""
+    app = app_of("sample:amx/process.core")
+    app.theme = "ansi-light"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot)
+        (line,) = [strip for strip in app.screen._compositor.render_strips() if "header · header" in strip.text][:1]
+        (segment,) = [segment for segment in line if "header" in segment.text]
+        assert segment.style is not None
+        assert segment.style.color == Color.parse("ansi_bright_white").rich_color

@@ -156,7 +156,7 @@ async def test_host_and_guest_are_side_by_side_or_one_by_one() -> None:
 async def test_why_walks_from_the_cpu_to_the_program() -> None:
     async with lab("transcript-vm-sigill", (160, 45)) as (app, pilot):
         await pilot.press(*["n"] * 10, "w")
-        await shows(app, "stops here: the program asked the guest's kernel for permission")
+        await shows(app, "stops here; this does not hold: the program asked")
 
 
 async def test_keys_are_about_the_selected_vcpu() -> None:

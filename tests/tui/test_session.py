@@ -13,6 +13,7 @@ from inspector.decode.fields import FieldTable
 from inspector.readers.options import Options
 from inspector.tui.picture import text_of
 from inspector.tui.session import Session
+from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.prompt import Prompt
 from tests.support import opened
 from tests.tui.support import running, session_of, type_line
@@ -209,3 +210,87 @@ async def test_a_failed_question_closes_and_leaves_its_message() -> None:
         assert "nothing in this vCPU" not in text_of(app)
         await type_line(pilot, "enter", "zebra")
         assert app.screen.query_one(Prompt).styles.display == "block"
+
+
+def test_a_search_says_which_match_it_is_on() -> None:
+    session = at("amx/process.core", "xsave.header")
+    assert session.search("pkru")
+    seen = [session.found_text()]
+    paths = [session.field().path]
+    while session.search("pkru", again=True) and session.field().path != paths[0]:
+        seen.append(session.found_text())
+        paths.append(session.field().path)
+    count = len(paths)
+    assert count > 2
+    assert sorted(seen) == sorted(f"{number + 1} of {count} for 'pkru'" for number in range(count))
+    before = session.found_text()
+    session.search("pkru", again=True)
+    session.search("pkru", backwards=True, again=True)
+    assert session.found_text() == before
+    session.jump("xsave.legacy.fcw")
+    assert not session.found_text()
+    assert not session.search("no such thing")
+
+
+async def test_the_title_has_the_filter_and_escape_ends_it() -> None:
+    async with running(size=(80, 24)) as (app, pilot):
+        session = session_of(app)
+        await type_line(pilot, "f", "tmm")
+        assert "filter 'tmm'" in text_of(app)
+        assert len(session.rows.visible) == 9
+        await pilot.press("j", "j", "escape")
+        await pilot.pause()
+        assert "filter" not in text_of(app)
+        assert session.field().path == "xsave.xtiledata.tmm[1]"
+
+
+async def test_escape_ends_the_zoom_and_the_fields_have_the_keys_again() -> None:
+    async with running(size=(80, 24)) as (app, pilot):
+        await pilot.press("z")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen.maximized is None
+        assert isinstance(app.focused, FieldList)
+
+
+async def test_arrows_unfold_and_fold_and_lead_to_the_register() -> None:
+    async with running(size=(80, 24)) as (app, pilot):
+        session = session_of(app)
+        await type_line(pilot, "colon", "mxcsr")
+        await pilot.press("right", "right", "j", "j")
+        assert session.field().path == "xsave.legacy.mxcsr.DE"
+        await pilot.press("left")
+        assert session.field().path == "xsave.legacy.mxcsr"
+        await pilot.press("left", "j")
+        assert session.field().path == "xsave.legacy.mxcsr_mask"
+        await pilot.press("left")
+        assert session.field() is None
+        await pilot.press("left")
+        assert session.rows.is_folded(session.rows.visible[session.cursor])
+
+
+async def test_half_a_page() -> None:
+    async with running(size=(80, 24)) as (app, pilot):
+        session = session_of(app)
+        half = app.screen.query_one(FieldList).size.height // 2
+        await pilot.press("ctrl+d")
+        assert session.cursor == half
+        await pilot.press("ctrl+u")
+        assert session.cursor == 0
+
+
+async def test_what_is_cut_off_says_so() -> None:
+    async with running("sample:amx", size=(80, 24)) as (app, pilot):
+        await type_line(pilot, "colon", "sw_xcr0")
+        lines = text_of(app).splitlines()
+        assert lines[0].rstrip().endswith("…")
+        assert next(line for line in lines if "sw_xcr0" in line).rstrip(" ▅▆▇█▁▂▃▄").endswith("…")
+
+
+async def test_a_key_takes_the_last_message_away() -> None:
+    async with running(size=(80, 24)) as (app, pilot):
+        await pilot.press("c", "c")
+        await pilot.pause()
+        assert len(app._notifications) == 1
+        await pilot.press("j")
+        assert not len(app._notifications)

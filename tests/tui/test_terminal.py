@@ -58,7 +58,7 @@ def test_unreadable_target_ends_with_one_line() -> None:
 
 
 @pytest.mark.parametrize("target", ["sample:amx/process.core", "sim:guest-xfd"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
 def test_signals_restore_the_terminal(target: str, number: signal.Signals) -> None:
     with program("open", target) as terminal:
         terminal.wait_for("Help")

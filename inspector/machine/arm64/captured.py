@@ -15,6 +15,7 @@ from inspector.machine.arm64.host import (
     DFR0,
     ISAR1,
     ISAR2,
+    MIDR,
     PFR0,
     PMU_V3,
     POWER_OFF,
@@ -24,9 +25,12 @@ from inspector.machine.arm64.host import (
     Host,
     field,
 )
+from inspector.machine.arm64.idregs import HIDDEN_LSB
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.realize import ScratchVcpu
+from inspector.machine.arm64.policy import sanitise
 from inspector.machine.arm64.vm import Vcpu
+from layouts.arm64.chips import core_of, cores
 from layouts.arm64.kernels import Arm64Kernel
 
 _SYSREG = 0x6030_0000_0013
@@ -69,11 +73,20 @@ def host_of(state: State, kernel: Arm64Kernel) -> Host:
     return Host(
         kernel,
         limits,
+        of_core=_hidden_of_core(kernel, limits.get(MIDR, 0)),
         sve_vqs=state.vqs,
         features=state.features | POWER_OFF,
         registers={rid: data for rid, data in state.registers.items() if not is_id(rid)},
         name=state.name,
     )
+
+
+def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
+    """The registers with fields that KVM hides, as the kernel has them on the core that MIDR_EL1 names; else none."""
+    core = cores().get(core_of(midr))
+    if core is None:
+        return {}
+    return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_LSB if at in core.registers}
 
 
 def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:

@@ -68,7 +68,8 @@ class Host:
     """Where VMs run.
 
     ``limits`` are the values of the ID registers for a guest with every feature that the host supports, by
-    encoding; ``sanitised`` the kernel's own view, where it is known. ``sve_vqs`` has bit vq-1 set
+    encoding; ``sanitised`` the kernel's own view, where it is known; ``of_core`` what the core's number tells of
+    it beyond that. ``sve_vqs`` has bit vq-1 set
     for each vector length of vq times 16 bytes. ``masks`` are captured writable masks, if any.
     ``registers`` are reset values of other registers by KVM register id. ``with_mte`` are the ID registers
     that differ for VMs with KVM_CAP_ARM_MTE; empty: the host has no MTE. ``gic`` is the version of the GIC.
@@ -80,6 +81,7 @@ class Host:
         limits: Mapping[int, int],
         *,
         sanitised: Mapping[int, int] | None = None,
+        of_core: Mapping[int, int] | None = None,
         sve_vqs: int = 0,
         features: int = POWER_OFF | PSCI_0_2,
         masks: Mapping[int, int] | None = None,
@@ -92,6 +94,7 @@ class Host:
         self.name = name
         self.limits = dict(limits)
         self.sanitised = dict(sanitised or {})
+        self.of_core = dict(of_core or {})
         self.sve_vqs = sve_vqs
         self.features = features
         self.masks = dict(masks) if masks is not None else None
@@ -116,6 +119,10 @@ class Host:
         """KVM_ARM_TARGET_* of the CPU that KVM runs on (kvm_target_cpu); generic for most."""
         midr = self.limits.get(MIDR, 0)
         return _TARGETS.get((midr >> 24 & 0xFF, field(midr, 4, 12)), _GENERIC_V8)
+
+    def hardware(self, encoding: int) -> int | None:
+        """The kernel's own view of a register, or its core's; None when neither is known."""
+        return self.sanitised.get(encoding, self.of_core.get(encoding))
 
     def mask(self, encoding: int) -> int:
         """The writable bits of an ID register; none of an AArch32 one without AArch32 (writable masks ioctl)."""

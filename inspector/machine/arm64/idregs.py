@@ -75,7 +75,7 @@ def write(asked: IdWrite) -> Written:
     if value is None:
         return _refuse(rule, asked)
     hidden = _HIDDEN.get(encoding)
-    if hidden is not None and encoding not in host.sanitised and not asked.ran and hidden.ignored(asked):
+    if hidden is not None and host.hardware(encoding) is None and not asked.ran and hidden.ignored(asked):
         return Written(rule.depends(f"the host's {hidden.name}, which guests do not see"), asked.current)
     return _set_id_reg(rule, asked if value == asked.value else asked._replace(value=value))
 
@@ -109,6 +109,15 @@ _HIDDEN = {
 
 #: Registers with such a field, and where it lies.
 HIDDEN_LSB = {encoding: hidden.lsb for encoding, hidden in _HIDDEN.items()}
+
+
+def takes_hidden(host: Host, encoding: int, lsb: int, value: int) -> bool | None:
+    """A field that KVM hides is taken at a value, and ignored; None when it hangs on hardware that is not known."""
+    hidden = _HIDDEN.get(encoding)
+    if hidden is None or hidden.lsb != lsb or not getattr(host.kernel, hidden.rule):
+        return False
+    hardware = host.hardware(encoding)
+    return None if hardware is None else field(hardware, lsb) == value
 
 
 def _refuse(rule: Rule, asked: IdWrite, code: int = errno.EINVAL) -> Written:
@@ -281,7 +290,7 @@ def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
 
 def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
     value = asked.value
-    hardware = asked.host.sanitised.get(PFR0)
+    hardware = asked.host.hardware(PFR0)
     kernel = asked.host.kernel
     if kernel.ignores_mpam and hardware is not None and field(hardware, 40) == field(value, 40):
         value = without(value, 40)
@@ -295,12 +304,10 @@ def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
 
 def _id_aa64pfr1(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
     value = asked.value
-    hardware = asked.host.sanitised.get(PFR1)
-    if hardware is None:
-        return value
-    kernel = asked.host.kernel
-    if kernel.ignores_mpam and field(hardware, 16) == field(value, 16):
+    hardware, kernel = asked.host.hardware(PFR1), asked.host.kernel
+    if kernel.ignores_mpam and hardware is not None and field(hardware, 16) == field(value, 16):
         value = without(value, 16)
+    hardware = asked.host.sanitised.get(PFR1, 0)
     mte2 = field(hardware, 8) == 2 and field(hardware, 40) == 0xF
     if kernel.restores_mte_frac and mte2 and not field(value, 40):
         value |= 0xF << 40
@@ -347,7 +354,7 @@ def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
 
 
 def _id_aa64mmfr2(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
-    hardware = asked.host.sanitised.get(MMFR2)
+    hardware = asked.host.hardware(MMFR2)
     if asked.host.kernel.ignores_nv and hardware is not None and field(hardware, 24) == field(asked.value, 24):
         return without(asked.value, 24)
     return asked.value

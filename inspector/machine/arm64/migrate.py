@@ -12,6 +12,7 @@ from typing import NamedTuple
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.idregs import takes_hidden
 from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
 from inspector.machine.arm64.models.realize import hangs_on, places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
@@ -20,6 +21,7 @@ from inspector.machine.outcome import Outcome
 from layouts.arm64.properties import FieldPlace, property_of
 
 _MPIDR = 0xC005
+_UNDECIDED = "depends-on"
 
 
 class FieldReason(NamedTuple):
@@ -61,11 +63,21 @@ class Migration(NamedTuple):
     @property
     def failures(self) -> tuple[Step, ...]:
         """Steps that the destination refuses; a VMM stops at the first."""
-        return tuple(step for step in self.steps if not step.outcome.accepted)
+        return tuple(step for step in self.steps if step.outcome.verdict not in ("ok", _UNDECIDED))
+
+    @property
+    def undecided(self) -> tuple[Step, ...]:
+        """Steps that hang on a field of the destination's hardware that guests do not see."""
+        return tuple(step for step in self.steps if step.outcome.verdict == _UNDECIDED)
 
     @property
     def accepted(self) -> bool:
-        """The vCPU arrives."""
+        """The vCPU arrives, for all that is known of the destination."""
+        return self.possible and not self.undecided
+
+    @property
+    def possible(self) -> bool:
+        """Nothing that is known of the destination is in the way."""
         return not self.failures and not self.unknown
 
 
@@ -161,6 +173,8 @@ def _fields(host: Host, features: int, register_id: int, data: bytes) -> tuple[F
     limit = host.limit(encoding, features)
     found = []
     for place in places_of(encoding):
+        if takes_hidden(host, encoding, place.lsb, place.get(value)) is not False:
+            continue
         why = refusal(host, features, place, place.get(value))
         if encoding in IDENTITY and place.get(value) != place.get(limit):
             why = why or "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is not enabled"

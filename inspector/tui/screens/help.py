@@ -19,6 +19,7 @@ Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 LINES = (
     ("↑ ↓ k j", "a line"),
     ("PgUp PgDn", "a page (Ctrl-B Ctrl-F)"),
+    ("Ctrl-U Ctrl-D", "half a page"),
     ("g G Home End", "first, last"),
 )
 #: On every screen.
@@ -39,7 +40,7 @@ _KEYS = (
             *LINES,
             ("Tab Shift-Tab", "the next pane: vCPUs, fields, bytes, detail"),
             ("[ ]", "the vCPU before, behind"),
-            ("← → h l", "a byte (in the bytes)"),
+            ("← → h l", "a byte (in the bytes); fold, unfold (in the fields)"),
         ),
     ),
     (
@@ -54,8 +55,8 @@ _KEYS = (
         (
             ("L", "the lab: what would KVM and Linux say to this vCPU"),
             ("c", "all vCPUs side by side; d there: only differences"),
-            ("Space", "unfold a register into bits or elements"),
-            ("f", "show only fields whose path or meaning has a text"),
+            ("Space → ←", "unfold a register into bits or elements; → unfolds, ← folds"),
+            ("f Esc", "show only fields whose path or meaning has a text; all again"),
             ("e E", "element type of vectors and tiles: x8 ... f64"),
             ("a", "padding and reserved bytes too, or only where they hold something"),
             ("z", "the detail pane over the whole screen, and back"),

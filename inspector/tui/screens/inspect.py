@@ -52,6 +52,7 @@ class InspectScreen(KeyedScreen):
         Binding("y", "copy_value", "Copy", id="inspect.copy", show=False),
         Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
         Binding("f", "filter", "Filter", id="inspect.filter", show=False),
+        Binding("escape", "clear", "All fields again", id="inspect.clear", show=False),
         Binding("c", "compare", "Compare", id="inspect.compare"),
         Binding("L", "lab", "Lab", id="inspect.lab"),
         Binding("a", "all", "All fields", id="inspect.all", show=False),
@@ -348,6 +349,14 @@ class InspectScreen(KeyedScreen):
         rows = self.session.rows if self.session else None
         if rows is not None:
             self._prompt().ask("filter", "only fields with (empty: all):", rows.filter_text)
+
+    def action_clear(self) -> None:
+        """End the zoom, else the filter."""
+        if self.maximized is not None:
+            self.action_zoom()
+        elif self.session is not None and self.session.is_filtered:
+            self.session.filter("")
+            self._show_all()
 
     def action_zoom(self) -> None:
         """The detail pane over the whole screen, and back."""

@@ -16,7 +16,7 @@ class SimulatedScreen(InspectScreen):
     """The bytes behind the lab. Escape goes back; edits stay here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Lab", id="simulated.back", priority=False),
+        Binding("escape", "clear", "Lab", id="simulated.back"),
     ]
 
     def __init__(self, capture: Capture, path: str, vcpu_number: int = 0) -> None:
@@ -34,6 +34,13 @@ class SimulatedScreen(InspectScreen):
     def action_copy_command(self) -> None:
         """There is none: a machine is no target of a command."""
         self.notify("no command prints a simulated machine: S in the lab saves it as a capture", timeout=3)
+
+    def action_clear(self) -> None:
+        """End the zoom, else the filter, else back to the lab."""
+        if self.maximized is not None or (self.session is not None and self.session.is_filtered):
+            super().action_clear()
+        else:
+            self.dismiss()
 
     def unsaved(self) -> str:
         """See KeyedScreen."""

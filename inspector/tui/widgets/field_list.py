@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
+from textual.binding import Binding, BindingType
 
 from inspector.tui.widgets.line_view import LineView, fitted
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 class FieldList(LineView):
     """One line a field. A line is decoded when it is painted."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,l", "unfold", "Unfold", show=False, id="fields.unfold"),
+        Binding("left,h", "fold", "Fold", show=False, id="fields.fold"),
+    ]
 
     session: Session | None = None
 
@@ -37,7 +43,7 @@ class FieldList(LineView):
         row = rows.visible[line]
         fold = "  " if not row.unfolds else ("▸ " if rows.is_folded(row) else "▾ ")
         if row.spec is None:
-            return [Segment(fold + rows.heading(row.group), self.style_of("heading"))]
+            return [Segment(fitted(fold + rows.heading(row.group), width), self.style_of("heading"))]
         return self._field(rows, row, fold, width)
 
     def _field(self, rows: Rows, row: Row, fold: str, width: int) -> list[Segment]:
@@ -49,7 +55,7 @@ class FieldList(LineView):
         head = f"{mark}{'  ' * row.depth}{fold}{name}"
         head = f"{fitted(head, name_width):<{name_width}} "
         if field.value is None:
-            return [Segment(head), Segment(field.text, self.style_of("missing"))]
+            return [Segment(head), Segment(fitted(field.text, width - len(head)), self.style_of("missing"))]
         from inspector.decode.values import short_hex
 
         value_width = 20 if width < 90 else 37
@@ -59,7 +65,32 @@ class FieldList(LineView):
             style = self.style_of("changed")
         elif field.state == "initial" or row.spec.is_structure:
             style = self.style_of("quiet")
-        return [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(field.text, style)]
+        text = fitted(field.text, width - len(head) - value_width)
+        return [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(text, style)]
+
+    def action_unfold(self) -> None:
+        """Unfold the row, if it can be."""
+        self._fold(fold=False)
+
+    def action_fold(self) -> None:
+        """Fold the row; one that cannot be leads to what it is a part of."""
+        rows = self.session.rows if self.session else None
+        if rows is None or not rows.visible or self._fold(fold=True):
+            return
+        depth = rows.visible[self.cursor].depth
+        above = (number for number in range(self.cursor, -1, -1) if rows.visible[number].depth < depth)
+        self.move_to(next(above, self.cursor))
+
+    def _fold(self, *, fold: bool) -> bool:
+        """Fold or unfold the row as Space does; whether it was the other way."""
+        rows = self.session.rows if self.session else None
+        if rows is None or not rows.visible:
+            return False
+        row = rows.visible[self.cursor]
+        if not row.unfolds or rows.is_folded(row) == fold:
+            return False
+        self.post_message(self.Chosen(self, self.cursor))
+        return True
 
     def short_name(self, path: str, row: Row) -> str:
         """The last words of a path: the heading says the rest."""

@@ -25,6 +25,8 @@ class LineView(ScrollView, can_focus=True):
         Binding("down,j", "move(1)", "Down", show=False, id="line.down"),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, id="line.page_up"),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, id="line.page_down"),
+        Binding("ctrl+u", "half_page(-1)", "Half a page up", show=False, id="line.half_up"),
+        Binding("ctrl+d", "half_page(1)", "Half a page down", show=False, id="line.half_down"),
         Binding("home,g", "edge(-1)", "First", show=False, id="line.first"),
         Binding("end,G", "edge(1)", "Last", show=False, id="line.last"),
     ]
@@ -140,6 +142,10 @@ class LineView(ScrollView, can_focus=True):
     def action_page(self, pages: int) -> None:
         """A page up or down."""
         self.move_to(self.cursor + pages * max(1, self.size.height - 1))
+
+    def action_half_page(self, halves: int) -> None:
+        """Half a page up or down."""
+        self.move_to(self.cursor + halves * max(1, self.size.height // 2))
 
     def action_edge(self, where: int) -> None:
         """To the first or the last line."""

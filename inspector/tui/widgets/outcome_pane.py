@@ -78,9 +78,9 @@ def why_text(name: str, outcome: Outcome, width: int) -> Text:
     """The way of a component from the host's CPU to the guest's program."""
     failed = next((check.text for check in outcome.checks if not check.held), "")
     if outcome.accepted:
-        sentence = f"works, though not: {failed}" if failed else "nothing is in its way"
+        sentence = f"works, though this does not hold: {failed}" if failed else "nothing is in its way"
     else:
-        sentence = f"stops here: {failed}"
+        sentence = f"stops here; this does not hold: {failed}"
     return checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width).append(f"  {outcome.source}\n", "dim")
 
 

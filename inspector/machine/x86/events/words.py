@@ -21,9 +21,12 @@ class EventError(UsageError):
 
 def number(text: str) -> int:
     """A number in any of Python's notations. Raises ValueError."""
-    value = int(text, 0)
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = -1
     if not 0 <= value < 1 << 64:
-        raise ValueError(f"{text} is not a 64-bit number")
+        raise ValueError(f"{text} is not a number of 64 bits")
     return value
 
 

@@ -12,9 +12,9 @@ from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Re
 from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 
 #: What the recorder calls tables that have another name here.
-_CPUIDS = {"supported-again": "supported", "amx-forced": "amx"}
+OTHER_NAMES = {"supported-again": "supported", "amx-forced": "amx"}
 #: Bits of XSTATE_BV, and bytes, that a changed image has: offset, value, size.
-_BV_BITS = {
+BV_BITS = {
     "bv+bit19": 1 << 19,
     "bv+bit3": 1 << 3,
     "bv+bit63": 1 << 63,
@@ -23,7 +23,7 @@ _BV_BITS = {
     "bv+pasid10": 1 << 10,
     "bv+cetu11": 1 << 11,
 }
-_FIELDS: dict[str, tuple[int, int, int]] = {
+FIELDS: dict[str, tuple[int, int, int]] = {
     "bv=0": (512, 0, 8),
     "xcomp_bv63": (520, 1 << 63, 8),
     "xcomp_bv=1": (520, 1, 8),
@@ -90,7 +90,7 @@ class KvmReplay:
 
     def _setcpuid(self, record: Record) -> Iterator[Found]:
         name = str(record["with"])
-        table = named_cpuid(self.processes.process, _CPUIDS.get(name, name))
+        table = named_cpuid(self.processes.process, OTHER_NAMES.get(name, name))
         outcome = self.vcpu.set_cpuid(table)
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         self.vcpu.cr4_osxsave = True
@@ -139,11 +139,11 @@ class KvmReplay:
             self.good_image = with_xstate_bv(vcpu.user_image(), int(record["bv_after"], 16))
         image = bytearray(self.good_image)
         case = record["case"]
-        if case in _BV_BITS:
-            bv = int.from_bytes(image[512:520], "little") | _BV_BITS[case]
+        if case in BV_BITS:
+            bv = int.from_bytes(image[512:520], "little") | BV_BITS[case]
             image[512:520] = bv.to_bytes(8, "little")
-        elif case in _FIELDS:
-            offset, value, size = _FIELDS[case]
+        elif case in FIELDS:
+            offset, value, size = FIELDS[case]
             image[offset : offset + size] = value.to_bytes(size, "little")
         elif case != "asis":
             raise ValueError(f"setxsave case {case!r}")
