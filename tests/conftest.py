@@ -20,6 +20,7 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     folder = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         patch.setattr(tempfile, "tempdir", str(folder))
         yield
     assert not [path.name for path in folder.iterdir() if not path.name.startswith("inspector-bug-")]

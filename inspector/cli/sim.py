@@ -214,9 +214,11 @@ def open_lab(world: World, scenario: Scenario) -> int:
     """Step through a scenario in the terminal interface."""
     if not sys.stdout.isatty():
         raise UsageError("the lab needs a terminal; inspector sim prints the same as text")
+    from inspector.tui import terminal
     from inspector.tui.lab_app import LabApp
 
-    return LabApp(world, scenario).run() or 0
+    terminal.require_screen()
+    return terminal.run(LabApp(world, scenario))
 
 
 def _save(world: World, scenario: Scenario, path: str) -> None:

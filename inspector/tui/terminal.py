@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
+from inspector.tui.preferences import remember_theme, remembered_theme
 
 if TYPE_CHECKING:
     from inspector.tui.base_app import BaseApp
@@ -65,7 +66,7 @@ def take_keys(terminal: int | None) -> None:
         sys.stdin = sys.__stdin__ = open(_KEYS, closefd=False)  # type: ignore[misc] # noqa: SIM115
 
 
-def run(app: BaseApp, *, mouse: bool) -> int:
+def run(app: BaseApp, *, mouse: bool = True) -> int:
     """Run an application; the exit code, 128 + n behind signal n."""
     attributes = termios.tcgetattr(_KEYS)
     ending = 0
@@ -90,10 +91,16 @@ def run(app: BaseApp, *, mouse: bool) -> int:
     before = {n: old for n in ENDING if (old := signal.getsignal(n)) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, end)
+    theme = remembered_theme()
+    if theme in app.available_themes:
+        app.theme = theme
+    begun_with = app.theme
     try:
         app.run(mouse=mouse)
     finally:
         signal.alarm(0)
+        if app.theme != begun_with:
+            remember_theme(app.theme)
         for number, old in before.items():
             signal.signal(number, old)
     return app.return_code or 0
