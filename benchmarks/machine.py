@@ -14,7 +14,7 @@ from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.world import World
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
-from layouts.x86.kernels import POLICIES, kernels
+from layouts.x86.kernels import kernels, policies
 from layouts.x86.scenarios import SCENARIOS
 
 VERDICTS = Path(__file__).parents[1] / "tests/machine/verdicts"
@@ -25,7 +25,7 @@ def events_us(rounds: int = 40) -> list[float]:
     times = []
     for _ in range(rounds):
         for scenario in SCENARIOS:
-            policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+            policy = policies()[scenario.policy]
             world = World(shipped_host(scenario.host, kernels()[scenario.kernel]), policy)
             for event in scenario.events:
                 start = time.perf_counter()

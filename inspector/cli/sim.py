@@ -27,7 +27,7 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets.x86_host import require_fit
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import POLICIES, KernelProfile, profile_for
+from layouts.x86.kernels import KernelProfile, policies, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
     )
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
-    parser.add_argument("--policy", default="", choices=[policy.name for policy in POLICIES])
+    parser.add_argument("--policy", default="", choices=list(policies()))
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
     parser.add_argument(
@@ -160,7 +160,7 @@ def place(
         host = host_named(host_name, host.kernel)
         require_fit(host_name, host, vcpu)
         scenario = scenario._replace(host=host_name, because="")
-    policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+    policy = policies()[scenario.policy]
     return scenario, World(host, policy, state)
 
 
@@ -189,7 +189,7 @@ def scenario_of(name: str) -> Scenario:
 def world_of(scenario: Scenario) -> World:
     """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
     kernel = kernel_named(profile_for, scenario.kernel)
-    policy = next(policy for policy in POLICIES if policy.name == scenario.policy)
+    policy = policies()[scenario.policy]
     return World(host_named(scenario.host, kernel), policy)
 
 

@@ -134,3 +134,8 @@ POLICIES = (
     Policy("rfc-option1", "KVM_RUN", AT_EXIT, f"{_PROPOSAL}, option 1"),
     Policy("rfc-option2", "KVM_RUN", AROUND_SWITCH, f"{_PROPOSAL}, option 2"),
 )
+
+
+def policies() -> dict[str, Policy]:
+    """Policies by name."""
+    return {policy.name: policy for policy in POLICIES}

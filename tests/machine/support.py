@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world import World
-from layouts.x86.kernels import POLICIES, Policy, profile_for
+from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
 
 
@@ -16,7 +16,7 @@ PERMITTED = ("arch_prctl REQ_XCOMP_GUEST_PERM 18", "KVM_CREATE_VCPU", "KVM_SET_C
 
 
 def policy_of(name: str) -> Policy:
-    return next(policy for policy in POLICIES if policy.name == name)
+    return policies()[name]
 
 
 def events_of(name: str) -> tuple[str, ...]:

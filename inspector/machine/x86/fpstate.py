@@ -7,7 +7,7 @@ fpu/xstate.c, fpstate_realloc.
 from __future__ import annotations
 
 from inspector.machine.x86 import images
-from inspector.machine.x86.host import DYNAMIC, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.registers import Registers
 
 
@@ -53,7 +53,7 @@ class Fpstate:
     @classmethod
     def of_task(cls, host: Host) -> Fpstate:
         """The buffer that is part of a task: no dynamic component, XFD set for them."""
-        return cls(host, host.kernel_default, host.user_default, host.user_max & DYNAMIC)
+        return cls(host, host.kernel_default, host.user_default, host.default_xfd)
 
     @classmethod
     def of_guest(cls, host: Host) -> Fpstate:

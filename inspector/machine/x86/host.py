@@ -137,6 +137,11 @@ class Host:
         )
 
     @cached_property
+    def default_xfd(self) -> int:
+        """init_fpstate.xfd: what a task has that uses nothing dynamic, and a CPU that comes up."""
+        return self.user_max & DYNAMIC
+
+    @cached_property
     def user_default(self) -> int:
         """fpu_user_cfg.default_features: permitted to everybody."""
         return self.user_max & ~DYNAMIC

@@ -110,7 +110,7 @@ class Linux:
         """
         host = self.host
         cpu = self.cpus[number] = Cpu(self._machine(number))
-        initial = host.user_max & DYNAMIC
+        initial = host.default_xfd
         if host.uses_xfd:
             if self.level == "guest":
                 self.log(None, f"XFD := {initial:#x}", call_chains.BOOT, cpu)
@@ -135,7 +135,7 @@ class Linux:
 
     def write_xfd(self, cpu: Cpu, value: int) -> Outcome | None:
         """xfd_update_state: WRMSR only if the cache differs."""
-        if not self.host.user_max & DYNAMIC:
+        if not self.host.default_xfd:
             return None
         self._eager(cpu, value)
         if cpu.xfd_state == value:
@@ -183,18 +183,13 @@ class Linux:
             cpu.owner, fpstate.last_cpu = fpstate, cpu.number
         return None if outcome.accepted else outcome
 
-    @property
-    def _default_xfd(self) -> int:
-        """init_fpstate.xfd: what a task has that uses nothing dynamic."""
-        return self.host.user_max & DYNAMIC
-
     def _xfd_in_kernel(self, fpstate: Fpstate) -> int:
         """XFD while the kernel has this buffer's registers: the buffer's, but for the proposal.
 
         There a guest's XFD is virtual before passthrough, and option 1 leaves it cleared over tiles.
         """
         if fpstate.is_virtual_xfd:
-            return self._default_xfd
+            return self.host.default_xfd
         if fpstate.is_guest and self.policy.clears_xfd == AT_EXIT:
             return fpstate.xfd & ~fpstate.xstate_bv
         return fpstate.xfd
@@ -234,8 +229,8 @@ class Linux:
         cpu.current = thread
         if thread is not None:
             thread.cpu = cpu
-        if self.host.user_max & DYNAMIC:
-            self._eager(cpu, self._xfd_in_kernel(thread.fpstate) if thread is not None else self._default_xfd)
+        if self.host.default_xfd:
+            self._eager(cpu, self._xfd_in_kernel(thread.fpstate) if thread is not None else self.host.default_xfd)
         return outcome
 
     def _switch_pkru(self, cpu: Cpu, previous: Thread | None, thread: Thread | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.host import DYNAMIC, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.instructions import control, xsave
 from inspector.machine.x86.registers import EmulatedRegisters, Registers
 
@@ -75,8 +75,3 @@ class Processor:
         if blocked:
             self.xfd_err = self.xfd & 1 << component
         return not blocked
-
-    @property
-    def tile_data_off(self) -> bool:
-        """XFD[18] is 1."""
-        return bool(self.xfd & DYNAMIC)
