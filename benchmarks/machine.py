@@ -11,7 +11,7 @@ from pathlib import Path
 from inspector.machine.arm64 import idregs
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.x86.host import shipped_host
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.world import World
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
 from layouts.x86.kernels import kernels, policies

@@ -18,7 +18,7 @@ from inspector.export.files import save_new
 from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
 from layouts.x86.scenario import Scenario
 

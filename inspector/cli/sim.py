@@ -20,8 +20,8 @@ from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.host import Host, shipped_host
-from inspector.machine.x86.matrix import walk
-from inspector.machine.x86.world import Captured, World
+from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options

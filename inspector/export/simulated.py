@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.machine.x86.fpstate import Fpstate
+from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.kvm import Vcpu as Machine
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.process import Thread
-from inspector.machine.x86.state import xfd_of
-from inspector.machine.x86.world import World
+from inspector.machine.x86.kvm.vcpu import Vcpu as Machine
+from inspector.machine.x86.linux.fpstate import Fpstate
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Thread
+from inspector.machine.x86.world.state import xfd_of
+from inspector.machine.x86.world.world import World
 from inspector.readers.synthesized import cpuid_area, msr_area, xcrs_area
 from inspector.readers.xsave_area import xsave_area
 from layouts.registry import layouts

@@ -9,8 +9,8 @@ from typing import Any
 
 from inspector.capture.errors import visible
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.trace import Line
-from inspector.machine.x86.world import Step, World
+from inspector.machine.x86.linux.trace import Line
+from inspector.machine.x86.world.world import Step, World
 from layouts.x86.scenario import Logged, Scenario
 
 SCHEMA = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.screen import Screen
 
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.world import World
 from inspector.tui.base_app import BaseApp
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.screens.lab import LabScreen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.world import World
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.x86.events.words import EventError
-from inspector.machine.x86.matrix import walk
+from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.x86.world.matrix import walk
 from tests.machine.support import PERMITTED, events_of, policy_of, world
 
 

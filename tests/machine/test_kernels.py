@@ -12,12 +12,12 @@ from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
+from inspector.machine.x86.cpu.instructions.control import MSR_XFD
 from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.instructions.control import MSR_XFD
-from inspector.machine.x86.kvm import Vcpu
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.process import Process
-from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm.vcpu import Vcpu
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Process
 from layouts.x86.kernels import profile_for
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from inspector.cli.sim import scenario_of, world_of
 from inspector.export.timeline import stamp_of
-from inspector.machine.x86.processor import Processor
-from inspector.machine.x86.world import World
+from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.world.world import World
 from layouts.x86.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 

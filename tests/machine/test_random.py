@@ -6,16 +6,16 @@ import random
 
 import pytest
 
-from inspector.machine.x86 import images
-from inspector.machine.x86.events.words import EventError
-from inspector.machine.x86.fpstate import Fpstate
+from inspector.machine.x86.cpu import images
+from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.cpu.registers import TILEDATA
 from inspector.machine.x86.host import AVX512, MPX, XTILE, Host, shipped_cpu
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.processor import Processor
-from inspector.machine.x86.registers import TILEDATA
-from inspector.machine.x86.state import live
-from inspector.machine.x86.tdx import TdGuest
-from inspector.machine.x86.world import World
+from inspector.machine.x86.kvm.tdx import TdGuest
+from inspector.machine.x86.linux.fpstate import Fpstate
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.x86.world.state import live
+from inspector.machine.x86.world.world import World
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES
 

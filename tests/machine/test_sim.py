@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from inspector.capture.host import Cpuid
 from inspector.cli.main import main
-from inspector.machine.x86.events.words import EventError
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.x86.world.world import World
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy
 from layouts.x86.scenario import Scenario

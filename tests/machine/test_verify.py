@@ -13,7 +13,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.machine.verify import verify
-from inspector.machine.x86.process import Process
+from inspector.machine.x86.linux.process import Process
 from inspector.machine.x86.replay import shapes
 
 VERDICTS = Path(__file__).parent / "verdicts"

@@ -11,12 +11,12 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid
 from inspector.machine.verify import verify
-from inspector.machine.x86 import signals
+from inspector.machine.x86.cpu.instructions import tiles, vectors, xsave
+from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.cpu.registers import PKRU, TILECFG, TILEDATA
 from inspector.machine.x86.host import Host, shipped_host
-from inspector.machine.x86.instructions import tiles, vectors, xsave
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.processor import Processor
-from inspector.machine.x86.registers import PKRU, TILECFG, TILEDATA
+from inspector.machine.x86.linux import signals
+from inspector.machine.x86.linux.kernel import Linux
 from layouts.x86.kernels import kernels, profile_for
 from tests.shared import SHARED, needs
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.guest import Guest
+from inspector.machine.x86.cpu.instructions import tiles
+from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.host import DYNAMIC, OSPKE, PKU, TILEDATA, XTILE, Host, shipped_cpu
-from inspector.machine.x86.instructions import tiles
-from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.kvm import Vcpu
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.process import Process
-from inspector.machine.x86.supported import supported_leaf_0xd, supported_leaf_7
+from inspector.machine.x86.kvm.guest import Guest
+from inspector.machine.x86.kvm.supported import supported_leaf_0xd, supported_leaf_7
+from inspector.machine.x86.kvm.vcpu import Vcpu
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Process
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, profile_for
 

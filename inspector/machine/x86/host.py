@@ -6,7 +6,7 @@ from functools import cache, cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
-from inspector.machine.x86 import images
+from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET

@@ -12,9 +12,9 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.events.words import EventError
-from inspector.machine.x86.matrix import walk
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.world import World
 from inspector.tui.base_app import MachineScreen
 from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text

@@ -11,8 +11,8 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from inspector.machine.x86.state import words_of
-from inspector.machine.x86.world import Step, World
+from inspector.machine.x86.world.state import words_of
+from inspector.machine.x86.world.world import Step, World
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from rich.segment import Segment
 
-from inspector.machine.x86.matrix import Bit, ComponentRow, component_rows
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.matrix import Bit, ComponentRow, component_rows
+from inspector.machine.x86.world.world import World
 from inspector.tui.widgets.line_view import LineView
 
 _NAME_WIDTH = 13

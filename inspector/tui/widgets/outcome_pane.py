@@ -12,8 +12,8 @@ from textual.widgets import Static
 from inspector.capture.errors import visible
 from inspector.export.timeline import answer_of, counted, stamp_of
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.trace import Line
-from inspector.machine.x86.world import Step
+from inspector.machine.x86.linux.trace import Line
+from inspector.machine.x86.world.world import Step
 from inspector.tui.shown import visible_text
 from layouts.x86.scenario import Scenario
 

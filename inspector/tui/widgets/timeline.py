@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.world import World
+from inspector.machine.x86.world.world import World
 from inspector.tui.widgets.line_view import LineView
 
 

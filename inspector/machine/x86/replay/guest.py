@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from inspector.machine.outcome import EXECUTED, NM, Outcome
-from inspector.machine.x86.guest import Guest
-from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR
+from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
+from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.replay.kvm import KvmReplay
 from inspector.machine.x86.replay.process import Found, Kinds, Record
 

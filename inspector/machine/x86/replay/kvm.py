@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from inspector.machine.x86.cpu.images import with_xstate_bv
+from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.host import DYNAMIC, XTILE
-from inspector.machine.x86.images import with_xstate_bv
-from inspector.machine.x86.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.kvm import Vcpu
+from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
+from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
-from inspector.machine.x86.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 
 #: What the recorder calls tables that have another name here.
 OTHER_NAMES = {"supported-again": "supported", "amx-forced": "amx"}

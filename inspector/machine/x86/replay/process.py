@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from inspector.machine.outcome import Outcome
+from inspector.machine.x86.cpu.instructions import tiles
+from inspector.machine.x86.cpu.processor import Instruction
 from inspector.machine.x86.host import TILECFG, Host
-from inspector.machine.x86.instructions import tiles
-from inspector.machine.x86.linux import Linux
-from inspector.machine.x86.processor import Instruction
+from inspector.machine.x86.linux.kernel import Linux
 
 Record = dict[str, Any]
 #: Expected, predicted, accepted by the real kernel, why the machine says so.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from inspector.machine.shapes import ANY_TEXT, ERRNO, U64, Shape, Value, number, optional, rows, text, tuple_of, word
-from inspector.machine.x86.instructions.control import CET_STATE, MSR_S_CET, MSR_XFD, MSR_XFD_ERR, MSR_XSS
+from inspector.machine.x86.cpu.instructions.control import CET_STATE, MSR_S_CET, MSR_XFD, MSR_XFD_ERR, MSR_XSS
+from inspector.machine.x86.kvm.supported import CPUIDS
 from inspector.machine.x86.replay.kvm import BV_BITS, FIELDS, OTHER_NAMES
-from inspector.machine.x86.supported import CPUIDS
 
 _U32 = number(0, (1 << 32) - 1, "a 32-bit number")
 _NUMBER = number()

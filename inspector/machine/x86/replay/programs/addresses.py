@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.machine.x86.memory import Memory
+from inspector.machine.x86.cpu.memory import Memory
 
 DATA, CONFIG, IMAGE = 0x210000000, 0x211000000, 0x212000000
 STORED, OPERAND, STORED_CONFIG = DATA + 0x1000, DATA + 0x2000, CONFIG + 0x100

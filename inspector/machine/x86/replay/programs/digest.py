@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from functools import lru_cache
 
-from inspector.machine.x86.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
+from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
 from layouts.x86.xsave import EXTENDED_OFFSET, XCOMP_COMPACTED
 
 Shown = dict[str, object]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from inspector.machine.outcome import UD, MemoryFaultError, Outcome, Rule
-from inspector.machine.x86.instructions import control, tiles, vectors, x87, xsave
-from inspector.machine.x86.memory import Memory
-from inspector.machine.x86.processor import Instruction, Processor
+from inspector.machine.x86.cpu.instructions import control, tiles, vectors, x87, xsave
+from inspector.machine.x86.cpu.memory import Memory
+from inspector.machine.x86.cpu.processor import Instruction, Processor
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.addresses import DATA, IMAGE, OPERAND, STORED, STORED_CONFIG
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from inspector.machine.outcome import MemoryFaultError, Outcome
+from inspector.machine.x86.cpu.instructions import control, xsave
+from inspector.machine.x86.cpu.memory import Memory
+from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.instructions import control, xsave
-from inspector.machine.x86.linux import Cpu, Linux
-from inspector.machine.x86.memory import Memory
-from inspector.machine.x86.process import Process, Thread
-from inspector.machine.x86.processor import Processor
-from inspector.machine.x86.registers import PKRU
+from inspector.machine.x86.linux.kernel import Cpu, Linux
+from inspector.machine.x86.linux.process import Process, Thread
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.frames import Handler
 from inspector.machine.x86.replay.programs.instructions import DIGESTED, INSTRUCTIONS, READS, SHOWN

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.machine.verify import Answer, NotAsked, text_of
+from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.registers import PKRU
 from inspector.machine.x86.replay.programs.program import Program, Step
 
 _PREEMPTED = "PKRU is 0 and initial: whether another task ran meanwhile is not in the record"

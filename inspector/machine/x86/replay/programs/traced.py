@@ -8,8 +8,8 @@ from typing import Any
 
 from inspector.machine.outcome import Outcome
 from inspector.machine.verify import Answer, NotAsked, text_of
-from inspector.machine.x86 import signals
 from inspector.machine.x86.host import Host
+from inspector.machine.x86.linux import signals
 from inspector.machine.x86.replay.programs import digest
 from inspector.machine.x86.replay.programs.frames import FILL, filled
 from inspector.machine.x86.replay.programs.program import Program, Step

@@ -1,0 +1,1 @@
+"""A logical processor: its registers, and what instructions do to them."""

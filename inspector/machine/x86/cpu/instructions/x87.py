@@ -1,0 +1,211 @@
+"""x87, MMX and FXSAVE, as far as they touch state (Intel SDM vol. 1, 8.1, 9.5 and 10.5; vol. 2).
+
+Registers are kept as FXSAVE writes them: FCW, FSW, the abridged tag, ST0 to ST7 from the top of the stack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspector.machine.outcome import GP, MF, XM, Outcome, Rule
+from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK, SSE
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.cpu.processor import Processor
+
+#: Bits of FCW that exist, and those that are always set.
+_FCW_BITS, _FCW_SET = 0x1F3F, 0x40
+_FOP_BITS, _FOP_FDIVRP = 0x7FF, 0x6F9
+_ST = 32
+_SLOT = 16
+_ONE = (1 << 63).to_bytes(8, "little") + (0x3FFF).to_bytes(2, "little") + bytes(6)
+_INDEFINITE = (3 << 62).to_bytes(8, "little") + b"\xff\xff" + bytes(6)
+_IE, _ZE, _SF, _ES, _C1, _BUSY = 1, 4, 0x40, 0x80, 0x200, 0x8000
+_TOP = 0x3800
+_MMX_EXPONENT = b"\xff\xff"
+_LEGACY_SIZE_BYTES = 512
+_SW_OFFSET = 416
+
+
+def masked(x87: bytes) -> bytes:
+    """The component as a processor holds it: FCW's reserved bits, ES and B by what is pending."""
+    control = int.from_bytes(x87[:2], "little") & _FCW_BITS | _FCW_SET
+    status = int.from_bytes(x87[2:4], "little") & ~(_ES | _BUSY)
+    if status & 0x3F & ~control:
+        status |= _ES | _BUSY
+    found = bytearray(x87)
+    found[0:2], found[2:4], found[5] = control.to_bytes(2, "little"), status.to_bytes(2, "little"), 0
+    found[6:8] = (int.from_bytes(x87[6:8], "little") & _FOP_BITS).to_bytes(2, "little")
+    for at in range(_ST, _ST + 8 * _SLOT, _SLOT):
+        found[at + 10 : at + _SLOT] = bytes(6)
+    return bytes(found)
+
+
+class _Stack:
+    """The x87 registers of a processor, taken apart; :meth:`put` puts them back, which sets XINUSE[0]."""
+
+    def __init__(self, cpu: Processor) -> None:
+        self.cpu = cpu
+        raw = cpu.registers.get(0)
+        self.head = bytearray(raw[:_ST])
+        self.control, self.status = (int.from_bytes(raw[at : at + 2], "little") for at in (0, 2))
+        self.tags = raw[4]
+        self.st = [raw[at : at + _SLOT] for at in range(_ST, _ST + 8 * _SLOT, _SLOT)]
+
+    @property
+    def top(self) -> int:
+        return (self.status & _TOP) >> 11
+
+    def turn(self, by: int) -> None:
+        """TOP moves; the registers stay where they are."""
+        self.status = self.status & ~_TOP | (self.top + by & 7) << 11
+        by %= 8
+        self.st = self.st[by:] + self.st[:by]
+
+    def put(self) -> None:
+        self.head[0:2], self.head[2:4] = self.control.to_bytes(2, "little"), self.status.to_bytes(2, "little")
+        self.head[4] = self.tags
+        self.cpu.registers.components[0] = bytes(self.head) + b"".join(self.st)
+
+
+def _push(stack: _Stack, value: bytes) -> None:
+    """Onto a register in use: stack overflow, the indefinite value where it is masked."""
+    stack.status &= ~_C1
+    if stack.tags >> (stack.top - 1 & 7) & 1:
+        stack.status |= _IE | _SF | _C1
+        if not stack.control & _IE:
+            stack.status |= _ES | _BUSY
+            return
+        value = _INDEFINITE
+    stack.turn(-1)
+    stack.st[0] = value
+    stack.tags |= 1 << stack.top
+
+
+def _pop(stack: _Stack) -> None:
+    """FSTP ST(0): an empty register is a stack underflow."""
+    stack.status &= ~_C1
+    if not stack.tags >> stack.top & 1:
+        stack.status |= _IE | _SF
+        if not stack.control & _IE:
+            stack.status |= _ES | _BUSY
+            return
+        stack.st[0] = _INDEFINITE
+    stack.tags &= ~(1 << stack.top)
+    stack.turn(1)
+
+
+def simple(cpu: Processor, name: str) -> Outcome:
+    """An instruction without operand but ST registers: ``fld1``, ``fninit``, ``emms`` ... Raises ValueError."""
+    rule = Rule("Intel SDM vol. 2; vol. 1, 8.1")
+    stack = _Stack(cpu)
+    pending = bool(stack.status & _ES)
+    if name not in _UNCHECKED and not rule.check("no x87 exception is pending", not pending):
+        stack.put()
+        return rule.fault(MF)
+    if name not in _OPERATIONS:
+        raise ValueError(f"no x87 instruction {name}; there are {', '.join(_OPERATIONS)}")
+    _OPERATIONS[name](stack)
+    stack.put()
+    return rule.ok()
+
+
+def _emms(stack: _Stack) -> None:
+    stack.turn(-stack.top)
+    stack.tags = 0
+
+
+def _fninit(stack: _Stack) -> None:
+    """The registers keep what they hold; TOP is 0."""
+    stack.turn(-stack.top)
+    stack.head = bytearray(INITIAL_X87[:_ST])
+    stack.control, stack.status, stack.tags = int.from_bytes(INITIAL_X87[:2], "little"), 0, 0
+
+
+def _fnclex(stack: _Stack) -> None:
+    stack.status &= ~0x80FF
+
+
+def _ffree(stack: _Stack) -> None:
+    stack.tags &= ~(1 << stack.top)
+
+
+def _fdivrp(stack: _Stack) -> None:
+    """DE F9, which the GNU assembler calls so: ST(1) / ST(0). Only an unmasked division by zero is known here."""
+    if not any(stack.st[0][:8]):
+        stack.status |= _ZE
+        if not stack.control & _ZE:
+            stack.status |= _ES | _BUSY
+            stack.head[6:8] = _FOP_FDIVRP.to_bytes(2, "little")
+
+
+def _nothing(_: _Stack) -> None:
+    """FNOP, FWAIT."""
+
+
+_OPERATIONS = {
+    "fninit": _fninit,
+    "emms": _emms,
+    "fnop": _nothing,
+    "fwait": _nothing,
+    "fnclex": _fnclex,
+    "fld1": lambda stack: _push(stack, _ONE),
+    "fldz": lambda stack: _push(stack, bytes(_SLOT)),
+    "fincstp": lambda stack: stack.turn(1),
+    "fdecstp": lambda stack: stack.turn(-1),
+    "ffree %st(0)": _ffree,
+    "fstp %st(0)": _pop,
+    "fdivrp %st,%st(1)": _fdivrp,
+}
+#: Instructions that do not look for pending exceptions.
+_UNCHECKED = ("fninit", "fnclex", "fnop")
+
+
+def fldcw(cpu: Processor, value: int) -> Outcome:
+    """FLDCW."""
+    stack = _Stack(cpu)
+    stack.control = value & _FCW_BITS | _FCW_SET
+    stack.put()
+    return Rule("Intel SDM vol. 2, FLDCW").ok()
+
+
+def movq_mm(cpu: Processor, register: int, data: bytes) -> Outcome:
+    """MOVQ of an MMX register from memory: every tag valid, TOP 0, the exponent all ones."""
+    stack = _Stack(cpu)
+    stack.turn(-stack.top)
+    stack.tags = 0xFF
+    stack.st[register] = data[:8] + _MMX_EXPONENT + bytes(6)
+    stack.put()
+    return Rule("Intel SDM vol. 1, 9.5; vol. 2, MOVQ").ok()
+
+
+def fxrstor(cpu: Processor, image: bytes) -> Outcome:
+    """FXRSTOR of 512 bytes: x87, XMM and MXCSR."""
+    rule = Rule("Intel SDM vol. 2, FXRSTOR")
+    mxcsr = int.from_bytes(image[24:28], "little")
+    if not rule.check("MXCSR has no reserved bit", not mxcsr & ~MXCSR_MASK):
+        return rule.fault(GP)
+    live = cpu.registers
+    live.components[0] = masked(image[:24] + bytes(8) + image[32:160])
+    live.components[SSE] = image[160:416]
+    live.mxcsr = mxcsr
+    return rule.ok()
+
+
+def fxsave(cpu: Processor, image: bytes) -> Outcome:
+    """FXSAVE: the new image; bytes 416 to 511 stay."""
+    live = cpu.registers
+    x87 = live.get(0)
+    mxcsr = live.mxcsr.to_bytes(4, "little") + MXCSR_MASK.to_bytes(4, "little")
+    found = x87[:24] + mxcsr + x87[32:160] + live.get(SSE) + image[_SW_OFFSET:_LEGACY_SIZE_BYTES]
+    return Rule("Intel SDM vol. 2, FXSAVE").ok(image=found)
+
+
+def divps(cpu: Processor, mask: int) -> Outcome:
+    """A packed division by zero: its flag in MXCSR, #XM if it is not masked."""
+    rule = Rule("Intel SDM vol. 1, 11.5.2")
+    live = cpu.registers
+    live.mxcsr |= mask
+    if not rule.check("MXCSR masks what happened", not mask & ~(live.mxcsr >> 7)):
+        return rule.fault(XM)
+    return rule.ok()

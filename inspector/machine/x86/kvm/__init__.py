@@ -1,0 +1,1 @@
+"""KVM: a VM, its vCPUs, what ioctls answer, how a guest runs."""

@@ -1,0 +1,1 @@
+"""Linux on processors: processes, fpstate, context switches, exceptions, signals."""

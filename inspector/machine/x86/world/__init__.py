@@ -1,0 +1,1 @@
+"""The stage: a host, its programs and a VM, to which events happen."""

@@ -1,0 +1,251 @@
+"""What a VMM asks of KVM, what the guest executes, and what interrupts a run."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.cpu.images import with_xstate_bv
+from inspector.machine.x86.cpu.instructions import control
+from inspector.machine.x86.kvm.guest import Guest
+from inspector.machine.x86.kvm.run import Run
+from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES, named_cpuid, supported_leaf_0xd, xsave2_capability
+from inspector.machine.x86.kvm.vcpu import Vcpu
+from inspector.machine.x86.kvm.vm import Vm
+from inspector.machine.x86.world.events import instructions
+from inspector.machine.x86.world.events.words import CAPTURED, Words, below, msr, number, word
+from layouts.x86.kernels import profile_for
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.world.world import World
+
+_FLAGS = "flags="
+
+
+def _create_vm(world: World, words: Words) -> Outcome:
+    """Does not lock the guest permission: only the first vCPU does."""
+    rule = Rule("kvm_arch_init_vm (x86.c)")
+    if world.vm is not None:
+        raise ValueError("there is a VM already")
+    is_td = words[:1] == ["tdx"]
+    if is_td and not rule.check("KVM has TDX (from 6.16 on)", world.host.kernel.kvm_tdx):
+        return rule.refuse(errno.EINVAL)
+    world.vm = Vm(world.process, is_td=is_td)
+    return rule.ok()
+
+
+def _tdx_init_vm(world: World, words: Words) -> Outcome:
+    if world.vm is None:
+        raise ValueError("there is no VM; KVM_CREATE_VM tdx comes first")
+    return world.vm.tdx_init(number(word(words, 0, "XFAM")))
+
+
+def _create_vcpu(world: World, _: Words) -> Outcome:
+    if world.vm is None:
+        world.vm = Vm(world.process)
+    if world.vm.process is not world.process:
+        rule = Rule("kvm_vcpu_ioctl (kvm_main.c)")
+        rule.check("the process is the one that created the VM", False)
+        return rule.refuse(errno.EIO)
+    return world.vm.create_vcpu(world.thread())
+
+
+def _stopped(world: World) -> Vcpu:
+    vcpu = world.guest().vcpu
+    if vcpu.in_run:
+        raise ValueError("the vCPU is inside KVM_RUN; return comes first")
+    world.host_linux.to_user(world.cpu(), world.thread())
+    return vcpu
+
+
+def _running(world: World) -> Run:
+    """The run that goes on, on the CPU where it is."""
+    guest = world.guest(stays=True)
+    if not guest.vcpu.in_run:
+        raise ValueError("the vCPU is not inside KVM_RUN; KVM_RUN comes first")
+    return guest.run
+
+
+def _run(world: World, _: Words) -> Outcome:
+    """From here on the guest's instructions are in one KVM_RUN."""
+    _stopped(world)
+    run = world.guest().run
+    return run.begin() or run.enter() or Rule("kvm_arch_vcpu_ioctl_run (x86.c)").ok()
+
+
+def _exit(world: World, words: Words) -> Outcome:
+    """A VM exit that KVM handles without leaving KVM_RUN, as an interrupt makes one; ``fast``: with interrupts off."""
+    if words[:1] == ["fast"]:
+        _running(world).exit_and_reenter()
+        return Rule("EXIT_FASTPATH_REENTER_GUEST, vcpu_enter_guest (x86.c)").ok()
+    _running(world).exit()
+    return Rule("vcpu_enter_guest, fpu_sync_guest_vmexit_xfd_state (x86.c, fpu/core.c)").ok()
+
+
+def _saved(world: World, source: str) -> Outcome:
+    run = _running(world)
+    outcome = run.save()
+    clears = run.vcpu.policy.clears_xfd
+    if clears:
+        rule = Rule(source)
+        rule.check(f"XFD is cleared {clears} where tiles are in use", True)
+        return rule.ok()
+    return outcome._replace(source=source, image=b"", value=0)
+
+
+def _preempt(world: World, _: Words) -> Outcome:
+    """The vCPU's thread loses its CPU to another task, which returns to user space."""
+    outcome = _saved(world, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
+    run = _running(world)
+    linux = world.host_linux
+    linux.schedule(run.cpu, world.bystander(run.cpu))
+    linux.to_user(run.cpu, world.bystander(run.cpu))
+    return outcome
+
+
+def _softirq(world: World, _: Words) -> Outcome:
+    outcome = _saved(world, "kernel_fpu_begin_mask, XSAVES of the current task (fpu/core.c)")
+    _running(world).cpu.owner = None
+    return outcome
+
+
+def _return(world: World, _: Words) -> Outcome:
+    run = _running(world)
+    outcome = _saved(world, "fpu_swap_kvm_fpstate (fpu/core.c)")
+    wanted = run.vcpu.wants_buffer
+    ended = run.end()
+    return ended if wanted else outcome
+
+
+def _check_extension(world: World, words: Words) -> Outcome:
+    if words[:1] not in (["KVM_CAP_XSAVE2"], ["XSAVE2"]):
+        raise ValueError("the capability is KVM_CAP_XSAVE2")
+    return Rule("kvm_vm_ioctl_check_extension (x86.c)").ok(xsave2_capability(world.process))
+
+
+def _get_supported_cpuid(world: World, _: Words) -> Outcome:
+    """The value is leaf 0xD's XCR0 bits."""
+    eax, _ebx, _ecx, edx = supported_leaf_0xd(world.process)[0]
+    return Rule("__do_cpuid_func, leaf 0xD (cpuid.c)").ok(eax | edx << 32)
+
+
+def _set_cpuid2(world: World, words: Words) -> Outcome:
+    vcpu = _stopped(world)
+    name = word(words, 0, "a CPUID")
+    leaves = world.captured_state().leaves if name == CAPTURED else named_cpuid(world.process, name)
+    outcome = vcpu.set_cpuid(leaves)
+    # The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID.
+    vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
+    return outcome
+
+
+def _set_xcrs(world: World, words: Words) -> Outcome:
+    """A value for XCR0, or entries ``REGISTER:VALUE``; ``flags=N`` are the call's."""
+    entries, flags = [], 0
+    for text in words:
+        if text.startswith(_FLAGS):
+            flags = below(text.removeprefix(_FLAGS), 1 << 32)
+            continue
+        register, colon, value = text.rpartition(":")
+        entries.append((below(register, 1 << 32) if colon else 0, number(value)))
+    if not entries and not flags:
+        raise ValueError("a value is missing")
+    return _stopped(world).set_xcrs(*entries, flags=flags)
+
+
+def _set_msrs(world: World, words: Words) -> Outcome:
+    """Names and values; a refused MSR stops the call, which returns how many were set."""
+    vcpu = _stopped(world)
+    pairs = [(msr(words[at]), number(word(words, at + 1, "a value"))) for at in range(0, len(words), 2)]
+    rule = Rule("__msr_io, kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
+    for done, (index, value) in enumerate(pairs):
+        outcome = vcpu.set_msr(index, value)
+        rule.checks += outcome.checks
+        if outcome.code == errno.EINVAL:
+            return rule.short(done, len(pairs))
+        if not outcome.accepted:
+            return rule.refuse(outcome.code)
+    return rule.ok(len(pairs))
+
+
+def _get_xcrs(world: World, _: Words) -> Outcome:
+    """The value is XCR0."""
+    vcpu = _stopped(world)
+    rule = Rule("kvm_vcpu_ioctl_x86_get_xcrs (x86.c)")
+    if vcpu.xfam and not rule.check("not a TD: its state is protected", False):
+        return rule.refuse(errno.EINVAL)
+    return rule.ok(vcpu.xcr0)
+
+
+def _get_msrs(world: World, words: Words) -> Outcome:
+    """The value is the MSR's."""
+    return _stopped(world).get_msr(msr(word(words, 0, "an MSR")))
+
+
+def _get_xsave(world: World, _: Words) -> Outcome:
+    return _stopped(world).get_xsave()
+
+
+def _get_xsave2(world: World, _: Words) -> Outcome:
+    return _stopped(world).get_xsave2()
+
+
+def _set_xsave(world: World, words: Words) -> Outcome:
+    """The captured image, or the vCPU's own: cut to 4096 bytes, or with another XSTATE_BV."""
+    vcpu = _stopped(world)
+    if words[:1] == [CAPTURED]:
+        return vcpu.set_xsave(world.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
+    image = vcpu.user_image()
+    if words[:1] == ["cut"]:
+        # What a VMM with a 4096-byte structure kept; the memory behind it is taken as zero.
+        return vcpu.set_xsave(image[:KVM_XSAVE_SIZE_BYTES].ljust(len(image), b"\0"))
+    return vcpu.set_xsave(with_xstate_bv(image, number(words[0])) if words else image)
+
+
+def _boot(world: World, words: Words) -> Outcome:
+    """The guest's Linux, of a kernel profile, on its first vCPUs."""
+    guest = world.guest()
+    assert world.vm is not None
+    kernel = profile_for(words[0]) if words else world.host.kernel
+    return world.vm.boot(kernel, max(guest.number + 1, len(world.vm.guests)))
+
+
+def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
+    """An instruction of the guest in its kernel: what needs no guest Linux."""
+    name, rest = word(words, 0, "an instruction"), words[1:]
+    if name == "xsetbv":
+        return guest.xsetbv(number(word(rest, 0, "a value")))
+    if name == "wrmsr":
+        return guest.wrmsr(msr(word(rest, 0, "an MSR")), number(word(rest, 1, "a value")))
+    if name == "rdmsr":
+        return guest.rdmsr(msr(word(rest, 0, "an MSR")))
+    if name == "xgetbv":
+        index = number(rest[0]) if rest else 0
+        return guest.execute(lambda cpu: control.xgetbv(cpu, index))
+    return guest.execute(instructions.parse(words, memory))
+
+
+KVM_EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
+    "KVM_CREATE_VM": _create_vm,
+    "KVM_TDX_INIT_VM": _tdx_init_vm,
+    "KVM_CREATE_VCPU": _create_vcpu,
+    "KVM_CHECK_EXTENSION": _check_extension,
+    "KVM_GET_SUPPORTED_CPUID": _get_supported_cpuid,
+    "KVM_SET_CPUID2": _set_cpuid2,
+    "KVM_SET_XCRS": _set_xcrs,
+    "KVM_SET_MSRS": _set_msrs,
+    "KVM_GET_XCRS": _get_xcrs,
+    "KVM_GET_MSRS": _get_msrs,
+    "KVM_GET_XSAVE": _get_xsave,
+    "KVM_GET_XSAVE2": _get_xsave2,
+    "KVM_SET_XSAVE": _set_xsave,
+    "KVM_RUN": _run,
+    "exit": _exit,
+    "preempt": _preempt,
+    "softirq": _softirq,
+    "return": _return,
+}
+BOOT = "boot"
+boot = _boot
