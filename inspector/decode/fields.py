@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Area
@@ -96,6 +97,20 @@ class FieldTable(Sequence[Field]):
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
 
+    def same_reading(self, other: FieldTable) -> bool:
+        """Whether equal bytes of two areas with the same specs are equal fields: what else decides is the same."""
+        return self._bv == other._bv and self._unknown == other._unknown
+
+    def same_value(self, other: FieldTable, spec: FieldSpec) -> bool:
+        """Whether a field of both is the same without decoding it: its bytes, and whether its components are in use."""
+        if spec.fact is not None or self._unknown or other._unknown or len(self.area.data) != len(other.area.data):
+            return False
+        if self._bv != other._bv and spec.components != (-1,):
+            changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
+            if any(component >= 0 and changed >> component & 1 for component in spec.components):
+                return False
+        return all(self.area.data[at : at + size] == other.area.data[at : at + size] for at, size in spec.pieces)
+
     def __len__(self) -> int:
         return len(self.specs)
 
@@ -177,6 +192,12 @@ class FieldTable(Sequence[Field]):
                 key = (spec.size_bytes, index)
                 best = min(best, key) if best else key
         return best[1] if best else None
+
+
+def is_quiet(field: Field) -> bool:
+    """Says nothing: an entry's number, or padding that is zero as it should be."""
+    spec = field.spec
+    return spec.is_structure and (spec.kind not in ("reserved", "gap") or not field.value)
 
 
 _INDEXES: dict[int, tuple[tuple[FieldSpec, ...], dict[str, FieldSpec]]] = {}
@@ -330,7 +351,7 @@ def _int_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
 def _bytes_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
     if not any(raw):
         return f"{len(raw)} zero bytes"
-    return f"{len(raw)} bytes: {raw[:16].hex(' ')}{' ...' if len(raw) > 16 else ''}"
+    return f"{len(raw)} bytes: {_beginning(raw)}"
 
 
 def _text_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
@@ -340,7 +361,12 @@ def _text_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
 def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
     if not any(raw):
         return "zero"
-    return f"row 0: {raw[:16].hex(' ')} ..."
+    return f"row 0: {_beginning(raw)}"
+
+
+def _beginning(raw: bytes) -> str:
+    """The first bytes, and of more a checksum: no two values look the same."""
+    return raw.hex(" ") if len(raw) <= 16 else f"{raw[:16].hex(' ')} ... crc32 {crc32(raw):08x}"
 
 
 def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
