@@ -10,13 +10,13 @@ from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.files import lines_of
 from inspector.cli.kernels import kernel_captured, kernel_named
-from inspector.export.arm64_host import bare_named, host_of_records, host_of_vcpu
 from inspector.machine.arm64.host import PFR0, Host, field
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets.arm64_host import bare_named, host_of_records, host_of_vcpu
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
 from layouts.arm64.kernels import arm64_kernel_for
 from layouts.kernels import UnknownReleaseError, release_numbers

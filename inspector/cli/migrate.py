@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from inspector.capture.errors import InputError
 from inspector.cli import arguments, arm64_hosts, kernels
 from inspector.cli.streams import say, say_json
-from inspector.export.arm64_host import state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch
 from inspector.machine.arm64.migrate import migrate
@@ -16,6 +15,7 @@ from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets.arm64_host import state_of_vcpu
 
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12

@@ -13,7 +13,6 @@ from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
-from inspector.export.arm64_host import capture_of, register_list
 from inspector.export.files import save_bytes, save_new
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
@@ -23,6 +22,7 @@ from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
+from inspector.targets.arm64_host import capture_of, register_list
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models

@@ -15,11 +15,11 @@ from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
-from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
+from inspector.targets.x86_restore import captured_state, restore_scenario
 from layouts.x86.scenario import Scenario
 
 SCHEMA = 1

@@ -15,8 +15,6 @@ from inspector.cli import arguments
 from inspector.cli.kernels import HELP, kernel_named
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
-from inspector.export.restore import captured_state, on_captured_host, restore_scenario
-from inspector.export.simulated import capture_of
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.host import Host, shipped_host
@@ -25,7 +23,9 @@ from inspector.machine.x86.world.world import Captured, World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets.x86_capture import capture_of
 from inspector.targets.x86_host import require_fit
+from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile, policies, profile_for
 from layouts.x86.scenario import Scenario

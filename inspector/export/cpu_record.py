@@ -9,9 +9,9 @@ from typing import TextIO
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
-from inspector.export.arm64_host import registers_of
 from inspector.readers.cpu_record import VERSION
 from inspector.readers.cpuid_table import cpuid_of
+from inspector.targets.arm64_host import registers_of
 from layouts.arm64.kvm_ids import SYSREG, explain
 
 _MSR_ENTRY = struct.Struct("<IIQ")

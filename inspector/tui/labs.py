@@ -6,9 +6,9 @@ from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError, visible
 from inspector.capture.model import Capture, Vcpu
-from inspector.export.arm64_host import host_of_vcpu
-from inspector.export.restore import restored
 from inspector.machine.arm64.models.workbench import Workbench
+from inspector.targets.arm64_host import host_of_vcpu
+from inspector.targets.x86_restore import restored
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.screens.lab import LabScreen
 from layouts.arm64.kernels import arm64_kernel_for

@@ -208,8 +208,8 @@ class IdLabScreen(MachineScreen):
         self.app.push_screen(SimulatedScreen(self._capture(), path))
 
     def _capture(self) -> Capture:
-        from inspector.export.arm64_host import capture_of
         from inspector.machine.arm64.captured import state_of_scratch
+        from inspector.targets.arm64_host import capture_of
 
         vcpu, _ = ask(self.bench.made.request, self.bench.host)
         return capture_of(state_of_scratch(vcpu, f"{self.bench.setup.model or 'host'} on {self.bench.host.name}"))

@@ -225,7 +225,7 @@ class LabScreen(MachineScreen):
 
     def action_bytes(self) -> None:
         """The bytes of the selected component in the Inspect screen."""
-        from inspector.export.simulated import capture_of
+        from inspector.targets.x86_capture import capture_of
         from inspector.tui.screens.simulated import SimulatedScreen
 
         matrix = self.query_one(ComponentMatrix)
@@ -235,7 +235,7 @@ class LabScreen(MachineScreen):
 
     def action_save(self) -> None:
         """Write the machine as a capture file."""
-        from inspector.export.simulated import capture_of
+        from inspector.targets.x86_capture import capture_of
 
         name = f"sim:{self.scenario.name}"
         self.save_capture(f"sim-{self.scenario.name}.vcpu", capture_of(self.world, name))
