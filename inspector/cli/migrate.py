@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
-from inspector.cli import arguments, arm64_hosts, kernels
+from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State, state_of_scratch
@@ -15,6 +15,7 @@ from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets import arm64_named, kernels
 from inspector.targets.arm64_host import state_of_vcpu
 
 _EXAMPLES = """\
@@ -30,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     """Restore a vCPU on a host, call by call."""
     parser = arguments.parser("migrate", "Would an arm64 vCPU arrive on another host, and if not, why.", _EXAMPLES)
     parser.add_argument("source", metavar="SRC", help="a capture, or a host: a guest with all that it has")
-    parser.add_argument("destination", metavar="DST", help=arm64_hosts.HELP)
+    parser.add_argument("destination", metavar="DST", help=arm64_named.HELP)
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
     parser.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
@@ -39,7 +40,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON")
     found = parser.parse_args(words)
     state = _state(found.source, found.vcpu)
-    host = arm64_hosts.host_named(found.destination, found.kernel)
+    host = arm64_named.host_named(found.destination, found.kernel, arguments.TOLD)
     made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
     if found.json:
         say_json(migration_json(made))
@@ -50,10 +51,10 @@ def run(words: Sequence[str]) -> int:
 
 def _state(text: str, number: int | None) -> State:
     """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
-    name, _ = arm64_hosts.split(text)
-    is_file = name != arm64_hosts.LIVE and (os.path.exists(text) or ":" in text)
+    name, _ = arm64_named.split(text)
+    is_file = name != arm64_named.LIVE and (os.path.exists(text) or ":" in text)
     if ".jsonl" in name or not is_file:
-        host = arm64_hosts.host_named(text)
+        host = arm64_named.host_named(text, "", arguments.TOLD)
         scratch, _ = ask(request(None, parse_words(()), host), host)
         return state_of_scratch(scratch, text)
     capture = open_capture(text, Options())

@@ -60,16 +60,16 @@ def app_of(target: str, options: Options | None = None, capture: Capture | None 
     ``capture`` is the target where it has been read already. Raises UsageError.
     """
     if target.startswith(SIMULATED):
-        from inspector.cli.sim import scenario_of, world_of
+        from inspector.targets.x86_named import scenario_of, world_of
         from inspector.tui.lab_app import LabApp
 
         scenario = scenario_of(target.removeprefix(SIMULATED))
-        return LabApp(world_of(scenario), scenario)
+        return LabApp(world_of(scenario, options or arguments.TOLD), scenario)
     if target.startswith(MODEL):
-        from inspector.cli.models import workbench_of
+        from inspector.targets.models import workbench_of
         from inspector.tui.lab_app import IdLabApp
 
-        return IdLabApp(workbench_of(target.removeprefix(MODEL)))
+        return IdLabApp(workbench_of(target.removeprefix(MODEL), options or arguments.TOLD))
     from inspector.readers.options import check_layout
     from inspector.tui.app import InspectorApp
 

@@ -9,7 +9,6 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
-from inspector.cli.kernels import HELP
 from inspector.cli.sim import place
 from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
@@ -19,6 +18,7 @@ from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
+from inspector.targets.kernels import HELP
 from inspector.targets.x86_restore import captured_state, restore_scenario
 from layouts.x86.scenario import Scenario
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
-from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.kernels import HELP, kernel_named
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.host import Host, shipped_host
 from inspector.machine.x86.world.matrix import walk
 from inspector.machine.x86.world.world import Captured, World
-from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets.kernels import HELP, kernel_named
 from inspector.targets.x86_capture import capture_of
 from inspector.targets.x86_host import require_fit
+from inspector.targets.x86_named import host_named, scenario_of, world_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KernelProfile, policies, profile_for
+from layouts.x86.kernels import policies, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -137,7 +134,7 @@ def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
         if found.name == "restore":
             raise UsageError("sim restore: --from names the capture")
         scenario = scenario._replace(host=found.host or scenario.host, kernel=found.kernel or scenario.kernel)
-        return scenario, world_of(scenario)
+        return scenario, world_of(scenario, arguments.TOLD)
     if found.name not in ("new", "restore"):
         raise UsageError(f"sim {found.name}: --from goes with restore and new; a scenario brings its own state")
     capture, vcpu, state = _captured(found.source, found.vcpu)
@@ -153,7 +150,7 @@ def place(
 
     Raises UsageError for a host that puts components elsewhere than the image has them.
     """
-    kernel = kernel_named(profile_for, kernel_name) if kernel_name else None
+    kernel = kernel_named(profile_for, kernel_name, arguments.TOLD.note) if kernel_name else None
     scenario, host = on_captured_host(scenario, capture, vcpu, kernel)
     scenario = scenario._replace(title=visible(scenario.title))
     if host_name:
@@ -174,40 +171,6 @@ def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]
     if found is None:
         raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
     return capture, vcpu, found
-
-
-def scenario_of(name: str) -> Scenario:
-    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
-    if name in ("new", "restore"):
-        return Scenario(name, "an empty host", (), "")
-    if name not in scenarios():
-        hint = did_you_mean(name, scenarios(), "inspector sim list")
-        raise UsageError(f"sim: no scenario {name!r}; {hint}")
-    return scenarios()[name]
-
-
-def world_of(scenario: Scenario) -> World:
-    """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
-    kernel = kernel_named(profile_for, scenario.kernel)
-    policy = policies()[scenario.policy]
-    return World(host_named(scenario.host, kernel), policy)
-
-
-def host_named(name: str, kernel: KernelProfile) -> Host:
-    """A shipped CPU, or the CPUID of a capture or of ``cpuid -r`` text. Raises UsageError and InputError."""
-    if name in cpu_layouts():
-        return shipped_host(name, kernel)
-    if not (os.path.exists(name) or ":" in name):
-        hint = did_you_mean(name, cpu_layouts(), "inspector layouts list")
-        raise UsageError(f"--host {name}: no such CPU or file; {hint}")
-    capture = open_capture(name, Options())
-    tables = [capture.host.cpuid] if capture.host.cpuid else []
-    for area in (*capture.context, *(area for vcpu in capture.vcpus for area in vcpu.areas)):
-        if not tables and area.layout == "kvm-cpuid2" and (found := cpuid_of(area.data)) is not None:
-            tables.append(found)
-    if not tables or not tables[0].xsave_table():
-        raise UsageError(f"--host {name}: no CPUID with leaf 0xD in it")
-    return Host(tables[0], kernel)
 
 
 def open_lab(world: World, scenario: Scenario) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.files import lines_of
 from inspector.cli.streams import say, say_json
 from inspector.machine.verify import Agreement, verify
+from inspector.readers.lines import lines_of
 from layouts.x86.cpus import cpu_layouts
 
 _EXAMPLES = """\

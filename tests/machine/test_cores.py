@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.export.models import check_text
 from inspector.machine.arm64.host import ISAR1, PMU_V3, Host
@@ -17,6 +16,7 @@ from inspector.machine.arm64.models.moves import unlike
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization, realize
 from inspector.machine.arm64.models.request import parse_words, request
+from inspector.targets.arm64_named import host_named
 from layouts.arm64.chips import chip_of_words, chips, core_of, cores, known_cores
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.hwcaps import HWCAPS

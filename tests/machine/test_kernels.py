@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
@@ -18,6 +17,7 @@ from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd,
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
+from inspector.targets.arm64_named import host_named
 from layouts.x86.kernels import profile_for
 
 

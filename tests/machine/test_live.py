@@ -10,7 +10,6 @@ import struct
 
 import pytest
 
-from inspector.cli import arm64_hosts
 from inspector.cli.main import main
 from inspector.export.models import realization_json
 from inspector.machine.arm64 import live
@@ -24,6 +23,7 @@ from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.sve import SVE_VLS
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
 from inspector.machine.outcome import Outcome
+from inspector.targets import arm64_named
 from layouts.arm64.named_models import named_models
 
 NONE = parse_words([])
@@ -101,7 +101,7 @@ def told(outcome: Outcome) -> int:
 
 def played(name: str) -> tuple[PlayedKvm, Host, Host]:
     """A KVM that answers as a known host does: it, the known host, and the host that was made from it."""
-    known = arm64_hosts.host_named(name)
+    known = arm64_named.host_named(name)
     kvm = PlayedKvm(known)
     found = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
     return kvm, known, found.host(f"{known.kernel.name}.0")

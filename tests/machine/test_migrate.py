@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
@@ -18,6 +17,7 @@ from inspector.machine.arm64.vm import Vcpu, sysreg_id
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets.arm64_host import capture_of, register_list, registers_of, state_of_vcpu
+from inspector.targets.arm64_named import host_named
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models

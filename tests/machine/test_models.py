@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.export.model_hosts import baseline_toml
 from inspector.machine.arm64.host import CTR, DFR0, PSCI_0_2, Host
 from inspector.machine.arm64.models.accepted import on_host
@@ -18,6 +17,7 @@ from inspector.machine.arm64.models.realize import places_of, realize, simulated
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.targets.arm64_named import host_named
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
 from layouts.arm64.properties import COMPOSITE, assign, properties

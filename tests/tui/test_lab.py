@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from inspector.cli.sim import scenario_of, world_of
+from inspector.targets.x86_named import scenario_of, world_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import LabApp
 from inspector.tui.picture import text_of

@@ -1,4 +1,4 @@
-"""``--host`` of the arm64 commands: known CPUs, files of recorded answers, captures."""
+"""arm64 hosts by a word: known CPUs, files of recorded answers, captures, this machine's KVM."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
-from inspector.cli import arguments
-from inspector.cli.files import lines_of
-from inspector.cli.kernels import kernel_captured, kernel_named
 from inspector.machine.arm64.host import PFR0, Host, field
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
+from inspector.readers.lines import lines_of
 from inspector.readers.open import open_capture
-from inspector.readers.options import Options
+from inspector.readers.options import NO_OPTIONS, Note, Options
 from inspector.targets.arm64_host import bare_named, host_of_records, host_of_vcpu
+from inspector.targets.kernels import kernel_captured, kernel_named
+from inspector.targets.notes import tell_of
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
 from layouts.arm64.kernels import arm64_kernel_for
 from layouts.kernels import UnknownReleaseError, release_numbers
@@ -30,8 +30,9 @@ HELP = (
 _CPUINFO_BYTES = 1 << 20
 
 
-def host_named(text: str, kernel: str = "") -> Host:
+def host_named(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> Host:
     """A host. Raises UsageError for a name that is none, InputError for a file that is none."""
+    note = options.note
     name, release = split(text)
     if release and (name == LIVE or ".jsonl" in name):
         raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
@@ -41,7 +42,7 @@ def host_named(text: str, kernel: str = "") -> Host:
     if name == LIVE:
         return _live()
     if name in chips() or all(part in known_cores() for part in name.split("+")):
-        known = bare_named(name, kernel_named(arm64_kernel_for, release))
+        known = bare_named(name, kernel_named(arm64_kernel_for, release, note))
         assert known is not None
         return known
     if not (os.path.exists(name) or ":" in name):
@@ -49,12 +50,12 @@ def host_named(text: str, kernel: str = "") -> Host:
         raise UsageError(f"{name}: no such CPU or file; {hint}")
     told = _cpuinfo(name)
     if told is not None:
-        return host_of_chip(kernel_named(arm64_kernel_for, release), told)
+        return host_of_chip(kernel_named(arm64_kernel_for, release, note), told)
     if ".jsonl" in name:
         return host_of_records(lines_of(name), name)
     capture = open_capture(name, Options())
-    arguments.tell(capture)
-    return captured_host(capture, release)
+    tell_of(capture, note)
+    return captured_host(capture, release, note)
 
 
 def _cpuinfo(name: str) -> Chip | None:
@@ -87,10 +88,10 @@ def _live() -> Host:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
 
 
-def captured_host(capture: Capture, release: str) -> Host:
+def captured_host(capture: Capture, release: str, note: Note) -> Host:
     """The host that the first vCPU of a capture shows, on the kernel that is named or that it tells."""
-    named = kernel_named(arm64_kernel_for, release) if release else None
-    kernel = named or kernel_captured(arm64_kernel_for, capture)
+    named = kernel_named(arm64_kernel_for, release, note) if release else None
+    kernel = named or kernel_captured(arm64_kernel_for, capture, note)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
         if host is not None and field(host.limits.get(PFR0, 0), 4):

@@ -6,31 +6,31 @@ from collections.abc import Callable
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
-from inspector.cli.streams import note
+from inspector.readers.options import Note
 from layouts.kernels import DEFAULT_RELEASE, Profile, UnknownReleaseError
 
 HELP = f"a release of Linux (default {DEFAULT_RELEASE}); one without a profile is answered by the newest older one"
 
 
-def kernel_named(profile_for: Callable[[str], Profile], release: str) -> Profile:
+def kernel_named(profile_for: Callable[[str], Profile], release: str, note: Note) -> Profile:
     """The profile of a release that a user named, else of the default. Raises UsageError."""
     try:
-        return told(profile_for(release or DEFAULT_RELEASE))
+        return told(profile_for(release or DEFAULT_RELEASE), note)
     except UnknownReleaseError as error:
         raise UsageError(f"kernel {error}") from None
 
 
-def kernel_captured(profile_for: Callable[[str], Profile], capture: Capture) -> Profile:
+def kernel_captured(profile_for: Callable[[str], Profile], capture: Capture, note: Note) -> Profile:
     """The profile of the release that a capture tells, else of the default. Raises InputError."""
     try:
-        return told(profile_for(capture.host.kernel or DEFAULT_RELEASE))
+        return told(profile_for(capture.host.kernel or DEFAULT_RELEASE), note)
     except UnknownReleaseError as error:
         expected = f"{error.expected} (--kernel names another)"
         raise InputError(f"{capture.target}: kernel", expected, error.release) from None
 
 
-def told(kernel: Profile) -> Profile:
-    """The kernel; a note on stderr where it answers for a release that is not its own."""
+def told(kernel: Profile, note: Note) -> Profile:
+    """The kernel; noted where it answers for a release that is not its own."""
     if kernel.note:
-        note(f"inspector: {kernel.note}")
+        note(kernel.note)
     return kernel

@@ -8,12 +8,17 @@ from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.nearest import did_you_mean
-from inspector.cli.files import text_of
+from inspector.machine.arm64.models.workbench import Workbench
 from inspector.readers.libvirt_cpu import parse_libvirt_cpu
+from inspector.readers.lines import text_of
+from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_toml
+from inspector.targets.arm64_named import host_named
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
 
 HOST = "host"
+#: The known CPU that has the most.
+_DEFAULT_HOST = "max"
 
 
 class Target(NamedTuple):
@@ -70,3 +75,17 @@ def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
     if model is None:
         raise InputError(name, "the name of an arm64 model (inspector models list)", repr(found.model))
     return Target(name, model, models, found.words)
+
+
+def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
+    """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
+    name, _, host = text.partition(":")
+    if not name:
+        raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
+    named = target(name)
+    bench = Workbench(
+        host_named(host or _DEFAULT_HOST, "", options), named.model.name if named.model else "", named.models
+    )
+    for word in named.words:
+        bench.set(word)
+    return bench
