@@ -19,6 +19,9 @@ from layouts.vocabulary import Bits
 
 NOT_CAPTURED = "not captured"
 
+#: A whole register of which only some parts are in their initial configuration.
+PARTLY_INITIAL = "partly initial"
+
 #: Larger unsigned numbers are addresses and masks: decimal tells nothing about them.
 _DECIMAL_LIMIT = 1 << 32
 
@@ -140,7 +143,10 @@ class FieldTable(Sequence[Field]):
         changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:
             value = value >> spec.bit.lsb & ((1 << spec.bit.width) - 1)
-        text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
+        if state == PARTLY_INITIAL:
+            text = f"{field_text(spec, value, value.to_bytes(len(raw), 'little'))} ({state})"
+        else:
+            text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
         return Field(spec, self.area, value, raw, text, state, changed)
 
     def _value(self, spec: FieldSpec, raw: bytes) -> tuple[str, int]:
@@ -159,7 +165,7 @@ class FieldTable(Sequence[Field]):
             if is_initial:
                 shown[at : at + piece.size_bytes] = bytes(piece.size_bytes)
             at += piece.size_bytes
-        return "partly initial", int.from_bytes(shown, "little")
+        return PARTLY_INITIAL, int.from_bytes(shown, "little")
 
     def get(self, path: str) -> Field | None:
         """The field with exactly this path, or None: much faster than a pattern."""
@@ -377,7 +383,8 @@ def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
         full = sum(1 << bit for bit in range(0, 8 * len(raw), step))
         if value == full:
             return f"all .{name}"
-    return f"{value.bit_count()} of {8 * len(raw)} bits"
+    count = f"{value.bit_count()} of {8 * len(raw)} bits"
+    return count if len(raw) <= 16 else f"{count}, crc32 {crc32(raw):08x}"
 
 
 def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
