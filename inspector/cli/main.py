@@ -25,6 +25,8 @@ COMMANDS = {
     "open": ("open", "open a capture in the terminal interface"),
     "show": ("show", "print the same state as text or JSON"),
     "diff": ("diff", "what differs between states, field by field"),
+    "lint": ("lint", "does a state contradict itself, and what happens then"),
+    "explain": ("explain", "what a code of lint means"),
     "convert": ("convert", "write a capture in another format"),
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),

@@ -1,0 +1,1 @@
+"""Checks over arm64 state."""

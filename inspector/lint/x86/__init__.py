@@ -1,0 +1,5 @@
+"""Checks over x86 state."""
+
+from inspector.lint.x86 import control, xsave
+
+__all__ = ["control", "xsave"]
