@@ -11,6 +11,7 @@ from inspector.capture.model import Capture, Vcpu
 from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
 from inspector.targets.notes import tell_of
+from inspector.targets.schemes import SCHEMES
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -40,9 +41,17 @@ def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentPar
 
 def add_target(to: argparse.ArgumentParser) -> None:
     """TARGET, ``--layout`` and ``--as``."""
-    to.add_argument("target", metavar="TARGET", help="a file, a folder, - (standard input) or sample:NAME")
+    to.add_argument("target", metavar="TARGET", help="a capture: see targets below")
     to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
+    list_targets(to)
+
+
+def list_targets(to: argparse.ArgumentParser) -> None:
+    """What a TARGET may be, behind the examples."""
+    wide = max(len(scheme.form) for scheme in SCHEMES)
+    targets = "\n".join(f"  {scheme.form:<{wide}}  {scheme.about}" for scheme in SCHEMES)
+    to.epilog = f"{to.epilog or ''}\n\ntargets:\n{targets}".lstrip()
 
 
 def options_of(found: argparse.Namespace) -> Options:

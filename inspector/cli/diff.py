@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.cli import arguments
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of, scheme_of
 
 if TYPE_CHECKING:
     from inspector.export import diff
@@ -29,9 +29,7 @@ _EXAMPLES = """\
 def run(words: Sequence[str]) -> int:
     """Print the differences."""
     parser = arguments.parser("diff", _ABOUT, _EXAMPLES)
-    parser.add_argument(
-        "targets", nargs="+", metavar="TARGET", help="a file, a folder, - or sample:NAME, twice or more"
-    )
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help="captures, two or more: see targets below")
     parser.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     parser.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what raw files are (kvm-regs, ...)")
     parser.add_argument(
@@ -44,12 +42,14 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--no-volatile", action="store_true", help="without what differs between any two moments")
     parser.add_argument("--all", action="store_true", help="list fields of areas that only one of them has")
     parser.add_argument("--json", action="store_true", help="JSON, inspector-diff-1")
+    arguments.list_targets(parser)
     found = parser.parse_args(words)
     targets = [found.base, *found.targets] if found.base else found.targets
     if len(targets) < 2 or (found.base and len(targets) != 3):
         raise UsageError(f"diff: {'two targets beside --base' if found.base else 'two targets or more'}, please")
     options = arguments.options_of(found)
-    captures = [open_capture(target, options) for target in targets]
+    # --layout and --as are for those that are files.
+    captures = [capture_of(target, options if scheme_of(target).is_file else arguments.TOLD) for target in targets]
     from inspector.export import diff
 
     write = diff.write_json if found.json else diff.write_text

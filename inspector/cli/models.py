@@ -13,6 +13,7 @@ from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
+from inspector.export.register_list import register_list
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
@@ -21,8 +22,9 @@ from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
 from inspector.targets import arm64_named, kernels
-from inspector.targets.arm64_host import capture_of, register_list
+from inspector.targets.arm64_host import capture_of
 from inspector.targets.models import target
+from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
@@ -139,7 +141,7 @@ def _words(words: Iterable[str]) -> Words:
 
 def _hosts(found: argparse.Namespace) -> list[Host]:
     named = found.hosts if hasattr(found, "hosts") else found.host
-    return [arm64_named.host_named(name, found.kernel, arguments.TOLD) for name in named]
+    return [host_of(name, "arm64", found.kernel, arguments.TOLD) for name in named]
 
 
 def _realized(found: argparse.Namespace, host: Host) -> Realization:
@@ -219,15 +221,11 @@ def _find(found: argparse.Namespace) -> int:
 
 
 def _on_each_kernel(name: str) -> list[Host]:
-    return [arm64_named.host_named(name, kernel, arguments.TOLD) for kernel in arm64_kernels()]
+    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in arm64_kernels()]
 
 
 def _each_kernel(found: argparse.Namespace) -> int:
-    rows = [
-        _realized(found, arm64_named.host_named(host, name, arguments.TOLD))
-        for host in found.host
-        for name in arm64_kernels()
-    ]
+    rows = [_realized(found, host) for name in found.host for host in _on_each_kernel(name)]
     if found.to == "json":
         say_json([export.realization_json(found.model, row) for row in rows])
     else:

@@ -16,12 +16,11 @@ from inspector.export.timeline import timeline_json, timeline_text, why_json, wh
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.matrix import walk
 from inspector.machine.x86.world.world import Captured, World
-from inspector.readers.open import open_capture
-from inspector.readers.options import Options
-from inspector.targets.kernels import HELP, kernel_named
-from inspector.targets.x86_capture import capture_of
+from inspector.targets import x86_capture
+from inspector.targets.kernels import HELP, kernel_named, release_of
+from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
-from inspector.targets.x86_named import host_named, scenario_of, world_of
+from inspector.targets.x86_named import on_host, play, scenario_of, world_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
@@ -101,10 +100,7 @@ def run(words: Sequence[str]) -> int:
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
-    for event in (*scenario.events, *found.event):
-        world.happen(event)
-        if world.is_down:
-            break
+    play(world, (*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
@@ -133,7 +129,7 @@ def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
     if not found.source:
         if found.name == "restore":
             raise UsageError("sim restore: --from names the capture")
-        scenario = scenario._replace(host=found.host or scenario.host, kernel=found.kernel or scenario.kernel)
+        scenario = on_host(scenario, found.host, found.kernel)
         return scenario, world_of(scenario, arguments.TOLD)
     if found.name not in ("new", "restore"):
         raise UsageError(f"sim {found.name}: --from goes with restore and new; a scenario brings its own state")
@@ -150,11 +146,12 @@ def place(
 
     Raises UsageError for a host that puts components elsewhere than the image has them.
     """
+    host_name, kernel_name = release_of(host_name, kernel_name)
     kernel = kernel_named(profile_for, kernel_name, arguments.TOLD.note) if kernel_name else None
     scenario, host = on_captured_host(scenario, capture, vcpu, kernel)
     scenario = scenario._replace(title=visible(scenario.title))
     if host_name:
-        host = host_named(host_name, host.kernel)
+        host = host_of(host_name, "x86", host.kernel.release)
         require_fit(host_name, host, vcpu)
         scenario = scenario._replace(host=host_name, because="")
     policy = policies()[scenario.policy]
@@ -163,7 +160,7 @@ def place(
 
 def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]:
     """A capture, its vCPU that was chosen, and that one's state. Raises UsageError and InputError."""
-    capture = open_capture(target, Options())
+    capture = capture_of(target, arguments.TOLD)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     if vcpu.arch != "x86":
         raise UsageError(f"--from {target}: {vcpu.name} is {vcpu.arch}; the machine is x86")
@@ -186,7 +183,7 @@ def open_lab(world: World, scenario: Scenario) -> int:
 
 def _save(world: World, scenario: Scenario, path: str) -> None:
     if path.endswith(".vcpu"):
-        save_new(path, lambda out: write_vcpu(out, capture_of(world, f"sim:{scenario.name}")))
+        save_new(path, lambda out: write_vcpu(out, x86_capture.capture_of(world, f"sim:{scenario.name}")))
         note(f"{path}: inspector open {shlex.quote(path)}")
         return
     vcpu = world.vcpu

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import visible
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.world import Step, World
-from layouts.x86.scenario import Logged, Scenario
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.linux.trace import Line
+    from inspector.machine.x86.world.world import Step, World
+    from layouts.x86.scenario import Logged, Scenario
 
 SCHEMA = 1
 _INDENT = " " * 7

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import Note
-from layouts.kernels import DEFAULT_RELEASE, Profile, UnknownReleaseError
+from layouts.kernels import DEFAULT_RELEASE, Profile, UnknownReleaseError, release_numbers
 
 HELP = f"a release of Linux (default {DEFAULT_RELEASE}); one without a profile is answered by the newest older one"
 
@@ -34,3 +35,17 @@ def told(kernel: Profile, note: Note) -> Profile:
     if kernel.note:
         note(kernel.note)
     return kernel
+
+
+def split(text: str) -> tuple[str, str]:
+    """A host's name and the release after its last ``@``, empty where there is none."""
+    name, _, release = text.rpartition("@")
+    return (name, release) if name and release_numbers(release) and not os.path.exists(text) else (text, "")
+
+
+def release_of(text: str, kernel: str) -> tuple[str, str]:
+    """A host's name, and the release of ``@RELEASE`` or ``kernel``. Raises UsageError where the two differ."""
+    name, release = split(text)
+    if release and kernel and release != kernel:
+        raise UsageError(f"{text}: --kernel {kernel} names another kernel")
+    return name, release or kernel

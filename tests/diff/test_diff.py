@@ -16,9 +16,9 @@ from inspector.decode.fields import FieldTable, is_quiet
 from inspector.diff.changes import difference
 from inspector.diff.pairing import rows
 from inspector.export import text
-from inspector.readers import samples
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets import samples
 from layouts.salience import rank, volatile
 
 

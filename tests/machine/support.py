@@ -1,11 +1,17 @@
-"""Worlds for tests of the x86 machine."""
+"""Worlds for tests of the x86 machine, and hosts of arm64."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world.world import World
+from inspector.targets.schemes import host_of
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
+
+#: A host of arm64 by its word.
+host_named = partial(host_of, architecture="arm64")
 
 
 def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:

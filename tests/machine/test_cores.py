@@ -16,7 +16,6 @@ from inspector.machine.arm64.models.moves import unlike
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.targets.arm64_named import host_named
 from layouts.arm64.chips import chip_of_words, chips, core_of, cores, known_cores
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.hwcaps import HWCAPS
@@ -24,6 +23,7 @@ from layouts.arm64.ids import ISAR1
 from layouts.arm64.named_models import NamedModel, chain, named_models
 from layouts.arm64.properties import field_places
 from layouts.arm64.sources import sources
+from tests.machine.support import host_named
 
 DOC = Path(__file__).parents[2] / "docs" / "cpu-models.md"
 MODELS = named_models()

@@ -17,8 +17,8 @@ from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd,
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
-from inspector.targets.arm64_named import host_named
 from layouts.x86.kernels import profile_for
+from tests.machine.support import host_named
 
 
 def process_on(release: str) -> Process:

@@ -23,7 +23,7 @@ from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.sve import SVE_VLS
 from inspector.machine.arm64.vm import Vcpu, Vm
 from inspector.machine.outcome import Outcome
-from inspector.targets import arm64_named
+from inspector.targets.schemes import host_of
 from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding, sysreg_id
 from layouts.arm64.named_models import named_models
 
@@ -102,7 +102,7 @@ def told(outcome: Outcome) -> int:
 
 def played(name: str) -> tuple[PlayedKvm, Host, Host]:
     """A KVM that answers as a known host does: it, the known host, and the host that was made from it."""
-    known = arm64_named.host_named(name)
+    known = host_of(name, "arm64")
     kvm = PlayedKvm(known)
     found = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
     return kvm, known, found.host(f"{known.kernel.name}.0")

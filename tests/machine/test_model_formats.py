@@ -11,10 +11,10 @@ from inspector.cli.main import main
 from inspector.export.model_formats import domain_cpu, sysreg_line
 from inspector.machine.arm64.models.realize import realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.targets.arm64_named import host_named
 from inspector.targets.models import target
 from layouts.arm64.ids import CLIDR
 from layouts.arm64.named_models import model_named, named_models
+from tests.machine.support import host_named
 
 MODELS = named_models()
 
