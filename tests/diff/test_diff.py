@@ -16,14 +16,13 @@ from inspector.decode.fields import FieldTable, is_quiet
 from inspector.diff.changes import difference
 from inspector.diff.pairing import rows
 from inspector.export import text
-from inspector.readers.open import open_capture
-from inspector.readers.options import Options
 from inspector.targets import samples
+from inspector.targets.schemes import capture_of
 from layouts.salience import rank, volatile
 
 
 def opened(name: str) -> Capture:
-    return open_capture(f"sample:{name}", Options())
+    return capture_of(f"sample:{name}")
 
 
 def shown(areas: list[Area]) -> dict[str, str]:
@@ -154,7 +153,7 @@ def test_numbers_of_vcpus_must_fit() -> None:
 
 def test_hostile_names_stay_in_their_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     name = tmp_path / "a\x1b[31m\nb.core"
-    name.write_bytes(Path(samples.resolve("sample:amx/process.core")).read_bytes())
+    name.write_bytes(Path(samples.path_of("sample:amx/process.core")).read_bytes())
     _, out, _ = run(capsys, str(name), str(name))
     assert "\x1b" not in out
     assert io.StringIO(out).readline().endswith("elf-core\n")

@@ -20,6 +20,8 @@ from inspector.machine.x86.linux.process import Process
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
 
+RECORDED = Path(__file__).parent / "verdicts/arm64-linux-7.2-max.jsonl.gz"
+
 
 def process_on(release: str) -> Process:
     return Linux(Host(shipped_cpu("sapphire-rapids"), profile_for(release))).spawn()
@@ -125,7 +127,7 @@ def test_recorded_answers_of_no_known_kernel_are_no_host(
 
 
 def test_a_host_with_a_kernel_of_its_own_takes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    for host in ("kvm:@6.12", "answers.jsonl@6.12"):
+    for host in ("kvm:@6.12", f"{RECORDED}@6.12"):
         assert main(["models", "check", "host", "--host", host]) == 2
         assert "has a kernel of its own" in capsys.readouterr().err
 
