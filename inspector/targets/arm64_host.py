@@ -9,7 +9,7 @@ from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_of, state_of
-from inspector.machine.arm64.host import MMFR0, Host
+from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.machine.arm64.replay import shapes
@@ -19,8 +19,8 @@ from inspector.machine.verify import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
+from layouts.arm64.ids import ARM64, MMFR0, RegisterId
 from layouts.arm64.kernels import Arm64Kernel
-from layouts.arm64.kvm_ids import ARM64
 from layouts.kernels import UnknownReleaseError
 
 
@@ -65,10 +65,10 @@ def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
             continue
         at = 0
         unknown = bytes.fromhex(area.attributes.get("unknown", ""))
-        for register_id in area.attributes["ids"]:
-            size = 1 << (register_id >> 52 & 15)
+        for register_id in map(RegisterId, area.attributes["ids"]):
+            size = register_id.size_bytes
             data = bytes(area.data[at : at + size])
-            if register_id >> 56 == ARM64 and len(data) == size and not any(unknown[at : at + size]):
+            if register_id.architecture == ARM64 and len(data) == size and not any(unknown[at : at + size]):
                 found.setdefault(register_id, data)
             at += size
     return found

@@ -7,7 +7,7 @@ import os
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
-from inspector.machine.arm64.host import PFR0, Host, field
+from inspector.machine.arm64.host import Host, field
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
@@ -18,6 +18,7 @@ from inspector.targets.arm64_host import bare_named, host_of_records, host_of_vc
 from inspector.targets.kernels import kernel_captured, kernel_named
 from inspector.targets.notes import tell_of
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
+from layouts.arm64.ids import PFR0
 from layouts.arm64.kernels import arm64_kernel_for
 from layouts.kernels import UnknownReleaseError, release_numbers
 

@@ -6,22 +6,14 @@ import errno
 
 import pytest
 
-from inspector.machine.arm64 import core, vgic
+from inspector.machine.arm64 import vgic
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.guest import mrs
 from inspector.machine.arm64.host import (
-    CLIDR,
-    CTR,
-    DFR0,
     EL1_32BIT,
     HAS_EL2,
     HAS_EL2_E2H0,
-    MMFR0,
-    MMFR1,
     MTE,
-    PFR0,
-    PFR1,
-    PFR2,
     PMU_V3,
     PMU_V3_STRICT,
     POWER_OFF,
@@ -30,13 +22,30 @@ from inspector.machine.arm64.host import (
     Host,
     field,
 )
-from inspector.machine.arm64.vm import CAP_MTE, MPIDR, Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import CAP_MTE, Vcpu, Vm
+from layouts.arm64 import ids
 from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.ids import (
+    CLIDR,
+    CTR,
+    DFR0,
+    MMFR0,
+    MMFR1,
+    MMFR4,
+    MPIDR,
+    PFR0,
+    PFR1,
+    PFR1_AARCH32,
+    PFR2,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
+    RegisterId,
+    sysreg_id,
+)
 from layouts.arm64.kernels import arm64_kernels
 
-MMFR4, PFR1_32 = 0xC03C, 0xC009
-WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
-X0, X14, X15 = (core.X0 + 2 * number for number in (0, 14, 15))
+X0, X14, X15 = (ids.X0 + 2 * number for number in (0, 14, 15))
 
 
 def host(cpu: str, kernel: str, *, gic: int = 3, nested: bool = False) -> Host:
@@ -53,7 +62,7 @@ def vcpu_of(made: Host, features: int = PSCI_0_2, *, mte: bool = False) -> Vcpu:
 
 
 def put(vcpu: Vcpu, register_id: int, value: int) -> int:
-    return vcpu.set(register_id, value.to_bytes(core.size_of(register_id), "little")).code
+    return vcpu.set(register_id, value.to_bytes(RegisterId(register_id).size_bytes, "little")).code
 
 
 def value(vcpu: Vcpu, register_id: int) -> int:
@@ -117,10 +126,10 @@ def test_the_target_is_the_cpus_or_generic() -> None:
 def test_an_aarch32_mode_has_32_bit_registers() -> None:
     vcpu = vcpu_of(host("max", "7.2"))
     wide = 0x1122_3344_5566_7788
-    for register_id in (X0, X14, X15, core.PC):
+    for register_id in (X0, X14, X15, ids.PC):
         put(vcpu, register_id, wide)
-    assert put(vcpu, core.PSTATE, 0x3D0) == 0
-    assert [value(vcpu, register_id) for register_id in (X0, X14, X15, core.PC)] == [
+    assert put(vcpu, ids.PSTATE, 0x3D0) == 0
+    assert [value(vcpu, register_id) for register_id in (X0, X14, X15, ids.PC)] == [
         0x5566_7788,
         0x5566_7788,
         wide,
@@ -224,12 +233,12 @@ def test_a_gic_must_be_the_hosts_and_comes_before_the_last_vcpu() -> None:
     old = Vm(host("max", "7.2", gic=2))
     assert [vgic.create(old, device).code for device in (8, 7, 5)] == [errno.ENODEV, errno.ENODEV, 0]
     assert old.create_vcpu(8).code == errno.EINVAL
-    assert field(old.host.limit(PFR0, PSCI_0_2), 24) == field(old.host.limit(PFR1_32, PSCI_0_2), 28) == 0
+    assert field(old.host.limit(PFR0, PSCI_0_2), 24) == field(old.host.limit(PFR1_AARCH32, PSCI_0_2), 28) == 0
 
 
 def test_without_aarch32_its_masks_are_zero() -> None:
-    assert host("a64fx", "7.2").mask(PFR1_32) == 0
-    assert host("max", "7.2").mask(PFR1_32) == 0xFFFF_FFFF
+    assert host("a64fx", "7.2").mask(PFR1_AARCH32) == 0
+    assert host("max", "7.2").mask(PFR1_AARCH32) == 0xFFFF_FFFF
 
 
 def test_a_guest_reads_the_processors_ctr_where_it_is_not_trapped() -> None:
@@ -256,21 +265,21 @@ def test_6_1_shows_the_hardwares_caches() -> None:
 def test_another_run_completes_the_access_first() -> None:
     """kvm_handle_mmio_return: PC as user space set it is then 4 further."""
     vcpu = vcpu_of(host("max", "7.2"))
-    put(vcpu, core.PC, 0x1000)
+    put(vcpu, ids.PC, 0x1000)
     assert vcpu.run().accepted
-    assert value(vcpu, core.PC) == 0x1000
+    assert value(vcpu, ids.PC) == 0x1000
     vcpu.init(PSCI_0_2)
-    put(vcpu, core.PC, 0x2000)
+    put(vcpu, ids.PC, 0x2000)
     vcpu.run()
-    assert value(vcpu, core.PC) == 0x2004
+    assert value(vcpu, ids.PC) == 0x2004
 
 
 def test_the_processor_drops_bits_of_pstate_that_it_does_not_have() -> None:
     vcpu = vcpu_of(host("max", "7.2"))
-    put(vcpu, core.PSTATE, 1 << 38 | 1 << 5 | 0xF000_03C5)
-    assert value(vcpu, core.PSTATE) == 1 << 38 | 1 << 5 | 0xF000_03C5
+    put(vcpu, ids.PSTATE, 1 << 38 | 1 << 5 | 0xF000_03C5)
+    assert value(vcpu, ids.PSTATE) == 1 << 38 | 1 << 5 | 0xF000_03C5
     vcpu.run()
-    assert value(vcpu, core.PSTATE) == 0xF000_03C5
+    assert value(vcpu, ids.PSTATE) == 0xF000_03C5
 
 
 @pytest.mark.parametrize(("kernel", "code"), [("5.10", 0), ("6.1", errno.EINVAL), ("7.2", errno.EINVAL)])

@@ -13,12 +13,13 @@ from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.vm import Vcpu, sysreg_id
+from inspector.machine.arm64.vm import Vcpu
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets.arm64_host import capture_of, register_list, registers_of, state_of_vcpu
 from inspector.targets.arm64_named import host_named
 from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
 from tests.machine.test_verify_arm64 import VERDICTS

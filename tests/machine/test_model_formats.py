@@ -9,11 +9,11 @@ import pytest
 
 from inspector.cli.main import main
 from inspector.export.model_formats import domain_cpu, sysreg_line
-from inspector.machine.arm64.host import CLIDR
 from inspector.machine.arm64.models.realize import realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.targets.arm64_named import host_named
 from inspector.targets.models import target
+from layouts.arm64.ids import CLIDR
 from layouts.arm64.named_models import model_named, named_models
 
 MODELS = named_models()

@@ -10,25 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from inspector.machine.arm64.host import (
-    AIDR,
-    CLIDR,
-    CTR,
-    DFR0,
-    DFR0_AARCH32,
     EL1_32BIT,
     HAS_EL2,
-    ISAR1,
-    ISAR2,
-    MIDR,
-    MMFR1,
-    PFR0,
-    PFR1,
-    PFR1_AARCH32,
     PMU_V3,
     POWER_OFF,
     PSCI_0_2,
     PTRAUTH,
-    REVIDR,
     SVE,
     Host,
     field,
@@ -37,10 +24,28 @@ from inspector.machine.arm64.host import (
 from inspector.machine.arm64.policy import U64, sanitise
 from layouts.arm64 import mitigations
 from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import (
+    AIDR,
+    CACHES,
+    CCSIDR,
+    CLIDR,
+    CTR,
+    DFR0,
+    DFR0_AARCH32,
+    ISAR1,
+    ISAR2,
+    MIDR,
+    MMFR1,
+    PFR0,
+    PFR1,
+    PFR1_AARCH32,
+    REVIDR,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
+)
 from layouts.arm64.kernels import Arm64Kernel, Limit
 
-_CCSIDR, _CACHES = 0x6020_0000_0011_0000, 14
-_WORKAROUND_1, _WORKAROUND_2, _WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
 _MTE2, _CSV2_3, _IMPLEMENTATION_DEFINED = 2, 3, 0xF
 _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 
@@ -156,10 +161,10 @@ def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
     cpu = cpus[0]
     clidr = cpu.registers.get(CLIDR, 0)
     found = {}
-    for selector in range(_CACHES):
+    for selector in range(CACHES):
         kind = field(clidr, 3 * (selector >> 1), 3)
         if kind in ((1, 3) if selector & 1 else (2, 3, 4)):
-            found[_CCSIDR | selector] = (cpu.ccsidr.get(selector, 0) & 0xFFFF_FFFF).to_bytes(4, "little")
+            found[CCSIDR | selector] = (cpu.ccsidr.get(selector, 0) & 0xFFFF_FFFF).to_bytes(4, "little")
     return found
 
 
@@ -167,7 +172,7 @@ def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
 
 
 class Mitigations(NamedTuple):
-    """What the host's CPUs need no mitigation of, all of them; ``bhb`` as KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3."""
+    """What the host's CPUs need no mitigation of, all of them; ``bhb`` as KVM_REG_ARM_SMCCC_ARCHWORKAROUND_3."""
 
     spectre_v2: bool
     spectre_v4: bool
@@ -207,9 +212,9 @@ def _clears_history(cpu: BareHost) -> bool:
 def _firmware_levels(states: Mitigations) -> dict[int, bytes]:
     """The firmware registers of mitigations (get_kernel_wa_level)."""
     levels = {
-        _WORKAROUND_1: _NOT_REQUIRED if states.spectre_v2 else _NOT_AVAILABLE,
-        _WORKAROUND_2: _SSBD_NOT_REQUIRED if states.spectre_v4 else _NOT_AVAILABLE,
-        _WORKAROUND_3: states.bhb,
+        WORKAROUND_1: _NOT_REQUIRED if states.spectre_v2 else _NOT_AVAILABLE,
+        WORKAROUND_2: _SSBD_NOT_REQUIRED if states.spectre_v4 else _NOT_AVAILABLE,
+        WORKAROUND_3: states.bhb,
     }
     return {register_id: level.to_bytes(8, "little") for register_id, level in levels.items()}
 

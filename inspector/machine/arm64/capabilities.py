@@ -8,23 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inspector.machine.arm64.host import (
-    CTR,
-    DFR0,
-    EL1_32BIT,
-    HAS_EL2,
-    MMFR0,
-    MMFR2,
-    MMFR4,
-    PFR0,
-    PMU_V3,
-    PTRAUTH,
-    SVE,
-    Host,
-    field,
-)
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host, field
 from inspector.machine.arm64.vm import MAX_VCPUS
 from layouts.arm64.capabilities import CAPABILITIES
+from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, MMFR4, PFR0
 from layouts.kernels import release_numbers
 
 #: ioctl's answer of an error, as user space's libc gives it.

@@ -5,9 +5,9 @@ Source: Linux arch/arm64/include/asm/kvm_emulate.h (vcpu_reset_hcr), kvm/sys_reg
 
 from __future__ import annotations
 
-from inspector.machine.arm64.host import CTR, EL1_32BIT, MMFR2, field
-from inspector.machine.arm64.registers import sysreg_id
+from inspector.machine.arm64.host import EL1_32BIT, field
 from inspector.machine.arm64.vm import Vcpu
+from layouts.arm64.ids import CTR, MMFR2, sysreg_id
 
 
 def mrs(vcpu: Vcpu, encoding: int) -> int:

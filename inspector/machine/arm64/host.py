@@ -10,6 +10,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from inspector.machine.arm64 import nested
+from layouts.arm64.ids import (
+    AIDR,
+    CTR,
+    DFR0,
+    DFR0_AARCH32,
+    ISAR1,
+    ISAR2,
+    MIDR,
+    PFR0,
+    REVIDR,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
+    ZFR0,
+)
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
 
 # vCPU features (KVM_ARM_VCPU_*), as bits.
@@ -20,15 +35,6 @@ HAS_EL2_E2H0, PMU_V3_STRICT = 1 << 8, 1 << 9
 MTE = 1 << 32
 #: The composite properties, and the vCPU features that they ask for.
 FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
-#: AArch64 ID registers.
-AARCH64_IDS = range(0xC020, 0xC040)
-
-#: ID registers that rules name, by encoding.
-PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016
-PFR0, PFR1, PFR2, ZFR0, DFR0 = 0xC020, 0xC021, 0xC022, 0xC024, 0xC028
-ISAR1, ISAR2, ISAR3 = 0xC031, 0xC032, 0xC033
-MMFR0, MMFR1, MMFR2, MMFR3, MMFR4 = 0xC038, 0xC039, 0xC03A, 0xC03B, 0xC03C
-MIDR, REVIDR, AIDR, CTR, CLIDR = 0xC000, 0xC006, 0xC807, 0xD801, 0xC801
 
 
 def field(value: int, lsb: int, width: int = 4) -> int:
@@ -47,7 +53,7 @@ def without(value: int, *lsbs: int) -> int:
 _TARGETS = {(0x41, 0xD0F): 0, (0x41, 0xD00): 1, (0x41, 0xD07): 2, (0x50, 0x000): 3, (0x41, 0xD03): 4}
 _GENERIC_V8 = 5
 
-_WORKAROUNDS = tuple(0x6030_0000_0014_0000 | number for number in (1, 2, 3))
+_WORKAROUNDS = (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3)
 
 
 #: What guests see of a feature only if their vCPUs have it: fields by register.

@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import (
-    CTR,
-    DFR0,
-    DFR0_AARCH32,
-    HAS_EL2,
-    MMFR0,
-    MMFR2,
-    PFR0,
-    PFR1,
-    CheckedFields,
-    Host,
-    field,
-    without,
-)
+from inspector.machine.arm64.host import HAS_EL2, CheckedFields, Host, field, without
 from inspector.machine.arm64.policy import is_safe
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.ids import CTR, DFR0, DFR0_AARCH32, MMFR0, MMFR2, PFR0, PFR1
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
 
@@ -219,9 +208,9 @@ def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
 def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
     if encoding == DFR0 and policy.lsb in (0, 8):
-        return policy._replace(policy="lower")
+        return replace(policy, policy="lower")
     if encoding == DFR0_AARCH32 and policy.lsb == 24:
-        return policy._replace(policy="lower")
+        return replace(policy, policy="lower")
     return policy
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from inspector.machine.arm64.host import PFR0, PFR1_AARCH32, without
+from inspector.machine.arm64.host import without
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.ids import PFR0, PFR1_AARCH32
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.vm import Vm

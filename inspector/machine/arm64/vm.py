@@ -8,49 +8,9 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.arm64 import core, demux, firmware, init, registers, sve, vgic
-from inspector.machine.arm64.host import (
-    AIDR,
-    CLIDR,
-    HAS_EL2,
-    MIDR,
-    MTE,
-    PFR0,
-    PMU_V3,
-    REVIDR,
-    SVE,
-    Host,
-    without,
-)
-from inspector.machine.arm64.registers import (
-    BITMAPS,
-    CORE,
-    DEMUX,
-    FIRMWARE,
-    MPIDR,
-    OSLSR,
-    SVE_COPROCESSOR,
-    SYSREG,
-    ZCR,
-    sysreg_id,
-)
+from inspector.machine.arm64.host import HAS_EL2, MTE, PMU_V3, SVE, Host, without
 from inspector.machine.outcome import Check, Outcome, Rule
-
-__all__ = [
-    "BITMAPS",
-    "CORE",
-    "DEMUX",
-    "FIRMWARE",
-    "MAX_VCPUS",
-    "MMIO",
-    "MPIDR",
-    "OSLSR",
-    "SVE_COPROCESSOR",
-    "SYSREG",
-    "ZCR",
-    "Vcpu",
-    "Vm",
-    "sysreg_id",
-]
+from layouts.arm64.ids import AIDR, CLIDR, DEMUX, MIDR, MPIDR, PFR0, REVIDR, SYSREG, RegisterId, sysreg_id
 
 MMIO = 6
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
@@ -204,7 +164,7 @@ class Vcpu:
 
     def _reset(self) -> None:
         """Registers as at reset; vector lengths all of the host's unless they are final (kvm_reset_vcpu)."""
-        kept = {key: data for key, data in self.values.items() if key >> 16 & 0xFFFF == DEMUX}
+        kept = {key: data for key, data in self.values.items() if RegisterId(key).coprocessor == DEMUX}
         mpidr, clidr = sysreg_id(MPIDR), sysreg_id(CLIDR)
         if self.initialized and self.host.kernel.keeps_vcpu_ids:
             kept |= {mpidr: self.values[mpidr], clidr: self.values[clidr]}
@@ -306,7 +266,8 @@ class Vcpu:
         found += demux.register_ids(self.host)
         found += [register_id for register_id in firmware.register_ids(self.host) if self.get(register_id).accepted]
         found += [sysreg_id(encoding) for encoding in (*self.vm.id_registers, MPIDR)]
-        found += [rid for rid in self.host.registers if rid >> 16 & 0xFFFF == SYSREG and self.get(rid).accepted]
+        others = (rid for rid in self.host.registers if RegisterId(rid).coprocessor == SYSREG)
+        found += [register_id for register_id in others if self.get(register_id).accepted]
         return sorted(set(found))
 
     def reg_list(self) -> Outcome:

@@ -6,22 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import (
-    AARCH64_IDS,
-    CTR,
-    FEATURES_OF_SWITCH,
-    PFR0,
-    PMU_V3,
-    PSCI_0_2,
-    PTRAUTH,
-    SVE,
-    Host,
-    without,
-)
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host, without
 from inspector.machine.arm64.idregs import writable_fields
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
 from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, parse_words, request
 from inspector.machine.arm64.policy import safe_value
+from layouts.arm64.ids import AARCH64_IDS, CTR, PFR0
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.named_models import NamedModel, chain
 from layouts.arm64.properties import (
@@ -45,7 +35,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         values = ", ".join(map(str, self.hosts))
-        return f"{self.name}: {self.place.register}.{self.place.field} is {values}; {self.why}"
+        return f"{self.name}: {self.place.register}.{self.place.name} is {values}; {self.why}"
 
 
 class Baseline(NamedTuple):
@@ -143,13 +133,13 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
         if not any(numbers):
             continue
         done |= set(entry.places)
-        if any(place.field == "SVE" and place.encoding == PFR0 for place in entry.places):
+        if any(place.name == "SVE" and place.encoding == PFR0 for place in entry.places):
             continue
         if any(place in switched for place in entry.places) and not features & (SVE | PTRAUTH | PMU_V3):
             continue
         if entry.values and numbers not in entry.values.values():
             words += [
-                f"SYSREG_{place.register}_{place.field}={number}"
+                f"SYSREG_{place.register}_{place.name}={number}"
                 for place, number in zip(entry.places, numbers, strict=True)
                 if number
             ]

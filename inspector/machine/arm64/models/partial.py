@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.sve import check_vls
 from layouts.arm64.chips import Chip
 from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import CLIDR
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.properties import FieldPlace, field_places, properties
 

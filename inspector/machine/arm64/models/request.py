@@ -11,19 +11,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import (
-    AARCH64_IDS,
-    AIDR,
-    CTR,
-    DFR0_AARCH32,
-    FEATURES_OF_SWITCH,
-    MIDR,
-    PFR0,
-    PSCI_0_2,
-    REVIDR,
-    Host,
-    field,
-)
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, PSCI_0_2, Host, field
+from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
 from layouts.arm64.named_models import SWITCHES, NamedModel, chain
 from layouts.arm64.properties import FieldPlace, assign, properties
 
@@ -54,7 +43,7 @@ class Conflict(NamedTuple):
     loses: str
 
     def __str__(self) -> str:
-        return f"{self.wins} overrides {self.loses} in {self.place.register}.{self.place.field}"
+        return f"{self.wins} overrides {self.loses} in {self.place.register}.{self.place.name}"
 
 
 class Request(NamedTuple):

@@ -6,19 +6,17 @@ import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.arm64 import idregs, sve
-from inspector.machine.arm64.host import CTR
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.vm import MPIDR, sysreg_id
 from inspector.machine.verify import NotAsked
 from layouts.arm64.hosts import encoding_of_text
+from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id
 
 _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
 _VQ_BITS = 512
 _SUBSETS = 1 << 16
-_CCSIDR = 0x6020_0000_0011_0000
 _U32 = 0xFFFF_FFFF
 
 
@@ -108,7 +106,7 @@ def _leakn(_state: State, record: Record) -> Iterator[Counted]:
 
 def _pair(state: State, record: Record) -> Iterator[Counted]:
     """Two fields, each with every value: one write where they share a register, else one after the other."""
-    first, second = int(record["a"], 16) & 0xFFFF, int(record["b"], 16) & 0xFFFF
+    first, second = RegisterId(record["a"], 16).encoding, RegisterId(record["b"], 16).encoding
     a, b = _Tried(state, first), _Tried(state, second)
     base_a, base_b = int(record["ab"], 16), int(record["bb"], 16)
     count = Count("pair", {"op": "pair", "s": record["s"], "n": record["n"]})
@@ -185,7 +183,7 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
     if not is_modelled(register_id):
         yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
         return
-    size = 1 << (register_id >> 52 & 0xF)
+    size = RegisterId(register_id).size_bytes
     count, base = Count("sysw", record), int(record["b"], 16)
     count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
     for value, code, read_back in [*record["w"], (record["b"], record["restore"], record["after"])]:
@@ -214,7 +212,7 @@ def _bmap(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
-    register_id, count = _CCSIDR | record["i"], Count("ccsidr", record)
+    register_id, count = CCSIDR | record["i"], Count("ccsidr", record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if record["get"]:
@@ -241,7 +239,7 @@ def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _set_vls(state: State, vqs: int) -> tuple[str, str]:
-    outcome = state.vcpu().set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+    outcome = state.vcpu().set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
     return letter(outcome.code), outcome.because
 
 
@@ -253,8 +251,8 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
         outcome = sve.check_vls(vqs, state.host.sve_vqs)
         count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
         if vqs in ok:
-            vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
-            count.one(ok[vqs], (vcpu.get(sve.SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
+            vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+            count.one(ok[vqs], (vcpu.get(SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
     return count.done()
 
 
