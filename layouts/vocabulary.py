@@ -67,6 +67,13 @@ class Register(NamedTuple):
         """Every bit that some range claims."""
         return mask_of(*self.bits)
 
+    def field(self, name: str) -> Bits:
+        """A range by its name. Raises KeyError."""
+        for bits in self.bits:
+            if bits.name == name:
+                return bits
+        raise KeyError(f"{self.name}.{name}")
+
 
 class Layout(NamedTuple):
     """A structure as it lies in memory or in a file.

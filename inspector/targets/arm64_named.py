@@ -7,7 +7,7 @@ import os
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
-from inspector.machine.arm64.host import Host, field
+from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
@@ -18,6 +18,7 @@ from inspector.targets.arm64_host import bare_named, host_of_records, host_of_vc
 from inspector.targets.kernels import kernel_captured, kernel_named
 from inspector.targets.notes import tell_of
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
+from layouts.arm64.id_fields import PFR0_EL1
 from layouts.arm64.ids import PFR0
 from layouts.arm64.kernels import arm64_kernel_for
 from layouts.kernels import UnknownReleaseError, release_numbers
@@ -95,6 +96,6 @@ def captured_host(capture: Capture, release: str, note: Note) -> Host:
     kernel = named or kernel_captured(arm64_kernel_for, capture, note)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
-        if host is not None and field(host.limits.get(PFR0, 0), 4):
+        if host is not None and PFR0_EL1.get(host.limits.get(PFR0, 0)):
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

@@ -16,8 +16,8 @@ from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
 from inspector.machine.arm64.models.realize import places_of, realize, simulated
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.targets.arm64_named import host_named
 from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.targets.arm64_named import host_named
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import CTR, DFR0, sysreg_id
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model

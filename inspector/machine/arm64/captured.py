@@ -9,15 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host, field
-from inspector.machine.arm64.idregs import HIDDEN_LSB
+from inspector.machine.arm64.host import (
+    FIELDS_OF_FEATURE,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    PTRAUTH_ADDRESS,
+    SVE,
+    Host,
+)
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.realize import ScratchVcpu
 from inspector.machine.arm64.policy import sanitise
 from inspector.machine.arm64.vm import Vcpu
+from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
-from layouts.arm64.ids import CTR, DFR0, IDS, ISAR1, ISAR2, MIDR, PFR0, SVE_VLS, RegisterId
+from layouts.arm64.ids import CTR, DFR0, IDS, MIDR, PFR0, SVE_VLS, RegisterId
 from layouts.arm64.kernels import Arm64Kernel
+from layouts.vocabulary import mask_of
 
 
 class State(NamedTuple):
@@ -44,11 +55,13 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
     """The state that registers are, with the features that its ID registers show."""
     value = _id_values(registers)
     features = PSCI_0_2
-    if field(value.get(PFR0, 0), 32):
+    if of.PFR0_SVE.get(value.get(PFR0, 0)):
         features |= SVE
-    if value.get(ISAR1, 0) & 0xFF000FF0 or value.get(ISAR2, 0) & 0xFF00:
+    if any(
+        value.get(register, 0) & mask_of(*fields) for register, fields in FIELDS_OF_FEATURE[PTRAUTH_ADDRESS].items()
+    ):
         features |= PTRAUTH
-    if field(value.get(DFR0, 0), 8) not in (0, 15):
+    if of.DFR0_PMUVER.get(value.get(DFR0, 0)) not in (0, 15):
         features |= PMU_V3
     vqs = int.from_bytes(registers.get(SVE_VLS, b""), "little")
     if features & SVE and not vqs:
@@ -75,7 +88,7 @@ def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
     core = cores().get(core_of(midr))
     if core is None:
         return {}
-    return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_LSB if at in core.registers}
+    return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_FIELDS if at in core.registers}
 
 
 def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host, field
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host
+from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CORE_MEMBERS, CORE_WORDS, PC, PFR1, PSTATE, X0, RegisterId, V, core_member_at
+from layouts.arm64.registers import PSTATE as PSTATE_BITS
 
 #: Where the id says which register: all but architecture, size and coprocessor.
 _OFFSET = 0xF000_FFFF
@@ -17,7 +19,7 @@ _AARCH32_USER, _AARCH32 = 0x10, (0x11, 0x12, 0x13, 0x17, 0x1B, 0x1F)
 _AARCH32_SYSTEM, _MODE32 = 0x1F, 0x10
 _USER_REGISTERS, _REGISTERS = 15, 31
 #: PSTATE as SPSR_EL2 has it for AArch64: mode, DAIF, IL, SS, PAN, UAO, DIT, TCO, NZCV; BTYPE and SSBS are features'.
-_PSTATE, _BTYPE, _SSBS = 0xF3F0_03DF, 3 << 10, 1 << 12
+_PSTATE, _BTYPE, _SSBS = 0xF3F0_03DF, PSTATE_BITS.field("BTYPE").mask, PSTATE_BITS.field("SSBS").mask
 _EL2_MODES, _EL1_MODES = (0x8, 0x9), (0x0, 0x4, 0x5)
 
 
@@ -69,7 +71,7 @@ def enter(values: dict[int, bytes], host: Host) -> None:
     pstate = _value(values, PSTATE)
     if not pstate & _MODE32:
         pfr1 = host.limits.get(PFR1, 0)
-        has = _PSTATE | (_BTYPE if field(pfr1, 0) else 0) | (_SSBS if field(pfr1, 4) else 0)
+        has = _PSTATE | (_BTYPE if of.PFR1_BT.get(pfr1) else 0) | (_SSBS if of.PFR1_SSBS.get(pfr1) else 0)
         values[PSTATE] = (pstate & has).to_bytes(8, "little")
 
 

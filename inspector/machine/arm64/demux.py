@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.host import Host, field
+from inspector.machine.arm64.host import Host
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CACHES, CCSIDR, CTR, RegisterId
 
 #: Architecture, size, coprocessor and the 16 bits within it.
@@ -50,7 +51,7 @@ def default(host: Host, register_id: int) -> int:
 def _least_line(host: Host, register_id: int) -> int:
     """The base 2 logarithm of the line size in bytes (get_min_cache_line_size)."""
     ctr = host.sanitised.get(CTR, host.limits.get(CTR, 0))
-    return field(ctr, 0 if register_id & 1 else 16) + 2
+    return (of.CTR_IMINLINE if register_id & 1 else of.CTR_DMINLINE).get(ctr) + 2
 
 
 def get(host: Host, register_id: int, values: dict[int, bytes]) -> Outcome:

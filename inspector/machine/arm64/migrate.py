@@ -173,7 +173,7 @@ def _fields(host: Host, features: int, register_id: int, data: bytes) -> tuple[F
     limit = host.limit(encoding, features)
     found = []
     for place in places_of(encoding):
-        if takes_hidden(host, encoding, place.lsb, place.get(value)) is not False:
+        if takes_hidden(host, place, place.get(value)) is not False:
             continue
         why = refusal(host, features, place, place.get(value))
         if encoding in IDENTITY and place.get(value) != place.get(limit):

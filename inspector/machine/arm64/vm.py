@@ -8,11 +8,15 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.arm64 import core, demux, firmware, init, registers, sve, vgic
-from inspector.machine.arm64.host import HAS_EL2, MTE, PMU_V3, SVE, Host, without
+from inspector.machine.arm64.host import HAS_EL2, MTE, PMU_V3, SVE, Host
 from inspector.machine.outcome import Check, Outcome, Rule
+from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import AIDR, CLIDR, DEMUX, MIDR, MPIDR, PFR0, REVIDR, SYSREG, RegisterId, sysreg_id
+from layouts.vocabulary import mask_of
 
 MMIO = 6
+#: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
+_WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
 #: By the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}
@@ -146,7 +150,7 @@ class Vcpu:
             return vm.id_registers[encoding]
         value = vm.host.reset_value(encoding, self.id_features)
         if encoding == PFR0:
-            value = without(value, 56, 60) | vm.id_registers[PFR0] & 0xFF << 56
+            value = value & ~_WRITABLE_CSV | vm.id_registers[PFR0] & _WRITABLE_CSV
         return value
 
     # Lifecycle

@@ -12,7 +12,7 @@ from typing import Any
 
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
-from inspector.machine.arm64.idregs import HIDDEN_LSB
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from layouts.arm64.hosts import BareHost, bare_hosts, encoding_of_text
 from layouts.arm64.ids import CLIDR, SYSREG, RegisterId
 from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
@@ -88,10 +88,10 @@ def _measured(records: Sequence[Record]) -> dict[int, int]:
     found = {}
     for record in records:
         encoding = encoding_of_text(record["reg"]) if record["t"] == "idreg" and record["cfg"] == "base" else 0
-        if encoding in HIDDEN_LSB:
-            lsb = HIDDEN_LSB[encoding]
-            taken = [digit for digit, answer in enumerate(record["nib"][lsb // 4]) if isinstance(answer, str)]
-            found[encoding] = (taken[0] if taken else 0) << lsb
+        hidden = HIDDEN_FIELDS.get(encoding)
+        if hidden is not None:
+            taken = [digit for digit, answer in enumerate(record["nib"][hidden.lsb // 4]) if isinstance(answer, str)]
+            found[encoding] = hidden.put(0, taken[0] if taken else 0)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
-from inspector.machine.arm64.host import PSCI_0_2, SVE, Host, without
+from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of, host_of_sequences, kernel_of
@@ -17,6 +17,7 @@ from inspector.machine.arm64.replay.sequence import replay_sequence
 from inspector.machine.arm64.vm import MMIO, Vcpu, Vm
 from inspector.machine.outcome import Outcome
 from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
+from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import MIDR, MPIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0, sysreg_id
 
@@ -344,7 +345,7 @@ class _Replay:
         if vm is None:
             return
         before = self.host.limit(PFR0, PSCI_0_2)
-        lower = without(before, 56)
+        lower = of.PFR0_CSV2.put(before, 0)
         for name, number, value in (("same", 0, before), ("diff", 0, lower), ("other_vcpu", 1, lower)):
             outcome = vm.vcpus[number].set(sysreg_id(PFR0), value.to_bytes(8, "little"))
             yield record[name], outcome.code, record[name] == 0, outcome.because

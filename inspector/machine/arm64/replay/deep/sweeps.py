@@ -11,8 +11,10 @@ from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.verify import NotAsked
+from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id
+from layouts.vocabulary import without
 
 _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
 _VQ_BITS = 512
@@ -142,13 +144,14 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
     base, tried = int(record["b"], 16), _Tried(state, CTR)
     count = Count("ctr", {"op": "ctr", "b": record["b"]})
     count.one(base, tried.base, accepted=True, where="value")
-    kept = base & ~(3 << 14 | 1 << 28 | 1 << 29 | 0xF << 16 | 0xF)
+    kept = without(base, of.CTR_L1IP, of.CTR_IDC, of.CTR_DIC, of.CTR_DMINLINE, of.CTR_IMINLINE)
     rows = iter(record["r"])
     for l1ip in range(4):
         for idc in range(2):
             for dic in range(2):
                 for dmin in range(_DIGITS):
-                    value = kept | l1ip << 14 | idc << 28 | dic << 29 | dmin << 16
+                    value = of.CTR_DMINLINE.put(of.CTR_L1IP.put(kept, l1ip), dmin)
+                    value = of.CTR_DIC.put(of.CTR_IDC.put(value, idc), dic)
                     count.row(next(rows), tried.digits(value, 0), f"{value:x}")
     return count.done()
 
