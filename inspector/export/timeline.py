@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import visible
+from inspector.export.machine_state import changes_of, words_of
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
 from inspector.machine.x86.world.world import Step, World
@@ -93,12 +94,13 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> I
 
 
 def _changes(step: Step) -> Iterator[str]:
-    new = [f"{name} {after}" for name, (before, after) in step.changes.items() if before == "-"]
+    changes = changes_of(step)
+    new = [f"{name} {after}" for name, (before, after) in changes.items() if before == "-"]
     if new:
         yield from textwrap.wrap(
             f"new: {', '.join(new)}", _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "     "
         )
-    for name, (before, after) in step.changes.items():
+    for name, (before, after) in changes.items():
         if before != "-":
             yield f"{_INDENT}{name}: {before} -> {after}"
     if step.bytes_changed:
@@ -118,7 +120,7 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
         "costs": vars(world.costs),
         "notes": list(scenario.notes),
-        "state": world.state(),
+        "state": words_of(world.state()),
     }
 
 
@@ -135,7 +137,7 @@ def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, A
         "log": [
             {**line._asdict(), "calls": list(line.calls), "stamp": stamp_of(line, logged, number)} for line in step.log
         ],
-        "changes": {name: list(pair) for name, pair in step.changes.items()},
+        "changes": {name: list(pair) for name, pair in changes_of(step).items()},
         "bytes_changed": step.bytes_changed,
         "image_bytes": len(outcome.image),
         "source": outcome.source,

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import signal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+#: What an event can come to: ``short`` is a call that did less than was asked, ``depends-on`` an answer that hangs on
+#: what is not known, ``blocked`` the end of a way that something stands in (no call was made).
+Verdict = Literal["ok", "errno", "exception", "signal", "host-oops", "short", "depends-on", "blocked"]
 
 
 class Check(NamedTuple):
@@ -17,14 +21,11 @@ class Check(NamedTuple):
 class Outcome(NamedTuple):
     """The answer to an event.
 
-        ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, ``short`` for a call
-        that did less than was asked, or ``depends-on`` where the answer hangs on what is not known;
-        ``code`` the errno, vector, signal or number asked for that goes with it, ``value`` or ``image``
-    what the event returned. The last check is the one that decided.
-        ``source`` is the function to read.
+    ``code`` is the errno, vector, signal or number asked for that goes with the verdict, ``value`` or
+    ``image`` what the event returned. The last check is the one that decided. ``source`` is the function to read.
     """
 
-    verdict: str
+    verdict: Verdict
     code: int
     checks: tuple[Check, ...]
     source: str
@@ -133,6 +134,10 @@ class Rule:
     def oops(self, vector: int) -> Outcome:
         """The last check failed: an exception in the host's kernel."""
         return Outcome("host-oops", vector, tuple(self.checks), self.source)
+
+    def blocked(self) -> Outcome:
+        """The last check failed: here the way ends."""
+        return Outcome("blocked", 0, tuple(self.checks), self.source)
 
     def depends(self, text: str) -> Outcome:
         """The answer hangs on something that nobody said."""

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from inspector.machine.x86.world.state import words_of
+from inspector.export.machine_state import words_of
 from inspector.machine.x86.world.world import Step, World
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.line_view import LineView, fitted

@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, counted, stamp_of
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
@@ -89,7 +90,7 @@ def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Tex
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
     _log_text(text, step, scenario, number, width)
-    for name, (before, after) in step.changes.items():
+    for name, (before, after) in changes_of(step).items():
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
         text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")

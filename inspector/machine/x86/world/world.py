@@ -19,7 +19,7 @@ from inspector.machine.x86.world.events import kvm as kvm_events
 from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
 from inspector.machine.x86.world.events.words import EventError, below
-from inspector.machine.x86.world.state import Value, state_of, words_of
+from inspector.machine.x86.world.state import VcpuState, WorldState, state_of, vcpu_state_of
 from layouts.x86.kernels import POLICIES, Policy
 
 _CPUS = 1024
@@ -32,7 +32,7 @@ _PLACES = ("cpu", "vcpu", "thread")
 class Moment(NamedTuple):
     """The state between two events: its numbers, and what makes the vCPU's image for user space."""
 
-    state: Value
+    state: WorldState
     image: Callable[[], bytes]
 
 
@@ -56,23 +56,14 @@ class Step:
         return history[self._number], history[self._number + 1]
 
     @property
-    def before(self) -> Value:
+    def before(self) -> WorldState:
         """The state before the event."""
         return self.around[0].state
 
     @property
-    def after(self) -> Value:
+    def after(self) -> WorldState:
         """The state after it."""
         return self.around[1].state
-
-    @cached_property
-    def changes(self) -> dict[str, tuple[str, str]]:
-        """What changed, as name -> (before, after)."""
-        before, after = words_of(self.before), words_of(self.after)
-        names = [*before, *(name for name in after if name not in before)]
-        return {
-            name: (before.get(name, "-"), after.get(name, "-")) for name in names if before.get(name) != after.get(name)
-        }
 
     @cached_property
     def bytes_changed(self) -> int:
@@ -258,18 +249,14 @@ class World:
             other = World(self.host, self.policy, self.captured)
             self._history = [other.moment()]
             for step in self.steps:
-                other.repeat(step.event)
+                other._happen(step.event)
                 self._history.append(other.moment())
         return self._history
 
     def moment(self) -> Moment:
         """The state as it is now."""
         vcpu = self.vcpu
-        return Moment(self._state(), vcpu.image_maker() if vcpu is not None else bytes)
-
-    def repeat(self, event: str) -> None:
-        """Let an event happen that happened before."""
-        self._happen(event)
+        return Moment(self.state(), vcpu.image_maker() if vcpu is not None else bytes)
 
     def _again(self) -> None:
         self._reset()
@@ -277,9 +264,11 @@ class World:
             self._happen(step.event)
         self.trace.take()
 
-    def state(self) -> dict[str, str]:
-        """What is worth a look, by name, in words."""
-        return words_of(self._state())
-
-    def _state(self) -> Value:
+    def state(self) -> WorldState:
+        """What is worth a look, as numbers."""
         return state_of(self.host_linux, self.process, self.vm)
+
+    def vcpu_state(self, number: int = 0) -> VcpuState | None:
+        """A vCPU's state, or None where there is no such vCPU."""
+        vcpus = self.vm.vcpus if self.vm is not None else []
+        return vcpu_state_of(vcpus[number]) if number < len(vcpus) else None
