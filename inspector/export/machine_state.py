@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from inspector.machine.x86.world.state import ProcessState, VcpuState, WorldState
+from inspector.machine.outcome import Evidence
+from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
 from inspector.machine.x86.world.world import Step
+
+_USES: dict[Use, str] = {
+    "no": "not in use",
+    "initial": "in use with initial contents; that is normal, for a write of any value puts a component in use",
+    "yes": "in use",
+}
 
 
 def words_of(state: WorldState) -> dict[str, str]:
@@ -12,7 +19,7 @@ def words_of(state: WorldState) -> dict[str, str]:
     found = _process_words("", process)
     found["guest permission"] = f"{process.guest_permission:#x}{' locked' if process.is_locked else ''}"
     for task in process.tasks:
-        found[f"thread {task.number} state in use"] = f"{task.in_use:#x}"
+        found[f"thread {task.number} state in use"] = _use_words(task.in_use, task.changed)
     for cpu in state.cpus:
         if cpu.has_xfd:
             found[f"CPU {cpu.number} XFD"] = f"{cpu.xfd:#x}, cached {cpu.cached_xfd:#x}"
@@ -39,6 +46,7 @@ def _vcpu_words(label: str, vcpu: VcpuState) -> dict[str, str]:
         f"{label} XSS": f"{vcpu.xss:#x}",
         f"{label} XFD": f"{vcpu.xfd:#x}{' passed through' if vcpu.passes_xfd else ''}",
         f"{label} XFD_ERR": f"{vcpu.xfd_err:#x}",
+        f"{label} XINUSE": _use_words(vcpu.in_use, vcpu.changed),
         f"{label} XSTATE_BV": f"{vcpu.saved:#x}",
         f"{label} supported XCR0": f"{vcpu.supported:#x}",
         f"{label} registers": "in the processor" if vcpu.in_processor else "in memory",
@@ -50,6 +58,18 @@ def _vcpu_words(label: str, vcpu: VcpuState) -> dict[str, str]:
         found[f"{label} fpstate->in_use"] = f"{vcpu.exit_in_use:#x}"
         found[f"{label} asks for a buffer"] = "yes" if vcpu.wants_buffer else "no"
     return found
+
+
+def _use_words(in_use: int, changed: int) -> str:
+    """XINUSE, and which components of it have initial contents all the same."""
+    initial = in_use & ~changed
+    return f"{in_use:#x}{f' ({initial:#x} with initial contents)' if initial else ''}"
+
+
+def use_sentence(component: int, use: Use, evidence: Evidence) -> str:
+    """How a component is used, as a sentence; ``evidence`` is the processor's."""
+    sentence = f"XINUSE[{component}] is {int(use != 'no')}: {_USES[use]}"
+    return f"{sentence}; not measured on AMD, as on Intel" if evidence == "unmeasured" else sentence
 
 
 def changes_of(step: Step) -> dict[str, tuple[str, str]]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import visible
+from inspector.export.evidence import source_of
 from inspector.export.machine_state import changes_of, words_of
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
+from inspector.machine.x86.world.state import Use
 from inspector.machine.x86.world.world import Step, World
 from layouts.x86.scenario import Logged, Scenario
 
@@ -66,8 +68,12 @@ def calls_text(line: Line) -> str:
     return " < ".join(line.calls[1:])
 
 
-def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> Iterator[str]:
-    """The lines of a timeline; ``calls``: with the callers of each function that did something."""
+def timeline_text(scenario: Scenario, world: World, *, calls: bool = False, explain: bool = False) -> Iterator[str]:
+    """The lines of a timeline.
+
+    ``calls``: with the callers of each function that did something; ``explain``: checks and source of what was
+    accepted too.
+    """
     yield scenario.title
     yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
     if scenario.because:
@@ -78,11 +84,7 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> I
         for text in log_lines(step, scenario.log, number, calls=calls):
             yield f"{_INDENT}{text}"
         yield from _changes(step)
-        outcome = step.outcome
-        if not all(check.held for check in outcome.checks):
-            for check in outcome.checks:
-                yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
-            yield f"{_INDENT}see {outcome.source}"
+        yield from _reasons(step.outcome, explain=explain)
     if world.host.has_xfd and world.steps:
         yield ""
         yield f"Cost: {world.costs.words()}"
@@ -91,6 +93,15 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> I
         yield f"Source: {scenario.source}"
     for note in scenario.notes:
         yield from textwrap.wrap(f"The source errs: {note}", _WIDTH, subsequent_indent="  ")
+
+
+def _reasons(outcome: Outcome, *, explain: bool) -> Iterator[str]:
+    """The checks of what was refused, and its source; of what was accepted, that nobody measured it."""
+    all_told = explain or not all(check.held for check in outcome.checks)
+    for check in outcome.checks if all_told else ():
+        yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
+    if all_told or outcome.evidence == "unmeasured":
+        yield f"{_INDENT}source  {source_of(outcome)}"
 
 
 def _changes(step: Step) -> Iterator[str]:
@@ -141,18 +152,21 @@ def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, A
         "bytes_changed": step.bytes_changed,
         "image_bytes": len(outcome.image),
         "source": outcome.source,
+        "evidence": outcome.evidence,
     }
 
 
-def why_lines(number: int, outcome: Outcome) -> Iterator[str]:
-    """What is in the way of a component, as text."""
+def why_lines(number: int, outcome: Outcome, use: str) -> Iterator[str]:
+    """What is in the way of a component, and how it is used, as text."""
     yield ""
+    if use:
+        yield use
     yield f"Component {number}, from the host's CPU to a program in the guest:"
     for check in outcome.checks:
         yield f"  {'held  ' if check.held else 'failed'}  {check.text}"
 
 
-def why_json(number: int, outcome: Outcome) -> dict[str, Any]:
+def why_json(number: int, outcome: Outcome, use: Use | None) -> dict[str, Any]:
     """The same for programs."""
     checks = [{"text": check.text, "held": check.held} for check in outcome.checks]
-    return {"component": number, "works": outcome.accepted, "checks": checks}
+    return {"component": number, "works": outcome.accepted, "use": use, "checks": checks}

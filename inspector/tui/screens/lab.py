@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
+from inspector.export.machine_state import use_sentence
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.matrix import walk
 from inspector.machine.x86.world.state import VcpuState
@@ -198,7 +199,8 @@ class LabScreen(MachineScreen):
         """What is between the selected component and a program in the guest."""
         row = self.query_one(ComponentMatrix).row()
         pane = self.query_one(OutcomePane)
-        pane.tell(why_text(row.name, walk(self.world, row.number), pane.text_width))
+        use = use_sentence(row.number, row.use, self.world.host.evidence) if row.use is not None else ""
+        pane.tell(why_text(row.name, walk(self.world, row.number), use, pane.text_width))
 
     def action_levels(self) -> None:
         """In a narrow terminal: the host's level or the guest's Linux."""

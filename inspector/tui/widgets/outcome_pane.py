@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.export.evidence import source_of
 from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, counted, stamp_of
 from inspector.machine.outcome import Outcome
@@ -75,14 +76,17 @@ def hanging(text: str, width: int, indent: int) -> str:
     return ("\n" + " " * indent).join(lines) + "\n"
 
 
-def why_text(name: str, outcome: Outcome, width: int) -> Text:
-    """The way of a component from the host's CPU to the guest's program."""
+def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
+    """The way of a component from the host's CPU to the guest's program, and how it is used."""
     failed = next((check.text for check in outcome.checks if not check.held), "")
     if outcome.accepted:
         sentence = f"works, though this does not hold: {failed}" if failed else "nothing is in its way"
     else:
         sentence = f"stops here; this does not hold: {failed}"
-    return checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width).append(f"  {outcome.source}\n", "dim")
+    text = checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width)
+    if use:
+        text.append("  " + hanging(use, width, 4))
+    return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
 
 
 def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Text:
@@ -94,7 +98,7 @@ def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Tex
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
         text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")
-    text.append(f"  {outcome.source}\n", "dim")
+    text.append("  " + hanging(source_of(outcome), width, 4), "dim")
     for line in step.log:
         if len(line.calls) > 1:
             text.append("  " + hanging(" < ".join(line.calls), width, 4), "dim")

@@ -352,19 +352,19 @@ class Linux:
             return outcome
         if outcome.code != NM:
             return exceptions.signal_of(thread, outcome)
-        rule = Rule(outcome.source)
+        rule = Rule(outcome.source, outcome.evidence)
         rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", True)]
         handled = self._device_not_available(rule, cpu, thread)
         if handled is not None:
             return handled
         again = cpu.machine.execute(instruction, user=True)
         rule.checks += again.checks
-        again = again._replace(checks=tuple(rule.checks), source=rule.source)
+        again = again._replace(checks=tuple(rule.checks), source=rule.source, evidence=rule.evidence)
         return exceptions.signal_of(thread, again) if again.verdict == "exception" else again
 
     def _device_not_available(self, rule: Rule, cpu: Cpu, thread: Thread) -> Outcome | None:
         """handle_xfd_event: XFD_ERR, permission, a larger buffer. None: the instruction is tried again."""
-        rule.source = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)"
+        rule.source, rule.evidence = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)", "kernel"
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error

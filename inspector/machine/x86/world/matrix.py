@@ -15,7 +15,7 @@ from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.linux.process import Thread
-from inspector.machine.x86.world.state import WorldState, live, xfd_of
+from inspector.machine.x86.world.state import Use, WorldState, live, xfd_of
 from inspector.machine.x86.world.world import World
 from layouts.x86.xsave import BY_NUMBER
 
@@ -30,7 +30,7 @@ def _stored(cpu: Processor) -> Outcome:
 
 #: An instruction that uses the component and little else; x87 needs nothing.
 _TOUCH: dict[int, Instruction] = {
-    0: lambda _: Rule("FNOP").ok(),
+    0: lambda cpu: Rule("Intel SDM vol. 2, FNOP", cpu.host.evidence).ok(),
     1: lambda cpu: vectors.movdqu(cpu, 0, _DATA),
     2: lambda cpu: vectors.vmovdqu(cpu, 0, _DATA),
     5: lambda cpu: vectors.kmovq(cpu, 0, 0),
@@ -49,8 +49,8 @@ class ComponentRow(NamedTuple):
     """One component. Bits are None where the level is not there yet; sizes and offsets are in bytes.
 
     ``kernel``, ``permission``, ``guest_permission`` are the host's and its process's; ``cpuid`` to
-    ``room`` the vCPU's: ``in_use`` is XINUSE, and ``changed`` says that the contents are not initial, which
-    XINUSE does not ask; ``task_permission`` and ``task_room`` those of the task in the guest's Linux.
+    ``room`` the vCPU's, ``use`` by its XINUSE and contents; ``task_permission`` and ``task_room`` those of
+    the task in the guest's Linux.
     ``process``, ``guest`` and ``task`` are what an instruction on it gives each of them now.
     """
 
@@ -63,8 +63,7 @@ class ComponentRow(NamedTuple):
     cpuid: Bit
     xcr0: Bit
     xfd: Bit
-    in_use: Bit
-    changed: Bit
+    use: Use | None
     saved: Bit
     room: Bit
     task_permission: Bit
@@ -100,8 +99,7 @@ def component_rows(world: World, vcpu_number: int = 0) -> list[ComponentRow]:
                 cpuid=_bit(of_vcpu and of_vcpu.allowed | 1, number),
                 xcr0=_bit(of_vcpu and of_vcpu.enabled, number),
                 xfd=_bit(of_vcpu and of_vcpu.xfd, number),
-                in_use=_bit(of_vcpu and of_vcpu.in_use, number),
-                changed=_bit(of_vcpu and of_vcpu.changed, number),
+                use=of_vcpu.use(number) if of_vcpu is not None else None,
                 saved=_bit(of_vcpu and of_vcpu.saved, number),
                 room=_bit(of_vcpu and of_vcpu.room, number),
                 task_permission=_bit(_task_permission(state), number),

@@ -5,22 +5,30 @@ Masks have a bit a component; sizes are in bytes. Views make words of them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.cpu.registers import PKRU, Registers
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.linux.kernel import Cpu, Linux
 from inspector.machine.x86.linux.process import Process
 
+#: How a component is used: not at all, in use with contents that are initial, in use.
+Use = Literal["no", "initial", "yes"]
+
 
 class TaskState(NamedTuple):
-    """A thread: the size of its own buffer, that buffer's XFD, and XINUSE (XSTATE_BV where it is in memory)."""
+    """A thread: the size of its own buffer, that buffer's XFD, and XINUSE (XSTATE_BV where it is in memory).
+
+    ``changed`` are the components of XINUSE whose contents are not initial.
+    """
 
     number: int
     buffer_size_bytes: int
     xfd: int
     in_use: int
+    changed: int
 
 
 class ProcessState(NamedTuple):
@@ -72,6 +80,12 @@ class VcpuState(NamedTuple):
     exit_in_use: int
     wants_buffer: bool
 
+    def use(self, component: int) -> Use:
+        """XINUSE of a component, told apart from what it contains."""
+        if not self.in_use >> component & 1:
+            return "no"
+        return "yes" if self.changed >> component & 1 else "initial"
+
 
 class GuestState(NamedTuple):
     """The Linux in the guest: its process, and the XFD that it takes each of its CPUs to have."""
@@ -106,8 +120,11 @@ def _process_state(linux: Linux, process: Process) -> ProcessState:
     for thread in process.threads:
         own = thread.task_fpstate or thread.fpstate
         in_registers = thread.loaded and thread.task_fpstate is None and linux.level == "host"
-        in_use = linux.registers(thread).in_use if in_registers else own.xstate_bv
-        tasks.append(TaskState(thread.number, own.size_bytes, own.xfd, in_use))
+        registers = linux.registers(thread) if in_registers else own.registers(linux.host)
+        in_use = registers.in_use if in_registers else own.xstate_bv
+        # In KVM_RUN the register may be the guest's.
+        changed = registers.changed if thread.task_fpstate is not None else _changed(registers, linux.pkru(thread))
+        tasks.append(TaskState(thread.number, own.size_bytes, own.xfd, in_use, in_use & changed))
     return ProcessState(process.perm, process.guest_perm, process.guest_perm_locked, tuple(tasks))
 
 
@@ -135,7 +152,7 @@ def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
         enabled=xcr0 | vcpu.xss,
         in_processor=processor is not None,
         in_use=in_use,
-        changed=in_use & registers.changed,
+        changed=in_use & (registers.changed if vcpu.in_guest else _changed(registers, vcpu.pkru)),
         saved=fpstate.xstate_bv,
         room=fpstate.xfeatures | 3,
         buffer_size_bytes=fpstate.size_bytes,
@@ -145,6 +162,11 @@ def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
         exit_in_use=fpstate.xinuse,
         wants_buffer=vcpu.wants_buffer,
     )
+
+
+def _changed(registers: Registers, pkru: int) -> int:
+    """Components whose contents are not initial; PKRU is kept apart from the other registers."""
+    return registers.changed & ~(1 << PKRU) | bool(pkru) << PKRU
 
 
 def _guest_state(vm: Vm) -> GuestState | None:

@@ -32,7 +32,7 @@ def has_amx(cpu: Processor) -> bool:
 
 
 def _begin(cpu: Processor, name: str) -> Rule:
-    rule = Rule(f"Intel SDM vol. 2, {name}")
+    rule = Rule(f"Intel SDM vol. 2, {name}", cpu.host.evidence)
     rule.check("CR4.OSXSAVE is set and XCR0[18:17] = 11", has_amx(cpu))
     return rule
 

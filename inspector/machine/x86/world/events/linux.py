@@ -124,7 +124,7 @@ def _setregset(level: Level, words: Words) -> Outcome:
 
 def _fail_allocation(level: Level, _: Words) -> Outcome:
     level.process.allocation_fails = True
-    return Rule("injected").ok()
+    return Rule("injected", "assumed").ok()
 
 
 LINUX_EVENTS: dict[str, Callable[[Level, Words], Outcome]] = {
