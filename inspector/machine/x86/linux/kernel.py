@@ -12,6 +12,8 @@ from typing import Protocol
 
 from inspector.machine.outcome import NM, Check, Outcome, Rule
 from inspector.machine.x86.cpu import images
+from inspector.machine.x86.cpu.bare_metal import BareMetal
+from inspector.machine.x86.cpu.instructions import xsave
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.cpu.processor import Instruction, Processor
 from inspector.machine.x86.cpu.registers import PKRU, Registers
@@ -46,12 +48,6 @@ class Machine(Protocol):
 
     def rdmsr(self, index: int) -> Outcome:
         """RDMSR."""
-
-    def save(self, image: bytes, mask: int) -> Outcome:
-        """XSAVES."""
-
-    def restore(self, image: bytes, mask: int) -> Outcome:
-        """XRSTORS."""
 
 
 class Cpu:
@@ -90,7 +86,7 @@ class Linux:
         self.trace = trace or Trace()
         self.cpus: dict[int, Cpu] = {}
         self.processes: list[Process] = []
-        self._machine = machine or (lambda number: Processor(host, number))
+        self._machine = machine or (lambda number: BareMetal(host, number))
 
     def log(self, thread: Thread | None, text: str, calls: tuple[str, ...] = (), cpu: Cpu | None = None) -> None:
         """Say what is done, and by which functions."""
@@ -161,7 +157,7 @@ class Linux:
     def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
         """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force; what XFD turns off is lost."""
         before = self._cleared_around(cpu, fpstate, fpstate.xinuse)
-        outcome = cpu.machine.save(fpstate.image, fpstate.xfeatures)
+        outcome = cpu.machine.execute(lambda processor: xsave.save(processor, fpstate.image, fpstate.xfeatures))
         if before is not None:
             self.write_xfd(cpu, before)
         if outcome.accepted:
@@ -177,7 +173,7 @@ class Linux:
         if outcome is not None and not outcome.accepted:
             return outcome
         before = self._cleared_around(cpu, fpstate, fpstate.xstate_bv)
-        outcome = cpu.machine.restore(fpstate.image, self.host.kernel_max)
+        outcome = cpu.machine.execute(lambda processor: xsave.restore(processor, fpstate.image, self.host.kernel_max))
         if before is not None:
             self.write_xfd(cpu, before)
         if outcome.accepted:

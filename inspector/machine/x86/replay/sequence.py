@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from inspector.machine.answer import Answer, text_of
 from inspector.machine.outcome import EXECUTED
-from inspector.machine.verify import Answer, text_of
 from inspector.machine.x86.cpu.images import with_xstate_bv
+from inspector.machine.x86.cpu.instructions import control, tiles, vectors
 from inspector.machine.x86.host import TILECFG, TILEDATA, Host
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.supported import named_cpuid
@@ -115,7 +116,7 @@ class _Sequence:
         return [step[1], outcome.result], outcome.because
 
     def _xgetbv(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.xgetbv(step[1])
+        outcome = self.guest.execute(lambda cpu: control.xgetbv(cpu, step[1]))
         return [step[1], outcome.result, f"{outcome.value:x}"], outcome.because
 
     def _wrmsr(self, step: Step) -> tuple[list[Any], str]:
@@ -129,18 +130,19 @@ class _Sequence:
         return [step[1], outcome.result, value], outcome.because
 
     def _amx(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.ldtilecfg() if step[0] == "g_ldtilecfg" else self.guest.tilerelease()
+        outcome = self.guest.execute(tiles.ldtilecfg if step[0] == "g_ldtilecfg" else tiles.tilerelease)
         return [outcome.result], outcome.because
 
     def _tilezero(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.tilezero(step[1])
+        outcome = self.guest.execute(lambda cpu: tiles.tilezero(cpu, step[1]))
         return [step[1], outcome.result], outcome.because
 
     def _tileloadd(self, step: Step) -> tuple[list[Any], str]:
         tile = bytes((step[2] + 3 * at) & 0xFF for at in range(1024))
-        outcome = self.guest.tileloadd(step[1], tile)
+        outcome = self.guest.execute(lambda cpu: tiles.tileloadd(cpu, step[1], tile))
         return [step[1], step[2], outcome.result], outcome.because
 
     def _vmovdqu64(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.vmovdqu64(step[1], bytes((step[2] + at) & 0xFF for at in range(64)))
+        data = bytes((step[2] + at) & 0xFF for at in range(64))
+        outcome = self.guest.execute(lambda cpu: vectors.vmovdqu64(cpu, step[1], data))
         return [step[1], step[2], outcome.result], outcome.because

@@ -5,13 +5,9 @@ Source: Intel SDM vol. 2 (XSETBV, XGETBV), vol. 1, 13.3 and 13.14, vol. 4 (the M
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import GP, UD, Outcome, Rule
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import AVX512, MPX, XTILE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 MSR_XFD = 0x1C4
 MSR_XFD_ERR = 0x1C5

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
 from inspector.machine.x86.host import XTILE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 TILES = 8
 _ROWS, _ROW_BYTES = 16, 64

@@ -5,13 +5,9 @@ Registers are kept as FXSAVE writes them: FCW, FSW, the abridged tag, ST0 to ST7
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import GP, MF, XM, Outcome, Rule
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK, SSE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 #: Bits of FCW that exist, and those that are always set.
 _FCW_BITS, _FCW_SET = 0x1F3F, 0x40

@@ -5,13 +5,13 @@ Memory is the ``image`` operand; the new contents are the outcome's image.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.decode.placement import Place
 from inspector.machine.outcome import GP, NM, UD, Check, Evidence, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.instructions.tiles import is_valid
 from inspector.machine.x86.cpu.instructions.x87 import masked
+from inspector.machine.x86.cpu.memory import Memory
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import (
     INITIAL_MXCSR,
     PKRU,
@@ -23,10 +23,6 @@ from inspector.machine.x86.cpu.registers import (
     Registers,
 )
 from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.memory import Memory
-    from inspector.machine.x86.cpu.processor import Processor
 
 #: CPUID(0xD,1).EAX bit of each instruction that is not part of plain XSAVE.
 _FEATURE = {"xsaveopt": 0, "xsavec": 1, "xsaves": 3, "xrstors": 3}
