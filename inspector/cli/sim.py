@@ -17,7 +17,8 @@ from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.matrix import walk
-from inspector.machine.x86.world.world import Captured, World
+from inspector.machine.x86.world.stage import Captured
+from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets.kernels import HELP, kernel_named

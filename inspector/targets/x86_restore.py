@@ -6,7 +6,8 @@ from inspector.capture.model import Capture, Vcpu
 from inspector.decode.fields import FieldTable
 from inspector.decode.placement import xstate_bv
 from inspector.machine.x86.host import XTILE, Host
-from inspector.machine.x86.world.world import Captured, World
+from inspector.machine.x86.world.stage import Captured
+from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.x86_host import captured_kernel, choose_host
 from layouts.x86.kernels import KernelProfile

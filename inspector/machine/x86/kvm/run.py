@@ -14,8 +14,7 @@ from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.fpstate import Fpstate
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import INITIAL_PKRU
+from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Kernel
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AT_EXIT
 
@@ -28,7 +27,7 @@ class Run:
 
     def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
         self.vcpu = vcpu
-        self.linux: Linux = vcpu.process.linux
+        self.linux: Kernel = vcpu.process.linux
         self.cpu: Cpu = self.linux.cpu(cpu_number)
         machine = self.cpu.machine
         assert isinstance(machine, Processor)

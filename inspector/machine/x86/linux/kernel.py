@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import Protocol
 
 from inspector.machine.outcome import NM, Check, Outcome, Rule
 from inspector.machine.x86.cpu import images
@@ -20,7 +19,7 @@ from inspector.machine.x86.cpu.registers import PKRU, Registers
 from inspector.machine.x86.host import DYNAMIC, Host
 from inspector.machine.x86.linux import exceptions
 from inspector.machine.x86.linux.fpstate import Fpstate
-from inspector.machine.x86.linux.process import INITIAL_PKRU, Process, Thread
+from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Machine, Process, Thread
 from inspector.machine.x86.linux.trace import Trace
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
@@ -28,44 +27,6 @@ from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
 _INITIAL_PKRU = INITIAL_PKRU.to_bytes(8, "little")
 _ILL_ILLOPC, _SI_KERNEL = 1, 0x80
 _PASID = 1 << 10
-
-
-class Machine(Protocol):
-    """What an operating system runs on: a processor, or a vCPU."""
-
-    @property
-    def number(self) -> int:
-        """Its number."""
-
-    def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
-        """Execute an instruction."""
-
-    def xsetbv(self, value: int) -> Outcome:
-        """XSETBV of XCR0."""
-
-    def wrmsr(self, index: int, value: int) -> Outcome:
-        """WRMSR."""
-
-    def rdmsr(self, index: int) -> Outcome:
-        """RDMSR."""
-
-
-class Cpu:
-    """A processor as Linux keeps it: the cached XFD, whose registers are loaded, who runs."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.xfd_state = 0
-        #: XFD as eager switching would have left it.
-        self.eager_xfd = 0
-        #: fpu_fpregs_owner_ctx.
-        self.owner: Fpstate | None = None
-        self.current: Thread | None = None
-
-    @property
-    def number(self) -> int:
-        """Its number among the kernel's CPUs."""
-        return self.machine.number
 
 
 class Linux:

@@ -11,8 +11,8 @@ from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU, Registers
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Process
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Process
 
 #: How a component is used: not at all, in use with contents that are initial, in use.
 Use = Literal["no", "initial", "yes"]
