@@ -16,6 +16,7 @@ from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
+from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
 from inspector.targets.kernels import HELP
@@ -90,10 +91,7 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
     scenario = restore_scenario(state, vcpu, capture)
     scenario = scenario._replace(name="set", title=f"{scenario.title} as edited", source="")
     scenario, world = place(scenario, capture, vcpu, state, host, kernel)
-    for event in scenario.events:
-        world.happen(event)
-        if world.is_down:
-            break
+    play(world, scenario.events)
     return scenario, world
 
 

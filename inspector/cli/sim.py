@@ -17,6 +17,7 @@ from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
 from inspector.readers.open import open_capture
@@ -105,10 +106,7 @@ def run(words: Sequence[str]) -> int:
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
-    for event in (*scenario.events, *found.event):
-        world.happen(event)
-        if world.is_down:
-            break
+    play(world, (*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
     if found.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.machine.outcome import Evidence
 from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
-from inspector.machine.x86.world.world import Step
+from inspector.machine.x86.world.world import WorldStep
 
 _USES: dict[Use, str] = {
     "no": "not in use",
@@ -72,7 +72,7 @@ def use_sentence(component: int, use: Use, evidence: Evidence) -> str:
     return f"{sentence}; not measured on AMD, as on Intel" if evidence == "unmeasured" else sentence
 
 
-def changes_of(step: Step) -> dict[str, tuple[str, str]]:
+def changes_of(step: WorldStep) -> dict[str, tuple[str, str]]:
     """What an event changed, as name -> (before, after)."""
     before, after = words_of(step.before), words_of(step.after)
     names = [*before, *(name for name in after if name not in before)]

@@ -13,7 +13,7 @@ from inspector.export.machine_state import changes_of, words_of
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
 from inspector.machine.x86.world.state import Use
-from inspector.machine.x86.world.world import Step, World
+from inspector.machine.x86.world.world import World, WorldStep
 from layouts.x86.scenario import Logged, Scenario
 
 SCHEMA = 1
@@ -53,7 +53,7 @@ def stamp_of(line: Line, logged: Sequence[Logged], event: int) -> str:
     return ""
 
 
-def log_lines(step: Step, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
+def log_lines(step: WorldStep, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
     """What kernels did in an event, a line each; ``calls``: and who called the function that did it."""
     for line in step.log:
         stamp = stamp_of(line, logged, event)
@@ -104,7 +104,7 @@ def _reasons(outcome: Outcome, *, explain: bool) -> Iterator[str]:
         yield f"{_INDENT}source  {source_of(outcome)}"
 
 
-def _changes(step: Step) -> Iterator[str]:
+def _changes(step: WorldStep) -> Iterator[str]:
     changes = changes_of(step)
     new = [f"{name} {after}" for name, (before, after) in changes.items() if before == "-"]
     if new:
@@ -135,7 +135,7 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
     }
 
 
-def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, Any]:
+def _step_json(step: WorldStep, logged: Sequence[Logged], number: int) -> dict[str, Any]:
     outcome = step.outcome
     return {
         "event": step.event,

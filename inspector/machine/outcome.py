@@ -76,6 +76,14 @@ class Outcome(NamedTuple):
         )
 
 
+class Step:
+    """An event that happened, and what came of it; ``event`` is a call or an instruction in words."""
+
+    def __init__(self, event: str, outcome: Outcome) -> None:
+        self.event = event
+        self.outcome = outcome
+
+
 #: Exception vectors by number (Intel SDM vol. 3, 6.3.1).
 VECTORS = {6: "#UD", 7: "#NM", 13: "#GP", 14: "#PF", 16: "#MF", 19: "#XM"}
 UD, NM, GP, PF, MF, XM = 6, 7, 13, 14, 16, 19

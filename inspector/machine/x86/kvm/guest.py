@@ -21,9 +21,9 @@ class Guest:
     Outside an explicit KVM_RUN each instruction is a run of its own.
     """
 
-    def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
+    def __init__(self, vcpu: Vcpu) -> None:
         self.vcpu = vcpu
-        self.cpu_number = cpu_number
+        self.cpu_number = 0
         self._run: Run | None = None
 
     @property

@@ -124,8 +124,8 @@ class TdRun(Run):
 class TdGuest(Guest):
     """A TD's vCPU as its guest sees it."""
 
-    def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
-        super().__init__(vcpu, cpu_number)
+    def __init__(self, vcpu: Vcpu) -> None:
+        super().__init__(vcpu)
         self.state = TdState()
         vcpu.fpstate.is_confidential = True
         # tdx_vcpu_create: XFD may change without KVM seeing it if XFAM has AMX.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from inspector.machine.outcome import Outcome
+from inspector.machine.outcome import Outcome, Step
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.trace import Costs, Line
 from inspector.machine.x86.world.events import kvm as kvm_events
@@ -32,17 +32,16 @@ class Moment(NamedTuple):
     image: Callable[[], bytes]
 
 
-class Step:
-    """An event that happened: its words, its outcome, what kernels did.
+class WorldStep(Step):
+    """An event of a world, with what kernels did.
 
     What it changed is found when somebody asks, by letting the events happen again elsewhere.
     """
 
     def __init__(self, world: World, number: int, event: str, outcome: Outcome, log: tuple[Line, ...]) -> None:
+        super().__init__(event, outcome)
         self._world = world
         self._number = number
-        self.event = event
-        self.outcome = outcome
         self.log = log
 
     @cached_property
@@ -93,12 +92,12 @@ class World(Stage):
 
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         super().__init__(host, policy, captured)
-        self.steps: list[Step] = []
+        self.steps: list[WorldStep] = []
         self._history: list[Moment] = []
 
     # Events
 
-    def happen(self, event: str) -> Step:
+    def happen(self, event: str) -> WorldStep:
         """Let an event happen.
 
         Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
@@ -108,7 +107,7 @@ class World(Stage):
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
-        step = Step(self, len(self.steps), event, outcome, self.trace.take())
+        step = WorldStep(self, len(self.steps), event, outcome, self.trace.take())
         self.steps.append(step)
         return step
 
@@ -158,7 +157,7 @@ class World(Stage):
         """The last event took the host down; only undo goes on from here."""
         return bool(self.steps) and self.steps[-1].outcome.verdict == "host-oops"
 
-    def undo(self) -> Step | None:
+    def undo(self) -> WorldStep | None:
         """Take the last event back; every byte is as it was. None when there is none."""
         if not self.steps:
             return None
