@@ -16,7 +16,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("code", nargs="?", metavar="CODE", help="a code; none lists all")
     found = parser.parse_args(words)
     from inspector.export.lint import explain_text
-    from layouts.lint import lint_rules
+    from layouts.lint.table import lint_rules
 
     rules = lint_rules()
     if found.code is None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of
 
 VMMS = ("qemu", "cloud-hypervisor", "firecracker")
 
@@ -27,9 +27,9 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--vmm", default="", choices=VMMS, help="who will restore it: rules of that VMM too")
     parser.add_argument("--json", action="store_true", help="JSON, inspector-lint-1")
     found = parser.parse_args(words)
-    capture = open_capture(found.target, arguments.options_of(found))
+    capture = capture_of(found.target, arguments.options_of(found))
     from inspector.export.lint import lint_json, lint_text
-    from inspector.lint.rules import findings
+    from inspector.lint.findings import findings
 
     results = list(findings(capture, found.vmm))
     if found.json:

@@ -16,10 +16,10 @@ from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
+from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.targets.kernels import HELP
 from inspector.targets.schemes import capture_of
-from inspector.targets.x86_named import play
 from inspector.targets.x86_restore import captured_state, restore_scenario
 from layouts.x86.scenario import Scenario
 

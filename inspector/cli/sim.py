@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
+from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.matrix import walk
-from inspector.machine.x86.world.world import Captured, World
+from inspector.machine.x86.world.restore import play
+from inspector.machine.x86.world.stage import Captured
+from inspector.machine.x86.world.world import World
 from inspector.targets import x86_capture
 from inspector.targets.kernels import HELP, kernel_named, release_of
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
-from inspector.targets.x86_named import on_host, play, scenario_of, world_of
+from inspector.targets.x86_named import on_host, scenario_of, world_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
@@ -76,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", default="", choices=list(policies()))
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
+    parser.add_argument("--explain", action="store_true", help="also checks and source of what was accepted")
     parser.add_argument(
         "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
     )
@@ -104,13 +109,23 @@ def run(words: Sequence[str]) -> int:
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
-        why = {} if found.why is None else {"why": why_json(found.why, walk(world, found.why))}
-        say_json(timeline_json(scenario, world) | why)
+        say_json(timeline_json(scenario, world) | ({} if found.why is None else {"why": _why_json(world, found.why)}))
     else:
-        say(*timeline_text(scenario, world, calls=found.calls))
+        say(*timeline_text(scenario, world, calls=found.calls, explain=found.explain))
         if found.why is not None:
-            say(*why_lines(found.why, walk(world, found.why)))
+            say(*_why_lines(world, found.why))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
+
+
+def _why_json(world: World, component: int) -> dict[str, Any]:
+    vcpu = world.vcpu_state()
+    return why_json(component, walk(world, component), vcpu.use(component) if vcpu is not None else None)
+
+
+def _why_lines(world: World, component: int) -> Iterator[str]:
+    vcpu = world.vcpu_state()
+    use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
+    return why_lines(component, walk(world, component), use)
 
 
 def _check(found: argparse.Namespace) -> None:

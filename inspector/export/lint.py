@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from inspector.capture.model import Capture
-from inspector.lint.rules import Finding
-from layouts.lint import SEVERITIES, LintRule
+from inspector.lint.findings import Finding
+from layouts.lint.rule import SEVERITIES, LintRule
 
 SCHEMA = "inspector-lint-1"
 

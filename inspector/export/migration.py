@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.export.timeline import counted
+from inspector.export.words import counted
 from inspector.machine.arm64.migrate import Migration, Step
 from layouts.arm64.kvm_ids import explain
 

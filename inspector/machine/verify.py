@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from inspector.capture.errors import InputError
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError
+from inspector.machine.arm64.replay import records as arm64_records
+from inspector.machine.arm64.replay import shapes as arm64_shapes
+from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+from inspector.machine.arm64.replay.deep import replay as deep_replay
+from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.outcome import MemoryFaultError
-from inspector.machine.shapes import ANY_TEXT, Shape, misfit
+from inspector.machine.recording import PROGRAMS, check_shapes, is_arm64, is_deep, names_host, records
+from inspector.machine.x86.replay import records as x86_records
+from inspector.machine.x86.replay import shapes as x86_shapes
 from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
-_TEXT_LENGTH = 200
-#: Kinds of x86 records that are programs.
-_PROGRAMS = frozenset(("prog", "ptrace"))
-
-
-class Answer(NamedTuple):
-    """One recorded answer beside the machine's. ``accepted``: the real kernel said yes."""
-
-    kind: str
-    record: str
-    expected: object
-    predicted: object
-    accepted: bool
-    because: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """The machine says what the kernel said."""
-        return self.expected == self.predicted
-
-
-class Agreed(NamedTuple):
-    """Many answers of a kind that all agree: how many the kernel accepted, and how many it refused."""
-
-    kind: str
-    accepted: int
-    refused: int
-
-
-class NotAsked(NamedTuple):
-    """Recorded answers that the machine was not asked, and why; they count neither as agreement nor against it."""
-
-    kind: str
-    cause: str
-    answers: int
 
 
 class Agreement:
@@ -128,39 +100,6 @@ class Agreement:
         }
 
 
-def text_of(record: object) -> str:
-    """A record in a report: its JSON, cut."""
-    text = json.dumps(record, separators=(",", ":"))
-    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
-
-
-class RecordError(ValueError):
-    """A record that does not follow from those before it: a call on a vCPU that nobody made, say."""
-
-
-def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The records of a file, one JSON object a line. Raises InputError naming the line."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: line {number}", "one JSON object", str(error)) from error
-        if not isinstance(found, dict) or not (isinstance(found.get("t"), str) or isinstance(found.get("op"), str)):
-            expected = 'an object with a kind "t" or "op"'
-            raise InputError(f"{file}: line {number}", expected, line[:40].decode("utf-8", "replace"))
-        yield found
-
-
-def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes: Mapping[str, Shape]) -> None:
-    """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
-    for number, record in enumerate(found, 1):
-        wrong = misfit(record, {key: ANY_TEXT}) or misfit(record, shapes.get(record[key], {}))
-        if wrong is not None:
-            raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
-
-
 def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[bytes] | None = None) -> Agreement:
     """Replay a file of recorded answers, on the CPU that it records or on a shipped one.
 
@@ -197,35 +136,26 @@ def _replay(
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
-    from inspector.machine.arm64.replay.deep import hosts, shapes
-    from inspector.machine.arm64.replay.deep.replay import replay
-
-    check_shapes(agreement.file, found, "op", shapes.SHAPES)
-    host = hosts.host_of(agreement.file, found)
+    check_shapes(agreement.file, found, "op", deep_shapes.SHAPES)
+    host = deep_hosts.host_of(agreement.file, found)
     agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
-    return replay(host, found)
+    return deep_replay.replay(host, found)
 
 
 def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
-    from inspector.machine.arm64.replay import shapes
-    from inspector.machine.arm64.replay.records import hosted, replay
-
-    check_shapes(agreement.file, found, "t", shapes.SHAPES)
-    made = hosted(agreement.file, found)
+    check_shapes(agreement.file, found, "t", arm64_shapes.SHAPES)
+    made = arm64_records.hosted(agreement.file, found)
     how = "the file's own answers" if made.recalled else "bare registers"
     agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.name}, from {how}"
-    return replay(made, found)
+    return arm64_records.replay(made, found)
 
 
 def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer | NotAsked]:
-    from inspector.machine.x86.replay import shapes
-    from inspector.machine.x86.replay.records import hosted, replay
-
-    check_shapes(agreement.file, found, "t", shapes.SHAPES)
-    host = hosted(found, cpu)
+    check_shapes(agreement.file, found, "t", x86_shapes.SHAPES)
+    host = x86_records.hosted(found, cpu)
     agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
-    answers = replay(host, found)
-    return _of_programs(agreement.file, answers) if _PROGRAMS & {record["t"] for record in found} else answers
+    answers = x86_records.replay(host, found)
+    return _of_programs(agreement.file, answers) if PROGRAMS & {record["t"] for record in found} else answers
 
 
 def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[Answer | NotAsked]:
@@ -237,29 +167,3 @@ def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[An
         MemoryFaultError,
     ) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
-
-
-def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
-    """Records of x86 programs need a host: its kernel or its CPUID."""
-    kinds = {record.get("t") for record in found}
-    return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & _PROGRAMS
-
-
-def is_deep(found: list[dict[str, Any]]) -> bool:
-    """A deep recording of KVM/arm64: its records have their kind as ``op``."""
-    return bool(found) and not isinstance(found[0].get("t"), str)
-
-
-def is_arm64(found: list[dict[str, Any]]) -> bool:
-    """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
-    if is_deep(found):
-        return True
-    for record in found:
-        if record.get("t") in ("idreg", "idw", "reglist", "feat"):
-            return True
-        if record.get("t") == "seq":
-            steps = record.get("steps")
-            return isinstance(steps, list) and any(
-                step[:1] in (["create_vcpu"], ["init"]) for step in steps if isinstance(step, list)
-            )
-    return False

@@ -18,7 +18,7 @@ from inspector.machine.arm64.replay import hosts as replayed
 from inspector.machine.arm64.replay import shapes
 from inspector.machine.arm64.replay.deep import hosts as deep_hosts
 from inspector.machine.arm64.replay.deep import shapes as deep_shapes
-from inspector.machine.verify import check_shapes, is_deep, records
+from inspector.machine.recording import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs

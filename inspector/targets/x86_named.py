@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.host import Host, shipped_host
+from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
@@ -96,11 +96,3 @@ def lab_of_scenario(target: str, options: Options) -> XstateLab:
     """The scenario before its first event. Raises UsageError and InputError."""
     scenario = scenario_named(target)
     return XstateLab(world_of(scenario, options), scenario)
-
-
-def play(world: World, events: Iterable[str]) -> None:
-    """Let events happen, until one takes the host down. Raises EventError for one that is none."""
-    for event in events:
-        world.happen(event)
-        if world.is_down:
-            break

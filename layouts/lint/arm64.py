@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from layouts.lint import LintRule
+from layouts.lint.rule import LintRule
 
 RULES: tuple[LintRule, ...] = ()

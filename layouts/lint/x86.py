@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layouts.lint import LintRule
+from layouts.lint.rule import LintRule
 
 _XSAVE = "Intel SDM vol. 1, 13.4 to 13.8"
 

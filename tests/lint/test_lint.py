@@ -9,16 +9,17 @@ from inspector.capture.overlay import Overlay
 from inspector.cli.main import main
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
-from inspector.lint.rules import Finding, codes_with_checks, findings
-from inspector.readers import samples
-from inspector.readers.open import open_capture
+from inspector.lint.findings import Finding, codes_with_checks, findings
 from inspector.readers.options import Options
-from layouts.lint import SEVERITIES, lint_rules
+from inspector.targets import samples
+from inspector.targets.schemes import capture_of
+from layouts.lint.rule import SEVERITIES
+from layouts.lint.table import lint_rules
 from tests.lint.cases import CASES, Case
 
 
 def edited(case: Case, edits: tuple[tuple[str, str], ...]) -> Capture:
-    capture = open_capture(f"sample:{case.sample}", Options())
+    capture = capture_of(f"sample:{case.sample}", Options())
     overlay = Overlay()
     for path, value in edits:
         for area in capture.vcpus[case.vcpu].areas:
@@ -62,7 +63,7 @@ KNOWN: dict[tuple[str, str], str] = {}
 
 @pytest.mark.parametrize("name", samples.names())
 def test_shipped_samples_are_clean_or_the_finding_is_true(name: str) -> None:
-    capture = open_capture(f"sample:{name}", Options())
+    capture = capture_of(f"sample:{name}", Options())
     bad = {(name, f.rule.code) for f in findings(capture) if f.rule.severity == "error"}
     assert bad <= set(KNOWN), bad
 

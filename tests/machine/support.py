@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.world.state import VcpuState
 from inspector.machine.x86.world.world import World
 from inspector.targets.schemes import host_of
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
@@ -19,6 +20,13 @@ def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = PO
 
 
 PERMITTED = ("arch_prctl REQ_XCOMP_GUEST_PERM 18", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported")
+
+
+def vcpu_of(found: World, number: int = 0) -> VcpuState:
+    """The state of a vCPU that is there."""
+    state = found.vcpu_state(number)
+    assert state is not None
+    return state
 
 
 def policy_of(name: str) -> Policy:

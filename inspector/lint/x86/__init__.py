@@ -2,4 +2,6 @@
 
 from inspector.lint.x86 import control, xsave
 
-__all__ = ["control", "xsave"]
+__all__ = ["ARCH", "control", "xsave"]
+
+ARCH = "x86"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.lint.rules import Hit, check
+from inspector.lint.registry import Hit, check
 from inspector.lint.state import State
 
 CR0_PG = 1 << 31

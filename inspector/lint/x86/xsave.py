@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.lint.rules import Hit, check
+from inspector.lint.registry import Hit, check
 from inspector.lint.state import State
 from layouts.x86.xsave import BY_NUMBER, PKRU
 

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
@@ -16,7 +17,6 @@ from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_o
 from inspector.machine.arm64.replay.sequence import replay_sequence
 from inspector.machine.arm64.vm import MMIO, Vcpu, Vm
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import MIDR, MPIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0, sysreg_id

@@ -6,13 +6,13 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from inspector.machine.answer import Answer, NotAsked, RecordError, text_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.vm import Vcpu, Vm
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Answer, NotAsked, RecordError, text_of
 from layouts.arm64.ids import PC, SVE_VLS, SYSREG, X0, RegisterId
 
 Step = list[Any]

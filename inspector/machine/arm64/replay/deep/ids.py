@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import NotAsked
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import NotAsked
 from layouts.arm64 import ids
 
 _COPROCESSORS = ids.make(0, 8)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.verify import NotAsked
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import NotAsked, RecordError
 from inspector.machine.arm64 import sve, vgic
 from inspector.machine.arm64.host import SVE
 from inspector.machine.arm64.registers import is_modelled
@@ -13,7 +14,6 @@ from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu
 from inspector.machine.outcome import Check, Outcome
-from inspector.machine.verify import NotAsked, RecordError
 from layouts.arm64.ids import PC, PSTATE, SVE_VLS, X0, ZCR, V, sysreg_id
 
 #: Records with which a fresh VM begins.
