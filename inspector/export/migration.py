@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from inspector.export.kinds import head
 from inspector.export.words import counted
 from inspector.machine.arm64.migrate import Migration, Step
 from layouts.arm64.kvm_ids import explain
 
-SCHEMA = "inspector-migration-1"
 _SHOWN = 8
 
 
@@ -50,7 +50,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
 def migration_json(made: Migration) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "schema": SCHEMA,
+        **head("migration"),
         "source": made.state.name,
         "destination": made.host.name,
         "kernel": made.host.kernel.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from inspector.export.kinds import head
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
@@ -16,7 +17,6 @@ from layouts.arm64.named_models import ModelValue, NamedModel, chain
 from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
 
-SCHEMA = "inspector-models-1"
 _MARGIN = 100
 
 
@@ -65,7 +65,7 @@ def _legend(lineage: Iterable[NamedModel]) -> Iterator[str]:
 def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "schema": SCHEMA,
+        **head("model"),
         "name": model.name,
         "version": model.version,
         "title": model.title,
@@ -193,7 +193,7 @@ def registers_text(made: Realization) -> Iterator[str]:
 def realization_json(name: str, made: Realization) -> dict[str, Any]:
     """A realization for programs."""
     return {
-        "schema": SCHEMA,
+        **head("realization"),
         "model": name,
         "host": made.host.name,
         "kernel": made.host.kernel.name,

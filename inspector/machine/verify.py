@@ -18,7 +18,6 @@ from inspector.machine.x86.replay import records as x86_records
 from inspector.machine.x86.replay import shapes as x86_shapes
 from layouts.kernels import UnknownReleaseError
 
-SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
 
 
@@ -78,9 +77,8 @@ class Agreement:
         return sum(tally[1] for tally in self.by_answer.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The documented shape of ``verify --json``."""
+        """What ``verify --json`` prints behind its head."""
         return {
-            "schema": SCHEMA,
             "file": self.file,
             "total": self.total,
             "agree": self.agree,
