@@ -92,6 +92,9 @@ class Layout(NamedTuple):
     roots: Mapping[str, str] = {}
     #: Bytes after the declared ones belong to the structure (entries, nested data).
     open_ended: bool = False
+    #: What files of it are called in folders of raw structures, ours first; keys of it in a VMM's JSON.
+    file_names: tuple[str, ...] = ()
+    json_keys: tuple[str, ...] = ()
 
 
 class Component(NamedTuple):

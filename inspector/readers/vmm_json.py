@@ -22,20 +22,10 @@ from inspector.readers.synthesized import (
 )
 from layouts.arm64.ids import ARM64
 from layouts.register_id import RegisterId
-from layouts.x86.kvm import KVM_XCR_ENTRIES
+from layouts.x86.kvm import KVM_XCR_ENTRIES, STRUCTS
 
 #: Key of the state -> layout. Names differ a little between VMMs and versions.
-_STRUCTS = {
-    "regs": "kvm-regs",
-    "sregs": "kvm-sregs",
-    "fpu": "kvm-fpu",
-    "vcpu_events": "kvm-vcpu-events",
-    "debug_regs": "kvm-debugregs",
-    "debugregs": "kvm-debugregs",
-    "lapic_state": "kvm-lapic",
-    "lapic": "kvm-lapic",
-    "mp_state": "kvm-mp-state",
-}
+_STRUCTS = {key: layout.name for layout in STRUCTS for key in layout.json_keys}
 _IGNORED_SMALL = (str, int, bool, type(None))
 
 

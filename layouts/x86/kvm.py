@@ -36,6 +36,8 @@ KVM_REGS = Layout(
     ),
     f"{_UAPI}, struct kvm_regs",
     registers={"rflags": reg.RFLAGS},
+    file_names=("regs",),
+    json_keys=("regs",),
 )
 
 _SEGMENT = Struct(
@@ -91,6 +93,8 @@ KVM_SREGS = Layout(
     ),
     f"{_UAPI}, struct kvm_sregs",
     registers=_SREGS_REGISTERS,
+    file_names=("sregs",),
+    json_keys=("sregs",),
 )
 
 KVM_SREGS2 = Layout(
@@ -104,6 +108,7 @@ KVM_SREGS2 = Layout(
     ),
     f"{_UAPI}, struct kvm_sregs2",
     registers={**_SREGS_REGISTERS, "flags": reg.SREGS2_FLAGS},
+    file_names=("sregs2",),
 )
 
 KVM_FPU = Layout(
@@ -125,6 +130,8 @@ KVM_FPU = Layout(
     ),
     f"{_UAPI}, struct kvm_fpu",
     registers={"fcw": reg.FCW, "fsw": reg.FSW, "ftwx": reg.FTW, "mxcsr": reg.MXCSR},
+    file_names=("fpu",),
+    json_keys=("fpu",),
 )
 
 KVM_DEBUGREGS = Layout(
@@ -140,6 +147,8 @@ KVM_DEBUGREGS = Layout(
     ),
     f"{_UAPI}, struct kvm_debugregs",
     registers={"dr6": reg.DR6, "dr7": reg.DR7},
+    file_names=("debugregs",),
+    json_keys=("debug_regs", "debugregs"),
 )
 
 KVM_VCPU_EVENTS = Layout(
@@ -185,6 +194,8 @@ KVM_VCPU_EVENTS = Layout(
     ),
     f"{_UAPI}, struct kvm_vcpu_events",
     registers={"flags": reg.VCPU_EVENTS_FLAGS},
+    file_names=("vcpu_events",),
+    json_keys=("vcpu_events",),
 )
 
 KVM_XCR_ENTRIES = 16
@@ -209,6 +220,7 @@ KVM_XCRS = Layout(
     ),
     f"{_UAPI}, struct kvm_xcrs",
     registers={"xcrs.value": XSTATE_BITMAP},
+    file_names=("xcrs",),
 )
 
 KVM_MP_STATE = Layout(
@@ -245,6 +257,8 @@ KVM_MP_STATE = Layout(
             "Linux include/uapi/linux/kvm.h, KVM_MP_STATE_*",
         )
     },
+    file_names=("mp_state",),
+    json_keys=("mp_state",),
 )
 
 _LAPIC_MEMBERS = (
@@ -299,6 +313,8 @@ KVM_LAPIC = Layout(
         "svr": reg.SVR,
         **{name: reg.LVT for _, name, _ in _LAPIC_MEMBERS if name.startswith("lvt_")},
     },
+    file_names=("lapic", "lapic_state"),
+    json_keys=("lapic_state", "lapic"),
 )
 
 KVM_NESTED_STATE = Layout(
@@ -342,6 +358,7 @@ KVM_NESTED_STATE = Layout(
         ),
     },
     open_ended=True,
+    file_names=("nested_state",),
 )
 
 KVM_CPUID2 = Layout(
@@ -351,6 +368,7 @@ KVM_CPUID2 = Layout(
     Struct("nent" / Int32ul * "entries", "padding" / Int32ul * "padding"),
     f"{_UAPI}, struct kvm_cpuid2",
     open_ended=True,
+    file_names=("cpuid2", "supported_cpuid"),
 )
 
 KVM_CPUID_ENTRY2 = Struct(
@@ -371,6 +389,7 @@ KVM_MSRS = Layout(
     Struct("nmsrs" / Int32ul * "entries", "pad" / Int32ul * "padding"),
     f"{_UAPI}, struct kvm_msrs",
     open_ended=True,
+    file_names=("msrs",),
 )
 
 KVM_MSR_ENTRY = Struct(
@@ -386,6 +405,7 @@ KVM_MSR_LIST = Layout(
     Struct("nmsrs" / Int32ul * "entries"),
     f"{_UAPI}, struct kvm_msr_list",
     open_ended=True,
+    file_names=("msr_index_list", "msr_feature_index_list"),
 )
 
 #: The structures that are one fixed set of members.
@@ -400,3 +420,6 @@ FIXED = (
     KVM_LAPIC,
     KVM_NESTED_STATE,
 )
+
+#: Every structure.
+STRUCTS = (*FIXED, KVM_XCRS, KVM_CPUID2, KVM_MSRS, KVM_MSR_LIST)
