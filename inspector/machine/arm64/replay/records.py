@@ -15,7 +15,8 @@ from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
-from inspector.machine.arm64.vm import MMIO, Vcpu, Vm
+from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
