@@ -81,7 +81,7 @@ def capture_of_scenario(target: str, options: Options) -> Capture:
     """The machine at the end of the scenario: its vCPUs and tasks. Raises UsageError and InputError."""
     scenario = scenario_named(target)
     world = world_of(scenario, options)
-    play(world, scenario.events)
+    world.play(scenario.events)
     return x86_capture.capture_of(world, target)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -110,6 +110,13 @@ class World(Stage):
         step = WorldStep(self, len(self.steps), event, outcome, self.trace.take())
         self.steps.append(step)
         return step
+
+    def play(self, events: Iterable[str]) -> None:
+        """Let events happen, until one takes the host down. Raises EventError for one that is none."""
+        for event in events:
+            self.happen(event)
+            if self.is_down:
+                break
 
     def _happen(self, event: str) -> Outcome:
         words, self._at = _parsed(event)
