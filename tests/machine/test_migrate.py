@@ -9,7 +9,7 @@ import pytest
 
 from inspector.cli.main import main
 from inspector.export.register_list import register_list
-from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
+from inspector.machine.arm64.captured import State, host_showing, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate, restore
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
@@ -17,12 +17,11 @@ from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Step
 from inspector.machine.x86.host import shipped_host
-from inspector.machine.x86.world.restore import restore as x86_restore
+from inspector.machine.x86.world.restore import restore as restore_x86
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
-from inspector.targets import schemes
-from inspector.targets.arm64_host import capture_of, registers_of, state_of_vcpu
-from inspector.targets.x86_restore import captured_state
+from inspector.targets import schemes, x86_restore
+from inspector.targets.arm64_host import capture_of, captured_state, registers_of
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import arm64_kernels
@@ -86,7 +85,7 @@ def test_the_proposals_interface() -> None:
 def test_registers_that_the_destination_lacks_are_named() -> None:
     old, new = 0x6030_0000_0013_C080, 0x6030_0000_0013_C083
     source = state_of("source", {old: bytes(8), new: bytes(8)})
-    destination = host_of(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
+    destination = host_showing(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
     made = migrate(source, destination)
     assert made.unknown == (new,)
     assert not made.accepted
@@ -161,7 +160,7 @@ def test_cache_sizes_are_made_up_and_may_be_anything_with_long_enough_lines() ->
 
 def test_cache_sizes_of_old_kernels_are_the_hardwares() -> None:
     kernel = arm64_kernels()["6.1"]
-    host = host_of(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
+    host = host_showing(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
     vcpu, _ = ask(request(None, parse_words([]), host), host)
     assert vcpu.get(CCSIDR).image == bytes([0x1A, 0xE0, 0x1F, 0x70])
     assert vcpu.set(CCSIDR, bytes([0x1A, 0xE0, 0x1F, 0x70])).accepted
@@ -275,7 +274,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
     unknown = (0x41 << 24 | 0xFFF << 4).to_bytes(8, "little")
     for state in (guest, shown):
         state.registers[sysreg_id(0xC000)] = unknown
-    made = migrate(guest, host_of(shown, arm64_kernels()["6.18"]))
+    made = migrate(guest, host_showing(shown, arm64_kernels()["6.18"]))
     assert not made.accepted
     assert made.possible
     assert [step.register_id & 0xFFFF for step in made.undecided] == [0xC020, 0xC03A]
@@ -294,7 +293,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
 
 
 def guest_of_sample(target: str) -> State:
-    state = state_of_vcpu(schemes.capture_of(target).vcpus[0], target)
+    state = captured_state(schemes.capture_of(target).vcpus[0], target)
     assert state is not None
     return state
 
@@ -305,11 +304,11 @@ def with_field(data: bytes, lsb: int, value: int) -> bytes:
 
 def test_a_restore_is_steps_on_both_machines() -> None:
     """The same question, the same type of answer: events in words and their outcomes."""
-    captured = captured_state(open_capture("sample:amx", Options()).vcpus[0])
+    captured = x86_restore.captured_state(schemes.capture_of("sample:amx").vcpus[0])
     assert captured is not None
     for steps in (
         restore(guest_of("neoverse-v1"), host_named("neoverse-v1")),
-        x86_restore(captured, shipped_host("sapphire-rapids", profile_for("7.2"))),
+        restore_x86(captured, shipped_host("sapphire-rapids", profile_for("7.2"))),
     ):
         assert all(isinstance(step, Step) and step.event for step in steps)
         assert [str(step.outcome) for step in steps if not step.outcome.accepted] == []

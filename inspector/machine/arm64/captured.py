@@ -67,7 +67,7 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
     return State(name, dict(registers), features, vqs)
 
 
-def host_of(state: State, kernel: Arm64Kernel) -> Host:
+def host_showing(state: State, kernel: Arm64Kernel) -> Host:
     """The host as its guest sees it: its ID registers are the limits."""
     limits = _id_values(state.registers)
     return Host(
