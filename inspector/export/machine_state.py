@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from inspector.machine.outcome import Evidence
-from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
-from inspector.machine.x86.world.world import WorldStep
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inspector.machine.outcome import Evidence
+    from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
+    from inspector.machine.x86.world.world import WorldStep
 
 _USES: dict[Use, str] = {
     "no": "not in use",
