@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from inspector.machine.outcome import Evidence
-    from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
-    from inspector.machine.x86.world.world import WorldStep
+from inspector.machine.outcome import Evidence
+from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
+from inspector.machine.x86.world.world import WorldStep
 
 _USES: dict[Use, str] = {
     "no": "not in use",

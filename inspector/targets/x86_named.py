@@ -8,7 +8,6 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.host import Host, shipped_host
-from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
