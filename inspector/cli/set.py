@@ -17,7 +17,6 @@ from inspector.export.files import save_new
 from inspector.export.kinds import head
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.targets.kernels import HELP
 from inspector.targets.schemes import capture_of
@@ -91,7 +90,7 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
     scenario = restore_scenario(state, vcpu, capture)
     scenario = scenario._replace(name="set", title=f"{scenario.title} as edited", source="")
     scenario, world = place(scenario, capture, vcpu, state, host, kernel)
-    play(world, scenario.events)
+    world.play(scenario.events)
     return scenario, world
 
 

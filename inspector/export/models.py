@@ -122,7 +122,7 @@ def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
         yield "  the prediction and the scratch vCPU differ:"
     for write in made.writes:
         if steps or not write.outcome.accepted:
-            yield f"  {write.what}: {write.outcome}"
+            yield f"  {write.event}: {write.outcome}"
 
 
 def notes_of(made: Realization) -> Iterator[str]:
@@ -215,7 +215,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
             for blocker in made.blockers
         ],
         "conflicts": [str(conflict) for conflict in made.request.conflicts],
-        "calls": [{"call": write.what, "verdict": write.outcome.name} for write in made.writes],
+        "calls": [{"call": write.event, "verdict": write.outcome.name} for write in made.writes],
         "registers": {
             made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
         },

@@ -135,7 +135,7 @@ def _replay(
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
     check_shapes(agreement.file, found, "op", deep_shapes.SHAPES)
-    host = deep_hosts.host_of(agreement.file, found)
+    host = deep_hosts.host_of_records(agreement.file, found)
     agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
     return deep_replay.replay(host, found)
 

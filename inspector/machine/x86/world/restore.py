@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from inspector.decode.placement import xstate_bv
 from inspector.machine.outcome import Step
 from inspector.machine.x86.host import XTILE, Host
@@ -31,13 +29,6 @@ def restore_events(captured: Captured) -> tuple[str, ...]:
 
 def restore(captured: Captured, host: Host) -> tuple[Step, ...]:
     """Put a captured vCPU's state on a host, as far as it comes: an event that takes the host down is the last."""
-    return play(World(host, captured=captured), restore_events(captured))
-
-
-def play(world: World, events: Iterable[str]) -> tuple[Step, ...]:
-    """Let events happen, until one takes the host down."""
-    for event in events:
-        world.happen(event)
-        if world.is_down:
-            break
+    world = World(host, captured=captured)
+    world.play(restore_events(captured))
     return tuple(world.steps)

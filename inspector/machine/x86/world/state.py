@@ -105,7 +105,7 @@ class WorldState(NamedTuple):
     guest: GuestState | None
 
 
-def state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:
+def world_state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:
     """What is worth a look."""
     return WorldState(
         _process_state(linux, process),
