@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
 
+from layouts.members import Member, members
 from layouts.vocabulary import Bits, Component, Layout, Piece, Register, View, flag
 from layouts.x86 import registers as reg
 
 _SDM = "Intel SDM vol. 1"
 
-#: Bytes of the legacy region and of the header, which are in every image.
-LEGACY_SIZE_BYTES = 512
-HEADER_OFFSET = 512
-HEADER_SIZE_BYTES = 64
-EXTENDED_OFFSET = 576
 #: XCOMP_BV bit 63: the image is in the compacted format.
 XCOMP_COMPACTED = 1 << 63
 
@@ -85,9 +81,30 @@ HEADER = Layout(
     f"{_SDM}, 13.4.2",
 )
 
+#: Bytes of the legacy region and of the header, which are in every image, and where the first component behind lies.
+LEGACY_SIZE_BYTES = int(LEGACY.construct.sizeof())
+HEADER_OFFSET, HEADER_SIZE_BYTES = LEGACY_SIZE_BYTES, int(HEADER.construct.sizeof())
+EXTENDED_OFFSET = HEADER_OFFSET + HEADER_SIZE_BYTES
+#: Members of both by name, at their offset in the image.
+LEGACY_AT = members(LEGACY.construct)
+HEADER_AT = members(HEADER.construct, HEADER_OFFSET)
+
+FPX_SW_BYTES = Struct(
+    "magic1" / Int32ul * "FP_XSTATE_MAGIC1: what follows is there",
+    "extended_size" / Int32ul * "bytes of the whole frame's image, with FP_XSTATE_MAGIC2 behind it",
+    "xfeatures" / Int64ul * "components of the image",
+    "xstate_size" / Int32ul * "bytes of the image",
+    "padding" / Bytes(28) * "zero",
+)
+#: What Linux has in the software area of a signal frame's image (arch/x86/include/uapi/asm/sigcontext.h).
+FPX_SW_AT = members(FPX_SW_BYTES, LEGACY_AT["sw_xcr0"].offset)
+
+#: Components that live in the legacy region, by their bytes there. Of x87's, MXCSR and its mask are SSE's.
+LEGACY_COMPONENTS = {X87: Member(0, LEGACY_AT["st"].end), SSE: LEGACY_AT["xmm"]}
+
 COMPONENTS = (
-    Component(0, "x87", "x87 FPU and MMX", 160, None, f"{_SDM}, 13.5.1"),
-    Component(1, "sse", "SSE: XMM and MXCSR", 256, None, f"{_SDM}, 13.5.2"),
+    Component(X87, "x87", "x87 FPU and MMX", LEGACY_COMPONENTS[X87].size_bytes, None, f"{_SDM}, 13.5.1"),
+    Component(SSE, "sse", "SSE: XMM and MXCSR", LEGACY_COMPONENTS[SSE].size_bytes, None, f"{_SDM}, 13.5.2"),
     Component(
         2,
         "avx",

@@ -9,7 +9,7 @@ from inspector.decode.placement import Place, standard_places
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.instructions import tiles, vectors
 from inspector.machine.x86.cpu.processor import Instruction, Processor
-from inspector.machine.x86.cpu.registers import LEGACY, PKRU, TILECFG, TILEDATA, Registers
+from inspector.machine.x86.cpu.registers import PKRU, TILECFG, TILEDATA, Registers
 from inspector.machine.x86.host import XTILE, Host
 from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.kvm.vcpu import Vcpu
@@ -122,8 +122,8 @@ def _place(places: dict[int, Place], number: int) -> tuple[int, int]:
     """Offset and size in a standard image; a supervisor component's offset is 0."""
     if number in places:
         return places[number].offset, places[number].size_bytes
-    if number in LEGACY:
-        return LEGACY[number]
+    if number in LEGACY_COMPONENTS:
+        return LEGACY_COMPONENTS[number]
     return 0, BY_NUMBER[number].size_bytes if number in BY_NUMBER else 0
 
 
