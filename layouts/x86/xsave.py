@@ -103,8 +103,10 @@ FPX_SW_AT = members(FPX_SW_BYTES, LEGACY_AT["sw_xcr0"].offset)
 LEGACY_COMPONENTS = {X87: Member(0, LEGACY_AT["st"].end), SSE: LEGACY_AT["xmm"]}
 
 COMPONENTS = (
-    Component(X87, "x87", "x87 FPU and MMX", LEGACY_COMPONENTS[X87].size_bytes, None, f"{_SDM}, 13.5.1"),
-    Component(SSE, "sse", "SSE: XMM and MXCSR", LEGACY_COMPONENTS[SSE].size_bytes, None, f"{_SDM}, 13.5.2"),
+    Component(X87, "x87", "x87 FPU and MMX", LEGACY_COMPONENTS[X87].size_bytes, None, f"{_SDM}, 13.5.1", touch="FNOP"),
+    Component(
+        SSE, "sse", "SSE: XMM and MXCSR", LEGACY_COMPONENTS[SSE].size_bytes, None, f"{_SDM}, 13.5.2", touch="MOVDQU"
+    ),
     Component(
         2,
         "avx",
@@ -112,6 +114,7 @@ COMPONENTS = (
         256,
         Struct("ymm_hi128" / Array(16, Bytes(16)) * "bits 255:128"),
         f"{_SDM}, 13.5.3",
+        touch="VMOVDQU",
     ),
     Component(
         3,
@@ -129,6 +132,8 @@ COMPONENTS = (
             )
         ),
         f"{_SDM}, 13.5.4",
+        feature=(0, 1, 14),
+        group="mpx",
     ),
     Component(
         4,
@@ -142,6 +147,8 @@ COMPONENTS = (
         ),
         f"{_SDM}, 13.5.4",
         registers={"bndcfgu": reg.BNDCFG, "bndstatus": reg.BNDSTATUS},
+        feature=(0, 1, 14),
+        group="mpx",
     ),
     Component(
         5,
@@ -150,6 +157,8 @@ COMPONENTS = (
         64,
         Struct("k" / Array(8, Int64ul) * "mask register"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="KMOVQ",
     ),
     Component(
         6,
@@ -158,6 +167,8 @@ COMPONENTS = (
         512,
         Struct("zmm_hi256" / Array(16, Bytes(32)) * "bits 511:256"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="VMOVDQU64 ZMM0",
     ),
     Component(
         7,
@@ -166,6 +177,8 @@ COMPONENTS = (
         1024,
         Struct("zmm" / Array(16, Bytes(64)) * "ZMM16 + n, whole"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="VMOVDQU64 ZMM16",
     ),
     Component(
         8,
@@ -197,6 +210,8 @@ COMPONENTS = (
         Struct("pkru" / Int32ul * "key rights", "reserved" / Int32ul * "not used"),
         f"{_SDM}, 13.5.7",
         registers={"pkru": reg.PKRU},
+        feature=(0, 2, 4),
+        touch="RDPKRU",
     ),
     Component(
         10,
@@ -207,6 +222,7 @@ COMPONENTS = (
         f"{_SDM}, 13.5.8",
         supervisor=True,
         registers={"pasid": reg.PASID},
+        feature=(0, 2, 29),
     ),
     Component(
         11,
@@ -220,6 +236,9 @@ COMPONENTS = (
         f"{_SDM}, 13.5.9",
         supervisor=True,
         registers={"u_cet": reg.CET},
+        feature=(0, 2, 7),
+        group="cet",
+        touch="INCSSP",
     ),
     Component(
         12,
@@ -229,6 +248,8 @@ COMPONENTS = (
         Struct("pl_ssp" / Array(3, Int64ul) * "IA32_PLn_SSP: shadow stack pointer of ring n"),
         f"{_SDM}, 13.5.9",
         supervisor=True,
+        feature=(0, 2, 7),
+        group="cet",
     ),
     Component(
         13,
@@ -323,6 +344,9 @@ COMPONENTS = (
                 "Intel SDM vol. 2, LDTILECFG",
             )
         },
+        feature=(0, 3, 24),
+        group="amx",
+        touch="STTILECFG",
     ),
     Component(
         18,
@@ -333,6 +357,9 @@ COMPONENTS = (
         f"{_SDM}, 13.5.14",
         align64=True,
         xfd=True,
+        feature=(0, 3, 24),
+        group="amx",
+        touch="TILESTORED",
     ),
     Component(
         19,
@@ -341,6 +368,8 @@ COMPONENTS = (
         128,
         Struct("r" / Array(16, Int64ul) * "R16 + n"),
         "Intel APX architecture specification, 3.1.4.2",
+        feature=(1, 3, 21),
+        group="apx",
     ),
     Component(
         62,
@@ -353,25 +382,39 @@ COMPONENTS = (
 )
 
 BY_NUMBER = {component.number: component for component in COMPONENTS}
+_NUMBERS = {component.name: component.number for component in COMPONENTS}
+PKRU, TILECFG, TILEDATA, LWP = (_NUMBERS[name] for name in ("pkru", "xtilecfg", "xtiledata", "lwp"))
+
+
+def group_mask(name: str) -> int:
+    """The components that are had together, as bits of XCR0 or IA32_XSS."""
+    return sum(1 << component.number for component in COMPONENTS if component.group == name)
+
+
+MPX, AVX512, CET, XTILE, APX = (group_mask(name) for name in ("mpx", "avx512", "cet", "amx", "apx"))
+#: XCR0's components; the others are IA32_XSS's.
+USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
+#: Components that software allocates on demand: those that XFD can turn off.
+DYNAMIC = sum(1 << component.number for component in COMPONENTS if component.xfd)
 
 #: Array members whose first element is not number 0: ``(component name, member) -> first``.
 FIRST_INDEX = {("hi16_zmm", "zmm"): 16, ("apx", "r"): 16}
 
 #: Whole registers. Their paths have no component name: ``xsave.zmm[17]``.
 VIEWS = (
-    View("st", "x87 stack register", range(8), (Piece(X87, 32, 10, 16),)),
-    View("xmm", "SSE register", range(16), (Piece(SSE, 160, 16, 16),)),
+    View("st", "x87 stack register", range(8), (Piece(X87, LEGACY_AT["st"].offset, 10, 16),)),
+    View("xmm", "SSE register", range(16), (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16),)),
     View(
         "ymm",
         "AVX register",
         range(16),
-        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16)),
+        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16)),
     ),
     View(
         "zmm",
         "AVX-512 register",
         range(16),
-        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
+        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
     ),
     View("zmm", "AVX-512 register", range(16, 32), (Piece(7, 0, 64, 64),)),
 )
@@ -383,10 +426,11 @@ XSTATE_BITMAP = Register(
     f"{_SDM}, 13.1",
 )
 
+#: LWP was gone before there was a compacted format.
 XCOMP_BITMAP = Register(
     "XCOMP_BV",
     "compacted format and the components that have room",
-    (*XSTATE_BITMAP.bits[:-1], flag("compacted", 63, "compacted format")),
+    (*(bits for bits in XSTATE_BITMAP.bits if bits.lsb != LWP), flag("compacted", 63, "compacted format")),
     f"{_SDM}, 13.4.2",
 )
 

@@ -19,16 +19,8 @@ from inspector.decode.header import (
     xstate_bv,
 )
 from inspector.decode.placement import Place
-from inspector.machine.x86.cpu.registers import (
-    INITIAL_MXCSR,
-    INITIAL_X87,
-    MXCSR_MASK,
-    PKRU,
-    PKRU_SIZE_BYTES,
-    SSE,
-    Registers,
-)
-from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, LEGACY_COMPONENTS, XCOMP_COMPACTED
+from inspector.machine.x86.cpu.registers import INITIAL_MXCSR, INITIAL_X87, MXCSR_MASK, PKRU_SIZE_BYTES, Registers
+from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, LEGACY_COMPONENTS, PKRU, SSE, XCOMP_COMPACTED
 
 __all__ = [
     "compacted_xcomp",

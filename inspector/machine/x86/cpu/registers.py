@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from layouts.x86.xsave import BY_NUMBER, INITIAL_VALUES, LEGACY_AT, X87
+from layouts.x86.xsave import BY_NUMBER, INITIAL_VALUES, LEGACY_AT, SSE, TILEDATA, X87
 
-SSE, PKRU, TILECFG, TILEDATA = 1, 9, 17, 18
 TILE_SIZE_BYTES = 1024
 #: PKRU is a register of 4 bytes in a component of 8.
 PKRU_SIZE_BYTES = 4

@@ -12,8 +12,7 @@ from inspector.machine.outcome import GP, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.instructions import x87, xsave
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
-from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Thread
 from layouts.members import Member
@@ -25,6 +24,8 @@ from layouts.x86.xsave import (
     HEADER_SIZE_BYTES,
     LEGACY_AT,
     LEGACY_SIZE_BYTES,
+    PKRU,
+    XTILE,
 )
 
 MAGIC1, MAGIC2 = 0x46505853, 0x46505845

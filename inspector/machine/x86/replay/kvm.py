@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from inspector.decode.header import with_xstate_bv, xstate_bv
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.host import DYNAMIC, XTILE
 from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
 from layouts.members import Member
-from layouts.x86.xsave import HEADER_AT, LEGACY_AT, XCOMP_COMPACTED
+from layouts.x86.xsave import DYNAMIC, HEADER_AT, LEGACY_AT, XCOMP_COMPACTED, XTILE
 
 #: What the recorder calls tables that have another name here.
 OTHER_NAMES = {"supported-again": "supported", "amx-forced": "amx"}

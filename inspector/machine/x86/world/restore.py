@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from inspector.decode.header import xstate_bv
 from inspector.machine.outcome import Step
-from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
+from layouts.x86.xsave import XTILE
 
 
 def restore_events(captured: Captured) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from inspector.machine.outcome import GP, MF, XM, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK, SSE
-from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
+from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK
+from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES, SSE
 
 #: Bits of FCW that exist, and those that are always set.
 _FCW_BITS, _FCW_SET = 0x1F3F, 0x40

@@ -12,17 +12,18 @@ from inspector.machine.x86.cpu.instructions.tiles import is_valid
 from inspector.machine.x86.cpu.instructions.x87 import masked
 from inspector.machine.x86.cpu.memory import Memory
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import (
-    INITIAL_MXCSR,
+from inspector.machine.x86.cpu.registers import INITIAL_MXCSR, PKRU_SIZE_BYTES, EmulatedRegisters, Registers
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    HEADER_AT,
+    HEADER_OFFSET,
+    HEADER_SIZE_BYTES,
     PKRU,
-    PKRU_SIZE_BYTES,
     SSE,
     TILECFG,
     TILEDATA,
-    EmulatedRegisters,
-    Registers,
+    XCOMP_COMPACTED,
 )
-from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_AT, HEADER_OFFSET, HEADER_SIZE_BYTES, XCOMP_COMPACTED
 
 #: CPUID(0xD,1).EAX bit of each instruction that is not part of plain XSAVE.
 _FEATURE = {"xsaveopt": 0, "xsavec": 1, "xsaves": 3, "xrstors": 3}

@@ -6,9 +6,18 @@ import zlib
 from functools import lru_cache
 
 from inspector.decode.header import xcomp_bv, xstate_bv
-from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
+from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES
 from layouts.members import Member
-from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, LEGACY_SIZE_BYTES, XCOMP_COMPACTED
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    HEADER_AT,
+    LEGACY_AT,
+    LEGACY_SIZE_BYTES,
+    PKRU,
+    TILECFG,
+    TILEDATA,
+    XCOMP_COMPACTED,
+)
 
 Shown = dict[str, object]
 #: The recorder's places: offset in a standard image and size by component, also of those that no CPU of it has.
@@ -23,7 +32,6 @@ _STANDARD = {
     TILEDATA: 2816,
 }
 _SIZES = (160, 256, 256, 64, 64, 64, 512, 1024, 128, 8, 8, 16, 24, 8, 48, 808, 8, 64, 8192)
-_PKRU = 9
 
 
 @lru_cache(maxsize=4096)
@@ -79,7 +87,7 @@ def digest(image: bytes, *, everything: bool) -> Shown:
 
 
 def _show(shown: Shown, component: int, data: bytes) -> None:
-    shown[str(component)] = data.hex() if component in (_PKRU, TILECFG) else region(data)
+    shown[str(component)] = data.hex() if component in (PKRU, TILECFG) else region(data)
     if component == TILEDATA:
         tiles = range(0, len(data), TILE_SIZE_BYTES)
         shown["t"] = [region(data[at : at + TILE_SIZE_BYTES]) for at in tiles]
@@ -106,7 +114,7 @@ def good_image(xcomp: int, bv: int) -> bytes:
 
 
 def _contents(component: int) -> bytes:
-    if component == _PKRU:
+    if component == PKRU:
         return (0x55555550).to_bytes(8, "little")
     if component == TILECFG:
         return bytes([1]) + bytes(15) + b"\x40\0" * 8 + bytes(16) + bytes([16] * 8) + bytes(8)

@@ -7,13 +7,12 @@ from typing import Any
 
 from inspector.machine.outcome import PF, Outcome
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Thread
 from inspector.machine.x86.replay.programs.digest import changed, number
 from layouts.members import Member
-from layouts.x86.xsave import FPX_SW_AT, HEADER_AT, LEGACY_AT
+from layouts.x86.xsave import FPX_SW_AT, HEADER_AT, LEGACY_AT, PKRU
 
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _FLAGS = 7
