@@ -21,6 +21,7 @@ from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
+from inspector.readers.synthesized import cpuid_area
 from inspector.readers.text import parse_json
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
 from layouts.x86.kvm import STRUCTS
@@ -136,7 +137,7 @@ class _Folder:
                     if cpuid is None:
                         continue
                     self.others.remove(name)
-                    context.append(cpuid_text.cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
+                    context.append(cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
                     return cpuid
             except InputError:
                 continue

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from inspector.decode.placement import xstate_bv
+from inspector.decode.header import xstate_bv
 from inspector.machine.outcome import Step
-from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
+from layouts.x86.xsave import XTILE
 
 
 def restore_events(captured: Captured) -> tuple[str, ...]:
     """The order in which QEMU puts a vCPU's state (kvm_arch_put_registers in target/i386/kvm/kvm.c)."""
     wanted = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0]
     if not captured.leaves:
-        wanted = xstate_bv(captured.image) or 0
+        wanted = xstate_bv(captured.image)
     events = ["arch_prctl REQ_XCOMP_GUEST_PERM 18"] if wanted & XTILE else []
     events += ["KVM_CREATE_VCPU", f"KVM_SET_CPUID2 {'captured' if captured.leaves else 'supported'}"]
     if captured.image:
