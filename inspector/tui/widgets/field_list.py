@@ -7,8 +7,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from inspector.tui import keys
+from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
 
 if TYPE_CHECKING:
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
 class FieldList(LineView):
     """One line a field. A line is decoded when it is painted."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l", "unfold", "Unfold", show=False, id="fields.unfold"),
-        Binding("left,h", "fold", "Fold", show=False, id="fields.fold"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.FIELDS)
 
     session: Session | None = None
     notes: Mapping[str, Note] = MappingProxyType({})
