@@ -12,7 +12,6 @@ import pytest
 KNOWN = [
     ["inspector.machine.arm64.host", "inspector.machine.arm64.live"],
     [f"inspector.machine.arm64.{name}" for name in ("firmware", "init", "registers", "vgic", "vm")],
-    ["inspector.tui.labs", *(f"inspector.tui.screens.{name}" for name in ("id_lab", "inspect", "lab", "simulated"))],
 ]
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("inspector", "layouts")
