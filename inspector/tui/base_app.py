@@ -62,6 +62,8 @@ class BaseApp(App[int]):
     #title { color: $on-title; text-wrap: nowrap; text-overflow: ellipsis; }
     #columns, #names, Prompt Label { color: $line-heading; }
     #notice { color: $line-changed; }
+    ToastRack { dock: top; align: right top; margin: 0; }
+    Toast { margin: 0; padding: 0 1; }
     """
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROGRAM)

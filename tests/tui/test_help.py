@@ -16,6 +16,7 @@ from inspector.tui.key import keys_of, written
 from inspector.tui.marks import MARKS
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.help import HelpScreen
+from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 
 TUI = Path(keys.__file__).parent
@@ -194,3 +195,19 @@ async def test_a_filter_that_matches_nothing_says_nothing_of_agreement() -> None
         await pilot.pause()
         assert "no path has it" in text_of(app)
         assert "agree" not in text_of(app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+@pytest.mark.parametrize("target", ["sim:guest-xfd", "model:neoverse-v1-v1:neoverse-v1"])
+async def test_a_message_does_not_cover_the_outcome(target: str, size: tuple[int, int]) -> None:
+    app = app_of(target)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await opened(app, pilot)
+        await pilot.press("u")
+        await pilot.pause(0.2)
+        (toast,) = app.screen.query("Toast")
+        outcome = app.screen.query_one(OutcomePane)
+        assert toast.region.height
+        assert toast.region.bottom <= 4
+        if not app.screen.has_class("wide"):
+            assert not toast.region.overlaps(outcome.region)
