@@ -176,8 +176,20 @@ def _captured(name: str, release: str, options: Options) -> Offer:
     for find in (_supported_table, _host_table, _guest_table):
         table = find(capture)
         if table is not None:
-            return offer_of_cpuid(name, table, host=capture.host.cpuid, kernel=kernel)
+            return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
     raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
+
+
+def _feature_msrs(capture: Capture) -> dict[int, int]:
+    """MSRs that say what a CPU has, of the host where they were kept, else as its first guest sees them."""
+    areas = [area for area in capture.context if area.layout == "kvm-msrs"]
+    areas += [area for vcpu in capture.vcpus[:1] for area in vcpu.areas if area.layout == "kvm-msrs"]
+    found: dict[int, int] = {}
+    for area in areas:
+        for at in range(8, len(area.data) - 15, 16):
+            index = int.from_bytes(area.data[at : at + 4], "little")
+            found.setdefault(index, int.from_bytes(area.data[at + 8 : at + 16], "little"))
+    return found
 
 
 def _supported_table(capture: Capture) -> Cpuid | None:

@@ -23,20 +23,9 @@ _TCG_ARCH_CAPABILITIES_SINCE, _TCG_ARCH_CAPABILITIES_BITS = (10, 0), 32
 _VMX_CONTROLS = frozenset({0x48B, 0x48D, 0x48E, 0x48F, 0x490})
 #: What QEMU adds to KVM's answer (kvm_arch_get_supported_cpuid, target/i386/kvm/kvm.c), and takes from it:
 #: WAITPKG needs -overcommit cpu-pm=on (kvm_arch_init).
-_ADDED = (
-    "mtrr",
-    "pat",
-    "mce",
-    "mca",
-    "ht",
-    "hypervisor",
-    "tsc-deadline",
-    "arat",
-    "topoext",
-    "overflow-recov",
-    "succor",
-    "kvm-hint-dedicated",
-)
+_ADDED = ("mtrr", "pat", "mce", "mca", "ht", "hypervisor", "tsc-deadline", "arat", "topoext", "kvm-hint-dedicated")
+#: To a guest of AMD alone (x86_cpu_get_supported_feature_word).
+_ADDED_ON_AMD = ("overflow-recov", "succor")
 _NEEDS_CPU_PM = ("waitpkg",)
 #: What KVM gives of its own leaf since 5.10 (__do_cpuid_func, KVM_CPUID_FEATURES), where the table does not tell.
 _PARAVIRTUAL = (
@@ -147,9 +136,9 @@ def offer_of_cpuid(
     host: Cpuid | None = None,
     kernel: str = "",
 ) -> Offer:
-    """By a table of KVM_GET_SUPPORTED_CPUID; ``msrs`` are feature MSRs (KVM_GET_MSRS on /dev/kvm), ``host`` the CPU's.
+    """By a table of KVM_GET_SUPPORTED_CPUID; ``msrs`` are the feature MSRs that are known, ``host`` is the CPU's table.
 
-    What QEMU does with the answer is done to it (kvm_arch_get_supported_cpuid and
+    Without ``host`` it is not known what QEMU takes from the CPU itself. What QEMU does with the answer is done to it (kvm_arch_get_supported_cpuid and
     kvm_arch_get_supported_msr_feature). A leaf that is not in the table has no bits.
     """
     values: dict[Word, int] = {}
@@ -158,10 +147,11 @@ def offer_of_cpuid(
         if not word.is_msr:
             row = supported.get(*word.leaf)
             values[word], known[word] = (row[word.register_number] if row else 0), _ALL
-        elif msrs is not None:
-            # An MSR that is no feature MSR of this KVM has no bits (kvm_arch_get_supported_msr_feature).
-            values[word], known[word] = _msr_features(word.at, msrs.get(word.at, 0)), (1 << 64) - 1
+        elif word.at in (msrs or {}):
+            values[word], known[word] = _msr_features(word.at, (msrs or {})[word.at]), (1 << 64) - 1
     _add(values, supported, host)
+    for bit in (bit for name in _FROM_THE_CPU for bit in features()[name] if host is None):
+        known[bit.word] &= ~(1 << bit.number) | values[bit.word]
     row = supported.get(0x80000008)
     bits = row[0] & 0xFF if row else 0
     return Offer(name, KVM, values, known, supported.signature(), bits, _brand(supported), supported, kernel)
@@ -177,7 +167,8 @@ def _msr_features(index: int, value: int) -> int:
 
 
 def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
-    names = _ADDED if supported.get(0x40000001) else _ADDED + _PARAVIRTUAL
+    names: tuple[str, ...] = _ADDED if supported.get(0x40000001) else _ADDED + _PARAVIRTUAL
+    names += _ADDED_ON_AMD if supported.vendor() in AMD_LIKE else ()
     for bit in (bit for name in names for bit in features()[name]):
         values[bit.word] = values.get(bit.word, 0) | 1 << bit.number
     for bit in (bit for name in _NEEDS_CPU_PM for bit in features()[name]):
