@@ -138,8 +138,9 @@ def offer_of_cpuid(
 ) -> Offer:
     """By a table of KVM_GET_SUPPORTED_CPUID; ``msrs`` are the feature MSRs that are known, ``host`` is the CPU's table.
 
-    Without ``host`` it is not known what QEMU takes from the CPU itself. What QEMU does with the answer is done to it (kvm_arch_get_supported_cpuid and
-    kvm_arch_get_supported_msr_feature). A leaf that is not in the table has no bits.
+    What QEMU does with the answer is done to it (kvm_arch_get_supported_cpuid and
+    kvm_arch_get_supported_msr_feature). A leaf that is not in the table has no bits; without ``host`` it is not known
+    what QEMU takes from the CPU itself.
     """
     values: dict[Word, int] = {}
     known: dict[Word, int] = {}
