@@ -10,6 +10,8 @@ from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
+from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.supported import supported_leaf_7
 from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
@@ -20,10 +22,11 @@ from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_json
 from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
-from inspector.targets.kernels import split
+from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from layouts.arm64.chips import chips, known_cores
+from layouts.x86.kernels import profile_for
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
@@ -35,8 +38,12 @@ HELP = (
     "QEMU's expansion of host or max, KubeVirt's node; @RELEASE after it: its kernel"
 )
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
-#: What models name and KVM gives to no guest of itself (kvm_set_cpu_caps).
-_NOT_OF_KVM = frozenset({"monitor", "acpi"})
+#: What CPUs have and KVM of no release gives to a guest (kvm_set_cpu_caps, arch/x86/kvm/cpuid.c).
+_NOT_OF_KVM = frozenset(
+    "monitor acpi pn tm ia64 pbe ds-cpl smx est tm2 cid xtpr dca extapic ibs skinit wdt lwp tce perfctr-nb".split()  # noqa: SIM905
+)
+#: What depends on the release and the PMU, which a CPU's own table does not tell.
+_OF_THE_PMU = frozenset({"ds", "dtes64", "pdcm", "arch-lbr", "perfmon-v2"})
 #: A file of words is read whole when it is no larger.
 _TEXT_BYTES = 4 << 20
 
@@ -173,10 +180,12 @@ def _captured(name: str, release: str, options: Options) -> Offer:
     capture = capture_of(name)
     tell_of(capture, options.note)
     kernel = release or capture.host.kernel
-    for find in (_supported_table, _host_table, _guest_table):
-        table = find(capture)
-        if table is not None:
-            return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
+    table = _supported_table(capture)
+    if table is None and capture.host.cpuid is not None:
+        return offer_of_cpu(name, capture.host.cpuid, kernel, _feature_msrs(capture), options)
+    table = table or _guest_table(capture)
+    if table is not None:
+        return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
     raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
 
 
@@ -200,8 +209,17 @@ def _supported_table(capture: Capture) -> Cpuid | None:
     return None
 
 
-def _host_table(capture: Capture) -> Cpuid | None:
-    return capture.host.cpuid
+def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], options: Options) -> Offer:
+    """By a CPU's own table: what KVM of that release passes on of it, else of the default one."""
+    kernel = kernel_named(profile_for, release, options.note)
+    passed = Cpuid({**cpuid.leaves, (7, 0): supported_leaf_7(Host(cpuid, kernel))})
+    offer = offer_of_cpuid(name, passed, msrs=msrs, host=cpuid, kernel=release or kernel.name)
+    values, known = dict(offer.values), dict(offer.known)
+    for bit in (bit for feature in _NOT_OF_KVM for bit in features()[feature]):
+        values[bit.word] &= ~(1 << bit.number)
+    for bit in (bit for feature in _OF_THE_PMU for bit in features()[feature]):
+        known[bit.word] &= ~(1 << bit.number)
+    return offer._replace(values=values, known=known)
 
 
 def _guest_table(capture: Capture) -> Cpuid | None:

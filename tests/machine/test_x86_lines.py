@@ -278,6 +278,18 @@ def test_a_fingerprint_is_a_host() -> None:
     assert "amx-tile" in {entry.feature for entry in made.missing}
 
 
+def test_a_cpus_own_table_is_a_host_less_what_kvm_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "cpuid.txt"
+    vendor = "ebx=0x756e6547 ecx=0x6c65746e edx=0x49656e69"
+    leaf_7 = "eax=0x00000000 ebx=0x00000220 ecx=0x00000000 edx=0x00000000"
+    leaf_1 = "eax=0x000806f8 ebx=0x00000000 ecx=0x7ffefbff edx=0xbfebfbff"
+    rows = {0: f"eax=0x00000007 {vendor}", 1: leaf_1, 7: leaf_7}
+    path.write_text("CPU 0:\n" + "".join(f"   {leaf:#010x} 0x00: {row}\n" for leaf, row in rows.items()))
+    offer = offer_named(str(path))
+    assert (offer.vendor, offer.has("erms"), offer.has("avx2")) == ("GenuineIntel", True, True)
+    assert (offer.has("monitor"), offer.has("est"), offer.has("dtes64"), offer.has("avx")) == (False, False, None, True)
+
+
 def test_hosts_that_are_none() -> None:
     for word in ("tcg:9.9", "EPYC-Nope", "neoverse-v1"):
         with pytest.raises(UsageError):
