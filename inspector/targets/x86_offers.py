@@ -215,6 +215,9 @@ def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], op
     passed = Cpuid({**cpuid.leaves, (7, 0): supported_leaf_7(Host(cpuid, kernel))})
     offer = offer_of_cpuid(name, passed, msrs=msrs, host=cpuid, kernel=release or kernel.name)
     values, known = dict(offer.values), dict(offer.known)
+    for bit in features()["x2apic"]:
+        # Emulated (EMULATED_F of kvm_set_cpu_caps), whatever the CPU has.
+        values[bit.word] |= 1 << bit.number
     for bit in (bit for feature in _NOT_OF_KVM for bit in features()[feature]):
         values[bit.word] &= ~(1 << bit.number)
     for bit in (bit for feature in _OF_THE_PMU for bit in features()[feature]):

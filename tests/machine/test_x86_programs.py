@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -16,9 +17,12 @@ from xml.etree import ElementTree
 import pytest
 
 from inspector.export import x86_lines as lines
+from inspector.machine.x86.models.cpuid import guest_cpuid
 from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import tcg_offer
+from inspector.machine.x86.models.realize import realize
 from inspector.machine.x86.models.request import request
+from inspector.targets.x86_offers import offer_of_expansion
 from layouts.x86.models.features import features
 from layouts.x86.models.libvirt import ONLY_LIBVIRT, libvirt_feature
 from layouts.x86.models.qemu import qemu_models
@@ -126,3 +130,51 @@ def test_the_installed_libvirt_has_our_names() -> None:
     unknown = {name for name in models if found.named(name) is None} - ONLY_LIBVIRT
     assert unknown <= {"Icelake-Client", "Icelake-Client-noTSX"}
     assert compared > 150
+
+
+# A guest that prints its CPUID
+
+
+LEAVES = [(leaf, 0) for leaf in (0, 1, 6, 0x80000000, 0x80000001, 0x80000002, 0x80000003, 0x80000008, 0x8000000A)]
+LEAVES += [(7, 0), (7, 1), (0xD, 0), (0xD, 1), (0xD, 2)]
+
+
+def boot_sector(leaves: list[tuple[int, int]]) -> bytes:
+    """A disk whose boot sector runs CPUID for a table of leaves and writes EAX to EDX of each to port 0xE9."""
+    code = bytearray.fromhex("fa 31c0 8ed8 8ed0 bc007c be0000")  # stack at 0x7c00, si: the table
+    table = len(code) - 2
+    loop = len(code)
+    code += bytes.fromhex("668b04 668b4c04 6683f8ff 0f840000")  # eax, ecx from the table; -1 ends it
+    out = len(code) - 2
+    code += bytes.fromhex("83c608 0fa2 6652 6651 6653 6650")
+    code += 4 * bytes.fromhex("6658 b90400 e6e9 66c1e808 e2f8")
+    code += b"\xe9" + (loop - len(code) - 3).to_bytes(2, "little", signed=True)
+    code[out : out + 2] = (len(code) - out - 2).to_bytes(2, "little")
+    code += bytes.fromhex("b000 e6f4 f4 ebfd")  # isa-debug-exit
+    code[table : table + 2] = (0x7C00 + len(code)).to_bytes(2, "little")
+    for leaf, subleaf in leaves:
+        code += leaf.to_bytes(4, "little") + subleaf.to_bytes(4, "little")
+    code += b"\xff\xff\xff\xff"
+    assert len(code) <= 510
+    return (bytes(code).ljust(510, b"\0") + b"\x55\xaa").ljust(1 << 20, b"\0")
+
+
+@needs_qemu
+@pytest.mark.parametrize("name", ["EPYC-Rome-v1", "qemu64-v1"])
+def test_a_guest_sees_the_cpuid_that_is_predicted(name: str, tmp_path: Path) -> None:
+    """A guest in real mode under TCG. Intel's SYSCALL bit shows in long mode only, so these are AMD's."""
+    (tmp_path / "disk").write_bytes(boot_sector(LEAVES))
+    subprocess.run(
+        [QEMU, "-nodefaults", "-display", "none", "-machine", "q35", "-accel", "tcg", "-cpu", name,
+         "-debugcon", f"file:{tmp_path / 'out'}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+         "-drive", f"file={tmp_path / 'disk'},format=raw"],
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = list(struct.iter_unpack("<4I", (tmp_path / "out").read_bytes()))
+    properties = qmp(expansion("max", {}))[0]["return"]["model"]["props"]
+    offer = offer_of_expansion("the installed QEMU", properties)._replace(accelerator="tcg")
+    table = guest_cpuid(realize(request(name), offer))
+    assert len(said) == len(LEAVES)
+    for leaf, values in zip(LEAVES, said, strict=True):
+        if leaf[0] <= said[LEAVES.index((leaf[0] & 0x80000000, 0))][0]:
+            assert (table.get(*leaf) or (0, 0, 0, 0)) == values, leaf

@@ -13,6 +13,7 @@ from inspector.machine.x86.models.offer import AMD_LIKE, KVM
 from inspector.machine.x86.models.realize import Realization
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.models.features import AMD_ALIASES, Word, features
+from layouts.x86.models.qemu import numbers_of
 
 #: Leaves of which only a part is the model's: caches (2, 4, 0x8000_0005, 6, 1D), topology (0xB, 0x1F, 0x8000_001E),
 #: MONITOR (5), the PMU (0xA, 0x8000_0022), SEV (0x8000_001F), the hypervisor's own.
@@ -20,7 +21,7 @@ NOT_TOLD = frozenset({2, 4, 5, 0xA, 0xB, 0x1F, 0x80000005, 0x80000006, 0x8000001
 #: TCG_PHYS_ADDR_BITS, the default of every accelerator.
 _DEFAULT_PHYS_BITS = 40
 #: Whose XSAVE areas the emulator has.
-_INTEL = "sapphire-rapids"
+_INTEL = ("skylake-x", "sapphire-rapids")
 #: Words whose features raise the highest leaf (x86_cpu_adjust_feat_level).
 _RAISING = frozenset(
     (
@@ -146,7 +147,7 @@ def guest_cpuid(made: Realization) -> Cpuid:
     if made.expansion.vendor in AMD_LIKE:
         extended[3] = extended[3] & ~AMD_ALIASES | basic[3] & AMD_ALIASES
     rows[0, 0] = [levels.basic, vendor[0], vendor[2], vendor[1]]
-    rows[0x80000000, 0] = [levels.extended, vendor[0], vendor[2], vendor[1]]
+    rows[0x80000000, 0] = [levels.extended, *((0, 0, 0) if _is_intels(made) else (vendor[0], vendor[2], vendor[1]))]
     rows.setdefault((7, 0), [0, 0, 0, 0])[0] = levels.leaf_7
     _names(rows, made)
     _widths(rows, made)
@@ -219,10 +220,12 @@ def _xsave(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
     if not user:
         rows.pop((0xD, 1), None)
         return
-    host = made.offer.cpuid.xsave_table() if made.offer.cpuid else cpu_layouts()[_INTEL].leaf_0xd
+    host = made.offer.cpuid.xsave_table() if made.offer.cpuid else _emulators_areas()
     room = {number: host[number] for number in range(2, 63) if (user | supervisor) >> number & 1 and number in host}
     end = max((row[0] + row[1] for number, row in room.items() if user >> number & 1), default=576)
-    rows[0xD, 0] = [user & 0xFFFFFFFF, end, end, user >> 32]
+    # Under KVM EBX is ECX at first, under TCG it follows XCR0, which is 1 at reset.
+    first = end if made.expansion.accelerator == KVM else 576
+    rows[0xD, 0] = [user & 0xFFFFFFFF, first, end, user >> 32]
     one = rows.setdefault((0xD, 1), [0, 0, 0, 0])
     one[1] = 576
     for row in (room[number] for number in sorted(room)):
@@ -231,6 +234,18 @@ def _xsave(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
     for number, (size, offset, flags, _) in room.items():
         is_user = user >> number & 1
         rows[0xD, number] = [size, offset if is_user else 0, flags & 6 if is_user else 1, 0]
+
+
+def _is_intels(made: Realization) -> bool:
+    """From 10.1 on leaf 0x8000_0000 of Intel and Zhaoxin names no vendor (x-vendor-cpuid-only-v2)."""
+    since = numbers_of(made.request.models.version) >= (10, 1)
+    is_intel = made.expansion.vendor in ("GenuineIntel", "CentaurHauls", "  Shanghai  ")
+    return is_intel and made.request.flag("x-vendor-cpuid-only-v2", otherwise=since)
+
+
+def _emulators_areas() -> dict[int, CpuidValues]:
+    """TCG's XSAVE areas: Intel's, bound registers too."""
+    return {number: row for name in _INTEL for number, row in cpu_layouts()[name].leaf_0xd.items()}
 
 
 def _amx(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:

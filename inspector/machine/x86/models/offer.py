@@ -125,7 +125,8 @@ def tcg_offer(version: str = NEWEST) -> Offer:
         word = Word(is_msr=True, at=_ARCH_CAPABILITIES)
         bits = {bit for bit, _ in words()[word].items() if bit < _TCG_ARCH_CAPABILITIES_BITS}
         there |= {words()[word][bit] for bit in bits} & every
-    return offer_of_features("tcg", there, every - there, accelerator=TCG)
+    offer = offer_of_features("tcg", there, every - there, accelerator=TCG)
+    return offer._replace(model_id="QEMU TCG CPU version 2.5+")
 
 
 def offer_of_cpuid(
