@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import UsageError
-from inspector.cli import arguments, models_arm64, models_x86
+from inspector.cli import arguments, models_arm64
 from inspector.cli.streams import say_json
 from inspector.export.models import SCHEMA
-from inspector.machine.x86.models.request import RequestError
-from inspector.targets import arm64_named, kernels, model_architecture, x86_offers
+from inspector.targets import arm64_named, kernels, model_architecture
 from inspector.targets.model_architecture import ARM64, X86
 from layouts.arm64.named_models import ModelError
 from layouts.x86.models.qemu import VERSIONS
@@ -45,12 +44,14 @@ recorded answers or a capture; an x86 host is tcg, a model, a capture, cpuid -r,
 QEMU's expansion of host or max, a KubeVirt node. @6.12 after it names its kernel. Where only a part is known, what an
 answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
 
+#: Forms in which the same x86 guest is written for a VMM.
+_LINES = ("domain", "cpu", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
 #: Forms of an answer, by command and architecture.
 _TO: dict[str, dict[str, tuple[str, ...]]] = {
     "list": {ARM64: ("text", "json", "qmp", "libvirt"), X86: ("text", "json"), "": ("text", "json", "qmp", "libvirt")},
-    "expand": {ARM64: models_arm64.FORMATS, X86: ("text", "json", *models_x86.FORMATS)},
+    "expand": {ARM64: models_arm64.FORMATS, X86: ("text", "json", "qmp", *_LINES)},
     "check": {ARM64: ("text", "json"), X86: ("text", "json")},
-    "baseline": {ARM64: ("text", "json", "qmp"), X86: ("text", "json", *models_x86.LINES)},
+    "baseline": {ARM64: ("text", "json", "qmp"), X86: ("text", "json", *_LINES)},
 }
 #: Options that only one architecture has.
 _ONLY = {
@@ -72,58 +73,65 @@ class Command(NamedTuple):
     run: dict[str, Callable[[argparse.Namespace], int]]
 
 
+def _on_x86(name: str) -> Callable[[argparse.Namespace], int]:
+    """A function of the x86 half, which is imported when it runs: a command of arm64 loads nothing of it."""
+
+    def run_it(found: argparse.Namespace) -> int:
+        from inspector.cli import models_x86
+
+        return models_x86.run(name, found)
+
+    return run_it
+
+
 def _list_both(found: argparse.Namespace) -> int:
     """The models of both architectures, as text or JSON."""
     if found.to == "json":
+        from inspector.cli import models_x86
+
         say_json({"schema": SCHEMA, "models": [*models_arm64.list_json(found), *models_x86.list_json(found)]})
         return 0
     models_arm64.list_(found)
-    if found.to == "text":
-        models_x86.list_text(found)
-    return 0
-
-
-def _list_x86(found: argparse.Namespace) -> int:
-    if found.to == "json":
-        say_json({"schema": SCHEMA, "models": models_x86.list_json(found)})
-    else:
-        models_x86.list_text(found)
-    return 0
+    return _on_x86("list_text")(found) if found.to == "text" else 0
 
 
 COMMANDS = {
     "list": Command(
         "the models, and with --host whether they run there",
         ("arch", "kernel", "machine", "qemu", "host", "to", "json"),
-        {ARM64: models_arm64.list_, X86: _list_x86, "": _list_both},
+        {ARM64: models_arm64.list_, X86: _on_x86("list_text"), "": _list_both},
     ),
     "show": Command(
         "a model's values, and where each comes from",
         ("model", "arch", "kernel", "machine", "qemu", "is_json"),
-        {ARM64: models_arm64.show, X86: models_x86.show},
+        {ARM64: models_arm64.show, X86: _on_x86("show")},
     ),
     "expand": Command(
         "what a guest gets, and what else the host accepts",
         ("model", "properties", "arch", "kernel", "machine", "qemu", "steps", "host", "save", "features", "to", "json"),
-        {ARM64: models_arm64.expand, X86: models_x86.expand},
+        {ARM64: models_arm64.expand, X86: _on_x86("expand")},
     ),
     "check": Command(
         "whether a model runs on hosts, and if not which properties block it",
         tuple(
             "model properties arch kernel machine qemu steps host each_kernel each_machine to json".split()  # noqa: SIM905
         ),
-        {ARM64: models_arm64.check, X86: models_x86.check},
+        {ARM64: models_arm64.check, X86: _on_x86("check")},
     ),
     "baseline": Command(
         "the best that runs on all of some hosts",
         ("hosts", "arch", "kernel", "machine", "qemu", "output", "to", "json"),
-        {ARM64: models_arm64.best, X86: models_x86.best},
+        {ARM64: models_arm64.best, X86: _on_x86("best")},
     ),
     "find": Command(
         "the property for one of Arm's names: a feature, a field, a value", ("word",), {ARM64: models_arm64.find_}
     ),
 }
-_HOST_HELP = f"arm64: {arm64_named.HELP}. x86: {x86_offers.HELP}"
+_X86_HOSTS = (
+    "tcg, a model of QEMU (a host that has just that), a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities, "
+    "QEMU's expansion of host or max, KubeVirt's node; @RELEASE after it: its kernel"
+)
+_HOST_HELP = f"arm64: {arm64_named.HELP}. x86: {_X86_HOSTS}"
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "word": (("word",), {"help": "FEAT_LSE, PARange, fpaccombine, or a part of such a name"}),
     "model": (("model",), {"help": "a model's name, a line, a file, or host"}),
@@ -156,7 +164,7 @@ def run(words: Sequence[str]) -> int:
         if arch == ARM64:
             models_arm64.tell_proposed(getattr(found, "to", ""))
         return found.command.run[arch](found)  # type: ignore[no-any-return]
-    except (ModelError, RequestError) as error:
+    except ModelError as error:
         raise UsageError(str(error)) from error
 
 

@@ -10,6 +10,7 @@ from inspector.cli.arguments import TOLD
 from inspector.cli.streams import say, say_json
 from inspector.export import x86_lines as lines
 from inspector.export import x86_models as export
+from inspector.export.models import SCHEMA
 from inspector.machine.x86.models.baseline import baseline
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.realize import Realization, realize
@@ -51,10 +52,14 @@ def list_(found: argparse.Namespace) -> list[tuple[CpuModel, Realization | None]
     ]
 
 
-def list_text(found: argparse.Namespace) -> None:
-    """A line a model."""
+def list_text(found: argparse.Namespace) -> int:
+    """A line a model, or JSON."""
+    if found.to == "json":
+        say_json({"schema": SCHEMA, "models": list_json(found)})
+        return 0
     for model, made in list_(found):
         say(f"{model.name:<26} {model.model_id:<44} {_usable(made)}".rstrip())
+    return 0
 
 
 def list_json(found: argparse.Namespace) -> list[dict[str, object]]:
@@ -155,3 +160,14 @@ def best(found: argparse.Namespace) -> int:
     else:
         say(*export.baseline_text(result, offers))
     return 0 if first is not None else 1
+
+
+_RUN = {"list_text": list_text, "show": show, "expand": expand, "check": check, "best": best}
+
+
+def run(name: str, found: argparse.Namespace) -> int:
+    """One of the subcommands. Raises UsageError for what QEMU would not take."""
+    try:
+        return _RUN[name](found)
+    except RequestError as error:
+        raise UsageError(str(error)) from None

@@ -6,11 +6,9 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
 from inspector.targets.kernels import split
 from inspector.targets.schemes import capture_of
-from inspector.targets.x86_models import is_x86_file, is_x86_model
-from inspector.targets.x86_offers import is_x86_word
+from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.named_models import model_named, named_models
 
 ARM64, X86 = "arm64", "x86"
@@ -31,6 +29,8 @@ def architecture_of(model: str, hosts: Sequence[str]) -> str:
 def _is_x86_model(word: str) -> bool:
     if model_named(word, named_models()) is not None:
         return False
+    from inspector.targets.x86_models import is_x86_file, is_x86_model
+
     if not os.path.isfile(word):
         return is_x86_model(word)
     try:
@@ -41,6 +41,11 @@ def _is_x86_model(word: str) -> bool:
 
 def _is_x86_host(word: str) -> bool:
     name, _ = split(word)
+    if name in known_cores() or name in chips():
+        return False
+    from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
+    from inspector.targets.x86_offers import is_x86_word
+
     if is_x86_word(name):
         return True
     if os.path.isfile(name):

@@ -33,10 +33,6 @@ from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import VERSIONS, qemu_models
 
 TCG = "tcg"
-HELP = (
-    "tcg, a model of QEMU (a host that has just that), a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities, "
-    "QEMU's expansion of host or max, KubeVirt's node; @RELEASE after it: its kernel"
-)
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
 #: What CPUs have and KVM of no release gives to a guest (kvm_set_cpu_caps, arch/x86/kvm/cpuid.c).
 _NOT_OF_KVM = frozenset(

@@ -44,8 +44,8 @@ _PARAVIRTUAL = (
 )
 #: No new instructions, only faster ones: QEMU takes them from the CPU itself (host_cpuid).
 _FROM_THE_CPU = ("erms", "fsrm", "fzrm", "fsrs", "fsrc", "mcdt-no")
-#: ARCH_CAPABILITIES bits by which QEMU may promise FB_CLEAR: MDS_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO.
-_FB_CLEAR, _FB_CLEAR_IF = 1 << 17, 1 << 5 | 1 << 8 | 1 << 13 | 1 << 14 | 1 << 15
+#: A CPU that has all of these may promise FB_CLEAR.
+_NEEDS_NO_FB_CLEAR = ("mds-no", "taa-no", "sbdr-ssdp-no", "fbsdp-no", "psdp-no")
 
 
 class Offer(NamedTuple):
@@ -163,8 +163,8 @@ def _msr_features(index: int, value: int) -> int:
     """Bits that a guest may choose: of VMX controls those that may be 1 and need not."""
     if index in _VMX_CONTROLS:
         return (value >> 32) & ~value & _ALL
-    if index == _ARCH_CAPABILITIES and value & _FB_CLEAR_IF == _FB_CLEAR_IF:
-        return value | _FB_CLEAR
+    if index == _ARCH_CAPABILITIES and all(value >> features()[name][0].number & 1 for name in _NEEDS_NO_FB_CLEAR):
+        return value | 1 << features()["fb-clear"][0].number
     return value
 
 
