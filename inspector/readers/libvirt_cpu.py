@@ -22,8 +22,8 @@ class LibvirtCpu(NamedTuple):
     words: tuple[str, ...]
 
 
-def parse_libvirt_cpu(text: str, file: str) -> LibvirtCpu:
-    """A domain's ``<cpu>``. Raises InputError for a text that has none."""
+def cpu_element(text: str, file: str) -> tuple[ElementTree.Element, ElementTree.Element]:
+    """The root and its ``<cpu>``. Raises InputError for a text that has none."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(file, _FORMAT, "a document type, which libvirt's XML has not")
     try:
@@ -33,6 +33,12 @@ def parse_libvirt_cpu(text: str, file: str) -> LibvirtCpu:
     cpu = root if root.tag == "cpu" else root.find("cpu")
     if root.tag not in ("domain", "cpu") or cpu is None:
         raise InputError(file, _FORMAT, f"<{root.tag}>" + (" without <cpu>" if root.tag == "domain" else ""))
+    return root, cpu
+
+
+def parse_libvirt_cpu(text: str, file: str) -> LibvirtCpu:
+    """A domain's ``<cpu>``. Raises InputError for a text that has none."""
+    root, cpu = cpu_element(text, file)
     words = [_word(feature, file) for feature in cpu.findall("feature") if feature.get("policy") != "optional"]
     pmu = root.find("features/pmu") if root.tag == "domain" else None
     if pmu is not None:

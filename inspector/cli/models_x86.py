@@ -1,0 +1,173 @@
+"""``inspector models`` for x86: QEMU's named models, and lines of QEMU, libvirt and others, on hosts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from inspector.capture.errors import UsageError
+from inspector.cli.arguments import TOLD
+from inspector.cli.streams import say, say_json
+from inspector.export import x86_lines as lines
+from inspector.export import x86_models as export
+from inspector.export.kinds import head
+from inspector.machine.x86.models.baseline import baseline
+from inspector.machine.x86.models.offer import Offer
+from inspector.machine.x86.models.realize import Realization, realize
+from inspector.machine.x86.models.request import RequestError, request
+from inspector.targets.x86_models import Asked, asked_of, optional_of
+from inspector.targets.x86_offers import offer_named
+from layouts.x86.models.qemu import NEWEST, CpuModel, machines, qemu_models
+
+#: Forms of expand beside text and json: the line of a VMM, and QEMU's own answer.
+LINES = ("domain", "cpu", *(vmm for vmm in lines.VMMS if vmm not in ("qemu", "libvirt")))
+FORMATS = ("qmp", *LINES)
+_WRITERS = {"cpu": "qemu", "domain": "libvirt"}
+
+
+def _asked(found: argparse.Namespace) -> Asked:
+    words = found.model + "".join(f",{word}" for word in getattr(found, "properties", ()))
+    return asked_of(words, machine=found.machine, qemu=found.qemu)
+
+
+def _offer(found: argparse.Namespace, name: str) -> Offer:
+    offer = offer_named(name, TOLD)
+    return offer._replace(kernel=found.kernel) if found.kernel and not offer.kernel else offer
+
+
+def _realized(asked: Asked, offer: Offer) -> Realization:
+    try:
+        return realize(optional_of(asked, offer), offer)
+    except RequestError as error:
+        raise UsageError(str(error)) from None
+
+
+def list_(found: argparse.Namespace) -> list[tuple[CpuModel, Realization | None]]:
+    """Every model, with what comes of it on the first host."""
+    offer = _offer(found, found.host[0]) if found.host else None
+    models = qemu_models(found.qemu or NEWEST)
+    return [
+        (model, realize(request(name, machine=found.machine, qemu=models.version), offer) if offer else None)
+        for name, model in models.models.items()
+    ]
+
+
+def list_text(found: argparse.Namespace) -> int:
+    """A line a model, or JSON."""
+    if found.to == "json":
+        say_json({**head("models"), "models": list_json(found)})
+        return 0
+    for model, made in list_(found):
+        say(f"{model.name:<26} {model.model_id:<44} {_usable(made)}".rstrip())
+    return 0
+
+
+def list_json(found: argparse.Namespace) -> list[dict[str, object]]:
+    """The models for programs."""
+    models = qemu_models(found.qemu or NEWEST)
+    return [
+        {**export.model_json(model, models), **({"usable": made.verdict == "yes"} if made else {})}
+        for model, made in list_(found)
+    ]
+
+
+def _usable(made: Realization | None) -> str:
+    if made is None:
+        return ""
+    if made.missing:
+        names = [entry.feature for entry in made.missing]
+        return f"blocked by {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+    return f"hangs on {len(made.unknown)} features that are not known" if made.unknown else "usable"
+
+
+def show(found: argparse.Namespace) -> int:
+    """A model's features, and what it has over the version before."""
+    models = qemu_models(found.qemu or NEWEST)
+    model = models.named(found.model)
+    if model is None:
+        asked = _asked(found)
+        model = asked.request.model
+        if model is None:
+            raise UsageError(f"models show {found.model}: a host is no model; models expand shows it on one")
+    if found.json:
+        say_json(export.model_json(model, models))
+    else:
+        say(*export.model_text(model, models))
+    return 0
+
+
+def expand(found: argparse.Namespace) -> int:
+    """What a guest gets on a host, or the same guest in the words of another VMM."""
+    asked = _asked(found)
+    made = _realized(asked, _offer(found, found.host[0]))
+    if found.to == "json":
+        say_json(export.realization_json(found.model, made, asked.nameless))
+    elif found.to == "qmp":
+        say_json(export.qmp_expansion(made))
+    elif found.to in FORMATS:
+        _say_line(found.to, asked)
+    else:
+        say(*export.check_text(found.model, made, asked.nameless, steps=found.steps))
+        if found.steps:
+            say(*export.steps_text(made))
+        say(*export.expand_text(made))
+    return 0 if made.verdict == "yes" else 1
+
+
+def _say_line(form: str, asked: Asked) -> None:
+    vmm = _WRITERS.get(form, form)
+    made = asked.request
+    if vmm == "firecracker":
+        bits, msr_bits = lines.bits_of(made.switches)
+        bits, msr_bits = bits | dict(asked.line.bits), msr_bits | dict(asked.line.msr_bits)
+        say(*json.dumps(lines.template(bits, msr_bits), indent=2).split("\n"))
+        return
+    text = lines.qemu_cpu(made.name, made.switches, made.properties) if vmm == "qemu" else ""
+    text = text or lines.all_lines(made.name, made.switches, (vmm,))[vmm]
+    if not text:
+        raise UsageError(f"models expand --to {form}: Cloud Hypervisor has no option for this; features=amx is all")
+    say(*text.split("\n"))
+
+
+def check(found: argparse.Namespace) -> int:
+    """Whether a guest gets all that is asked for, host by host; with --each-machine by machine type."""
+    asked = _asked(found)
+    offers = [_offer(found, name) for name in found.host]
+    made = [_realized(asked, offer) for offer in offers]
+    if found.each_machine:
+        made = [
+            _realized(asked._replace(request=asked.request._replace(machine=machine)), offer)
+            for offer in offers
+            for machine in machines().values()
+        ]
+    if found.to == "json":
+        say_json([export.realization_json(found.model, one, asked.nameless) for one in made])
+    else:
+        for one in made:
+            say(*export.check_text(found.model, one, asked.nameless, steps=found.steps))
+    return 0 if all(one.verdict == "yes" for one in made) else 1
+
+
+def best(found: argparse.Namespace) -> int:
+    """The best model for guests that run on all of the hosts."""
+    offers = [_offer(found, name) for name in found.hosts]
+    result = baseline(offers, qemu=found.qemu or NEWEST, machine=found.machine)
+    first = result.ranked[0] if result.ranked else None
+    if found.to == "json":
+        say_json(export.baseline_json(result, offers))
+    elif found.to in LINES and first is not None:
+        _say_line(found.to, Asked(asked_of(first.model).line, first.request, ()))
+    else:
+        say(*export.baseline_text(result, offers))
+    return 0 if first is not None else 1
+
+
+_RUN = {"list_text": list_text, "show": show, "expand": expand, "check": check, "best": best}
+
+
+def run(name: str, found: argparse.Namespace) -> int:
+    """One of the subcommands. Raises UsageError for what QEMU would not take."""
+    try:
+        return _RUN[name](found)
+    except RequestError as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,156 @@
+"""x86 guest CPUs in the words of each VMM, and the smallest change that turns one bit on or off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from inspector.capture.cpu_line import HOST, BitPlace
+from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
+from layouts.x86.models.features import feature_at, features, msr_feature_at
+from layouts.x86.models.libvirt import libvirt_feature
+
+VMMS = ("qemu", "libvirt", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
+#: Leaves whose sub-leaf counts: KVM_CPUID_FLAG_SIGNIFCANT_INDEX (cpuid_function_is_indexed, arch/x86/kvm/cpuid.c).
+_INDEXED = frozenset({4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D})
+_HOST_MODES = {HOST: "host-passthrough", "max": "maximum", "host-model": "host-model"}
+
+
+def qemu_cpu(model: str, switches: Mapping[str, bool], properties: Mapping[str, str] | None = None) -> str:
+    """``-cpu`` of QEMU; the value's commas are doubled."""
+    words = [model, *(f"{'+' if on else '-'}{name}" for name, on in switches.items())]
+    words += [f"{name}={value.replace(',', ',,')}" for name, value in (properties or {}).items()]
+    return f"-cpu {','.join(words)}"
+
+
+def libvirt_cpu(model: str, switches: Mapping[str, bool], policies: Mapping[str, str] | None = None) -> str:
+    """``<cpu>`` of a domain. Features are required or disabled; ``policies`` say other."""
+    if model in _HOST_MODES:
+        root = ElementTree.Element("cpu", mode=_HOST_MODES[model])
+    else:
+        root = ElementTree.Element("cpu", mode="custom", match="exact", check="full")
+        ElementTree.SubElement(root, "model", fallback="forbid").text = model
+    for name, on in switches.items():
+        known = libvirt_feature(name)
+        if not known:
+            root.append(ElementTree.Comment(f" libvirt has no feature {name} "))
+            continue
+        policy = (policies or {}).get(name) or ("require" if on else "disable")
+        ElementTree.SubElement(root, "feature", policy=policy, name=known)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, "unicode")
+
+
+def kubevirt_cpu(model: str, switches: Mapping[str, bool]) -> str:
+    """``cpu`` of a virtual machine's domain, as YAML."""
+    lines = ["cpu:", f"  model: {'host-passthrough' if model == HOST else model}"]
+    lines += ["  features:"] if switches else []
+    for name, on in switches.items():
+        lines += [f"  - name: {libvirt_feature(name) or name}", f"    policy: {'require' if on else 'disable'}"]
+    return "\n".join(lines)
+
+
+def template(bits: Mapping[BitPlace, int], msr_bits: Mapping[tuple[int, int], int] | None = None) -> dict[str, Any]:
+    """A custom CPU template of Firecracker: these bits, and x, the host's, in all others."""
+    leaves: dict[tuple[int, int], dict[str, dict[int, int]]] = {}
+    for (leaf, subleaf, register, bit), on in bits.items():
+        leaves.setdefault((leaf, subleaf), {}).setdefault(register, {})[bit] = on
+    msrs: dict[int, dict[int, int]] = {}
+    for (address, bit), on in (msr_bits or {}).items():
+        msrs.setdefault(address, {})[bit] = on
+    return {
+        "cpuid_modifiers": [
+            {
+                "leaf": f"{leaf:#x}",
+                "subleaf": f"{subleaf:#x}",
+                "flags": int(leaf in _INDEXED),
+                "modifiers": [
+                    {"register": register, "bitmap": _bitmap(mask, 32)} for register, mask in sorted(registers.items())
+                ],
+            }
+            for (leaf, subleaf), registers in sorted(leaves.items())
+        ],
+        "msr_modifiers": [{"addr": f"{addr:#x}", "bitmap": _bitmap(mask, 64)} for addr, mask in sorted(msrs.items())],
+    }
+
+
+def _bitmap(mask: Mapping[int, int], width: int) -> str:
+    return "0b" + "".join(str(mask.get(bit, "x")) for bit in reversed(range(width)))
+
+
+def xl_cpuid(bits: Mapping[BitPlace, int]) -> str:
+    """``cpuid`` of xl.cfg in xend's form, which knows every bit."""
+    registers: dict[tuple[int, int], dict[str, dict[int, int]]] = {}
+    for (leaf, subleaf, register, bit), on in bits.items():
+        registers.setdefault((leaf, subleaf), {}).setdefault(register, {})[bit] = on
+    entries = [
+        f"{leaf:#x}{f',{subleaf:#x}' if leaf in _INDEXED else ''}:"
+        + ",".join(f"{register}={_bitmap(mask, 32)[2:]}" for register, mask in sorted(words.items()))
+        for (leaf, subleaf), words in sorted(registers.items())
+    ]
+    return f"cpuid = {json.dumps(entries)}"
+
+
+def cloud_hypervisor_cpus(off: Iterable[str]) -> str:
+    """``--cpus`` options without some features; empty where no option says it.
+
+    AMX is off without ``features=amx``, and so is nothing else (docs/cpu.md).
+    """
+    words = {word for word, names in CLOUD_HYPERVISOR_WORDS.items() if set(off) <= set(names)}
+    return f"--cpus without features={'&'.join(sorted(words))}" if words and set(off) else ""
+
+
+def bits_of(switches: Mapping[str, bool]) -> tuple[dict[BitPlace, int], dict[tuple[int, int], int]]:
+    """Features as bits of CPUID and of MSRs."""
+    bits: dict[BitPlace, int] = {}
+    msr_bits: dict[tuple[int, int], int] = {}
+    for name, on in switches.items():
+        for bit in features()[name]:
+            if bit.word.is_msr:
+                msr_bits[bit.word.at, bit.number] = int(on)
+            else:
+                bits[*bit.word.leaf, bit.word.register, bit.number] = int(on)
+    return bits, msr_bits
+
+
+def remedies(place: BitPlace, *, on: bool = False) -> dict[str, str]:
+    """The smallest change that turns one CPUID bit on or off, in the words of each VMM; empty where it has none."""
+    found = _by_name(feature_at().get(place, ""), on=on)
+    bits = {place: int(on)}
+    return found | {
+        "firecracker": json.dumps({"cpuid_modifiers": template(bits)["cpuid_modifiers"]}),
+        "xl": xl_cpuid(bits),
+    }
+
+
+def msr_remedies(msr: int, bit: int, *, on: bool = False) -> dict[str, str]:
+    """The same for a bit of a feature MSR."""
+    found = _by_name(msr_feature_at().get((msr, bit), ""), on=on)
+    modifiers = template({}, {(msr, bit): int(on)})["msr_modifiers"]
+    return found | {"firecracker": json.dumps({"msr_modifiers": modifiers}), "xl": ""}
+
+
+def _by_name(name: str, *, on: bool) -> dict[str, str]:
+    policy, known = "require" if on else "disable", libvirt_feature(name)
+    return {
+        "qemu": f"-cpu ...,{'+' if on else '-'}{name}" if name else "",
+        "libvirt": f"<feature policy='{policy}' name='{known}'/>" if known else "",
+        "cloud-hypervisor": cloud_hypervisor_cpus([name]) if name and not on else "",
+        "kubevirt": f"cpu.features: [{{name: {known}, policy: {policy}}}]" if known else "",
+    }
+
+
+def all_lines(model: str, switches: Mapping[str, bool], vmms: Sequence[str] = VMMS) -> dict[str, str]:
+    """One guest CPU for each VMM. Those without named models get the switches over their host."""
+    bits, msr_bits = bits_of(switches)
+    made = {
+        "qemu": qemu_cpu(model, switches),
+        "libvirt": libvirt_cpu(model, switches),
+        "firecracker": json.dumps(template(bits, msr_bits), indent=2),
+        "cloud-hypervisor": cloud_hypervisor_cpus(name for name, on in switches.items() if not on),
+        "kubevirt": kubevirt_cpu(model, switches),
+        "xl": xl_cpuid(bits),
+    }
+    return {vmm: made[vmm] for vmm in vmms}

@@ -1,0 +1,147 @@
+"""From a request to features: model, accelerator, user, host, and what hangs on what.
+
+Source: QEMU target/i386/cpu.c, x86_cpu_load_model and x86_cpu_expand_features; kvm/kvm-cpu.c, kvm_default_props;
+tcg/tcg-cpu.c, tcg_default_props.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inspector.machine.x86.models.offer import AMD_LIKE, KVM, Offer
+from inspector.machine.x86.models.request import MAX, Request
+from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, dependents, features
+
+MODEL, ACCELERATOR, USER, HOST, DEPENDENCY = "model", "accelerator", "user", "host", "dependency"
+_KVM_ON = (
+    "kvmclock",
+    "kvm-nopiodelay",
+    "kvm-asyncpf",
+    "kvm-steal-time",
+    "kvm-pv-eoi",
+    "kvmclock-stable-bit",
+    "x2apic",
+)
+_KVM_OFF = ("acpi", "monitor", "svm")
+_TCG_OFF = ("vme",)
+
+
+class Setting(NamedTuple):
+    """Who turned a feature on or off: ``origin`` is a kind of actor, ``by`` its name or word."""
+
+    on: bool
+    origin: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"{'on' if self.on else 'off'} by {self.by}"
+
+
+class Expansion(NamedTuple):
+    """What a guest would get if the host had everything. ``history`` says of each feature who switched it, in order.
+
+    ``conflicts`` are features that the user asked for and that hang on others that are off.
+    """
+
+    request: Request
+    accelerator: str
+    vendor: str
+    features: frozenset[str]
+    history: dict[str, tuple[Setting, ...]]
+    conflicts: tuple[str, ...]
+
+    def origin(self, feature: str) -> Setting | None:
+        """Who decided last; None for a feature that nobody ever named."""
+        return self.history[feature][-1] if feature in self.history else None
+
+
+class _Switchboard:
+    """Features as they are switched, one actor after the other."""
+
+    def __init__(self) -> None:
+        self.on: set[str] = set()
+        self.history: dict[str, tuple[Setting, ...]] = {}
+
+    def switch(self, feature: str, origin: str, by: str, *, on: bool) -> None:
+        """One feature by one actor."""
+        (self.on.add if on else self.on.discard)(feature)
+        self.history[feature] = (*self.history.get(feature, ()), Setting(on, origin, by))
+
+
+def expand(request: Request, offer: Offer) -> Expansion:
+    """The features of a guest on an accelerator. Of ``offer`` only host and max take bits; under KVM all the vendor."""
+    board = _Switchboard()
+    _model(board, request)
+    _accelerator(board, request, offer)
+    for feature, on in request.switches.items():
+        board.switch(feature, USER, f"{'+' if on else '-'}{feature}", on=on)
+    if request.of_host:
+        _host(board, request, offer)
+    conflicts = _dependencies(board, request)
+    if offer.accelerator != KVM or not request.flag("kvm", otherwise=True):
+        for feature in [name for name in board.on if features()[name][0].word.register == "eax" and _is_kvm(name)]:
+            board.switch(feature, ACCELERATOR, "TCG" if offer.accelerator != KVM else "kvm=off", on=False)
+    vendor = _vendor(request, offer)
+    return Expansion(request, offer.accelerator, vendor, frozenset(board.on), board.history, conflicts)
+
+
+def _is_kvm(feature: str) -> bool:
+    return features()[feature][0].word.at == 0x40000001
+
+
+def _model(board: _Switchboard, request: Request) -> None:
+    if request.model is not None:
+        for feature in request.model.features:
+            board.switch(feature, MODEL, request.model.name, on=True)
+        board.switch("hypervisor", MODEL, "every model", on=True)
+
+
+def _accelerator(board: _Switchboard, request: Request, offer: Offer) -> None:
+    """kvm_default_props and tcg_default_props; not for host, max and base, which are no models."""
+    if request.model is None:
+        return
+    by = f"QEMU's defaults for {offer.accelerator.upper()}"
+    for feature in _KVM_ON if offer.accelerator == KVM else ():
+        board.switch(feature, ACCELERATOR, by, on=True)
+    for feature in _KVM_OFF if offer.accelerator == KVM else _TCG_OFF:
+        if feature in board.on:
+            board.switch(feature, ACCELERATOR, by, on=False)
+
+
+def _host(board: _Switchboard, request: Request, offer: Offer) -> None:
+    """x86_cpu_expand_features, max_features: what the host has, but what the user named."""
+    skipped = NOT_OF_ITSELF | request.switches.keys() | request.models.lacks
+    if request.flag("migratable", otherwise=True) and "tsc-frequency" not in request.properties:
+        skipped |= UNMIGRATABLE
+    if offer.vendor in AMD_LIKE and not request.flag("x-arch-cap-always-on", otherwise=False):
+        skipped |= {"arch-capabilities"}
+    if not request.flag("pmu", otherwise=request.name == "host"):
+        skipped |= {"pdcm", "arch-lbr"}
+    if offer.accelerator != KVM and request.name == MAX:
+        skipped |= {"vme"}
+    for feature in features():
+        if feature not in skipped and offer.has(feature):
+            board.switch(feature, HOST, offer.name, on=True)
+
+
+def _vendor(request: Request, offer: Offer) -> str:
+    """The user's; under KVM the host's, whatever the model says (kvm_cpu_instance_init); else the model's."""
+    asked = request.properties.get("vendor", "")
+    if asked:
+        return asked
+    if offer.accelerator == KVM and offer.vendor:
+        return offer.vendor
+    return request.model.vendor if request.model else AMD_LIKE[0]
+
+
+def _dependencies(board: _Switchboard, request: Request) -> tuple[str, ...]:
+    """feature_dependencies: what hangs on a feature that is off goes; a conflict where the user asked for it."""
+    conflicts: list[str] = []
+    for feature, hanging in dependents().items():
+        if feature in board.on or feature not in features():
+            continue
+        for gone in sorted(hanging & board.on):
+            board.switch(gone, DEPENDENCY, f"{feature}, which is off", on=False)
+            if request.switches.get(gone):
+                conflicts.append(gone)
+    return tuple(conflicts)

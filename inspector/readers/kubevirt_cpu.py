@@ -1,0 +1,84 @@
+"""KubeVirt: the CPU of a virtual machine, and the labels of a node.
+
+Source: KubeVirt docs, "Virtual hardware"; pkg/virt-handler/node-labeller/node_labeller.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from inspector.capture.cpu_line import HOST, CpuLine
+
+_SUFFIX = ".node.kubevirt.io/"
+_ON = ("force", "require", "optional")
+_MODES = {"host-passthrough": HOST, "host-model": "host-model", "": "host-model"}
+
+
+class NodeLabels(NamedTuple):
+    """What the labels of a node say: features and models that it has, and its host-model."""
+
+    name: str
+    features: frozenset[str]
+    models: frozenset[str]
+    host_model: str
+    required: frozenset[str]
+    vendor: str
+
+
+def parse_virtual_machine(found: Any) -> CpuLine | None:
+    """``kubectl get vm`` or ``vmi -o json``; None for another object."""
+    domain = _at(found, "spec", "domain") or _at(found, "spec", "template", "spec", "domain")
+    if not isinstance(domain, dict):
+        return None
+    cpu = domain.get("cpu") if isinstance(domain.get("cpu"), dict) else {}
+    assert isinstance(cpu, dict)
+    policies = {
+        str(entry["name"]): str(entry.get("policy") or "require")
+        for entry in cpu.get("features") or []
+        if isinstance(entry, dict) and entry.get("name")
+    }
+    model = str(cpu.get("model") or "")
+    machine = _at(domain, "machine", "type")
+    return CpuLine(
+        "kubevirt",
+        _MODES.get(model, model),
+        {name: policy in _ON for name, policy in policies.items()},
+        policies=policies,
+        machine=machine if isinstance(machine, str) else "",
+    )
+
+
+def parse_nodes(found: Any) -> Iterator[NodeLabels]:
+    """The nodes of ``kubectl get nodes -o json`` that have KubeVirt's labels."""
+    items = found.get("items") if isinstance(found, dict) else None
+    for item in items if isinstance(items, list) else [found]:
+        labels = _at(item, "metadata", "labels")
+        if isinstance(labels, dict) and any(_SUFFIX in str(key) for key in labels):
+            yield _node(str(_at(item, "metadata", "name") or "node"), labels)
+
+
+def _node(name: str, labels: dict[str, Any]) -> NodeLabels:
+    found: dict[str, set[str]] = {}
+    for key, value in labels.items():
+        kind, suffix, word = str(key).partition(_SUFFIX)
+        if suffix and str(value).lower() == "true":
+            found.setdefault(kind, set()).add(word)
+
+    def of(kind: str) -> frozenset[str]:
+        return frozenset(found.get(kind, ()))
+
+    return NodeLabels(
+        name,
+        of("cpu-feature"),
+        of("cpu-model"),
+        next(iter(sorted(of("host-model-cpu"))), ""),
+        of("host-model-required-features"),
+        next(iter(sorted(of("cpu-vendor"))), ""),
+    )
+
+
+def _at(found: Any, *keys: str) -> Any:
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found

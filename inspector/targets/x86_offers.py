@@ -1,0 +1,230 @@
+"""What an x86 host gives to guests, by a word: an emulator, a model, a capture, or what a program says of the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.host import Cpuid
+from inspector.capture.model import Capture
+from inspector.capture.nearest import did_you_mean
+from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.supported import supported_leaf_7
+from inspector.machine.x86.models.expand import expand
+from inspector.machine.x86.models.offer import Offer, offer_of_cpuid, offer_of_features, tcg_offer
+from inspector.machine.x86.models.request import request
+from inspector.readers.cpuid_table import cpuid_of
+from inspector.readers.domcapabilities import parse_domcapabilities
+from inspector.readers.kubevirt_cpu import NodeLabels, parse_nodes
+from inspector.readers.lines import text_of
+from inspector.readers.options import NO_OPTIONS, Options
+from inspector.readers.text import parse_json
+from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
+from inspector.targets.kernels import kernel_named, split
+from inspector.targets.notes import tell_of
+from inspector.targets.schemes import capture_of
+from layouts.arm64.chips import chips, known_cores
+from layouts.x86.kernels import profile_for
+from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
+from layouts.x86.models.features import feature_named, features
+from layouts.x86.models.libvirt import libvirt_feature
+from layouts.x86.models.qemu import VERSIONS, qemu_models
+
+TCG = "tcg"
+_VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
+#: What CPUs have and KVM of no release gives to a guest (kvm_set_cpu_caps, arch/x86/kvm/cpuid.c).
+_NOT_OF_KVM = frozenset(
+    "monitor acpi pn tm ia64 pbe ds-cpl smx est tm2 cid xtpr dca extapic ibs skinit wdt lwp tce perfctr-nb".split()  # noqa: SIM905
+)
+#: What depends on the release and the PMU, which a CPU's own table does not tell.
+_OF_THE_PMU = frozenset({"ds", "dtes64", "pdcm", "arch-lbr", "perfmon-v2"})
+#: A file of words is read whole when it is no larger.
+_TEXT_BYTES = 4 << 20
+
+
+def is_x86_word(text: str) -> bool:
+    """Whether a word can only be an x86 host: the emulator or a model of QEMU."""
+    name, _ = split(text)
+    return name.partition(":")[0] == TCG or qemu_models().named(name) is not None
+
+
+def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
+    """What a host gives. Raises UsageError for a name that is none, InputError for a file that is none."""
+    name, release = split(text)
+    if name.partition(":")[0] == TCG:
+        version = name.partition(":")[2] or VERSIONS[0]
+        if version not in VERSIONS:
+            raise UsageError(f"{text}: expected tcg:{', tcg:'.join(VERSIONS)}")
+        return tcg_offer(version)
+    if qemu_models().named(name) is not None:
+        return _as_model(name)._replace(kernel=release)
+    if name in chips() or name in known_cores():
+        raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
+    if not (os.path.exists(name) or ":" in name):
+        every = (TCG, *qemu_models().models, *qemu_models().aliases)
+        raise UsageError(f"{name}: no such CPU or file; {did_you_mean(name, every, 'inspector models list')}")
+    found = _of_text(name) if os.path.isfile(name) else None
+    return found._replace(kernel=release) if found else _captured(name, release, options)
+
+
+def _as_model(name: str) -> Offer:
+    """A host that has what a model has, and what KVM gives everywhere."""
+    model = qemu_models().named(name)
+    assert model is not None
+    signature = (model.vendor, model.family, model.model, model.stepping)
+    kvm = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)}))
+    there = model.features - _NOT_OF_KVM | kvm.features | expand(request(name), kvm).features
+    return offer_of_features(name, there, features().keys() - there, signature=signature)
+
+
+# Files of words
+
+
+def _of_text(name: str) -> Offer | None:
+    """A file that some program wrote about its host; None for one that is a capture."""
+    if os.path.getsize(name) > _TEXT_BYTES:
+        return None
+    with open(name, "rb") as file:
+        head = file.read(_TEXT_BYTES)
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] == b"<" and b"<domainCapabilities" in head:
+        return _of_domcapabilities(text_of(name, "libvirt's XML"), name)
+    if start[:1] in (b"{", b"["):
+        return _of_json(start, name)
+    words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
+    return offer_of_words(name, words) if words else None
+
+
+def _of_json(data: bytes, name: str) -> Offer | None:
+    try:
+        found = parse_json(data)
+    except ValueError:
+        return None
+    nodes = list(parse_nodes(found))
+    if nodes:
+        if len(nodes) > 1:
+            names = ", ".join(node.name for node in nodes[:5])
+            raise UsageError(f"{name}: expected one node, found {len(nodes)} ({names}); one file a node is a host")
+        return offer_of_node(nodes[0])
+    for expansion in _expansions(found):
+        return offer_of_expansion(name, expansion)
+    return None
+
+
+def _expansions(found: Any) -> Iterable[dict[str, Any]]:
+    """Answers to query-cpu-model-expansion: a reply, or a map of names to properties."""
+    answer = found.get("return", found) if isinstance(found, dict) else None
+    model = answer.get("model") if isinstance(answer, dict) else None
+    if isinstance(model, dict) and isinstance(model.get("props"), dict) and "fpu" in model["props"]:
+        yield model["props"]
+
+
+def offer_of_expansion(name: str, properties: dict[str, Any]) -> Offer:
+    """QEMU's full expansion of host or max: what it would give; all features that it names are known."""
+    told = {
+        known: value for key, value in properties.items() if (known := feature_named(key)) and isinstance(value, bool)
+    }
+    there = {feature for feature, on in told.items() if on}
+    numbers = [properties.get(key, 0) for key in ("family", "model", "stepping")]
+    vendor = str(properties.get("vendor", ""))
+    signature = (vendor, *map(int, numbers)) if vendor else None
+    return offer_of_features(name, there, told.keys() - there, signature=signature)  # type: ignore[arg-type]
+
+
+def _of_domcapabilities(text: str, name: str) -> Offer:
+    """Libvirt's host-model: the model and its features, and all others off, as far as libvirt knows them."""
+    found = parse_domcapabilities(text, name)
+    model = qemu_models().named(found.model)
+    if model is None:
+        raise InputError(name, "a model of QEMU", repr(found.model))
+    named = {feature_named(word): policy != "disable" for word, policy in found.policies.items()}
+    there = (model.features | {feature for feature, on in named.items() if on and feature}) - {
+        feature for feature, on in named.items() if not on
+    }
+    told = {feature for feature in features() if libvirt_feature(feature)} | (named.keys() - {""})
+    vendor = _VENDORS.get(found.vendor, model.vendor)
+    signature = (vendor, model.family, model.model, model.stepping)
+    return offer_of_features(name, there, told - there, signature=signature, phys_bits=found.phys_bits)
+
+
+def offer_of_node(node: NodeLabels) -> Offer:
+    """KubeVirt's labels: the features that are there. What has no label is not known."""
+    there = {known for word in node.features | node.required if (known := feature_named(word))}
+    model = qemu_models().named(node.host_model)
+    there |= model.features if model else set()
+    vendor = _VENDORS.get(node.vendor, "")
+    return offer_of_features(node.name, there, signature=(vendor, 0, 0, 0) if vendor else None)
+
+
+def offer_of_words(name: str, words: X86Words) -> Offer:
+    """/proc/cpuinfo: flags that Linux has shown since 5.10 are there or not; nothing else is known."""
+    there = {feature for flag in words.flags for feature in feature_of_flag(flag, words.flags)}
+    not_there = shown_features() - there
+    given = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features
+    there = there | given
+    return offer_of_features(
+        name, there, not_there - given, signature=words.signature, phys_bits=words.phys_bits
+    )._replace(model_id=words.model_name)
+
+
+# Captures
+
+
+def _captured(name: str, release: str, options: Options) -> Offer:
+    capture = capture_of(name)
+    tell_of(capture, options.note)
+    kernel = release or capture.host.kernel
+    table = _supported_table(capture)
+    if table is None and capture.host.cpuid is not None:
+        return offer_of_cpu(name, capture.host.cpuid, kernel, _feature_msrs(capture), options)
+    table = table or _guest_table(capture)
+    if table is not None:
+        return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
+    raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
+
+
+def _feature_msrs(capture: Capture) -> dict[int, int]:
+    """MSRs that say what a CPU has, of the host where they were kept, else as its first guest sees them."""
+    areas = [area for area in capture.context if area.layout == "kvm-msrs"]
+    areas += [area for vcpu in capture.vcpus[:1] for area in vcpu.areas if area.layout == "kvm-msrs"]
+    found: dict[int, int] = {}
+    for area in areas:
+        for at in range(8, len(area.data) - 15, 16):
+            index = int.from_bytes(area.data[at : at + 4], "little")
+            found.setdefault(index, int.from_bytes(area.data[at + 8 : at + 16], "little"))
+    return found
+
+
+def _supported_table(capture: Capture) -> Cpuid | None:
+    """KVM_GET_SUPPORTED_CPUID, where somebody kept it."""
+    for area in capture.context:
+        if area.layout == "kvm-cpuid2" and "supported" in area.prefix:
+            return cpuid_of(area.data)
+    return None
+
+
+def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], options: Options) -> Offer:
+    """By a CPU's own table: what KVM of that release passes on of it, else of the default one."""
+    kernel = kernel_named(profile_for, release, options.note)
+    passed = Cpuid({**cpuid.leaves, (7, 0): supported_leaf_7(Host(cpuid, kernel))})
+    offer = offer_of_cpuid(name, passed, msrs=msrs, host=cpuid, kernel=release or kernel.name)
+    values, known = dict(offer.values), dict(offer.known)
+    for bit in features()["x2apic"]:
+        # Emulated (EMULATED_F of kvm_set_cpu_caps), whatever the CPU has.
+        values[bit.word] |= 1 << bit.number
+    for bit in (bit for feature in _NOT_OF_KVM for bit in features()[feature]):
+        values[bit.word] &= ~(1 << bit.number)
+    for bit in (bit for feature in _OF_THE_PMU for bit in features()[feature]):
+        known[bit.word] &= ~(1 << bit.number)
+    return offer._replace(values=values, known=known)
+
+
+def _guest_table(capture: Capture) -> Cpuid | None:
+    """What the host gave to a guest of it."""
+    for vcpu in capture.vcpus:
+        area = vcpu.area("cpuid")
+        if area is not None:
+            return cpuid_of(area.data)
+    return None
