@@ -189,11 +189,22 @@ def _replay(
     agreement: Agreement, found: list[dict[str, Any]], cpu: str
 ) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
     """The answers of the architecture and the form of recording that the records are of."""
+    if is_restore(found):
+        return _replay_restore(agreement, found)
     if is_deep(found):
         return _replay_deep(agreement, found)
     if is_arm64(found):
         return _replay_arm64(agreement, found)
     return _replay_x86(agreement, found, cpu)
+
+
+def _replay_restore(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+    from inspector.machine.x86.replay.restore.bench import Bench
+    from inspector.machine.x86.replay.restore.replay import replay
+
+    bench = Bench(agreement.file, found)
+    agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.name}, from bare CPUID"
+    return replay(bench)
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -243,6 +254,11 @@ def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
     """Records of x86 programs need a host: its kernel or its CPUID."""
     kinds = {record.get("t") for record in found}
     return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & _PROGRAMS
+
+
+def is_restore(found: list[dict[str, Any]]) -> bool:
+    """A recording of KVM/x86's restore ioctls: it begins with what ran it."""
+    return bool(found) and found[0].get("op") == "runner"
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:

@@ -1,0 +1,31 @@
+"""Every answer of a recording: one module a section."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.x86.replay.restore.bench import Bench, Record
+
+Found = Iterator[Answer | Agreed | NotAsked]
+Section = Callable[[Bench, Sequence[Record]], Found]
+
+
+def sections() -> dict[str, Section]:
+    """The sections that the machine replays, by name."""
+    from inspector.machine.x86.replay.restore import host
+
+    return {"host": host.replay}
+
+
+def replay(bench: Bench) -> Found:
+    """The answers of all sections; kinds are ``section.op``."""
+    known = sections()
+    for name, records in bench.sections.items():
+        if name in known:
+            yield from known[name](bench, records)
+        else:
+            kinds = Counter(record["op"] for record in records)
+            for kind, count in kinds.items():
+                yield NotAsked(f"{name}.{kind}", "sections that the machine does not replay yet", count)
