@@ -12,6 +12,7 @@ from typing import NamedTuple
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import caps
+from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
 from inspector.machine.x86.linux import features as linux_features
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
@@ -111,6 +112,26 @@ class Kvm:
         """kvm_caps.supported_xss, with what kvm_setup_xss_caps takes."""
         mask = self.host.kvm_xss if self.has("XSAVES") else 0
         return mask if self.has("SHSTK") or self.has("IBT") else 0
+
+    @cached_property
+    def cr4_reserved(self) -> int:
+        """The bits of CR4 that KVM does not give to any guest (cr4_reserved_bits)."""
+        return reserved_cr4_bits(self.release, self.has)
+
+    @cached_property
+    def efer_known(self) -> int:
+        """The bits of EFER that KVM knows."""
+        return known_efer_bits(self)
+
+    @cached_property
+    def checks_efer_in_sregs(self) -> bool:
+        """KVM_SET_SREGS asks kvm_valid_efer: from 7.2 on, and in 6.12's updates."""
+        return self.since(7, 2) or (6, 12, 117) <= self.release < (6, 13)
+
+    @cached_property
+    def unrestricted_guest(self) -> bool:
+        """VMX runs real mode itself; SVM always does."""
+        return self.is_svm or self.is_on("unrestricted_guest", default=True)
 
     @property
     def tdp(self) -> bool:

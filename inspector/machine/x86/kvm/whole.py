@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls
+from inspector.machine.x86.kvm import cpuid_ioctls, segments
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.vcpu import Vcpu
@@ -42,25 +42,45 @@ class VmConfig:
         return self.irqchip != IRQCHIP_NONE
 
 
+class Pending:
+    """What waits to be injected."""
+
+    interrupt_injected = interrupt_soft = False
+    interrupt_vector = 0
+
+
 class WholeVcpu(Vcpu):
     """One vCPU of a VM, as KVM_CREATE_VCPU gives it."""
 
     def __init__(self, kvm: Kvm, vm: VmConfig | None = None, *, vcpu_id: int = 0) -> None:
         super().__init__(kvm.process(), vcpu_id)
         self.kvm = kvm
+        self.kernel = kvm.kernel
         self.vm = vm or VmConfig()
         self.vcpu_id = vcpu_id
         self.is_bsp = vcpu_id == 0
+        #: KVM_SET_CPUID2 was accepted once.
+        self.has_cpuid = False
         #: The entries as KVM_SET_CPUID2 took them, with what KVM changes in them at run time.
         self.guest = GuestCpuid(kvm)
+        #: What the entries have to follow changed (cpuid_dynamic_bits_dirty).
+        self.cpuid_dirty = False
+        #: pv_cpuid.features.
+        self.pv_features = 0
         #: cap -> args[0] of KVM_ENABLE_CAP on the vCPU.
         self.caps: dict[int, int] = {}
         # Control registers and segments (sregs.py).
         self.cr0, self.cr2, self.cr3, self.cr4, self.cr8 = _RESET_CR0, 0, 0, 0, 0
         self.efer = 0
         self.apic_base = _APIC_BASE | _APIC_ENABLED | (_BSP if self.is_bsp else 0)
-        self.segments: Any = None
+        if not self.vm.has_lapic and not kvm.since(6, 0):
+            # kvm_lapic_reset did nothing without an APIC.
+            self.apic_base = 0
+        self.segments = segments.at_reset(svm=kvm.is_svm)
+        self.gdt = self.idt = segments.TABLE_AT_RESET
         self.pdptrs = [0, 0, 0, 0]
+        self.pending: Any = Pending()
+        self.lapic: Any = None
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
         #: HF_SMM_MASK, HF_GUEST_MASK and the like.
@@ -76,3 +96,7 @@ class WholeVcpu(Vcpu):
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:
         """KVM_SET_CPUID2."""
         return cpuid_ioctls.set_cpuid2(self, entries)
+
+    def leave_nested(self) -> None:
+        """svm_leave_nested, vmx_leave_nested: out of L2, without running."""
+        self.is_guest_mode = False
