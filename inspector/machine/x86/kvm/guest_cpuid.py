@@ -104,6 +104,10 @@ class GuestCpuid:
             return self.kvm.has(feature) or feature in EMULATED
         return answer
 
+    def governed(self, feature: str) -> bool:
+        """In the guest's entries, and KVM has it: from 6.14 on all features, before those that KVM governed."""
+        return self.has(feature) and self.kvm.has(feature)
+
     @property
     def maxphyaddr(self) -> int:
         """cpuid_maxphyaddr: the guest's physical address width in bits."""

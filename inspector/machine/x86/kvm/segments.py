@@ -48,16 +48,18 @@ class Segment(NamedTuple):
 @cache
 def kept(name: str, image: bytes, *, svm: bool, unrestricted: bool = True) -> bytes:
     """The 24 bytes of a segment as they are read back."""
-    found = Segment.of(image)
-    found = found._replace(
-        type=found.type & 15,
-        dpl=found.dpl & 3,
-        present=found.present & 1,
-        db=found.db & 1,
-        s=found.s & 1,
-        l=found.l & 1,
-        g=found.g & 1,
-        avl=found.avl & 1,
+    given = Segment.of(image)
+    if not svm and (given.unusable or not given.present):
+        given = given._replace(unusable=1)
+    found = given._replace(
+        type=given.type & 15,
+        dpl=given.dpl & 3,
+        present=given.present & 1,
+        db=given.db & 1,
+        s=given.s & 1,
+        l=given.l & 1,
+        g=given.g & 1,
+        avl=given.avl & 1,
     )
     return (_on_svm(name, found) if svm else _on_vmx(name, found, unrestricted=unrestricted)).image()
 
@@ -74,8 +76,8 @@ def _on_svm(name: str, given: Segment) -> Segment:
 
 
 def _on_vmx(name: str, given: Segment, *, unrestricted: bool) -> Segment:
-    """Unusable segments are not present; an unrestricted guest's are accessed."""
-    unusable = int(bool(given.unusable) or not given.present)
+    """Unusable segments are not present, others are; an unrestricted guest's are accessed."""
+    unusable = int(bool(given.unusable))
     found = given._replace(unusable=unusable, present=1 - unusable)
     return found._replace(type=found.type | _ACCESSED) if unrestricted and name != "ldt" else found
 

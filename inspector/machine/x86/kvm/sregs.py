@@ -137,7 +137,7 @@ def is_valid(vcpu: WholeVcpu, rule: Rule, registers: Sregs, *, cs_l: int) -> boo
 
 def legal_cr3(vcpu: WholeVcpu, cr3: int) -> bool:
     """kvm_vcpu_is_legal_cr3: the guest's LAM bits are none of the address."""
-    if vcpu.kvm.since(6, 8) and vcpu.guest.has("LAM"):
+    if vcpu.kvm.since(6, 8) and vcpu.guest.governed("LAM"):
         cr3 &= ~CR3_LAM
     return not cr3 & reserved_gpa_bits(vcpu)
 
@@ -191,7 +191,7 @@ def set_apic_base(vcpu: WholeVcpu, rule: Rule, value: int) -> bool:
     )
     if not held:
         return False
-    if vcpu.lapic is None and not kvm.since(6, 0):
+    if not vcpu.vm.has_lapic and not kvm.since(6, 0):
         value |= 1 << 8
     before, vcpu.apic_base = vcpu.apic_base, value
     if (before ^ value) & APIC_BASE_ENABLE:

@@ -73,9 +73,6 @@ class WholeVcpu(Vcpu):
         self.cr0, self.cr2, self.cr3, self.cr4, self.cr8 = _RESET_CR0, 0, 0, 0, 0
         self.efer = 0
         self.apic_base = _APIC_BASE | _APIC_ENABLED | (_BSP if self.is_bsp else 0)
-        if not self.vm.has_lapic and not kvm.since(6, 0):
-            # kvm_lapic_reset did nothing without an APIC.
-            self.apic_base = 0
         self.segments = segments.at_reset(svm=kvm.is_svm)
         self.gdt = self.idt = segments.TABLE_AT_RESET
         self.pdptrs = [0, 0, 0, 0]
