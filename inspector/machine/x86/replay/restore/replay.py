@@ -14,13 +14,14 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, host, sregs
+    from inspector.machine.x86.replay.restore import cpuid, host, sregs, xsave
 
     return {
         "host": host.replay,
         "cpuid": cpuid.replay,
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
+        "xsave": xsave.replay,
     }
 
 
