@@ -14,7 +14,7 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, host, sregs, xsave
+    from inspector.machine.x86.replay.restore import cpuid, hide, host, sregs, xsave
 
     return {
         "host": host.replay,
@@ -22,6 +22,7 @@ def sections() -> dict[str, Section]:
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
         "xsave": xsave.replay,
+        "hide": hide.replay,
     }
 
 
