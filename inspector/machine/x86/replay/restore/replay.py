@@ -14,13 +14,17 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, host, sregs
+    from inspector.machine.x86.replay.restore import cpuid, host, msrs, sregs
 
     return {
         "host": host.replay,
         "cpuid": cpuid.replay,
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
+        "msr1": msrs.sweeps("msr1"),
+        "msr2": msrs.sweeps("msr2"),
+        "mce": msrs.sweeps("mce"),
+        "multi": msrs.multi,
     }
 
 
