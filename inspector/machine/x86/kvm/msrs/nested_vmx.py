@@ -52,6 +52,16 @@ _CR4 = {
     "UMIP": 1 << 11,
     "LA57": 1 << 12,
 }
+#: Secondary processor-based controls that a guest has with one of some features.
+_XSAVES = 20
+_CONTROL_FEATURES = {
+    3: ("RDTSCP", "RDPID"),
+    11: ("RDRAND",),
+    12: ("INVPCID",),
+    16: ("RDSEED",),
+    _XSAVES: ("XSAVES",),
+    26: ("WAITPKG",),
+}
 _CET, _LAM, _PCE = 1 << 23, 1 << 28, 1 << 8
 _SOURCE = "vmx_set_vmx_msr, vmx_get_vmx_msr (vmx/nested.c)"
 
@@ -72,9 +82,19 @@ def supported(kvm: Kvm) -> Mapping[int, int]:
 def _present(vcpu: WholeVcpu, index: int) -> int:
     """What was set; before that KVM's, or 0 where the VMM turned the stuffing off."""
     found = vcpu.msrs.get(index)
-    if found is None:
-        found = supported(vcpu.kvm).get(index, 0) if is_stuffed(vcpu) else 0
-    return found
+    if found is not None:
+        return found
+    found = supported(vcpu.kvm).get(index, 0) if is_stuffed(vcpu) else 0
+    return found & ~_hidden_controls(vcpu) if index == PROCBASED2 else found
+
+
+def _hidden_controls(vcpu: WholeVcpu) -> int:
+    """Secondary controls of features that the guest's CPUID lacks (vmx_adjust_secondary_exec_control)."""
+    hidden = 0
+    for bit, features in _CONTROL_FEATURES.items():
+        if not any(vcpu.guest.has(feature) for feature in features):
+            hidden |= 1 << (32 + bit)
+    return hidden if vcpu.guest.has("XSAVE") else hidden | 1 << (32 + _XSAVES)
 
 
 def _outside(value: int, allowed: int, mask: int = ALL_ONES) -> bool:

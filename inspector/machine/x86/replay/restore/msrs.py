@@ -33,7 +33,7 @@ class Sweep:
         self.readable = not isinstance(found, Refusal)
         self.base = 0 if isinstance(found, Refusal) else found
         self.compared = index not in VOLATILE
-        self.is_lost = _is_lost(vcpu, index)
+        self.is_lost = is_lost(vcpu, index)
         if not self.compared:
             self.base = 0
         self.others: list[list[str]] = []
@@ -130,7 +130,8 @@ class Batch:
         yield Answer(kind, f"{name} rf", record.get("rf", 0), sweep.stuck, True)
 
 
-def _is_lost(vcpu: WholeVcpu, index: int) -> bool:
+def is_lost(vcpu: WholeVcpu, index: int) -> bool:
+    """The emulator does not keep the MSR's value: only whether it is taken is asked."""
     return index in XSTATE_MANAGED and vcpu.kvm.processor.emulator == "bochs"
 
 
@@ -143,13 +144,13 @@ def _is_dead(vcpu: WholeVcpu, index: int) -> bool:
 def _leaks(section: str, vcpu: WholeVcpu, before: Mapping[int, int | Refusal], leak: Record) -> Found:
     found = []
     for index in sorted(before):
-        if index in VOLATILE or _is_lost(vcpu, index):
+        if index in VOLATILE or is_lost(vcpu, index):
             continue
         mine = [*_read_as(before[index]), *_read_as(read(vcpu, index))]
         if mine[:2] != mine[2:]:
             found.append([f"{index:x}", *mine])
     rows = [row for row in leak["v"] if int(row[0], 16) in before]
-    recorded = [row for row in rows if not _is_lost(vcpu, int(row[0], 16))]
+    recorded = [row for row in rows if not is_lost(vcpu, int(row[0], 16))]
     if len(rows) > len(recorded):
         yield NotAsked(f"{section}.msrleak", _LOST, len(rows) - len(recorded))
     kind = f"{section}.msrleak"

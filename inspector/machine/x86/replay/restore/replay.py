@@ -14,7 +14,7 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, host, msrs, sregs
+    from inspector.machine.x86.replay.restore import cpuid, hidden_msrs, host, msrs, sregs
 
     return {
         "host": host.replay,
@@ -25,6 +25,7 @@ def sections() -> dict[str, Section]:
         "msr2": msrs.sweeps("msr2"),
         "mce": msrs.sweeps("mce"),
         "multi": msrs.multi,
+        "hide": hidden_msrs.replay,
     }
 
 
