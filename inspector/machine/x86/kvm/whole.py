@@ -41,6 +41,12 @@ class VmConfig:
         """irqchip_in_kernel: the local APICs are KVM's."""
         return self.irqchip != IRQCHIP_NONE
 
+    def has_page(self, page: int, kvm: Kvm) -> bool:
+        """A memory slot has the page: the guest's, or KVM's own for APIC accesses (kvm_alloc_apic_access_page)."""
+        if page < len(self.memory) >> 12:
+            return True
+        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority", default=True)
+
 
 class Pending:
     """What waits to be injected."""
@@ -78,6 +84,10 @@ class WholeVcpu(Vcpu):
         self.lapic: Any = None
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
+        #: The frequency that guests see (KVM_SET_TSC_KHZ).
+        self.tsc_khz = kvm.processor.tsc_khz
+        #: nested.vmxon.
+        self.is_vmxon = False
         #: HF_SMM_MASK, HF_GUEST_MASK and the like.
         self.is_smm = False
         self.is_guest_mode = False

@@ -14,7 +14,7 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, hide, host, sregs, xsave
+    from inspector.machine.x86.replay.restore import cpuid, hidden_msrs, hide, host, msrs, sregs, xsave
 
     return {
         "host": host.replay,
@@ -22,8 +22,22 @@ def sections() -> dict[str, Section]:
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
         "xsave": xsave.replay,
-        "hide": hide.replay,
+        "msr1": msrs.sweeps("msr1"),
+        "msr2": msrs.sweeps("msr2"),
+        "mce": msrs.sweeps("mce"),
+        "multi": msrs.multi,
+        "hide": both(hide.replay, hidden_msrs.replay),
     }
+
+
+def both(*parts: Section) -> Section:
+    """A section whose records hold the answers of several areas."""
+
+    def replay_both(bench: Bench, records: Sequence[Record]) -> Found:
+        for part in parts:
+            yield from part(bench, records)
+
+    return replay_both
 
 
 def replay(bench: Bench) -> Found:
