@@ -24,12 +24,15 @@ class Processor(NamedTuple):
     """What the processor is beyond CPUID: facts that no instruction for user space tells.
 
     ``emulator`` is ``tcg``, ``bochs``, or empty for silicon. ``microcode`` is the revision, ``tsc_khz`` the
-    frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known.
+    frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known,
+    ``vmx_flags`` the words of /proc/cpuinfo's "vmx flags", ``online_cpus`` how many it lists.
     """
 
     emulator: str = ""
     microcode: int = 0
     tsc_khz: int = 0
+    vmx_flags: frozenset[str] = frozenset()
+    online_cpus: int = 1
     msrs: Mapping[int, int] = {}
 
     @property
@@ -116,6 +119,33 @@ class Kvm:
     def host_efer(self) -> int:
         """kvm_host.efer: what Linux's EFER has while KVM is loaded without a VM (SCE, LME, LMA, NX)."""
         return 0x501 | (0x800 if self.boot_has("NX") else 0)
+
+    @property
+    def has_apicv(self) -> bool:
+        """enable_apicv: the processor virtualizes the local APIC (APICv or AVIC), and KVM uses it."""
+        return self.is_on("enable_apicv" if self.is_vmx else "avic")
+
+    @property
+    def nests(self) -> bool:
+        """The parameter ``nested``."""
+        return self.is_on("nested", default=True)
+
+    @property
+    def uses_tdp(self) -> bool:
+        """tdp_enabled: two-dimensional paging (EPT or NPT)."""
+        return self.is_on("ept" if self.is_vmx else "npt", default=True)
+
+    @property
+    def scales_tsc(self) -> bool:
+        """kvm_caps.has_tsc_control: VMX TSC scaling, or SVM's TSC ratio (a parameter from 5.17 on)."""
+        if self.is_vmx:
+            return "tsc_scaling" in self.processor.vmx_flags
+        return self.is_on("tsc_scaling", default=self.boot_has("TSCRATEMSR"))
+
+    @property
+    def has_notify_vmexit(self) -> bool:
+        """kvm_caps.has_notify_vmexit."""
+        return "notify_vm_exiting" in self.processor.vmx_flags
 
     def process(self) -> Process:
         """A process of the host that makes VMs."""

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls
+from inspector.machine.x86.kvm import cpuid_ioctls, mce
+from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
+from inspector.machine.x86.kvm.lapic import Lapic
 from inspector.machine.x86.kvm.module import Kvm
+from inspector.machine.x86.kvm.nested.svm import SvmNested
+from inspector.machine.x86.kvm.nested.vmx import VmxNested
+from inspector.machine.x86.kvm.pending import PendingEvents
+from inspector.machine.x86.kvm.regs import Regs
 from inspector.machine.x86.kvm.vcpu import Vcpu
 
 #: Where the in-kernel interrupt controllers are: none, all in the kernel, or the local APICs only.
@@ -68,6 +74,16 @@ class WholeVcpu(Vcpu):
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
+        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
+        self.mcg_cap = mce.MOST_BANKS
+        #: What KVM_GET_TSC_KHZ tells.
+        self.tsc_khz = kvm.processor.tsc_khz
+        # What has a class of its own.
+        self.regs = Regs(self)
+        self.debugregs = DebugRegs()
+        self.pending = PendingEvents(self)
+        self.nested = VmxNested(self) if kvm.is_vmx else SvmNested(self)
+        self.lapic = Lapic(self) if self.vm.has_lapic else None
 
     def has_quirk(self, quirk: int) -> bool:
         """kvm_check_has_quirk: a bit of KVM_X86_QUIRK_* that the VMM has not turned off."""
@@ -75,4 +91,16 @@ class WholeVcpu(Vcpu):
 
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:
         """KVM_SET_CPUID2."""
-        return cpuid_ioctls.set_cpuid2(self, entries)
+        outcome = cpuid_ioctls.set_cpuid2(self, entries)
+        if outcome.accepted and self.lapic is not None:
+            self.lapic.after_cpuid()
+        return outcome
+
+    def reset_by_init(self) -> None:
+        """kvm_vcpu_reset for INIT: what the areas here have; control registers and segments are sregs.py's."""
+        self.is_smm = False
+        self.regs.reset()
+        self.debugregs.reset()
+        self.pending.reset()
+        if self.lapic is not None:
+            self.lapic.reset(init_event=True)

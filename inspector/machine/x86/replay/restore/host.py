@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
+from inspector.machine.x86.replay.restore import caps
 from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
 
 
@@ -14,6 +15,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
     for record in records:
         if record["op"] == "supcpuid":
             yield from _entries(record, entry_texts(supported_cpuid(bench.kvm)), "__do_cpuid_func (cpuid.c)")
+    yield from caps.replay(bench, records)
 
 
 def _entries(record: Record, predicted: list[list[object]], why: str) -> Iterator[Answer]:

@@ -14,9 +14,18 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import host
+    from inspector.machine.x86.replay.restore import dbg, events, host, lapic, mce, misc, mp, nested
 
-    return {"host": host.replay}
+    return {
+        "host": host.replay,
+        "dbg": dbg.replay,
+        "mp": mp.replay,
+        "events": events.replay,
+        "lapic": lapic.replay,
+        "nested": nested.replay,
+        "mce": mce.replay,
+        "misc": misc.replay,
+    }
 
 
 def replay(bench: Bench) -> Found:
