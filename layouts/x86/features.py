@@ -120,3 +120,30 @@ def _features() -> dict[str, Feature]:
 WORDS = tuple(_word(name) for name in _WORDS)
 #: Every feature by Linux's name.
 FEATURES = _features()
+
+#: What Linux takes away with a feature: those that depend on it (kernel/cpu/cpuid-deps.c).
+DEPENDENTS = {
+    "FPU": "FXSR",
+    "XSAVE": "XSAVEOPT XSAVEC XSAVES AVX PKU MPX XGETBV1",
+    "FXSR": "CMOV MMX FXSR_OPT XSAVE XMM",
+    "MMX": "MMXEXT",
+    "XMM": "XMM2",
+    "XMM2": "XMM3 XMM4_1 XMM4_2 PCLMULQDQ SSSE3 F16C AES SHA_NI GFNI",
+    "AVX": "AVX_VNNI FMA VAES VPCLMULQDQ AVX2 AVX512F",
+    "AVX512F": (
+        "AVX512IFMA AVX512PF AVX512ER AVX512CD AVX512DQ AVX512BW AVX512VL AVX512VBMI AVX512_4VNNIW "
+        "AVX512_4FMAPS AVX512_VPOPCNTDQ"
+    ),
+    "AVX512VL": "AVX512_VBMI2 AVX512_VNNI AVX512_BITALG AVX512_VP2INTERSECT AVX512_BF16",
+    "AVX512BW": "AVX512_FP16",
+    "XSAVES": "ENQCMD XFD SHSTK",
+    "SGX": "SGX_LC SGX1",
+    "SGX1": "SGX2 SGX_EDECCSSA",
+    "XGETBV1": "XFD",
+    "XFD": "AMX_TILE",
+    "AMX_TILE": "AMX_FP16 AMX_BF16 AMX_INT8",
+    "LKGS": "FRED",
+    "SPEC_CTRL": "SPEC_CTRL_SSBD",
+    "SMAP": "LASS",
+    "PCID": "INVLPGB",
+}

@@ -5,7 +5,7 @@ Source: Linux arch/x86/kvm/cpuid.c, kvm_find_cpuid_entry2, kvm_vcpu_after_set_cp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.capture.host import CpuidValues
@@ -47,8 +47,13 @@ class GuestCpuid:
 
     def __init__(self, kvm: Kvm, entries: Iterable[Entry] = ()) -> None:
         self.kvm = kvm
-        self.entries = tuple(entries)
         self.asked: dict[tuple[object, ...], object] | None = None
+        self.replace(tuple(entries))
+
+    def replace(self, entries: tuple[Entry, ...]) -> None:
+        """Other entries in the place of those that were."""
+        self.entries = entries
+        self._remembered: dict[str, int] = {}
         self._by_function: dict[int, list[Entry]] = {}
         for entry in self.entries:
             self._by_function.setdefault(entry.leaf, []).append(entry)
@@ -62,6 +67,15 @@ class GuestCpuid:
             if not entry.flags & INDEXED or index is None or entry.subleaf == index:
                 return entry
         return None
+
+    def remembered(self, name: str, make: Callable[[], int]) -> int:
+        """What KVM works out of the table once, when it is set."""
+        if self.asked is not None:
+            return make()
+        found = self._remembered.get(name)
+        if found is None:
+            found = self._remembered[name] = make()
+        return found
 
     def _ask(self, key: tuple[object, ...], answer: object) -> object:
         if self.asked is not None:
@@ -90,14 +104,21 @@ class GuestCpuid:
             return self.kvm.has(feature) or feature in EMULATED
         return answer
 
+    def governed(self, feature: str) -> bool:
+        """In the guest's entries, and KVM has it: from 6.14 on all features, before those that KVM governed."""
+        return self.has(feature) and self.kvm.has(feature)
+
     @property
     def maxphyaddr(self) -> int:
         """cpuid_maxphyaddr: the guest's physical address width in bits."""
-        highest = self.find(0x80000000)
-        found = self.find(0x80000008) if highest and highest.eax >= 0x80000008 else None
-        answer = found.eax & 0xFF if found else DEFAULT_MAXPHYADDR
+        answer = self.remembered("maxphyaddr", self._maxphyaddr)
         self._ask(("maxphyaddr",), answer)
         return answer
+
+    def _maxphyaddr(self) -> int:
+        highest = self.find(0x80000000)
+        found = self.find(0x80000008) if highest and highest.eax >= 0x80000008 else None
+        return found.eax & 0xFF if found else DEFAULT_MAXPHYADDR
 
     @property
     def vendor(self) -> str:

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm import caps
+from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
+from inspector.machine.x86.linux import features as linux_features
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
@@ -26,6 +29,8 @@ class Processor(NamedTuple):
     ``emulator`` is ``tcg``, ``bochs``, or empty for silicon. ``microcode`` is the revision, ``tsc_khz`` the
     frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known,
     ``vmx_flags`` the words of /proc/cpuinfo's "vmx flags", ``online_cpus`` how many it lists.
+    ``vmx_mpx``: VMX has the controls that load and clear BNDCFGS. ``bugs``
+    are those that Linux names in /proc/cpuinfo, None where nobody read it.
     """
 
     emulator: str = ""
@@ -34,6 +39,8 @@ class Processor(NamedTuple):
     vmx_flags: frozenset[str] = frozenset()
     online_cpus: int = 1
     msrs: Mapping[int, int] = {}
+    vmx_mpx: bool = False
+    bugs: frozenset[str] | None = None
 
     @property
     def is_tcg(self) -> bool:
@@ -64,7 +71,7 @@ class Kvm:
         self.kernel = host.kernel
         self.vendor = vendor or (VMX if host.is_intel else SVM)
         self.parameters = dict(parameters or {})
-        self.processor = processor or Processor()
+        self.processor: Processor = processor or Processor()
         numbers = release_numbers(release or host.kernel.version) or (0, 0)
         stable = (release or host.kernel.version).split("-")[0].split("+")[0].split(".")[2:3]
         #: Major, minor and stable number.
@@ -93,22 +100,90 @@ class Kvm:
         found = self.parameters.get(name)
         return default if found is None else found in _ON
 
+    @property
+    def has_5_level_tdp(self) -> bool:
+        """kvm_mmu_get_max_tdp_level() is 5: NPT as deep as the host's tables, EPT where CPUID has LA57."""
+        return self.boot_has("LA57")
+
+    @property
+    def xcr0(self) -> int:
+        """kvm_caps.supported_xcr0: none where Linux does without XSAVE."""
+        return self.host.kvm_xcr0 if self.boot_has("XSAVE") else 0
+
+    @property
+    def xss(self) -> int:
+        """kvm_caps.supported_xss, with what kvm_setup_xss_caps takes."""
+        mask = self.host.kvm_xss if self.has("XSAVES") else 0
+        return mask if self.has("SHSTK") or self.has("IBT") else 0
+
+    @cached_property
+    def cr4_reserved(self) -> int:
+        """The bits of CR4 that KVM does not give to any guest (cr4_reserved_bits)."""
+        return reserved_cr4_bits(self.release, self.has)
+
+    @cached_property
+    def efer_known(self) -> int:
+        """The bits of EFER that KVM knows."""
+        return known_efer_bits(self)
+
+    @cached_property
+    def checks_efer_in_sregs(self) -> bool:
+        """KVM_SET_SREGS asks kvm_valid_efer: from 7.2 on, and in 6.12's updates."""
+        return self.since(7, 2) or (6, 12, 117) <= self.release < (6, 13)
+
+    @cached_property
+    def unrestricted_guest(self) -> bool:
+        """VMX runs real mode itself; SVM always does."""
+        return self.is_svm or self.is_on("unrestricted_guest", default=True)
+
+    @property
+    def tdp(self) -> bool:
+        """tdp_enabled: KVM uses two-dimensional paging (parameter npt or ept)."""
+        return self.is_on("npt" if self.is_svm else "ept", default=True)
+
+    def raw_register(self, word: tuple[int, int, int]) -> int:
+        """raw_cpuid_get: a register of CPUID, 0 behind the last leaf."""
+        leaf, subleaf, register = word
+        highest = self.raw.get(leaf & 0xFFFF0000)
+        values = self.raw.get(leaf, subleaf) if highest and highest[0] >= leaf else None
+        return values[register] if values else 0
+
+    def boot_word(self, word: tuple[int, int, int]) -> int:
+        """A word of boot_cpu_data.x86_capability."""
+        values = self.host.cpuid.get(*word[:2])
+        found = values[word[2]] if values else 0
+        for name in self.synthesized:
+            if name in FEATURES and FEATURES[name][:3] == word:
+                found |= 1 << FEATURES[name].bit
+        return found
+
     def boot_has(self, feature: str) -> bool:
-        """boot_cpu_has: Linux on the host has the feature."""
-        return self.host.has(*FEATURES[feature])
+        """boot_cpu_has: Linux on the host has the feature, from CPUID or by its own conclusion."""
+        if feature in self.synthesized:
+            return True
+        return feature in FEATURES and self.host.has(*FEATURES[feature])
+
+    def has_bug(self, bug: str) -> bool:
+        """boot_cpu_has_bug."""
+        return bug in self._bugs
+
+    @cached_property
+    def synthesized(self) -> frozenset[str]:
+        """Features that Linux concludes."""
+        return linux_features.synthesized(self.host)
+
+    @cached_property
+    def _bugs(self) -> frozenset[str]:
+        return linux_features.bugs(self.host) if self.processor.bugs is None else self.processor.bugs
 
     @cached_property
     def caps(self) -> tuple[int, ...]:
         """kvm_cpu_caps, in the order of WORDS."""
-        from inspector.machine.x86.kvm import caps
-
         return caps.cpu_caps(self)
 
     @cached_property
     def features(self) -> frozenset[str]:
         """The features that KVM has for guests (kvm_cpu_cap_has)."""
-        from inspector.machine.x86.kvm import caps
-
         return caps.names(self.caps)
 
     def has(self, feature: str) -> bool:

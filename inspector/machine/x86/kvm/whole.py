@@ -7,10 +7,9 @@ gives an Outcome. State that KVM keeps in struct kvm_vcpu_arch has its name here
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls, mce
+from inspector.machine.x86.kvm import cpuid_ioctls, mce, segments
 from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.lapic import Lapic
@@ -54,18 +53,26 @@ class WholeVcpu(Vcpu):
     def __init__(self, kvm: Kvm, vm: VmConfig | None = None, *, vcpu_id: int = 0) -> None:
         super().__init__(kvm.process(), vcpu_id)
         self.kvm = kvm
+        self.kernel = kvm.kernel
         self.vm = vm or VmConfig()
         self.vcpu_id = vcpu_id
         self.is_bsp = vcpu_id == 0
+        #: KVM_SET_CPUID2 was accepted once.
+        self.has_cpuid = False
         #: The entries as KVM_SET_CPUID2 took them, with what KVM changes in them at run time.
         self.guest = GuestCpuid(kvm)
+        #: What the entries have to follow changed (cpuid_dynamic_bits_dirty).
+        self.cpuid_dirty = False
+        #: pv_cpuid.features.
+        self.pv_features = 0
         #: cap -> args[0] of KVM_ENABLE_CAP on the vCPU.
         self.caps: dict[int, int] = {}
         # Control registers and segments (sregs.py).
         self.cr0, self.cr2, self.cr3, self.cr4, self.cr8 = _RESET_CR0, 0, 0, 0, 0
         self.efer = 0
         self.apic_base = _APIC_BASE | _APIC_ENABLED | (_BSP if self.is_bsp else 0)
-        self.segments: Any = None
+        self.segments = segments.at_reset(svm=kvm.is_svm)
+        self.gdt = self.idt = segments.TABLE_AT_RESET
         self.pdptrs = [0, 0, 0, 0]
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
@@ -83,7 +90,7 @@ class WholeVcpu(Vcpu):
         self.debugregs = DebugRegs()
         self.pending = PendingEvents(self)
         self.nested = VmxNested(self) if kvm.is_vmx else SvmNested(self)
-        self.lapic = Lapic(self) if self.vm.has_lapic else None
+        self.lapic: Lapic | None = Lapic(self) if self.vm.has_lapic else None
 
     def has_quirk(self, quirk: int) -> bool:
         """kvm_check_has_quirk: a bit of KVM_X86_QUIRK_* that the VMM has not turned off."""
@@ -104,3 +111,7 @@ class WholeVcpu(Vcpu):
         self.pending.reset()
         if self.lapic is not None:
             self.lapic.reset(init_event=True)
+
+    def leave_nested(self) -> None:
+        """kvm_leave_nested: out of L2, without running."""
+        self.nested.leave()

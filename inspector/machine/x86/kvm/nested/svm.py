@@ -10,8 +10,10 @@ import errno
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.kvm.control_bits import valid_efer
 from inspector.machine.x86.kvm.debugregs import valid_dr
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
+from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
 
 VMCB_SIZE_BYTES = 4096
 _SAVE = 0x400
@@ -20,7 +22,6 @@ CR0_PE, CR0_NW, CR0_CD, CR0_PG = 1, 1 << 29, 1 << 30, 1 << 31
 CR4_PAE = 1 << 5
 EFER_LME, EFER_SVME = 1 << 8, 1 << 12
 RFLAGS_VM = 1 << 17
-_EFER_KNOWN = 0x3FD01
 _SEGMENT_L, _SEGMENT_DB = 1 << 9, 1 << 10
 _NP_ENABLE = 1
 _V_NMI_ENABLE = 1 << 26
@@ -192,7 +193,7 @@ class SvmNested(NestedState):
             return True
         return (
             rule.check("L1's long mode has PAE", vmcb.cr4 & CR4_PAE)
-            and rule.check("L1's CR3 is within the guest's width", self.legal_gpa(vmcb.cr3))
+            and rule.check("L1's CR3 is within the guest's width", legal_cr3(self.vcpu, vmcb.cr3))
             and rule.check(
                 "L1's CS is not 64-bit and 32-bit at once",
                 vmcb.cs_attributes & (_SEGMENT_L | _SEGMENT_DB) != _SEGMENT_L | _SEGMENT_DB,
@@ -200,11 +201,8 @@ class SvmNested(NestedState):
         )
 
     def _check_features(self, rule: Rule, vmcb: Vmcb) -> bool:
-        """__kvm_is_valid_cr4, kvm_valid_efer: by what the guest's CPUID has."""
-        return rule.check("L1's CR4 has 32 bits", not vmcb.cr4 >> 32) and rule.check(
-            "L1's EFER is one that the guest may have",
-            not vmcb.efer & ~_EFER_KNOWN and self.vcpu.guest.in_table("SVM"),
-        )
+        """__kvm_is_valid_cr4, kvm_valid_efer: the same rules as for KVM_SET_SREGS."""
+        return valid_cr4(self.vcpu, rule, vmcb.cr4) and valid_efer(self.vcpu, rule, vmcb.efer)
 
 
 def _check_injected(rule: Rule, event: int) -> bool:

@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.tables import Tables, entries_of
-from layouts.x86.features import FEATURES
+from layouts.x86.features import DEPENDENTS, FEATURES
 from layouts.x86.kernels import profile_for
 
 Record = Mapping[str, Any]
@@ -80,24 +80,36 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     emulator = str(runner.get("emulator", ""))
     microcode = re.search(r"microcode\s*:\s*0x([0-9a-f]+)", files.get("/proc/cpuinfo", ""))
     cpuinfo = files.get("/proc/cpuinfo", "")
+    bugs = re.search(r"bugs\s*:((?: \w+)*?) bogomips", cpuinfo)
     vmx_flags = re.search(r"vmx flags\s*:([^:]*) bugs\s*:", cpuinfo)
     processor = Processor(
         emulator="tcg" if "TCG" in emulator else "bochs" if "Bochs" in emulator else "",
         microcode=int(microcode[1], 16) if microcode else 0,
+        bugs=frozenset(bugs[1].upper().split()) if bugs else None,
         tsc_khz=int(facts["tsckhz"][0]["vcpu"]) if "tsckhz" in facts else 0,
         vmx_flags=frozenset(vmx_flags[1].split()) if vmx_flags else frozenset(),
         online_cpus=len(re.findall(r"processor\s*:", cpuinfo)) or 1,
     )
     seen = without(raw, cleared(files.get("/proc/cmdline", "")))
     host = Host(seen, profile_for(release), emulated=bool(processor.emulator))
+    if host.is_intel and not host.fast_strings:
+        # early_init_intel takes it.
+        host = Host(without(seen, ["ERMS"]), host.kernel, emulated=host.emulated)
     vendor = VMX if "kvm_intel" in modules else SVM if "kvm_amd" in modules else ""
     return Kvm(host, release=release, vendor=vendor, raw=raw, parameters=parameters, processor=processor)
 
 
 def cleared(command_line: str) -> frozenset[str]:
-    """The features that ``clearcpuid=`` takes from Linux, by its names."""
+    """The features that ``clearcpuid=`` takes from Linux, by its names, with those that depend on them."""
     words = [word.removeprefix("clearcpuid=") for word in command_line.split() if word.startswith("clearcpuid=")]
-    return frozenset(name.upper() for word in words for name in word.split(",") if name)
+    found: set[str] = set()
+    waiting = [name.upper() for word in words for name in word.split(",") if name]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += DEPENDENTS.get(name, "").split()
+    return frozenset(found)
 
 
 def without(cpuid: Cpuid, features: Iterable[str]) -> Cpuid:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.states import set_state
 from inspector.machine.x86.replay.restore.structs import StructSweeps
-from inspector.machine.x86.replay.restore.structures import STRUCTS, answer, long_mode
+from inspector.machine.x86.replay.restore.structures import STRUCTS, answer
 
 
 def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]:
@@ -17,7 +18,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
         if record["op"] == "mk":
             bench.make(record)
         elif record["op"] == "state":
-            outcome = long_mode(bench.vcpu)
+            outcome = set_state(bench.vcpu, record["st"])
             yield answer("dbg.state", record["st"], record["e"], outcome.code, outcome.because)
         else:
             yield from sweeps.replay(bench.vcpu, record)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.kvm.lapic import ID, LDR
+from inspector.machine.x86.kvm.sregs import set_sregs
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.states import APIC_BASE, put, sregs_image
 from inspector.machine.x86.replay.restore.structs import StructSweeps
 from inspector.machine.x86.replay.restore.structures import STRUCTS, answer, encap, long_mode
 
@@ -61,7 +63,9 @@ def _other_id(bench: Bench, record: Record, apic_base: int) -> Answer:
     vcpu = bench.vcpu = WholeVcpu(bench.kvm, VmConfig(1), vcpu_id=record["id"])
     vcpu.set_cpuid2(bench.tables.named("sup"))
     before = vcpu.apic_base
-    outcome = long_mode(vcpu, apic_base=before & _BSP | apic_base)
+    image = bytearray(sregs_image(vcpu, "reset"))
+    put(image, APIC_BASE, before & _BSP | apic_base)
+    outcome = set_sregs(vcpu, bytes(image))
     expected = [record["e"], record.get("ab"), record.get("sregs")]
     text = f"vCPU id {record['id']}, apic_base {apic_base:#x}"
     return answer("lapic.mk_vcpu_id", text, expected, [0, f"{before:x}", outcome.code], outcome.because)

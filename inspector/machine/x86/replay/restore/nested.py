@@ -53,7 +53,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
             case "capnested":
                 yield answer("nested.capnested", "size", record["size"], nested_state_size_bytes(bench.kvm))
             case "efer_svme":
-                outcome = long_mode(vcpu, efer=0x500 | EFER_SVME)
+                outcome = long_mode(vcpu, efer=EFER_SVME)
                 yield answer("nested.efer_svme", "SREGS", record["e"], outcome.code, outcome.because)
             case "getnested":
                 code, base = vcpu.nested.get(BUFFER_SIZE_BYTES)

@@ -14,10 +14,13 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import dbg, events, host, lapic, mce, misc, mp, nested
+    from inspector.machine.x86.replay.restore import cpuid, dbg, events, host, lapic, mce, misc, mp, nested, sregs
 
     return {
         "host": host.replay,
+        "cpuid": cpuid.replay,
+        "arun": cpuid.replay_after_run,
+        "sregs": sregs.replay,
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,

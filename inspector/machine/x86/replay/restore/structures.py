@@ -8,8 +8,10 @@ from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.verify import Answer
 from inspector.machine.x86.kvm import mp_state
 from inspector.machine.x86.kvm.enable_cap import enable_vm_cap
+from inspector.machine.x86.kvm.sregs import set_sregs
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Record
+from inspector.machine.x86.replay.restore.states import APIC_BASE, EFER, put, sregs_image
 from inspector.machine.x86.replay.restore.structs import Struct
 
 #: What the recorder zeroes in kvm_lapic_state: the current count of the timer.
@@ -67,13 +69,10 @@ def encap(section: str, vcpu: WholeVcpu, record: Record) -> Answer:
     return answer(f"{section}.encap", text, record["e"], outcome.code, outcome.because, accepted=not record["e"])
 
 
-def long_mode(vcpu: WholeVcpu, efer: int = 0x500, apic_base: int | None = None) -> Outcome:
-    """The recorder's state ``long``, by KVM_SET_SREGS."""
-    rule = Rule("__set_sregs_common")
-    before = vcpu.apic_base
-    vcpu.cr0, vcpu.cr3, vcpu.cr4, vcpu.efer = 0x80050033, 0x1000, 0x620, efer
+def long_mode(vcpu: WholeVcpu, efer: int = 0, apic_base: int | None = None) -> Outcome:
+    """The recorder's state ``long``, by KVM_SET_SREGS, with bits of EFER and another APIC base."""
+    image = bytearray(sregs_image(vcpu, "long"))
+    put(image, EFER, int.from_bytes(image[EFER : EFER + 8], "little") | efer)
     if apic_base is not None:
-        vcpu.apic_base = apic_base
-        if vcpu.lapic is not None:
-            vcpu.lapic.base_changed(before, apic_base)
-    return rule.ok()
+        put(image, APIC_BASE, apic_base)
+    return set_sregs(vcpu, bytes(image))

@@ -19,7 +19,7 @@ FEATURE_REGISTERS = (
     *((0x80000021, 0, 2), (0x80000022, 0, 0), (0xC0000001, 0, 3)),
 )
 REGISTER_NAMES = ("eax", "ebx", "ecx", "edx")
-_INDEXED = frozenset((7, 0xD, 4, 0xB, 0x8000001D, 0x14, 0x1F))
+INDEXED = frozenset((7, 0xD, 4, 0xB, 0x8000001D, 0x14, 0x1F))
 _AMD_EBX = 0x68747541
 _BIT = re.compile(r"sup([-+])([0-9a-f]+)\.([0-9a-f]+)\.(e[abcd]x)\.(\d+)")
 
@@ -40,7 +40,7 @@ def with_register(table: Table, function: int, index: int, register: int, value:
     """The table with a register changed; an entry that it lacks is added at its end."""
     found = find(table, function, index)
     if found is None:
-        found = Entry(function, index, int(function in _INDEXED), 0, 0, 0, 0)
+        found = Entry(function, index, int(function in INDEXED), 0, 0, 0, 0)
         table = (*table, found)
     changed = found._replace(**{REGISTER_NAMES[register]: value})
     at = table.index(found)
