@@ -129,6 +129,11 @@ class Lapic:
         elif changed & X2APIC and value & ENABLED and self.rules.xapic_id_again:
             self.write(ID, self.vcpu.vcpu_id << 24)
 
+    def set_tpr(self, cr8: int) -> None:
+        """kvm_lapic_set_tpr: CR8 is the task priority's class."""
+        self.write(TPR, (cr8 & 0xF) << 4)
+        self._update_ppr()
+
     def get(self) -> bytes:
         """KVM_GET_LAPIC: 1024 bytes. The current count of a timer that runs is not told here."""
         found = bytearray(self.regs)

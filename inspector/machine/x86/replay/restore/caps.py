@@ -42,6 +42,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
                 mine_khz = [0, khz, 0 if of_vm else errno.ENOTTY, khz if of_vm else -1]
                 expected = [record["vcpu_e"], record["vcpu"], record["vm_e"], record["vm"]]
                 yield Answer("host.tsckhz", "KVM_GET_TSC_KHZ", expected, mine_khz, True)
+            case "api" | "hverr" | "supcpuid_small":
+                yield from _constants(bench, record)
     for key in found.keys() - seen:
         yield Answer("host.sysattr", f"{key}", None, f"{found[key]:x}", True, "__kvm_x86_dev_get_attr (x86.c)")
 
@@ -57,3 +59,18 @@ def _caps(bench: Bench, record: Record) -> Iterator[Answer]:
     for number in range(301):
         expected, predicted = theirs.get(number, 0), mine.get(number, 0)
         yield Answer("host.caps", f"{record['fd']} {number}", expected, predicted, bool(expected), _CHECK)
+
+
+def _constants(bench: Bench, record: Record) -> Iterator[Answer]:
+    """KVM's version, the vCPU's mapping, CPUID tables that do not fit or that only a vCPU is asked for."""
+    match record["op"]:
+        case "api":
+            # The structure kvm_run, a page for port I/O, a page for coalesced MMIO.
+            yield Answer("host.api", "version, mmap", [record["version"], record["mmap"]], [12, 3 * 4096], True)
+        case "hverr":
+            # KVM_CAP_SYS_HYPERV_CPUID: /dev/kvm is asked from 5.11 on.
+            of_system = 0 if bench.kvm.since(5, 11) else errno.EINVAL
+            yield Answer("host.hverr", "Hyper-V CPUID", [record["sys"], record["vcpu"]], [of_system, 0], True)
+        case _:
+            expected = [record["e"], record["nent"]]
+            yield Answer("host.supcpuid_small", "room for one entry", expected, [errno.E2BIG, 1], False)
