@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
@@ -18,6 +18,10 @@ from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
+from layouts.x86.msr_rules import MsrRules, rules_for
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.msrs.table import MsrTable
 
 SVM, VMX = "svm", "vmx"
 _ON = ("Y", "y", "1")
@@ -30,7 +34,8 @@ class Processor(NamedTuple):
     frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known,
     ``vmx_flags`` the words of /proc/cpuinfo's "vmx flags", ``online_cpus`` how many it lists.
     ``vmx_mpx``: VMX has the controls that load and clear BNDCFGS. ``bugs``
-    are those that Linux names in /proc/cpuinfo, None where nobody read it.
+    are those that Linux names in /proc/cpuinfo, None where nobody read it. ``features`` are the VMX capability MSRs
+    that KVM made of the processor's, as KVM_GET_MSRS on /dev/kvm gives them. ``absent``: MSRs whose RDMSR faults.
     """
 
     emulator: str = ""
@@ -41,6 +46,12 @@ class Processor(NamedTuple):
     msrs: Mapping[int, int] = {}
     vmx_mpx: bool = False
     bugs: frozenset[str] | None = None
+    features: Mapping[int, int] = {}
+    absent: frozenset[int] = frozenset()
+
+    def reads(self, index: int) -> bool:
+        """RDMSR of the MSR does not fault; the emulators' never does."""
+        return bool(self.emulator) or index not in self.absent
 
     @property
     def is_tcg(self) -> bool:
@@ -189,6 +200,18 @@ class Kvm:
     def has(self, feature: str) -> bool:
         """kvm_cpu_cap_has."""
         return feature in self.features
+
+    @cached_property
+    def msr_rules(self) -> MsrRules:
+        """What this release does with MSRs."""
+        return rules_for(self.release)
+
+    @cached_property
+    def msr_table(self) -> MsrTable:
+        """KVM's MSRs on this host."""
+        from inspector.machine.x86.kvm.msrs.table import MsrTable
+
+        return MsrTable(self)
 
     @cached_property
     def host_efer(self) -> int:

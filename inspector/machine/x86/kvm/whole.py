@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls, mce, segments
+from inspector.machine.x86.kvm import cpuid_ioctls, segments
 from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.lapic import Lapic
@@ -46,6 +46,12 @@ class VmConfig:
         """irqchip_in_kernel: the local APICs are KVM's."""
         return self.irqchip != IRQCHIP_NONE
 
+    def has_page(self, page: int, kvm: Kvm) -> bool:
+        """A memory slot has the page: the guest's, or KVM's own for APIC accesses (kvm_alloc_apic_access_page)."""
+        if page < len(self.memory) >> 12:
+            return True
+        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority", default=True)
+
 
 class WholeVcpu(Vcpu):
     """One vCPU of a VM, as KVM_CREATE_VCPU gives it."""
@@ -76,13 +82,15 @@ class WholeVcpu(Vcpu):
         self.pdptrs = [0, 0, 0, 0]
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
+        #: The frequency that guests see (KVM_SET_TSC_KHZ).
+        self.tsc_khz = kvm.processor.tsc_khz
+        #: nested.vmxon.
+        self.is_vmxon = False
         #: HF_SMM_MASK, HF_GUEST_MASK and the like.
         self.is_smm = False
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
-        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
-        self.mcg_cap = mce.MOST_BANKS
         #: What KVM_GET_TSC_KHZ tells.
         self.tsc_khz = kvm.processor.tsc_khz
         # What has a class of its own.

@@ -18,6 +18,9 @@ from layouts.x86.kernels import profile_for
 
 Record = Mapping[str, Any]
 MEMORY_SIZE_BYTES = 0x200000
+#: What no instruction for user space tells of the processor, and KVM's feature MSRs do.
+_ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
+_PACKAGE = re.compile(r"\b(\d+\.\d+\.\d+)-\d")
 
 
 class Bench:
@@ -73,7 +76,9 @@ def sections_of(records: Iterable[Record]) -> dict[str, list[Record]]:
 def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     """KVM on the host that a section ``host`` describes: only its bare facts, no answers of KVM."""
     raw = Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in entries_of(facts["rawcpuid"][0]["ent"])})
-    release = str(facts["meta"][0]["release"])
+    # Debian's name of the release may leave the stable number out; its package's version has it.
+    package = _PACKAGE.search(str(facts["meta"][0]["version"]))
+    release = package[1] if package else str(facts["meta"][0]["release"])
     files = {record["path"]: str(record["text"]) for record in facts.get("file", ())}
     modules = {record["module"]: record["v"] for record in facts.get("param", ())}
     parameters = {name: value for module in modules.values() for name, value in module.items()}
@@ -82,10 +87,13 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     cpuinfo = files.get("/proc/cpuinfo", "")
     bugs = re.search(r"bugs\s*:((?: \w+)*?) bogomips", cpuinfo)
     vmx_flags = re.search(r"vmx flags\s*:([^:]*) bugs\s*:", cpuinfo)
+    told = {int(row[0], 16): int(row[2], 16) for row in facts["featmsrs"][0]["v"]} if "featmsrs" in facts else {}
     processor = Processor(
         emulator="tcg" if "TCG" in emulator else "bochs" if "Bochs" in emulator else "",
         microcode=int(microcode[1], 16) if microcode else 0,
         bugs=frozenset(bugs[1].upper().split()) if bugs else None,
+        msrs={_ARCH_CAPABILITIES: told.get(_ARCH_CAPABILITIES, 0)},
+        features={index: value for index, value in told.items() if index in _VMX_MSRS},
         tsc_khz=int(facts["tsckhz"][0]["vcpu"]) if "tsckhz" in facts else 0,
         vmx_flags=frozenset(vmx_flags[1].split()) if vmx_flags else frozenset(),
         online_cpus=len(re.findall(r"processor\s*:", cpuinfo)) or 1,

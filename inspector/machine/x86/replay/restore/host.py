@@ -8,10 +8,12 @@ from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
 from inspector.machine.x86.replay.restore import caps
 from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
+from inspector.machine.x86.replay.restore.msrs import host_lists
 
 
 def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of a section."""
+    yield from host_lists(bench, records)
     for record in records:
         if record["op"] == "supcpuid":
             yield from _entries(record, entry_texts(supported_cpuid(bench.kvm)), "__do_cpuid_func (cpuid.c)")

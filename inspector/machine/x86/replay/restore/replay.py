@@ -14,7 +14,18 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, dbg, events, host, lapic, mce, misc, mp, nested, sregs
+    from inspector.machine.x86.replay.restore import (
+        cpuid,
+        dbg,
+        events,
+        host,
+        lapic,
+        misc,
+        mp,
+        msrs,
+        nested,
+        sregs,
+    )
 
     return {
         "host": host.replay,
@@ -26,8 +37,11 @@ def sections() -> dict[str, Section]:
         "events": events.replay,
         "lapic": lapic.replay,
         "nested": nested.replay,
-        "mce": mce.replay,
         "misc": misc.replay,
+        "msr1": msrs.sweeps("msr1"),
+        "msr2": msrs.sweeps("msr2"),
+        "mce": msrs.sweeps("mce"),
+        "multi": msrs.multi,
     }
 
 
