@@ -61,7 +61,19 @@ def setup_mce(vcpu: WholeVcpu, value: int) -> Outcome:
         vcpu.msrs[CTL + 4 * bank] = ALL_ONES
         if value & CMCI_P:
             vcpu.msrs[CTL2 + bank] = 0
+    if vcpu.lapic is not None:
+        vcpu.lapic.after_mcg_cap()
     return rule.ok()
+
+
+def set_mce(vcpu: WholeVcpu, bank: int, status: int) -> Outcome:
+    """KVM_X86_SET_MCE: a machine check for the guest."""
+    rule = Rule("kvm_vcpu_ioctl_x86_set_mce (x86.c)")
+    banks = cap(vcpu) & 0xFF
+    held = rule.check(f"the bank is one of the guest's {banks}", bank < banks) and rule.check(
+        "the status is valid (MCi_STATUS.VAL)", status >> 63
+    )
+    return rule.ok() if held else rule.refuse(errno.EINVAL)
 
 
 def _read_cap(vcpu: WholeVcpu, _index: int) -> int:

@@ -14,6 +14,7 @@ from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.guest_cpuid import GuestCpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
+from inspector.machine.x86.replay.restore.batteries import dr_battery, nest_battery
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.memo import Memo
 from inspector.machine.x86.replay.restore.sweeps import NOT_TRIED, OTHER, SAME, char_of, compare, expand
@@ -66,7 +67,19 @@ def xbv_battery(vcpu: WholeVcpu) -> Battery:
     return {"xbv": "".join(found)}
 
 
-PARTS: tuple[Part, ...] = (sregs_battery, xcr_battery, xbv_battery)
+def debug_battery(vcpu: WholeVcpu) -> Battery:
+    """Debug registers with one bit flipped."""
+    dr6, dr7 = dr_battery(vcpu)
+    return {"dr6": dr6, "dr7": dr7}
+
+
+def nested_battery(vcpu: WholeVcpu) -> Battery:
+    """Nested state, in long mode as the first part leaves the vCPU."""
+    states.set_state(vcpu, "long")
+    return {"nest": nest_battery(vcpu)}
+
+
+PARTS: tuple[Part, ...] = (sregs_battery, xcr_battery, xbv_battery, debug_battery, nested_battery)
 
 
 class Batteries:

@@ -224,6 +224,14 @@ def _setup_mce(section: str, bench: Bench, record: Record) -> Found:
     yield Answer(f"{section}.setupmce", record["v"], record["e"], outcome.code, not record["e"], outcome.because)
 
 
+def _set_mce(section: str, bench: Bench, record: Record) -> Found:
+    """The recorder sets up ten banks before it."""
+    mce.setup_mce(bench.vcpu, 0x100010A)
+    outcome = mce.set_mce(bench.vcpu, record["bank"], int(record["status"], 16))
+    text = f"bank {record['bank']}, status {record['status']}"
+    yield Answer(f"{section}.setmce", text, record["e"], outcome.code, not record["e"], outcome.because)
+
+
 def _mcg_cap(section: str, bench: Bench, record: Record) -> Found:
     found = read(bench.vcpu, mce.MCG_CAP)
     mine = None if isinstance(found, Refusal) else f"{found:x}"
@@ -240,6 +248,7 @@ _EVENTS = {
     "encap": _enable,
     "run1": _run,
     "setupmce": _setup_mce,
+    "setmce": _set_mce,
     "mcgcap": _mcg_cap,
     "setcpuid": _again,
 }

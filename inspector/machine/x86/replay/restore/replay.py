@@ -14,7 +14,21 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, hidden_msrs, hide, host, msrs, sregs, xsave
+    from inspector.machine.x86.replay.restore import (
+        cpuid,
+        dbg,
+        events,
+        hidden_msrs,
+        hide,
+        host,
+        lapic,
+        misc,
+        mp,
+        msrs,
+        nested,
+        sregs,
+        xsave,
+    )
 
     return {
         "host": host.replay,
@@ -22,6 +36,12 @@ def sections() -> dict[str, Section]:
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
         "xsave": xsave.replay,
+        "dbg": dbg.replay,
+        "mp": mp.replay,
+        "events": events.replay,
+        "lapic": lapic.replay,
+        "nested": nested.replay,
+        "misc": misc.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
         "mce": msrs.sweeps("mce"),
