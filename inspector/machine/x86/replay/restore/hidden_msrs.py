@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
-from inspector.machine.x86.kvm.guest_cpuid import GuestCpuid
 from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
@@ -37,8 +36,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
     memo = Memo(of_vcpu)
     for name, differing in _tables(records):
         named = name.removesuffix(" again")
-        table = GuestCpuid(bench.kvm, bench.tables.named(named) if named else (), is_set=bool(named))
-        mine = memo.of(table, partial(bench.fresh, 1, named))
+        mine = memo.of(bench.table_of(named), partial(bench.fresh, 1, named))
         yield from _compare(bench.vcpu, name, {**recorded, **differing}, mine)
 
 

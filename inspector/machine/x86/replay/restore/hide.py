@@ -11,7 +11,6 @@ from functools import partial
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs, xsave
-from inspector.machine.x86.kvm.guest_cpuid import GuestCpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.batteries import dr_battery, nest_battery
@@ -92,9 +91,8 @@ class Batteries:
 
     def of(self, name: str) -> Battery:
         """The battery of a table, by its recorded name."""
-        entries = self.bench.tables.named(name.removesuffix(" again")) if name else ()
-        table = GuestCpuid(self.bench.kvm, entries, is_set=bool(name))
-        fresh = partial(self.bench.fresh, 1, name.removesuffix(" again"))
+        named = name.removesuffix(" again")
+        table, fresh = self.bench.table_of(named), partial(self.bench.fresh, 1, named)
         made: dict[str, str] = {}
         for memo in self.memos:
             made.update(memo.of(table, fresh))
