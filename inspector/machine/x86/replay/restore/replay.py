@@ -27,6 +27,7 @@ def sections() -> dict[str, Section]:
         msrs,
         nested,
         sregs,
+        whole,
         xsave,
     )
 
@@ -36,6 +37,7 @@ def sections() -> dict[str, Section]:
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
         "xsave": xsave.replay,
+        "restore": whole.replay,
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
