@@ -91,6 +91,8 @@ class WholeVcpu(Vcpu):
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
+        #: The shadow stack pointer (GUEST_SSP, KVM_REG_GUEST_SSP).
+        self.guest_ssp = 0
         #: What KVM_GET_TSC_KHZ tells.
         self.tsc_khz = kvm.processor.tsc_khz
         # What has a class of its own.
