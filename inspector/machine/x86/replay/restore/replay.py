@@ -24,6 +24,7 @@ def sections() -> dict[str, Section]:
         mp,
         msrs,
         nested,
+        run,
         sregs,
     )
 
@@ -38,6 +39,7 @@ def sections() -> dict[str, Section]:
         "lapic": lapic.replay,
         "nested": nested.replay,
         "misc": misc.replay,
+        "run": run.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
         "mce": msrs.sweeps("mce"),
