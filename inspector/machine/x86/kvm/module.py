@@ -31,7 +31,8 @@ class Processor(NamedTuple):
     """What the processor is beyond CPUID: facts that no instruction for user space tells.
 
     ``emulator`` is ``tcg``, ``bochs``, or empty for silicon. ``microcode`` is the revision, ``tsc_khz`` the
-    frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known.
+    frequency that Linux found. ``msrs`` are values of the processor's own MSRs, where they are known,
+    ``vmx_flags`` the words of /proc/cpuinfo's "vmx flags", ``online_cpus`` how many it lists.
     ``vmx_mpx``: VMX has the controls that load and clear BNDCFGS. ``bugs``
     are those that Linux names in /proc/cpuinfo, None where nobody read it. ``features`` are the VMX capability MSRs
     that KVM made of the processor's, as KVM_GET_MSRS on /dev/kvm gives them. ``absent``: MSRs whose RDMSR faults.
@@ -40,6 +41,8 @@ class Processor(NamedTuple):
     emulator: str = ""
     microcode: int = 0
     tsc_khz: int = 0
+    vmx_flags: frozenset[str] = frozenset()
+    online_cpus: int = 1
     msrs: Mapping[int, int] = {}
     vmx_mpx: bool = False
     bugs: frozenset[str] | None = None
@@ -79,7 +82,7 @@ class Kvm:
         self.kernel = host.kernel
         self.vendor = vendor or (VMX if host.is_intel else SVM)
         self.parameters = dict(parameters or {})
-        self.processor = processor or Processor()
+        self.processor: Processor = processor or Processor()
         numbers = release_numbers(release or host.kernel.version) or (0, 0)
         stable = (release or host.kernel.version).split("-")[0].split("+")[0].split(".")[2:3]
         #: Major, minor and stable number.
@@ -214,6 +217,33 @@ class Kvm:
     def host_efer(self) -> int:
         """kvm_host.efer: what Linux's EFER has while KVM is loaded without a VM (SCE, LME, LMA, NX)."""
         return 0x501 | (0x800 if self.boot_has("NX") else 0)
+
+    @property
+    def has_apicv(self) -> bool:
+        """enable_apicv: the processor virtualizes the local APIC (APICv or AVIC), and KVM uses it."""
+        return self.is_on("enable_apicv" if self.is_vmx else "avic")
+
+    @property
+    def nests(self) -> bool:
+        """The parameter ``nested``."""
+        return self.is_on("nested", default=True)
+
+    @property
+    def uses_tdp(self) -> bool:
+        """tdp_enabled: two-dimensional paging (EPT or NPT)."""
+        return self.is_on("ept" if self.is_vmx else "npt", default=True)
+
+    @property
+    def scales_tsc(self) -> bool:
+        """kvm_caps.has_tsc_control: VMX TSC scaling, or SVM's TSC ratio (a parameter from 5.17 on)."""
+        if self.is_vmx:
+            return "tsc_scaling" in self.processor.vmx_flags
+        return self.is_on("tsc_scaling", default=self.boot_has("TSCRATEMSR"))
+
+    @property
+    def has_notify_vmexit(self) -> bool:
+        """kvm_caps.has_notify_vmexit."""
+        return "notify_vm_exiting" in self.processor.vmx_flags
 
     def process(self) -> Process:
         """A process of the host that makes VMs."""

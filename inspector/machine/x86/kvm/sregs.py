@@ -257,4 +257,4 @@ def set_cr8(vcpu: WholeVcpu, cr8: int) -> None:
     if vcpu.lapic is None:
         vcpu.cr8 = cr8
     else:
-        vcpu.lapic.write(0x80, cr8 << 4)
+        vcpu.lapic.set_tpr(cr8)

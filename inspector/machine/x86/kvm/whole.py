@@ -7,12 +7,17 @@ gives an Outcome. State that KVM keeps in struct kvm_vcpu_arch has its name here
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls, segments
+from inspector.machine.x86.kvm import cpuid_ioctls, mce, segments
+from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
+from inspector.machine.x86.kvm.lapic import Lapic
 from inspector.machine.x86.kvm.module import Kvm
+from inspector.machine.x86.kvm.nested.svm import SvmNested
+from inspector.machine.x86.kvm.nested.vmx import VmxNested
+from inspector.machine.x86.kvm.pending import PendingEvents
+from inspector.machine.x86.kvm.regs import Regs
 from inspector.machine.x86.kvm.vcpu import Vcpu
 
 #: Where the in-kernel interrupt controllers are: none, all in the kernel, or the local APICs only.
@@ -48,13 +53,6 @@ class VmConfig:
         return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority", default=True)
 
 
-class Pending:
-    """What waits to be injected."""
-
-    interrupt_injected = interrupt_soft = False
-    interrupt_vector = 0
-
-
 class WholeVcpu(Vcpu):
     """One vCPU of a VM, as KVM_CREATE_VCPU gives it."""
 
@@ -82,19 +80,23 @@ class WholeVcpu(Vcpu):
         self.segments = segments.at_reset(svm=kvm.is_svm)
         self.gdt = self.idt = segments.TABLE_AT_RESET
         self.pdptrs = [0, 0, 0, 0]
-        self.pending: Any = Pending()
-        self.lapic: Any = None
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
-        #: The frequency that guests see (KVM_SET_TSC_KHZ).
-        self.tsc_khz = kvm.processor.tsc_khz
-        #: nested.vmxon.
-        self.is_vmxon = False
         #: HF_SMM_MASK, HF_GUEST_MASK and the like.
         self.is_smm = False
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
+        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
+        self.mcg_cap = mce.MOST_BANKS
+        #: What KVM_GET_TSC_KHZ tells.
+        self.tsc_khz = kvm.processor.tsc_khz
+        # What has a class of its own.
+        self.regs = Regs(self)
+        self.debugregs = DebugRegs()
+        self.pending = PendingEvents(self)
+        self.nested = VmxNested(self) if kvm.is_vmx else SvmNested(self)
+        self.lapic: Lapic | None = Lapic(self) if self.vm.has_lapic else None
 
     def has_quirk(self, quirk: int) -> bool:
         """kvm_check_has_quirk: a bit of KVM_X86_QUIRK_* that the VMM has not turned off."""
@@ -102,8 +104,20 @@ class WholeVcpu(Vcpu):
 
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:
         """KVM_SET_CPUID2."""
-        return cpuid_ioctls.set_cpuid2(self, entries)
+        outcome = cpuid_ioctls.set_cpuid2(self, entries)
+        if outcome.accepted and self.lapic is not None:
+            self.lapic.after_cpuid()
+        return outcome
+
+    def reset_by_init(self) -> None:
+        """kvm_vcpu_reset for INIT: what the areas here have; control registers and segments are sregs.py's."""
+        self.is_smm = False
+        self.regs.reset()
+        self.debugregs.reset()
+        self.pending.reset()
+        if self.lapic is not None:
+            self.lapic.reset(init_event=True)
 
     def leave_nested(self) -> None:
-        """svm_leave_nested, vmx_leave_nested: out of L2, without running."""
-        self.is_guest_mode = False
+        """kvm_leave_nested: out of L2, without running."""
+        self.nested.leave()

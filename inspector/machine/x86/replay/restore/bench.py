@@ -44,6 +44,8 @@ class Bench:
         hyperv = entries_of(self.facts["hvcpuid"][0]["ent"]) if "hvcpuid" in self.facts else ()
         self.tables = Tables(supported, hyperv)
         self.vcpu = WholeVcpu(self.kvm)
+        #: The VM is one that enforces the paravirtual features of its CPUID.
+        self.enforces = False
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""
@@ -84,7 +86,9 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     parameters = {name: value for module in modules.values() for name, value in module.items()}
     emulator = str(runner.get("emulator", ""))
     microcode = re.search(r"microcode\s*:\s*0x([0-9a-f]+)", files.get("/proc/cpuinfo", ""))
-    bugs = re.search(r"bugs\s*:((?: \w+)*?) bogomips", files.get("/proc/cpuinfo", ""))
+    cpuinfo = files.get("/proc/cpuinfo", "")
+    bugs = re.search(r"bugs\s*:((?: \w+)*?) bogomips", cpuinfo)
+    vmx_flags = re.search(r"vmx flags\s*:([^:]*) bugs\s*:", cpuinfo)
     told = {int(row[0], 16): int(row[2], 16) for row in facts["featmsrs"][0]["v"]} if "featmsrs" in facts else {}
     processor = Processor(
         emulator="tcg" if "TCG" in emulator else "bochs" if "Bochs" in emulator else "",
@@ -93,6 +97,8 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
         msrs={_ARCH_CAPABILITIES: told.get(_ARCH_CAPABILITIES, 0)},
         features={index: value for index, value in told.items() if index in _VMX_MSRS},
         tsc_khz=int(facts["tsckhz"][0]["vcpu"]) if "tsckhz" in facts else 0,
+        vmx_flags=frozenset(vmx_flags[1].split()) if vmx_flags else frozenset(),
+        online_cpus=len(re.findall(r"processor\s*:", cpuinfo)) or 1,
     )
     seen = without(raw, cleared(files.get("/proc/cmdline", "")))
     host = Host(seen, profile_for(release), emulated=bool(processor.emulator))

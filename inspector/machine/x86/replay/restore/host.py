@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
+from inspector.machine.x86.replay.restore import caps
 from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
 from inspector.machine.x86.replay.restore.msrs import host_lists
 
@@ -18,6 +19,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
             yield from _entries(record, entry_texts(supported_cpuid(bench.kvm)), "__do_cpuid_func (cpuid.c)")
         elif record["op"] == "emucpuid":
             yield from _entries(record, entry_texts(emulated_cpuid(bench.kvm)), "cpuid_func_emulated (cpuid.c)")
+    yield from caps.replay(bench, records)
 
 
 def _entries(record: Record, predicted: list[list[object]], why: str) -> Iterator[Answer]:

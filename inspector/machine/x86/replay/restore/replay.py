@@ -14,18 +14,37 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 
 def sections() -> dict[str, Section]:
     """The sections that the machine replays, by name."""
-    from inspector.machine.x86.replay.restore import cpuid, hidden_msrs, host, msrs, sregs
+    from inspector.machine.x86.replay.restore import (
+        cpuid,
+        dbg,
+        events,
+        hidden_msrs,
+        host,
+        lapic,
+        mce,
+        misc,
+        mp,
+        msrs,
+        nested,
+        sregs,
+    )
 
     return {
         "host": host.replay,
         "cpuid": cpuid.replay,
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
+        "dbg": dbg.replay,
+        "mp": mp.replay,
+        "events": events.replay,
+        "lapic": lapic.replay,
+        "nested": nested.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
-        "mce": msrs.sweeps("mce"),
+        "mce": msrs.sweeps("mce", mce.replay),
         "multi": msrs.multi,
         "hide": hidden_msrs.replay,
+        "misc": misc.replay,
     }
 
 
