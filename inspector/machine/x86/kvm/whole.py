@@ -63,10 +63,8 @@ class WholeVcpu(Vcpu):
         self.vm = vm or VmConfig()
         self.vcpu_id = vcpu_id
         self.is_bsp = vcpu_id == 0
-        #: KVM_SET_CPUID2 was accepted once.
-        self.has_cpuid = False
         #: The entries as KVM_SET_CPUID2 took them, with what KVM changes in them at run time.
-        self.guest = GuestCpuid(kvm)
+        self.guest = GuestCpuid(kvm, is_set=False)
         #: What the entries have to follow changed (cpuid_dynamic_bits_dirty).
         self.cpuid_dirty = False
         #: pv_cpuid.features.

@@ -157,7 +157,7 @@ def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 def _cr4_fixed1(vcpu: WholeVcpu) -> int:
     """What the guest's CPUID lets CR4 have; KVM's value without CPUID."""
-    if not vcpu.has_cpuid:
+    if not vcpu.guest.is_set:
         return _present(vcpu, CR4_FIXED1)
     rules = vcpu.kvm.msr_rules
     found = _PCE | sum(bits for feature, bits in _CR4.items() if vcpu.guest.in_table(feature))
@@ -171,7 +171,7 @@ def _read(vcpu: WholeVcpu, index: int) -> int | Refusal:
         return _NO_VMX
     if index == CR4_FIXED1:
         return _cr4_fixed1(vcpu)
-    if index == CR0_FIXED1 and vcpu.has_cpuid:
+    if index == CR0_FIXED1 and vcpu.guest.is_set:
         return U32
     true = _OLD.get(index)
     return _present(vcpu, index) if true is None else _present(vcpu, true) | _ALWAYS_ON[index]

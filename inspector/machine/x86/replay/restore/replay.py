@@ -19,6 +19,7 @@ def sections() -> dict[str, Section]:
         dbg,
         events,
         hidden_msrs,
+        hide,
         host,
         lapic,
         mce,
@@ -27,6 +28,7 @@ def sections() -> dict[str, Section]:
         msrs,
         nested,
         sregs,
+        xsave,
     )
 
     return {
@@ -34,6 +36,7 @@ def sections() -> dict[str, Section]:
         "cpuid": cpuid.replay,
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
+        "xsave": xsave.replay,
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
@@ -43,9 +46,19 @@ def sections() -> dict[str, Section]:
         "msr2": msrs.sweeps("msr2"),
         "mce": msrs.sweeps("mce", mce.replay),
         "multi": msrs.multi,
-        "hide": hidden_msrs.replay,
         "misc": misc.replay,
+        "hide": both(hide.replay, hidden_msrs.replay),
     }
+
+
+def both(*parts: Section) -> Section:
+    """A section whose records hold the answers of several areas."""
+
+    def replay_both(bench: Bench, records: Sequence[Record]) -> Found:
+        for part in parts:
+            yield from part(bench, records)
+
+    return replay_both
 
 
 def replay(bench: Bench) -> Found:
