@@ -17,9 +17,10 @@ Release = tuple[int, int, int]
 class MsrRules:
     """The rules of one release; the defaults are those of 5.10.
 
-    Lists: ``lbr_listed``: DEBUGCTL and the last branch MSRs. ``unsupported_is_zero``: what an MSR that KVM lists but does not have for this guest answers to the host:
-    nothing (""), 0 where it is one of ``saved`` (kvm_is_msr_to_save), or where it is listed at all
-    (kvm_is_advertised_msr). ``pmu_only_if_on``: the PMU's MSRs are listed with enable_pmu only.
+    Lists: ``lbr_listed``: DEBUGCTL and the last branch MSRs. ``unsupported_is_zero``: what an MSR that KVM lists but
+    does not have for this guest answers to the host: nothing (""), 0 where it is one of ``saved``
+    (kvm_is_msr_to_save), or where it is ``listed`` at all (kvm_is_advertised_msr). ``pmu_only_if_on``: the PMU's MSRs
+    are listed with enable_pmu only. ``ovf_ctrl_listed``: PERF_GLOBAL_OVF_CTRL is one of them.
 
     Addresses: ``canonical_by_host``: bases and SYSENTER addresses are as wide as the host's, whatever CR4.LA57 of the
     guest (is_noncanonical_msr_address). ``sysenter_halves``: AMD keeps the upper half only for a guest that is Intel's.

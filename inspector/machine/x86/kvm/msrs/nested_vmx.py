@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
+from inspector.machine.x86.kvm.nested.vmx import VmxNested
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -66,11 +67,11 @@ _CET, _LAM, _PCE = 1 << 23, 1 << 28, 1 << 8
 _SOURCE = "vmx_set_vmx_msr, vmx_get_vmx_msr (vmx/nested.c)"
 
 _NO_VMX = Refusal("the guest's CPUID has VMX, and nested virtualization is on")
-_GENERATED = Refusal("{index} can be set: KVM makes it from other MSRs or from CPUID")
-_SUBSET = Refusal("no bit is set in {value} that KVM does not support ({allowed})")
-_MUST_ONE = Refusal("the bits of {allowed} that are always on are set in {value}")
-_REVISION = Refusal("{value} names KVM's VMCS revision, at least its size, and 64-bit addresses")
-_COUNTS = Refusal("the timer's rate, the number of CR3 targets and the MSR counts of {value} are KVM's")
+_GENERATED = Refusal("{index:#x} can be set: KVM makes it from other MSRs or from CPUID")
+_SUBSET = Refusal("no bit is set in {value:#x} that KVM does not support ({allowed:#x})")
+_MUST_ONE = Refusal("the bits of {allowed:#x} that are always on are set in {value:#x}")
+_REVISION = Refusal("{value:#x} names KVM's VMCS revision, at least its size, and 64-bit addresses")
+_COUNTS = Refusal("the timer's rate, the number of CR3 targets and the MSR counts of {value:#x} are KVM's")
 _VMXON = Refusal("the vCPU is not in VMX operation")
 
 
@@ -126,7 +127,8 @@ def _check_misc(vcpu: WholeVcpu, value: int, host: int) -> Refusal | None:
 
 
 def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
-    host = supported(vcpu.kvm).get(index, 0)
+    # Before 6.0 what was set last bounded what can be set next.
+    host = supported(vcpu.kvm).get(index, 0) if vcpu.kvm.since(6, 0) else _present(vcpu, index)
     if index == BASIC:
         return _check_basic(vcpu, value, host)
     if index == MISC:
@@ -145,7 +147,7 @@ def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested", default=True):
         return _NO_VMX
-    if vcpu.is_vmxon:
+    if isinstance(vcpu.nested, VmxNested) and vcpu.nested.is_on:
         return _VMXON
     refusal = _check(vcpu, index, value)
     if refusal is None:

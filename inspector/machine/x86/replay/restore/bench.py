@@ -46,6 +46,8 @@ class Bench:
         self.tables = Tables(supported, hyperv)
         self.vcpu = WholeVcpu(self.kvm)
         self._bare: WholeVcpu | None = None
+        #: The VM is one that enforces the paravirtual features of its CPUID.
+        self.enforces = False
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""

@@ -22,6 +22,7 @@ def sections() -> dict[str, Section]:
         hide,
         host,
         lapic,
+        mce,
         misc,
         mp,
         msrs,
@@ -48,7 +49,7 @@ def sections() -> dict[str, Section]:
         "run": run.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
-        "mce": msrs.sweeps("mce"),
+        "mce": msrs.sweeps("mce", mce.replay),
         "multi": msrs.multi,
         "hide": both(hide.replay, hidden_msrs.replay),
     }
