@@ -7,12 +7,15 @@ nested_vmcb_check_save).
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.control_bits import valid_efer
 from inspector.machine.x86.kvm.debugregs import valid_dr
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
+from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
 
 VMCB_SIZE_BYTES = 4096
@@ -69,8 +72,21 @@ class Vmcb(NamedTuple):
         return bool(self.intercepts >> number & 1)
 
 
-#: DR6, SYSENTER_ESP and SYSENTER_EIP in the save area of a VMCB.
-_SAVED_DR6, _SAVED_SYSENTER = 0x568, (0x630, 0x638)
+#: Offsets in a VMCB: of the save area's DR6 and DR7, segments and MSRs that VMRUN does not save.
+_SAVED_DR6, _SAVED_DR7, _DR7_RESET = 0x568, 0x560, 0x400
+_SAVED_SEGMENTS = {"fs": 0x440, "gs": 0x450, "ldt": 0x470, "tr": 0x490}
+_SYSENTER = (0x175, 0x176)
+_SAVED_MSRS = {
+    0xC0000081: 0x600,
+    0xC0000082: 0x608,
+    0xC0000083: 0x610,
+    0xC0000084: 0x618,
+    0xC0000102: 0x620,
+    0x174: 0x628,
+    0x175: 0x630,
+    0x176: 0x638,
+    0x277: 0x668,
+}
 
 
 class SvmNested(NestedState):
@@ -110,10 +126,22 @@ class SvmNested(NestedState):
         if not self.vcpu.kvm.since(5, 13):
             return self.vmcb
         made = bytearray(self.vmcb)
-        made[_SAVED_DR6 : _SAVED_DR6 + 8] = bytes(8)
-        for offset in _SAVED_SYSENTER:
-            made[offset + 4 : offset + 8] = bytes(4)
+        for offset, value in self._not_copied():
+            made[offset : offset + 8] = value.to_bytes(8, "little")
         return bytes(made)
+
+    def _not_copied(self) -> Iterator[tuple[int, int]]:
+        """The words of L1's save area that are the vCPU's own: what VMLOAD loads, DR6, DR7, the PAT."""
+        vcpu = self.vcpu
+        yield from ((_SAVED_DR6, 0), (_SAVED_DR7, _DR7_RESET))
+        for name, offset in _SAVED_SEGMENTS.items():
+            found = Segment.of(vcpu.segments[SEGMENTS.index(name)])
+            yield offset, found.selector | found.vmcb_attributes << 16 | found.limit << 32
+            yield offset + 8, found.base
+        for index, offset in _SAVED_MSRS.items():
+            value = access.read(vcpu, index)
+            if isinstance(value, int):
+                yield offset, value & 0xFFFFFFFF if index in _SYSENTER else value
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """svm_set_nested_state: outside of guest mode only GIF is taken."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.verify import BORROWED_HOST
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
@@ -35,6 +36,8 @@ class Bench:
         self.file = file
         self.sections = sections_of(records)
         self.runner = next((record for record in records if record["op"] == "runner"), {})
+        #: The section ``host`` is of another file: its answers are not this one's.
+        self.is_host_borrowed = any(record["op"] == BORROWED_HOST for record in records)
         self.facts: dict[str, list[Record]] = {}
         for record in self.sections.get("host", ()):
             self.facts.setdefault(record["op"], []).append(record)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Section = Callable[[Bench, Sequence[Record]], Found]
+CapturesByName = Callable[[str], Mapping[str, bytes] | None]
 
 
-def sections() -> dict[str, Section]:
-    """The sections that the machine replays, by name."""
+def sections(captures: CapturesByName) -> dict[str, Section]:
+    """The sections that the machine replays, by name; ``captures`` are what section ``foreign`` restores."""
     from inspector.machine.x86.replay.restore import (
         cpuid,
         dbg,
@@ -40,6 +41,7 @@ def sections() -> dict[str, Section]:
         "sregs": sregs.replay,
         "xsave": xsave.replay,
         "restore": whole.replay,
+        "foreign": whole.foreign(captures),
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
@@ -55,6 +57,10 @@ def sections() -> dict[str, Section]:
     }
 
 
+def no_captures(_name: str) -> None:
+    """Nothing was captured elsewhere."""
+
+
 def both(*parts: Section) -> Section:
     """A section whose records hold the answers of several areas."""
 
@@ -65,10 +71,12 @@ def both(*parts: Section) -> Section:
     return replay_both
 
 
-def replay(bench: Bench) -> Found:
+def replay(bench: Bench, captures: CapturesByName | None = None) -> Found:
     """The answers of all sections; kinds are ``section.op``."""
-    known = sections()
+    known = sections(captures or no_captures)
     for name, records in bench.sections.items():
+        if name == "host" and bench.is_host_borrowed:
+            continue
         if name in known:
             yield from known[name](bench, records)
         else:
