@@ -247,8 +247,12 @@ def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
                     rows.append([f"{index:x}", 1, f"{0 if isinstance(found, Refusal) else found:x}"])
                 yield from _same(kind, record["v"], rows)
             case "featmsr_others":
-                others = []
-                for index in _probed(bench):
+                others: list[object] = []
+                probed = _probed(bench)
+                if not probed:
+                    yield NotAsked(kind, "indexes of MSRs that another part of the recording names", len(record["ok"]))
+                    continue
+                for index in probed:
                     value = access.read_feature(vcpu, index)
                     if not isinstance(value, Refusal):
                         others.append([f"{index:x}", f"{value:x}"])
