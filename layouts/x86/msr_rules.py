@@ -17,9 +17,10 @@ Release = tuple[int, int, int]
 class MsrRules:
     """The rules of one release; the defaults are those of 5.10.
 
-    Lists: ``unsupported_is_zero``: what an MSR that KVM lists but does not have for this guest answers to the host:
-    nothing (""), 0 where it is one of ``saved`` (kvm_is_msr_to_save), or where it is listed at all
-    (kvm_is_advertised_msr). ``pmu_only_if_on``: the PMU's MSRs are listed with enable_pmu only.
+    Lists: ``lbr_listed``: DEBUGCTL and the last branch MSRs. ``unsupported_is_zero``: what an MSR that KVM lists but
+    does not have for this guest answers to the host: nothing (""), 0 where it is one of ``saved``
+    (kvm_is_msr_to_save), or where it is ``listed`` at all (kvm_is_advertised_msr). ``pmu_only_if_on``: the PMU's MSRs
+    are listed with enable_pmu only. ``ovf_ctrl_listed``: PERF_GLOBAL_OVF_CTRL is one of them.
 
     Addresses: ``canonical_by_host``: bases and SYSENTER addresses are as wide as the host's, whatever CR4.LA57 of the
     guest (is_noncanonical_msr_address). ``sysenter_halves``: AMD keeps the upper half only for a guest that is Intel's.
@@ -51,13 +52,13 @@ class MsrRules:
     Paravirtual: ``pv_is_unsupported``: an MSR that an enforced CPUID hides is unsupported, before it is refused.
     ``pv_stores_first``: ASYNC_PF_EN and PV_EOI_EN keep the value although its address is refused.
 
-    AMD: ``tsc_ratio``: KVM has AMD64_TSC_RATIO. ``lbr_listed``: DEBUGCTL and the last branch MSRs are listed. ``lbr_writes``: the last branch MSRs can be set with lbrv=1.
+    AMD: ``tsc_ratio``: KVM has AMD64_TSC_RATIO. ``lbr_writes``: the last branch MSRs can be set with lbrv=1.
     ``debugctl_reserved``: bits that DEBUGCTL refuses with LBR virtualization. ``debugctl_drops``: bits that it drops.
 
     Intel: ``feature_control_host``: the host may set every bit of FEATURE_CONTROL that KVM knows, else only those that
-    the guest's CPUID enables. ``debugctl_rtm``: DEBUGCTL.RTM where the CPU has RTM. ``debugctl_in_common``: DEBUGCTL is kvm_set_msr_common's nop.
-    ``vmx_basic_no_hw_errcode``: VMX_BASIC has bit 56. ``tsx_ctrl_listed``: TSX_CTRL is listed. ``vmx_is_range``: the
-    feature MSRs begin with the VMX range.
+    the guest's CPUID enables. ``debugctl_rtm``: DEBUGCTL.RTM where the CPU has RTM. ``debugctl_in_common``: DEBUGCTL
+    is kvm_set_msr_common's nop. ``vmx_basic_no_hw_errcode``: VMX_BASIC has bit 56. ``tsx_ctrl_listed``: TSX_CTRL is
+    listed. ``vmx_is_range``: the feature MSRs begin with the VMX range.
 
     PMU: ``pmu_always``: AMD's counters are there whatever the parameter, the F15H ones whatever CPUID.
     ``pmu_needs_version``: AMD's counters need the version that kvm_pmu_refresh finds. ``perfmon_v2``: AMD's global

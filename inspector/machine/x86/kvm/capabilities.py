@@ -44,15 +44,15 @@ def allowed_disable_exits(kvm: Kvm) -> int:
         exits |= _APERFMPERF
     if not kvm.is_on("mitigate_smt_rsb"):
         exits |= _HLT_CSTATE
-        # kvm_can_mwait_in_guest; X86_BUG_MONITOR is of processors without ARAT's like.
-        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT"):
+        # kvm_can_mwait_in_guest.
+        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and "MONITOR" not in (kvm.processor.bugs or ()):
             exits |= _MWAIT
     return exits
 
 
 def nested_state_size_bytes(kvm: Kvm) -> int:
     """What KVM_GET_NESTED_STATE may need; from 7.2 on 0 without ``nested``."""
-    if kvm.since(7, 2) and not kvm.nests:
+    if not (kvm.is_svm or kvm.is_vmx) or (kvm.since(7, 2) and not kvm.nests):
         return 0
     return _NESTED_HEADER_SIZE_BYTES + (_VMCS12_SIZES_BYTES if kvm.is_vmx else _VMCB_SIZE_BYTES)
 
@@ -129,3 +129,13 @@ def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:
             if kvm.since(*since):
                 found[1, attribute] = 0
     return found
+
+
+def mce_capabilities(kvm: Kvm) -> int:
+    """KVM_X86_GET_MCE_CAP_SUPPORTED: CTL_P and SER_P, on Intel LMCE_P, and CMCI_P from 6.0 on."""
+    value = 1 << 8 | 1 << 24
+    if kvm.is_vmx:
+        value |= 1 << 27
+        if kvm.since(6, 0):
+            value |= 1 << 10
+    return value

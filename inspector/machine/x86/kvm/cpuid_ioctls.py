@@ -179,14 +179,13 @@ def pv_features_entry(table: GuestCpuid) -> Entry | None:
 
 def guest_xcr0(vcpu: WholeVcpu, table: GuestCpuid) -> int:
     """cpuid_get_supported_xcr0."""
-    entry = table.find(0xD, 0)
-    return (entry.eax | entry.edx << 32) & vcpu.kvm.xcr0 if entry else 0
+    values = table.leaf(0xD, 0)
+    return (values[0] | values[3] << 32) & vcpu.kvm.xcr0 if values else 0
 
 
 def after_set_cpuid(vcpu: WholeVcpu) -> None:
     """kvm_vcpu_after_set_cpuid: what KVM remembers of the table."""
     table = vcpu.guest
-    vcpu.has_cpuid = True
     vcpu.cpuid = Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in reversed(table.entries)})
     vcpu.guest_xcr0 = guest_xcr0(vcpu, table)
     features = pv_features_entry(table)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.capabilities import allowed_disable_exits, supported_quirks
+from inspector.machine.x86.kvm.msrs.hyperv import SYNIC_CAPS, activate_synic
 from layouts.x86.capabilities import NUMBERS
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def enable_vcpu_cap(vcpu: WholeVcpu, cap: int, arg: int = 0, flags: int = 0) -> 
     if code:
         return rule.refuse(code)
     vcpu.caps[cap] = arg
+    if cap in SYNIC_CAPS:
+        activate_synic(vcpu)
     return rule.ok()
 
 

@@ -45,8 +45,9 @@ class GuestCpuid:
     same answers for another table has the same outcome.
     """
 
-    def __init__(self, kvm: Kvm, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, kvm: Kvm, entries: Iterable[Entry] = (), *, is_set: bool = True) -> None:
         self.kvm = kvm
+        self._is_set = is_set
         self.asked: dict[tuple[object, ...], object] | None = None
         self.replace(tuple(entries))
 
@@ -57,6 +58,12 @@ class GuestCpuid:
         self._by_function: dict[int, list[Entry]] = {}
         for entry in self.entries:
             self._by_function.setdefault(entry.leaf, []).append(entry)
+
+    @property
+    def is_set(self) -> bool:
+        """KVM_SET_CPUID2 was accepted once."""
+        self._ask(("set",), self._is_set)
+        return self._is_set
 
     def find(self, function: int, index: int | None = None) -> Entry | None:
         """kvm_find_cpuid_entry, with an index kvm_find_cpuid_entry_index; the first that fits."""
@@ -154,6 +161,8 @@ class GuestCpuid:
                 return self.maxphyaddr
             case ("vendor",):
                 return self.vendor
+            case ("set",):
+                return self._is_set
         raise KeyError(key)
 
 

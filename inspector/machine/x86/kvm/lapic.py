@@ -31,7 +31,7 @@ _DIRECTED_EOI = 1 << 24
 _QUIRK_LINT0_REENABLED = 1
 #: Timer modes in LVT_TIMER: periodic, TSC deadline; the second where the guest has TSC_DEADLINE_TIMER.
 _PERIODIC, _DEADLINE, _MODES = 1 << 17, 2 << 17, 3 << 17
-_MCG_CAP, _MCG_CMCI = 0x179, 1 << 10
+_MCG_CMCI = 1 << 10
 
 
 def x2apic_ldr(x2apic_id: int) -> int:
@@ -69,7 +69,8 @@ class Lapic:
         return bool(self.vcpu.vm.caps.get(CAP_X2APIC_API, 0) & USE_32BIT_IDS)
 
     @property
-    def _icr_is_whole(self) -> bool:
+    def icr_is_whole(self) -> bool:
+        """ICR and ICR2 are one register of 64 bits (not x2apic_icr_is_split)."""
         return self.rules.x2apic_icr == "all" or (self.rules.x2apic_icr == "vmx" and self.vcpu.kvm.is_vmx)
 
     def reset(self, *, init_event: bool = False) -> None:
@@ -98,7 +99,7 @@ class Lapic:
     @property
     def lvt_entries(self) -> int:
         """kvm_apic_calc_nr_lvt_entries (from 6.0 on): one more with MCG_CMCI_P."""
-        return _LVT_ENTRIES + bool(self.vcpu.kvm.since(6, 0) and self.vcpu.msrs.get(_MCG_CAP, 0) & _MCG_CMCI)
+        return _LVT_ENTRIES + bool(self.vcpu.kvm.since(6, 0) and self.vcpu.mcg_cap & _MCG_CMCI)
 
     def set_version(self) -> None:
         """kvm_apic_set_version: also after KVM_SET_CPUID2. With an I/O APIC in KVM there is no directed EOI."""
@@ -114,7 +115,7 @@ class Lapic:
     def after_mcg_cap(self) -> None:
         """kvm_apic_after_set_mcg_cap (from 6.0 on): another LVT entry is there from then on."""
         if self.vcpu.kvm.since(6, 0):
-            if self.vcpu.msrs.get(_MCG_CAP, 0) & _MCG_CMCI:
+            if self.vcpu.mcg_cap & _MCG_CMCI:
                 self.write(LVT_CMCI, _LVT_MASKED)
             self.set_version()
 
@@ -134,6 +135,22 @@ class Lapic:
         self.write(TPR, (cr8 & 0xF) << 4)
         self._update_ppr()
 
+    def put_tpr(self, priority: int) -> None:
+        """apic_set_tpr: all eight bits."""
+        self.write(TPR, priority)
+        self._update_ppr()
+
+    def put_lvt_timer(self, value: int) -> None:
+        """kvm_lapic_reg_write of LVT_TIMER: the modes that the guest's CPUID has."""
+        deadline = self.vcpu.guest.in_table("TSC_DEADLINE_TIMER")
+        self.write(LVT_TIMER, value & ~(0 if deadline else _DEADLINE))
+        self._update_timer_mode()
+
+    @property
+    def is_deadline(self) -> bool:
+        """apic_lvtt_tscdeadline."""
+        return self._timer_mode == _DEADLINE
+
     def get(self) -> bytes:
         """KVM_GET_LAPIC: 1024 bytes. The current count of a timer that runs is not told here."""
         found = bytearray(self.regs)
@@ -141,7 +158,7 @@ class Lapic:
             if not self.long_ids:
                 shown = self.vcpu.vcpu_id if self.rules.x2apic_id_is_fixed else self.read(ID)
                 found[ID : ID + 4] = (shown << 24 & 0xFFFFFFFF).to_bytes(4, "little")
-            if self._icr_is_whole:
+            if self.icr_is_whole:
                 found[ICR2 : ICR2 + 4] = found[ICR + 4 : ICR + 8]
         return bytes(found)
 
@@ -172,7 +189,7 @@ class Lapic:
             x2apic_id = given >> 24
         state[ID : ID + 4] = x2apic_id.to_bytes(4, "little")
         state[LDR : LDR + 4] = x2apic_ldr(x2apic_id).to_bytes(4, "little")
-        if self._icr_is_whole:
+        if self.icr_is_whole:
             state[ICR + 4 : ICR + 8] = state[ICR2 : ICR2 + 4]
         return True
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.capture.host import Cpuid
-from inspector.machine.x86.host import Host
+from inspector.machine.x86.host import DYNAMIC, XTILE, Host
 from inspector.machine.x86.kvm import caps
 from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
 from inspector.machine.x86.linux import features as linux_features
@@ -120,6 +120,14 @@ class Kvm:
     def xcr0(self) -> int:
         """kvm_caps.supported_xcr0: none where Linux does without XSAVE."""
         return self.host.kvm_xcr0 if self.boot_has("XSAVE") else 0
+
+    @property
+    def permitted_xcr0(self) -> int:
+        """kvm_get_filtered_xcr0, for a process without permission for dynamic components."""
+        mask = self.host.kvm_xcr0
+        if mask & DYNAMIC:
+            mask &= ~(XTILE if self.kernel.filters_xtile else DYNAMIC)
+        return mask
 
     @property
     def xss(self) -> int:

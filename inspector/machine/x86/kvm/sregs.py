@@ -168,7 +168,7 @@ def valid_cr4(vcpu: WholeVcpu, rule: Rule, cr4: int) -> bool:
 
 def cr4_guest_reserved(vcpu: WholeVcpu) -> int:
     """cr4_guest_rsvd_bits; none before KVM_SET_CPUID2, until 6.14."""
-    if not vcpu.has_cpuid and not vcpu.kvm.since(6, 14):
+    if not vcpu.guest.is_set and not vcpu.kvm.since(6, 14):
         return 0
     return vcpu.guest.remembered("cr4", lambda: reserved_cr4_bits(vcpu.kvm.release, vcpu.guest.has))
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from inspector.capture.host import CpuidValues
-from inspector.machine.x86.host import DYNAMIC, XTILE
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kvm_cpuid import INDEXED_LEAVES, KVM_FEATURES_EAX
@@ -133,15 +132,8 @@ class Supported:
     def _leaf_1f(self) -> list[CpuidValues]:
         return [(0, 0, 0, self._host(0x1F)[3])]
 
-    def permitted_xcr0(self) -> int:
-        """kvm_get_filtered_xcr0, for a process without permission for dynamic components."""
-        mask = self.kvm.host.kvm_xcr0
-        if mask & DYNAMIC:
-            mask &= ~(XTILE if self.kvm.kernel.filters_xtile else DYNAMIC)
-        return mask
-
     def _leaf_d(self) -> list[CpuidValues | None]:
-        host, mask, xss = self.kvm.host, self.permitted_xcr0(), self.kvm.xss
+        host, mask, xss = self.kvm.host, self.kvm.permitted_xcr0, self.kvm.xss
         eax, _, _, edx = self._host(0xD)
         size = host.standard_size_bytes(mask)
         found: list[CpuidValues | None] = [(eax & mask & _M32, size, size, edx & mask >> 32)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls, segments
+from inspector.machine.x86.kvm import cpuid_ioctls, mce, segments
 from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.lapic import Lapic
@@ -65,10 +65,8 @@ class WholeVcpu(Vcpu):
         self.vm = vm or VmConfig()
         self.vcpu_id = vcpu_id
         self.is_bsp = vcpu_id == 0
-        #: KVM_SET_CPUID2 was accepted once.
-        self.has_cpuid = False
         #: The entries as KVM_SET_CPUID2 took them, with what KVM changes in them at run time.
-        self.guest = GuestCpuid(kvm)
+        self.guest = GuestCpuid(kvm, is_set=False)
         #: What the entries have to follow changed (cpuid_dynamic_bits_dirty).
         self.cpuid_dirty = False
         #: pv_cpuid.features.
@@ -84,15 +82,13 @@ class WholeVcpu(Vcpu):
         self.pdptrs = [0, 0, 0, 0]
         #: MSRs that have no other place: index -> value (msrs/).
         self.msrs: dict[int, int] = {}
-        #: The frequency that guests see (KVM_SET_TSC_KHZ).
-        self.tsc_khz = kvm.processor.tsc_khz
-        #: nested.vmxon.
-        self.is_vmxon = False
         #: HF_SMM_MASK, HF_GUEST_MASK and the like.
         self.is_smm = False
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
+        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
+        self.mcg_cap = mce.MOST_BANKS
         #: The shadow stack pointer (GUEST_SSP, KVM_REG_GUEST_SSP).
         self.guest_ssp = 0
         #: What KVM_GET_TSC_KHZ tells.

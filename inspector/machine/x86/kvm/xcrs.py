@@ -14,7 +14,7 @@ from inspector.machine.outcome import Outcome, Rule
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-XCR0 = 0
+KVM_MAX_XCRS = 16
 
 
 def set_xcrs(
@@ -27,9 +27,15 @@ def set_xcrs(
         return rule.refuse(errno.EINVAL)
     told = len(entries) if count is None else count
     before = vcpu.xcr0
-    # More entries than the structure has room for are no entries, and refused by their number.
-    given = [*entries[:told], *[(1, 0)] * (told - len(entries))] if told <= 17 else [(1, 0)] * 17
+    # More than the structure has room for are refused by their number.
+    told = min(told, KVM_MAX_XCRS + 1)
+    given = [*entries[:told], *[(1, 0)] * (told - len(entries))]
     outcome = vcpu.set_xcrs(*given, flags=flags)
     if outcome.accepted and vcpu.xcr0 != before:
         vcpu.cpuid_dirty = True
     return outcome
+
+
+def get_xcrs(vcpu: WholeVcpu) -> tuple[int, int]:
+    """KVM_GET_XCRS: how many registers there are, and XCR0."""
+    return (1, vcpu.xcr0) if vcpu.kvm.boot_has("XSAVE") else (0, 0)

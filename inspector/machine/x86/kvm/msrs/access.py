@@ -22,7 +22,7 @@ MAX_IO_MSRS = 256
 class Refusal(NamedTuple):
     """Why an MSR was not set or read: what does not hold, made into words when it is asked for.
 
-    ``text`` may name ``{index}``, ``{value}`` and ``{allowed}``. ``unsupported`` is KVM_MSR_RET_UNSUPPORTED:
+    ``text`` may name ``{index:#x}``, ``{value:#x}`` and ``{allowed:#x}``. ``unsupported`` is KVM_MSR_RET_UNSUPPORTED:
     ignore_msrs, or a list that has the MSR, may turn it into an answer.
     """
 
@@ -32,7 +32,7 @@ class Refusal(NamedTuple):
 
     def told(self, index: int, value: int = 0) -> str:
         """The sentence."""
-        return self.text.format(index=f"{index:#x}", value=f"{value:#x}", allowed=f"{self.allowed:#x}")
+        return self.text.format(index=index, value=value, allowed=self.allowed)
 
 
 Write = Callable[["WholeVcpu", int, int], Refusal | None]
@@ -47,10 +47,13 @@ class MsrRule(NamedTuple):
     source: str = "kvm_set_msr_common, kvm_get_msr_common (x86.c)"
 
 
-UNKNOWN = Refusal("KVM of this release has the MSR {index}", unsupported=True)
-_WRITE_ONLY = Refusal("the MSR can be read: {index} is for writing only", unsupported=True)
-_READ_ONLY = Refusal("the MSR can be written: {index} is for reading only", unsupported=True)
+UNKNOWN = Refusal("KVM of this release has the MSR {index:#x}", unsupported=True)
+_WRITE_ONLY = Refusal("the MSR can be read: {index:#x} is for writing only", unsupported=True)
+_READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
 _FROZEN = Refusal("the vCPU has not run, and is not in guest mode, or the feature MSR keeps its value")
+
+
+_TAKEN, _READ = (Check("KVM takes the value", True),), (Check("KVM gives the value", True),)
 
 
 def never_written(_vcpu: WholeVcpu, _index: int, _value: int) -> Refusal:
@@ -114,19 +117,17 @@ def source_of(vcpu: WholeVcpu, index: int) -> str:
 def set_msr(vcpu: WholeVcpu, index: int, value: int) -> Outcome:
     """KVM_SET_MSRS with one entry; refused means that the call counts 0 of 1."""
     refusal = write(vcpu, index, value)
-    source = source_of(vcpu, index)
     if refusal is not None:
-        return Outcome("short", 1, (Check(refusal.told(index, value), False),), source)
-    return Outcome("ok", 0, (Check(f"{name_of(index)} takes {value:#x}", True),), source, 1)
+        return Outcome("short", 1, (Check(refusal.told(index, value), False),), source_of(vcpu, index))
+    return Outcome("ok", 0, _TAKEN, source_of(vcpu, index), 1)
 
 
 def get_msr(vcpu: WholeVcpu, index: int) -> Outcome:
     """KVM_GET_MSRS with one entry: its value, or 0 of 1."""
     found = read(vcpu, index)
-    source = source_of(vcpu, index)
     if isinstance(found, Refusal):
-        return Outcome("short", 1, (Check(found.told(index), False),), source)
-    return Outcome("ok", 0, (Check(f"{name_of(index)} is read", True),), source, found)
+        return Outcome("short", 1, (Check(found.told(index), False),), source_of(vcpu, index))
+    return Outcome("ok", 0, _READ, source_of(vcpu, index), found)
 
 
 def set_msrs(vcpu: WholeVcpu, entries: Iterable[tuple[int, int]]) -> Outcome:

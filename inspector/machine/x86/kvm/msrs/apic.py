@@ -15,6 +15,7 @@ from inspector.machine.x86.kvm.sregs import set_apic_base
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.lapic import Lapic
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
@@ -28,20 +29,31 @@ _LVTS = range(LVT_TIMER + 1, LVT_ERROR + 1)
 _READABLE = frozenset(
     (ID, VERSION, TPR, PPR, LDR, SPIV, *range(0x10, 0x28), ESR, ICR, *range(0x32, 0x38), TMICT, TMCCT, TDCR)
 )
-#: DFR before 6.12; ICR2 before 5.18 is asked elsewhere.
 _WRITABLE = frozenset((TPR, EOI, SPIV, ESR, ICR, LVT_TIMER, *_LVTS, TMICT, TDCR, SELF_IPI))
 _ICR_RESERVED = 0xFFF00000 | 0x30000 | 0x2000
 _ICR_BUSY = 1 << 12
-_DEADLINE_MODE = 2 << 17
+_LVT_MASKED, _LVT, _MODE, _LINT = 0x10000, 0x110FF, 0x700, 0xE000
+#: apic_lvt_mask: vector, pending and mask; the timer's modes, delivery modes, and the pins of LINT0 and LINT1.
+_LVT_BITS = {
+    CMCI: _LVT | _MODE,
+    LVT_TIMER: _LVT | 3 << 17,
+    0x33: _LVT | _MODE,
+    0x34: _LVT | _MODE,
+    0x35: _LVT | _MODE | _LINT,
+    0x36: _LVT | _MODE | _LINT,
+    LVT_ERROR: _LVT,
+}
+_OTHER_BITS = {SPIV: 0x13FF, TDCR: 0xB}
 _BASE_SOURCE = "kvm_apic_set_base (lapic.c)"
 _SOURCE = "kvm_x2apic_msr_write, kvm_lapic_reg_write (lapic.c)"
 
+_NO_LAPIC = Refusal("the local APIC is in the kernel")
 _NO_X2APIC = Refusal("the local APIC is in the kernel, and in x2APIC mode")
-_NO_REGISTER = Refusal("the register of {index} is there, in x2APIC mode, for this access")
-_HIGH = Refusal("bits 63:32 of {value} are 0")
-_ICR = Refusal("ICR's reserved bits ({allowed}) are 0 in {value}", _ICR_RESERVED)
+_NO_REGISTER = Refusal("the register of {index:#x} is there, in x2APIC mode, for this access")
+_HIGH = Refusal("bits 63:32 of {value:#x} are 0")
+_ICR = Refusal("ICR's reserved bits ({allowed:#x}) are 0 in {value:#x}", _ICR_RESERVED)
 _ESR = Refusal("ESR takes 0")
-_VECTOR = Refusal("{value} is a vector: bits 31:8 are 0")
+_VECTOR = Refusal("{value:#x} is a vector: bits 31:8 are 0")
 
 
 def _write_base(vcpu: WholeVcpu, _index: int, value: int) -> Refusal | None:
@@ -55,15 +67,15 @@ def _read_base(vcpu: WholeVcpu, _index: int) -> int:
 
 def register(vcpu: WholeVcpu, number: int) -> int:
     """A register of the local APIC; ICR has 64 bits."""
-    return vcpu.msrs.get(0x800 + number, 0)
+    lapic = vcpu.lapic
+    if lapic is None:
+        return 0
+    if number != ICR:
+        return lapic.read(number << 4)
+    return lapic.read(ICR << 4, 8) if lapic.icr_is_whole else lapic.read(ICR << 4) | lapic.read(ICR2 << 4) << 32
 
 
-def put_register(vcpu: WholeVcpu, number: int, value: int) -> None:
-    """Keep a register."""
-    vcpu.msrs[0x800 + number] = value
-
-
-def write_icr(vcpu: WholeVcpu, value: int) -> Refusal | None:
+def write_icr(vcpu: WholeVcpu, lapic: Lapic, value: int) -> Refusal | None:
     """kvm_x2apic_icr_write; before 5.18 both halves were written without a check."""
     rules = vcpu.kvm.msr_rules
     if rules.icr_reserved and value & _ICR_RESERVED:
@@ -71,47 +83,63 @@ def write_icr(vcpu: WholeVcpu, value: int) -> Refusal | None:
     if not rules.icr_is_whole and not vcpu.apic_base & X2APIC:
         # Its upper half goes through ICR2, of which the xAPIC has the destination alone.
         value &= 0xFF000000_FFFFFFFF
-    put_register(vcpu, ICR, value & ~_ICR_BUSY)
+    value &= ~_ICR_BUSY
+    if lapic.icr_is_whole:
+        lapic.write(ICR << 4, value, 8)
+    else:
+        lapic.write(ICR << 4, value)
+        lapic.write(ICR2 << 4, value >> 32)
     return None
 
 
 def write_register(vcpu: WholeVcpu, number: int, value: int) -> Refusal | None:
     """kvm_lapic_msr_write: ICR has 64 bits, others 32."""
+    lapic = vcpu.lapic
+    if lapic is None:
+        return _NO_LAPIC
     if number == ICR:
-        return write_icr(vcpu, value)
+        return write_icr(vcpu, lapic, value)
     if vcpu.kvm.msr_rules.icr_is_whole and value > U32:
         return _HIGH
     value &= U32
-    if number not in _WRITABLE:
+    if number not in _WRITABLE and not (number == CMCI and lapic.lvt_entries > 6):
         return _NO_REGISTER
     if number == ESR:
-        return _ESR if value else None
+        return _ESR if value and vcpu.apic_base & X2APIC else None
     if number == SELF_IPI:
         return _VECTOR if value & ~0xFF else None
     if number == TPR:
-        put_register(vcpu, TPR, value & 0xFF)
+        lapic.put_tpr(value & 0xFF)
+    elif number == LVT_TIMER:
+        lapic.put_lvt_timer(_kept(lapic, number, value))
     elif number != EOI:
-        put_register(vcpu, number, value)
+        lapic.write(number << 4, _kept(lapic, number, value))
     return None
 
 
+def _kept(lapic: Lapic, number: int, value: int) -> int:
+    """kvm_lapic_reg_write: the bits that a register has; while the APIC is off by software LVTs are masked."""
+    if number not in _LVT_BITS:
+        return value & _OTHER_BITS.get(number, U32)
+    masked = 0 if lapic.read(SPIV << 4) >> 8 & 1 else _LVT_MASKED
+    return (value | masked) & _LVT_BITS[number]
+
+
 def _write_x2apic(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
-    if not vcpu.vm.has_lapic or not vcpu.apic_base & X2APIC:
+    if vcpu.lapic is None or not vcpu.apic_base & X2APIC:
         return _NO_X2APIC
     return write_register(vcpu, index - 0x800, value)
 
 
 def _read_x2apic(vcpu: WholeVcpu, index: int) -> int | Refusal:
-    if not vcpu.vm.has_lapic or not vcpu.apic_base & X2APIC:
+    if vcpu.lapic is None or not vcpu.apic_base & X2APIC:
         return _NO_X2APIC
     return register(vcpu, index - 0x800) if index - 0x800 in _READABLE else _NO_REGISTER
 
 
 def _counts_deadline(vcpu: WholeVcpu) -> bool:
-    """The APIC is enabled, and its timer in deadline mode."""
-    return (
-        vcpu.vm.has_lapic and bool(vcpu.apic_base & ENABLED) and register(vcpu, LVT_TIMER) & 3 << 17 == _DEADLINE_MODE
-    )
+    """The APIC is enabled, and its timer in deadline mode (apic_lvtt_tscdeadline)."""
+    return vcpu.lapic is not None and bool(vcpu.apic_base & ENABLED) and vcpu.lapic.is_deadline
 
 
 def _write_deadline(vcpu: WholeVcpu, index: int, value: int) -> None:

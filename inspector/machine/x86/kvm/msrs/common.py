@@ -21,6 +21,7 @@ from inspector.machine.x86.kvm.msrs.values import (
     stored,
     write_only,
 )
+from inspector.machine.x86.kvm.segments import SEGMENTS
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules
 
@@ -34,6 +35,7 @@ SPEC_CTRL, PRED_CMD, FLUSH_CMD = 0x48, 0x49, 0x10B
 MISC_ENABLE, HWCR, OSVW_LENGTH, OSVW_STATUS = 0x1A0, 0xC0010015, 0xC0010140, 0xC0010141
 SYSENTER_ESP, SYSENTER_EIP, KERNEL_GS_BASE = 0x175, 0x176, 0xC0000102
 FS_BASE, GS_BASE = 0xC0000100, 0xC0000101
+_SEGMENTS = {FS_BASE: SEGMENTS.index("fs"), GS_BASE: SEGMENTS.index("gs")}
 #: MSR_IA32_MISC_ENABLE_MWAIT, and KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT.
 _MISC_MWAIT, _QUIRK_MWAIT = 1 << 18, 1 << 4
 _IBPB, _SBPB = 1, 1 << 7
@@ -42,18 +44,19 @@ _HWCR_CPUID_USER_DIS = 1 << 35
 _BOCHS_SPEC_CTRL = 0x5FF
 _PERF_STATUS = 1000 | 4 << 40
 
-_CANONICAL = Refusal("{value} is canonical for the host's width of linear addresses")
-_CANONICAL_GUEST = Refusal("{value} is canonical for the guest's width of linear addresses (CR4.LA57)")
+_CANONICAL = Refusal("{value:#x} is canonical for the host's width of linear addresses")
+_CANONICAL_GUEST = Refusal("{value:#x} is canonical for the guest's width of linear addresses (CR4.LA57)")
 _NO_TSC_AUX = Refusal("the host's CPU has TSC_AUX")
+_TSC_AUX_INTEL = Refusal("bits 63:32 of TSC_AUX are 0")
 _TSC_AUX_HIGH = Refusal("bits 63:32 of TSC_AUX are 0, as this guest counts as Intel's")
-_EFER = Refusal("only bits {allowed}, which this KVM knows of EFER, are set in {value}")
-_PRED = Refusal("only commands that the host's CPU has ({allowed}) are in {value}")
+_EFER = Refusal("only bits {allowed:#x}, which this KVM knows of EFER, are set in {value:#x}")
+_PRED = Refusal("only commands that the host's CPU has ({allowed:#x}) are in {value:#x}")
 _NO_IBPB = Refusal("the host's CPU has IBPB")
 _NO_FLUSH = Refusal("the host's CPU has FLUSH_L1D")
-_FLUSH = Refusal("only bit 0 (L1D_FLUSH) is set in {value}")
-_HWCR = Refusal("only bits {allowed} of HWCR are set in {value}")
+_FLUSH = Refusal("only bit 0 (L1D_FLUSH) is set in {value:#x}")
+_HWCR = Refusal("only bits {allowed:#x} of HWCR are set in {value:#x}")
 _NO_MWAIT = Refusal("MISC_ENABLE.MWAIT changes only where the guest's CPUID has SSE3")
-_ZERO = Refusal("{value} is 0")
+_ZERO = Refusal("{value:#x} is 0")
 _NO_OSVW = Refusal("the guest's CPUID has OSVW")
 
 
@@ -88,7 +91,7 @@ def spec_ctrl_bits(kvm: Kvm) -> int | None:
 
 
 _NO_SPEC_CTRL = Refusal("the host's CPU has SPEC_CTRL")
-_SPEC_CTRL = Refusal("the host's SPEC_CTRL takes {value}: it has bits {allowed}")
+_SPEC_CTRL = Refusal("the host's SPEC_CTRL takes {value:#x}: it has bits {allowed:#x}")
 
 
 def write_spec_ctrl(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
@@ -102,12 +105,34 @@ def write_spec_ctrl(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     return None
 
 
+def _check_canonical(vcpu: WholeVcpu, value: int) -> Refusal | None:
+    if is_canonical(value, address_width(vcpu)):
+        return None
+    return _CANONICAL if vcpu.kvm.msr_rules.canonical_by_host else _CANONICAL_GUEST
+
+
 def write_canonical(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     """__kvm_set_msr: bases and syscall targets."""
-    if not is_canonical(value, address_width(vcpu)):
-        return _CANONICAL if vcpu.kvm.msr_rules.canonical_by_host else _CANONICAL_GUEST
-    vcpu.msrs[index] = value
-    return None
+    refusal = _check_canonical(vcpu, value)
+    if refusal is None:
+        vcpu.msrs[index] = value
+    return refusal
+
+
+def write_segment_base(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
+    """FS_BASE and GS_BASE: the bases of the segments, which SREGS has too."""
+    refusal = _check_canonical(vcpu, value)
+    if refusal is None:
+        at = _SEGMENTS[index]
+        images = vcpu.segments
+        changed = value.to_bytes(8, "little") + images[at][8:]
+        vcpu.segments = (*images[:at], changed, *images[at + 1 :])
+    return refusal
+
+
+def read_segment_base(vcpu: WholeVcpu, index: int) -> int:
+    """The base of FS or GS."""
+    return int.from_bytes(vcpu.segments[_SEGMENTS[index]][:8], "little")
 
 
 def write_sysenter(vcpu: WholeVcpu, index: int, value: int) -> None:
@@ -125,6 +150,8 @@ def write_tsc_aux(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.kvm.msr_rules.tsc_aux_is_common:
         if not vcpu.kvm.boot_has("RDTSCP"):
             return _NO_TSC_AUX
+        if vcpu.kvm.is_vmx and value > U32:
+            return _TSC_AUX_INTEL
         vcpu.msrs[index] = value
         return None
     if not vcpu.kvm.processor.reads(index):

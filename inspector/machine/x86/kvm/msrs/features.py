@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import nested_vmx
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, PEBS_FORMAT, guest_counters, supported_perf_cap
 from inspector.machine.x86.kvm.msrs.values import COMMON, is_stuffed, store, stored
 from layouts.x86.msr_rules import MsrRules
 
@@ -24,9 +25,11 @@ _RESET_REVISION = {"svm": 0x01000065, "vmx": 1 << 32}
 
 _NO_ARCH_CAPABILITIES = Refusal("the guest's CPUID has ARCH_CAPABILITIES, and so has KVM", unsupported=True)
 _NO_PDCM = Refusal("the guest's CPUID has PDCM, and so has KVM", unsupported=True)
-_PERF = Refusal("only what KVM supports of PERF_CAPABILITIES ({allowed}) is set in {value}")
+_PERF = Refusal("only what KVM supports of PERF_CAPABILITIES ({allowed:#x}) is set in {value:#x}")
+_NO_PMU = Refusal("the guest has a PMU (CPUID leaf 0xA)")
+_FORMAT = Refusal("the format of records in {value:#x} is the host's ({allowed:#x}), or none")
 _FAULT_STAYS = Refusal("CPUID faulting stays offered while MISC_FEATURES_ENABLES has it on")
-_FAULT_ONLY = Refusal("only bit 0 (CPUID faulting) of MISC_FEATURES_ENABLES is set in {value}")
+_FAULT_ONLY = Refusal("only bit 0 (CPUID faulting) of MISC_FEATURES_ENABLES is set in {value:#x}")
 _NO_FAULT = Refusal("PLATFORM_INFO offers CPUID faulting")
 
 
@@ -47,8 +50,6 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
 
 def perf_capabilities(kvm: Kvm) -> int:
     """kvm_caps.supported_perf_cap: nothing on AMD; on Intel full-width writes, LBR and PEBS formats of the host."""
-    from inspector.machine.x86.kvm.msrs.counters import supported_perf_cap
-
     return supported_perf_cap(kvm) if kvm.is_vmx else 0
 
 
@@ -92,9 +93,14 @@ def _read_arch_capabilities(vcpu: WholeVcpu, index: int) -> int | Refusal:
 def _write_perf_capabilities(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if vcpu.kvm.msr_rules.needs_arch_capabilities and not vcpu.guest.has("PDCM"):
         return _NO_PDCM
-    allowed = perf_capabilities(vcpu.kvm)
+    kvm, allowed = vcpu.kvm, perf_capabilities(vcpu.kvm)
+    if value and kvm.is_vmx and not kvm.since(6, 13) and not guest_counters(vcpu).version:
+        return _NO_PMU
     if value & ~allowed:
         return _PERF._replace(allowed=allowed)
+    for field in (LBR_FORMAT, PEBS_FORMAT) if kvm.is_vmx else ():
+        if value & field and value & field != allowed & field:
+            return _FORMAT._replace(allowed=allowed & field)
     vcpu.msrs[index] = value
     return None
 

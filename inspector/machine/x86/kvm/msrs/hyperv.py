@@ -37,11 +37,11 @@ _ASSIST_PAGE_SIZE_BYTES = 4096
 _SOURCE = "kvm_hv_set_msr, kvm_hv_set_msr_pw (hyperv.c)"
 _SYNIC_SOURCE = "synic_set_msr (hyperv.c)"
 
-_NO_MSR = Refusal("KVM of this release has Hyper-V's MSR {index}")
-_NO_SYNIC = Refusal("SynIC is on (KVM_CAP_HYPERV_SYNIC), or {value} is 0")
+_NO_MSR = Refusal("KVM of this release has Hyper-V's MSR {index:#x}")
+_NO_SYNIC = Refusal("SynIC is on (KVM_CAP_HYPERV_SYNIC), or {value:#x} is 0")
 _NO_LAPIC = Refusal("the local APIC is in the kernel")
-_NO_MEMORY = Refusal("the page of {value} is in the guest's memory")
-_INDEX = Refusal("the index in {value} is below {allowed} (KVM_MAX_VCPUS)")
+_NO_MEMORY = Refusal("the page of {value:#x} is in the guest's memory")
+_INDEX = Refusal("the index in {value:#x} is below {allowed:#x} (KVM_MAX_VCPUS)")
 _NO_EOI_READ = Refusal("Hyper-V's EOI can be read")
 
 
@@ -97,10 +97,10 @@ def _apic_rule(number: int) -> MsrRule:
     """EOI, ICR and TPR: the local APIC's registers, in any mode."""
 
     def write(vcpu: WholeVcpu, _index: int, value: int) -> Refusal | None:
-        return apic.write_register(vcpu, number, value) if vcpu.vm.has_lapic else _NO_LAPIC
+        return apic.write_register(vcpu, number, value)
 
     def read(vcpu: WholeVcpu, _index: int) -> int | Refusal:
-        if not vcpu.vm.has_lapic:
+        if vcpu.lapic is None:
             return _NO_LAPIC
         return _NO_EOI_READ if number == apic.EOI else apic.register(vcpu, number)
 

@@ -26,12 +26,12 @@ _MTRR_TYPES = frozenset((0, 1, 4, 5, 6))
 _PAT_TYPES = frozenset((0, 1, 4, 5, 6, 7))
 _SOURCE = "kvm_mtrr_set_msr, kvm_mtrr_valid (mtrr.c)"
 
-_NO_RANGE = Refusal("KVM has the MTRR {index}")
-_TYPE = Refusal("each byte of {value} is a memory type: 0, 1, 4, 5 or 6")
-_BASE_TYPE = Refusal("the low byte of {value} is a memory type: 0, 1, 4, 5 or 6")
-_PAT_TYPE = Refusal("each byte of {value} is a memory type of PAT: 0, 1, 4, 5, 6 or 7")
-_DEF_TYPE = Refusal("only bits 0xcff are set in {value}")
-_RESERVED = Refusal("no bit of {allowed} is set in {value}: reserved, or beyond the guest's physical addresses")
+_NO_RANGE = Refusal("KVM has the MTRR {index:#x}")
+_TYPE = Refusal("each byte of {value:#x} is a memory type: 0, 1, 4, 5 or 6")
+_BASE_TYPE = Refusal("the low byte of {value:#x} is a memory type: 0, 1, 4, 5 or 6")
+_PAT_TYPE = Refusal("each byte of {value:#x} is a memory type of PAT: 0, 1, 4, 5, 6 or 7")
+_DEF_TYPE = Refusal("only bits 0xcff are set in {value:#x}")
+_RESERVED = Refusal("no bit of {allowed:#x} is set in {value:#x}: reserved, or beyond the guest's physical addresses")
 
 
 def reserved_address_bits(vcpu: WholeVcpu) -> int:

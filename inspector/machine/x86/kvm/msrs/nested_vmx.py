@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
+from inspector.machine.x86.kvm.nested.vmx import VmxNested
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -52,15 +53,25 @@ _CR4 = {
     "UMIP": 1 << 11,
     "LA57": 1 << 12,
 }
+#: Secondary processor-based controls that a guest has with one of some features.
+_XSAVES = 20
+_CONTROL_FEATURES = {
+    3: ("RDTSCP", "RDPID"),
+    11: ("RDRAND",),
+    12: ("INVPCID",),
+    16: ("RDSEED",),
+    _XSAVES: ("XSAVES",),
+    26: ("WAITPKG",),
+}
 _CET, _LAM, _PCE = 1 << 23, 1 << 28, 1 << 8
 _SOURCE = "vmx_set_vmx_msr, vmx_get_vmx_msr (vmx/nested.c)"
 
 _NO_VMX = Refusal("the guest's CPUID has VMX, and nested virtualization is on")
-_GENERATED = Refusal("{index} can be set: KVM makes it from other MSRs or from CPUID")
-_SUBSET = Refusal("no bit is set in {value} that KVM does not support ({allowed})")
-_MUST_ONE = Refusal("the bits of {allowed} that are always on are set in {value}")
-_REVISION = Refusal("{value} names KVM's VMCS revision, at least its size, and 64-bit addresses")
-_COUNTS = Refusal("the timer's rate, the number of CR3 targets and the MSR counts of {value} are KVM's")
+_GENERATED = Refusal("{index:#x} can be set: KVM makes it from other MSRs or from CPUID")
+_SUBSET = Refusal("no bit is set in {value:#x} that KVM does not support ({allowed:#x})")
+_MUST_ONE = Refusal("the bits of {allowed:#x} that are always on are set in {value:#x}")
+_REVISION = Refusal("{value:#x} names KVM's VMCS revision, at least its size, and 64-bit addresses")
+_COUNTS = Refusal("the timer's rate, the number of CR3 targets and the MSR counts of {value:#x} are KVM's")
 _VMXON = Refusal("the vCPU is not in VMX operation")
 
 
@@ -72,9 +83,19 @@ def supported(kvm: Kvm) -> Mapping[int, int]:
 def _present(vcpu: WholeVcpu, index: int) -> int:
     """What was set; before that KVM's, or 0 where the VMM turned the stuffing off."""
     found = vcpu.msrs.get(index)
-    if found is None:
-        found = supported(vcpu.kvm).get(index, 0) if is_stuffed(vcpu) else 0
-    return found
+    if found is not None:
+        return found
+    found = supported(vcpu.kvm).get(index, 0) if is_stuffed(vcpu) else 0
+    return found & ~_hidden_controls(vcpu) if index == PROCBASED2 else found
+
+
+def _hidden_controls(vcpu: WholeVcpu) -> int:
+    """Secondary controls of features that the guest's CPUID lacks (vmx_adjust_secondary_exec_control)."""
+    hidden = 0
+    for bit, features in _CONTROL_FEATURES.items():
+        if not any(vcpu.guest.has(feature) for feature in features):
+            hidden |= 1 << (32 + bit)
+    return hidden if vcpu.guest.has("XSAVE") else hidden | 1 << (32 + _XSAVES)
 
 
 def _outside(value: int, allowed: int, mask: int = ALL_ONES) -> bool:
@@ -106,7 +127,8 @@ def _check_misc(vcpu: WholeVcpu, value: int, host: int) -> Refusal | None:
 
 
 def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
-    host = supported(vcpu.kvm).get(index, 0)
+    # Before 6.0 what was set last bounded what can be set next.
+    host = supported(vcpu.kvm).get(index, 0) if vcpu.kvm.since(6, 0) else _present(vcpu, index)
     if index == BASIC:
         return _check_basic(vcpu, value, host)
     if index == MISC:
@@ -125,7 +147,7 @@ def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested", default=True):
         return _NO_VMX
-    if vcpu.is_vmxon:
+    if isinstance(vcpu.nested, VmxNested) and vcpu.nested.is_on:
         return _VMXON
     refusal = _check(vcpu, index, value)
     if refusal is None:
@@ -135,7 +157,7 @@ def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 def _cr4_fixed1(vcpu: WholeVcpu) -> int:
     """What the guest's CPUID lets CR4 have; KVM's value without CPUID."""
-    if not vcpu.has_cpuid:
+    if not vcpu.guest.is_set:
         return _present(vcpu, CR4_FIXED1)
     rules = vcpu.kvm.msr_rules
     found = _PCE | sum(bits for feature, bits in _CR4.items() if vcpu.guest.in_table(feature))
@@ -149,7 +171,7 @@ def _read(vcpu: WholeVcpu, index: int) -> int | Refusal:
         return _NO_VMX
     if index == CR4_FIXED1:
         return _cr4_fixed1(vcpu)
-    if index == CR0_FIXED1 and vcpu.has_cpuid:
+    if index == CR0_FIXED1 and vcpu.guest.is_set:
         return U32
     true = _OLD.get(index)
     return _present(vcpu, index) if true is None else _present(vcpu, true) | _ALWAYS_ON[index]

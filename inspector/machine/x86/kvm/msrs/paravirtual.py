@@ -40,17 +40,17 @@ _ENABLED, _PF_AS_VMEXIT, _PF_AS_INT = 1, 1 << 2, 1 << 3
 _STEAL_RESERVED = 0x3E
 
 _HIDDEN = Refusal(
-    "the guest's CPUID has KVM's feature of {index}, as the VMM enforces it (KVM_CAP_ENFORCE_PV_FEATURE_CPUID)"
+    "the guest's CPUID has KVM's feature of {index:#x}, as the VMM enforces it (KVM_CAP_ENFORCE_PV_FEATURE_CPUID)"
 )
-_PF_RESERVED = Refusal("bits 5:4 are 0 in {value}")
+_PF_RESERVED = Refusal("bits 5:4 are 0 in {value:#x}")
 _PF_VMEXIT = Refusal("the guest's CPUID has ASYNC_PF_VMEXIT")
 _PF_INT = Refusal("the guest's CPUID has ASYNC_PF_INT")
 _NO_LAPIC = Refusal("the local APIC is in the kernel")
-_NO_MEMORY = Refusal("the address in {value} is in the guest's memory")
-_VECTOR = Refusal("{value} is a vector: bits 63:8 are 0")
-_STEAL = Refusal("bits 5:1 are 0 in {value}")
-_ALIGNED = Refusal("the address in {value} is a multiple of 4")
-_POLL = Refusal("only bit 0 is set in {value}")
+_NO_MEMORY = Refusal("the address in {value:#x} is in the guest's memory")
+_VECTOR = Refusal("{value:#x} is a vector: bits 63:8 are 0")
+_STEAL = Refusal("bits 5:1 are 0 in {value:#x}")
+_ALIGNED = Refusal("the address in {value:#x} is a multiple of 4")
+_POLL = Refusal("only bit 0 is set in {value:#x}")
 
 
 def has_feature(vcpu: WholeVcpu, feature: int) -> bool:

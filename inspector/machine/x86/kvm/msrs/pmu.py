@@ -33,9 +33,10 @@ _INTEL_SELECT_RESERVED = 0xFFFFFFFF00200000
 _STATUS_ALSO = 1 << 62 | 1 << 63
 _PEBS_CFG = 0xFF00000F
 
-_RESERVED = Refusal("no bit of {allowed}, which the guest's PMU lacks, is set in {value}")
-_WIDE = Refusal("{value} is as wide as the guest's counters ({allowed})")
-_CANONICAL = Refusal("{value} is canonical")
+_RESERVED = Refusal("no bit of {allowed:#x}, which the guest's PMU lacks, is set in {value:#x}")
+_WIDE = Refusal("{value:#x} is as wide as the guest's counters ({allowed:#x})")
+_NO_PMU = Refusal("the guest's PMU has the counter of {index:#x}")
+_CANONICAL = Refusal("{value:#x} is canonical")
 
 
 def _amd_slot(vcpu: WholeVcpu, index: int) -> int | None:
@@ -53,10 +54,15 @@ def _amd_slot(vcpu: WholeVcpu, index: int) -> int | None:
     return slot if (slot - F15H[0]) // 2 < counters.gp else None
 
 
+def _lacking(vcpu: WholeVcpu) -> Refusal:
+    """amd_is_valid_msr (from 6.5 on): with PERFCTR_CORE the MSR is one of the PMU's, though the PMU is off."""
+    return _NO_PMU if vcpu.kvm.msr_rules.perfmon_v2 and vcpu.guest.has("PERFCTR_CORE") else UNKNOWN
+
+
 def _write_amd(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     slot = _amd_slot(vcpu, index)
     if slot is None:
-        return UNKNOWN if index in F15H else None
+        return _lacking(vcpu) if index in F15H else None
     vcpu.msrs[slot] = value & ((1 << 48) - 1 if slot & 1 else ~_AMD_SELECT_RESERVED)
     return None
 
@@ -64,7 +70,7 @@ def _write_amd(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _read_amd(vcpu: WholeVcpu, index: int) -> int | Refusal:
     slot = _amd_slot(vcpu, index)
     if slot is None:
-        return UNKNOWN if index in F15H else 0
+        return _lacking(vcpu) if index in F15H else 0
     return vcpu.msrs.get(slot, 0)
 
 

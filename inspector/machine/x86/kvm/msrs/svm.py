@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import common, features
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Read, Refusal, never_written
+from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import (
     U32,
     ignore,
@@ -35,14 +35,14 @@ _RATIO_RESET, _RATIO_RESERVED = 1 << 32, 0xFFFFFF << 40
 _SSBD = 1 << 2
 _SOURCE = "svm_set_msr, svm_get_msr (svm.c)"
 
-_RATIO_KEPT = Refusal("TSC scaling is offered to the guest, or {value} is 0 or the present ratio")
-_RATIO = Refusal("bits 63:40 of {value} are 0")
-_VM_CR_VALUE = Refusal("only bits {allowed} are set in {value}", _VM_CR_BITS)
+_RATIO_KEPT = Refusal("TSC scaling is offered to the guest, or {value:#x} is 0 or the present ratio")
+_RATIO = Refusal("bits 63:40 of {value:#x} are 0")
+_VM_CR_VALUE = Refusal("only bits {allowed:#x} are set in {value:#x}", _VM_CR_BITS)
 _SVME_ON = Refusal("SVM is not turned off while EFER.SVME is on")
-_DE_CFG = Refusal("only bits that KVM supports of DE_CFG ({allowed}) are set in {value}")
+_DE_CFG = Refusal("only bits that KVM supports of DE_CFG ({allowed:#x}) are set in {value:#x}")
 _NO_LBR = Refusal("LBR virtualization is on (lbrv=1, and the CPU has it)", unsupported=True)
-_LBR_SET = Refusal("the MSR can be written: {index} is for reading only", unsupported=True)
-_DEBUGCTL = Refusal("no reserved bit is set in {value}")
+_LBR_SET = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
+_DEBUGCTL = Refusal("no reserved bit is set in {value:#x}")
 _NO_FAMILY = Refusal("the guest's CPUID has a family and a model", unsupported=True)
 
 
@@ -116,7 +116,7 @@ def _read_ic_cfg(vcpu: WholeVcpu, _index: int) -> int | Refusal:
     return 0x1E if family == 0x15 and 2 <= model < 0x20 else 0
 
 
-def _sysenter(rules: MsrRules) -> tuple[MsrRule, Read]:
+def _sysenter(rules: MsrRules) -> MsrRule:
     """ESP and EIP: halves from 6.1 on, 32 bits before."""
 
     def write(vcpu: WholeVcpu, index: int, value: int) -> None:
@@ -128,14 +128,15 @@ def _sysenter(rules: MsrRules) -> tuple[MsrRule, Read]:
         found = vcpu.msrs.get(index, 0)
         return found if not rules.sysenter_halves or common.is_intel_compatible(vcpu) else found & U32
 
-    return MsrRule(write, read, _SOURCE), read
+    return MsrRule(write, read, _SOURCE)
 
 
 def rules(_kvm: Kvm, rules: MsrRules) -> dict[int, MsrRule]:
     """What svm_set_msr has before kvm_set_msr_common."""
     kept = MsrRule(store, read_stored, _SOURCE)
     base = MsrRule(common.write_canonical, read_stored, "__kvm_set_msr (x86.c)")
-    sysenter, _ = _sysenter(rules)
+    segment_base = MsrRule(common.write_segment_base, common.read_segment_base, "__kvm_set_msr (x86.c)")
+    sysenter = _sysenter(rules)
     found = {
         **dict.fromkeys((STAR, SYSCALL_MASK, SYSENTER_CS), kept),
         **dict.fromkeys((LSTAR, CSTAR, common.KERNEL_GS_BASE), base),
@@ -154,7 +155,7 @@ def rules(_kvm: Kvm, rules: MsrRules) -> dict[int, MsrRule]:
         features.DE_CFG: MsrRule(_write_de_cfg, read_stored, _SOURCE),
     }
     if rules.svm_bases:
-        found.update(dict.fromkeys((common.FS_BASE, common.GS_BASE), base))
+        found.update(dict.fromkeys((common.FS_BASE, common.GS_BASE), segment_base))
     if rules.tsc_ratio:
         found[TSC_RATIO] = stored(_RATIO_RESET, _SOURCE)._replace(write=_write_ratio)
     return found

@@ -67,7 +67,7 @@ def write_only(write: Write = ignore, source: str = COMMON) -> MsrRule:
     return MsrRule(write, never_read, source)
 
 
-def masked(allowed: int, text: str = "only bits {allowed} are set in {value}") -> Write:
+def masked(allowed: int, text: str = "only bits {allowed:#x} are set in {value:#x}") -> Write:
     """Kept, where no other bit is set."""
     refusal = Refusal(text, allowed)
 

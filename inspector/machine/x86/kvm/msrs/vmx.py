@@ -39,12 +39,12 @@ _INTEL_KEY = (0xA6053E051270B7AC, 0x6CFBE8BA8B3B413D, 0xC4916D99F2B3735D, 0xD4F8
 _BNDCFGS_RESERVED = 0xFFC
 _SOURCE = "vmx_set_msr, vmx_get_msr (vmx.c)"
 
-_FEATURE = Refusal("only bits {allowed} of FEATURE_CONTROL are set in {value}")
-_UMWAIT = Refusal("bit 1 and bits 63:32 of {value} are 0")
+_FEATURE = Refusal("only bits {allowed:#x} of FEATURE_CONTROL are set in {value:#x}")
+_UMWAIT = Refusal("bit 1 and bits 63:32 of {value:#x} are 0")
 _NO_TSX = Refusal("the host's CPU has TSX_CTRL", unsupported=True)
-_DEBUGCTL = Refusal("only bits {allowed} are set in {value}")
+_DEBUGCTL = Refusal("only bits {allowed:#x} are set in {value:#x}")
 _NO_MPX = Refusal("KVM has MPX")
-_BNDCFGS = Refusal("{value} is a canonical address, and its reserved bits 11:2 are 0")
+_BNDCFGS = Refusal("{value:#x} is a canonical address, and its reserved bits 11:2 are 0")
 _NO_TRACE = Refusal("processor trace is the guests' (pt_mode=1)")
 
 
@@ -54,7 +54,7 @@ def _feature_control_bits(vcpu: WholeVcpu) -> int:
         return _FEATURE_CONTROL
     found = _LOCK | (_VMX_OUTSIDE_INSIDE if vcpu.guest.has("VMX") else 0)
     found |= (_SGX if vcpu.guest.has("SGX") else 0) | (_SGX_LC if vcpu.guest.has("SGX_LC") else 0)
-    return found | (_LMCE if vcpu.msrs.get(0x179, 0) & _LMCE_P else 0)
+    return found | (_LMCE if vcpu.mcg_cap & _LMCE_P else 0)
 
 
 def _write_feature_control(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
@@ -142,12 +142,13 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
     kept = MsrRule(store, read_stored, _SOURCE)
     base = MsrRule(common.write_canonical, read_stored, "__kvm_set_msr (x86.c)")
     sysenter = MsrRule(common.write_sysenter, read_stored, "__kvm_set_msr (x86.c)")
-    bases = (LSTAR, CSTAR, common.KERNEL_GS_BASE, common.FS_BASE, common.GS_BASE)
+    segment_base = MsrRule(common.write_segment_base, common.read_segment_base, "__kvm_set_msr (x86.c)")
     return {
         **nested_vmx.rules(),
         **dict.fromkeys((STAR, SYSCALL_MASK), kept),
         **_sgx(kvm),
-        **dict.fromkeys(bases, base),
+        **dict.fromkeys((LSTAR, CSTAR, common.KERNEL_GS_BASE), base),
+        **dict.fromkeys((common.FS_BASE, common.GS_BASE), segment_base),
         **dict.fromkeys((common.SYSENTER_ESP, common.SYSENTER_EIP), sysenter),
         **dict.fromkeys(TRACE, MsrRule(_write_trace, _read_trace, _SOURCE)),
         **dict.fromkeys(LAST_BRANCHES, MsrRule(_never_branch, read_zero, _SOURCE)),
@@ -165,7 +166,7 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
     }
 
 
-_READ_ONLY = Refusal("the MSR can be written: {index} is for reading only", unsupported=True)
+_READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
 
 
 def _never_branch(_vcpu: WholeVcpu, _index: int, _value: int) -> Refusal:

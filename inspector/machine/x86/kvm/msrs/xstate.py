@@ -27,19 +27,19 @@ _SUPPRESS, _WAIT_ENDBR = 1 << 10, 1 << 11
 _SET = "__kvm_set_msr (x86.c)"
 
 _NO_XSAVES = Refusal("the guest's CPUID has XSAVES", unsupported=True)
-_XSS = Refusal("only what the guest may have in XSS ({allowed}) is set in {value}")
-_XSS_HOST = Refusal("only what KVM has of XSS ({allowed}) is set in {value}")
-_XFD = Refusal("only dynamic components of the guest's XCR0 ({allowed}) are set in {value}")
+_XSS = Refusal("only what the guest may have in XSS ({allowed:#x}) is set in {value:#x}")
+_XSS_HOST = Refusal("only what KVM has of XSS ({allowed:#x}) is set in {value:#x}")
+_XFD = Refusal("only dynamic components of the guest's XCR0 ({allowed:#x}) are set in {value:#x}")
 _NO_CET = Refusal("the guest's CPUID has SHSTK or IBT, and so has KVM", unsupported=True)
 _NO_SHSTK = Refusal("the guest's CPUID has SHSTK, and so has KVM", unsupported=True)
 _NO_LM = Refusal("the guest's CPUID has LM", unsupported=True)
-_RESERVED = Refusal("bits 9:6 are 0 in {value}")
+_RESERVED = Refusal("bits 9:6 are 0 in {value:#x}")
 _SHSTK_BITS = Refusal("bits of shadow stacks are set only for a guest with SHSTK")
 _IBT_BITS = Refusal("bits of branch tracking are set only for a guest with IBT")
-_BITMAP = Refusal("the bitmap's address in {value} is a multiple of 4 pages")
-_TRACKER = Refusal("SUPPRESS and WAIT_ENDBR are not both set in {value}")
-_CANONICAL = Refusal("{value} is canonical for the host's width of linear addresses")
-_ALIGNED = Refusal("{value} is a multiple of 4")
+_BITMAP = Refusal("the bitmap's address in {value:#x} is a multiple of 4 pages")
+_TRACKER = Refusal("SUPPRESS and WAIT_ENDBR are not both set in {value:#x}")
+_CANONICAL = Refusal("{value:#x} is canonical for the host's width of linear addresses")
+_ALIGNED = Refusal("{value:#x} is a multiple of 4")
 
 
 def supported_xss(vcpu: WholeVcpu) -> int:

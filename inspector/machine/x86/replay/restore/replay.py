@@ -18,14 +18,18 @@ def sections() -> dict[str, Section]:
         cpuid,
         dbg,
         events,
+        hidden_msrs,
+        hide,
         host,
         lapic,
+        mce,
         misc,
         mp,
         msrs,
         nested,
         run,
         sregs,
+        xsave,
     )
 
     return {
@@ -33,18 +37,30 @@ def sections() -> dict[str, Section]:
         "cpuid": cpuid.replay,
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
+        "xsave": xsave.replay,
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
         "lapic": lapic.replay,
         "nested": nested.replay,
-        "misc": misc.replay,
-        "run": run.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
-        "mce": msrs.sweeps("mce"),
+        "mce": msrs.sweeps("mce", mce.replay),
         "multi": msrs.multi,
+        "misc": misc.replay,
+        "hide": both(hide.replay, hidden_msrs.replay),
+        "run": run.replay,
     }
+
+
+def both(*parts: Section) -> Section:
+    """A section whose records hold the answers of several areas."""
+
+    def replay_both(bench: Bench, records: Sequence[Record]) -> Found:
+        for part in parts:
+            yield from part(bench, records)
+
+    return replay_both
 
 
 def replay(bench: Bench) -> Found:
