@@ -106,10 +106,7 @@ class WholeVcpu(Vcpu):
 
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:
         """KVM_SET_CPUID2."""
-        outcome = cpuid_ioctls.set_cpuid2(self, entries)
-        if outcome.accepted and self.lapic is not None:
-            self.lapic.after_cpuid()
-        return outcome
+        return cpuid_ioctls.set_cpuid2(self, entries)
 
     def reset_by_init(self) -> None:
         """kvm_vcpu_reset for INIT."""

@@ -29,6 +29,7 @@ def sections() -> dict[str, Section]:
         nested,
         run,
         sregs,
+        whole,
         xsave,
     )
 
@@ -38,6 +39,7 @@ def sections() -> dict[str, Section]:
         "arun": cpuid.replay_after_run,
         "sregs": sregs.replay,
         "xsave": xsave.replay,
+        "restore": whole.replay,
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
