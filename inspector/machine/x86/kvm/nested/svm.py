@@ -26,6 +26,13 @@ _SEGMENT_L, _SEGMENT_DB = 1 << 9, 1 << 10
 _NP_ENABLE = 1
 _V_NMI_ENABLE = 1 << 26
 _MSRPM_SIZE_BYTES, _IOPM_SIZE_BYTES = 0x2000, 0x3000
+_DR6 = 0x168
+#: Fields of the save area that are MSRs of L1's VMCB: offset, index, bits.
+_L1_MSRS = (
+    *((0x200, 0xC0000081, _NO_GPA), (0x208, 0xC0000082, _NO_GPA), (0x210, 0xC0000083, _NO_GPA)),
+    *((0x218, 0xC0000084, _NO_GPA), (0x220, 0xC0000102, _NO_GPA), (0x228, 0x174, _NO_GPA)),
+    *((0x230, 0x175, 0xFFFFFFFF), (0x238, 0x176, 0xFFFFFFFF)),
+)
 _INJECTED = 1 << 31
 _INJECTED_TYPES = (0, 2, 3, 4)
 _EXCEPTION = 3
@@ -96,7 +103,22 @@ class SvmNested(NestedState):
         if not self.vcpu.is_guest_mode:
             return flags, b"", b""
         flags |= GUEST_MODE | RUN_PENDING * self.run_pending
-        return flags, self.vmcb_pa.to_bytes(8, "little"), self.vmcb
+        return flags, self.vmcb_pa.to_bytes(8, "little"), self._vmcb12()
+
+    def _vmcb12(self) -> bytes:
+        """The VMCB as GET gives it. Since there is a VMCB of L1's own, what VMRUN does not load is that one's.
+
+        svm_copy_vmrun_state takes the rest (from 5.12 on); SYSENTER's addresses have 32 bits in it.
+        """
+        if not self.vcpu.kvm.since(5, 12):
+            return self.vmcb
+        found = bytearray(self.vmcb)
+        for at, index, mask in _L1_MSRS:
+            value = self.vcpu.msrs.get(index, 0) & mask
+            found[_SAVE + at : _SAVE + at + 8] = value.to_bytes(8, "little")
+        if not self.vcpu.ran:
+            found[_SAVE + _DR6 : _SAVE + _DR6 + 8] = bytes(8)
+        return bytes(found)
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """svm_set_nested_state: outside of guest mode only GIF is taken."""
