@@ -34,7 +34,7 @@ class NestedState:
     def exists(self) -> bool:
         """nested_ops are there: those of SVM and VMX, since 7.2 only with the module's parameter ``nested``."""
         kvm = self.vcpu.kvm
-        return (kvm.is_svm or kvm.is_vmx) and (kvm.nests or not kvm.since(7, 2))
+        return not kvm.is_pvm and (kvm.nests or not kvm.since(7, 2))
 
     @property
     def blocks_init(self) -> bool:
