@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from inspector.capture.errors import InputError
 from inspector.machine.outcome import MemoryFaultError
@@ -12,6 +12,8 @@ from inspector.machine.shapes import ANY_TEXT, Shape, misfit
 from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
+#: Before records of another file that name the host: they are not replayed.
+BORROWED_HOST = "borrowed-host"
 _SHOWN_DISAGREEMENTS = 100
 _TEXT_LENGTH = 200
 #: Kinds of x86 records that are programs.
@@ -161,19 +163,26 @@ def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes
             raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 
 
-def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[bytes] | None = None) -> Agreement:
+def verify(
+    file: str,
+    lines: Iterable[bytes],
+    cpu: str = "",
+    host: Iterable[bytes] | None = None,
+    captures: Callable[[str], Mapping[str, bytes] | None] | None = None,
+) -> Agreement:
     """Replay a file of recorded answers, on the CPU that it records or on a shipped one.
 
-    ``host``: the records of the file that names the host, for a file that names none.
+    ``host``: the records of the file that names the host, for a file that names none. ``captures``: the files of
+    a captured vCPU by its name, for a file that restores vCPUs of other hosts.
 
     Raises InputError for what is no such file, or whose records lack what their kind has.
     """
     agreement = Agreement(file)
     found = list(records(file, lines))
     if host is not None and not names_host(found):
-        found = [*records(f"{file}: its host", host), *found]
+        found = _with_host(found, list(records(f"{file}: its host", host)))
     try:
-        for answer in _replay(agreement, found, cpu):
+        for answer in _replay(agreement, found, cpu, captures):
             agreement.add(answer)
     except RecordError as error:
         raise InputError(file, "records that follow from each other", str(error)) from error
@@ -186,11 +195,14 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[byte
 
 
 def _replay(
-    agreement: Agreement, found: list[dict[str, Any]], cpu: str
+    agreement: Agreement,
+    found: list[dict[str, Any]],
+    cpu: str,
+    captures: Callable[[str], Mapping[str, bytes] | None] | None,
 ) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
     """The answers of the architecture and the form of recording that the records are of."""
     if is_restore(found):
-        return _replay_restore(agreement, found)
+        return _replay_restore(agreement, found, captures)
     if is_deep(found):
         return _replay_deep(agreement, found)
     if is_arm64(found):
@@ -198,13 +210,17 @@ def _replay(
     return _replay_x86(agreement, found, cpu)
 
 
-def _replay_restore(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
+def _replay_restore(
+    agreement: Agreement,
+    found: list[dict[str, Any]],
+    captures: Callable[[str], Mapping[str, bytes] | None] | None,
+) -> Iterator[Answer | Agreed | NotAsked]:
     from inspector.machine.x86.replay.restore.bench import Bench
     from inspector.machine.x86.replay.restore.replay import replay
 
     bench = Bench(agreement.file, found)
     agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.name}, from bare CPUID"
-    return replay(bench)
+    return _of_programs(agreement.file, replay(bench, captures))
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -239,8 +255,11 @@ def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> 
     return _of_programs(agreement.file, answers) if _PROGRAMS & {record["t"] for record in found} else answers
 
 
-def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[Answer | NotAsked]:
-    """Steps of programs have no shapes: what cannot be done with one is told when it is done."""
+Counted = TypeVar("Counted")
+
+
+def _of_programs(file: str, answers: Iterator[Counted]) -> Iterator[Counted]:
+    """Records without shapes, as steps of programs: what cannot be done with one is told when it is done."""
     try:
         yield from answers
     except (
@@ -250,8 +269,21 @@ def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[An
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
 
 
+def _with_host(found: list[dict[str, Any]], host: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with those that name their host: before them all, or behind what ran them."""
+    if not is_restore(found):
+        return [*host, *found]
+    section = [*(record for record in host if record.get("op") == "section" and record.get("name") == "host")]
+    at = host.index(section[0]) if section else len(host)
+    end = next((nth for nth in range(at, len(host)) if host[nth].get("op") == "end"), len(host))
+    return [found[0], {"op": BORROWED_HOST}, *host[at:end], {"op": "end", "name": "host"}, *found[1:]]
+
+
 def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
-    """Records of x86 programs need a host: its kernel or its CPUID."""
+    """Records of x86 programs need a host, its kernel or its CPUID; so do restores, and they have a section of it."""
+    found = list(found)
+    if found and found[0].get("op") == "runner":
+        return any(record.get("op") == "section" and record.get("name") == "host" for record in found)
     kinds = {record.get("t") for record in found}
     return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & _PROGRAMS
 

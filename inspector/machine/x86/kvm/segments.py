@@ -40,6 +40,12 @@ class Segment(NamedTuple):
         """A segment of an image of struct kvm_sregs."""
         return cls(*_FORM.unpack(image)[:12])
 
+    @property
+    def vmcb_attributes(self) -> int:
+        """The attributes as a VMCB has them (SVM_SELECTOR_*)."""
+        low = self.type | self.s << 4 | self.dpl << 5 | self.present << 7
+        return low | self.avl << 8 | self.l << 9 | self.db << 10 | self.g << 11
+
     def image(self) -> bytes:
         """Struct kvm_segment; the padding is 0."""
         return _FORM.pack(*self, 0)

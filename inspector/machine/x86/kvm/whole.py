@@ -23,6 +23,7 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 #: Where the in-kernel interrupt controllers are: none, all in the kernel, or the local APICs only.
 IRQCHIP_NONE, IRQCHIP_KERNEL, IRQCHIP_SPLIT = 0, 1, 2
 _APIC_BASE, _APIC_ENABLED, _BSP = 0xFEE00000, 0x800, 0x100
+KVM_MAX_MCE_BANKS = 32
 _RESET_CR0 = 0x60000010
 #: CD and NW, which INIT leaves.
 _CR0_CACHING = 0x60000000
@@ -88,7 +89,7 @@ class WholeVcpu(Vcpu):
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
         #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
-        self.mcg_cap = mce.MOST_BANKS
+        self.mcg_cap = KVM_MAX_MCE_BANKS
         #: The shadow stack pointer (GUEST_SSP, KVM_REG_GUEST_SSP).
         self.guest_ssp = 0
         #: What KVM_GET_TSC_KHZ tells.

@@ -7,12 +7,15 @@ nested_vmcb_check_save).
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.control_bits import valid_efer
 from inspector.machine.x86.kvm.debugregs import valid_dr
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
+from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
 
 VMCB_SIZE_BYTES = 4096
@@ -26,13 +29,6 @@ _SEGMENT_L, _SEGMENT_DB = 1 << 9, 1 << 10
 _NP_ENABLE = 1
 _V_NMI_ENABLE = 1 << 26
 _MSRPM_SIZE_BYTES, _IOPM_SIZE_BYTES = 0x2000, 0x3000
-_DR6 = 0x168
-#: Fields of the save area that are MSRs of L1's VMCB: offset, index, bits.
-_L1_MSRS = (
-    *((0x200, 0xC0000081, _NO_GPA), (0x208, 0xC0000082, _NO_GPA), (0x210, 0xC0000083, _NO_GPA)),
-    *((0x218, 0xC0000084, _NO_GPA), (0x220, 0xC0000102, _NO_GPA), (0x228, 0x174, _NO_GPA)),
-    *((0x230, 0x175, 0xFFFFFFFF), (0x238, 0x176, 0xFFFFFFFF)),
-)
 _INJECTED = 1 << 31
 _INJECTED_TYPES = (0, 2, 3, 4)
 _EXCEPTION = 3
@@ -76,6 +72,23 @@ class Vmcb(NamedTuple):
         return bool(self.intercepts >> number & 1)
 
 
+#: Offsets in a VMCB: of the save area's DR6 and DR7, segments and MSRs that VMRUN does not save.
+_SAVED_DR6, _SAVED_DR7, _DR7_RESET = 0x568, 0x560, 0x400
+_SAVED_SEGMENTS = {"fs": 0x440, "gs": 0x450, "ldt": 0x470, "tr": 0x490}
+_SYSENTER = (0x175, 0x176)
+_SAVED_MSRS = {
+    0xC0000081: 0x600,
+    0xC0000082: 0x608,
+    0xC0000083: 0x610,
+    0xC0000084: 0x618,
+    0xC0000102: 0x620,
+    0x174: 0x628,
+    0x175: 0x630,
+    0x176: 0x638,
+    0x277: 0x668,
+}
+
+
 class SvmNested(NestedState):
     """GIF, and the L1 hypervisor's VMCB while the vCPU is in its guest."""
 
@@ -103,22 +116,32 @@ class SvmNested(NestedState):
         if not self.vcpu.is_guest_mode:
             return flags, b"", b""
         flags |= GUEST_MODE | RUN_PENDING * self.run_pending
-        return flags, self.vmcb_pa.to_bytes(8, "little"), self._vmcb12()
+        return flags, self.vmcb_pa.to_bytes(8, "little"), self._saved_vmcb()
 
-    def _vmcb12(self) -> bytes:
-        """The VMCB as GET gives it. Since there is a VMCB of L1's own, what VMRUN does not load is that one's.
+    def _saved_vmcb(self) -> bytes:
+        """L1's VMCB. From 5.13 on it is one of KVM's own, to which only what VMRUN saves was copied.
 
-        svm_copy_vmrun_state takes the rest (from 5.12 on); SYSENTER's addresses have 32 bits in it.
+        (svm_copy_vmrun_state: not DR6. The halves of SYSENTER_ESP and EIP above bit 31 are kept beside it.)
         """
-        if not self.vcpu.kvm.since(5, 12):
+        if not self.vcpu.kvm.since(5, 13):
             return self.vmcb
-        found = bytearray(self.vmcb)
-        for at, index, mask in _L1_MSRS:
-            value = self.vcpu.msrs.get(index, 0) & mask
-            found[_SAVE + at : _SAVE + at + 8] = value.to_bytes(8, "little")
-        if not self.vcpu.ran:
-            found[_SAVE + _DR6 : _SAVE + _DR6 + 8] = bytes(8)
-        return bytes(found)
+        made = bytearray(self.vmcb)
+        for offset, value in self._not_copied():
+            made[offset : offset + 8] = value.to_bytes(8, "little")
+        return bytes(made)
+
+    def _not_copied(self) -> Iterator[tuple[int, int]]:
+        """The words of L1's save area that are the vCPU's own: what VMLOAD loads, DR6, DR7, the PAT."""
+        vcpu = self.vcpu
+        yield from ((_SAVED_DR6, 0), (_SAVED_DR7, _DR7_RESET))
+        for name, offset in _SAVED_SEGMENTS.items():
+            found = Segment.of(vcpu.segments[SEGMENTS.index(name)])
+            yield offset, found.selector | found.vmcb_attributes << 16 | found.limit << 32
+            yield offset + 8, found.base
+        for index, offset in _SAVED_MSRS.items():
+            value = access.read(vcpu, index)
+            if isinstance(value, int):
+                yield offset, value & 0xFFFFFFFF if index in _SYSENTER else value
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """svm_set_nested_state: outside of guest mode only GIF is taken."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.verify import BORROWED_HOST
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
@@ -36,6 +37,8 @@ class Bench:
         self.file = file
         self.sections = sections_of(records)
         self.runner = next((record for record in records if record["op"] == "runner"), {})
+        #: The section ``host`` is of another file: its answers are not this one's.
+        self.is_host_borrowed = any(record["op"] == BORROWED_HOST for record in records)
         self.facts: dict[str, list[Record]] = {}
         for record in self.sections.get("host", ()):
             self.facts.setdefault(record["op"], []).append(record)
@@ -46,9 +49,9 @@ class Bench:
         hyperv = entries_of(self.facts["hvcpuid"][0]["ent"]) if "hvcpuid" in self.facts else ()
         self.tables = Tables(supported, hyperv)
         self.vcpu = WholeVcpu(self.kvm)
+        self._bare: WholeVcpu | None = None
         #: The VM is one that enforces the paravirtual features of its CPUID.
         self.enforces = False
-        self._bare: WholeVcpu | None = None
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Section = Callable[[Bench, Sequence[Record]], Found]
+CapturesByName = Callable[[str], Mapping[str, bytes] | None]
 
 
-def sections() -> dict[str, Section]:
-    """The sections that the machine replays, by name."""
+def sections(captures: CapturesByName) -> dict[str, Section]:
+    """The sections that the machine replays, by name; ``captures`` are what section ``foreign`` restores."""
     from inspector.machine.x86.replay.restore import (
         cpuid,
         dbg,
@@ -40,19 +41,24 @@ def sections() -> dict[str, Section]:
         "sregs": sregs.replay,
         "xsave": xsave.replay,
         "restore": whole.replay,
+        "foreign": whole.foreign(captures),
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
         "lapic": lapic.replay,
         "nested": nested.replay,
+        "misc": misc.replay,
+        "run": run.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
         "mce": msrs.sweeps("mce", mce.replay),
         "multi": msrs.multi,
-        "misc": misc.replay,
         "hide": both(hide.replay, hidden_msrs.replay),
-        "run": run.replay,
     }
+
+
+def no_captures(_name: str) -> None:
+    """Nothing was captured elsewhere."""
 
 
 def both(*parts: Section) -> Section:
@@ -65,10 +71,12 @@ def both(*parts: Section) -> Section:
     return replay_both
 
 
-def replay(bench: Bench) -> Found:
+def replay(bench: Bench, captures: CapturesByName | None = None) -> Found:
     """The answers of all sections; kinds are ``section.op``."""
-    known = sections()
+    known = sections(captures or no_captures)
     for name, records in bench.sections.items():
+        if name == "host" and bench.is_host_borrowed:
+            continue
         if name in known:
             yield from known[name](bench, records)
         else:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
-from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare
+from inspector.machine.x86.replay.restore.sweeps import OTHER, REFUSED_MSR, SAME, char_of, compare
 
 _CR4_BITS = 34
 _FLAGS, _PDPTRS = 280, 288
@@ -53,8 +54,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
                 yield _pdptr(bench.vcpu, record, base2)
             case "pdptmem":
                 yield _pdptmem(bench.vcpu, record)
-            case other:
-                yield NotAsked(f"sregs.{other}", "answers of MSRs between those of the control registers", 1)
+            case "mtrrmask":
+                yield from _mtrrmask(bench.vcpu, record)
 
 
 def _state(vcpu: WholeVcpu, record: Record, state: str) -> Iterator[Answer]:
@@ -138,3 +139,12 @@ def _sregs2_answer(vcpu: WholeVcpu, record: Record, code: int, at: int, why: str
     expected = [record["e"], record["ge"], record["gflags"], record["g"]]
     text = f"PDPTE {record['v']}"
     return Answer(f"sregs.{record['op']}", text, expected, [code, 0, flags, f"{value:x}"], not record["e"], why)
+
+
+def _mtrrmask(vcpu: WholeVcpu, record: Record) -> Iterator[Answer | Agreed]:
+    """MSRs whose bits hang on the guest's physical address width: each bit alone."""
+    for nth, index in enumerate(record["msr"]):
+        outcomes = [access.set_msr(vcpu, int(index, 16), 1 << bit) for bit in range(64)]
+        found = "".join(SAME if outcome.accepted else REFUSED_MSR for outcome in outcomes)
+        reasons = [outcome.because for outcome in outcomes]
+        yield from compare("sregs.mtrrmask", f"MSR {index}", record[f"s{nth}"], found, reasons)
