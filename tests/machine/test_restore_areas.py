@@ -12,14 +12,14 @@ import pytest
 from inspector.capture.host import Cpuid
 from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.capabilities import check_extension, mce_capabilities
+from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.clock import set_tsc_khz, set_vm_tsc_khz
 from inspector.machine.x86.kvm.enable_cap import enable_vm_cap
 from inspector.machine.x86.kvm.guest_debug import INJECT_DB, set_guest_debug
 from inspector.machine.x86.kvm.lapic import ENABLED, ID, LDR, X2APIC
-from inspector.machine.x86.kvm.mce import set_mce, setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.mp_state import INIT_RECEIVED, SIPI_RECEIVED, get_mp_state, set_mp_state
+from inspector.machine.x86.kvm.msrs.mce import set_mce, setup_mce, supported
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE
 from inspector.machine.x86.kvm.pending import VALID_PAYLOAD, VALID_SHADOW, VALID_SMM, VALID_TRIPLE_FAULT, VcpuEvents
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
@@ -54,7 +54,7 @@ def bench(name: str) -> Bench:
 
 
 def asked() -> list[tuple[str, str]]:
-    own = ("dbg", "mp", "lapic", "nested", "mce", "misc")
+    own = ("dbg", "mp", "lapic", "nested", "misc")
     return [(name, section) for name in NAMES for section in own] + [(name, "events") for name in EVENTS]
 
 
@@ -184,7 +184,7 @@ def test_capabilities_by_release_and_vm() -> None:
     assert check_extension(kvm_of("6.18"))[70] == 1
     assert check_extension(kvm_of("7.2"))[129] == 0xF
     assert check_extension(kvm_of("7.2"), VmConfig())[129] == 0xB
-    assert mce_capabilities(kvm_of("7.2", VMX)) == 0x9000500
+    assert supported(kvm_of("7.2", VMX)) == 0x9000500
 
 
 def test_exits_are_disabled_before_vcpus_from_6_16_on() -> None:

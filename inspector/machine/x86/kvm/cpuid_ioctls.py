@@ -189,6 +189,10 @@ def after_set_cpuid(vcpu: WholeVcpu) -> None:
     vcpu.cpuid = Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in reversed(table.entries)})
     vcpu.guest_xcr0 = guest_xcr0(vcpu, table)
     features = pv_features_entry(table)
+    if features is not None:
+        table.leaf(features.leaf)
     if features or vcpu.kvm.since(6, 14):
         vcpu.pv_features = features.eax if features else 0
     vcpu.intercepts.after_set_cpuid(vcpu)
+    if vcpu.lapic is not None:
+        vcpu.lapic.after_cpuid()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import cpuid_ioctls, mce, segments
+from inspector.machine.x86.kvm import cpuid_ioctls, segments
 from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.lapic import Lapic
@@ -85,8 +85,6 @@ class WholeVcpu(Vcpu):
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
-        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
-        self.mcg_cap = mce.MOST_BANKS
         #: What KVM_GET_TSC_KHZ tells.
         self.tsc_khz = kvm.processor.tsc_khz
         # What has a class of its own.
@@ -102,10 +100,7 @@ class WholeVcpu(Vcpu):
 
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:
         """KVM_SET_CPUID2."""
-        outcome = cpuid_ioctls.set_cpuid2(self, entries)
-        if outcome.accepted and self.lapic is not None:
-            self.lapic.after_cpuid()
-        return outcome
+        return cpuid_ioctls.set_cpuid2(self, entries)
 
     def reset_by_init(self) -> None:
         """kvm_vcpu_reset for INIT: what the areas here have; control registers and segments are sregs.py's."""

@@ -9,7 +9,8 @@ from typing import Any
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
+from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.tables import Tables, entries_of
@@ -46,11 +47,19 @@ class Bench:
         self.vcpu = WholeVcpu(self.kvm)
         #: The VM is one that enforces the paravirtual features of its CPUID.
         self.enforces = False
+        self._bare: WholeVcpu | None = None
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""
         self.vcpu = self.fresh(record["irq"], record["cpuid"], int(record.get("quirks", "0"), 16))
         return self.vcpu
+
+    def table_of(self, cpuid: str) -> GuestCpuid:
+        """A table by name as a fresh vCPU has it, without a vCPU."""
+        if self._bare is None:
+            self._bare = WholeVcpu(self.kvm)
+        entries = self.tables.named(cpuid) if cpuid else ()
+        return GuestCpuid(self.kvm, at_run_time(self._bare, entries), is_set=bool(cpuid))
 
     def fresh(self, irqchip: int, cpuid: str, quirks: int = 0) -> WholeVcpu:
         """A fresh VM with one vCPU and a table by name; 2 MiB of zeroes at 0."""

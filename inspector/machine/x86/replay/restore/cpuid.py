@@ -8,6 +8,7 @@ from typing import Any
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import cpuid_ioctls, sregs, xcrs
 from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.msrs.access import write
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.bench import Bench, Record
@@ -67,8 +68,9 @@ class CpuidReplay:
                 yield self._answer(record, "CR4.OSXSAVE", record["e"], outcome.code, outcome.because)
             elif op in kinds:
                 yield from kinds[op](record)
-            elif op != "cpuid":
-                yield NotAsked(f"{self.section}.{op}", "answers of MSRs between those of CPUID", 1)
+            elif op == "misc":
+                code, why = _set_msr(self.vcpu, *MSRS["misc_enable mwait"])
+                yield Answer(f"{self.section}.misc", "MISC_ENABLE", record["e"], code, bool(record["e"]), why)
 
     def _answer(self, record: Record, text: str, expected: object, predicted: object, why: str) -> Answer:
         accepted = not (expected[0] if isinstance(expected, list) else expected)
@@ -196,17 +198,37 @@ class CpuidReplay:
 
     def _runtime(self, record: Record) -> Found:
         self._what = record["what"]
-        code, why = change(self.vcpu, record["what"])
+        entry = MSRS.get(record["what"])
+        if entry is None:
+            code, why = change(self.vcpu, record["what"])
+        else:
+            code, why = _set_msr(self.vcpu, *entry)
         diff = differences(self.supported, cpuid_ioctls.entries_of(self.vcpu))
-        if code is None:
-            yield NotAsked("cpuid.runtime", "answers of MSRs between those of CPUID", 1)
-            return
-        expected = [record["e"], record["ge"], record["diff"]]
-        yield self._answer(record, record["what"], expected, [code, 0, diff], why)
+        expected, predicted = [record["e"], record["ge"], record["diff"]], [code, 0, diff]
+        accepted = bool(record["e"]) if entry else not record["e"]
+        yield Answer("cpuid.runtime", record["what"], expected, predicted, accepted, why)
 
 
-def change(vcpu: WholeVcpu, what: str) -> tuple[int | None, str]:
-    """A register change by its recorded name: the errno; of an MSR, what KVM_SET_MSRS returned."""
+#: Changes of an MSR by their recorded names: index and value.
+MSRS = {
+    "xss=1800": (0xDA0, 0x1800),
+    "misc_enable mwait": (0x1A0, 0x40001),
+    "misc_enable 0": (0x1A0, 0),
+    "misc_enable 1": (0x1A0, 1),
+    "hwcr cpuidusrdis": (0xC0010015, 1 << 35),
+    "tsx_ctrl 2": (0x122, 2),
+    "poll_control 0": (0x4B564D05, 0),
+}
+
+
+def _set_msr(vcpu: WholeVcpu, index: int, value: int) -> tuple[int, str]:
+    """How many entries KVM_SET_MSRS took."""
+    refusal = write(vcpu, index, value)
+    return (1, "") if refusal is None else (0, refusal.told(index, value))
+
+
+def change(vcpu: WholeVcpu, what: str) -> tuple[int, str]:
+    """A register change by its recorded name, and its errno."""
     image = bytearray(states.sregs_image(vcpu, "long"))
     match what.split("="):
         case ["xcr0", value]:
@@ -223,7 +245,7 @@ def change(vcpu: WholeVcpu, what: str) -> tuple[int | None, str]:
         case ["long mode"]:
             pass
         case _:
-            return None, ""
+            raise KeyError(what)
     outcome = sregs.set_sregs(vcpu, bytes(image))
     return outcome.code, outcome.because
 

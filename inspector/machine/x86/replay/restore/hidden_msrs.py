@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.memo import Memo
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
 from inspector.machine.x86.replay.restore.states import set_state
 from inspector.machine.x86.replay.restore.sweeps import BASE, OTHER, REFUSED_MSR, SAME, TIME, UNREAD
@@ -26,11 +28,16 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
         return
     recorded = {int(index, 16): (row[0], row[1]) for index, row in reference["msr"].items()}
     supported = _base_values(bench.fresh(1, reference["cpuid"]), recorded)
-    for name, differing in _tables(records):
-        vcpu = bench.fresh(1, name.removesuffix(" again"))
+
+    def of_vcpu(vcpu: WholeVcpu) -> dict[int, tuple[str, str]]:
         set_state(vcpu, "long")
-        mine = battery(vcpu, recorded, values, supported)
-        yield from _compare(vcpu, name, {**recorded, **differing}, mine)
+        return battery(vcpu, recorded, values, supported)
+
+    memo = Memo(of_vcpu)
+    for name, differing in _tables(records):
+        named = name.removesuffix(" again")
+        mine = memo.of(bench.table_of(named), partial(bench.fresh, 1, named))
+        yield from _compare(bench.vcpu, name, {**recorded, **differing}, mine)
 
 
 def _tables(records: Sequence[Record]) -> Iterator[tuple[str, Battery]]:

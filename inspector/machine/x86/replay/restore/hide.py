@@ -11,9 +11,9 @@ from functools import partial
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs, xsave
-from inspector.machine.x86.kvm.guest_cpuid import GuestCpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
+from inspector.machine.x86.replay.restore.batteries import dr_battery, nest_battery
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.memo import Memo
 from inspector.machine.x86.replay.restore.sweeps import NOT_TRIED, OTHER, SAME, char_of, compare, expand
@@ -66,7 +66,19 @@ def xbv_battery(vcpu: WholeVcpu) -> Battery:
     return {"xbv": "".join(found)}
 
 
-PARTS: tuple[Part, ...] = (sregs_battery, xcr_battery, xbv_battery)
+def debug_battery(vcpu: WholeVcpu) -> Battery:
+    """Debug registers with one bit flipped."""
+    dr6, dr7 = dr_battery(vcpu)
+    return {"dr6": dr6, "dr7": dr7}
+
+
+def nested_battery(vcpu: WholeVcpu) -> Battery:
+    """Nested state, in long mode as the first part leaves the vCPU."""
+    states.set_state(vcpu, "long")
+    return {"nest": nest_battery(vcpu)}
+
+
+PARTS: tuple[Part, ...] = (sregs_battery, xcr_battery, xbv_battery, debug_battery, nested_battery)
 
 
 class Batteries:
@@ -79,9 +91,8 @@ class Batteries:
 
     def of(self, name: str) -> Battery:
         """The battery of a table, by its recorded name."""
-        entries = self.bench.tables.named(name.removesuffix(" again")) if name else ()
-        table = GuestCpuid(self.bench.kvm, entries, is_set=bool(name))
-        fresh = partial(self.bench.fresh, 1, name.removesuffix(" again"))
+        named = name.removesuffix(" again")
+        table, fresh = self.bench.table_of(named), partial(self.bench.fresh, 1, named)
         made: dict[str, str] = {}
         for memo in self.memos:
             made.update(memo.of(table, fresh))

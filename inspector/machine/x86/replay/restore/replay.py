@@ -22,7 +22,6 @@ def sections() -> dict[str, Section]:
         hide,
         host,
         lapic,
-        mce,
         misc,
         mp,
         msrs,
@@ -42,11 +41,11 @@ def sections() -> dict[str, Section]:
         "events": events.replay,
         "lapic": lapic.replay,
         "nested": nested.replay,
+        "misc": misc.replay,
         "msr1": msrs.sweeps("msr1"),
         "msr2": msrs.sweeps("msr2"),
-        "mce": msrs.sweeps("mce", mce.replay),
+        "mce": msrs.sweeps("mce"),
         "multi": msrs.multi,
-        "misc": misc.replay,
         "hide": both(hide.replay, hidden_msrs.replay),
     }
 

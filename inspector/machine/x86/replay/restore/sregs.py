@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from inspector.machine.x86.replay.restore import states
+from inspector.machine.x86.replay.restore import msrs, states
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
 from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare
@@ -53,8 +53,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
                 yield _pdptr(bench.vcpu, record, base2)
             case "pdptmem":
                 yield _pdptmem(bench.vcpu, record)
-            case other:
-                yield NotAsked(f"sregs.{other}", "answers of MSRs between those of the control registers", 1)
+            case "mtrrmask":
+                yield from msrs.bits(bench.vcpu, record)
 
 
 def _state(vcpu: WholeVcpu, record: Record, state: str) -> Iterator[Answer]:
