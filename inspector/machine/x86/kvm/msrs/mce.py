@@ -25,12 +25,12 @@ CTL_P, CMCI_P, SER_P, LMCE_P = 1 << 8, 1 << 10, 1 << 24, 1 << 27
 _CTL2_BITS = 1 << 30 | 0x7FFF
 _SOURCE = "set_msr_mce, get_msr_mce (x86.c)"
 
-_NO_BANK = Refusal("MCG_CAP has the bank of {index}")
-_NO_CTL = Refusal("MCG_CAP has CTL_P, or {value} is 0")
-_ALL_OR_NONE = Refusal("{value} is 0 or all ones")
-_NO_CMCI = Refusal("MCG_CAP has CMCI_P, or {value} is 0")
-_CTL2 = Refusal("only bits {allowed} are set in {value}", _CTL2_BITS)
-_BANK_CTL = Refusal("{value} is 0 or all ones, bits 0 and 10 aside")
+_NO_BANK = Refusal("MCG_CAP has the bank of {index:#x}")
+_NO_CTL = Refusal("MCG_CAP has CTL_P, or {value:#x} is 0")
+_ALL_OR_NONE = Refusal("{value:#x} is 0 or all ones")
+_NO_CMCI = Refusal("MCG_CAP has CMCI_P, or {value:#x} is 0")
+_CTL2 = Refusal("only bits {allowed:#x} are set in {value:#x}", _CTL2_BITS)
+_BANK_CTL = Refusal("{value:#x} is 0 or all ones, bits 0 and 10 aside")
 
 
 def supported(kvm: Kvm) -> int:
