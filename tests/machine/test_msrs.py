@@ -14,9 +14,9 @@ from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
-from inspector.machine.x86.kvm.msrs.mce import setup_mce
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore import hidden_msrs
 from inspector.machine.x86.replay.restore.bench import Bench

@@ -129,3 +129,13 @@ def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:
             if kvm.since(*since):
                 found[1, attribute] = 0
     return found
+
+
+def mce_capabilities(kvm: Kvm) -> int:
+    """KVM_X86_GET_MCE_CAP_SUPPORTED: CTL_P and SER_P, on Intel LMCE_P, and CMCI_P from 6.0 on."""
+    value = 1 << 8 | 1 << 24
+    if kvm.is_vmx:
+        value |= 1 << 27
+        if kvm.since(6, 0):
+            value |= 1 << 10
+    return value

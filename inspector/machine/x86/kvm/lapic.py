@@ -31,7 +31,7 @@ _DIRECTED_EOI = 1 << 24
 _QUIRK_LINT0_REENABLED = 1
 #: Timer modes in LVT_TIMER: periodic, TSC deadline; the second where the guest has TSC_DEADLINE_TIMER.
 _PERIODIC, _DEADLINE, _MODES = 1 << 17, 2 << 17, 3 << 17
-_MCG_CAP, _MCG_CMCI = 0x179, 1 << 10
+_MCG_CMCI = 1 << 10
 
 
 def x2apic_ldr(x2apic_id: int) -> int:
@@ -99,7 +99,7 @@ class Lapic:
     @property
     def lvt_entries(self) -> int:
         """kvm_apic_calc_nr_lvt_entries (from 6.0 on): one more with MCG_CMCI_P."""
-        return _LVT_ENTRIES + bool(self.vcpu.kvm.since(6, 0) and self.vcpu.msrs.get(_MCG_CAP, 0) & _MCG_CMCI)
+        return _LVT_ENTRIES + bool(self.vcpu.kvm.since(6, 0) and self.vcpu.mcg_cap & _MCG_CMCI)
 
     def set_version(self) -> None:
         """kvm_apic_set_version: also after KVM_SET_CPUID2. With an I/O APIC in KVM there is no directed EOI."""
@@ -115,7 +115,7 @@ class Lapic:
     def after_mcg_cap(self) -> None:
         """kvm_apic_after_set_mcg_cap (from 6.0 on): another LVT entry is there from then on."""
         if self.vcpu.kvm.since(6, 0):
-            if self.vcpu.msrs.get(_MCG_CAP, 0) & _MCG_CMCI:
+            if self.vcpu.mcg_cap & _MCG_CMCI:
                 self.write(LVT_CMCI, _LVT_MASKED)
             self.set_version()
 

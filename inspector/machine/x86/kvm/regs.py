@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _FORM = struct.Struct("<18Q")
 SIZE_BYTES = 144
-_RIP, _RFLAGS, _RDX = 16, 17, 3
+_RIP, _RFLAGS, _RDX, _RSP = 16, 17, 3, 6
 #: X86_EFLAGS_FIXED: bit 1 reads as 1.
 RFLAGS_FIXED = 2
 RESET_RIP = 0xFFF0
@@ -35,6 +35,21 @@ class Regs:
         self.values = [0] * 18
         self.values[_RDX] = (self.vcpu.guest.leaf(1) or (without,))[0]
         self.values[_RIP], self.values[_RFLAGS] = RESET_RIP, RFLAGS_FIXED
+
+    @property
+    def rip(self) -> int:
+        """The instruction pointer."""
+        return self.values[_RIP]
+
+    @property
+    def rsp(self) -> int:
+        """The stack pointer."""
+        return self.values[_RSP]
+
+    @property
+    def rflags(self) -> int:
+        """The flags."""
+        return self.values[_RFLAGS]
 
     def get(self) -> bytes:
         """Struct kvm_regs, 144 bytes."""

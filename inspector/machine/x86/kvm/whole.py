@@ -23,7 +23,10 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 #: Where the in-kernel interrupt controllers are: none, all in the kernel, or the local APICs only.
 IRQCHIP_NONE, IRQCHIP_KERNEL, IRQCHIP_SPLIT = 0, 1, 2
 _APIC_BASE, _APIC_ENABLED, _BSP = 0xFEE00000, 0x800, 0x100
+KVM_MAX_MCE_BANKS = 32
 _RESET_CR0 = 0x60000010
+#: CD and NW, which INIT leaves.
+_CR0_CACHING = 0x60000000
 
 
 @dataclass
@@ -85,6 +88,10 @@ class WholeVcpu(Vcpu):
         self.is_guest_mode = False
         #: KVM_MP_STATE_*.
         self.mp_state = 0 if self.is_bsp or not self.vm.has_lapic else 1
+        #: IA32_MCG_CAP, as KVM_X86_SETUP_MCE set it; at first the greatest number of banks.
+        self.mcg_cap = KVM_MAX_MCE_BANKS
+        #: The shadow stack pointer (GUEST_SSP, KVM_REG_GUEST_SSP).
+        self.guest_ssp = 0
         #: What KVM_GET_TSC_KHZ tells.
         self.tsc_khz = kvm.processor.tsc_khz
         # What has a class of its own.
@@ -103,7 +110,13 @@ class WholeVcpu(Vcpu):
         return cpuid_ioctls.set_cpuid2(self, entries)
 
     def reset_by_init(self) -> None:
-        """kvm_vcpu_reset for INIT: what the areas here have; control registers and segments are sregs.py's."""
+        """kvm_vcpu_reset for INIT."""
+        self.leave_nested()
+        self.cr0 = self.cr0 & _CR0_CACHING | _RESET_CR0 & ~_CR0_CACHING
+        self.cr2 = self.cr3 = self.cr4 = self.efer = 0
+        self.cr4_osxsave = False
+        self.segments = segments.at_reset(svm=self.kvm.is_svm)
+        self.gdt = self.idt = segments.TABLE_AT_RESET
         self.is_smm = False
         self.regs.reset()
         self.debugregs.reset()

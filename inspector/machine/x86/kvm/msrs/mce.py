@@ -5,10 +5,8 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), set_msr_mce, get_msr_mce,
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
-from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, stored
 from layouts.x86.msr_rules import MsrRules
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 MCG_CAP, MCG_STATUS, MCG_CTL = 0x179, 0x17A, 0x17B
 CTL2, CTL = 0x280, 0x400
 MAX_BANKS = 32
-CTL_P, CMCI_P, SER_P, LMCE_P = 1 << 8, 1 << 10, 1 << 24, 1 << 27
+CTL_P, CMCI_P = 1 << 8, 1 << 10
 #: MCI_CTL2_CMCI_EN and the threshold.
 _CTL2_BITS = 1 << 30 | 0x7FFF
 _SOURCE = "set_msr_mce, get_msr_mce (x86.c)"
@@ -33,47 +31,19 @@ _CTL2 = Refusal("only bits {allowed:#x} are set in {value:#x}", _CTL2_BITS)
 _BANK_CTL = Refusal("{value:#x} is 0 or all ones, bits 0 and 10 aside")
 
 
-def supported(kvm: Kvm) -> int:
-    """KVM_X86_GET_MCE_CAP_SUPPORTED."""
-    later = (LMCE_P if kvm.is_vmx else 0) | (CMCI_P if kvm.is_vmx and kvm.msr_rules.mce_ctl2 else 0)
-    return CTL_P | SER_P | later
-
-
 def cap(vcpu: WholeVcpu) -> int:
-    """The vCPU's MCG_CAP: 32 banks and nothing else until KVM_X86_SETUP_MCE."""
-    return vcpu.msrs.get(MCG_CAP, MAX_BANKS)
+    """The vCPU's MCG_CAP; AMD's bits 63:9 are reserved (svm_setup_mce)."""
+    return vcpu.mcg_cap & 0x1FF if vcpu.kvm.is_svm else vcpu.mcg_cap
 
 
-def setup_mce(vcpu: WholeVcpu, value: int) -> Outcome:
-    """KVM_X86_SETUP_MCE: banks and features; control registers to all ones."""
-    rule = Rule("kvm_vcpu_ioctl_x86_setup_mce (x86.c)")
-    banks, allowed = value & 0xFF, supported(vcpu.kvm) | 0xFF00FF
-    if not (
-        rule.check(f"1 to {MAX_BANKS} banks", 0 < banks <= MAX_BANKS)
-        and rule.check(f"only bits {allowed:#x}, which KVM supports", not value & ~allowed)
-    ):
-        return rule.refuse(errno.EINVAL)
-    # svm_setup_mce: AMD's bits 63:9 are reserved.
-    vcpu.msrs[MCG_CAP] = value & 0x1FF if vcpu.kvm.is_svm else value
-    if value & CTL_P:
+def after_setup(vcpu: WholeVcpu) -> None:
+    """KVM_X86_SETUP_MCE: control registers begin with all ones."""
+    if vcpu.mcg_cap & CTL_P:
         vcpu.msrs[MCG_CTL] = ALL_ONES
-    for bank in range(banks):
+    for bank in range(vcpu.mcg_cap & 0xFF):
         vcpu.msrs[CTL + 4 * bank] = ALL_ONES
-        if value & CMCI_P:
+        if vcpu.mcg_cap & CMCI_P:
             vcpu.msrs[CTL2 + bank] = 0
-    if vcpu.lapic is not None:
-        vcpu.lapic.after_mcg_cap()
-    return rule.ok()
-
-
-def set_mce(vcpu: WholeVcpu, bank: int, status: int) -> Outcome:
-    """KVM_X86_SET_MCE: a machine check for the guest."""
-    rule = Rule("kvm_vcpu_ioctl_x86_set_mce (x86.c)")
-    banks = cap(vcpu) & 0xFF
-    held = rule.check(f"the bank is one of the guest's {banks}", bank < banks) and rule.check(
-        "the status is valid (MCi_STATUS.VAL)", status >> 63
-    )
-    return rule.ok() if held else rule.refuse(errno.EINVAL)
 
 
 def _read_cap(vcpu: WholeVcpu, _index: int) -> int:

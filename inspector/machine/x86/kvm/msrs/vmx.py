@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs import common, mce, nested_vmx
+from inspector.machine.x86.kvm.msrs import common, nested_vmx
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, supported_perf_cap
 from inspector.machine.x86.kvm.msrs.silicon import reads
@@ -55,7 +55,7 @@ def _feature_control_bits(vcpu: WholeVcpu) -> int:
         return _FEATURE_CONTROL
     found = _LOCK | (_VMX_OUTSIDE_INSIDE if vcpu.guest.has("VMX") else 0)
     found |= (_SGX if vcpu.guest.has("SGX") else 0) | (_SGX_LC if vcpu.guest.has("SGX_LC") else 0)
-    return found | (_LMCE if mce.cap(vcpu) & _LMCE_P else 0)
+    return found | (_LMCE if vcpu.mcg_cap & _LMCE_P else 0)
 
 
 def _write_feature_control(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:

@@ -69,6 +69,10 @@ class Vmcb(NamedTuple):
         return bool(self.intercepts >> number & 1)
 
 
+#: DR6, SYSENTER_ESP and SYSENTER_EIP in the save area of a VMCB.
+_SAVED_DR6, _SAVED_SYSENTER = 0x568, (0x630, 0x638)
+
+
 class SvmNested(NestedState):
     """GIF, and the L1 hypervisor's VMCB while the vCPU is in its guest."""
 
@@ -96,7 +100,20 @@ class SvmNested(NestedState):
         if not self.vcpu.is_guest_mode:
             return flags, b"", b""
         flags |= GUEST_MODE | RUN_PENDING * self.run_pending
-        return flags, self.vmcb_pa.to_bytes(8, "little"), self.vmcb
+        return flags, self.vmcb_pa.to_bytes(8, "little"), self._saved_vmcb()
+
+    def _saved_vmcb(self) -> bytes:
+        """L1's VMCB. From 5.13 on it is one of KVM's own, to which only what VMRUN saves was copied.
+
+        (svm_copy_vmrun_state: not DR6. The halves of SYSENTER_ESP and EIP above bit 31 are kept beside it.)
+        """
+        if not self.vcpu.kvm.since(5, 13):
+            return self.vmcb
+        made = bytearray(self.vmcb)
+        made[_SAVED_DR6 : _SAVED_DR6 + 8] = bytes(8)
+        for offset in _SAVED_SYSENTER:
+            made[offset + 4 : offset + 8] = bytes(4)
+        return bytes(made)
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """svm_set_nested_state: outside of guest mode only GIF is taken."""

@@ -45,9 +45,9 @@ class Bench:
         hyperv = entries_of(self.facts["hvcpuid"][0]["ent"]) if "hvcpuid" in self.facts else ()
         self.tables = Tables(supported, hyperv)
         self.vcpu = WholeVcpu(self.kvm)
+        self._bare: WholeVcpu | None = None
         #: The VM is one that enforces the paravirtual features of its CPUID.
         self.enforces = False
-        self._bare: WholeVcpu | None = None
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""

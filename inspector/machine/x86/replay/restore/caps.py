@@ -6,8 +6,7 @@ import errno
 from collections.abc import Iterator, Sequence
 
 from inspector.machine.verify import Answer
-from inspector.machine.x86.kvm.capabilities import check_extension, device_attributes
-from inspector.machine.x86.kvm.msrs import mce
+from inspector.machine.x86.kvm.capabilities import check_extension, device_attributes, mce_capabilities
 from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 
@@ -35,7 +34,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
                 mine_value = None if value is None else f"{value:x}"
                 yield Answer("host.sysattr", f"{key}", record["v"], mine_value, True, "__kvm_x86_dev_get_attr (x86.c)")
             case "mcecap":
-                expected, value = [record["e"], record["v"]], mce.supported(kvm)
+                expected, value = [record["e"], record["v"]], mce_capabilities(kvm)
                 yield Answer("host.mcecap", "KVM_X86_GET_MCE_CAP_SUPPORTED", expected, [0, f"{value:x}"], True)
             case "tsckhz":
                 # KVM_GET_TSC_KHZ of a VM is as old as KVM_CAP_VM_TSC_CONTROL.

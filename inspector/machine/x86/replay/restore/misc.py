@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.kvm import clock, irqchip
 from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap, enable_vm_cap
 from inspector.machine.x86.kvm.guest_debug import set_guest_debug
 from inspector.machine.x86.kvm.pending import VcpuEvents
 from inspector.machine.x86.kvm.whole import VmConfig
+from inspector.machine.x86.replay.restore import one_reg
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structures import answer
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, compare, shortened
 
-Found = Iterator[Answer | Agreed | NotAsked]
+Found = Iterator[Answer | Agreed]
 _CAPS = 261
 #: args[0] and flags of the four tries.
 _TRIES = ((0, 0), (1, 0), ((1 << 64) - 1, 0), (0, 1))
@@ -29,7 +30,9 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
     for record in records:
         if record["op"] == "mk":
             bench.make(record)
-        else:
+        elif record["op"] == "reglist":
+            yield from one_reg.replay(bench, records)
+        elif record["op"] != "onereg":
             yield from KINDS[record["op"]](bench, record)
 
 
@@ -188,12 +191,8 @@ def _pit(bench: Bench, record: Record) -> Found:
     yield answer("misc.pit2", "KVM_CREATE_PIT2", expected, mine, created.because, accepted=not record["create"])
 
 
-def _registers(_bench: Bench, record: Record) -> Iterator[NotAsked]:
-    yield NotAsked(f"misc.{record['op']}", "KVM_SET_ONE_REG is not replayed yet", 1)
-
-
 #: By kind of record.
-KINDS: dict[str, Callable[[Bench, Record], Iterator[Answer | Agreed | NotAsked]]] = {
+KINDS: dict[str, Callable[[Bench, Record], Found]] = {
     "tscctl": _tsc_control,
     "settsckhz": _tsc_khz,
     "clock": _clock,
@@ -203,8 +202,6 @@ KINDS: dict[str, Callable[[Bench, Record], Iterator[Answer | Agreed | NotAsked]]
     "guest_debug": _guest_debug,
     "guest_debug_pending": _debug_pending,
     "encaps": _capabilities,
-    "reglist": _registers,
-    "onereg": _registers,
     "irqchip": _irqchip,
     "pit2": _pit,
     "interrupt": _interrupt,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from inspector.machine.verify import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
-from inspector.machine.x86.kvm.msrs import access, mce
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
@@ -15,6 +14,7 @@ from inspector.machine.x86.replay.restore.states import set_state
 from inspector.machine.x86.replay.restore.sweeps import BASE, OTHER, REFUSED_MSR, SAME, TIME, UNREAD, compare, shortened
 
 Found = Iterator[Answer | Agreed | NotAsked]
+Section = Callable[[Bench, Sequence[Record]], Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]]
 #: MSRs that count time: writes are not compared.
 #: MSRs that KVM keeps in the FPU's state; what Bochs' XSAVES keeps of them is not what was written.
 XSTATE_MANAGED = frozenset((0x6A0, *range(0x6A4, 0x6A8)))
@@ -171,8 +171,8 @@ def _read_as(found: int | Refusal) -> list[object]:
     return [0, "0"] if isinstance(found, Refusal) else [1, f"{found:x}"]
 
 
-def sweeps(section: str) -> Any:
-    """The replay of a section of sweeps."""
+def sweeps(section: str, others: Section | None = None) -> Section:
+    """The replay of a section of sweeps; ``others`` has its records of other kinds."""
 
     def replay(bench: Bench, records: Sequence[Record]) -> Found:
         typical = [int(text, 16) for text in _typical(bench)]
@@ -187,8 +187,10 @@ def sweeps(section: str) -> Any:
             elif op == "msrleak" and pending is not None:
                 yield from batch.replay(section, pending, record)
                 batch, pending = Batch(bench, typical), None
+            elif others is not None:
+                yield from others(bench, [record])
             elif op in _EVENTS:
-                yield from _EVENTS[op](section, bench, record)
+                _EVENTS[op](bench, record)
 
     return replay
 
@@ -201,56 +203,30 @@ def _typical(bench: Bench) -> Sequence[str]:
     return []
 
 
-def _mk(_section: str, bench: Bench, record: Record) -> Found:
+def _make(bench: Bench, record: Record) -> None:
     bench.make(record)
-    # The capability's argument is in no record: 1 where it is what the VM is for.
+    # The capability has no argument in the record: 1 where it is what the VM is for.
     bench.enforces = str(record.get("x", "")).startswith("enforce")
-    yield from ()
 
 
-def _enable(_section: str, bench: Bench, record: Record) -> Found:
+def _enable(bench: Bench, record: Record) -> None:
     if not record["e"]:
         enable_vcpu_cap(bench.vcpu, record["cap"], int(bench.enforces))
-    yield from ()
 
 
-def _run(_section: str, bench: Bench, _record: Record) -> Found:
+def _run(bench: Bench, _record: Record) -> None:
     set_state(bench.vcpu, "long")
     bench.vcpu.ran = True
-    yield from ()
 
 
-def _setup_mce(section: str, bench: Bench, record: Record) -> Found:
-    outcome = mce.setup_mce(bench.vcpu, int(record["v"], 16))
-    yield Answer(f"{section}.setupmce", record["v"], record["e"], outcome.code, not record["e"], outcome.because)
-
-
-def _set_mce(section: str, bench: Bench, record: Record) -> Found:
-    """The recorder sets up ten banks before it."""
-    mce.setup_mce(bench.vcpu, 0x100010A)
-    outcome = mce.set_mce(bench.vcpu, record["bank"], int(record["status"], 16))
-    text = f"bank {record['bank']}, status {record['status']}"
-    yield Answer(f"{section}.setmce", text, record["e"], outcome.code, not record["e"], outcome.because)
-
-
-def _mcg_cap(section: str, bench: Bench, record: Record) -> Found:
-    found = read(bench.vcpu, mce.MCG_CAP)
-    mine = None if isinstance(found, Refusal) else f"{found:x}"
-    yield Answer(f"{section}.mcgcap", "179", record["v"], mine, True)
-
-
-def _again(_section: str, bench: Bench, _record: Record) -> Found:
+def _again(bench: Bench, _record: Record) -> None:
     bench.vcpu.set_cpuid2(bench.vcpu.guest.entries)
-    yield from ()
 
 
-_EVENTS = {
-    "mk": _mk,
+_EVENTS: dict[str, Callable[[Bench, Record], None]] = {
+    "mk": _make,
     "encap": _enable,
     "run1": _run,
-    "setupmce": _setup_mce,
-    "setmce": _set_mce,
-    "mcgcap": _mcg_cap,
     "setcpuid": _again,
 }
 
@@ -287,8 +263,6 @@ def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
                     if not isinstance(value, Refusal):
                         others.append([f"{index:x}", f"{value:x}"])
                 yield from _same(kind, record["ok"], others)
-            case "mcecap":
-                yield Answer(kind, "mcecap", record["v"], f"{mce.supported(bench.kvm):x}", True)
 
 
 def _same(kind: str, recorded: Sequence[object], mine: Sequence[object]) -> Found:
