@@ -49,10 +49,6 @@ class Processor(NamedTuple):
     features: Mapping[int, int] = {}
     absent: frozenset[int] = frozenset()
 
-    def reads(self, index: int) -> bool:
-        """RDMSR of the MSR does not fault; the emulators' never does."""
-        return bool(self.emulator) or index not in self.absent
-
     @property
     def is_tcg(self) -> bool:
         """QEMU's TCG: no RDMSR or WRMSR faults; an MSR that it does not know reads 0 and drops writes."""

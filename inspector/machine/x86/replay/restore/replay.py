@@ -13,7 +13,7 @@ Section = Callable[[Bench, Sequence[Record]], Found]
 CapturesByName = Callable[[str], Mapping[str, bytes] | None]
 
 
-def sections(captures: CapturesByName) -> dict[str, Section]:
+def sections(captures: CapturesByName | None = None) -> dict[str, Section]:
     """The sections that the machine replays, by name; ``captures`` are what section ``foreign`` restores."""
     from inspector.machine.x86.replay.restore import (
         cpuid,
@@ -41,7 +41,7 @@ def sections(captures: CapturesByName) -> dict[str, Section]:
         "sregs": sregs.replay,
         "xsave": xsave.replay,
         "restore": whole.replay,
-        "foreign": whole.foreign(captures),
+        "foreign": whole.foreign(captures or no_captures),
         "dbg": dbg.replay,
         "mp": mp.replay,
         "events": events.replay,
@@ -73,7 +73,7 @@ def both(*parts: Section) -> Section:
 
 def replay(bench: Bench, captures: CapturesByName | None = None) -> Found:
     """The answers of all sections; kinds are ``section.op``."""
-    known = sections(captures or no_captures)
+    known = sections(captures)
     for name, records in bench.sections.items():
         if name == "host" and bench.is_host_borrowed:
             continue
