@@ -242,6 +242,8 @@ _STABLE: tuple[tuple[tuple[int, int], int, dict[str, Any]], ...] = (
     ((6, 6), 91, {"arch_capabilities": _ARCH_CAP_ITS}),
     ((6, 1), 176, {"svm_bases": True, "icr_reserved": True}),
     ((6, 1), 192, {"pv_is_unsupported": True}),
+    # Listed by 6.18.30 (Amazon's 6.18.30-61.116, Firecracker's fingerprints), not by 6.18.15.
+    ((6, 18), 30, {"lbr_listed": True, "lbr_writes": True}),
     ((6, 12), 117, {"lbr_listed": True, "lbr_writes": True, "debugctl_drops": 0x3E, "global_status_set": True}),
 )
 

@@ -42,7 +42,7 @@ def kvm_of(release: str, vendor: str = SVM, *, emulator: str = "tcg", **paramete
         (0, 0): AMD_LEAF_0 if vendor == SVM else INTEL_LEAF_0,
         (1, 0): LEAF_1,
         (0x80000000, 0): (0x80000008, *AMD_LEAF_0[1:]),
-        (0x80000001, 0): LEAF_80000001,
+        (0x80000001, 0): LEAF_80000001 if vendor == SVM else (0, 0, 0, LEAF_80000001[3]),
         (0x80000008, 0): (0x3028, 0, 0, 0),
     }
     host = Host(Cpuid(leaves), profile_for(release), emulated=bool(emulator))
@@ -308,3 +308,23 @@ def test_counters_of_a_host_with_a_pmu() -> None:
     # Without one they are taken and dropped.
     assert set_msr(vcpu_of("7.2"), 0xC0010000, 0x530076).accepted
     assert read(vcpu_of("7.2"), 0xC0010000) == 0
+
+
+def test_silicon_lists_the_msrs_that_it_has() -> None:
+    amd, intel = kvm_of("7.2", emulator=""), kvm_of("7.2", VMX, emulator="")
+    assert {0xC0010117, 0x1D9, 0x1DB} <= set(amd.msr_table.saved)
+    assert not {0x3A, 0x48, 0xC1, 0xE1} & set(amd.msr_table.saved)
+    assert 0xC0010117 not in intel.msr_table.saved
+    assert 0xC0010117 in kvm_of("7.2", VMX).msr_table.saved
+
+
+def test_a_stable_update_may_list_more() -> None:
+    listed = {update: 0x1DB in kvm_of(f"6.18.{update}").msr_table.saved for update in (15, 30)}
+    assert listed == {15: False, 30: True}
+
+
+def test_feature_msrs_without_nested_virtualization() -> None:
+    vcpu = WholeVcpu(kvm_of("7.2", VMX, nested="N", ignore_msrs="Y"), VmConfig())
+    assert not set(range(0x480, 0x492)) & {*vcpu.kvm.msr_table.features, *vcpu.kvm.msr_table.indexes}
+    assert not isinstance(read_feature(vcpu, 0x480), int)
+    assert read_feature(vcpu, 0x1234) == 0

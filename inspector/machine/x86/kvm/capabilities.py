@@ -44,15 +44,15 @@ def allowed_disable_exits(kvm: Kvm) -> int:
         exits |= _APERFMPERF
     if not kvm.is_on("mitigate_smt_rsb"):
         exits |= _HLT_CSTATE
-        # kvm_can_mwait_in_guest; X86_BUG_MONITOR is of processors without ARAT's like.
-        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT"):
+        # kvm_can_mwait_in_guest.
+        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and "MONITOR" not in (kvm.processor.bugs or ()):
             exits |= _MWAIT
     return exits
 
 
 def nested_state_size_bytes(kvm: Kvm) -> int:
     """What KVM_GET_NESTED_STATE may need; from 7.2 on 0 without ``nested``."""
-    if kvm.since(7, 2) and not kvm.nests:
+    if kvm.is_pvm or (kvm.since(7, 2) and not kvm.nests):
         return 0
     return _NESTED_HEADER_SIZE_BYTES + (_VMCS12_SIZES_BYTES if kvm.is_vmx else _VMCB_SIZE_BYTES)
 
@@ -80,15 +80,19 @@ RULES: dict[str, Callable[[Kvm, VmConfig | None], int]] = {
     "XSAVE": lambda kvm, _: int(kvm.boot_has("XSAVE")),
     "TSC scaling": lambda kvm, _: int(kvm.scales_tsc),
     # vmx_has_emulated_msr(MSR_IA32_SMBASE): not where real mode is emulated by vm86.
+    # pvm_has_emulated_msr has none.
     "SMM": lambda kvm, _: int(
-        kvm.is_svm
-        or kvm.is_on("unrestricted_guest", default=True)
-        or kvm.is_on("emulate_invalid_guest_state", default=True)
+        not kvm.is_pvm
+        and (
+            kvm.is_svm
+            or kvm.is_on("unrestricted_guest", default=True)
+            or kvm.is_on("emulate_invalid_guest_state", default=True)
+        )
     ),
     "x2APIC": _x2apic,
     "exits": lambda kvm, _: allowed_disable_exits(kvm),
     "nesting": lambda kvm, _: nested_state_size_bytes(kvm),
-    "Hyper-V's VMCS": lambda kvm, _: int(kvm.is_vmx and (kvm.nests or not kvm.since(7, 2))),
+    "Hyper-V's VMCS": lambda kvm, _: int(kvm.is_vmx and not kvm.is_pvm and (kvm.nests or not kvm.since(7, 2))),
     "smaller MAXPHYADDR": lambda kvm, _: int(kvm.is_on("allow_smaller_maxphyaddr") if kvm.is_vmx else not kvm.uses_tdp),
     "bus locks": lambda kvm, _: 3 * ("bus_lock_detection" in kvm.processor.vmx_flags),
     "XSAVE size": lambda kvm, _: max(xsave2_capability(kvm.process()), _XSAVE2_SIZE_BYTES),
@@ -134,7 +138,7 @@ def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:
 def mce_capabilities(kvm: Kvm) -> int:
     """KVM_X86_GET_MCE_CAP_SUPPORTED: CTL_P and SER_P, on Intel LMCE_P, and CMCI_P from 6.0 on."""
     value = 1 << 8 | 1 << 24
-    if kvm.is_vmx:
+    if kvm.is_vmx and not kvm.is_pvm:
         value |= 1 << 27
         if kvm.since(6, 0):
             value |= 1 << 10

@@ -91,6 +91,11 @@ def _vmrun(vcpu: WholeVcpu) -> RunAnswer:
     if vcpu.efer & _LMA and vcpu.regs.rflags & _RFLAGS_VM:
         return _shutdown(vcpu, "virtual-8086 mode in long mode")
     meets = first_step(vcpu, vector)
+    if meets.kind == MISSING and not vcpu.kvm.uses_tdp:
+        # mmu_check_root; from 6.6 on the root is a page of zeroes, and the guest meets its page fault.
+        if vcpu.kvm.since(6, 6):
+            return _shutdown(vcpu, "the page tables are not in memory: no handler is reached")
+        return RunAnswer(0, EXIT_SHUTDOWN, "shadow paging needs page tables in memory", rip=vcpu.regs.rip)
     if meets.kind == MISSING:
         return RunAnswer(errno.EINTR, EXIT_INTR, meets.because, rip=vcpu.regs.rip)
     if meets.kind == TRIPLE_FAULT:

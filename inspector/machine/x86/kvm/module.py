@@ -23,7 +23,7 @@ from layouts.x86.msr_rules import MsrRules, rules_for
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.msrs.table import MsrTable
 
-SVM, VMX = "svm", "vmx"
+SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
 
 
@@ -48,10 +48,6 @@ class Processor(NamedTuple):
     bugs: frozenset[str] | None = None
     features: Mapping[int, int] = {}
     absent: frozenset[int] = frozenset()
-
-    def reads(self, index: int) -> bool:
-        """RDMSR of the MSR does not fault; the emulators' never does."""
-        return bool(self.emulator) or index not in self.absent
 
     @property
     def is_tcg(self) -> bool:
@@ -90,13 +86,18 @@ class Kvm:
 
     @property
     def is_svm(self) -> bool:
-        """kvm-amd."""
-        return self.vendor == SVM
+        """kvm-amd; kvm-pvm on a processor of AMD answers for the same registers."""
+        return self.vendor == SVM or (self.is_pvm and not self.host.is_intel)
 
     @property
     def is_vmx(self) -> bool:
-        """kvm-intel."""
-        return self.vendor == VMX
+        """kvm-intel; kvm-pvm on a processor of Intel answers for the same registers."""
+        return self.vendor == VMX or (self.is_pvm and self.host.is_intel)
+
+    @property
+    def is_pvm(self) -> bool:
+        """kvm-pvm, which no kernel.org kernel has: no nested state, TDP, TSC scaling, APICv or SMM."""
+        return self.vendor == PVM
 
     def since(self, *release: int) -> bool:
         """The kernel is this release or a newer one: ``since(6, 16)``, ``since(6, 12, 107)``."""
@@ -229,21 +230,23 @@ class Kvm:
     @property
     def has_apicv(self) -> bool:
         """enable_apicv: the processor virtualizes the local APIC (APICv or AVIC), and KVM uses it."""
-        return self.is_on("enable_apicv" if self.is_vmx else "avic")
+        return not self.is_pvm and self.is_on("enable_apicv" if self.is_vmx else "avic")
 
     @property
     def nests(self) -> bool:
         """The parameter ``nested``."""
-        return self.is_on("nested", default=True)
+        return not self.is_pvm and self.is_on("nested", default=True)
 
     @property
     def uses_tdp(self) -> bool:
         """tdp_enabled: two-dimensional paging (EPT or NPT)."""
-        return self.is_on("ept" if self.is_vmx else "npt", default=True)
+        return not self.is_pvm and self.is_on("ept" if self.is_vmx else "npt", default=True)
 
     @property
     def scales_tsc(self) -> bool:
         """kvm_caps.has_tsc_control: VMX TSC scaling, or SVM's TSC ratio (a parameter from 5.17 on)."""
+        if self.is_pvm:
+            return False
         if self.is_vmx:
             return "tsc_scaling" in self.processor.vmx_flags
         return self.is_on("tsc_scaling", default=self.boot_has("TSCRATEMSR"))

@@ -191,7 +191,12 @@ class PendingEvents:
             self._take_smm(events)
 
     def _shadow(self, given: int) -> int:
-        """svm_set_interrupt_shadow knows one shadow, which reads as both; vmx_set_interrupt_shadow takes one of two."""
+        """svm_set_interrupt_shadow knows one shadow, which reads as both; vmx_set_interrupt_shadow takes one of two.
+
+        pvm_set_interrupt_shadow keeps what is given, before the guest is in PVM mode.
+        """
+        if self.vcpu.kvm.is_pvm:
+            return given
         if self.vcpu.kvm.is_vmx:
             return given & _SHADOW_MOV_SS or given & _SHADOW_STI
         return _SHADOW_MOV_SS | _SHADOW_STI if given else 0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: MAX_IO_MSRS: from this many entries on KVM_SET_MSRS and KVM_GET_MSRS are refused.
 MAX_IO_MSRS = 256
+#: The VMX capability MSRs.
+VMX_RANGE = range(0x480, 0x492)
 
 
 class Refusal(NamedTuple):
@@ -53,6 +55,7 @@ _READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", u
 _FROZEN = Refusal("the vCPU has not run, and is not in guest mode, or the feature MSR keeps its value")
 
 
+_NO_NESTED = Refusal("nested virtualization is on")
 _TAKEN, _READ = (Check("KVM takes the value", True),), (Check("KVM gives the value", True),)
 
 
@@ -99,6 +102,9 @@ def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
     found = table.feature(index)
     if found is not None:
         return found
+    if table.kvm.is_vmx and index in VMX_RANGE:
+        # vmx_get_feature_msr without nested virtualization: no case for ignore_msrs.
+        return _NO_NESTED
     listed = table.rules.unsupported_is_zero == "listed" and index in table.zeroes
     return 0 if listed or table.ignores else UNKNOWN
 

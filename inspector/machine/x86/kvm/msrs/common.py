@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_read
+from inspector.machine.x86.kvm.msrs.silicon import names, reads
 from inspector.machine.x86.kvm.msrs.values import (
     COMMON,
     U32,
@@ -22,7 +23,6 @@ from inspector.machine.x86.kvm.msrs.values import (
     write_only,
 )
 from inspector.machine.x86.kvm.segments import SEGMENTS
-from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:
@@ -60,12 +60,6 @@ _ZERO = Refusal("{value:#x} is 0")
 _NO_OSVW = Refusal("the guest's CPUID has OSVW")
 
 
-def _names(kvm: Kvm, feature: str) -> bool:
-    """The CPUID instruction names the feature, whatever Linux made of it."""
-    *word, bit = FEATURES[feature]
-    return bool(kvm.raw_register((word[0], word[1], word[2])) >> bit & 1)
-
-
 def spec_ctrl_bits(kvm: Kvm) -> int | None:
     """The bits that the host's SPEC_CTRL takes, None where it has no such MSR (kvm_spec_ctrl_test_value tries).
 
@@ -74,7 +68,7 @@ def spec_ctrl_bits(kvm: Kvm) -> int | None:
     """
     if kvm.processor.is_tcg:
         return (1 << 64) - 1
-    if kvm.processor.emulator == "bochs" and _names(kvm, "SPEC_CTRL"):
+    if kvm.processor.emulator == "bochs" and names(kvm, "SPEC_CTRL"):
         return _BOCHS_SPEC_CTRL
     named = (
         (1 << 0, ("SPEC_CTRL", "AMD_IBRS")),
@@ -86,7 +80,7 @@ def spec_ctrl_bits(kvm: Kvm) -> int | None:
         (1 << 8, ("DDPD_U",)),
         (1 << 10, ("BHI_CTRL",)),
     )
-    bits = sum(mask for mask, features in named if any(_names(kvm, feature) for feature in features))
+    bits = sum(mask for mask, features in named if any(names(kvm, feature) for feature in features))
     return bits or None
 
 
@@ -154,7 +148,7 @@ def write_tsc_aux(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
             return _TSC_AUX_INTEL
         vcpu.msrs[index] = value
         return None
-    if not vcpu.kvm.processor.reads(index):
+    if not reads(vcpu.kvm, index):
         return _NO_TSC_AUX
     if value > U32 and is_intel_compatible(vcpu):
         return _TSC_AUX_HIGH
@@ -164,7 +158,7 @@ def write_tsc_aux(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 def read_tsc_aux(vcpu: WholeVcpu, index: int) -> int | Refusal:
     """__kvm_get_msr."""
-    has = vcpu.kvm.processor.reads(index)
+    has = reads(vcpu.kvm, index)
     if not vcpu.kvm.msr_rules.tsc_aux_is_common:
         has = vcpu.kvm.boot_has("RDTSCP")
     return vcpu.msrs.get(index, 0) if has else _NO_TSC_AUX

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import features as feature_msrs
 from inspector.machine.x86.kvm.msrs.counters import host_counters
+from inspector.machine.x86.kvm.msrs.silicon import reads
 from layouts.x86 import msr_rules
 from layouts.x86.msr_rules import Listed, MsrRules
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
 
-_GP = (*range(0xC1, 0xD3), *range(0x186, 0x198))
-_VMX_RANGE = range(0x480, 0x492)
 _UCODE_REV = 0x8B
 _TSX_CTRL = 1 << 7
 #: CPUID(0x14,0): ECX 0 ToPA, ECX 2 single range, EBX 0 CR3 filtering; (0x14,1).EAX[2:0] address ranges.
@@ -29,7 +28,7 @@ def saved(kvm: Kvm, rules: MsrRules) -> tuple[int, ...]:
     rows = list(msr_rules.SAVED)
     if kvm.is_on("enable_pmu", default=True) or not rules.pmu_only_if_on:
         rows += msr_rules.SAVED_PMU
-    return tuple(index for index in _of(kvm, rules, rows) if kvm.processor.reads(index))
+    return tuple(index for index in _of(kvm, rules, rows) if reads(kvm, index))
 
 
 def emulated(kvm: Kvm) -> tuple[int, ...]:

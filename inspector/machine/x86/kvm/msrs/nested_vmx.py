@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.access import VMX_RANGE, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
 from inspector.machine.x86.kvm.nested.vmx import VmxNested
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-RANGE = range(0x480, 0x492)
 BASIC, PINBASED, MISC, CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_FIXED1 = 0x480, 0x481, 0x485, 0x486, 0x487, 0x488, 0x489
 VMCS_ENUM, PROCBASED2, EPT_VPID_CAP, TRUE_PINBASED, VMFUNC = 0x48A, 0x48B, 0x48C, 0x48D, 0x491
 #: Pin-based, processor-based, exit and entry controls: the true ones, and what the old ones have always on.
@@ -179,4 +178,4 @@ def _read(vcpu: WholeVcpu, index: int) -> int | Refusal:
 
 def rules() -> dict[int, MsrRule]:
     """The VMX range."""
-    return dict.fromkeys(RANGE, MsrRule(_write, _read, _SOURCE))
+    return dict.fromkeys(VMX_RANGE, MsrRule(_write, _read, _SOURCE))

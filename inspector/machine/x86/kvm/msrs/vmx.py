@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inspector.machine.x86.kvm.msrs import common, nested_vmx
 from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, supported_perf_cap
+from inspector.machine.x86.kvm.msrs.silicon import reads
 from inspector.machine.x86.kvm.msrs.values import (
     U32,
     address_width,
@@ -74,7 +75,7 @@ def _write_umwait(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 def _has_tsx_ctrl(vcpu: WholeVcpu) -> bool:
     """The MSR is one that KVM switches: the host's CPU reads and writes it."""
-    return vcpu.kvm.processor.reads(TSX_CTRL)
+    return reads(vcpu.kvm, TSX_CTRL)
 
 
 def _write_tsx_ctrl(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:

@@ -32,8 +32,9 @@ class NestedState:
 
     @property
     def exists(self) -> bool:
-        """nested_ops are there: since 7.2 only with the module's parameter ``nested``."""
-        return self.vcpu.kvm.nests or not self.vcpu.kvm.since(7, 2)
+        """nested_ops are there: those of SVM and VMX, since 7.2 only with the module's parameter ``nested``."""
+        kvm = self.vcpu.kvm
+        return not kvm.is_pvm and (kvm.nests or not kvm.since(7, 2))
 
     @property
     def blocks_init(self) -> bool:

@@ -12,7 +12,7 @@ from inspector.machine.verify import BORROWED_HOST
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
-from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.machine.x86.kvm.module import PVM, SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.tables import Tables, entries_of
 from layouts.x86.features import DEPENDENTS, FEATURES
@@ -20,6 +20,7 @@ from layouts.x86.kernels import profile_for
 
 Record = Mapping[str, Any]
 MEMORY_SIZE_BYTES = 0x200000
+_VENDORS = (("kvm_intel", VMX), ("kvm_amd", SVM), ("kvm_pvm", PVM))
 #: What no instruction for user space tells of the processor, and KVM's feature MSRs do.
 _ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
 _PACKAGE = re.compile(r"\b(\d+\.\d+\.\d+)-\d")
@@ -117,7 +118,7 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     if host.is_intel and not host.fast_strings:
         # early_init_intel takes it.
         host = Host(without(seen, ["ERMS"]), host.kernel, emulated=host.emulated)
-    vendor = VMX if "kvm_intel" in modules else SVM if "kvm_amd" in modules else ""
+    vendor = next((name for module, name in _VENDORS if module in modules), "")
     return Kvm(host, release=release, vendor=vendor, raw=raw, parameters=parameters, processor=processor)
 
 

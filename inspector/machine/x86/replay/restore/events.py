@@ -9,6 +9,7 @@ from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.kvm.pending import VALID_SMM, VcpuEvents
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.nested import BUFFER_SIZE_BYTES, unread
 from inspector.machine.x86.replay.restore.structs import StructSweeps
 from inspector.machine.x86.replay.restore.structures import STRUCTS, answer, encap, long_mode
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, expand
@@ -48,11 +49,14 @@ def _smm(base: bytes) -> bytes:
 
 
 def _nested(vcpu: WholeVcpu, record: Record) -> Found:
-    code, image = vcpu.nested.get(20000)
+    code, image = vcpu.nested.get(BUFFER_SIZE_BYTES)
+    image = image or unread()
     expected = [record["ge"], record["hdr"]]
-    yield answer("events.nested_in_smm", "get", expected, [code, image[:128].ljust(128, b"\0").hex()])
+    yield answer("events.nested_in_smm", "get", expected, [code, image[:128].hex()])
     outcome = vcpu.nested.set(image)
-    yield answer("events.nested_in_smm", "set", record["set"], outcome.code, outcome.because, accepted=not outcome.code)
+    yield answer(
+        "events.nested_in_smm", "set", record["set"], outcome.code, outcome.because, accepted=not record["set"]
+    )
 
 
 def _grid(vcpu: WholeVcpu, base: bytes, record: Record) -> Found:

@@ -231,6 +231,16 @@ _EVENTS: dict[str, Callable[[Bench, Record], None]] = {
 }
 
 
+def bits(vcpu: WholeVcpu, record: Record) -> Found:
+    """The record ``mtrrmask``: each bit alone, one after another."""
+    for nth, text in enumerate(record["msr"]):
+        index = int(text, 16)
+        refusals = [write(vcpu, index, 1 << bit) for bit in range(64)]
+        mine = "".join(SAME if refusal is None else REFUSED_MSR for refusal in refusals)
+        told = [refusal.told(index, 1 << bit) if refusal else "" for bit, refusal in enumerate(refusals)]
+        yield from compare("sregs.mtrrmask", f"{text} s", record[f"s{nth}"], mine, told)
+
+
 def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
     """The index lists, feature MSRs and MCE capabilities of the section host."""
     table = bench.kvm.msr_table
@@ -273,8 +283,8 @@ def _same(kind: str, recorded: Sequence[object], mine: Sequence[object]) -> Foun
 
 
 def _probed(bench: Bench) -> list[int]:
-    """The indexes that the recorder tried: those of its first sweep."""
-    found: set[int] = set()
+    """The indexes that the recorder tried: what KVM lists, and those of its first sweep."""
+    found = {*bench.kvm.msr_table.indexes, *bench.kvm.msr_table.features}
     for record in bench.sections.get("msr1", ()):
         if record["op"] == "msr":
             found.add(int(record["i"], 16))

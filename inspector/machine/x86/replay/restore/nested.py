@@ -57,7 +57,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
                 yield answer("nested.efer_svme", "SREGS", record["e"], outcome.code, outcome.because)
             case "getnested":
                 code, base = vcpu.nested.get(BUFFER_SIZE_BYTES)
-                mine = [code, base[:_HEADER].ljust(_HEADER, b"\0").hex(), len(base) or BUFFER_SIZE_BYTES]
+                shown = base[:_HEADER] if not code else unread()
+                mine = [code, shown.hex(), len(base) or BUFFER_SIZE_BYTES]
                 yield answer("nested.getnested", "get", [record["ge"], record["hdr"], record["size"]], mine)
             case "base":
                 yield answer("nested.base", "get", record["hex"], base[:_HEADER].hex())
@@ -66,6 +67,11 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
                 yield from sweeps.replay(vcpu, record)
             case _:
                 yield _tried(vcpu, base, record)
+
+
+def unread() -> bytes:
+    """The header where GET failed: the recorder's buffer with its size."""
+    return struct.pack("<HHI", 0, 0, BUFFER_SIZE_BYTES).ljust(_HEADER, b"\0")
 
 
 def _tried(vcpu: WholeVcpu, base: bytes, record: Record) -> Answer:
