@@ -15,8 +15,9 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.cli.verify import _captures_beside, _host_beside
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Rule
-from inspector.machine.verify import Agreed, Agreement, Answer, verify
+from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import cpuid_ioctls, restore, segments, sregs, xcrs, xsave
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry, GuestCpuid

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from inspector.capture.errors import InputError
 
+#: The files of a capture by its name, None where there is none.
+CapturesByName = Callable[[str], Mapping[str, bytes] | None]
 #: What an archive may hold: files, and bytes of each.
 _MOST_FILES, _MOST_BYTES = 65_536, 1 << 20
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.captures import CapturesByName
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Section = Callable[[Bench, Sequence[Record]], Found]
-CapturesByName = Callable[[str], Mapping[str, bytes] | None]
 
 
 def sections(captures: CapturesByName | None = None) -> dict[str, Section]:
