@@ -113,6 +113,12 @@ class Kvm:
         return default if found is None else found in _ON
 
     @property
+    def smt_possible(self) -> bool:
+        """cpu_smt_possible: the CPU tells of several threads a core (leaf 0xB)."""
+        values = self.raw.get(0xB)
+        return values is not None and values[1] & 0xFFFF > 1
+
+    @property
     def has_5_level_tdp(self) -> bool:
         """kvm_mmu_get_max_tdp_level() is 5: NPT as deep as the host's tables, EPT where CPUID has LA57."""
         return self.boot_has("LA57")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.x86.kvm.hyperv_cpuid import hyperv_cpuid
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
 from inspector.machine.x86.replay.restore import caps
 from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
@@ -17,6 +18,10 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
     for record in records:
         if record["op"] == "supcpuid":
             yield from _entries(record, entry_texts(supported_cpuid(bench.kvm)), "__do_cpuid_func (cpuid.c)")
+        elif record["op"] == "hvcpuid" and record["ent"]:
+            of_vcpu = record["name"] == "hv_vcpu"
+            made = entry_texts(hyperv_cpuid(bench.kvm, of_vcpu=of_vcpu))
+            yield from _entries(record, made, "kvm_get_hv_cpuid (hyperv.c)")
         elif record["op"] == "emucpuid":
             yield from _entries(record, entry_texts(emulated_cpuid(bench.kvm)), "cpuid_func_emulated (cpuid.c)")
     yield from caps.replay(bench, records)
