@@ -17,6 +17,7 @@ MSRS = (
 KNOWN = [
     ["inspector.machine.arm64.host", "inspector.machine.arm64.live"],
     [f"inspector.machine.arm64.{name}" for name in ("firmware", "init", "registers", "vgic", "vm")],
+    ["inspector.tui.labs", *(f"inspector.tui.screens.{name}" for name in ("id_lab", "inspect", "lab", "simulated"))],
     [
         f"inspector.machine.x86.kvm.{name}"
         for name in (
@@ -25,7 +26,6 @@ KNOWN = [
             *("nested.state", "nested.svm", "nested.vmx", "pending", "regs", "sregs", "whole"),
         )
     ],
-    ["inspector.tui.labs", *(f"inspector.tui.screens.{name}" for name in ("id_lab", "inspect", "lab", "simulated"))],
 ]
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("inspector", "layouts")
