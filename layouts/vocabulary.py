@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 #: A construct declaration. construct carries no type information.
 Construct = Any
 
 
-class Bits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bits:
     """A named bit range of a register.
 
     ``lsb`` counts from 0, ``width`` in bits. ``values`` names the values of a multi-bit
@@ -19,13 +21,34 @@ class Bits(NamedTuple):
     name: str
     lsb: int
     width: int = 1
-    meaning: str = ""
-    values: Mapping[int, str] = {}
+    meaning: str = field(default="", hash=False)
+    values: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     @property
     def mask(self) -> int:
         """The range as a mask over the register."""
         return ((1 << self.width) - 1) << self.lsb
+
+    def get(self, value: int) -> int:
+        """What a register holds there."""
+        return value >> self.lsb & ((1 << self.width) - 1)
+
+    def put(self, value: int, number: int) -> int:
+        """A register with another number there; what of the number does not fit is left out."""
+        return value & ~self.mask | (number << self.lsb) & self.mask
+
+
+def mask_of(*ranges: Bits) -> int:
+    """Some ranges of a register as one mask."""
+    mask = 0
+    for bits in ranges:
+        mask |= bits.mask
+    return mask
+
+
+def without(value: int, *ranges: Bits) -> int:
+    """A register with some of its ranges cleared."""
+    return value & ~mask_of(*ranges)
 
 
 class Register(NamedTuple):
@@ -42,10 +65,14 @@ class Register(NamedTuple):
     @property
     def known_mask(self) -> int:
         """Every bit that some range claims."""
-        mask = 0
+        return mask_of(*self.bits)
+
+    def field(self, name: str) -> Bits:
+        """A range by its name. Raises KeyError."""
         for bits in self.bits:
-            mask |= bits.mask
-        return mask
+            if bits.name == name:
+                return bits
+        raise KeyError(f"{self.name}.{name}")
 
 
 class Layout(NamedTuple):

@@ -9,13 +9,13 @@ from typing import Any
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.fields import Field, FieldTable
 from inspector.decode.placement import XsaveTable, table_from_layout
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def opened(name: str) -> Capture:
-    return open_capture(f"sample:{name}")
+    return capture_of(f"sample:{name}")
 
 
 def fields(vcpu: Vcpu) -> dict[str, Field]:

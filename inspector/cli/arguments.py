@@ -10,6 +10,8 @@ from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
+from inspector.targets.notes import tell_of
+from inspector.targets.schemes import SCHEMES
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -39,9 +41,17 @@ def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentPar
 
 def add_target(to: argparse.ArgumentParser) -> None:
     """TARGET, ``--layout`` and ``--as``."""
-    to.add_argument("target", metavar="TARGET", help="a file, a folder, - (standard input) or sample:NAME")
+    to.add_argument("target", metavar="TARGET", help="a capture: see targets below")
     to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
+    list_targets(to)
+
+
+def list_targets(to: argparse.ArgumentParser) -> None:
+    """What a TARGET may be, behind the examples."""
+    wide = max(len(scheme.form) for scheme in SCHEMES)
+    targets = "\n".join(f"  {scheme.form:<{wide}}  {scheme.about}" for scheme in SCHEMES)
+    to.epilog = f"{to.epilog or ''}\n\ntargets:\n{targets}".lstrip()
 
 
 def options_of(found: argparse.Namespace) -> Options:
@@ -51,18 +61,21 @@ def options_of(found: argparse.Namespace) -> Options:
         from inspector.readers.kvm_struct import check_as
 
         check_as(found.as_format)
-    return Options(layout=found.layout, as_format=found.as_format)
+    return TOLD._replace(layout=found.layout, as_format=found.as_format)
+
+
+def _note(line: str) -> None:
+    note(f"inspector: {line}")
+
+
+#: Options that nobody gave; what a person should know goes to stderr.
+TOLD = Options(note=_note)
 
 
 def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
-    if capture.faults:
-        more = f" (and {len(capture.faults) - 1} more)" if len(capture.faults) > 1 else ""
-        note(f"inspector: {capture.faults[0]}{more}; the rest is shown")
-        return 3
-    for notice in capture.notices:
-        note(f"inspector: {capture.target}: {notice}")
-    return 0
+    tell_of(capture, _note)
+    return 3 if capture.faults else 0
 
 
 def choose_vcpus(capture: Capture, wanted: int | None) -> list[Vcpu]:

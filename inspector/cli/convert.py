@@ -10,7 +10,7 @@ from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.streams import note
 from inspector.export.files import save_new
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of
 
 FORMATS = ("vcpu", "raw", "core", "json", "cpuid", "record")
 
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
     parser.add_argument("-o", "--output", required=True, metavar="PATH", help="where to; must not exist (- for stdout)")
     found = parser.parse_args(words)
-    capture = open_capture(found.target, arguments.options_of(found))
+    capture = capture_of(found.target, arguments.options_of(found))
     if found.to == "raw":
         from inspector.export.raw import write_raw
 

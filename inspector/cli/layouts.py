@@ -9,12 +9,12 @@ from functools import partial
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.kernels import kernel_named
 from inspector.cli.streams import say
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
 from inspector.export.kernels import profile_text, profiles_text
+from inspector.targets.kernels import kernel_named
 from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.kernels import arm64_kernels
 from layouts.kernels import Kernel, profile_for
@@ -79,7 +79,7 @@ def _kernels(release: str) -> None:
         if not release:
             say(*profiles_text(arch, kernels))
             continue
-        kernel = kernel_named(partial(profile_for, kernels), release)
+        kernel = kernel_named(partial(profile_for, kernels), release, arguments.TOLD.note)
         at = [each.name for each in kernels].index(kernel.name)
         say(*profile_text(arch, kernel, kernels[at - 1] if at else None))
 

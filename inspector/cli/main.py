@@ -7,7 +7,6 @@ refusal, 2 bad usage or an output that cannot be written, 3 unreadable input, 70
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,6 +23,9 @@ INTERRUPTED = 130
 COMMANDS = {
     "open": ("open", "open a capture in the terminal interface"),
     "show": ("show", "print the same state as text or JSON"),
+    "diff": ("diff", "what differs between states, field by field"),
+    "lint": ("lint", "does a state contradict itself, and what happens then"),
+    "explain": ("explain", "what a code of lint means"),
     "convert": ("convert", "write a capture in another format"),
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
@@ -92,7 +94,9 @@ def _command(words: list[str]) -> int:
 
 def _check_target(word: str) -> None:
     """A word that is no command has to be something to open. Raises UsageError, or InputError for a file's name."""
-    if word == "-" or ":" in word or os.path.exists(word):
+    from inspector.targets.schemes import is_target
+
+    if is_target(word):
         return
     if "." in word or "/" in word:
         raise InputError(word, "a readable file", "no such file")

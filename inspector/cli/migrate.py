@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
-from inspector.cli import arguments, arm64_hosts, kernels
+from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
-from inspector.export.arm64_host import state_of_vcpu
 from inspector.export.migration import migration_json, migration_text
-from inspector.machine.arm64.captured import State, state_of_scratch
+from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.migrate import migrate
-from inspector.machine.arm64.models.realize import ask
-from inspector.machine.arm64.models.request import parse_words, request
-from inspector.readers.open import open_capture
-from inspector.readers.options import Options
+from inspector.targets import arm64_named, kernels
+from inspector.targets.arm64_host import state_of_vcpu
+from inspector.targets.schemes import capture_of, host_of, require
 
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12
@@ -30,7 +27,7 @@ def run(words: Sequence[str]) -> int:
     """Restore a vCPU on a host, call by call."""
     parser = arguments.parser("migrate", "Would an arm64 vCPU arrive on another host, and if not, why.", _EXAMPLES)
     parser.add_argument("source", metavar="SRC", help="a capture, or a host: a guest with all that it has")
-    parser.add_argument("destination", metavar="DST", help=arm64_hosts.HELP)
+    parser.add_argument("destination", metavar="DST", help=arm64_named.HELP)
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
     parser.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
@@ -39,7 +36,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON")
     found = parser.parse_args(words)
     state = _state(found.source, found.vcpu)
-    host = arm64_hosts.host_named(found.destination, found.kernel)
+    host = host_of(found.destination, "arm64", found.kernel, arguments.TOLD)
     made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
     if found.json:
         say_json(migration_json(made))
@@ -50,13 +47,11 @@ def run(words: Sequence[str]) -> int:
 
 def _state(text: str, number: int | None) -> State:
     """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
-    name, _ = arm64_hosts.split(text)
-    is_file = name != arm64_hosts.LIVE and (os.path.exists(text) or ":" in text)
-    if ".jsonl" in name or not is_file:
-        host = arm64_hosts.host_named(text)
-        scratch, _ = ask(request(None, parse_words(()), host), host)
-        return state_of_scratch(scratch, text)
-    capture = open_capture(text, Options())
+    scheme = require(text, "arm64")
+    guest = None if scheme.prefix else arm64_named.guest_of_word(text, arguments.TOLD)
+    if guest is not None:
+        return guest
+    capture = capture_of(text, arguments.TOLD)
     arguments.tell(capture)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     state = state_of_vcpu(vcpu, f"{vcpu.name} of {text}")

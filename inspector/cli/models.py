@@ -7,14 +7,13 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
-from inspector.cli import arguments, arm64_hosts, kernels
-from inspector.cli.model_targets import target
+from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
-from inspector.export.arm64_host import capture_of, register_list
 from inspector.export.files import save_bytes, save_new
+from inspector.export.register_list import register_list
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
@@ -22,7 +21,10 @@ from inspector.machine.arm64.models.baseline import baseline, rank
 from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
-from inspector.machine.arm64.models.workbench import Workbench
+from inspector.targets import arm64_named, kernels
+from inspector.targets.arm64_host import capture_of
+from inspector.targets.models import target
+from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
@@ -49,8 +51,6 @@ and sysreg print.
 A host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
 recorded answers or a capture; @6.12 after it names its kernel. Of chips and cpuinfo only a part is known: what an
 answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
-#: The known CPU that has the most.
-_DEFAULT_HOST = "max"
 
 
 def run(words: Sequence[str]) -> int:
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             one.add_argument("--each-kernel", action="store_true", help="the verdict on each kernel that is known")
         if name == "baseline":
-            one.add_argument("hosts", nargs="+", metavar="HOST", help=arm64_hosts.HELP)
+            one.add_argument("hosts", nargs="+", metavar="HOST", help=arm64_named.HELP)
             one.add_argument("-o", "--output", default="", metavar="FILE", help="write it as a model of your own")
         elif name != "show":
             many = name == "check"
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
                 default=[],
                 metavar="HOST",
                 required=name != "list",
-                help=arm64_hosts.HELP + ("; again for more" if many else ""),
+                help=arm64_named.HELP + ("; again for more" if many else ""),
             )
         if name == "expand":
             one.add_argument("--save", default="", metavar="PATH", help="the guest's registers: a .vcpu or a list")
@@ -141,7 +141,7 @@ def _words(words: Iterable[str]) -> Words:
 
 def _hosts(found: argparse.Namespace) -> list[Host]:
     named = found.hosts if hasattr(found, "hosts") else found.host
-    return [arm64_hosts.host_named(name, found.kernel) for name in named]
+    return [host_of(name, "arm64", found.kernel, arguments.TOLD) for name in named]
 
 
 def _realized(found: argparse.Namespace, host: Host) -> Realization:
@@ -153,20 +153,6 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
         raise
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def workbench_of(text: str) -> Workbench:
-    """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
-    name, _, host = text.partition(":")
-    if not name:
-        raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
-    named = target(name)
-    bench = Workbench(
-        arm64_hosts.host_named(host or _DEFAULT_HOST), named.model.name if named.model else "", named.models
-    )
-    for word in named.words:
-        bench.set(word)
-    return bench
 
 
 # Subcommands
@@ -234,8 +220,12 @@ def _find(found: argparse.Namespace) -> int:
     return 0
 
 
+def _on_each_kernel(name: str) -> list[Host]:
+    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in arm64_kernels()]
+
+
 def _each_kernel(found: argparse.Namespace) -> int:
-    rows = [_realized(found, arm64_hosts.host_named(host, name)) for host in found.host for name in arm64_kernels()]
+    rows = [_realized(found, host) for name in found.host for host in _on_each_kernel(name)]
     if found.to == "json":
         say_json([export.realization_json(found.model, row) for row in rows])
     else:

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from inspector.cli import arguments
+from inspector.targets.schemes import capture_of, lab_of, scheme_of
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
     from inspector.readers.options import Options
     from inspector.tui.base_app import BaseApp
 
-#: Targets that are a scenario: the XSTATE lab steps through it.
-SIMULATED = "sim:"
-#: Targets that are a named CPU model on a host: the ID-register lab.
-MODEL = "model:"
 #: The target that is read from a pipe.
 STANDARD_INPUT = "-"
 _EXAMPLES = """\
@@ -43,9 +40,7 @@ def run(words: Sequence[str]) -> int:
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
     capture = None
     if found.target == STANDARD_INPUT:
-        from inspector.readers.open import open_capture
-
-        capture = open_capture(found.target, options)
+        capture = capture_of(found.target, options)
     terminal.take_keys(keys)
     app = app_of(found.target, options, capture)
     code = terminal.run(app, mouse=not found.no_mouse)
@@ -55,23 +50,17 @@ def run(words: Sequence[str]) -> int:
 
 
 def app_of(target: str, options: Options | None = None, capture: Capture | None = None) -> BaseApp:
-    """The application for a target: the lab for a scenario, else Inspect.
+    """The application for a target: its lab where ``open`` shows that, else Inspect.
 
-    ``capture`` is the target where it has been read already. Raises UsageError.
+    ``capture`` is the target where it has been read already. Raises UsageError and InputError.
     """
-    if target.startswith(SIMULATED):
-        from inspector.cli.sim import scenario_of, world_of
-        from inspector.tui.lab_app import LabApp
+    options = options or arguments.TOLD
+    if scheme_of(target).opens_lab:
+        from inspector.tui.lab_app import app_of_lab
 
-        scenario = scenario_of(target.removeprefix(SIMULATED))
-        return LabApp(world_of(scenario), scenario)
-    if target.startswith(MODEL):
-        from inspector.cli.models import workbench_of
-        from inspector.tui.lab_app import IdLabApp
-
-        return IdLabApp(workbench_of(target.removeprefix(MODEL)))
+        return app_of_lab(lab_of(target, options))
     from inspector.readers.options import check_layout
     from inspector.tui.app import InspectorApp
 
-    check_layout(options.layout if options is not None else "")
+    check_layout(options.layout)
     return InspectorApp(target, options, capture)

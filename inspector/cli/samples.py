@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inspector.capture.errors import InspectorError
 from inspector.cli import arguments
 from inspector.cli.streams import say
-from inspector.readers import samples
+from inspector.targets import samples
 
 _EXAMPLES = """\
   inspector samples

@@ -13,10 +13,10 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.open import MODEL, SIMULATED, app_of
+from inspector.cli.open import app_of
 from inspector.cli.streams import note
 from inspector.export.files import save_bytes
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of, scheme_of
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg
@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     size, suffix = _size(found.size), suffix_of(found.output)
     pressed = [key for keys in found.press for key in keys.split(",") if key]
     check_keys(pressed)
-    capture = None if found.target.startswith((SIMULATED, MODEL)) else _opened(found)
+    capture = None if scheme_of(found.target).opens_lab else _opened(found)
     if capture is None and (found.field or found.vcpu is not None):
         raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
     app = app_of(found.target, arguments.options_of(found), capture)
@@ -79,7 +79,7 @@ def _opened(found: argparse.Namespace) -> Capture:
     """The capture, with the vCPU and the field that are to be selected. Raises UsageError when they are not there."""
     from inspector.tui.session import Session
 
-    capture = open_capture(found.target, arguments.options_of(found))
+    capture = capture_of(found.target, arguments.options_of(found))
     arguments.choose_vcpus(capture, found.vcpu)
     session = Session(capture)
     if found.vcpu is not None:

@@ -9,17 +9,18 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
 from inspector.cli import arguments
-from inspector.cli.kernels import HELP
 from inspector.cli.sim import place
 from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
-from inspector.export.restore import captured_state, restore_scenario
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
+from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
-from inspector.readers.open import open_capture
+from inspector.targets.kernels import HELP
+from inspector.targets.schemes import capture_of
+from inspector.targets.x86_restore import captured_state, restore_scenario
 from layouts.x86.scenario import Scenario
 
 SCHEMA = 1
@@ -43,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="edits and timeline as JSON")
     parser.add_argument("-o", "--output", default="", metavar="PATH", help="write the edited capture (.vcpu)")
     found = parser.parse_args(words)
-    capture = open_capture(found.target, arguments.options_of(found))
+    capture = capture_of(found.target, arguments.options_of(found))
     vcpu = arguments.choose_vcpus(capture, found.vcpu if found.vcpu is not None else 0)[0]
     edits = [_edit(capture, vcpu, text) for text in found.edits]
     if found.output:
@@ -90,10 +91,7 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
     scenario = restore_scenario(state, vcpu, capture)
     scenario = scenario._replace(name="set", title=f"{scenario.title} as edited", source="")
     scenario, world = place(scenario, capture, vcpu, state, host, kernel)
-    for event in scenario.events:
-        world.happen(event)
-        if world.is_down:
-            break
+    play(world, scenario.events)
     return scenario, world
 
 

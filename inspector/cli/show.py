@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import InspectorError
 from inspector.cli import arguments
-from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of
 
 _EXAMPLES = """\
   inspector show sample:amx/process.core --field 'xsave.header.*'
@@ -26,7 +26,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="JSON, schema 1")
     parser.add_argument("--list", action="store_true", help="one line a vCPU")
     found = parser.parse_args(words)
-    capture = open_capture(found.target, arguments.options_of(found))
+    capture = capture_of(found.target, arguments.options_of(found))
     vcpus = arguments.choose_vcpus(capture, found.vcpu)
     if found.json:
         from inspector.export.json import write_json

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
-from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.kernels import HELP, kernel_named
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
-from inspector.export.restore import captured_state, on_captured_host, restore_scenario
-from inspector.export.simulated import capture_of
+from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.host import Host, shipped_host
 from inspector.machine.x86.world.matrix import walk
-from inspector.machine.x86.world.world import Captured, World
-from inspector.readers.cpuid_table import cpuid_of
-from inspector.readers.open import open_capture
-from inspector.readers.options import Options
+from inspector.machine.x86.world.restore import play
+from inspector.machine.x86.world.stage import Captured
+from inspector.machine.x86.world.world import World
+from inspector.targets import x86_capture
+from inspector.targets.kernels import HELP, kernel_named, release_of
+from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
+from inspector.targets.x86_named import on_host, scenario_of, world_of
+from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KernelProfile, policies, profile_for
+from layouts.x86.kernels import policies, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", default="", choices=list(policies()))
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
+    parser.add_argument("--explain", action="store_true", help="also checks and source of what was accepted")
     parser.add_argument(
         "--lab", action="store_true", help="step through it in the XSTATE lab (inspector open sim:NAME)"
     )
@@ -104,20 +105,27 @@ def run(words: Sequence[str]) -> int:
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
-    for event in (*scenario.events, *found.event):
-        world.happen(event)
-        if world.is_down:
-            break
+    play(world, (*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
-        why = {} if found.why is None else {"why": why_json(found.why, walk(world, found.why))}
-        say_json(timeline_json(scenario, world) | why)
+        say_json(timeline_json(scenario, world) | ({} if found.why is None else {"why": _why_json(world, found.why)}))
     else:
-        say(*timeline_text(scenario, world, calls=found.calls))
+        say(*timeline_text(scenario, world, calls=found.calls, explain=found.explain))
         if found.why is not None:
-            say(*why_lines(found.why, walk(world, found.why)))
+            say(*_why_lines(world, found.why))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
+
+
+def _why_json(world: World, component: int) -> dict[str, Any]:
+    vcpu = world.vcpu_state()
+    return why_json(component, walk(world, component), vcpu.use(component) if vcpu is not None else None)
+
+
+def _why_lines(world: World, component: int) -> Iterator[str]:
+    vcpu = world.vcpu_state()
+    use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
+    return why_lines(component, walk(world, component), use)
 
 
 def _check(found: argparse.Namespace) -> None:
@@ -136,8 +144,8 @@ def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
     if not found.source:
         if found.name == "restore":
             raise UsageError("sim restore: --from names the capture")
-        scenario = scenario._replace(host=found.host or scenario.host, kernel=found.kernel or scenario.kernel)
-        return scenario, world_of(scenario)
+        scenario = on_host(scenario, found.host, found.kernel)
+        return scenario, world_of(scenario, arguments.TOLD)
     if found.name not in ("new", "restore"):
         raise UsageError(f"sim {found.name}: --from goes with restore and new; a scenario brings its own state")
     capture, vcpu, state = _captured(found.source, found.vcpu)
@@ -153,11 +161,12 @@ def place(
 
     Raises UsageError for a host that puts components elsewhere than the image has them.
     """
-    kernel = kernel_named(profile_for, kernel_name) if kernel_name else None
+    host_name, kernel_name = release_of(host_name, kernel_name)
+    kernel = kernel_named(profile_for, kernel_name, arguments.TOLD.note) if kernel_name else None
     scenario, host = on_captured_host(scenario, capture, vcpu, kernel)
     scenario = scenario._replace(title=visible(scenario.title))
     if host_name:
-        host = host_named(host_name, host.kernel)
+        host = host_of(host_name, "x86", host.kernel.release)
         require_fit(host_name, host, vcpu)
         scenario = scenario._replace(host=host_name, because="")
     policy = policies()[scenario.policy]
@@ -166,7 +175,7 @@ def place(
 
 def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]:
     """A capture, its vCPU that was chosen, and that one's state. Raises UsageError and InputError."""
-    capture = open_capture(target, Options())
+    capture = capture_of(target, arguments.TOLD)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
     if vcpu.arch != "x86":
         raise UsageError(f"--from {target}: {vcpu.name} is {vcpu.arch}; the machine is x86")
@@ -174,40 +183,6 @@ def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]
     if found is None:
         raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
     return capture, vcpu, found
-
-
-def scenario_of(name: str) -> Scenario:
-    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
-    if name in ("new", "restore"):
-        return Scenario(name, "an empty host", (), "")
-    if name not in scenarios():
-        hint = did_you_mean(name, scenarios(), "inspector sim list")
-        raise UsageError(f"sim: no scenario {name!r}; {hint}")
-    return scenarios()[name]
-
-
-def world_of(scenario: Scenario) -> World:
-    """The world in which a scenario begins. Raises UsageError and InputError for a host that is none."""
-    kernel = kernel_named(profile_for, scenario.kernel)
-    policy = policies()[scenario.policy]
-    return World(host_named(scenario.host, kernel), policy)
-
-
-def host_named(name: str, kernel: KernelProfile) -> Host:
-    """A shipped CPU, or the CPUID of a capture or of ``cpuid -r`` text. Raises UsageError and InputError."""
-    if name in cpu_layouts():
-        return shipped_host(name, kernel)
-    if not (os.path.exists(name) or ":" in name):
-        hint = did_you_mean(name, cpu_layouts(), "inspector layouts list")
-        raise UsageError(f"--host {name}: no such CPU or file; {hint}")
-    capture = open_capture(name, Options())
-    tables = [capture.host.cpuid] if capture.host.cpuid else []
-    for area in (*capture.context, *(area for vcpu in capture.vcpus for area in vcpu.areas)):
-        if not tables and area.layout == "kvm-cpuid2" and (found := cpuid_of(area.data)) is not None:
-            tables.append(found)
-    if not tables or not tables[0].xsave_table():
-        raise UsageError(f"--host {name}: no CPUID with leaf 0xD in it")
-    return Host(tables[0], kernel)
 
 
 def open_lab(world: World, scenario: Scenario) -> int:
@@ -223,7 +198,7 @@ def open_lab(world: World, scenario: Scenario) -> int:
 
 def _save(world: World, scenario: Scenario, path: str) -> None:
     if path.endswith(".vcpu"):
-        save_new(path, lambda out: write_vcpu(out, capture_of(world, f"sim:{scenario.name}")))
+        save_new(path, lambda out: write_vcpu(out, x86_capture.capture_of(world, f"sim:{scenario.name}")))
         note(f"{path}: inspector open {shlex.quote(path)}")
         return
     vcpu = world.vcpu

@@ -8,10 +8,10 @@ from pathlib import Path
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.files import lines_of
 from inspector.cli.streams import say, say_json
 from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.replay.restore.captures import Captures
+from inspector.readers.lines import lines_of
 from layouts.x86.cpus import cpu_layouts
 
 _EXAMPLES = """\

@@ -7,18 +7,21 @@ from functools import lru_cache
 from inspector.capture.model import Area
 from inspector.decode.spec import FieldSpec, Span, unique
 from inspector.decode.xsave import gap_specs
-from layouts.arm64 import kvm_ids
+from layouts.arm64.ids import ARM32, ARM64
+from layouts.arm64.kvm_ids import Explained
 from layouts.arm64.registers import PSTATE
 from layouts.arm64.sysregs import SOURCE, id_registers, register_of
 from layouts.kvm_ids import explain
+from layouts.register_id import RegisterId
+from layouts.riscv import kvm_ids as riscv
 from layouts.vocabulary import Register
-from layouts.x86.kvm_ids import msr_number
+from layouts.x86 import kvm_ids as x86
 from layouts.x86.msrs import MSR_REGISTERS
 
 _UAPI = "Linux include/uapi/linux/kvm.h"
 _KVM_SOURCES = {
     number: f"Linux arch/{name}/include/uapi/asm/kvm.h"
-    for number, name in ((0x20, "x86"), (0x40, "arm"), (0x60, "arm64"), (0x80, "riscv"))
+    for number, name in ((x86.ARCHITECTURE, "x86"), (ARM32, "arm"), (ARM64, "arm64"), (riscv.ARCHITECTURE, "riscv"))
 }
 _SVE_SOURCE = "Linux arch/arm64/include/uapi/asm/ptrace.h, struct user_sve_header"
 
@@ -34,15 +37,15 @@ def spec_of_register(register_id: int, span: Span, swap: int = 0) -> list[FieldS
     register = _register(known)
     kind = "vector" if span.size_bytes in (16, 32, 64, 256) else "uint"
     group = known.path.partition(".")[0]
-    source = register.source if register else (SOURCE if known.name else _KVM_SOURCES.get(known.architecture, _UAPI))
+    source = register.source if register else (SOURCE if known.name else _KVM_SOURCES.get(known.id.architecture, _UAPI))
     whole = FieldSpec(known.path, kind, (span,), (-1,), group, known.title, source, register=register, swap=swap)
     if known.name not in id_registers() or register is None:
         return [whole]
     return [whole, *id_field_specs(whole, register)]
 
 
-def _register(known: kvm_ids.RegisterId) -> Register | None:
-    msr = msr_number(known.id)
+def _register(known: Explained) -> Register | None:
+    msr = x86.msr_number(known.id)
     if msr is not None:
         return MSR_REGISTERS.get(msr)
     if known.path == "core.pstate" or known.path.startswith("core.spsr"):
@@ -76,7 +79,7 @@ def _register_specs(ids: tuple[int, ...], prefix: str, size_bytes: int) -> tuple
     specs: list[FieldSpec] = []
     at = 0
     for register_id in ids:
-        size = 1 << (register_id >> 52 & 15)
+        size = RegisterId(register_id).size_bytes
         specs += spec_of_register(register_id, Span(at, size))
         at += size
     ordered = sorted(specs, key=lambda spec: spec.group.startswith("id."))

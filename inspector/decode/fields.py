@@ -7,19 +7,18 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from inspector.capture.errors import visible
 from inspector.capture.model import Area
 from inspector.decode import values
 from inspector.decode.placement import xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import FieldSpec, Span
-from layouts.files.elf import SIGNALS
+from inspector.decode.texts import field_text, initial_text, kept_text
 from layouts.vocabulary import Bits
 
 NOT_CAPTURED = "not captured"
 
-#: Larger unsigned numbers are addresses and masks: decimal tells nothing about them.
-_DECIMAL_LIMIT = 1 << 32
+#: A whole register of which only some parts are in their initial configuration.
+PARTLY_INITIAL = "partly initial"
 
 
 class Field(NamedTuple):
@@ -96,6 +95,20 @@ class FieldTable(Sequence[Field]):
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
 
+    def same_reading(self, other: FieldTable) -> bool:
+        """Whether equal bytes of two areas with the same specs are equal fields: what else decides is the same."""
+        return self._bv == other._bv and self._unknown == other._unknown
+
+    def same_value(self, other: FieldTable, spec: FieldSpec) -> bool:
+        """Whether a field of both is the same without decoding it: its bytes, and whether its components are in use."""
+        if spec.fact is not None or self._unknown or other._unknown or len(self.area.data) != len(other.area.data):
+            return False
+        if self._bv != other._bv and spec.components != (-1,):
+            changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
+            if any(component >= 0 and changed >> component & 1 for component in spec.components):
+                return False
+        return all(self.area.data[at : at + size] == other.area.data[at : at + size] for at, size in spec.pieces)
+
     def __len__(self) -> int:
         return len(self.specs)
 
@@ -120,12 +133,15 @@ class FieldTable(Sequence[Field]):
             mask = int.from_bytes(gather(self._unknown, spec), "little")
             mask &= spec.bit.mask if spec.bit else mask
             if mask:
-                return Field(spec, self.area, None, None, _kept_text(spec, raw, mask), "", False)
+                return Field(spec, self.area, None, None, kept_text(spec, raw, mask), "", False)
         state, value = self._value(spec, raw)
         changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:
             value = value >> spec.bit.lsb & ((1 << spec.bit.width) - 1)
-        text = field_text(spec, value, raw) if state != "initial" else _initial_text(spec, value, raw)
+        if state == PARTLY_INITIAL:
+            text = f"{field_text(spec, value, value.to_bytes(len(raw), 'little'))} ({state})"
+        else:
+            text = field_text(spec, value, raw) if state != "initial" else initial_text(spec, value, raw)
         return Field(spec, self.area, value, raw, text, state, changed)
 
     def _value(self, spec: FieldSpec, raw: bytes) -> tuple[str, int]:
@@ -144,7 +160,7 @@ class FieldTable(Sequence[Field]):
             if is_initial:
                 shown[at : at + piece.size_bytes] = bytes(piece.size_bytes)
             at += piece.size_bytes
-        return "partly initial", int.from_bytes(shown, "little")
+        return PARTLY_INITIAL, int.from_bytes(shown, "little")
 
     def get(self, path: str) -> Field | None:
         """The field with exactly this path, or None: much faster than a pattern."""
@@ -177,6 +193,12 @@ class FieldTable(Sequence[Field]):
                 key = (spec.size_bytes, index)
                 best = min(best, key) if best else key
         return best[1] if best else None
+
+
+def is_quiet(field: Field) -> bool:
+    """Says nothing: an entry's number, or padding that is zero as it should be."""
+    spec = field.spec
+    return spec.is_structure and (spec.kind not in ("reserved", "gap") or not field.value)
 
 
 _INDEXES: dict[int, tuple[tuple[FieldSpec, ...], dict[str, FieldSpec]]] = {}
@@ -287,86 +309,3 @@ def _part(spec: FieldSpec, name: str, start: int, size: int, kind: str) -> Field
             )
         at += piece.size_bytes
     return None
-
-
-def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
-    """What a person reads for a value."""
-    if spec.bit is not None:
-        named = spec.bit.values.get(value)
-        return named or (str(value) if spec.bit.width > 1 else ("set" if value else "clear"))
-    if spec.register is not None:
-        return values.flags_text(value, spec.register)
-    return _TEXT.get(spec.kind, _bytes_text)(spec, value, raw)
-
-
-def _initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
-    """The initial value, and that other bytes lie there when they do."""
-    shown = value.to_bytes(len(raw), "little")
-    if spec.bit is not None:
-        return f"initial: {value}"
-    stale = " (stale bytes behind)" if shown != raw else ""
-    return f"initial{f': {value:#x}' if value else ''}{stale}"
-
-
-def _kept_text(spec: FieldSpec, raw: bytes, mask: int) -> str:
-    """A value with bits that a template leaves as the host has them."""
-    value = int.from_bytes(raw, "little")
-    low, width = (spec.bit.lsb, spec.bit.width) if spec.bit else (0, 8 * len(raw))
-    digits = ["x" if mask >> n & 1 else str(value >> n & 1) for n in range(low + width - 1, low - 1, -1)]
-    return f"x keeps the host's bit: 0b{''.join(digits)}"
-
-
-def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:
-    last = spec.path.rpartition(".")[2]
-    if last in ("si_signo", "cursig") and value in SIGNALS:
-        return SIGNALS[value]
-    return str(value) if value < _DECIMAL_LIMIT else ""
-
-
-def _int_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
-    return _uint_text(spec, int.from_bytes(raw, "little", signed=True), raw)
-
-
-def _bytes_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
-    if not any(raw):
-        return f"{len(raw)} zero bytes"
-    return f"{len(raw)} bytes: {raw[:16].hex(' ')}{' ...' if len(raw) > 16 else ''}"
-
-
-def _text_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
-    return visible(raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
-
-
-def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
-    if not any(raw):
-        return "zero"
-    return f"row 0: {raw[:16].hex(' ')} ..."
-
-
-def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
-    """Lanes of a predicate: all, none, or the element size at which it is regular."""
-    if not value:
-        return "no lane"
-    for name, step in (("b", 1), ("h", 2), ("s", 4), ("d", 8), ("q", 16)):
-        full = sum(1 << bit for bit in range(0, 8 * len(raw), step))
-        if value == full:
-            return f"all .{name}"
-    return f"{value.bit_count()} of {8 * len(raw)} bits"
-
-
-def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:
-    element = values.BY_NAME[spec.kind]
-    found = values.elements(raw, element)
-    return values.element_text(found[0], element) if found else _bytes_text(spec, _value, raw)
-
-
-_TEXT = {
-    "uint": _uint_text,
-    "int": _int_text,
-    "text": _text_text,
-    "tile": _tile_text,
-    "x87": lambda _spec, _value, raw: values.x87_text(raw),
-    "predicate": _predicate_text,
-    "vector": lambda _spec, _value, raw: values.words_text(raw),
-    **dict.fromkeys(("i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"), _element_text),
-}

@@ -9,10 +9,10 @@ from typing import TextIO
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
-from inspector.export.arm64_host import registers_of
 from inspector.readers.cpu_record import VERSION
 from inspector.readers.cpuid_table import cpuid_of
-from layouts.arm64.kvm_ids import SYSREG, explain
+from inspector.targets.arm64_host import registers_of
+from layouts.arm64.kvm_ids import explain
 
 _MSR_ENTRY = struct.Struct("<IIQ")
 
@@ -64,7 +64,7 @@ def _registers(vcpu: Vcpu) -> Iterator[str]:
     for register_id, raw in registers_of(vcpu).items():
         register = explain(register_id)
         value = f'"{int.from_bytes(raw, "little"):#x}"'
-        if register.coprocessor == SYSREG:
+        if register.name:
             named.append(f"{register.name} = {value}")
         else:
             others.append(f"{register_id:#018x} = {value}  # {register.path}")

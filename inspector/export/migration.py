@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.export.timeline import counted
+from inspector.export.words import counted
 from inspector.machine.arm64.migrate import Migration, Step
 from layouts.arm64.kvm_ids import explain
 
@@ -42,7 +42,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
             continue
         yield f"  {_call(step)}: {step.outcome}"
         for field in step.fields:
-            yield f"    {field.place.register}.{field.place.field}={field.value}: {field.why} (property {field.name})"
+            yield f"    {field.place.register}.{field.place.name}={field.value}: {field.why} (property {field.name})"
     tried = sum(1 for step in made.steps if step.register_id)
     yield f"  {counted(tried, 'register')} tried; {made.untried} hold state that no rule of the destination decides"
 
@@ -68,7 +68,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
                 "fields": [
                     {
                         "register": field.place.register,
-                        "field": field.place.field,
+                        "field": field.place.name,
                         "value": field.value,
                         "destination": field.host,
                         "property": field.name,

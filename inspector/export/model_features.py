@@ -26,7 +26,7 @@ def features_text(made: Realization) -> Iterator[str]:
 def matches_text(found: Sequence[Match]) -> Iterator[str]:
     """Properties with the fields that they set, and what said so."""
     for match in found:
-        yield f"{match.word:<34} {match.place.register}.{match.place.field:<12} {match.says}".rstrip()
+        yield f"{match.word:<34} {match.place.register}.{match.place.name:<12} {match.says}".rstrip()
 
 
 def kernels_text(name: str, rows: Iterable[Realization]) -> Iterator[str]:

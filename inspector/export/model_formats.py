@@ -117,7 +117,7 @@ def sysreg_line(made: Realization) -> str:
     for encoding, value in sorted(made.request.registers.items()):
         limit = made.host.limit(encoding, made.request.features)
         words += [
-            f"SYSREG_{place.register}_{place.field}={place.get(value)}"
+            f"SYSREG_{place.register}_{place.name}={place.get(value)}"
             for place in (*places_of(encoding), *_aarch32_places_of(encoding))
             if place.get(value) != place.get(limit)
         ]

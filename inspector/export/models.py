@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import FEATURES_OF_SWITCH, ISAR1, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
 from inspector.machine.arm64.models.partial import Open, PartialHost
 from inspector.machine.arm64.models.realize import Realization
 from inspector.machine.arm64.models.request import Request
+from layouts.arm64.ids import ISAR1
 from layouts.arm64.named_models import ModelValue, NamedModel, chain
 from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
@@ -128,8 +129,8 @@ def notes_of(made: Realization) -> Iterator[str]:
     """Fields that a switch takes from the host because no model names them: another host, another guest."""
     taken: dict[str, list[str]] = {}
     for place, history in made.request.history.items():
-        if history[-1].origin == "switch" and history[-1].value and place.field != "SVE":
-            taken.setdefault(history[-1].name, []).append(f"{place.field}={history[-1].value}")
+        if history[-1].origin == "switch" and history[-1].value and place.name != "SVE":
+            taken.setdefault(history[-1].name, []).append(f"{place.name}={history[-1].value}")
     if made.blockers and not made.host.mask(ISAR1):
         yield "this kernel takes only the host's own ID registers (but CSV2 and CSV3), so no other guest runs there"
     for name, fields in taken.items() if made.request.has_model else ():
@@ -177,7 +178,7 @@ def steps_text(made: Realization) -> Iterator[str]:
     for place, history in sorted(made.request.history.items(), key=lambda item: (item[0].encoding, -item[0].lsb)):
         hosts = place.get(made.host.limit(place.encoding, made.request.features))
         path = " > ".join(f"{setting.value} ({setting.origin}: {setting.name})" for setting in history)
-        yield f"  {place.register}.{place.field}: 0 > {path}; the host has {hosts}"
+        yield f"  {place.register}.{place.name}: 0 > {path}; the host has {hosts}"
 
 
 def registers_text(made: Realization) -> Iterator[str]:
@@ -206,7 +207,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
             {
                 "property": blocker.name,
                 "register": blocker.place.register if blocker.place else None,
-                "field": blocker.place.field if blocker.place else None,
+                "field": blocker.place.name if blocker.place else None,
                 "wanted": blocker.wanted,
                 "host": blocker.host,
                 "why": blocker.why,
@@ -225,7 +226,7 @@ def _open_json(entry: Open) -> dict[str, Any]:
     return {
         "property": entry.name,
         "register": entry.place.register if entry.place else None,
-        "field": entry.place.field if entry.place else None,
+        "field": entry.place.name if entry.place else None,
         "wanted": entry.wanted,
         "likely": entry.likely,
         "why": entry.why or None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from inspector.capture.model import Area
-from inspector.decode.fields import Field, FieldTable
+from inspector.decode.fields import Field, FieldTable, is_quiet
 
 
 def selected(
@@ -18,14 +18,8 @@ def selected(
     for area in areas:
         table = FieldTable(area)
         if not patterns:
-            yield area, [f for f in table if structure or not _is_quiet(f)]
+            yield area, [f for f in table if structure or not is_quiet(f)]
             continue
         specs = {spec.path: spec for pattern in patterns for spec in table.find(pattern)}
         if specs:
             yield area, [table.decode(spec) for spec in specs.values()]
-
-
-def _is_quiet(field: Field) -> bool:
-    """Says nothing: an entry's number, or padding that is zero as it should be."""
-    spec = field.spec
-    return spec.is_structure and (spec.kind not in ("reserved", "gap") or not field.value)

@@ -8,9 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import visible
+from inspector.export.evidence import source_of
+from inspector.export.machine_state import changes_of, words_of
+from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.world import Step, World
+from inspector.machine.x86.world.state import Use
+from inspector.machine.x86.world.world import World, WorldStep
 from layouts.x86.scenario import Logged, Scenario
 
 SCHEMA = 1
@@ -36,11 +40,6 @@ def answer_of(outcome: Outcome) -> str:
     return answer
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: ``1 byte``, ``2 bytes``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def stamp_of(line: Line, logged: Sequence[Logged], event: int) -> str:
     """The time at which a document's log has this line, or an empty string."""
     for entry in logged:
@@ -50,7 +49,7 @@ def stamp_of(line: Line, logged: Sequence[Logged], event: int) -> str:
     return ""
 
 
-def log_lines(step: Step, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
+def log_lines(step: WorldStep, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
     """What kernels did in an event, a line each; ``calls``: and who called the function that did it."""
     for line in step.log:
         stamp = stamp_of(line, logged, event)
@@ -65,8 +64,12 @@ def calls_text(line: Line) -> str:
     return " < ".join(line.calls[1:])
 
 
-def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> Iterator[str]:
-    """The lines of a timeline; ``calls``: with the callers of each function that did something."""
+def timeline_text(scenario: Scenario, world: World, *, calls: bool = False, explain: bool = False) -> Iterator[str]:
+    """The lines of a timeline.
+
+    ``calls``: with the callers of each function that did something; ``explain``: checks and source of what was
+    accepted too.
+    """
     yield scenario.title
     yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
     if scenario.because:
@@ -77,11 +80,7 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> I
         for text in log_lines(step, scenario.log, number, calls=calls):
             yield f"{_INDENT}{text}"
         yield from _changes(step)
-        outcome = step.outcome
-        if not all(check.held for check in outcome.checks):
-            for check in outcome.checks:
-                yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
-            yield f"{_INDENT}see {outcome.source}"
+        yield from _reasons(step.outcome, explain=explain)
     if world.host.has_xfd and world.steps:
         yield ""
         yield f"Cost: {world.costs.words()}"
@@ -92,13 +91,23 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False) -> I
         yield from textwrap.wrap(f"The source errs: {note}", _WIDTH, subsequent_indent="  ")
 
 
-def _changes(step: Step) -> Iterator[str]:
-    new = [f"{name} {after}" for name, (before, after) in step.changes.items() if before == "-"]
+def _reasons(outcome: Outcome, *, explain: bool) -> Iterator[str]:
+    """The checks of what was refused, and its source; of what was accepted, that nobody measured it."""
+    all_told = explain or not all(check.held for check in outcome.checks)
+    for check in outcome.checks if all_told else ():
+        yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
+    if all_told or outcome.evidence == "unmeasured":
+        yield f"{_INDENT}source  {source_of(outcome)}"
+
+
+def _changes(step: WorldStep) -> Iterator[str]:
+    changes = changes_of(step)
+    new = [f"{name} {after}" for name, (before, after) in changes.items() if before == "-"]
     if new:
         yield from textwrap.wrap(
             f"new: {', '.join(new)}", _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "     "
         )
-    for name, (before, after) in step.changes.items():
+    for name, (before, after) in changes.items():
         if before != "-":
             yield f"{_INDENT}{name}: {before} -> {after}"
     if step.bytes_changed:
@@ -118,11 +127,11 @@ def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
         "costs": vars(world.costs),
         "notes": list(scenario.notes),
-        "state": world.state(),
+        "state": words_of(world.state()),
     }
 
 
-def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, Any]:
+def _step_json(step: WorldStep, logged: Sequence[Logged], number: int) -> dict[str, Any]:
     outcome = step.outcome
     return {
         "event": step.event,
@@ -135,22 +144,25 @@ def _step_json(step: Step, logged: Sequence[Logged], number: int) -> dict[str, A
         "log": [
             {**line._asdict(), "calls": list(line.calls), "stamp": stamp_of(line, logged, number)} for line in step.log
         ],
-        "changes": {name: list(pair) for name, pair in step.changes.items()},
+        "changes": {name: list(pair) for name, pair in changes_of(step).items()},
         "bytes_changed": step.bytes_changed,
         "image_bytes": len(outcome.image),
         "source": outcome.source,
+        "evidence": outcome.evidence,
     }
 
 
-def why_lines(number: int, outcome: Outcome) -> Iterator[str]:
-    """What is in the way of a component, as text."""
+def why_lines(number: int, outcome: Outcome, use: str) -> Iterator[str]:
+    """What is in the way of a component, and how it is used, as text."""
     yield ""
+    if use:
+        yield use
     yield f"Component {number}, from the host's CPU to a program in the guest:"
     for check in outcome.checks:
         yield f"  {'held  ' if check.held else 'failed'}  {check.text}"
 
 
-def why_json(number: int, outcome: Outcome) -> dict[str, Any]:
+def why_json(number: int, outcome: Outcome, use: Use | None) -> dict[str, Any]:
     """The same for programs."""
     checks = [{"text": check.text, "held": check.held} for check in outcome.checks]
-    return {"component": number, "works": outcome.accepted, "checks": checks}
+    return {"component": number, "works": outcome.accepted, "use": use, "checks": checks}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import errno
 import signal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+#: What an event can come to: ``short`` is a call that did less than was asked, ``depends-on`` an answer that hangs on
+#: what is not known, ``blocked`` the end of a way that something stands in (no call was made).
+Verdict = Literal["ok", "errno", "exception", "signal", "host-oops", "short", "depends-on", "blocked"]
+#: Who says that an answer is so: a kernel's source, a manual, a processor or an emulator whose answers were recorded,
+#: the TDX module's source, the proposal that came before upstream, or nobody but the one who asks. ``unmeasured`` is
+#: an instruction on a processor of another vendor than the recorded one's: taken to do the same.
+Evidence = Literal["kernel", "manual", "silicon", "emulator", "unmeasured", "tdx-module", "proposal", "assumed"]
 
 
 class Check(NamedTuple):
@@ -17,20 +25,19 @@ class Check(NamedTuple):
 class Outcome(NamedTuple):
     """The answer to an event.
 
-        ``verdict`` is ``ok``, ``errno``, ``exception``, ``signal``, ``host-oops``, ``short`` for a call
-        that did less than was asked, or ``depends-on`` where the answer hangs on what is not known;
-        ``code`` the errno, vector, signal or number asked for that goes with it, ``value`` or ``image``
-    what the event returned. The last check is the one that decided.
-        ``source`` is the function to read.
+    ``code`` is the errno, vector, signal or number asked for that goes with the verdict, ``value`` or
+    ``image`` what the event returned. The last check is the one that decided. ``source`` is the function or
+    section to read, ``evidence`` who says so.
     """
 
-    verdict: str
+    verdict: Verdict
     code: int
     checks: tuple[Check, ...]
     source: str
     value: int = 0
     image: bytes = b""
     error_code: int = 0
+    evidence: Evidence = "kernel"
 
     @property
     def accepted(self) -> bool:
@@ -69,6 +76,14 @@ class Outcome(NamedTuple):
         )
 
 
+class Step:
+    """An event that happened, and what came of it; ``event`` is a call or an instruction in words."""
+
+    def __init__(self, event: str, outcome: Outcome) -> None:
+        self.event = event
+        self.outcome = outcome
+
+
 #: Exception vectors by number (Intel SDM vol. 3, 6.3.1).
 VECTORS = {6: "#UD", 7: "#NM", 13: "#GP", 14: "#PF", 16: "#MF", 19: "#XM"}
 UD, NM, GP, PF, MF, XM = 6, 7, 13, 14, 16, 19
@@ -91,10 +106,11 @@ class MemoryFaultError(Exception):
 class Rule:
     """Checks of one event, made in the kernel's order; the first that fails decides."""
 
-    __slots__ = ("checks", "source")
+    __slots__ = ("checks", "evidence", "source")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, evidence: Evidence = "kernel") -> None:
         self.source = source
+        self.evidence = evidence
         self.checks: list[Check] = []
 
     @property
@@ -111,34 +127,41 @@ class Rule:
 
     def ok(self, value: int = 0, image: bytes = b"") -> Outcome:
         """All checks held."""
-        return _new(Outcome, ("ok", 0, tuple(self.checks), self.source, value, image, 0))
+        return _new(Outcome, ("ok", 0, tuple(self.checks), self.source, value, image, 0, self.evidence))
 
     def refuse(self, code: int) -> Outcome:
         """The last check failed: an errno."""
-        return _new(Outcome, ("errno", code, tuple(self.checks), self.source, 0, b"", 0))
+        return _new(Outcome, ("errno", code, tuple(self.checks), self.source, 0, b"", 0, self.evidence))
+
+    def _outcome(self, verdict: Verdict, code: int = 0, value: int = 0) -> Outcome:
+        return Outcome(verdict, code, tuple(self.checks), self.source, value, evidence=self.evidence)
 
     def short(self, done: int, asked: int) -> Outcome:
         """The last check failed: the call stopped there and says how many it did."""
-        return Outcome("short", asked, tuple(self.checks), self.source, done)
+        return self._outcome("short", asked, done)
 
     def fault(self, vector: int) -> Outcome:
         """The last check failed: an exception."""
-        return Outcome("exception", vector, tuple(self.checks), self.source)
+        return self._outcome("exception", vector)
 
     def fault_at(self, fault: MemoryFaultError) -> Outcome:
         """An access to memory failed: #GP, or #PF with its address."""
         self.check(f"the bytes at {fault.address:#x} can be {'written' if fault.error_code & 2 else 'read'}", False)
-        return Outcome("exception", fault.vector, tuple(self.checks), self.source, fault.address, b"", fault.error_code)
+        return self._outcome("exception", fault.vector, fault.address)._replace(error_code=fault.error_code)
 
     def oops(self, vector: int) -> Outcome:
         """The last check failed: an exception in the host's kernel."""
-        return Outcome("host-oops", vector, tuple(self.checks), self.source)
+        return self._outcome("host-oops", vector)
+
+    def blocked(self) -> Outcome:
+        """The last check failed: here the way ends."""
+        return self._outcome("blocked")
 
     def depends(self, text: str) -> Outcome:
         """The answer hangs on something that nobody said."""
         self.check(f"depends on {text}", False)
-        return Outcome("depends-on", 0, tuple(self.checks), self.source)
+        return self._outcome("depends-on")
 
     def signal(self, number: int, si_code: int) -> Outcome:
         """The last check failed: a signal, its ``si_code`` as the value."""
-        return Outcome("signal", number, tuple(self.checks), self.source, si_code)
+        return self._outcome("signal", number, si_code)

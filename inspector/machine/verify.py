@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from inspector.capture.errors import InputError
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError
+from inspector.machine.arm64.replay import records as arm64_records
+from inspector.machine.arm64.replay import shapes as arm64_shapes
+from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+from inspector.machine.arm64.replay.deep import replay as deep_replay
+from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.outcome import MemoryFaultError
-from inspector.machine.shapes import ANY_TEXT, Shape, misfit
+from inspector.machine.recording import (
+    PROGRAMS,
+    check_shapes,
+    is_arm64,
+    is_deep,
+    is_restore,
+    names_host,
+    records,
+    with_host,
+)
+from inspector.machine.x86.replay import records as x86_records
+from inspector.machine.x86.replay import shapes as x86_shapes
+from inspector.machine.x86.replay.restore import bench as restore_bench
+from inspector.machine.x86.replay.restore import replay as restore_replay
 from layouts.kernels import UnknownReleaseError
 
 SCHEMA = 1
-#: Before records of another file that name the host: they are not replayed.
-BORROWED_HOST = "borrowed-host"
 _SHOWN_DISAGREEMENTS = 100
-_TEXT_LENGTH = 200
-#: Kinds of x86 records that are programs.
-_PROGRAMS = frozenset(("prog", "ptrace"))
-
-
-class Answer(NamedTuple):
-    """One recorded answer beside the machine's. ``accepted``: the real kernel said yes."""
-
-    kind: str
-    record: str
-    expected: object
-    predicted: object
-    accepted: bool
-    because: str = ""
-
-    @property
-    def agrees(self) -> bool:
-        """The machine says what the kernel said."""
-        return self.expected == self.predicted
-
-
-class Agreed(NamedTuple):
-    """Many answers of a kind that all agree: how many the kernel accepted, and how many it refused."""
-
-    kind: str
-    accepted: int
-    refused: int
-
-
-class NotAsked(NamedTuple):
-    """Recorded answers that the machine was not asked, and why; they count neither as agreement nor against it."""
-
-    kind: str
-    cause: str
-    answers: int
 
 
 class Agreement:
@@ -130,39 +111,6 @@ class Agreement:
         }
 
 
-def text_of(record: object) -> str:
-    """A record in a report: its JSON, cut."""
-    text = json.dumps(record, separators=(",", ":"))
-    return text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
-
-
-class RecordError(ValueError):
-    """A record that does not follow from those before it: a call on a vCPU that nobody made, say."""
-
-
-def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The records of a file, one JSON object a line. Raises InputError naming the line."""
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: line {number}", "one JSON object", str(error)) from error
-        if not isinstance(found, dict) or not (isinstance(found.get("t"), str) or isinstance(found.get("op"), str)):
-            expected = 'an object with a kind "t" or "op"'
-            raise InputError(f"{file}: line {number}", expected, line[:40].decode("utf-8", "replace"))
-        yield found
-
-
-def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes: Mapping[str, Shape]) -> None:
-    """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
-    for number, record in enumerate(found, 1):
-        wrong = misfit(record, {key: ANY_TEXT}) or misfit(record, shapes.get(record[key], {}))
-        if wrong is not None:
-            raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
-
-
 def verify(
     file: str,
     lines: Iterable[bytes],
@@ -180,7 +128,7 @@ def verify(
     agreement = Agreement(file)
     found = list(records(file, lines))
     if host is not None and not names_host(found):
-        found = _with_host(found, list(records(f"{file}: its host", host)))
+        found = with_host(found, list(records(f"{file}: its host", host)))
     try:
         for answer in _replay(agreement, found, cpu, captures):
             agreement.add(answer)
@@ -215,44 +163,32 @@ def _replay_restore(
     found: list[dict[str, Any]],
     captures: Callable[[str], Mapping[str, bytes] | None] | None,
 ) -> Iterator[Answer | Agreed | NotAsked]:
-    from inspector.machine.x86.replay.restore.bench import Bench
-    from inspector.machine.x86.replay.restore.replay import replay
-
-    bench = Bench(agreement.file, found)
+    bench = restore_bench.Bench(agreement.file, found)
     agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.name}, from bare CPUID"
-    return _of_programs(agreement.file, replay(bench, captures))
+    return _of_programs(agreement.file, restore_replay.replay(bench, captures))
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
-    from inspector.machine.arm64.replay.deep import hosts, shapes
-    from inspector.machine.arm64.replay.deep.replay import replay
-
-    check_shapes(agreement.file, found, "op", shapes.SHAPES)
-    host = hosts.host_of(agreement.file, found)
+    check_shapes(agreement.file, found, "op", deep_shapes.SHAPES)
+    host = deep_hosts.host_of(agreement.file, found)
     agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
-    return replay(host, found)
+    return deep_replay.replay(host, found)
 
 
 def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
-    from inspector.machine.arm64.replay import shapes
-    from inspector.machine.arm64.replay.records import hosted, replay
-
-    check_shapes(agreement.file, found, "t", shapes.SHAPES)
-    made = hosted(agreement.file, found)
+    check_shapes(agreement.file, found, "t", arm64_shapes.SHAPES)
+    made = arm64_records.hosted(agreement.file, found)
     how = "the file's own answers" if made.recalled else "bare registers"
     agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.name}, from {how}"
-    return replay(made, found)
+    return arm64_records.replay(made, found)
 
 
 def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer | NotAsked]:
-    from inspector.machine.x86.replay import shapes
-    from inspector.machine.x86.replay.records import hosted, replay
-
-    check_shapes(agreement.file, found, "t", shapes.SHAPES)
-    host = hosted(found, cpu)
+    check_shapes(agreement.file, found, "t", x86_shapes.SHAPES)
+    host = x86_records.hosted(found, cpu)
     agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
-    answers = replay(host, found)
-    return _of_programs(agreement.file, answers) if _PROGRAMS & {record["t"] for record in found} else answers
+    answers = x86_records.replay(host, found)
+    return _of_programs(agreement.file, answers) if PROGRAMS & {record["t"] for record in found} else answers
 
 
 Counted = TypeVar("Counted")
@@ -267,47 +203,3 @@ def _of_programs(file: str, answers: Iterator[Counted]) -> Iterator[Counted]:
         MemoryFaultError,
     ) as error:
         raise InputError(file, "records as the recorder writes them", f"{type(error).__name__}: {error}") from error
-
-
-def _with_host(found: list[dict[str, Any]], host: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records with those that name their host: before them all, or behind what ran them."""
-    if not is_restore(found):
-        return [*host, *found]
-    section = [*(record for record in host if record.get("op") == "section" and record.get("name") == "host")]
-    at = host.index(section[0]) if section else len(host)
-    end = next((nth for nth in range(at, len(host)) if host[nth].get("op") == "end"), len(host))
-    return [found[0], {"op": BORROWED_HOST}, *host[at:end], {"op": "end", "name": "host"}, *found[1:]]
-
-
-def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
-    """Records of x86 programs need a host, its kernel or its CPUID; so do restores, and they have a section of it."""
-    found = list(found)
-    if found and found[0].get("op") == "runner":
-        return any(record.get("op") == "section" and record.get("name") == "host" for record in found)
-    kinds = {record.get("t") for record in found}
-    return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & _PROGRAMS
-
-
-def is_restore(found: list[dict[str, Any]]) -> bool:
-    """A recording of KVM/x86's restore ioctls: it begins with what ran it."""
-    return bool(found) and found[0].get("op") == "runner"
-
-
-def is_deep(found: list[dict[str, Any]]) -> bool:
-    """A deep recording of KVM/arm64: its records have their kind as ``op``."""
-    return bool(found) and not isinstance(found[0].get("t"), str)
-
-
-def is_arm64(found: list[dict[str, Any]]) -> bool:
-    """Records of KVM/arm64: its kinds, or sequences in which vCPUs are made."""
-    if is_deep(found):
-        return True
-    for record in found:
-        if record.get("t") in ("idreg", "idw", "reglist", "feat"):
-            return True
-        if record.get("t") == "seq":
-            steps = record.get("steps")
-            return isinstance(steps, list) and any(
-                step[:1] in (["create_vcpu"], ["init"]) for step in steps if isinstance(step, list)
-            )
-    return False

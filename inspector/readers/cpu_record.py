@@ -20,6 +20,7 @@ from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
 from inspector.readers.text import parse_toml, shown
 from layouts.arm64.kvm_ids import id_of_name
+from layouts.register_id import RegisterId
 
 VERSION = 1
 MAX_SIZE_BYTES = 1 << 20
@@ -110,7 +111,7 @@ def _number(value: Any, size_bytes: int = 8) -> int | None:
 
 def _size_bytes(register_id: int) -> int:
     """How wide a register is: a field of its KVM id, at most a slice of Z."""
-    return min(1 << (register_id >> 52 & 15), _WIDEST_BYTES)
+    return min(RegisterId(register_id).size_bytes, _WIDEST_BYTES)
 
 
 def _values(

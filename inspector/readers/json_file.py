@@ -46,7 +46,7 @@ KINDS = (
     Kind("firecracker", lambda f: _has(f, "guest_cpu_config", "cpuid_modifiers", "msr_modifiers", "reg_modifiers")),
     Kind("cloud_hypervisor", lambda f: _has(f, "snapshots", "snapshot_data") or _has(f, "Kvm")),
     Kind("crosvm", lambda f: _has(f, "debug_regs", "vcpus") or (_has(f, "sregs") and _has(f, "xcrs"))),
-    Kind("qmp", _is_qmp),
+    Kind("cpu_model_json", _is_qmp),
     Kind("register_list", _is_register_list),
 )
 

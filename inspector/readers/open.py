@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
-from inspector.readers import samples
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
 
@@ -134,15 +133,15 @@ FORMATS = (
 )
 
 
-def open_capture(target: str, options: Options | None = None) -> Capture:
-    """Open a file, a folder, ``-`` or ``sample:NAME``.
+def open_capture(path: str, options: Options | None = None, name: str = "") -> Capture:
+    """Open a file, a folder or ``-``; ``name`` is what it is called, if not by its path.
 
     Raises InputError when it cannot be read at all; what can be read in part comes back
     with ``faults``. Raises UsageError for options that name nothing.
     """
     options = options or Options()
     check_layout(options.layout)
-    path = samples.resolve(target)
+    target = name or path
     if path != "-" and os.path.isdir(path):
         from inspector.readers import folder
 
@@ -150,7 +149,6 @@ def open_capture(target: str, options: Options | None = None) -> Capture:
             raise InputError(target, f"a file for --as {options.as_format}", "a folder")
         capture = folder.read(path, options)
     else:
-        # A sample goes by its name: where the tool is installed is nobody's business.
         capture = read_source(open_source(path, options.progress, target), options)
     capture.target = target
     return capture

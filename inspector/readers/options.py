@@ -8,17 +8,28 @@ from typing import NamedTuple
 from inspector.capture.errors import UsageError
 
 Progress = Callable[[str, int, int], None]
+Note = Callable[[str], None]
+
+
+def _silent(_line: str) -> None:
+    """Nobody listens."""
 
 
 class Options(NamedTuple):
     """``layout`` names a CPU layout (``--layout``), ``as_format`` a structure (``--as``).
 
-    ``progress`` hears of long reads: what is being done, bytes done, bytes in all (0: unknown).
+    ``progress`` hears of long reads: what is being done, bytes done, bytes in all (0: unknown). ``note`` hears what
+    a person should know of a choice: which profile answers for a kernel, what of a capture could not be read.
     """
 
     layout: str = ""
     as_format: str = ""
     progress: Progress | None = None
+    note: Note = _silent
+
+
+#: Nothing said, nobody listening.
+NO_OPTIONS = Options()
 
 
 def check_layout(name: str) -> None:

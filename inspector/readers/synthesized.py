@@ -15,6 +15,7 @@ import construct
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.xsave_area import choose_table, xsave_area
+from layouts.register_id import RegisterId
 from layouts.registry import layouts
 from layouts.vocabulary import Construct
 from layouts.x86.kvm import KVM_XCR_ENTRIES
@@ -29,7 +30,7 @@ MAX_REGISTERS = 1 << 16
 
 def register_size_bytes(register_id: int) -> int:
     """The size that a KVM register id says: bits 52 to 55 are its logarithm."""
-    return 1 << (register_id >> 52 & 15)
+    return RegisterId(register_id).size_bytes
 
 
 def is_register_id(number: int) -> bool:

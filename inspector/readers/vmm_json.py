@@ -20,6 +20,8 @@ from inspector.readers.synthesized import (
     xcrs_area,
     xsave_from,
 )
+from layouts.arm64.ids import ARM64
+from layouts.register_id import RegisterId
 from layouts.x86.kvm import KVM_XCR_ENTRIES
 
 #: Key of the state -> layout. Names differ a little between VMMs and versions.
@@ -161,8 +163,12 @@ def _registers(state: dict[str, Any]) -> dict[int, Masked]:
                 data = row.get("addr", row.get("data", row.get("value")))
                 raw = bytes_of(data) if isinstance(data, list) else None
                 number = int.from_bytes(raw, "little") if raw else data
-                if is_number(number, MAX_REGISTER_BITS) and is_register_id(row["id"]) and row["id"] >> 56 == 0x60:
+                if is_number(number, MAX_REGISTER_BITS) and _is_arm64(row["id"]):
                     found[row["id"]] = (number, 0)
         if isinstance(value, dict) and key != "core_regs":
-            found |= {i: (v, 0) for i, v in _numbers(value, 64).items() if i >> 56 == 0x60 and is_register_id(i)}
+            found |= {i: (v, 0) for i, v in _numbers(value, 64).items() if _is_arm64(i)}
     return found
+
+
+def _is_arm64(number: int) -> bool:
+    return is_register_id(number) and RegisterId(number).architecture == ARM64

@@ -74,7 +74,7 @@ class InspectorApp(BaseApp):
             Thread(target=self._read, name="reading", daemon=True).start()
 
     def _read(self) -> None:
-        from inspector.readers.open import open_capture
+        from inspector.targets.schemes import capture_of
 
         last = monotonic()
 
@@ -85,7 +85,7 @@ class InspectorApp(BaseApp):
                 self.post_message(self.Reading(what, done, total))
 
         try:
-            capture = open_capture(self.target, self.options._replace(progress=progress))
+            capture = capture_of(self.target, self.options._replace(progress=progress))
         except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
             self.post_message(self.Failed(told(error)))
             return

@@ -33,14 +33,14 @@ def summary_text(bench: Workbench, width: int) -> Text:
 
 def property_text(bench: Workbench, row: PropertyRow, width: int) -> Text:
     """The property's fields, who set them, and both answers for the guest's value and the others."""
-    fields = ", ".join(f"{place.register}.{place.field}" for place in row.entry.places)
+    fields = ", ".join(f"{place.register}.{place.name}" for place in row.entry.places)
     text = Text(f"{row.name}={row.guest}\n", "bold")
     text.append("  " + hanging(f"sets {fields}; also {row.entry.sysreg}", width, 4), "dim")
     for place in row.entry.places:
-        text.append("  " + hanging(f"{place.field}: {policy_words(bench.host, place)}", width, 4), "dim")
+        text.append("  " + hanging(f"{place.name}: {policy_words(bench.host, place)}", width, 4), "dim")
         for setting in bench.made.request.history.get(place, ()):
             origin = setting.name if setting.origin in ("SYSREG_", "feat_", "switch") else setting.origin
-            line = f"{place.field}={setting.value} by {origin}"
+            line = f"{place.name}={setting.value} by {origin}"
             line += f", from {setting.source}" if setting.source else ""
             text.append("  " + hanging(line + ("" if setting.verified else "  UNVERIFIED"), width, 4))
     for blocker in row.blockers:

@@ -6,6 +6,7 @@ from textual.screen import Screen
 
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.x86.world.world import World
+from inspector.targets.labs import IdLab, Lab
 from inspector.tui.base_app import BaseApp
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.screens.lab import LabScreen
@@ -34,3 +35,8 @@ class IdLabApp(BaseApp):
     def get_default_screen(self) -> Screen[None]:
         """The lab is the only screen."""
         return self.lab
+
+
+def app_of_lab(lab: Lab) -> BaseApp:
+    """The application of a lab."""
+    return IdLabApp(*lab) if isinstance(lab, IdLab) else LabApp(*lab)

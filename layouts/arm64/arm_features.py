@@ -119,16 +119,15 @@ def find(text: str) -> list[Match]:
     found = []
     for condition in conditions():
         if wanted in condition.feature.lower():
-            for place, number in sorted(
-                {(term.place, term.number) for terms in condition.alternatives for term in terms}
-            ):
+            terms = {(term.place, term.number) for terms in condition.alternatives for term in terms}
+            for place, number in sorted(terms, key=lambda term: (term[0].encoding, term[0].name, term[1])):
                 found.append(Match(_word(place, number), place, condition.feature))
     for entry in properties().values():
         for place in entry.places if len(entry.places) <= 2 else ():
-            arm = ARM_SPELLING.get((place.register, place.field), place.field)
+            arm = ARM_SPELLING.get((place.register, place.name), place.name)
             if wanted in f"{place.register}.{arm} {entry.name}".lower():
                 values = ",".join(entry.values) or f"0..{(1 << place.width) - 1}"
-                spelled = f"Arm's {arm}" if arm != place.field else f"{place.field}"
+                spelled = f"Arm's {arm}" if arm != place.name else f"{place.name}"
                 found.append(Match(f"{entry.name}={values}", place, spelled))
             elif any(wanted == value for value in entry.values):
                 found.append(Match(f"{entry.name}={text.lower()}", place, "Linux's name of a value"))
@@ -138,5 +137,5 @@ def find(text: str) -> list[Match]:
 def _word(place: FieldPlace, number: int) -> str:
     entry = properties().get(property_of(place))
     if entry is None or entry.places != (place,):
-        return f"SYSREG_{place.register}_{place.field}={number}"
+        return f"SYSREG_{place.register}_{place.name}={number}"
     return f"{entry.name}={value_text(entry, (number,))}"

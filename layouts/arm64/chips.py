@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from layouts.arm64.hosts import BareHost, bare_hosts
 from layouts.arm64.hwcaps import HIDEABLE, HWCAPS, POINTER_AUTHENTICATION
+from layouts.arm64.ids import MIDR, encoding_of_op
 from layouts.arm64.properties import FieldPlace, field_places
 from layouts.arm64.sources import Source, source_named
 from layouts.arm64.sysregs import id_registers
@@ -33,7 +34,7 @@ _PAUTH = (
     (("ID_AA64ISAR1_EL1", "APA"), ("ID_AA64ISAR1_EL1", "API"), ("ID_AA64ISAR2_EL1", "APA3")),
     (("ID_AA64ISAR1_EL1", "GPA"), ("ID_AA64ISAR1_EL1", "GPI"), ("ID_AA64ISAR2_EL1", "GPA3")),
 )
-_MIDR, _OWN_PMU = 0xC000, 15
+_OWN_PMU = 15
 #: Which exception levels have AArch32: no core has that as an option.
 _LEVELS = ("EL0", "EL1")
 
@@ -84,9 +85,9 @@ def _field_kinds() -> dict[tuple[str, str], tuple[bool, list[int]]]:
 
 def _any(place: FieldPlace) -> Bounds:
     """Everything that a field may be: its named values, or all numbers."""
-    signed, values = _field_kinds().get((place.register, place.field), (False, []))
+    signed, values = _field_kinds().get((place.register, place.name), (False, []))
     values = values if values and place.width <= 4 else [0, (1 << place.width) - 1]
-    if place.field == "PMUVer":  # 15 is a PMU of the maker's own, no version
+    if place.name == "PMUVer":  # 15 is a PMU of the maker's own, no version
         values = [value for value in values if value != _OWN_PMU]
     counted = [_counted(place, value) if signed else value for value in values]
     return Bounds(min(counted), max(counted))
@@ -94,7 +95,7 @@ def _any(place: FieldPlace) -> Bounds:
 
 def _counted(place: FieldPlace, value: int) -> int:
     """A field's bits as the number that it counts as."""
-    signed, _ = _field_kinds().get((place.register, place.field), (False, []))
+    signed, _ = _field_kinds().get((place.register, place.name), (False, []))
     return value - (1 << place.width) if signed and value >> place.width - 1 else value
 
 
@@ -180,7 +181,7 @@ def _host(name: str, core: BareHost, told: _Told, midr: int) -> BareHost:
         value = _counted(place, place.get(registers.get(place.encoding, 0)))
         registers[place.encoding] = place.put(registers.get(place.encoding, 0), min(max(value, least), most))
     if midr:
-        registers[_MIDR] = midr
+        registers[MIDR] = midr
     return core._replace(name=name, registers=registers)
 
 
@@ -208,7 +209,7 @@ def chip_of_shown(name: str, registers: Mapping[int, int]) -> Chip:
     for register, field in (*(name for name in shown if seen[name]), *pointer):
         told.value(register, field, places[register, field].get(registers[places[register, field].encoding]))
     told.one_algorithm()
-    midr = registers.get(_MIDR, 0)
+    midr = registers.get(MIDR, 0)
     return _chip(name, "", core_of(midr), told, words, (), midr, ())
 
 
@@ -260,8 +261,8 @@ def cores() -> dict[str, BareHost]:
 
 def core_of(midr: int) -> str:
     """The core that an MIDR_EL1 says: its implementer and part; empty for one that is not known."""
-    known = {_part(chip.likely.registers[_MIDR]): chip.core for chip in chips().values()}
-    known |= {_part(host.registers[_MIDR]): name for name, host in cores().items() if "," not in name}
+    known = {_part(chip.likely.registers[MIDR]): chip.core for chip in chips().values()}
+    known |= {_part(host.registers[MIDR]): name for name, host in cores().items() if "," not in name}
     return known.get(_part(midr), "")
 
 
@@ -286,11 +287,7 @@ def chips() -> dict[str, Chip]:
 
 
 def _parsed(name: str, entry: Mapping[str, Any]) -> Chip:
-    encodings = {
-        register["name"]: op[0] << 14 | op[1] << 11 | op[2] << 7 | op[3] << 3 | op[4]
-        for register in id_registers().values()
-        for op in (register["op"],)
-    }
+    encodings = {register["name"]: encoding_of_op(register["op"]) for register in id_registers().values()}
     told, words, absent = _Told(), entry["features"].split(), entry["absent"].split()
     if "registers" in entry:
         told.registers(entry["registers"], encodings)

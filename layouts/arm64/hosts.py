@@ -12,6 +12,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
+from layouts.arm64.ids import encoding_of_op
+
 
 class BareHost(NamedTuple):
     """One CPU's ID registers by encoding, its SVE vector lengths in bytes, and CCSIDR_EL1 by CSSELR_EL1."""
@@ -25,7 +27,7 @@ class BareHost(NamedTuple):
 def encoding_of_text(text: str) -> int:
     """The encoding of ``op0_op1_crn_crm_op2``. Raises ValueError."""
     op0, op1, crn, crm, op2 = (int(part) for part in text.split("_"))
-    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+    return encoding_of_op((op0, op1, crn, crm, op2))
 
 
 @cache

@@ -19,36 +19,26 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from layouts.arm64.kvm_ids import sysreg_op
+from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
 from layouts.kernels import Kernel, profile_for
+from layouts.vocabulary import Bits
 
 
-class FieldPolicy(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldPolicy(Bits):
     """One entry of a kernel's ``arm64_ftr_bits`` table."""
 
-    name: str
-    lsb: int
-    width: int
     policy: str
     signed: bool
     strict: bool
     safe_value: int
-
-    @property
-    def mask(self) -> int:
-        """The field's bits."""
-        return ((1 << self.width) - 1) << self.lsb
 
     def get(self, value: int) -> int:
         """The field's value, negative where it is signed and its top bit is set (arm64_ftr_value)."""
         width = self.width
         raw = value >> self.lsb & ((1 << width) - 1)
         return raw - (1 << width) if self.signed and raw >> width - 1 else raw
-
-    def put(self, value: int, field: int) -> int:
-        """The register with another value of the field."""
-        return value & ~self.mask | (field << self.lsb) & self.mask
 
 
 class IdRegister(NamedTuple):
@@ -60,7 +50,7 @@ class IdRegister(NamedTuple):
     """
 
     name: str
-    op: tuple[int, int, int, int, int]
+    op: Op
     kind: str
     mask: int
     aarch32: bool
@@ -68,8 +58,7 @@ class IdRegister(NamedTuple):
     @property
     def encoding(self) -> int:
         """The 16 bits that a KVM register id has for it."""
-        op0, op1, crn, crm, op2 = self.op
-        return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+        return encoding_of_op(self.op)
 
 
 class Limit(NamedTuple):
@@ -175,7 +164,7 @@ class Arm64Kernel(Kernel):
     def register_name(self, encoding: int) -> str:
         """What this kernel calls a register, or Arm where KVM has none such (DCZID_EL0)."""
         known = self.registers.get(encoding)
-        return known.name if known is not None else name_of(sysreg_op(encoding))
+        return known.name if known is not None else name_of(op_of_encoding(encoding))
 
 
 #: Tables by register name; the rest of an entry are single values.
@@ -191,7 +180,7 @@ def _register(name: str, row: list[Any]) -> IdRegister:
 
 def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
     return tuple(
-        FieldPolicy(name, lsb, width, policy, bool(signed), bool(strict), safe)
+        FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
         for name, lsb, width, policy, signed, strict, safe in table
     )
 

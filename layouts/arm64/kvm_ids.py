@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from layouts.arm64.sysregs import Op, encoding_of, name_of
-
-ARM64 = 0x60
-ARM32 = 0x40
-
-CORE = 0x10
-DEMUX = 0x11
-SYSREG = 0x13
-FIRMWARE = 0x14
-SVE = 0x15
-FIRMWARE_BITMAP = 0x16
+from layouts import register_id
+from layouts.arm64.ids import (
+    ARM32,
+    ARM64,
+    CORE,
+    DEMUX,
+    FIRMWARE,
+    FIRMWARE_BITMAP,
+    FIRMWARE_NAMES,
+    SVE,
+    SVE_FFR,
+    SVE_P0,
+    SVE_STEP,
+    SVE_VLS,
+    SVE_Z0,
+    SYSREG,
+    RegisterId,
+    core_member_at,
+    encoding_of_op,
+    op_of_encoding,
+    sysreg_id,
+)
+from layouts.arm64.sysregs import encoding_of, name_of
 
 _COPROCESSORS = {
     CORE: "core register",
@@ -29,156 +41,134 @@ _COPROCESSORS = {
     FIRMWARE_BITMAP: "firmware feature bitmap",
 }
 
-#: struct kvm_regs in units of 4 bytes: first offset, step, count, path.
-_CORE_MEMBERS = (
-    (0, 2, 31, "core.x[{n}]"),
-    (62, 2, 1, "core.sp"),
-    (64, 2, 1, "core.pc"),
-    (66, 2, 1, "core.pstate"),
-    (68, 2, 1, "core.sp_el1"),
-    (70, 2, 1, "core.elr_el1"),
-    (72, 2, 5, "core.spsr[{n}]"),
-    (84, 4, 32, "core.v[{n}]"),
-    (212, 1, 1, "core.fpsr"),
-    (213, 1, 1, "core.fpcr"),
-)
-
-_FIRMWARE = {
-    0: "PSCI_VERSION",
-    1: "SMCCC_ARCH_WORKAROUND_1",
-    2: "SMCCC_ARCH_WORKAROUND_2",
-    3: "SMCCC_ARCH_WORKAROUND_3",
-}
-_BITMAPS = {0: "STD_BMAP", 1: "STD_HYP_BMAP", 2: "VENDOR_HYP_BMAP", 3: "VENDOR_HYP_BMAP_2"}
-
 #: KVM_REG_ARM_TIMER_CNT and CVAL have each other's encoding (a mistake that became ABI).
 TIMER_NOTES = {
-    0x6030_0000_0013_DF1A: "KVM_REG_ARM_TIMER_CNT: in the KVM ABI this id is the virtual counter",
-    0x6030_0000_0013_DF02: "KVM_REG_ARM_TIMER_CVAL: in the KVM ABI this id is the compare value",
+    sysreg_id(0xDF1A): "KVM_REG_ARM_TIMER_CNT: in the KVM ABI this id is the virtual counter",
+    sysreg_id(0xDF02): "KVM_REG_ARM_TIMER_CVAL: in the KVM ABI this id is the compare value",
 }
+_FIRMWARE_TITLES = {FIRMWARE: "firmware register", FIRMWARE_BITMAP: "hypercalls that the guest may use"}
+#: Sizes that the first series had SVE registers in, as the coprocessor that firmware registers have.
+_PROPOSED_SVE = (32, 256)
 
-SVE_VLS = 0x6060_0000_0015_FFFF
 
+class Explained(NamedTuple):
+    """An id taken apart. ``path`` is the field path; ``title`` says in words what it is; ``name`` is Arm's."""
 
-class RegisterId(NamedTuple):
-    """An id taken apart. ``path`` is the field path; ``title`` says in words what it is."""
-
-    id: int
-    architecture: int
-    size_bytes: int
-    coprocessor: int
+    id: register_id.RegisterId
     path: str
     title: str
     name: str = ""
 
-
-def sysreg_op(register_id: int) -> Op:
-    """The encoding in the low 16 bits of a system register's id."""
-    low = register_id & 0xFFFF
-    return low >> 14 & 3, low >> 11 & 7, low >> 7 & 15, low >> 3 & 15, low & 7
-
-
-def sysreg_id(op: Op) -> int:
-    """The id of a system register."""
-    op0, op1, crn, crm, op2 = op
-    return 0x6030_0000_0013_0000 | op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+    @property
+    def size_bytes(self) -> int:
+        """The size that the id says."""
+        return self.id.size_bytes
 
 
-def id_of_name(name: str) -> int | None:
+def id_of_name(name: str) -> RegisterId | None:
     """The id of a system register by name (any case), or None."""
     op = encoding_of(name)
-    return sysreg_id(op) if op else None
+    return sysreg_id(encoding_of_op(op)) if op else None
 
 
-def explain(register_id: int) -> RegisterId:
+def explain(number: int) -> Explained:
     """What an id names. Never fails: what is unknown gets a path with its number."""
-    architecture = register_id >> 56
-    size_bytes = 1 << (register_id >> 52 & 15)
-    coprocessor = register_id >> 16 & 0xFFF
-    name = ""
-    if architecture == ARM32:
-        path, title = _arm32(register_id)
-    elif architecture != ARM64:
-        path, title = f"reg.{register_id:#018x}", "register of another architecture"
-    elif coprocessor == SYSREG:
-        name = name_of(sysreg_op(register_id))
-        op = "op0={} op1={} CRn={} CRm={} op2={}".format(*sysreg_op(register_id))
-        path, title = f"sysreg.{name}", TIMER_NOTES.get(register_id, f"system register, {op}")
-    else:
-        path, title = _PATHS.get(coprocessor, _unknown)(register_id)
-    wanted = _size_bytes(register_id) if architecture == ARM64 else 0
-    if wanted and wanted != size_bytes:
-        title = f"{title}, whose size must be {wanted} bytes: KVM refuses this id, which says {size_bytes}"
-        if coprocessor == FIRMWARE and size_bytes in (32, 256):
-            title += " (SVE was proposed as this coprocessor, and merged as 0x15)"
-        path, name = f"reg.{register_id:#018x}", ""
-    return RegisterId(register_id, architecture, size_bytes, coprocessor, path, title, name)
+    found = RegisterId(number)
+    if found.architecture == ARM32:
+        return Explained(found, *_arm32(found))
+    if found.architecture != ARM64:
+        return Explained(found, _path_of_unknown(found), "register of another architecture")
+    path, title = _PATHS.get(found.coprocessor, _unknown)(found)
+    wanted = _size_bytes(found)
+    if wanted and wanted != found.size_bytes:
+        title = f"{title}, whose size must be {wanted} bytes: KVM refuses this id, which says {found.size_bytes}"
+        if found.coprocessor == FIRMWARE and found.size_bytes in _PROPOSED_SVE:
+            title += f" (SVE was proposed as this coprocessor, and merged as {SVE:#x})"
+        return Explained(found, _path_of_unknown(found), title)
+    return Explained(found, path, title, _name(found) if found.coprocessor == SYSREG else "")
 
 
-def _size_bytes(register_id: int) -> int:
+def _size_bytes(found: RegisterId) -> int:
     """Bytes that an id of this coprocessor must say (KVM_GET_ONE_REG: ENOENT or EINVAL otherwise); 0: not known."""
-    coprocessor, low = register_id >> 16 & 0xFFF, register_id & 0xFFFF
-    if coprocessor == SVE:
-        return 64 if low == SVE_VLS & 0xFFFF else (256 if low < 0x400 else 32)
-    if coprocessor == CORE:
-        member = next((row for row in reversed(_CORE_MEMBERS) if low >= row[0]), None)
-        return 4 * member[1] if member else 0
-    return {DEMUX: 4, SYSREG: 8, FIRMWARE: 8, FIRMWARE_BITMAP: 8}.get(coprocessor, 0)
+    if found.coprocessor == SVE:
+        if found.encoding == SVE_VLS.encoding:
+            return SVE_VLS.size_bytes
+        return (SVE_Z0 if found.encoding < SVE_P0.encoding else SVE_P0).size_bytes
+    if found.coprocessor == CORE:
+        member = core_member_at(found.encoding)
+        return member.size_bytes if member else 0
+    return {DEMUX: 4, SYSREG: 8, FIRMWARE: 8, FIRMWARE_BITMAP: 8}.get(found.coprocessor, 0)
 
 
-def _unknown(register_id: int) -> tuple[str, str]:
-    return f"reg.{register_id:#018x}", f"coprocessor {register_id >> 16 & 0xFFF:#x}"
+def _path_of_unknown(found: int) -> str:
+    return f"reg.{found:#018x}"
 
 
-def _core(register_id: int) -> tuple[str, str]:
-    offset = register_id & 0xFFFF
-    for first, step, count, pattern in _CORE_MEMBERS:
-        number, rest = divmod(offset - first, step)
-        if 0 <= number < count and not rest:
-            return pattern.format(n=number), f"struct kvm_regs, byte {4 * offset}"
-    return _unknown(register_id)
+def _unknown(found: RegisterId) -> tuple[str, str]:
+    return _path_of_unknown(found), f"coprocessor {found.coprocessor:#x}"
 
 
-def _demux(register_id: int) -> tuple[str, str]:
-    number = register_id & 0xFF
+def _name(found: RegisterId) -> str:
+    return name_of(op_of_encoding(found.encoding))
+
+
+def _sysreg(found: RegisterId) -> tuple[str, str]:
+    op = "op0={} op1={} CRn={} CRm={} op2={}".format(*op_of_encoding(found.encoding))
+    return f"sysreg.{_name(found)}", TIMER_NOTES.get(found, f"system register, {op}")
+
+
+def _core(found: RegisterId) -> tuple[str, str]:
+    word = found.encoding
+    member = core_member_at(word)
+    if member is None or (word - member.first) % member.step:
+        return _unknown(found)
+    return member.path.format(n=(word - member.first) // member.step), f"struct kvm_regs, byte {4 * word}"
+
+
+def _demux(found: RegisterId) -> tuple[str, str]:
+    number = found & 0xFF
     level, kind = number >> 1, "instruction" if number & 1 else "data or unified"
     return f"demux.CCSIDR[{number}]", f"CCSIDR_EL1 of the level {level + 1} {kind} cache"
 
 
-def _firmware(register_id: int) -> tuple[str, str]:
-    name = _FIRMWARE.get(register_id & 0xFFFF)
-    return (f"fw.{name}", "firmware register") if name else _unknown(register_id)
+def _firmware(found: RegisterId) -> tuple[str, str]:
+    names = FIRMWARE_NAMES[found.coprocessor]
+    if found.encoding >= len(names):
+        return _unknown(found)
+    return f"fw.{names[found.encoding]}", _FIRMWARE_TITLES[found.coprocessor]
 
 
-def _bitmap(register_id: int) -> tuple[str, str]:
-    name = _BITMAPS.get(register_id & 0xFFFF)
-    return (f"fw.{name}", "hypercalls that the guest may use") if name else _unknown(register_id)
-
-
-def _sve(register_id: int) -> tuple[str, str]:
-    if register_id == SVE_VLS:
+def _sve(found: RegisterId) -> tuple[str, str]:
+    if found == SVE_VLS:
         return "sve.vls", "vector lengths: bit vq-1 set = vq supported"
-    low, number, part = register_id & 0xFFFF, register_id >> 5 & 31, register_id & 31
+    low = found.encoding
+    number, part = low // SVE_STEP % 32, low % SVE_STEP
     suffix = f".slice[{part}]" if part else ""
-    if low < 0x400:
+    if low < SVE_P0.encoding:
         return f"sve.z[{number}]{suffix}", f"Z{number}, slice {part}: bits {2048 * part + 2047}:{2048 * part}"
-    if low < 0x600:
+    if low < SVE_FFR.encoding:
         return f"sve.p[{number & 15}]{suffix}", f"P{number & 15}, slice {part}"
-    if low < 0x620:
+    if low < SVE_FFR.encoding + SVE_STEP:
         return f"sve.ffr{suffix}", f"FFR, slice {part}"
-    return _unknown(register_id)
+    return _unknown(found)
 
 
-_PATHS = {CORE: _core, DEMUX: _demux, FIRMWARE: _firmware, SVE: _sve, FIRMWARE_BITMAP: _bitmap}
+_PATHS = {
+    CORE: _core,
+    DEMUX: _demux,
+    SYSREG: _sysreg,
+    FIRMWARE: _firmware,
+    SVE: _sve,
+    FIRMWARE_BITMAP: _firmware,
+}
 
 
-def _arm32(register_id: int) -> tuple[str, str]:
+def _arm32(found: RegisterId) -> tuple[str, str]:
     """QEMU's AArch32 view: cp, is64, CRn, CRm, op1, op2 (target/arm/kvm-consts.h)."""
-    low = register_id & 0xFFFF
+    low = found.encoding
     crn, crm, op1, op2 = low >> 11 & 15, low >> 7 & 15, low >> 3 & 15, low & 7
-    coprocessor = register_id >> 16 & 15
-    bank = "ns" if register_id >> 29 & 1 else "s"
-    name = f"cp{coprocessor}_{op1}_c{crn}_c{crm}_{op2}"
+    bank = "ns" if found >> 29 & 1 else "s"
+    name = f"cp{found.coprocessor & 15}_{op1}_c{crn}_c{crm}_{op2}"
     return f"sysreg32.{bank}.{name}", f"AArch32 coprocessor register, bank {bank}"
 
 

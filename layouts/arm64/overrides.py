@@ -7,39 +7,40 @@ Source: Linux 7.2 arch/arm64/kernel/pi/idreg-override.c (aliases, and the fields
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
+
+from layouts.arm64.properties import FieldPlace, field_places
 
 
 class Override(NamedTuple):
-    """A field of 4 bits, as (encoding, lsb), and the value that it gets."""
+    """A field of an ID register, and the value that it gets."""
 
-    encoding: int
-    lsb: int
+    place: FieldPlace
     value: int
 
 
-_PFR0, _PFR1, _ISAR1, _ISAR2, _MMFR0, _MMFR1, _MMFR2 = 0xC020, 0xC021, 0xC031, 0xC032, 0xC038, 0xC039, 0xC03A
-#: By the name that the command line has for it.
-_FIELDS = {
-    "id_aa64mmfr0.ecv": (_MMFR0, 60),
-    "id_aa64mmfr1.vh": (_MMFR1, 8),
-    "id_aa64mmfr2.varange": (_MMFR2, 16),
-    "id_aa64pfr0.sve": (_PFR0, 32),
-    "id_aa64pfr0.el0": (_PFR0, 0),
-    "id_aa64pfr0.mpam": (_PFR0, 40),
-    "id_aa64pfr1.bt": (_PFR1, 0),
-    "id_aa64pfr1.gcs": (_PFR1, 44),
-    "id_aa64pfr1.mte": (_PFR1, 8),
-    "id_aa64pfr1.sme": (_PFR1, 24),
-    "id_aa64pfr1.mpam_frac": (_PFR1, 16),
-    "id_aa64isar1.gpi": (_ISAR1, 28),
-    "id_aa64isar1.gpa": (_ISAR1, 24),
-    "id_aa64isar1.api": (_ISAR1, 8),
-    "id_aa64isar1.apa": (_ISAR1, 4),
-    "id_aa64isar2.gpa3": (_ISAR2, 8),
-    "id_aa64isar2.apa3": (_ISAR2, 12),
-    "id_aa64isar2.mops": (_ISAR2, 16),
-}
+#: The fields, as the command line names them: the register without ``_el1``, and the field.
+_FIELDS = (
+    "id_aa64mmfr0.ecv",
+    "id_aa64mmfr1.vh",
+    "id_aa64mmfr2.varange",
+    "id_aa64pfr0.sve",
+    "id_aa64pfr0.el0",
+    "id_aa64pfr0.mpam",
+    "id_aa64pfr1.bt",
+    "id_aa64pfr1.gcs",
+    "id_aa64pfr1.mte",
+    "id_aa64pfr1.sme",
+    "id_aa64pfr1.mpam_frac",
+    "id_aa64isar1.gpi",
+    "id_aa64isar1.gpa",
+    "id_aa64isar1.api",
+    "id_aa64isar1.apa",
+    "id_aa64isar2.gpa3",
+    "id_aa64isar2.apa3",
+    "id_aa64isar2.mops",
+)
 _ALIASES = {
     "kvm_arm.mode=nvhe": ("id_aa64mmfr1.vh=0",),
     "arm64.nosve": ("id_aa64pfr0.sve=0",),
@@ -73,5 +74,12 @@ def overrides_of(command_line: str) -> list[Override]:
         for each in _ALIASES.get(word, (word,)):
             match = _WORD.fullmatch(each)
             if match and match[1] in _FIELDS:
-                found.append(Override(*_FIELDS[match[1]], int(match[2], 0) & 0xF))
+                found.append(Override(_places()[match[1]], int(match[2], 0) & 0xF))
     return found
+
+
+@cache
+def _places() -> dict[str, FieldPlace]:
+    return {
+        f"{register.removesuffix('_EL1')}.{name}".lower(): place for (register, name), place in field_places().items()
+    }

@@ -8,39 +8,28 @@ with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-dev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layouts.arm64.features import FEATURES
+from layouts.arm64.ids import AARCH32_IDS, AARCH64_IDS, AIDR, MIDR, REVIDR, encoding_of_op
+from layouts.arm64.registers import MIDR as MIDR_EL1
 from layouts.arm64.sysregs import id_registers
+from layouts.vocabulary import Bits
 
 #: Kinds of a property: what its value looks like.
 STRING, BOOLEAN, NUMERIC, FRACTIONAL, COMPOSITE = "string", "boolean", "numeric", "fractional", "composite"
 
 
-class FieldPlace(NamedTuple):
-    """A field of an ID register."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldPlace(Bits):
+    """A field of an ID register: ``name`` is the field's, ``encoding`` the register's."""
 
     register: str
     encoding: int
-    field: str
-    lsb: int
-    width: int
-
-    @property
-    def mask(self) -> int:
-        """The field's bits."""
-        return ((1 << self.width) - 1) << self.lsb
-
-    def get(self, value: int) -> int:
-        """The field's value, unsigned."""
-        return (value & self.mask) >> self.lsb
-
-    def put(self, value: int, field: int) -> int:
-        """The register with another value of the field."""
-        return value & ~self.mask | (field << self.lsb) & self.mask
 
 
 class Property(NamedTuple):
@@ -59,7 +48,7 @@ class Property(NamedTuple):
     def sysreg(self) -> str:
         """``SYSREG_<REG>_<FIELD>``."""
         place = self.places[0]
-        return f"SYSREG_{place.register}_{place.field}"
+        return f"SYSREG_{place.register}_{place.name}"
 
 
 #: Base and fraction of fractional properties, and the pairs that are valid.
@@ -85,14 +74,6 @@ _FRACTIONAL = {
         ((0, 0), (1, 0), (2, 0), (2, 15), (3, 0)),
     ),
 }
-#: Fields of MIDR_EL1, which the description does not have.
-_MIDR = (
-    ("cpu_revision", "Revision", 0, 4),
-    ("cpu_partnum", "PartNum", 4, 12),
-    ("cpu_architecture", "Architecture", 16, 4),
-    ("cpu_variant", "Variant", 20, 4),
-    ("cpu_implementer", "Implementer", 24, 8),
-)
 _EL_MODES = {"off": (0,), "aarch64": (1,), "aarch32": (2,)}
 #: Numbers of at least this many bits are shown in hexadecimal.
 WIDE = 12
@@ -102,14 +83,15 @@ _PAUTH_FIELDS = (
     ("ID_AA64ISAR1_EL1", ("APA", "API", "GPA", "GPI")),
     ("ID_AA64ISAR2_EL1", ("APA3", "GPA3")),
 )
-_AARCH64_IDS = 0xC020, 0xC03F
-_AARCH32_IDS = range(0xC008, 0xC020)
 _CACHE_REGISTERS = ("CTR_EL0", "DCZID_EL0")
 
 
-def _encoding(op: tuple[int, ...]) -> int:
-    op0, op1, crn, crm, op2 = op
-    return op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2
+def _places(register: dict[str, Any]) -> Iterator[FieldPlace]:
+    """The fields of an ID register that have a name."""
+    encoding = encoding_of_op(tuple(register["op"]))
+    for field in register["fields"]:
+        if field["name"]:
+            yield FieldPlace(field["name"], field["lsb"], field["width"], register=register["name"], encoding=encoding)
 
 
 @cache
@@ -117,31 +99,20 @@ def field_places() -> dict[tuple[str, str], FieldPlace]:
     """Every named field of the AArch64 ID registers, and of CTR_EL0, DCZID_EL0 and MIDR_EL1."""
     found = {}
     for register in id_registers().values():
-        encoding = _encoding(tuple(register["op"]))
-        if not (_AARCH64_IDS[0] <= encoding <= _AARCH64_IDS[1] or register["name"] in _CACHE_REGISTERS):
-            continue
-        for field in register["fields"]:
-            if field["name"] and field["kind"] in ("enum", "field"):
-                place = FieldPlace(register["name"], encoding, field["name"], field["lsb"], field["width"])
-                found[register["name"], field["name"]] = place
-    for _, name, lsb, width in _MIDR:
-        found["MIDR_EL1", name] = FieldPlace("MIDR_EL1", 0xC000, name, lsb, width)
-    found["REVIDR_EL1", "REVIDR"] = FieldPlace("REVIDR_EL1", 0xC006, "REVIDR", 0, 64)
-    found["AIDR_EL1", "AIDR"] = FieldPlace("AIDR_EL1", 0xC807, "AIDR", 0, 64)
-    return found
+        for place in _places(register):
+            if place.encoding in AARCH64_IDS or place.register in _CACHE_REGISTERS:
+                found[place.register, place.name] = place
+    own = [FieldPlace(bits.name, bits.lsb, bits.width, register=MIDR_EL1.name, encoding=MIDR) for bits in MIDR_EL1.bits]
+    own.append(FieldPlace("REVIDR", 0, 64, register="REVIDR_EL1", encoding=REVIDR))
+    own.append(FieldPlace("AIDR", 0, 64, register="AIDR_EL1", encoding=AIDR))
+    return found | {(place.register, place.name): place for place in own}
 
 
 @cache
 def aarch32_places() -> dict[tuple[str, str], FieldPlace]:
     """Every named field of the AArch32 ID registers. Only the reviewer's scheme names them."""
-    found = {}
-    for register in id_registers().values():
-        encoding = _encoding(tuple(register["op"]))
-        for field in register["fields"] if encoding in _AARCH32_IDS else ():
-            if field["name"]:
-                place = FieldPlace(register["name"], encoding, field["name"], field["lsb"], field["width"])
-                found[register["name"], field["name"]] = place
-    return found
+    places = (place for register in id_registers().values() for place in _places(register))
+    return {(place.register, place.name): place for place in places if place.encoding in AARCH32_IDS}
 
 
 @cache
@@ -159,8 +130,9 @@ def properties() -> dict[str, Property]:
             if place is not None and place not in taken:
                 made = _single(place, field, is_repeated=field["name"] in repeated)
                 found[made.name] = made
-    for name, field, _lsb, _width in _MIDR:
-        found[name] = Property(name, NUMERIC, (field_places()["MIDR_EL1", field],), {})
+    for bits in MIDR_EL1.bits:
+        name = f"cpu_{bits.name.lower()}"
+        found[name] = Property(name, NUMERIC, (field_places()[MIDR_EL1.name, bits.name],), {})
     for name, key in (("cpu_revidr", ("REVIDR_EL1", "REVIDR")), ("cpu_aidr", ("AIDR_EL1", "AIDR"))):
         found[name] = Property(name, NUMERIC, (field_places()[key],), {})
     for name, places in _composites().items():
@@ -186,7 +158,7 @@ def _composites() -> dict[str, tuple[FieldPlace, ...]]:
 
 
 def _single(place: FieldPlace, field: dict[str, object], *, is_repeated: bool) -> Property:
-    register, name = place.register, place.field
+    register, name = place.register, place.name
     if register == "ID_AA64PFR0_EL1" and name in ("EL0", "EL1", "EL2", "EL3"):
         return Property(f"{name.lower()}_mode", STRING, (place,), dict(_EL_MODES))
     values: dict[str, str] = field.get("values") or {}  # type: ignore[assignment]
@@ -220,7 +192,7 @@ def property_of(place: FieldPlace) -> str:
     for entry in properties().values():
         if entry.kind != COMPOSITE and place in entry.places:
             return entry.name
-    return f"SYSREG_{place.register}_{place.field}"
+    return f"SYSREG_{place.register}_{place.name}"
 
 
 def text_in(entry: Property, registers: Mapping[int, int]) -> str:
@@ -285,7 +257,7 @@ def _word(place: FieldPlace, value: int) -> str:
     """``NAME=VALUE`` of the property that sets a field to a value."""
     entry = properties().get(property_of(place))
     if entry is None or entry.places != (place,):
-        return f"SYSREG_{place.register}_{place.field}={value}"
+        return f"SYSREG_{place.register}_{place.name}={value}"
     return f"{entry.name}={value_text(entry, (value,))}"
 
 

@@ -112,6 +112,28 @@ MPIDR = Register(
     f"{_ARM}, D24.2 (MPIDR_EL1)",
 )
 
+_CACHE_TYPES = {
+    0: "no cache",
+    1: "instructions",
+    2: "data",
+    3: "instructions and data, separate",
+    4: "unified",
+}
+_TAG_TYPES = {0: "no tag cache", 1: "tags alone", 2: "unified, in one line", 3: "unified, in separate lines"}
+CLIDR = Register(
+    "CLIDR_EL1",
+    "cache hierarchy",
+    (
+        *(Bits(f"Ctype{n}", 3 * (n - 1), 3, f"level {n}", _CACHE_TYPES) for n in range(1, 8)),
+        Bits("LoUIS", 21, 3, "level of unification, inner shareable"),
+        Bits("LoC", 24, 3, "level of coherence"),
+        Bits("LoUU", 27, 3, "level of unification, uniprocessor"),
+        Bits("ICB", 30, 3, "last level of inner cacheable"),
+        *(Bits(f"Ttype{n}", 33 + 2 * (n - 1), 2, f"tags of level {n}", _TAG_TYPES) for n in range(1, 8)),
+    ),
+    f"{_ARM}, D24.2 (CLIDR_EL1)",
+)
+
 _EXCEPTION_CLASS = {
     0x00: "unknown reason",
     0x01: "WFI or WFE",
@@ -273,6 +295,7 @@ REGISTERS = {
     **dict.fromkeys(("ESR_EL1", "ESR_EL2", "ESR_EL3", "ESR_EL12"), ESR),
     **dict.fromkeys(("MAIR_EL1", "MAIR_EL2", "MAIR_EL3", "MAIR_EL12"), MAIR),
     **dict.fromkeys(("SPSR_EL1", "SPSR_EL2", "SPSR_EL3", "SPSR_EL12"), PSTATE),
+    "CLIDR_EL1": CLIDR,
     "PMCR_EL0": PMCR,
     **dict.fromkeys(("CNTV_CTL_EL0", "CNTP_CTL_EL0", "CNTHV_CTL_EL2", "CNTHP_CTL_EL2", "CNTPS_CTL_EL1"), CNT_CTL),
     "CNTKCTL_EL1": CNTKCTL,

@@ -15,10 +15,9 @@ from importlib.resources import files
 from typing import Any
 
 from layouts.arm64.features import feature_of
+from layouts.arm64.ids import Op
 from layouts.arm64.registers import REGISTERS
 from layouts.vocabulary import Bits, Register
-
-Op = tuple[int, int, int, int, int]
 
 SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
 _GENERIC = re.compile(r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)", re.IGNORECASE)

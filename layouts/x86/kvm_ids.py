@@ -6,6 +6,7 @@ Source: Linux 7.3 ``arch/x86/include/uapi/asm/kvm.h``, struct kvm_x86_reg_id and
 
 from __future__ import annotations
 
+from layouts.register_id import RegisterId
 from layouts.x86.msrs import msr_name
 
 ARCHITECTURE = 0x20
@@ -26,14 +27,14 @@ def kind(register_id: int) -> str:
 
 def msr_number(register_id: int) -> int | None:
     """The MSR that an id names, if it names one."""
-    is_msr = register_id >> 56 == ARCHITECTURE and register_id >> 32 & 0xFF == TYPE_MSR
+    is_msr = RegisterId(register_id).architecture == ARCHITECTURE and register_id >> 32 & 0xFF == TYPE_MSR
     return register_id & 0xFFFF_FFFF if is_msr else None
 
 
 def path_and_title(register_id: int) -> tuple[str, str]:
     """Where a register is shown, and what it is; an unknown one by its number."""
     number, index = register_id >> 32 & 0xFF, register_id & 0xFFFF_FFFF
-    if register_id >> 52 & 15 == 3 and not register_id >> 40 & 0xFFF:
+    if RegisterId(register_id).size_bytes == 8 and not register_id >> 40 & 0xFFF:
         if number == TYPE_MSR:
             return f"msr.{msr_name(index)}", f"MSR {index:#x}"
         if number == TYPE_KVM and index in KVM_REGISTERS:

@@ -25,6 +25,7 @@ XCOMP_COMPACTED = 1 << 63
 X87 = 0
 SSE = 1
 AVX = 2
+PKRU = 9
 
 FXSAVE = Struct(
     "fcw" / Int16ul * "x87 control word",

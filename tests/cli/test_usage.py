@@ -9,7 +9,7 @@ import pytest
 
 from inspector.capture.nearest import did_you_mean
 from inspector.cli.main import main
-from inspector.readers import samples
+from inspector.targets import samples
 from layouts.arm64.named_models import named_models, parse_model
 
 

@@ -23,8 +23,8 @@ from inspector.export.cpuid_text import write_cpuid
 from inspector.export.json import write_json
 from inspector.export.raw import write_raw
 from inspector.export.vcpu import write_vcpu
-from inspector.readers import samples
 from inspector.readers.open import open_capture
+from inspector.targets import samples
 from tests.support import SAMPLES, field, opened
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layouts.arm64 import kvm_ids, sysregs
+from layouts.arm64 import ids, kvm_ids, sysregs
 from layouts.arm64.features import FEATURES, feature_of
 from layouts.arm64.registers import REGISTERS
 
@@ -18,7 +18,7 @@ def test_names_and_encodings_are_one_to_one() -> None:
     for name, op in table.items():
         assert sysregs.name_of(op) == name
         assert sysregs.encoding_of(name.lower()) == op
-        assert kvm_ids.explain(kvm_ids.sysreg_id(op)).name == name
+        assert kvm_ids.explain(ids.sysreg_id(ids.encoding_of_op(op))).name == name
 
 
 @given(st.tuples(st.integers(0, 3), st.integers(0, 7), st.integers(0, 15), st.integers(0, 15), st.integers(0, 7)))

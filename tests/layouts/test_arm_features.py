@@ -101,6 +101,6 @@ def test_the_conditions_are_arms() -> None:
     for condition in conditions():
         for terms in condition.alternatives:
             for term in terms:
-                key = (term.place.register, term.place.field)
+                key = (term.place.register, term.place.name)
                 spelled = (key[0], ARM_SPELLING.get(key, key[1]), term.number)
                 assert spelled in arm[condition.feature], (condition.feature, spelled)

@@ -1,11 +1,18 @@
-"""Worlds for tests of the x86 machine."""
+"""Worlds for tests of the x86 machine, and hosts of arm64."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.world.state import VcpuState
 from inspector.machine.x86.world.world import World
+from inspector.targets.schemes import host_of
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
+
+#: A host of arm64 by its word.
+host_named = partial(host_of, architecture="arm64")
 
 
 def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:
@@ -13,6 +20,13 @@ def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = PO
 
 
 PERMITTED = ("arch_prctl REQ_XCOMP_GUEST_PERM 18", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported")
+
+
+def vcpu_of(found: World, number: int = 0) -> VcpuState:
+    """The state of a vCPU that is there."""
+    state = found.vcpu_state(number)
+    assert state is not None
+    return state
 
 
 def policy_of(name: str) -> Policy:

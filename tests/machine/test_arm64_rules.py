@@ -6,37 +6,48 @@ import errno
 
 import pytest
 
-from inspector.machine.arm64 import core, vgic
+from inspector.machine.arm64 import vgic
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.guest import mrs
 from inspector.machine.arm64.host import (
-    CLIDR,
-    CTR,
-    DFR0,
     EL1_32BIT,
     HAS_EL2,
     HAS_EL2_E2H0,
-    MMFR0,
-    MMFR1,
     MTE,
-    PFR0,
-    PFR1,
-    PFR2,
     PMU_V3,
     PMU_V3_STRICT,
     POWER_OFF,
     PSCI_0_2,
     SVE,
     Host,
-    field,
 )
-from inspector.machine.arm64.vm import CAP_MTE, MPIDR, Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import CAP_MTE, Vcpu, Vm
+from layouts.arm64 import id_fields as of
+from layouts.arm64 import ids
 from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.ids import (
+    CLIDR,
+    CTR,
+    DFR0,
+    MMFR0,
+    MMFR1,
+    MMFR4,
+    MPIDR,
+    PFR0,
+    PFR1,
+    PFR1_AARCH32,
+    PFR2,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
+    RegisterId,
+    sysreg_id,
+)
 from layouts.arm64.kernels import arm64_kernels
+from layouts.vocabulary import Bits
 
-MMFR4, PFR1_32 = 0xC03C, 0xC009
-WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
-X0, X14, X15 = (core.X0 + 2 * number for number in (0, 14, 15))
+HAFDBS, VH = (of.id_register("ID_AA64MMFR1_EL1").field(name) for name in ("HAFDBS", "VH"))
+X0, X14, X15 = (ids.X0 + 2 * number for number in (0, 14, 15))
 
 
 def host(cpu: str, kernel: str, *, gic: int = 3, nested: bool = False) -> Host:
@@ -53,7 +64,7 @@ def vcpu_of(made: Host, features: int = PSCI_0_2, *, mte: bool = False) -> Vcpu:
 
 
 def put(vcpu: Vcpu, register_id: int, value: int) -> int:
-    return vcpu.set(register_id, value.to_bytes(core.size_of(register_id), "little")).code
+    return vcpu.set(register_id, value.to_bytes(RegisterId(register_id).size_bytes, "little")).code
 
 
 def value(vcpu: Vcpu, register_id: int) -> int:
@@ -79,8 +90,8 @@ def test_before_they_were_the_vms_each_vcpu_had_its_features() -> None:
     assert one.init(PSCI_0_2).code == errno.EINVAL
     assert one.init(PSCI_0_2 | SVE | POWER_OFF).code == errno.EINVAL
     assert one.init(1 << 9).code == errno.EINVAL
-    assert field(value(one, sysreg_id(PFR0)), 32) == 1
-    assert field(value(two, sysreg_id(PFR0)), 32) == 0
+    assert of.PFR0_SVE.get(value(one, sysreg_id(PFR0))) == 1
+    assert of.PFR0_SVE.get(value(two, sysreg_id(PFR0))) == 0
     assert three.init(PSCI_0_2 | 1 << 9).code == errno.ENOENT
     assert three.init(0).code == 0
     assert three.features == PSCI_0_2
@@ -117,10 +128,10 @@ def test_the_target_is_the_cpus_or_generic() -> None:
 def test_an_aarch32_mode_has_32_bit_registers() -> None:
     vcpu = vcpu_of(host("max", "7.2"))
     wide = 0x1122_3344_5566_7788
-    for register_id in (X0, X14, X15, core.PC):
+    for register_id in (X0, X14, X15, ids.PC):
         put(vcpu, register_id, wide)
-    assert put(vcpu, core.PSTATE, 0x3D0) == 0
-    assert [value(vcpu, register_id) for register_id in (X0, X14, X15, core.PC)] == [
+    assert put(vcpu, ids.PSTATE, 0x3D0) == 0
+    assert [value(vcpu, register_id) for register_id in (X0, X14, X15, ids.PC)] == [
         0x5566_7788,
         0x5566_7788,
         wide,
@@ -134,11 +145,14 @@ def test_a_vm_with_mte() -> None:
     """PFR1.MTE, PFR2.MTEFAR and MTESTOREONLY, and tags in CLIDR_EL1; without the capability nothing of it."""
     made = host("max,mte=on", "7.2")
     plain, tagged = vcpu_of(made), vcpu_of(made, mte=True)
-    assert [field(value(vcpu, sysreg_id(PFR1)), 8) for vcpu in (plain, tagged)] == [0, 3]
+    assert [of.PFR1_MTE.get(value(vcpu, sysreg_id(PFR1))) for vcpu in (plain, tagged)] == [0, 3]
     assert [value(vcpu, sysreg_id(PFR2)) for vcpu in (plain, tagged)] == [0x1_0000_0000, 0x1_0000_0110]
     assert value(tagged, sysreg_id(CLIDR)) == value(plain, sysreg_id(CLIDR)) | 2 << 33
     assert put(tagged, sysreg_id(PFR2), 0x1_0000_0010) == 0
-    assert field(value(vcpu_of(host("max,mte=on", "6.12"), mte=True), sysreg_id(PFR2)), 4, 8) == 0
+    assert (
+        Bits("MTESTOREONLY and MTEFAR", 4, 8).get(value(vcpu_of(host("max,mte=on", "6.12"), mte=True), sysreg_id(PFR2)))
+        == 0
+    )
     assert Vm(host("max", "7.2")).enable_cap(CAP_MTE).code == errno.EINVAL
     assert Vm(host("max,mte=on", "5.10")).enable_cap(CAP_MTE).code == errno.EINVAL
     assert made.limit(PFR1, PSCI_0_2 | MTE) != made.limit(PFR1, PSCI_0_2)
@@ -150,12 +164,12 @@ def test_a_guest_with_el2() -> None:
     nested, plain = PSCI_0_2 | HAS_EL2, PSCI_0_2
     assert made.limit(PFR0, nested) & 0xFFFF == 0x1111
     assert made.limit(PFR0, plain) & 0xFFFF == 0x0222
-    assert (field(made.limit(MMFR0, nested), 0), field(made.limit(MMFR0, plain), 0)) == (5, 6)
+    assert (of.MMFR0_PARANGE.get(made.limit(MMFR0, nested)), of.MMFR0_PARANGE.get(made.limit(MMFR0, plain))) == (5, 6)
     assert made.limit(MMFR0, nested) >> 32 & 0xFFF == 0x222
     assert made.limit(MMFR4, nested) == 0x0E10_0000
     assert made.limit(MMFR4, nested | HAS_EL2_E2H0) == 0
-    assert field(made.limit(MMFR1, nested), 8) == 1
-    assert field(made.limit(MMFR1, nested | HAS_EL2_E2H0), 8) == 0
+    assert VH.get(made.limit(MMFR1, nested)) == 1
+    assert VH.get(made.limit(MMFR1, nested | HAS_EL2_E2H0)) == 0
     assert made.limit(DFR0, nested) == 0x0030_500A
     vcpu = vcpu_of(made, nested)
     current = value(vcpu, sysreg_id(MMFR0))
@@ -174,8 +188,8 @@ def test_a_guest_with_el2() -> None:
 def test_what_nested_guests_get_grew(kernel: str, mmfr1: int, debug: int) -> None:
     made = host("max", kernel, nested=True)
     features = PSCI_0_2 | HAS_EL2
-    assert field(made.limit(MMFR1, features), 0) == mmfr1
-    assert field(made.limit(DFR0, features), 0) == debug
+    assert HAFDBS.get(made.limit(MMFR1, features)) == mmfr1
+    assert of.DFR0_DEBUGVER.get(made.limit(DFR0, features)) == debug
 
 
 @pytest.mark.parametrize(
@@ -212,7 +226,7 @@ def test_gic_fields_after_the_first_run(kernel: str, with_gic: tuple[int, int], 
             code = put(vcpu, sysreg_id(PFR0), full & ~(0xF << 24) | wanted << 24)
             vcpu.run()
             if not code:
-                assert field(value(vcpu, sysreg_id(PFR0)), 24) == after
+                assert of.PFR0_GIC.get(value(vcpu, sysreg_id(PFR0))) == after
 
 
 def test_a_gic_must_be_the_hosts_and_comes_before_the_last_vcpu() -> None:
@@ -224,12 +238,16 @@ def test_a_gic_must_be_the_hosts_and_comes_before_the_last_vcpu() -> None:
     old = Vm(host("max", "7.2", gic=2))
     assert [vgic.create(old, device).code for device in (8, 7, 5)] == [errno.ENODEV, errno.ENODEV, 0]
     assert old.create_vcpu(8).code == errno.EINVAL
-    assert field(old.host.limit(PFR0, PSCI_0_2), 24) == field(old.host.limit(PFR1_32, PSCI_0_2), 28) == 0
+    assert (
+        of.PFR0_GIC.get(old.host.limit(PFR0, PSCI_0_2))
+        == of.PFR1_AARCH32_GIC.get(old.host.limit(PFR1_AARCH32, PSCI_0_2))
+        == 0
+    )
 
 
 def test_without_aarch32_its_masks_are_zero() -> None:
-    assert host("a64fx", "7.2").mask(PFR1_32) == 0
-    assert host("max", "7.2").mask(PFR1_32) == 0xFFFF_FFFF
+    assert host("a64fx", "7.2").mask(PFR1_AARCH32) == 0
+    assert host("max", "7.2").mask(PFR1_AARCH32) == 0xFFFF_FFFF
 
 
 def test_a_guest_reads_the_processors_ctr_where_it_is_not_trapped() -> None:
@@ -256,21 +274,21 @@ def test_6_1_shows_the_hardwares_caches() -> None:
 def test_another_run_completes_the_access_first() -> None:
     """kvm_handle_mmio_return: PC as user space set it is then 4 further."""
     vcpu = vcpu_of(host("max", "7.2"))
-    put(vcpu, core.PC, 0x1000)
+    put(vcpu, ids.PC, 0x1000)
     assert vcpu.run().accepted
-    assert value(vcpu, core.PC) == 0x1000
+    assert value(vcpu, ids.PC) == 0x1000
     vcpu.init(PSCI_0_2)
-    put(vcpu, core.PC, 0x2000)
+    put(vcpu, ids.PC, 0x2000)
     vcpu.run()
-    assert value(vcpu, core.PC) == 0x2004
+    assert value(vcpu, ids.PC) == 0x2004
 
 
 def test_the_processor_drops_bits_of_pstate_that_it_does_not_have() -> None:
     vcpu = vcpu_of(host("max", "7.2"))
-    put(vcpu, core.PSTATE, 1 << 38 | 1 << 5 | 0xF000_03C5)
-    assert value(vcpu, core.PSTATE) == 1 << 38 | 1 << 5 | 0xF000_03C5
+    put(vcpu, ids.PSTATE, 1 << 38 | 1 << 5 | 0xF000_03C5)
+    assert value(vcpu, ids.PSTATE) == 1 << 38 | 1 << 5 | 0xF000_03C5
     vcpu.run()
-    assert value(vcpu, core.PSTATE) == 0xF000_03C5
+    assert value(vcpu, ids.PSTATE) == 0xF000_03C5
 
 
 @pytest.mark.parametrize(("kernel", "code"), [("5.10", 0), ("6.1", errno.EINVAL), ("7.2", errno.EINVAL)])

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.export.models import check_text
-from inspector.machine.arm64.host import ISAR1, PMU_V3, Host
+from inspector.machine.arm64.host import PMU_V3, Host
 from inspector.machine.arm64.models.moves import unlike
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization, realize
@@ -20,9 +19,11 @@ from inspector.machine.arm64.models.request import parse_words, request
 from layouts.arm64.chips import chip_of_words, chips, core_of, cores, known_cores
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.hwcaps import HWCAPS
+from layouts.arm64.ids import ISAR1
 from layouts.arm64.named_models import NamedModel, chain, named_models
 from layouts.arm64.properties import field_places
 from layouts.arm64.sources import sources
+from tests.machine.support import host_named
 
 DOC = Path(__file__).parents[2] / "docs" / "cpu-models.md"
 MODELS = named_models()
@@ -217,7 +218,7 @@ def test_registers_that_linux_shows_programs_are_a_host_known_in_part(
     host = host_named(str(path))
     assert isinstance(host, PartialHost)
     assert host.core == "neoverse-n2"
-    opened = {place.field for place in host.open}
+    opened = {place.name for place in host.open}
     assert {"TGRAN4", "PARANGE", "RAS", "CSV2", "BRPs", "IDC"} <= opened
     assert not {"DIT", "DP", "ATOMIC", "BF16", "APA"} & opened
     assert main(["models", "check", "neoverse-n2-v1", "--host", str(path)]) == 1

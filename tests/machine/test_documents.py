@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.export.machine_state import changes_of
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.matrix import walk
-from tests.machine.support import PERMITTED, events_of, policy_of, world
+from tests.machine.support import PERMITTED, events_of, policy_of, vcpu_of, world
 
 
 @pytest.mark.parametrize("hazard", ["preempt", "softirq"])
@@ -19,7 +20,7 @@ def test_both_hazards_lose_tiles_unless_an_option_keeps_them(hazard: str, policy
     for event in events_of(f"rfc-{hazard}"):
         found.happen(event)
     saved = next(step for step in found.steps if step.event == hazard)
-    assert saved.changes["vCPU 0 XSTATE_BV"][1] == left
+    assert changes_of(saved)["vCPU 0 XSTATE_BV"][1] == left
     lost = [check.text for check in saved.outcome.checks if not check.held]
     assert bool(lost) == (left == "0x20200")
     assert all("lost: 8192 bytes of components 0x40000" in text for text in lost)
@@ -29,9 +30,9 @@ def test_the_proposal_gives_room_on_demand() -> None:
     found = world(policy=policy_of("rfc"))
     for event in events_of("rfc-on-demand"):
         found.happen(event)
-    sizes = [number for number, step in enumerate(found.steps, 1) if "vCPU 0 state size" in step.changes]
+    sizes = [number for number, step in enumerate(found.steps, 1) if "vCPU 0 state size" in changes_of(step)]
     assert sizes == [2, 8]
-    assert "passed through" in found.steps[7].changes["vCPU 0 XFD"][1]
+    assert "passed through" in changes_of(found.steps[7])["vCPU 0 XFD"][1]
 
 
 def test_without_memory_the_vmm_hears_of_it_and_calls_again() -> None:
@@ -44,11 +45,11 @@ def test_without_memory_the_vmm_hears_of_it_and_calls_again() -> None:
     ):
         found.happen(event)
     assert found.happen("guest xsetbv 0x602e7").outcome.name == "ENOMEM"
-    assert found.state()["vCPU 0 asks for a buffer"] == "yes"
-    assert found.state()["vCPU 0 state size"] == "4096 bytes"
+    assert vcpu_of(found).wants_buffer
+    assert vcpu_of(found).user_size_bytes == 4096
     assert found.happen("KVM_RUN").outcome.accepted
-    assert found.state()["vCPU 0 state size"] == "11008 bytes"
-    assert found.state()["vCPU 0 XCR0"] == "0x602e7"
+    assert vcpu_of(found).user_size_bytes == 11008
+    assert vcpu_of(found).xcr0 == 0x602E7
 
 
 def test_the_exit_to_the_vmm_is_a_moment_of_its_own() -> None:
@@ -56,18 +57,19 @@ def test_the_exit_to_the_vmm_is_a_moment_of_its_own() -> None:
     found = world(policy=policy_of("rfc"))
     for event in (*PERMITTED, "KVM_RUN", "guest xsetbv 0x602e7"):
         found.happen(event)
-    assert found.state()["vCPU 0 buffer"] == "2560 bytes"
+    assert vcpu_of(found).buffer_size_bytes == 2560
     with pytest.raises(EventError, match="on its way to the VMM"):
         found.happen("guest ldtilecfg")
     assert found.happen("return").outcome.accepted
-    assert found.state()["vCPU 0 buffer"] == "10752 bytes"
+    assert vcpu_of(found).buffer_size_bytes == 10752
 
 
 def test_the_processor_keeps_the_hosts_xfd_until_passthrough() -> None:
     found = world(policy=policy_of("rfc"))
     for event in (*PERMITTED, "KVM_RUN", "guest wrmsr XFD 0x40000", "guest wrmsr XFD 0", "exit"):
         found.happen(event)
-        assert found.state()["CPU 0 XFD"] == "0x40000, cached 0x40000", event
+        cpu = found.state().cpus[0]
+        assert (cpu.xfd, cpu.cached_xfd) == (0x40000, 0x40000), event
     assert found.costs.wrmsr_xfd == found.costs.rdmsr_xfd == 0
 
 
@@ -81,8 +83,8 @@ def test_the_options_differ_in_what_they_do_and_in_what_they_cost() -> None:
         before = found.costs.wrmsr_xfd
         for event in ("exit", "guest xgetbv 0", "exit"):
             found.happen(event)
-        costs[policy] = (found.costs.wrmsr_xfd - before, found.state()["CPU 0 XFD"].split(",")[0])
-    assert costs == {"rfc": (0, "0x40000"), "rfc-option1": (3, "0x0"), "rfc-option2": (0, "0x40000")}
+        costs[policy] = (found.costs.wrmsr_xfd - before, found.state().cpus[0].xfd)
+    assert costs == {"rfc": (0, 0x40000), "rfc-option1": (3, 0), "rfc-option2": (0, 0x40000)}
 
 
 @pytest.mark.parametrize("policy", ["rfc", "rfc-option1", "rfc-option2"])
@@ -175,3 +177,11 @@ def test_why_names_the_reason_of_an_exception() -> None:
     for event in (*PERMITTED, "guest xsetbv 0x602e7"):
         found.happen(event)
     assert walk(found, 18).because.startswith("an instruction on it gives #UD: ")
+
+
+def test_why_ends_in_a_verdict_of_its_own() -> None:
+    found = world()
+    found.happen("KVM_CREATE_VCPU")
+    outcome = walk(found, 18)
+    assert (outcome.verdict, outcome.name, outcome.accepted) == ("blocked", "blocked", False)
+    assert outcome.because.startswith("the VMM's process may give it to guests")

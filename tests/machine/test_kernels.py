@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
@@ -19,6 +18,9 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.x86.kernels import profile_for
+from tests.machine.support import host_named
+
+RECORDED = Path(__file__).parent / "verdicts/arm64-linux-7.2-max.jsonl.gz"
 
 
 def process_on(release: str) -> Process:
@@ -125,7 +127,7 @@ def test_recorded_answers_of_no_known_kernel_are_no_host(
 
 
 def test_a_host_with_a_kernel_of_its_own_takes_no_other(capsys: pytest.CaptureFixture[str]) -> None:
-    for host in ("kvm:@6.12", "answers.jsonl@6.12"):
+    for host in ("kvm:@6.12", f"{RECORDED}@6.12"):
         assert main(["models", "check", "host", "--host", host]) == 2
         assert "has a kernel of its own" in capsys.readouterr().err
 

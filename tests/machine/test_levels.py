@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.cli.sim import scenario_of, world_of
 from inspector.export.timeline import stamp_of
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.world.world import World
+from inspector.targets.x86_named import scenario_of, world_of
 from layouts.x86.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 

@@ -10,20 +10,21 @@ import struct
 
 import pytest
 
-from inspector.cli import arm64_hosts
 from inspector.cli.main import main
 from inspector.export.models import realization_json
 from inspector.machine.arm64 import live
 from inspector.machine.arm64.captured import state_of_scratch
-from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.host import SVE, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.realize import ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.sve import SVE_VLS
-from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import Vcpu, Vm
 from inspector.machine.outcome import Outcome
+from inspector.targets.schemes import host_of
+from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding, sysreg_id
 from layouts.arm64.named_models import named_models
 
 NONE = parse_words([])
@@ -60,7 +61,7 @@ class PlayedKvm:
             return told(vm.enable_imp_id_regs())
         assert isinstance(data, bytearray)
         if number == live._WRITABLE_MASKS:
-            masks = [self.host.mask(live._encoding_of_index(index)) for index in range(192)]
+            masks = [self.host.mask(feature_id_encoding(index)) for index in range(FEATURE_ID_COUNT)]
             address = struct.unpack_from("=Q", data)[0]
             ctypes.memmove(address, struct.pack("=192Q", *masks), 8 * 192)
         return 0
@@ -101,7 +102,7 @@ def told(outcome: Outcome) -> int:
 
 def played(name: str) -> tuple[PlayedKvm, Host, Host]:
     """A KVM that answers as a known host does: it, the known host, and the host that was made from it."""
-    known = arm64_hosts.host_named(name)
+    known = host_of(name, "arm64")
     kvm = PlayedKvm(known)
     found = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
     return kvm, known, found.host(f"{known.kernel.name}.0")

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
-from inspector.export.arm64_host import capture_of, register_list, registers_of, state_of_vcpu
+from inspector.export.register_list import register_list
 from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.vm import Vcpu, sysreg_id
+from inspector.machine.arm64.vm import Vcpu
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.targets import schemes
+from inspector.targets.arm64_host import capture_of, registers_of, state_of_vcpu
 from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
+from tests.machine.support import host_named
 from tests.machine.test_verify_arm64 import VERDICTS
 
 
@@ -89,8 +92,6 @@ def test_state_as_list_and_capture_is_the_same_state(tmp_path: Path) -> None:
     assert registers_of(capture_of(guest).vcpus[0]) == dict(sorted(guest.registers.items()))
     path = tmp_path / "guest.regs"
     path.write_text(register_list(guest))
-    from inspector.readers.open import open_capture
-    from inspector.readers.options import Options
 
     found = registers_of(open_capture(str(path), Options()).vcpus[0])
     assert found == dict(sorted(guest.registers.items()))
@@ -288,7 +289,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
 
 
 def guest_of_sample(target: str) -> State:
-    state = state_of_vcpu(open_capture(target, Options()).vcpus[0], target)
+    state = state_of_vcpu(schemes.capture_of(target).vcpus[0], target)
     assert state is not None
     return state
 

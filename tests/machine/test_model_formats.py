@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.cli.main import main
-from inspector.cli.model_targets import target
 from inspector.export.model_formats import domain_cpu, sysreg_line
-from inspector.machine.arm64.host import CLIDR
 from inspector.machine.arm64.models.realize import realize
 from inspector.machine.arm64.models.request import parse_words, request
+from inspector.targets.models import target
+from layouts.arm64.ids import CLIDR
 from layouts.arm64.named_models import model_named, named_models
+from tests.machine.support import host_named
 
 MODELS = named_models()
 

@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.cli.arm64_hosts import host_named
 from inspector.export.model_hosts import baseline_toml
-from inspector.machine.arm64.host import CTR, DFR0, PSCI_0_2, Host
+from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
 from inspector.machine.arm64.models.realize import places_of, realize, simulated
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import Vcpu, Vm
 from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.ids import CTR, DFR0, sysreg_id
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
 from layouts.arm64.properties import COMPOSITE, assign, properties
+from tests.machine.support import host_named
 from tests.machine.test_verify_arm64 import FILES, VERDICTS
 
 MODELS = sorted(named_models())

@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.guest_cpuid import Entry

@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from inspector.capture.host import Cpuid
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.capabilities import check_extension, mce_capabilities
 from inspector.machine.x86.kvm.clock import set_tsc_khz, set_vm_tsc_khz

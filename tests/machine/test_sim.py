@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from inspector.capture.host import Cpuid
 from inspector.cli.main import main
+from inspector.export.machine_state import changes_of
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.world import World
@@ -65,7 +66,7 @@ def test_the_bytes_that_xfd_drops_are_counted() -> None:
     for event in events_of("xfd-drops-tiles"):
         found.happen(event)
     lost = found.steps[7]
-    assert lost.changes["vCPU 0 XSTATE_BV"] == ("0x60200", "0x20200")
+    assert changes_of(lost)["vCPU 0 XSTATE_BV"] == ("0x60200", "0x20200")
     # 1024 bytes of tile 0 less the four that were zero, and one byte of XSTATE_BV.
     assert lost.bytes_changed == 1021
 

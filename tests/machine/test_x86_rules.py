@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.cpu.instructions import tiles
+from inspector.machine.x86.cpu.instructions import control, tiles, vectors
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.host import DYNAMIC, OSPKE, PKU, TILEDATA, XTILE, Host, shipped_cpu
 from inspector.machine.x86.kvm.guest import Guest
@@ -82,13 +82,13 @@ def test_tiles_survive_a_run_unless_the_guest_turns_them_off() -> None:
     vcpu = amx_vcpu()
     guest = Guest(vcpu)
     assert guest.xsetbv(AMX.user_max).accepted
-    assert guest.ldtilecfg().accepted
+    assert guest.execute(tiles.ldtilecfg).accepted
     tile = bytes(range(256)) * 4
-    assert guest.tileloadd(1, tile).accepted
+    assert guest.execute(lambda cpu: tiles.tileloadd(cpu, 1, tile)).accepted
     assert vcpu.get_xsave2().image[2816 + 1024 : 2816 + 2048] == tile
     assert guest.wrmsr(MSR_XFD, DYNAMIC).accepted
     assert vcpu.get_xsave2().image[512:520] == (0x20200).to_bytes(8, "little")
-    outcome = guest.tilezero(0)
+    outcome = guest.execute(lambda cpu: tiles.tilezero(cpu, 0))
     assert str(outcome) == "#NM; this does not hold: XFD[18] is 0"
     assert vcpu.xfd_err == DYNAMIC
 
@@ -97,15 +97,15 @@ def test_set_msrs_of_xfd_over_live_tiles_takes_the_host_down() -> None:
     vcpu = amx_vcpu()
     guest = Guest(vcpu)
     guest.xsetbv(AMX.user_max)
-    guest.ldtilecfg()
-    guest.tileloadd(1, bytes(range(256)) * 4)
+    guest.execute(tiles.ldtilecfg)
+    guest.execute(lambda cpu: tiles.tileloadd(cpu, 1, bytes(range(256)) * 4))
     assert vcpu.set_msr(MSR_XFD, DYNAMIC).accepted
-    outcome = guest.xgetbv(0)
+    outcome = guest.execute(lambda cpu: control.xgetbv(cpu, 0))
     assert (outcome.verdict, outcome.code) == ("host-oops", 7)
     assert "the guest's XFD is 0 for all that the image has (XFD & XSTATE_BV = 0x40000)" in outcome.because
     # KVM_SET_XSAVE with XFD[18] = 1 loses the data instead.
     assert vcpu.set_xsave(vcpu.user_image()).accepted
-    assert guest.xgetbv(0).accepted
+    assert guest.execute(lambda cpu: control.xgetbv(cpu, 0)).accepted
 
 
 def test_a_process_without_permission_dies_of_sigill() -> None:
@@ -167,10 +167,14 @@ def happen(vcpu: Vcpu, event: tuple[Any, ...]) -> Outcome:
     if name == "xsetbv":
         return guest.xsetbv(words[0])
     if name == "tileloadd":
-        return guest.tileloadd(words[0], bytes(range(256)) * 4)
+        return guest.execute(lambda cpu: tiles.tileloadd(cpu, words[0], bytes(range(256)) * 4))
     if name == "vmovdqu64":
-        return guest.vmovdqu64(words[0], bytes(range(64)))
-    return getattr(guest, name)(*words)
+        return guest.execute(lambda cpu: vectors.vmovdqu64(cpu, words[0], bytes(range(64))))
+    if name == "wrmsr":
+        return guest.wrmsr(*words)
+    if name == "tilezero":
+        return guest.execute(lambda cpu: tiles.tilezero(cpu, words[0]))
+    return guest.execute({"ldtilecfg": tiles.ldtilecfg, "tilerelease": tiles.tilerelease}[name])
 
 
 def controls(vcpu: Vcpu) -> tuple[object, ...]:

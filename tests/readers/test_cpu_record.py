@@ -10,6 +10,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.readers.open import open_capture
+from inspector.targets.schemes import capture_of
 from tests.shared import FIRECRACKER, needs
 from tests.support import fields
 
@@ -31,10 +32,10 @@ KERNELS = ("5.10", "6.1", "6.18")
 @pytest.mark.parametrize("folder", RECORDS)
 def test_records_have_what_the_machines_showed(folder: str) -> None:
     for kernel in KERNELS:
-        (vcpu,) = open_capture(f"sample:{folder}/linux-{kernel}").vcpus
+        (vcpu,) = capture_of(f"sample:{folder}/linux-{kernel}").vcpus
         found = {path: field.value for path, field in fields(vcpu).items() if not field.spec.is_structure}
         published = open_capture(str(FIRECRACKER / f"fingerprint_{RECORDS[folder]}_{kernel}host.json"))
-        assert published.host.kernel == open_capture(f"sample:{folder}/linux-{kernel}").host.kernel
+        assert published.host.kernel == capture_of(f"sample:{folder}/linux-{kernel}").host.kernel
         wanted = {
             path: field.value for path, field in fields(published.vcpus[0]).items() if not field.spec.is_structure
         }
@@ -42,7 +43,7 @@ def test_records_have_what_the_machines_showed(folder: str) -> None:
 
 
 def test_a_record_says_what_it_is_of() -> None:
-    capture = open_capture("sample:graviton3/linux-6.18")
+    capture = capture_of("sample:graviton3/linux-6.18")
     assert capture.format == "cpu-record"
     assert capture.host.kernel == "6.18.30-61.116.amzn2023.aarch64"
     assert "AWS Graviton3 (Arm Neoverse V1), Firecracker 1.16" in capture.host.about
@@ -107,13 +108,13 @@ def test_records_are_named_hosts_and_guests(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_register_lists_of_real_kernels_as_records() -> None:
-    capture = open_capture("sample:arm64-kvm/neoverse-v1-linux-7.2")
+    capture = capture_of("sample:arm64-kvm/neoverse-v1-linux-7.2")
     found = fields(capture.vcpus[0])
     assert capture.host.kernel == "7.2.13+deb14-arm64"
     assert found["sve.z[31]"].bits == 2048
     assert found["sve.vls"].value == 3
     assert found["id.ID_AA64PFR0_EL1.SVE"].value == 1
-    known = open_capture("sample:arm64-kvm/max-linux-7.2.13.regs")
+    known = capture_of("sample:arm64-kvm/max-linux-7.2.13.regs")
     assert not found.keys() - fields(known.vcpus[0]).keys()
 
 
@@ -123,7 +124,7 @@ def test_register_lists_of_real_kernels_as_records() -> None:
 def test_any_capture_becomes_a_record(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "record.toml"
     assert main(["convert", f"sample:{name}", "--to", "record", "-o", str(path)]) == 0
-    again, was = open_capture(str(path)), open_capture(f"sample:{name}")
+    again, was = open_capture(str(path)), capture_of(f"sample:{name}")
     assert again.host.kernel == was.host.kernel
     found, wanted = fields(again.vcpus[0]), fields(was.vcpus[0])
     assert len(found) > 100

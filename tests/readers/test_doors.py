@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from inspector.capture.errors import InputError
-from inspector.cli.files import text_of
 from inspector.readers import doors
 from inspector.readers.doors import open_path
+from inspector.readers.lines import text_of
 from inspector.readers.open import open_capture
 from inspector.readers.source import open_source
 from tests.support import SAMPLES

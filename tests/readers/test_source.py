@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inspector.capture.errors import InputError
 from inspector.readers.open import open_capture
 from inspector.readers.source import open_source
+from inspector.targets.schemes import capture_of
 from tests.support import SAMPLES, field
 
 if sys.version_info >= (3, 14):
@@ -97,7 +98,7 @@ def test_a_pipe_is_read_as_far_as_needed(tmp_path: Path) -> None:
 )
 def test_what_is_no_file(target: str, found: str) -> None:
     with pytest.raises(InputError, match=found):
-        open_capture(target)
+        capture_of(target)
 
 
 def test_empty_file(tmp_path: Path) -> None:

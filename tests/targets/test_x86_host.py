@@ -12,11 +12,11 @@ import pytest
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.main import main
-from inspector.export.restore import captured_state
 from inspector.machine.x86.host import shipped_host
 from inspector.readers.open import open_capture
-from inspector.readers.samples import names
+from inspector.targets.samples import names
 from inspector.targets.x86_host import DEFAULT_CPU, choose_host, contradiction, named_by, require_fit, signature_words
+from inspector.targets.x86_restore import captured_state
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import kernels
 from tests.support import opened

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from inspector.cli.models import workbench_of
+from inspector.targets.models import workbench_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import IdLabApp
 from inspector.tui.picture import opened, text_of

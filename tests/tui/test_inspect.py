@@ -312,10 +312,10 @@ async def test_eight_vcpus_of_four_hundred_registers_without_lag(tmp_path: Path)
     """Comparing all of them takes less than a second, and a key less than a tenth."""
     import time
 
-    from inspector.readers.open import open_capture
+    from inspector.targets.schemes import capture_of
     from inspector.tui.comparison import Comparison
 
-    capture = open_capture("sample:qemu-arm64-max/migration-stream.gz")
+    capture = capture_of("sample:qemu-arm64-max/migration-stream.gz")
     capture.vcpus = capture.vcpus * 4
     start = time.process_time()
     comparison = Comparison(capture)

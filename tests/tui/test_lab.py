@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from inspector.cli.sim import scenario_of, world_of
+from inspector.targets.x86_named import scenario_of, world_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.lab_app import LabApp
 from inspector.tui.picture import text_of
@@ -18,6 +18,7 @@ from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
+from tests.machine.support import vcpu_of
 from tests.tui.support import golden, shows
 
 
@@ -86,9 +87,9 @@ async def test_bits_are_events() -> None:
         assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
         assert "both or none" in refused.outcome.because
         await pilot.press("f")
-        assert app.lab.world.state()["vCPU 0 XFD"] == "0x40000 passed through"
+        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0x40000, True)
         await pilot.press("f")
-        assert app.lab.world.state()["vCPU 0 XFD"] == "0x0 passed through"
+        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0, True)
 
 
 async def test_stepping_to_the_end_and_back() -> None:
@@ -168,8 +169,8 @@ async def test_keys_are_about_the_selected_vcpu() -> None:
         assert app.lab.world.steps[-1].event == "guest ldtilecfg vcpu=1"
         await pilot.press("f")
         await pilot.pause()
-        assert app.lab.world.state()["vCPU 1 XFD"] == "0x40000 passed through"
-        assert app.lab.world.state()["vCPU 0 XFD"] == "0x0"
+        assert (vcpu_of(app.lab.world, 1).xfd, vcpu_of(app.lab.world, 1).passes_xfd) == (0x40000, True)
+        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0, False)
 
 
 async def test_the_timeline_shows_before_and_after() -> None:

@@ -9,14 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from inspector.machine.arm64.caches import has_cache, needs_no_cleaning, reset_clidr
 from inspector.machine.arm64.host import (
+    AARCH32_TOO,
+    EL1_32BIT,
+    HAS_EL2,
+    PMU_V3,
+    POWER_OFF,
+    PSCI_0_2,
+    PTRAUTH,
+    SVE,
+    Host,
+)
+from inspector.machine.arm64.policy import U64, sanitise
+from layouts.arm64 import id_fields as of
+from layouts.arm64 import mitigations
+from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import (
     AIDR,
+    CACHES,
+    CCSIDR,
     CLIDR,
     CTR,
     DFR0,
     DFR0_AARCH32,
-    EL1_32BIT,
-    HAS_EL2,
     ISAR1,
     ISAR2,
     MIDR,
@@ -24,23 +40,13 @@ from inspector.machine.arm64.host import (
     PFR0,
     PFR1,
     PFR1_AARCH32,
-    PMU_V3,
-    POWER_OFF,
-    PSCI_0_2,
-    PTRAUTH,
     REVIDR,
-    SVE,
-    Host,
-    field,
-    without,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
 )
-from inspector.machine.arm64.policy import U64, sanitise
-from layouts.arm64 import mitigations
-from layouts.arm64.hosts import BareHost
 from layouts.arm64.kernels import Arm64Kernel, Limit
 
-_CCSIDR, _CACHES = 0x6020_0000_0011_0000, 14
-_WORKAROUND_1, _WORKAROUND_2, _WORKAROUND_3 = (0x6030_0000_0014_0000 | number for number in (1, 2, 3))
 _MTE2, _CSV2_3, _IMPLEMENTATION_DEFINED = 2, 3, 0xF
 _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 
@@ -59,9 +65,9 @@ def from_bare(
         sanitised[encoding] = sanitise(fields, [cpu.registers.get(encoding, 0) for cpu in cpus])
     sanitised[CTR] = sanitise(kernel.fields[CTR], [_effective_ctr(cpu) for cpu in cpus])
     if gic < 3:
-        sanitised[PFR0] = without(sanitised[PFR0], 24)
-        sanitised[PFR1_AARCH32] = without(sanitised[PFR1_AARCH32], 28)
-    has_mte = kernel.mte and field(sanitised[PFR1], 8) >= _MTE2
+        sanitised[PFR0] = of.PFR0_GIC.put(sanitised[PFR0], 0)
+        sanitised[PFR1_AARCH32] = of.PFR1_AARCH32_GIC.put(sanitised[PFR1_AARCH32], 0)
+    has_mte = kernel.mte and of.PFR1_MTE.get(sanitised[PFR1]) >= _MTE2
     states = _mitigations(cpus)
     vqs = _lengths(cpus)
     features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
@@ -91,17 +97,17 @@ def _features(sanitised: Mapping[int, int], vqs: int) -> int:
     """What vCPUs may be initialized with (system_supported_vcpu_features)."""
     pfr0 = sanitised[PFR0]
     features = POWER_OFF | PSCI_0_2
-    features |= EL1_32BIT if field(pfr0, 4) == 2 else 0
-    features |= PMU_V3 if field(sanitised[DFR0], 8) not in (0, 15) else 0
-    features |= SVE if vqs and field(pfr0, 32) else 0
+    features |= EL1_32BIT if of.PFR0_EL1.get(pfr0) == AARCH32_TOO else 0
+    features |= PMU_V3 if of.DFR0_PMUVER.get(sanitised[DFR0]) not in (0, _IMPLEMENTATION_DEFINED) else 0
+    features |= SVE if vqs and of.PFR0_SVE.get(pfr0) else 0
     features |= PTRAUTH if _has_ptrauth(sanitised) else 0
     return features
 
 
 def _has_ptrauth(sanitised: Mapping[int, int]) -> bool:
     isar1, isar2 = sanitised.get(ISAR1, 0), sanitised.get(ISAR2, 0)
-    address = field(isar1, 4) or field(isar1, 8) or field(isar2, 12)
-    generic = field(isar1, 24) or field(isar1, 28) or field(isar2, 8)
+    address = of.ISAR1_APA.get(isar1) or of.ISAR1_API.get(isar1) or of.ISAR2_APA3.get(isar2)
+    generic = of.ISAR1_GPA.get(isar1) or of.ISAR1_GPI.get(isar1) or of.ISAR2_GPA3.get(isar2)
     return bool(address and generic)
 
 
@@ -119,34 +125,17 @@ def _limits(
     limits = {encoding: _limit(kernel, sanitised, encoding, mte=mte) for encoding in sanitised}
     limits[PFR0] = _with_mitigations(limits[PFR0], kernel, states)
     if gic >= 3 and kernel.debug_most:
-        limits[PFR0] = without(limits[PFR0], 24) | 1 << 24
+        limits[PFR0] = of.PFR0_GIC.put(limits[PFR0], 1)
     limits |= _pmu_versions(kernel, sanitised)
     limits |= {encoding: first.get(encoding, 0) for encoding in (MIDR, REVIDR, AIDR)}
     limits[CLIDR] = reset_clidr(sanitised.get(CTR, 0), mte=mte) if kernel.virtual_caches else first.get(CLIDR, 0)
     return limits
 
 
-def reset_clidr(ctr: int, *, mte: bool = False) -> int:
-    """The cache hierarchy that KVM shows: one level, as CTR_EL0's IDC and DIC ask, and tags (reset_clidr)."""
-    idc, dic = ctr >> 28 & 1, ctr >> 29 & 1
-    if idc:
-        level = 1 if dic else 2
-        clidr = 4 << 3 * (level - 1)
-    else:
-        level = 1
-        clidr = 1 << 27 | 1 << 21 | 2
-    if not dic:
-        clidr |= 1
-    if mte:
-        clidr |= 2 << 33 + 2 * (level - 1)
-    return clidr | level << 24
-
-
 def _effective_ctr(cpu: BareHost) -> int:
     """CTR_EL0, with IDC where CLIDR_EL1 says that nothing needs cleaning (read_cpuid_effective_cachetype)."""
     ctr, clidr = cpu.registers.get(CTR, 0), cpu.registers.get(CLIDR, 0)
-    clean = not field(clidr, 24, 3) or not (field(clidr, 21, 3) or field(clidr, 27, 3))
-    return ctr | 1 << 28 if clean else ctr
+    return of.CTR_IDC.put(ctr, 1) if needs_no_cleaning(clidr) else ctr
 
 
 def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
@@ -156,10 +145,9 @@ def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
     cpu = cpus[0]
     clidr = cpu.registers.get(CLIDR, 0)
     found = {}
-    for selector in range(_CACHES):
-        kind = field(clidr, 3 * (selector >> 1), 3)
-        if kind in ((1, 3) if selector & 1 else (2, 3, 4)):
-            found[_CCSIDR | selector] = (cpu.ccsidr.get(selector, 0) & 0xFFFF_FFFF).to_bytes(4, "little")
+    for selector in range(CACHES):
+        if has_cache(clidr, selector):
+            found[CCSIDR | selector] = (cpu.ccsidr.get(selector, 0) & 0xFFFF_FFFF).to_bytes(4, "little")
     return found
 
 
@@ -167,7 +155,7 @@ def _caches(kernel: Arm64Kernel, cpus: Sequence[BareHost]) -> dict[int, bytes]:
 
 
 class Mitigations(NamedTuple):
-    """What the host's CPUs need no mitigation of, all of them; ``bhb`` as KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3."""
+    """What the host's CPUs need no mitigation of, all of them; ``bhb`` as KVM_REG_ARM_SMCCC_ARCHWORKAROUND_3."""
 
     spectre_v2: bool
     spectre_v4: bool
@@ -188,11 +176,11 @@ def _mitigations(cpus: Iterable[BareHost]) -> Mitigations:
 
 def _mitigations_of(cpu: BareHost) -> Mitigations:
     midr, pfr0 = cpu.registers.get(MIDR, 0), cpu.registers.get(PFR0, 0)
-    part = midr >> 24 & 0xFF, field(midr, 4, 12)
-    spectre_v2 = bool(field(pfr0, 56)) or part in mitigations.SPECTRE_V2_SAFE
-    meltdown = bool(field(pfr0, 60)) or part in mitigations.MELTDOWN_SAFE
+    part = of.MIDR_IMPLEMENTER.get(midr), of.MIDR_PARTNUM.get(midr)
+    spectre_v2 = bool(of.PFR0_CSV2.get(pfr0)) or part in mitigations.SPECTRE_V2_SAFE
+    meltdown = bool(of.PFR0_CSV3.get(pfr0)) or part in mitigations.MELTDOWN_SAFE
     bhb = _NOT_AVAILABLE
-    if field(pfr0, 56) >= _CSV2_3 or part in mitigations.SPECTRE_BHB_SAFE:
+    if of.PFR0_CSV2.get(pfr0) >= _CSV2_3 or part in mitigations.SPECTRE_BHB_SAFE:
         bhb = _NOT_REQUIRED
     elif spectre_v2 and (part in mitigations.SPECTRE_BHB_LOOP or _clears_history(cpu)):
         bhb = _AVAILABLE
@@ -201,27 +189,25 @@ def _mitigations_of(cpu: BareHost) -> Mitigations:
 
 def _clears_history(cpu: BareHost) -> bool:
     """ECBHB, or the CLRBHB instruction."""
-    return bool(field(cpu.registers.get(MMFR1, 0), 60) or field(cpu.registers.get(ISAR2, 0), 28))
+    return bool(of.MMFR1_ECBHB.get(cpu.registers.get(MMFR1, 0)) or of.ISAR2_CLRBHB.get(cpu.registers.get(ISAR2, 0)))
 
 
 def _firmware_levels(states: Mitigations) -> dict[int, bytes]:
     """The firmware registers of mitigations (get_kernel_wa_level)."""
     levels = {
-        _WORKAROUND_1: _NOT_REQUIRED if states.spectre_v2 else _NOT_AVAILABLE,
-        _WORKAROUND_2: _SSBD_NOT_REQUIRED if states.spectre_v4 else _NOT_AVAILABLE,
-        _WORKAROUND_3: states.bhb,
+        WORKAROUND_1: _NOT_REQUIRED if states.spectre_v2 else _NOT_AVAILABLE,
+        WORKAROUND_2: _SSBD_NOT_REQUIRED if states.spectre_v4 else _NOT_AVAILABLE,
+        WORKAROUND_3: states.bhb,
     }
     return {register_id: level.to_bytes(8, "little") for register_id, level in levels.items()}
 
 
 def _with_mitigations(pfr0: int, kernel: Arm64Kernel, states: Mitigations) -> int:
     """CSV2 and CSV3 are 1 where the CPUs are not affected; old kernels show 0 otherwise."""
-    for lsb, safe in ((56, states.spectre_v2), (60, states.meltdown)):
-        shown = kernel.checks_features or {56: "CSV2", 60: "CSV3"}[lsb] in kernel.writable_csv
-        if shown and safe:
-            pfr0 = without(pfr0, lsb) | 1 << lsb
-        elif shown and not kernel.checks_features:
-            pfr0 = without(pfr0, lsb)
+    for csv, safe in ((of.PFR0_CSV2, states.spectre_v2), (of.PFR0_CSV3, states.meltdown)):
+        shown = kernel.checks_features or csv.name in kernel.writable_csv
+        if shown and (safe or not kernel.checks_features):
+            pfr0 = csv.put(pfr0, safe)
     return pfr0
 
 
@@ -234,20 +220,20 @@ def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, 
     if register is None or register.kind in ("hidden", "unallocated"):
         return 0
     value = kernel.limits.get(encoding, Limit()).of(sanitised[encoding], mte=mte)
-    if encoding == PFR1 and kernel.hides_ras_frac and field(sanitised[PFR0], 28) != 1:
-        return without(value, 12)
+    if encoding == PFR1 and kernel.hides_ras_frac and of.PFR0_RAS.get(sanitised[PFR0]) != 1:
+        return of.PFR1_RAS_FRAC.put(value, 0)
     return value
 
 
 def _pmu_versions(kernel: Arm64Kernel, sanitised: Mapping[int, int]) -> dict[int, int]:
     """PMUVer and PerfMon of a guest with a PMU: the host's, up to what KVM emulates."""
-    version = _pmu_version(field(sanitised[DFR0], 8), kernel)
-    dfr0 = without(_dfr0(kernel, sanitised[DFR0]), 8) | version << 8
+    version = _pmu_version(of.DFR0_PMUVER.get(sanitised[DFR0]), kernel)
+    dfr0 = of.DFR0_PMUVER.put(_dfr0(kernel, sanitised[DFR0]), version)
     aarch32 = kernel.limits.get(DFR0_AARCH32, Limit()).of(sanitised.get(DFR0_AARCH32, 0), mte=False)
-    perfmon = _pmu_version(field(aarch32, 24), kernel)
+    perfmon = _pmu_version(of.DFR0_AARCH32_PERFMON.get(aarch32), kernel)
     if kernel.perfmon_follows:
         perfmon = 3 if version == 1 else version
-    return {DFR0: dfr0, DFR0_AARCH32: without(aarch32, 24) | perfmon << 24}
+    return {DFR0: dfr0, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.put(aarch32, perfmon)}
 
 
 def _pmu_version(version: int, kernel: Arm64Kernel) -> int:
@@ -258,5 +244,5 @@ def _pmu_version(version: int, kernel: Arm64Kernel) -> int:
 def _dfr0(kernel: Arm64Kernel, value: int) -> int:
     """Debug up to what KVM emulates."""
     value = kernel.limits.get(DFR0, Limit()).of(value, mte=False)
-    version = field(value, 0)
-    return without(value, 0) | (min(version, kernel.debug_most) if kernel.debug_most else version)
+    version = of.DFR0_DEBUGVER.get(value)
+    return of.DFR0_DEBUGVER.put(value, min(version, kernel.debug_most)) if kernel.debug_most else value

@@ -8,24 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inspector.machine.arm64.host import (
-    CTR,
-    DFR0,
-    EL1_32BIT,
-    HAS_EL2,
-    MMFR0,
-    MMFR2,
-    MMFR4,
-    PFR0,
-    PMU_V3,
-    PTRAUTH,
-    SVE,
-    Host,
-    field,
-)
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.vm import MAX_VCPUS
+from layouts.arm64 import id_fields as of
 from layouts.arm64.capabilities import CAPABILITIES
+from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, MMFR4, PFR0
 from layouts.kernels import release_numbers
+from layouts.vocabulary import Bits
 
 #: ioctl's answer of an error, as user space's libc gives it.
 _ERROR = -1
@@ -57,36 +46,36 @@ def _release(host: Host) -> tuple[int, int]:
     return release_numbers(host.kernel.answers_for or host.kernel.name) or (0, 0)
 
 
-def _hardware(host: Host, encoding: int, lsb: int) -> int:
-    return field(host.sanitised.get(encoding, host.limits.get(encoding, 0)), lsb)
+def _hardware(host: Host, encoding: int, bits: Bits) -> int:
+    return bits.get(host.sanitised.get(encoding, host.limits.get(encoding, 0)))
 
 
 def _ipa_bits(host: Host) -> int:
     """As many as PARange says, and no more than 48 where small pages cannot have 52."""
-    parange = _hardware(host, MMFR0, 0)
-    lpa2 = _hardware(host, MMFR0, 28) == _LPA2 and _release(host) >= _LPA2_SINCE
+    parange = _hardware(host, MMFR0, of.MMFR0_PARANGE)
+    lpa2 = _hardware(host, MMFR0, of.MMFR0_TGRAN4) == _LPA2 and _release(host) >= _LPA2_SINCE
     return _PARANGE_BITS[min(parange, len(_PARANGE_BITS) - 1 if lpa2 else _BITS_48)]
 
 
 def _cacheable(host: Host) -> bool:
     """Stage 2 forces write-back (FEAT_S2FWB), and instruction caches need no invalidation (CTR_EL0.DIC)."""
-    return _hardware(host, MMFR2, 40) > 0 and bool(_hardware(host, CTR, 28) & 2)
+    return _hardware(host, MMFR2, of.MMFR2_FWB) > 0 and bool(_hardware(host, CTR, of.CTR_DIC))
 
 
 _RULES: dict[str, Callable[[Host], int]] = {
     "memory slots": lambda host: _SLOTS[_release(host) >= _MORE_SLOTS],
     "vcpus": lambda host: MAX_VCPUS[host.gic],
     "32-bit EL1": lambda host: bool(host.features & EL1_32BIT),
-    "breakpoints": lambda host: 1 + _hardware(host, DFR0, 12),
-    "watchpoints": lambda host: 1 + _hardware(host, DFR0, 20),
+    "breakpoints": lambda host: 1 + _hardware(host, DFR0, of.DFR0_BRPS),
+    "watchpoints": lambda host: 1 + _hardware(host, DFR0, of.DFR0_WRPS),
     "PMU": lambda host: bool(host.features & PMU_V3),
     "of a VM": lambda _host: 0,
-    "RAS": lambda host: _hardware(host, PFR0, 28) > 0,
+    "RAS": lambda host: _hardware(host, PFR0, of.PFR0_RAS) > 0,
     "IPA bits": _ipa_bits,
     "SVE": lambda host: bool(host.features & SVE),
     "pointer authentication": lambda host: bool(host.features & PTRAUTH),
     "MTE": lambda host: bool(host.with_mte),
     "EL2": lambda host: bool(host.features & HAS_EL2),
-    "E2H0": lambda host: bool(host.features & HAS_EL2) and _hardware(host, MMFR4, 24) < _SIGNED,
+    "E2H0": lambda host: bool(host.features & HAS_EL2) and _hardware(host, MMFR4, of.MMFR4_E2H0) < _SIGNED,
     "cacheable, of a VM": _cacheable,
 }

@@ -9,32 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import (
-    CTR,
-    DFR0,
-    ISAR1,
-    ISAR2,
-    MIDR,
-    PFR0,
+    FIELDS_OF_FEATURE,
     PMU_V3,
     POWER_OFF,
     PSCI_0_2,
     PTRAUTH,
+    PTRAUTH_ADDRESS,
     SVE,
     Host,
-    field,
 )
-from inspector.machine.arm64.idregs import HIDDEN_LSB
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.realize import ScratchVcpu
 from inspector.machine.arm64.policy import sanitise
 from inspector.machine.arm64.vm import Vcpu
+from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
+from layouts.arm64.ids import CTR, DFR0, IDS, MIDR, PFR0, SVE_VLS, RegisterId
 from layouts.arm64.kernels import Arm64Kernel
-
-_SYSREG = 0x6030_0000_0013
-_ID_SPACE = range(0xC000, 0xC040)
+from layouts.vocabulary import mask_of
 
 
 class State(NamedTuple):
@@ -48,20 +42,28 @@ class State(NamedTuple):
 
 def is_id(register_id: int) -> bool:
     """An ID register, CTR_EL0 or another that says which CPU it is."""
-    return register_id >> 16 == _SYSREG and ((register_id & 0xFFFF) in _ID_SPACE or register_id & 0xFFFF == CTR)
+    found = RegisterId(register_id)
+    return found.is_sysreg and (found.encoding in IDS or found.encoding == CTR)
+
+
+def _id_values(registers: Mapping[int, bytes]) -> dict[int, int]:
+    """The ID registers among registers, by encoding."""
+    return {RegisterId(rid).encoding: int.from_bytes(data, "little") for rid, data in registers.items() if is_id(rid)}
 
 
 def state_of(name: str, registers: Mapping[int, bytes]) -> State:
     """The state that registers are, with the features that its ID registers show."""
-    value = {rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in registers.items() if is_id(rid)}
+    value = _id_values(registers)
     features = PSCI_0_2
-    if field(value.get(PFR0, 0), 32):
+    if of.PFR0_SVE.get(value.get(PFR0, 0)):
         features |= SVE
-    if value.get(ISAR1, 0) & 0xFF000FF0 or value.get(ISAR2, 0) & 0xFF00:
+    if any(
+        value.get(register, 0) & mask_of(*fields) for register, fields in FIELDS_OF_FEATURE[PTRAUTH_ADDRESS].items()
+    ):
         features |= PTRAUTH
-    if field(value.get(DFR0, 0), 8) not in (0, 15):
+    if of.DFR0_PMUVER.get(value.get(DFR0, 0)) not in (0, 15):
         features |= PMU_V3
-    vqs = int.from_bytes(registers.get(sve.SVE_VLS, b""), "little")
+    vqs = int.from_bytes(registers.get(SVE_VLS, b""), "little")
     if features & SVE and not vqs:
         vqs = 1
     return State(name, dict(registers), features, vqs)
@@ -69,7 +71,7 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
 
 def host_of(state: State, kernel: Arm64Kernel) -> Host:
     """The host as its guest sees it: its ID registers are the limits."""
-    limits = {rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in state.registers.items() if is_id(rid)}
+    limits = _id_values(state.registers)
     return Host(
         kernel,
         limits,
@@ -86,7 +88,7 @@ def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
     core = cores().get(core_of(midr))
     if core is None:
         return {}
-    return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_LSB if at in core.registers}
+    return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_FIELDS if at in core.registers}
 
 
 def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:

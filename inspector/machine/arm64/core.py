@@ -7,64 +7,37 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PFR1, Host, field
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import CORE_MEMBERS, CORE_WORDS, PC, PFR1, PSTATE, X0, RegisterId, V, core_member_at
+from layouts.arm64.registers import PSTATE as PSTATE_BITS
 
-_BASE = 0x10
 #: Where the id says which register: all but architecture, size and coprocessor.
 _OFFSET = 0xF000_FFFF
-_WORDS = 864 // 4
-_SIZE_SHIFT = 52
-X0, PC, PSTATE = (0x6030_0000_0010_0000 | offset for offset in (0, 0x40, 0x42))
-_V0_OFFSET, _V_WORDS, _FPSR, _FPCR = 0x54, 4, 0xD4, 0xD5
 _RESET_PSTATE, _RESET_PSTATE_EL2, _RESET_PSTATE_32 = 0x3C5, 0x3C9, 0x1D3
 _AARCH32_USER, _AARCH32 = 0x10, (0x11, 0x12, 0x13, 0x17, 0x1B, 0x1F)
 _AARCH32_SYSTEM, _MODE32 = 0x1F, 0x10
 _USER_REGISTERS, _REGISTERS = 15, 31
 #: PSTATE as SPSR_EL2 has it for AArch64: mode, DAIF, IL, SS, PAN, UAO, DIT, TCO, NZCV; BTYPE and SSBS are features'.
-_PSTATE, _BTYPE, _SSBS = 0xF3F0_03DF, 3 << 10, 1 << 12
+_PSTATE, _BTYPE, _SSBS = 0xF3F0_03DF, PSTATE_BITS.field("BTYPE").mask, PSTATE_BITS.field("SSBS").mask
 _EL2_MODES, _EL1_MODES = (0x8, 0x9), (0x0, 0x4, 0x5)
-
-
-def size_of(register_id: int) -> int:
-    """Size in bytes that the id says."""
-    return 1 << (register_id >> _SIZE_SHIFT & 15)
-
-
-def v_id(number: int) -> int:
-    """The id of Vn."""
-    return 0x6040_0000_0010_0000 | _V0_OFFSET + _V_WORDS * number
 
 
 def check_id(register_id: int, *, has_sve: bool) -> int:
     """0, or the errno of a core register id: ENOENT outside struct kvm_regs, EINVAL for another size or place."""
-    offset, size = register_id & _OFFSET, size_of(register_id)
-    if offset >= _WORDS or offset + size // 4 >= _WORDS:
+    offset, size = register_id & _OFFSET, RegisterId(register_id).size_bytes
+    if offset >= CORE_WORDS or offset + size // 4 >= CORE_WORDS:
         return errno.ENOENT
-    expected = _size_at(offset)
-    if not expected or offset % (expected // 4) or size != expected:
+    member = core_member_at(offset)
+    if member is None or offset % member.step or size != member.size_bytes:
         return errno.EINVAL
-    is_v = _V0_OFFSET <= offset < _FPSR
-    return errno.EINVAL if has_sve and is_v else 0
+    return errno.EINVAL if has_sve and member is V else 0
 
 
 def register_ids(*, has_sve: bool) -> list[int]:
     """Every core register; V registers only without SVE, whose Z registers have them (copy_core_reg_indices)."""
-    found = []
-    for offset in range(_WORDS):
-        size = _size_at(offset)
-        register_id = 0x6000_0000_0010_0000 | (size.bit_length() - 1) << _SIZE_SHIFT | offset
-        if size and not check_id(register_id, has_sve=has_sve):
-            found.append(register_id)
-    return found
-
-
-def _size_at(offset: int) -> int:
-    """Size of the member at an offset in 4-byte units; 0 between members."""
-    if offset < 0x52:
-        return 8
-    if _V0_OFFSET <= offset < _FPSR:
-        return 16
-    return 4 if offset in (_FPSR, _FPCR) else 0
+    members = (member for member in CORE_MEMBERS if not (has_sve and member is V))
+    return [member.id(number) for member in members for number in range(member.count)]
 
 
 def reset_values(features: int) -> dict[int, bytes]:
@@ -98,7 +71,7 @@ def enter(values: dict[int, bytes], host: Host) -> None:
     pstate = _value(values, PSTATE)
     if not pstate & _MODE32:
         pfr1 = host.limits.get(PFR1, 0)
-        has = _PSTATE | (_BTYPE if field(pfr1, 0) else 0) | (_SSBS if field(pfr1, 4) else 0)
+        has = _PSTATE | (_BTYPE if of.PFR1_BT.get(pfr1) else 0) | (_SSBS if of.PFR1_SSBS.get(pfr1) else 0)
         values[PSTATE] = (pstate & has).to_bytes(8, "little")
 
 

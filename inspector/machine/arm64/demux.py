@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.host import CTR, Host, field
+from inspector.machine.arm64.host import Host
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import CACHES, CCSIDR, CTR, RegisterId
 
 #: Architecture, size, coprocessor and the 16 bits within it.
 _KNOWN_BITS = 0xFFF0_0000_0FFF_FFFF
-_SIZE_SHIFT, _U32 = 52, 2
-_CCSIDR = 0x6020_0000_0011_0000
+_U32 = 4
 _ID_MASK, _SELECT_MASK = 0xFF00, 0xFF
-#: Seven levels, of instructions or of data.
-_CSSELR_MAX = 14
 _SOURCE = "demux_c15_get, demux_c15_set (sys_regs.c)"
 
 
@@ -25,18 +24,18 @@ def _found(rule: Rule, host: Host, register_id: int) -> bool:
     return (
         rule.check("no unknown bit", not register_id & ~_KNOWN_BITS)
         and rule.check("the register is CCSIDR, of 4 bytes", not register_id & _ID_MASK and _is_u32(register_id))
-        and rule.check(f"the cache is one of {_CSSELR_MAX}", register_id & _SELECT_MASK < _CSSELR_MAX)
+        and rule.check(f"the cache is one of {CACHES}", register_id & _SELECT_MASK < CACHES)
         and (host.kernel.virtual_caches or rule.check("the hardware has this cache", register_id in host.registers))
     )
 
 
 def _is_u32(register_id: int) -> bool:
-    return register_id >> _SIZE_SHIFT & 0xF == _U32
+    return RegisterId(register_id).size_bytes == _U32
 
 
 def register_ids(host: Host) -> list[int]:
     """The caches: all that may be, or those of the hardware on old kernels."""
-    found = [_CCSIDR | cache for cache in range(_CSSELR_MAX)]
+    found = [CCSIDR | cache for cache in range(CACHES)]
     return (
         found if host.kernel.virtual_caches else [register_id for register_id in found if register_id in host.registers]
     )
@@ -52,7 +51,7 @@ def default(host: Host, register_id: int) -> int:
 def _least_line(host: Host, register_id: int) -> int:
     """The base 2 logarithm of the line size in bytes (get_min_cache_line_size)."""
     ctr = host.sanitised.get(CTR, host.limits.get(CTR, 0))
-    return field(ctr, 0 if register_id & 1 else 16) + 2
+    return (of.CTR_IMINLINE if register_id & 1 else of.CTR_DMINLINE).get(ctr) + 2
 
 
 def get(host: Host, register_id: int, values: dict[int, bytes]) -> Outcome:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.ids import PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3, RegisterId
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.vm import Vcpu
 
-PSCI_VERSION, _WORKAROUND_2 = 0x6030_0000_0014_0000, 0x6030_0000_0014_0002
-_U64, _LEVEL, _ENABLED = 3, 0xF, 1 << 4
-#: KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2: what user space may write, and the level that the host then needs.
+_U64, _LEVEL, _ENABLED = 8, 0xF, 1 << 4
+#: KVM_REG_ARM_SMCCC_ARCHWORKAROUND_2: what user space may write, and the level that the host then needs.
 _AVAILABLE, _NOT_REQUIRED = 2, 3
 _NEEDED = {0: 0, 1: 0, _AVAILABLE: _NOT_REQUIRED, _NOT_REQUIRED: _NOT_REQUIRED}
 
 
 def register_ids(host: Host) -> list[int]:
     """The PSCI version, three mitigations, and the kernel's bitmaps."""
-    return [*range(PSCI_VERSION, PSCI_VERSION + 4), *host.kernel.bitmaps]
+    return [PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3, *host.kernel.bitmaps]
 
 
 def value_of(vcpu: Vcpu, register_id: int) -> int | None:
@@ -52,7 +52,7 @@ def get(vcpu: Vcpu, register_id: int) -> Outcome:
 def put(vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
     """KVM_SET_ONE_REG; None: a pointer that cannot be read."""
     rule = Rule("kvm_arm_set_fw_reg (hypercalls.c)")
-    if not rule.check("a register of 8 bytes", register_id >> 52 & 0xF == _U64):
+    if not rule.check("a register of 8 bytes", RegisterId(register_id).size_bytes == _U64):
         return rule.refuse(errno.ENOENT)
     if value is None:
         rule.check("the pointer can be read", False)
@@ -67,7 +67,7 @@ def put(vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
     if register_id in vm.host.kernel.bitmaps:
         return _bitmap(rule, vcpu, register_id, value, known[1])
     most = known[0] & _LEVEL
-    held = _workaround_2(rule, value, most) if register_id == _WORKAROUND_2 else _level(rule, value, most)
+    held = _workaround_2(rule, value, most) if register_id == WORKAROUND_2 else _level(rule, value, most)
     return rule.ok() if held else rule.refuse(errno.EINVAL)
 
 

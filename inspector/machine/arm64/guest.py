@@ -5,9 +5,10 @@ Source: Linux arch/arm64/include/asm/kvm_emulate.h (vcpu_reset_hcr), kvm/sys_reg
 
 from __future__ import annotations
 
-from inspector.machine.arm64.host import CTR, EL1_32BIT, MMFR2, field
-from inspector.machine.arm64.registers import sysreg_id
+from inspector.machine.arm64.host import EL1_32BIT
 from inspector.machine.arm64.vm import Vcpu
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import CTR, MMFR2, sysreg_id
 
 
 def mrs(vcpu: Vcpu, encoding: int) -> int:
@@ -25,5 +26,5 @@ def traps_ctr(vcpu: Vcpu) -> bool:
     sanitised = host.sanitised.get(CTR, 0)
     if not host.kernel.virtual_caches:
         return bool(vcpu.features & EL1_32BIT)
-    has_evt = field(host.sanitised.get(MMFR2, 0), 56) > 0
+    has_evt = of.MMFR2_EVT.get(host.sanitised.get(MMFR2, 0)) > 0
     return not has_evt or vcpu.id_value(CTR) != sanitised

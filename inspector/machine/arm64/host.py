@@ -10,7 +10,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from inspector.machine.arm64 import nested
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import (
+    AIDR,
+    CTR,
+    DFR0,
+    DFR0_AARCH32,
+    ISAR1,
+    ISAR2,
+    MIDR,
+    PFR0,
+    REVIDR,
+    WORKAROUND_1,
+    WORKAROUND_2,
+    WORKAROUND_3,
+    ZFR0,
+)
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
+from layouts.vocabulary import Bits, without
 
 # vCPU features (KVM_ARM_VCPU_*), as bits.
 POWER_OFF, EL1_32BIT, PSCI_0_2, PMU_V3, SVE, PTRAUTH_ADDRESS, PTRAUTH_GENERIC, HAS_EL2 = (1 << n for n in range(8))
@@ -20,41 +37,25 @@ HAS_EL2_E2H0, PMU_V3_STRICT = 1 << 8, 1 << 9
 MTE = 1 << 32
 #: The composite properties, and the vCPU features that they ask for.
 FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
-#: AArch64 ID registers.
-AARCH64_IDS = range(0xC020, 0xC040)
-
-#: ID registers that rules name, by encoding.
-PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016
-PFR0, PFR1, PFR2, ZFR0, DFR0 = 0xC020, 0xC021, 0xC022, 0xC024, 0xC028
-ISAR1, ISAR2, ISAR3 = 0xC031, 0xC032, 0xC033
-MMFR0, MMFR1, MMFR2, MMFR3, MMFR4 = 0xC038, 0xC039, 0xC03A, 0xC03B, 0xC03C
-MIDR, REVIDR, AIDR, CTR, CLIDR = 0xC000, 0xC006, 0xC807, 0xD801, 0xC801
 
 
-def field(value: int, lsb: int, width: int = 4) -> int:
-    """Some bits of a register."""
-    return value >> lsb & ((1 << width) - 1)
-
-
-def without(value: int, *lsbs: int) -> int:
-    """A register without some of its 4-bit fields."""
-    for lsb in lsbs:
-        value &= ~(0xF << lsb)
-    return value
-
-
+#: ID_AA64PFR0_EL1.EL0 and EL1: AArch32 as well as AArch64.
+AARCH32_TOO = 2
 #: KVM_ARM_TARGET_* by implementer and part number.
 _TARGETS = {(0x41, 0xD0F): 0, (0x41, 0xD00): 1, (0x41, 0xD07): 2, (0x50, 0x000): 3, (0x41, 0xD03): 4}
 _GENERIC_V8 = 5
 
-_WORKAROUNDS = tuple(0x6030_0000_0014_0000 | number for number in (1, 2, 3))
+_WORKAROUNDS = (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3)
 
 
 #: What guests see of a feature only if their vCPUs have it: fields by register.
-_FIELDS_OF_FEATURE: dict[int, dict[int, tuple[int, ...]]] = {
-    SVE: {PFR0: (32,)},
-    PMU_V3: {DFR0: (8,), DFR0_AARCH32: (24,)},
-    PTRAUTH_ADDRESS: {ISAR1: (4, 8, 24, 28), ISAR2: (8, 12)},
+FIELDS_OF_FEATURE: dict[int, dict[int, tuple[Bits, ...]]] = {
+    SVE: {PFR0: (of.PFR0_SVE,)},
+    PMU_V3: {DFR0: (of.DFR0_PMUVER,), DFR0_AARCH32: (of.DFR0_AARCH32_PERFMON,)},
+    PTRAUTH_ADDRESS: {
+        ISAR1: (of.ISAR1_APA, of.ISAR1_API, of.ISAR1_GPA, of.ISAR1_GPI),
+        ISAR2: (of.ISAR2_GPA3, of.ISAR2_APA3),
+    },
 }
 
 if TYPE_CHECKING:
@@ -112,13 +113,13 @@ class Host:
     @property
     def has_aarch32(self) -> bool:
         """AArch32 at EL0: without it the AArch32 ID registers read as zero and take any value."""
-        return field(self.limits.get(PFR0, 0), 0) == 2
+        return of.PFR0_EL0.get(self.limits.get(PFR0, 0)) == AARCH32_TOO
 
     @property
     def target(self) -> int:
         """KVM_ARM_TARGET_* of the CPU that KVM runs on (kvm_target_cpu); generic for most."""
         midr = self.limits.get(MIDR, 0)
-        return _TARGETS.get((midr >> 24 & 0xFF, field(midr, 4, 12)), _GENERIC_V8)
+        return _TARGETS.get((of.MIDR_IMPLEMENTER.get(midr), of.MIDR_PARTNUM.get(midr)), _GENERIC_V8)
 
     def hardware(self, encoding: int) -> int | None:
         """The kernel's own view of a register, or its core's; None when neither is known."""
@@ -147,7 +148,7 @@ class Host:
             value = self.with_mte.get(encoding, value)
         if encoding == ZFR0 and not features & SVE:
             return 0
-        for feature, places in _FIELDS_OF_FEATURE.items():
+        for feature, places in FIELDS_OF_FEATURE.items():
             if encoding in places and not features & feature and (feature != PMU_V3 or self.kernel.pmu_hidden):
                 value = without(value, *places[encoding])
         if features & HAS_EL2 and encoding in self.kernel.registers:

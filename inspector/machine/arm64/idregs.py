@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
-from inspector.machine.arm64.host import (
-    CTR,
-    DFR0,
-    DFR0_AARCH32,
-    HAS_EL2,
-    MMFR0,
-    MMFR2,
-    PFR0,
-    PFR1,
-    CheckedFields,
-    Host,
-    field,
-    without,
-)
+from inspector.machine.arm64.caches import needs_no_cleaning
+from inspector.machine.arm64.host import HAS_EL2, CheckedFields, Host
 from inspector.machine.arm64.policy import is_safe
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import CTR, DFR0, DFR0_AARCH32, MMFR0, MMFR2, PFR0, PFR1
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
+from layouts.vocabulary import Bits, without
 
 _PMU_V3 = 3
+#: ID_AA64PFR1_EL1.MTE: allocation tags. Of signed fields -1: the feature is not there. CTR_EL0.L1Ip: not reserved.
+_MTE2, _NOT_THERE, _VIPT = 2, 0xF, 2
+_STAGE2_GRANULES = {
+    "TGran4_2": of.MMFR0_TGRAN4_2,
+    "TGran16_2": of.MMFR0_TGRAN16_2,
+    "TGran64_2": of.MMFR0_TGRAN64_2,
+}
 
 
 class Written(NamedTuple):
@@ -76,22 +75,23 @@ def write(asked: IdWrite) -> Written:
         return _refuse(rule, asked)
     hidden = _HIDDEN.get(encoding)
     if hidden is not None and host.hardware(encoding) is None and not asked.ran and hidden.ignored(asked):
-        return Written(rule.depends(f"the host's {hidden.name}, which guests do not see"), asked.current)
+        return Written(
+            rule.depends(f"the host's {register.name}.{hidden.bits.name}, which guests do not see"), asked.current
+        )
     return _set_id_reg(rule, asked if value == asked.value else asked._replace(value=value))
 
 
 class _Hidden(NamedTuple):
     """A field that KVM hides, and takes and ignores at the host's value."""
 
-    name: str
-    lsb: int
+    bits: Bits
     rule: str
 
     def ignored(self, asked: IdWrite) -> bool:
         """Only this field is in the way: if it were the host's the write would be taken."""
         if not getattr(asked.host.kernel, self.rule):
             return False
-        value = without(asked.value, self.lsb)
+        value = self.bits.put(asked.value, 0)
         if value == asked.value:
             return False
         limit = asked.host.limit(asked.encoding, asked.features)
@@ -101,23 +101,23 @@ class _Hidden(NamedTuple):
 
 
 _HIDDEN = {
-    PFR0: _Hidden("ID_AA64PFR0_EL1.MPAM", 40, "ignores_mpam"),
-    PFR1: _Hidden("ID_AA64PFR1_EL1.MPAM_frac", 16, "ignores_mpam"),
-    MMFR2: _Hidden("ID_AA64MMFR2_EL1.NV", 24, "ignores_nv"),
+    PFR0: _Hidden(of.PFR0_MPAM, "ignores_mpam"),
+    PFR1: _Hidden(of.PFR1_MPAM_FRAC, "ignores_mpam"),
+    MMFR2: _Hidden(of.MMFR2_NV, "ignores_nv"),
 }
 
 
-#: Registers with such a field, and where it lies.
-HIDDEN_LSB = {encoding: hidden.lsb for encoding, hidden in _HIDDEN.items()}
+#: Registers with such a field, and the field.
+HIDDEN_FIELDS = {encoding: hidden.bits for encoding, hidden in _HIDDEN.items()}
 
 
-def takes_hidden(host: Host, encoding: int, lsb: int, value: int) -> bool | None:
+def takes_hidden(host: Host, place: FieldPlace, value: int) -> bool | None:
     """A field that KVM hides is taken at a value, and ignored; None when it hangs on hardware that is not known."""
-    hidden = _HIDDEN.get(encoding)
-    if hidden is None or hidden.lsb != lsb or not getattr(host.kernel, hidden.rule):
+    hidden = _HIDDEN.get(place.encoding)
+    if hidden is None or hidden.bits.name != place.name or not getattr(host.kernel, hidden.rule):
         return False
-    hardware = host.hardware(encoding)
-    return None if hardware is None else field(hardware, lsb) == value
+    hardware = host.hardware(place.encoding)
+    return None if hardware is None else place.get(hardware) == value
 
 
 def _refuse(rule: Rule, asked: IdWrite, code: int = errno.EINVAL) -> Written:
@@ -150,9 +150,8 @@ def _clidr(rule: Rule, asked: IdWrite, mask: int) -> Written:
     rule.source = "set_clidr (sys_regs.c)"
     value = asked.value
     ctr = asked.host.sanitised.get(CTR, asked.host.limits.get(CTR, 0))
-    no_cleaning = not field(value, 24, 3) or not (field(value, 21, 3) or field(value, 27, 3))
     held = rule.check(f"no reserved bit (outside {mask:#x})", not value & ~mask) and rule.check(
-        "CTR_EL0.IDC is 1, or a level needs cleaning", ctr >> 28 & 1 or not no_cleaning
+        "CTR_EL0.IDC is 1, or a level needs cleaning", of.CTR_IDC.get(ctr) or not needs_no_cleaning(value)
     )
     return Written(rule.ok(), value) if held else _refuse(rule, asked)
 
@@ -170,12 +169,12 @@ def _not_writable(rule: Rule, asked: IdWrite) -> Written:
     value, current = asked.value, asked.current
     if asked.encoding == PFR0:
         limit = asked.host.limit(PFR0, asked.features)
-        places = [(name, lsb) for name, lsb in (("CSV2", 56), ("CSV3", 60)) if name in asked.host.kernel.writable_csv]
-        for name, lsb in places:
-            most = field(limit, lsb)
-            if not rule.check(f"{name} is at most {most}, where the CPU is not affected", field(value, lsb) <= most):
+        writable = [csv for csv in (of.PFR0_CSV2, of.PFR0_CSV3) if csv.name in asked.host.kernel.writable_csv]
+        for csv in writable:
+            most = csv.get(limit)
+            if not rule.check(f"{csv.name} is at most {most}, where the CPU is not affected", csv.get(value) <= most):
                 return _refuse(rule, asked)
-        if not rule.check("all else is the current value", not without(value ^ current, *(lsb for _, lsb in places))):
+        if not rule.check("all else is the current value", not without(value ^ current, *writable)):
             return _refuse(rule, asked)
         return Written(rule.ok(), value)
     if not rule.check(f"the value is the current one ({current:#x})", value == current):
@@ -216,13 +215,16 @@ def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
     )
 
 
+_LOWER_IS_SAFE = {
+    (DFR0, of.DFR0_DEBUGVER.name),
+    (DFR0, of.DFR0_PMUVER.name),
+    (DFR0_AARCH32, of.DFR0_AARCH32_PERFMON.name),
+}
+
+
 def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
-    if encoding == DFR0 and policy.lsb in (0, 8):
-        return policy._replace(policy="lower")
-    if encoding == DFR0_AARCH32 and policy.lsb == 24:
-        return policy._replace(policy="lower")
-    return policy
+    return replace(policy, policy="lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
 
 
 def _checked(host: Host, encoding: int) -> CheckedFields:
@@ -292,12 +294,11 @@ def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
     value = asked.value
     hardware = asked.host.hardware(PFR0)
     kernel = asked.host.kernel
-    if kernel.ignores_mpam and hardware is not None and field(hardware, 40) == field(value, 40):
-        value = without(value, 40)
+    if kernel.ignores_mpam and hardware is not None and of.PFR0_MPAM.get(hardware) == of.PFR0_MPAM.get(value):
+        value = of.PFR0_MPAM.put(value, 0)
     if kernel.el_not_zero:
-        levels = [("EL0", 0), ("EL1", 4)] + ([("EL2", 8)] if asked.features & HAS_EL2 else [])
-        for name, lsb in levels:
-            if not rule.check(f"{name} is not 0", field(value, lsb)):
+        for level in (of.PFR0_EL0, of.PFR0_EL1, *([of.PFR0_EL2] if asked.features & HAS_EL2 else [])):
+            if not rule.check(f"{level.name} is not 0", level.get(value)):
                 return None
     return value
 
@@ -305,36 +306,39 @@ def _id_aa64pfr0(rule: Rule, asked: IdWrite) -> int | None:
 def _id_aa64pfr1(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
     value = asked.value
     hardware, kernel = asked.host.hardware(PFR1), asked.host.kernel
-    if kernel.ignores_mpam and hardware is not None and field(hardware, 16) == field(value, 16):
-        value = without(value, 16)
+    frac = of.PFR1_MPAM_FRAC
+    if kernel.ignores_mpam and hardware is not None and frac.get(hardware) == frac.get(value):
+        value = frac.put(value, 0)
     hardware = asked.host.sanitised.get(PFR1, 0)
-    mte2 = field(hardware, 8) == 2 and field(hardware, 40) == 0xF
-    if kernel.restores_mte_frac and mte2 and not field(value, 40):
-        value |= 0xF << 40
+    mte2 = of.PFR1_MTE.get(hardware) == _MTE2 and of.PFR1_MTE_FRAC.get(hardware) == _NOT_THERE
+    if kernel.restores_mte_frac and mte2 and not of.PFR1_MTE_FRAC.get(value):
+        value = of.PFR1_MTE_FRAC.put(value, _NOT_THERE)
     return value
 
 
 def _id_aa64dfr0(rule: Rule, asked: IdWrite) -> int | None:
     value, kernel = asked.value, asked.host.kernel
-    if field(value, 8) == 0xF:
-        value = without(value, 8)
+    if of.DFR0_PMUVER.get(value) == _NOT_THERE:
+        value = of.DFR0_PMUVER.put(value, 0)
     least = kernel.least_debug
-    if least and not rule.check(f"DebugVer is at least {least} (Armv8)", field(value, 0) >= least):
+    if least and not rule.check(f"DebugVer is at least {least} (Armv8)", of.DFR0_DEBUGVER.get(value) >= least):
         return None
-    if asked.features & HAS_EL2 and kernel.ignores_doublelock and not field(value, 36):
-        value |= 0xF << 36 if field(asked.host.sanitised.get(DFR0, 0), 36) == 0xF else 0
+    lock = of.DFR0_DOUBLELOCK
+    is_zero = asked.features & HAS_EL2 and kernel.ignores_doublelock and not lock.get(value)
+    if is_zero and lock.get(asked.host.sanitised.get(DFR0, 0)) == _NOT_THERE:
+        value = lock.put(value, _NOT_THERE)
     return value
 
 
 def _id_dfr0(rule: Rule, asked: IdWrite) -> int | None:
     value = asked.value
-    if field(value, 24) == 0xF:
-        value = without(value, 24)
-    version = field(value, 24)
+    if of.DFR0_AARCH32_PERFMON.get(value) == _NOT_THERE:
+        value = of.DFR0_AARCH32_PERFMON.put(value, 0)
+    version = of.DFR0_AARCH32_PERFMON.get(value)
     if not rule.check("PerfMon is 0 or at least 3 (PMUv3)", version == 0 or version >= _PMU_V3):
         return None
     least = asked.host.kernel.least_debug
-    if least and not rule.check(f"CopDbg is at least {least} (Armv8)", field(value, 0) >= least):
+    if least and not rule.check(f"CopDbg is at least {least} (Armv8)", of.DFR0_AARCH32_COPDBG.get(value) >= least):
         return None
     return value
 
@@ -346,24 +350,24 @@ def _id_aa64mmfr0(rule: Rule, asked: IdWrite) -> int | None:
         return asked.value
     limit = asked.host.limit(MMFR0, asked.features)
     none = (1,) if allowed == "host_or_none" else ()
-    for name, lsb in (("TGran4_2", 40), ("TGran16_2", 32), ("TGran64_2", 36)):
+    for name, bits in _STAGE2_GRANULES.items():
         words = "the host's or 1" if none else "the host's"
-        if not rule.check(f"{name} is {words}", field(asked.value, lsb) in (field(limit, lsb), *none)):
+        if not rule.check(f"{name} is {words}", bits.get(asked.value) in (bits.get(limit), *none)):
             return None
     return asked.value
 
 
 def _id_aa64mmfr2(rule: Rule, asked: IdWrite) -> int | None:  # noqa: ARG001 - every rule has the same shape
-    hardware = asked.host.hardware(MMFR2)
-    if asked.host.kernel.ignores_nv and hardware is not None and field(hardware, 24) == field(asked.value, 24):
-        return without(asked.value, 24)
+    hardware, nv = asked.host.hardware(MMFR2), of.MMFR2_NV
+    if asked.host.kernel.ignores_nv and hardware is not None and nv.get(hardware) == nv.get(asked.value):
+        return nv.put(asked.value, 0)
     return asked.value
 
 
 def _ctr(rule: Rule, asked: IdWrite) -> int | None:
     if not asked.host.kernel.checks_l1ip:
         return asked.value
-    return asked.value if rule.check("L1Ip is VIPT or PIPT", field(asked.value, 14, 2) >= 2) else None
+    return asked.value if rule.check("L1Ip is VIPT or PIPT", of.CTR_L1IP.get(asked.value) >= _VIPT) else None
 
 
 _SPECIAL: dict[int, Callable[[Rule, IdWrite], int | None]] = {

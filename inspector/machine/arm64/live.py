@@ -26,6 +26,7 @@ from inspector.machine.arm64.host import (
     Host,
 )
 from inspector.machine.outcome import Check, Outcome
+from layouts.arm64.ids import AIDR, CLIDR, CTR, FEATURE_ID_COUNT, IDS, MPIDR, SVE_VLS, RegisterId, feature_id_encoding
 from layouts.arm64.kernels import arm64_kernel_for
 
 # ioctl numbers, and the layouts of what they take (native byte order).
@@ -38,9 +39,7 @@ _ENABLE_CAP_LAYOUT = struct.Struct("=II4Q64x")
 _ONE_REG_LAYOUT = struct.Struct("=QQ")
 _MASKS_LAYOUT = struct.Struct("=QI52x")
 _CAP_WRITABLE_IMP_ID_REGS = 239
-_MASKS = 192
 _LARGEST_REGISTER = 256
-_SYSREG = 0x6030_0000_0013
 _SOURCE = "the KVM of this machine"
 
 #: ``fcntl.ioctl``: file, number, and an integer or a buffer that is written to. Raises OSError.
@@ -97,7 +96,7 @@ class LiveVcpu:
     def get(self, register_id: int) -> Outcome:
         """KVM_GET_ONE_REG; the image is the register, little-endian."""
         buffer = ctypes.create_string_buffer(_LARGEST_REGISTER)
-        size = 1 << (register_id >> 52 & 15)
+        size = RegisterId(register_id).size_bytes
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
         return self._answer(self.file, _GET_ONE_REG, one, lambda: buffer.raw[:size])
 
@@ -153,15 +152,15 @@ class LiveKvm:
 
     def masks(self) -> dict[int, int] | None:
         """Writable bits by encoding; None on a kernel without KVM_ARM_GET_REG_WRITABLE_MASKS."""
-        buffer = ctypes.create_string_buffer(8 * _MASKS)
+        buffer = ctypes.create_string_buffer(8 * FEATURE_ID_COUNT)
         asked = bytearray(_MASKS_LAYOUT.pack(ctypes.addressof(buffer), 0))
         probe = LiveVcpu(self, PSCI_0_2)
         try:
             self.ioctl(probe.vm, _WRITABLE_MASKS, asked)
         except OSError:
             return None
-        found = struct.unpack(f"={_MASKS}Q", buffer.raw[: 8 * _MASKS])
-        return {_encoding_of_index(index): mask for index, mask in enumerate(found) if mask}
+        found = struct.unpack(f"={FEATURE_ID_COUNT}Q", buffer.raw[: 8 * FEATURE_ID_COUNT])
+        return {feature_id_encoding(index): mask for index, mask in enumerate(found) if mask}
 
     def registers(self, features: int) -> dict[int, bytes]:
         """All registers of a vCPU with these features, vector lengths all that there are."""
@@ -178,11 +177,11 @@ class LiveKvm:
                 features |= feature
         found = self.registers(features & ~(EL1_32BIT | HAS_EL2 | POWER_OFF))
         limits = {
-            rid & 0xFFFF: int.from_bytes(data, "little")
-            for rid, data in found.items()
-            if rid >> 16 == _SYSREG and (rid & 0xFFFF in _ID_ENCODINGS)
+            rid.encoding: int.from_bytes(data, "little")
+            for rid, data in ((RegisterId(rid), data) for rid, data in found.items())
+            if rid.is_sysreg and rid.encoding in _ID_ENCODINGS
         }
-        vqs = int.from_bytes(found.get(sve.SVE_VLS, b""), "little")
+        vqs = int.from_bytes(found.get(SVE_VLS, b""), "little")
         kernel = arm64_kernel_for(release or os.uname().release)
         host = Host(
             kernel,
@@ -190,17 +189,12 @@ class LiveKvm:
             sve_vqs=vqs,
             features=features,
             masks=self.masks() if kernel.reports_masks else None,
-            registers={rid: data for rid, data in found.items() if rid & 0xFFFF not in limits},
+            registers={rid: data for rid, data in found.items() if RegisterId(rid).encoding not in limits},
             name="kvm:",
         )
         host.live = self
         return host
 
 
-def _encoding_of_index(index: int) -> int:
-    """The register of an entry of the masks: (op1 0, 1, 3) * 64 + CRm * 8 + op2."""
-    return 0xC000 | (0, 1, 3)[index >> 6] << 11 | index & 0x3F
-
-
 #: ID registers, CTR_EL0, CLIDR_EL1 and AIDR_EL1; without MPIDR_EL1.
-_ID_ENCODINGS = frozenset({*range(0xC000, 0xC040), 0xC801, 0xC807, 0xD801} - {0xC005})
+_ID_ENCODINGS = frozenset({*IDS, CLIDR, AIDR, CTR} - {MPIDR})

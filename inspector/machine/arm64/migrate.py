@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
-from inspector.machine.arm64.host import CLIDR, SVE, Host
+from inspector.machine.arm64.host import SVE, Host
 from inspector.machine.arm64.idregs import takes_hidden
 from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
 from inspector.machine.arm64.models.realize import hangs_on, places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.arm64.vm import BITMAPS, DEMUX, FIRMWARE, SVE_COPROCESSOR, SYSREG
 from inspector.machine.outcome import Outcome
+from layouts.arm64 import ids
+from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
 from layouts.arm64.properties import FieldPlace, property_of
 
-_MPIDR = 0xC005
 _UNDECIDED = "depends-on"
 
 
@@ -94,12 +94,12 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
     """What of a destination that is known in part decides about this state."""
     found = open_features(host, state.features, state.vqs)
     for register_id, data in sorted(state.registers.items()):
-        encoding, number = register_id & 0xFFFF, int.from_bytes(data, "little")
+        encoding, number = RegisterId(register_id).encoding, int.from_bytes(data, "little")
         if not is_id(register_id):
             continue
         if encoding in host.untold and number != host.limit(encoding, state.features):
             name = host.kernel.register_name(encoding)
-            whole = FieldPlace(name, encoding, name, 0, 64)
+            whole = FieldPlace(name, 0, 64, register=name, encoding=encoding)
             found.append(Open(name, whole, number, host.limit(encoding, state.features)))
         for place in places_of(encoding) if encoding not in IDENTITY else ():
             value = place.get(number)
@@ -116,16 +116,16 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
     if not steps[-1].outcome.accepted:
         return Migration(state, host, tuple(steps), (), len(state.registers))
     if state.features & SVE:
-        outcome = vcpu.set(sve.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        outcome = vcpu.set(ids.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
         lengths = " ".join(map(str, sve.lengths_bytes(state.vqs)))
         call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_SVE_SET_VLS"
-        steps.append(Step(f"{call} {lengths} bytes", sve.SVE_VLS, outcome))
+        steps.append(Step(f"{call} {lengths} bytes", ids.SVE_VLS, outcome))
         if abi == "merged":
             steps.append(Step("KVM_ARM_VCPU_FINALIZE SVE", 0, vcpu.finalize(sve.FINALIZE)))
     unknown: list[int] = []
     untried = 0
     for register_id, data in sorted(state.registers.items()):
-        if register_id == sve.SVE_VLS:
+        if register_id == ids.SVE_VLS:
             continue
         kind = _kind(host, register_id)
         if kind == "unknown":
@@ -141,39 +141,39 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
 
 def _kind(host: Host, register_id: int) -> str:
     """``set`` when the machine knows its rules, ``any`` for plain state, ``unknown`` when the host's list lacks it."""
-    coprocessor = register_id >> 16 & 0xFFFF
-    if coprocessor == SYSREG:
-        encoding = register_id & 0xFFFF
-        if encoding in host.kernel.registers or encoding == _MPIDR:
+    found = RegisterId(register_id)
+    if found.coprocessor == ids.SYSREG:
+        encoding = found.encoding
+        if encoding in host.kernel.registers or encoding == MPIDR:
             return "set"
         if is_id(register_id):
             return "unknown"
         return "any" if register_id in host.registers or not _has_list(host) else "unknown"
-    if coprocessor == FIRMWARE and register_id & 0xFFFF and register_id not in host.registers:
+    if found.coprocessor == ids.FIRMWARE and found.encoding and register_id not in host.registers:
         # Which mitigations the destination has, a bare CPU does not say.
         return "any"
-    if coprocessor in (FIRMWARE, BITMAPS):
-        return "set" if host.firmware(register_id) or register_id & 0xFFFF == 0 else "unknown"
-    if coprocessor == DEMUX:
+    if found.coprocessor in (ids.FIRMWARE, ids.FIRMWARE_BITMAP):
+        return "set" if host.firmware(register_id) or found.encoding == 0 else "unknown"
+    if found.coprocessor == ids.DEMUX:
         return "set" if host.kernel.virtual_caches or register_id in host.registers else "any"
-    return "set" if coprocessor == SVE_COPROCESSOR or core.check_id(register_id, has_sve=False) == 0 else "any"
+    return "set" if found.coprocessor == ids.SVE or core.check_id(register_id, has_sve=False) == 0 else "any"
 
 
 def _has_list(host: Host) -> bool:
     """The host's other system registers are known: it is a capture."""
-    return any(register_id >> 16 & 0xFFFF == SYSREG for register_id in host.registers)
+    return any(RegisterId(register_id).coprocessor == ids.SYSREG for register_id in host.registers)
 
 
 def _fields(host: Host, features: int, register_id: int, data: bytes) -> tuple[FieldReason, ...]:
     if not is_id(register_id):
         return ()
-    encoding, value = register_id & 0xFFFF, int.from_bytes(data, "little")
+    encoding, value = RegisterId(register_id).encoding, int.from_bytes(data, "little")
     if encoding == CLIDR:
         return ()
     limit = host.limit(encoding, features)
     found = []
     for place in places_of(encoding):
-        if takes_hidden(host, encoding, place.lsb, place.get(value)) is not False:
+        if takes_hidden(host, place, place.get(value)) is not False:
             continue
         why = refusal(host, features, place, place.get(value))
         if encoding in IDENTITY and place.get(value) != place.get(limit):

@@ -9,25 +9,18 @@ import errno
 from typing import TYPE_CHECKING
 
 from inspector.machine.arm64 import core, demux, firmware, idregs, sve
-from inspector.machine.arm64.host import CLIDR
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64 import ids
+from layouts.arm64.ids import CLIDR, MPIDR, OSLSR, ZCR, sysreg_id
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.vm import Vcpu
 
-#: A register id without its size: the architecture, then nothing down to the coprocessor.
-_ARM64, _UPPER = 0x6000_0000 << 32, 0xFF0F_FFFF << 32
-CORE, DEMUX, SYSREG, FIRMWARE, SVE_COPROCESSOR, BITMAPS = 0x10, 0x11, 0x13, 0x14, 0x15, 0x16
-MPIDR, ZCR, OSLSR = 0xC005, 0xC090, 0x808C
+#: What is above the coprocessor in an id but its size: nothing but the architecture.
+_MUST_BE_ZERO = 0x000F_FFFF << 32
 #: OSLSR_EL1: the OS lock is there, and it is locked.
 _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
-#: A system register's size as its id has it: 8 bytes.
-_SYSREG_SIZE = 3
-
-
-def sysreg_id(encoding: int) -> int:
-    """The KVM register id of a system register."""
-    return 0x6030_0000_0013_0000 | encoding
+_SYSREG_SIZE_BYTES = 8
 
 
 def get(vcpu: Vcpu, register_id: int) -> Outcome:
@@ -36,17 +29,17 @@ def get(vcpu: Vcpu, register_id: int) -> Outcome:
     refused = _refused(rule, vcpu, register_id)
     if refused is not None:
         return refused
-    coprocessor = register_id >> 16 & 0xFFF
-    if coprocessor == CORE:
+    coprocessor = ids.RegisterId(register_id).coprocessor
+    if coprocessor == ids.CORE:
         code = core.check_id(register_id, has_sve=_hides_v(vcpu))
         if not rule.check("a core register, of this size (V registers are Z's with SVE)", not code):
             return rule.refuse(code)
-        return rule.ok(image=vcpu.values.get(register_id, bytes(core.size_of(register_id))))
-    if coprocessor == SVE_COPROCESSOR:
+        return rule.ok(image=vcpu.values.get(register_id, bytes(ids.RegisterId(register_id).size_bytes)))
+    if coprocessor == ids.SVE:
         return _get_sve(rule, vcpu, register_id)
     if _is_firmware(vcpu, coprocessor):
         return firmware.get(vcpu, register_id)
-    if coprocessor == DEMUX:
+    if coprocessor == ids.DEMUX:
         return demux.get(vcpu.host, register_id, vcpu.values)
     return _get_sysreg(rule, vcpu, register_id)
 
@@ -57,14 +50,14 @@ def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
     refused = _refused(rule, vcpu, register_id)
     if refused is not None:
         return refused
-    coprocessor = register_id >> 16 & 0xFFF
-    if coprocessor == CORE:
+    coprocessor = ids.RegisterId(register_id).coprocessor
+    if coprocessor == ids.CORE:
         return _set_core(rule, vcpu, register_id, data)
-    if coprocessor == SVE_COPROCESSOR:
+    if coprocessor == ids.SVE:
         return _set_sve(rule, vcpu, register_id, data)
     if _is_firmware(vcpu, coprocessor):
         return firmware.put(vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
-    if coprocessor == DEMUX:
+    if coprocessor == ids.DEMUX:
         value = None if data is None else int.from_bytes(data[:4], "little")
         return demux.put(vcpu.host, register_id, value, vcpu.values)
     return _set_sysreg(rule, vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
@@ -73,13 +66,16 @@ def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
 def _refused(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome | None:
     if not rule.check("the vCPU is initialized", vcpu.initialized):
         return rule.refuse(errno.ENOEXEC)
-    if not rule.check("the id is an arm64 register's", register_id & _UPPER == _ARM64):
+    if not rule.check(
+        "the id is an arm64 register's",
+        ids.RegisterId(register_id).architecture == ids.ARM64 and not register_id & _MUST_BE_ZERO,
+    ):
         return rule.refuse(errno.EINVAL)
     return None
 
 
 def _is_firmware(vcpu: Vcpu, coprocessor: int) -> bool:
-    return coprocessor == FIRMWARE or (coprocessor == BITMAPS and bool(vcpu.host.kernel.bitmaps))
+    return coprocessor == ids.FIRMWARE or (coprocessor == ids.FIRMWARE_BITMAP and bool(vcpu.host.kernel.bitmaps))
 
 
 def _hides_v(vcpu: Vcpu) -> bool:
@@ -92,12 +88,12 @@ def _set_core(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> O
         return rule.refuse(code)
     if data is None:
         return _unreadable(rule)
-    if register_id == core.PSTATE:
+    if register_id == ids.PSTATE:
         mode = int.from_bytes(data[:8], "little")
         allowed = core.mode_allowed(mode, vcpu.features, has_aarch32=vcpu.host.has_aarch32)
         if not rule.check(f"mode {mode & 0x1F:#x} is one that the vCPU can be in", allowed):
             return rule.refuse(errno.EINVAL)
-    vcpu.values[register_id] = data[: core.size_of(register_id)]
+    vcpu.values[register_id] = data[: ids.RegisterId(register_id).size_bytes]
     core.narrow(vcpu.values)
     return rule.ok()
 
@@ -123,7 +119,7 @@ def _sve_region(rule: Rule, vcpu: Vcpu, register_id: int) -> tuple[sve.Region | 
 
 
 def _get_sve(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
-    if register_id == sve.SVE_VLS:
+    if register_id == ids.SVE_VLS:
         if not rule.check("the vCPU has SVE", vcpu.has_sve):
             return rule.refuse(errno.ENOENT)
         vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
@@ -137,7 +133,7 @@ def _get_sve(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
 
 
 def _set_sve(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
-    if register_id == sve.SVE_VLS:
+    if register_id == ids.SVE_VLS:
         return _set_vls(rule, vcpu, data)
     region, wrong = _sve_region(rule, vcpu, register_id)
     if region is None:
@@ -148,7 +144,7 @@ def _set_sve(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Ou
     vcpu.sve[region.name] = data[: region.real_bytes]
     if vcpu.vm.abi == "proposal" and region.name.startswith("z"):
         # The low 128 bits of Zn are Vn, and both are visible.
-        vcpu.values[core.v_id(int(region.name[1:]))] = data[:16].ljust(16, b"\0")
+        vcpu.values[ids.V.id(int(region.name[1:]))] = data[:16].ljust(16, b"\0")
     return rule.ok()
 
 
@@ -171,15 +167,12 @@ def _set_vls(rule: Rule, vcpu: Vcpu, data: bytes | None) -> Outcome:
 # System registers
 
 
-_ID_SPACE = frozenset(0xC000 | op1 << 11 | low for op1 in (0, 1, 3) for low in range(0x40))
-
-
 def is_modelled(register_id: int) -> bool:
     """The machine has rules for such an id: all but system registers outside the ID space, of which it has no table."""
-    if register_id >> 16 & 0xFFF != SYSREG or register_id >> 52 & 0xF != _SYSREG_SIZE:
+    found = ids.RegisterId(register_id)
+    if found.coprocessor != ids.SYSREG or found.size_bytes != _SYSREG_SIZE_BYTES:
         return True
-    encoding = register_id & 0xFFFF
-    return encoding in _ID_SPACE or encoding == ZCR
+    return found.encoding in ids.FEATURE_IDS or found.encoding == ZCR
 
 
 def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
@@ -193,10 +186,8 @@ def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
 
 def _sysreg(vcpu: Vcpu, register_id: int) -> int | None:
     """The encoding of a system register id that this vCPU has; None when there is none."""
-    if register_id >> 16 != sysreg_id(0) >> 16:
-        return None
-    encoding = register_id & 0xFFFF
-    return encoding if has_sysreg(vcpu, encoding) else None
+    found = ids.RegisterId(register_id)
+    return found.encoding if found.is_sysreg and has_sysreg(vcpu, found.encoding) else None
 
 
 def _get_sysreg(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:

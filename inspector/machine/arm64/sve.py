@@ -11,18 +11,16 @@ import errno
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.ids import SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0
 
 VQ_BYTES = 16
 _VQ_MAX = 16
 #: KVM_ARM_VCPU_SVE, as KVM_ARM_VCPU_FINALIZE takes it.
 FINALIZE = 4
-#: KVM_REG_ARM64_SVE_VLS: a set of 512 bits, bit vq-1 for each vq.
-SVE_VLS = 0x6060_0000_0015_FFFF
-VLS_SIZE_BYTES = 64
-_Z_SIZE_BYTES, _P_SIZE_BYTES = 256, 32
-_Z_MIN, _Z_MAX = 0x6080_0000_0015_0000, 0x6080_0000_0015_03FF
-_P_MIN, _FFR_MAX = 0x6050_0000_0015_0400, 0x6050_0000_0015_061F
-_SLICE, _NUMBER = 0x1F, 0x3E0
+VLS_SIZE_BYTES = SVE_VLS.size_bytes
+_Z_COUNT, _P_COUNT = 32, 16
+_Z = range(SVE_Z0, SVE_Z0 + _Z_COUNT * SVE_STEP)
+_P_AND_FFR = range(SVE_P0, SVE_FFR + SVE_STEP)
 
 
 def lengths_bytes(vqs: int) -> list[int]:
@@ -55,20 +53,18 @@ class Region(NamedTuple):
 
 def register_ids() -> list[int]:
     """The vector-length set, Z0-Z31, P0-P15 and FFR, slice 0 of each (copy_sve_reg_indices)."""
-    step = _SLICE + 1
-    return [*range(_P_MIN, _FFR_MAX, step), SVE_VLS, *range(_Z_MIN, _Z_MAX, step)]
+    return [*_P_AND_FFR[::SVE_STEP], SVE_VLS, *_Z[::SVE_STEP]]
 
 
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:
     """The region of an SVE register id, or None and the errno: ENOENT for slices that no vq reaches, else EINVAL."""
-    is_z, is_p = _Z_MIN <= register_id <= _Z_MAX, _P_MIN <= register_id <= _FFR_MAX
-    if not (is_z or is_p):
+    registers = next((found for found in (_Z, _P_AND_FFR) if register_id in found), None)
+    if registers is None:
         return None, errno.EINVAL
-    if register_id & _SLICE:
+    number, piece = divmod(register_id - registers.start, SVE_STEP)
+    if piece:
         return None, errno.ENOENT
-    if is_z:
-        number = (register_id & _NUMBER) >> 5
-        return Region(f"z{number}", _Z_SIZE_BYTES, min(vq * VQ_BYTES, _Z_SIZE_BYTES)), 0
-    number = (register_id & _NUMBER) >> 5
-    name = "ffr" if register_id >= _FFR_MAX - _SLICE else f"p{number}"
-    return Region(name, _P_SIZE_BYTES, min(vq * VQ_BYTES // 8, _P_SIZE_BYTES)), 0
+    if registers is _Z:
+        return Region(f"z{number}", SVE_Z0.size_bytes, min(vq * VQ_BYTES, SVE_Z0.size_bytes)), 0
+    name = "ffr" if register_id == SVE_FFR else f"p{number}"
+    return Region(name, SVE_P0.size_bytes, min(vq * VQ_BYTES // 8, SVE_P0.size_bytes)), 0

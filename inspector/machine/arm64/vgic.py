@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from inspector.machine.arm64.host import PFR0, PFR1_AARCH32, without
 from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import PFR0, PFR1_AARCH32
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.vm import Vm
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 DEVICES = {5: 2, 7: 3, 8: 0}
 _ITS_NEEDS = 3
 #: The GIC field of ID_AA64PFR0_EL1, and of ID_PFR1_EL1.
-_FIELDS = {PFR0: 24, PFR1_AARCH32: 28}
+_FIELDS = {PFR0: of.PFR0_GIC, PFR1_AARCH32: of.PFR1_AARCH32_GIC}
 
 
 def create(vm: Vm, device: int) -> Outcome:
@@ -50,7 +51,7 @@ def finalize_id_registers(vm: Vm) -> None:
 
 def _follow(vm: Vm) -> None:
     """ID_PFR1_EL1 shows the GIC only where there is AArch32."""
-    for encoding, lsb in _FIELDS.items():
+    for encoding, gic in _FIELDS.items():
         if encoding in vm.id_registers:
             shown = vm.has_vgic and (encoding == PFR0 or vm.host.has_aarch32)
-            vm.id_registers[encoding] = without(vm.id_registers[encoding], lsb) | shown << lsb
+            vm.id_registers[encoding] = gic.put(vm.id_registers[encoding], shown)

@@ -8,51 +8,15 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.arm64 import core, demux, firmware, init, registers, sve, vgic
-from inspector.machine.arm64.host import (
-    AIDR,
-    CLIDR,
-    HAS_EL2,
-    MIDR,
-    MTE,
-    PFR0,
-    PMU_V3,
-    REVIDR,
-    SVE,
-    Host,
-    without,
-)
-from inspector.machine.arm64.registers import (
-    BITMAPS,
-    CORE,
-    DEMUX,
-    FIRMWARE,
-    MPIDR,
-    OSLSR,
-    SVE_COPROCESSOR,
-    SYSREG,
-    ZCR,
-    sysreg_id,
-)
+from inspector.machine.arm64.host import HAS_EL2, MTE, PMU_V3, SVE, Host
 from inspector.machine.outcome import Check, Outcome, Rule
-
-__all__ = [
-    "BITMAPS",
-    "CORE",
-    "DEMUX",
-    "FIRMWARE",
-    "MAX_VCPUS",
-    "MMIO",
-    "MPIDR",
-    "OSLSR",
-    "SVE_COPROCESSOR",
-    "SYSREG",
-    "ZCR",
-    "Vcpu",
-    "Vm",
-    "sysreg_id",
-]
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import AIDR, CLIDR, DEMUX, MIDR, MPIDR, PFR0, REVIDR, SYSREG, RegisterId, sysreg_id
+from layouts.vocabulary import mask_of
 
 MMIO = 6
+#: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
+_WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
 #: By the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}
@@ -186,7 +150,7 @@ class Vcpu:
             return vm.id_registers[encoding]
         value = vm.host.reset_value(encoding, self.id_features)
         if encoding == PFR0:
-            value = without(value, 56, 60) | vm.id_registers[PFR0] & 0xFF << 56
+            value = value & ~_WRITABLE_CSV | vm.id_registers[PFR0] & _WRITABLE_CSV
         return value
 
     # Lifecycle
@@ -204,7 +168,7 @@ class Vcpu:
 
     def _reset(self) -> None:
         """Registers as at reset; vector lengths all of the host's unless they are final (kvm_reset_vcpu)."""
-        kept = {key: data for key, data in self.values.items() if key >> 16 & 0xFFFF == DEMUX}
+        kept = {key: data for key, data in self.values.items() if RegisterId(key).coprocessor == DEMUX}
         mpidr, clidr = sysreg_id(MPIDR), sysreg_id(CLIDR)
         if self.initialized and self.host.kernel.keeps_vcpu_ids:
             kept |= {mpidr: self.values[mpidr], clidr: self.values[clidr]}
@@ -306,7 +270,8 @@ class Vcpu:
         found += demux.register_ids(self.host)
         found += [register_id for register_id in firmware.register_ids(self.host) if self.get(register_id).accepted]
         found += [sysreg_id(encoding) for encoding in (*self.vm.id_registers, MPIDR)]
-        found += [rid for rid in self.host.registers if rid >> 16 & 0xFFFF == SYSREG and self.get(rid).accepted]
+        others = (rid for rid in self.host.registers if RegisterId(rid).coprocessor == SYSREG)
+        found += [register_id for register_id in others if self.get(register_id).accepted]
         return sorted(set(found))
 
     def reg_list(self) -> Outcome:

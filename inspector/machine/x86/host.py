@@ -6,6 +6,7 @@ from functools import cache, cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
+from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
@@ -93,6 +94,13 @@ class Host:
     def is_intel(self) -> bool:
         """KVM runs on VMX: Intel, Centaur and Zhaoxin."""
         return self.cpuid.vendor() in ("GenuineIntel", "CentaurHauls", "  Shanghai  ")
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Who says what this processor's instructions do: recordings, but for a vendor whose nobody recorded."""
+        if self.emulated:
+            return "emulator"
+        return "silicon" if self.cpuid.vendor() in ("GenuineIntel", "") else "unmeasured"
 
     @property
     def fast_strings(self) -> bool:

@@ -13,7 +13,6 @@ from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture
-from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
 from inspector.tui.base_app import MachineScreen
 from inspector.tui.id_text import calls_text, property_text, summary_text
@@ -208,11 +207,9 @@ class IdLabScreen(MachineScreen):
         self.app.push_screen(SimulatedScreen(self._capture(), path))
 
     def _capture(self) -> Capture:
-        from inspector.export.arm64_host import capture_of
-        from inspector.machine.arm64.captured import state_of_scratch
+        from inspector.targets.models import capture_of_bench
 
-        vcpu, _ = ask(self.bench.made.request, self.bench.host)
-        return capture_of(state_of_scratch(vcpu, f"{self.bench.setup.model or 'host'} on {self.bench.host.name}"))
+        return capture_of_bench(self.bench)
 
     def action_save(self) -> None:
         """Write the guest's registers as a capture file."""

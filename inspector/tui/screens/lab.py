@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -12,8 +13,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
+from inspector.export.machine_state import use_sentence
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.state import VcpuState
 from inspector.machine.x86.world.world import World
 from inspector.tui.base_app import MachineScreen
 from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
@@ -178,26 +181,26 @@ class LabScreen(MachineScreen):
 
     def action_xcr0(self) -> None:
         """Toggle the component's bit by a guest XSETBV."""
-        self._toggle("guest xsetbv", "XCR0")
+        self._toggle("guest xsetbv", lambda vcpu: vcpu.xcr0)
 
     def action_xfd(self) -> None:
         """Toggle the component's bit by a guest WRMSR."""
-        self._toggle("guest wrmsr XFD", "XFD")
+        self._toggle("guest wrmsr XFD", lambda vcpu: vcpu.xfd)
 
-    def _toggle(self, event: str, name: str) -> None:
+    def _toggle(self, event: str, register: Callable[[VcpuState], int]) -> None:
         matrix = self.query_one(ComponentMatrix)
-        shown = self.world.state().get(f"vCPU {matrix.vcpu_number} {name}")
-        if shown is None:
+        vcpu = self.world.vcpu_state(matrix.vcpu_number)
+        if vcpu is None:
             self.tell("there is no vCPU; v creates one")
             return
-        bit = 1 << matrix.row().number
-        self.action_event(f"{event} {int(shown.split()[0], 16) ^ bit:#x}")
+        self.action_event(f"{event} {register(vcpu) ^ 1 << matrix.row().number:#x}")
 
     def action_why(self) -> None:
         """What is between the selected component and a program in the guest."""
         row = self.query_one(ComponentMatrix).row()
         pane = self.query_one(OutcomePane)
-        pane.tell(why_text(row.name, walk(self.world, row.number), pane.text_width))
+        use = use_sentence(row.number, row.use, self.world.host.evidence) if row.use is not None else ""
+        pane.tell(why_text(row.name, walk(self.world, row.number), use, pane.text_width))
 
     def action_levels(self) -> None:
         """In a narrow terminal: the host's level or the guest's Linux."""
@@ -225,7 +228,7 @@ class LabScreen(MachineScreen):
 
     def action_bytes(self) -> None:
         """The bytes of the selected component in the Inspect screen."""
-        from inspector.export.simulated import capture_of
+        from inspector.targets.x86_capture import capture_of
         from inspector.tui.screens.simulated import SimulatedScreen
 
         matrix = self.query_one(ComponentMatrix)
@@ -235,7 +238,7 @@ class LabScreen(MachineScreen):
 
     def action_save(self) -> None:
         """Write the machine as a capture file."""
-        from inspector.export.simulated import capture_of
+        from inspector.targets.x86_capture import capture_of
 
         name = f"sim:{self.scenario.name}"
         self.save_capture(f"sim-{self.scenario.name}.vcpu", capture_of(self.world, name))

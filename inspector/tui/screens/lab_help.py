@@ -52,7 +52,7 @@ _MARKS = (
             ("host", "the host's Linux uses it"),
             ("perm gperm", "the process may, its guest may"),
             ("CPUID XCR0 XFD", "of the vCPU; XSS for supervisor components"),
-            ("use BV room", "XINUSE; XSTATE_BV in memory; the buffer has room"),
+            ("use BV room", "XINUSE (○ contents initial); XSTATE_BV; has room"),
             ("guest's Linux", "its task may; the task's buffer has room"),
             ("touch", "what an instruction on it gives now: ok, an exception, a signal,"),
             ("", "grows (a larger buffer first)"),

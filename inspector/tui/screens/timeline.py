@@ -11,8 +11,8 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from inspector.machine.x86.world.state import words_of
-from inspector.machine.x86.world.world import Step, World
+from inspector.export.machine_state import words_of
+from inspector.machine.x86.world.world import World, WorldStep
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
@@ -27,7 +27,7 @@ class StateView(LineView):
         super().__init__()
         self.rows: list[tuple[str, str, str]] = []
 
-    def show(self, step: Step | None) -> None:
+    def show(self, step: WorldStep | None) -> None:
         """The state around an event."""
         before = words_of(step.before) if step is not None else {}
         after = words_of(step.after) if step is not None else {}
@@ -54,7 +54,7 @@ class StateView(LineView):
 
 
 class TimelineScreen(KeyedScreen):
-    """Step through what happened."""
+    """WorldStep through what happened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,T", "dismiss", "Back", id="timeline.back"),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rich.segment import Segment
 
 from inspector.machine.x86.world.matrix import Bit, ComponentRow, component_rows
+from inspector.machine.x86.world.state import Use
 from inspector.machine.x86.world.world import World
 from inspector.tui.widgets.line_view import LineView
 
@@ -35,6 +36,7 @@ class _Group(NamedTuple):
         return sum(column.width for column in self.columns)
 
 
+_USES: dict[Use, Bit | str] = {"no": False, "initial": "○", "yes": True}
 _HOST = _Group(
     "host's Linux",
     (
@@ -49,7 +51,7 @@ _VCPU = _Group(
         _Column("CPUID", lambda row: row.cpuid),
         _Column("XCR0", lambda row: row.xcr0),
         _Column("XFD", lambda row: row.xfd),
-        _Column("use", lambda row: row.in_use),
+        _Column("use", lambda row: _USES[row.use] if row.use is not None else None),
         _Column("BV", lambda row: row.saved),
         _Column("room", lambda row: row.room),
     ),
@@ -73,7 +75,7 @@ _PLACE_WIDTH, _PADDING = 11, 2
 
 
 class ComponentMatrix(LineView):
-    """Bits are ``●`` set, ``·`` clear, blank where the level is not there yet.
+    """Bits are ``●`` set, ``·`` clear, blank where the level is not there yet; ``○``: in use with initial contents.
 
     ``inner``: in a narrow terminal, the guest's Linux instead of the host's.
     """

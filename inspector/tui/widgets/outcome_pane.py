@@ -10,10 +10,13 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
-from inspector.export.timeline import answer_of, counted, stamp_of
+from inspector.export.evidence import source_of
+from inspector.export.machine_state import changes_of
+from inspector.export.timeline import answer_of, stamp_of
+from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.world import Step
+from inspector.machine.x86.world.world import WorldStep
 from inspector.tui.shown import visible_text
 from layouts.x86.scenario import Scenario
 
@@ -29,7 +32,7 @@ class OutcomePane(VerticalScroll, can_focus=True):
         """One text."""
         yield Static("", markup=False)
 
-    def show(self, step: Step | None, scenario: Scenario, number: int = 0) -> None:
+    def show(self, step: WorldStep | None, scenario: Scenario, number: int = 0) -> None:
         """Show the outcome of the numbered event, or how to begin."""
         self.tell(
             outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
@@ -74,33 +77,36 @@ def hanging(text: str, width: int, indent: int) -> str:
     return ("\n" + " " * indent).join(lines) + "\n"
 
 
-def why_text(name: str, outcome: Outcome, width: int) -> Text:
-    """The way of a component from the host's CPU to the guest's program."""
+def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
+    """The way of a component from the host's CPU to the guest's program, and how it is used."""
     failed = next((check.text for check in outcome.checks if not check.held), "")
     if outcome.accepted:
         sentence = f"works, though this does not hold: {failed}" if failed else "nothing is in its way"
     else:
         sentence = f"stops here; this does not hold: {failed}"
-    return checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width).append(f"  {outcome.source}\n", "dim")
+    text = checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width)
+    if use:
+        text.append("  " + hanging(use, width, 4))
+    return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
 
 
-def outcome_text(step: Step, scenario: Scenario, number: int, width: int) -> Text:
+def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int) -> Text:
     """The sentence, the checks, what each kernel did, the changes."""
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
     _log_text(text, step, scenario, number, width)
-    for name, (before, after) in step.changes.items():
+    for name, (before, after) in changes_of(step).items():
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
     if step.bytes_changed:
         text.append(f"  {counted(step.bytes_changed, 'byte')} of the image changed\n")
-    text.append(f"  {outcome.source}\n", "dim")
+    text.append("  " + hanging(source_of(outcome), width, 4), "dim")
     for line in step.log:
         if len(line.calls) > 1:
             text.append("  " + hanging(" < ".join(line.calls), width, 4), "dim")
     return text
 
 
-def _log_text(text: Text, step: Step, scenario: Scenario, number: int, width: int) -> None:
+def _log_text(text: Text, step: WorldStep, scenario: Scenario, number: int, width: int) -> None:
     """What the kernels did, in order: the host's on the left, the guest's on the right where there is room."""
     beside = width >= _SIDE_BY_SIDE_COLUMNS and any(line.level == "guest" for line in step.log)
     column = (width - 4) // 2

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.realize import refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.arm64.vm import sysreg_id
 from inspector.machine.outcome import Outcome
+from layouts.arm64.ids import sysreg_id
 from layouts.arm64.properties import COMPOSITE, NUMERIC, Property, properties, value_text
 
 #: Numbers in fields wider than this are not tried one by one.

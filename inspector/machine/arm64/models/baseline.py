@@ -6,22 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import (
-    AARCH64_IDS,
-    CTR,
-    FEATURES_OF_SWITCH,
-    PFR0,
-    PMU_V3,
-    PSCI_0_2,
-    PTRAUTH,
-    SVE,
-    Host,
-    without,
-)
+from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.idregs import writable_fields
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
-from inspector.machine.arm64.models.request import AARCH32_EL0, Request, Words, parse_words, request
+from inspector.machine.arm64.models.request import RESERVED, Request, Words, parse_words, request
 from inspector.machine.arm64.policy import safe_value
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import AARCH64_IDS, CTR, PFR0
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.named_models import NamedModel, chain
 from layouts.arm64.properties import (
@@ -33,6 +24,7 @@ from layouts.arm64.properties import (
     property_of,
     value_text,
 )
+from layouts.vocabulary import without
 
 
 class Difference(NamedTuple):
@@ -45,7 +37,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         values = ", ".join(map(str, self.hosts))
-        return f"{self.name}: {self.place.register}.{self.place.field} is {values}; {self.why}"
+        return f"{self.name}: {self.place.register}.{self.place.name} is {values}; {self.why}"
 
 
 class Baseline(NamedTuple):
@@ -76,12 +68,12 @@ def baseline(hosts: Sequence[Host]) -> Baseline:
             registers[place.encoding] = place.put(registers.get(place.encoding, 0), best)
             if difference is not None:
                 differences.append(difference)
-    registers[CTR] = registers.get(CTR, 0) | 1 << 31
+    registers[CTR] = registers.get(CTR, 0) | RESERVED[CTR]
     # A guest has neither EL3 nor, without KVM_ARM_VCPU_HAS_EL2, EL2: as kvm-base-v1, the models' root.
-    registers[PFR0] = without(registers[PFR0], 8, 12)
-    if not _same_aarch32(hosts, features) and registers[PFR0] & 0xF == AARCH32_EL0:
+    registers[PFR0] = without(registers[PFR0], of.PFR0_EL2, of.PFR0_EL3)
+    if not _same_aarch32(hosts, features) and of.PFR0_EL0.get(registers[PFR0]) == AARCH32_TOO:
         # Models say nothing about AArch32 registers, so they would stay each host's own.
-        registers[PFR0] = registers[PFR0] & ~0xF | 1
+        registers[PFR0] = of.PFR0_EL0.put(registers[PFR0], 1)
     return Baseline(registers, features, vqs, tuple(_words(registers, features, vqs)), tuple(differences))
 
 
@@ -143,13 +135,13 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
         if not any(numbers):
             continue
         done |= set(entry.places)
-        if any(place.field == "SVE" and place.encoding == PFR0 for place in entry.places):
+        if any(place.name == "SVE" and place.encoding == PFR0 for place in entry.places):
             continue
         if any(place in switched for place in entry.places) and not features & (SVE | PTRAUTH | PMU_V3):
             continue
         if entry.values and numbers not in entry.values.values():
             words += [
-                f"SYSREG_{place.register}_{place.field}={number}"
+                f"SYSREG_{place.register}_{place.name}={number}"
                 for place, number in zip(entry.places, numbers, strict=True)
                 if number
             ]

@@ -69,7 +69,7 @@ def unlike(made: Sequence[Realization]) -> list[Unlike]:
         for place in places:
             numbers = tuple(place.get(value or 0) for value in values)
             if len(set(numbers)) > 1:
-                found.append(Unlike(name, place.field, numbers, is_identity=False))
+                found.append(Unlike(name, place.name, numbers, is_identity=False))
         if not places:
             found.append(Unlike(name, "", tuple(values), encoding in IDENTITY))
     return found

@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.sve import check_vls
+from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import Chip
 from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import CLIDR
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.properties import FieldPlace, field_places, properties
 
 #: CLIDR_EL1 of a core that cleans to the point of unification: CTR_EL0.IDC is then as it is told.
-_CLEANS = 2 << 24 | 1 << 27 | 1 << 21
+_CLEANS = of.CLIDR_LOC.put(of.CLIDR_LOUU.put(of.CLIDR_LOUIS.put(0, 1), 1), 2)
 
 
 class Open(NamedTuple):

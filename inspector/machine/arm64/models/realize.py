@@ -11,14 +11,15 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import CLIDR, FEATURES_OF_SWITCH, SVE, Host
+from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
 from inspector.machine.arm64.idregs import checked_mask, unsafe_text, writable_fields
 from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe
-from inspector.machine.arm64.vm import Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import Vcpu, Vm
 from inspector.machine.outcome import Outcome
+from layouts.arm64.ids import CLIDR, SVE_VLS, sysreg_id
 from layouts.arm64.properties import FieldPlace, field_places, property_of
 
 _NOT_SETTABLE = "KVM does not let user space set this register"
@@ -34,7 +35,7 @@ class Blocker(NamedTuple):
     why: str
 
     def __str__(self) -> str:
-        where = f"{self.place.register}.{self.place.field}: " if self.place is not None else ""
+        where = f"{self.place.register}.{self.place.name}: " if self.place is not None else ""
         return f"{self.name}: {where}{self.why}"
 
 
@@ -199,7 +200,7 @@ def _unnamed(host: Host, encoding: int, wanted: int, limit: int, named: int) -> 
     for policy in writable_fields(host, encoding):
         checked |= policy.mask
         if not policy.mask & named and not is_safe(policy, policy.get(wanted), policy.get(limit)):
-            place = FieldPlace(register, encoding, policy.name, policy.lsb, policy.width)
+            place = FieldPlace(policy.name, policy.lsb, policy.width, register=register, encoding=encoding)
             text = unsafe_text(policy, wanted, limit)
             found.append(Blocker(f"SYSREG_{register}_{policy.name}", place, place.get(wanted), place.get(limit), text))
     differing = (wanted ^ limit) & ~named & ~checked
@@ -283,7 +284,7 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
         return vcpu, writes
     if request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
-        writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(sve.SVE_VLS, vls)))
+        writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
         writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     for encoding, value in sorted(changes.items()):
         name = host.kernel.register_name(encoding)

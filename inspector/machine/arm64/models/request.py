@@ -11,28 +11,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
-from inspector.machine.arm64.host import (
-    AARCH64_IDS,
-    AIDR,
-    CTR,
-    DFR0_AARCH32,
-    FEATURES_OF_SWITCH,
-    MIDR,
-    PFR0,
-    PSCI_0_2,
-    REVIDR,
-    Host,
-    field,
-)
+from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PSCI_0_2, Host
+from layouts.arm64 import id_fields as of
+from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
 from layouts.arm64.named_models import SWITCHES, NamedModel, chain
 from layouts.arm64.properties import FieldPlace, assign, properties
 
 #: Registers that say which CPU it is: the host's, unless properties name them.
 IDENTITY = (MIDR, REVIDR, AIDR)
 #: CTR_EL0 bit 31 is RES1; ID_DFR0_EL1.CopDbg cannot be below Armv8's.
-_RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
-#: ID_AA64PFR0_EL1.EL0: AArch64 and AArch32.
-AARCH32_EL0 = 2
+RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
 _LENGTH = re.compile(r"sve(\d+)")
 
 
@@ -54,7 +42,7 @@ class Conflict(NamedTuple):
     loses: str
 
     def __str__(self) -> str:
-        return f"{self.wins} overrides {self.loses} in {self.place.register}.{self.place.field}"
+        return f"{self.wins} overrides {self.loses} in {self.place.register}.{self.place.name}"
 
 
 class Request(NamedTuple):
@@ -155,7 +143,7 @@ class _Asking:
             if encoding in IDENTITY or not self.lineage:
                 found[encoding] = host.limit(encoding, self.features)
             elif encoding in AARCH64_IDS or encoding == CTR or register.aarch32:
-                found[encoding] = _RESERVED.get(encoding, 0)
+                found[encoding] = RESERVED.get(encoding, 0)
                 if register.aarch32 and not host.has_aarch32:
                     found[encoding] = host.reset_value(encoding, self.features)
         return found
@@ -178,7 +166,7 @@ class _Asking:
                         self._user(users, place, Setting(number, scheme, f"{name}={text}"))
         for switch in SWITCHES:
             self._switch(switch, users)
-        if self.lineage and field(self.registers[PFR0], 0) == AARCH32_EL0:
+        if self.lineage and of.PFR0_EL0.get(self.registers[PFR0]) == AARCH32_TOO:
             self._aarch32()
         return Request(
             self.registers, self.history, self.features, self._vqs(), tuple(self.conflicts), bool(self.lineage)

@@ -11,23 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import (
-    CLIDR,
-    EL1_32BIT,
-    HAS_EL2,
-    PMU_V3,
-    POWER_OFF,
-    PSCI_0_2,
-    PTRAUTH,
-    SVE,
-    Host,
-)
-from inspector.machine.arm64.idregs import HIDDEN_LSB
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from layouts.arm64.hosts import BareHost, bare_hosts, encoding_of_text
+from layouts.arm64.ids import CLIDR, SYSREG, RegisterId
 from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
 
 Record = dict[str, Any]
-_SYSREG = 0x6030_0000_0013_0000
 #: vCPU features of the recorder's configurations, all with PSCI_0_2.
 CONFIGURATIONS = {
     "base": PSCI_0_2,
@@ -98,10 +88,10 @@ def _measured(records: Sequence[Record]) -> dict[int, int]:
     found = {}
     for record in records:
         encoding = encoding_of_text(record["reg"]) if record["t"] == "idreg" and record["cfg"] == "base" else 0
-        if encoding in HIDDEN_LSB:
-            lsb = HIDDEN_LSB[encoding]
-            taken = [digit for digit, answer in enumerate(record["nib"][lsb // 4]) if isinstance(answer, str)]
-            found[encoding] = (taken[0] if taken else 0) << lsb
+        hidden = HIDDEN_FIELDS.get(encoding)
+        if hidden is not None:
+            taken = [digit for digit, answer in enumerate(record["nib"][hidden.lsb // 4]) if isinstance(answer, str)]
+            found[encoding] = hidden.put(0, taken[0] if taken else 0)
     return found
 
 
@@ -145,15 +135,13 @@ def host_of_sequences(records: Sequence[Record]) -> Host:
     for record in records:
         if record["t"] == "seq":
             seen.sequence(record["steps"])
-    limits = {
-        rid & 0xFFFF: int.from_bytes(data, "little") for rid, data in seen.values.items() if rid & ~0xFFFF == _SYSREG
-    }
+    limits = {rid.encoding: int.from_bytes(data, "little") for rid, data in seen.values.items() if rid.is_sysreg}
     known = _bare_with(kernel, limits, seen.vqs)
     if known is not None:
         known.features |= seen.features
-        known.registers = {rid: data for rid, data in seen.values.items() if rid & 0xFFFF not in known.limits}
+        known.registers = {rid: data for rid, data in seen.values.items() if rid.encoding not in known.limits}
         return known
-    return Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=seen.values)
+    return Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=dict(seen.values.items()))
 
 
 def _bare_with(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> Host | None:
@@ -169,7 +157,7 @@ class _Seen:
     """What sequences show of their host."""
 
     def __init__(self) -> None:
-        self.values: dict[int, bytes] = {}
+        self.values: dict[RegisterId, bytes] = {}
         self.features = POWER_OFF | PSCI_0_2
         self.vqs = 0
 
@@ -188,14 +176,14 @@ class _Seen:
             elif operation == "get_vls" and step[2] == 0 and "set_vls" not in touched:
                 self.vqs |= int(step[3], 16)
             elif operation == "get" and step[3] == 0 and "run" not in touched:
-                self._value(int(step[2], 16), bytes.fromhex(step[4]), touched)
+                self._value(RegisterId(step[2], 16), bytes.fromhex(step[4]), touched)
 
-    def _value(self, register_id: int, data: bytes, touched: set[object]) -> None:
+    def _value(self, register_id: RegisterId, data: bytes, touched: set[object]) -> None:
         """A register that nobody wrote: of an ID register the fullest view."""
-        if register_id in touched or register_id >> 16 & 0xFFFF != 0x13:
+        if register_id in touched or register_id.coprocessor != SYSREG:
             return
         before = self.values.get(register_id)
-        if register_id & ~0xFFFF == _SYSREG and before is not None:
+        if register_id.is_sysreg and before is not None:
             value = fuller(int.from_bytes(before, "little"), int.from_bytes(data, "little"))
             data = value.to_bytes(8, "little")
         self.values[register_id] = data

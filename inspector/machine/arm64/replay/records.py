@@ -6,18 +6,20 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
 from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
-from inspector.machine.arm64.host import MIDR, PFR0, PSCI_0_2, SVE, Host, without
+from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
-from inspector.machine.arm64.vm import MMIO, MPIDR, Vcpu, Vm, sysreg_id
+from inspector.machine.arm64.vm import MMIO, Vcpu, Vm
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
+from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
+from layouts.arm64.ids import MIDR, MPIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0, sysreg_id
 
 Record = dict[str, Any]
 Found = tuple[object, object, bool, str]
@@ -251,8 +253,7 @@ class _Replay:
 
     def _sve_prefin(self, record: Record) -> Iterator[Found]:
         vcpu = self._sve()
-        z0 = 0x6080_0000_0015_0000
-        predicted = [vcpu.get(z0).code, vcpu.set(z0, bytes(256)).code, vcpu.reg_list().code]
+        predicted = [vcpu.get(SVE_Z0).code, vcpu.set(SVE_Z0, bytes(256)).code, vcpu.reg_list().code]
         yield [record["get_z0"], record["set_z0"], record["list_err"]], predicted, False, "kvm_arm_vcpu_is_finalized"
 
     def _run_prefin(self, record: Record) -> Iterator[Found]:
@@ -260,7 +261,7 @@ class _Replay:
         yield record["err"], outcome.code, False, outcome.because
 
     def _set_vls(self, vcpu: Vcpu, vqs: int) -> Outcome:
-        return vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        return vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
 
     def vls_subsets(self) -> Iterator[Answer]:
         """All 65,536 sets of vq 1 to 16."""
@@ -287,16 +288,16 @@ class _Replay:
         first = self._set_vls(vcpu, self.host.sve_vqs)
         finals = [vcpu.finalize(4).code, vcpu.finalize(4).code]
         after = self._set_vls(vcpu, self.host.sve_vqs)
-        got = vcpu.get(sve.SVE_VLS)
+        got = vcpu.get(SVE_VLS)
         expected = [record[name] for name in ("err", "finalize", "again", "set_after", "get_after", "vqs")]
         yield expected, [first.code, *finals, after.code, got.code, f"{got.value:x}"], True, "set_sve_vls"
 
     def _slice(self, record: Record) -> Iterator[Found]:
         """What the recorder wrote: byte j of Z5 is j, of P3 0xa0 + j, of FFR 0xff."""
         names = {
-            "z5rw": (0x6080_0000_0015_00A0, bytes(range(256))),
-            "p3rw": (0x6050_0000_0015_0460, bytes(0xA0 + at for at in range(32))),
-            "ffrrw": (0x6050_0000_0015_0600, b"\xff" * 32),
+            "z5rw": (SVE_Z0 + 5 * SVE_STEP, bytes(range(256))),
+            "p3rw": (SVE_P0 + 3 * SVE_STEP, bytes(0xA0 + at for at in range(32))),
+            "ffrrw": (SVE_FFR, b"\xff" * 32),
         }
         register_id, data = names[record["t"]]
         vcpu = self._sve()
@@ -316,9 +317,8 @@ class _Replay:
         yield record["set"], put.code, record["set"] == 0, put.because
         if record["set"] == 0 and put.accepted:
             vcpu.finalize(4)
-            z0 = 0x6080_0000_0015_0000
-            vcpu.set(z0, b"\x5a" * 256)
-            got = vcpu.get(z0)
+            vcpu.set(SVE_Z0, b"\x5a" * 256)
+            got = vcpu.get(SVE_Z0)
             yield record["z0"], got.image.hex(), True, "set_sve_reg"
 
     # Scope and immutability
@@ -345,7 +345,7 @@ class _Replay:
         if vm is None:
             return
         before = self.host.limit(PFR0, PSCI_0_2)
-        lower = without(before, 56)
+        lower = of.PFR0_CSV2.put(before, 0)
         for name, number, value in (("same", 0, before), ("diff", 0, lower), ("other_vcpu", 1, lower)):
             outcome = vm.vcpus[number].set(sysreg_id(PFR0), value.to_bytes(8, "little"))
             yield record[name], outcome.code, record[name] == 0, outcome.because

@@ -6,13 +6,14 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inspector.machine.arm64 import core, sve
+from inspector.machine.answer import Answer, NotAsked, RecordError, text_of
+from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
-from inspector.machine.arm64.registers import SYSREG, is_modelled
+from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.vm import Vcpu, Vm
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Answer, NotAsked, RecordError, text_of
+from layouts.arm64.ids import PC, SVE_VLS, SYSREG, X0, RegisterId
 
 Step = list[Any]
 _SHOWN_BYTES = 16
@@ -55,7 +56,8 @@ def _not_asked(step: Step, *, recalled: bool) -> str:
         register_id = int(step[2], 16)
         if not is_modelled(register_id):
             return causes.OTHER_SYSREG
-        return causes.RECALLED if recalled and operation == "get" and register_id >> 16 & 0xFFFF == SYSREG else ""
+        is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
+        return causes.RECALLED if is_recalled else ""
     if operation == "list" and step[2] == errno.E2BIG:
         return causes.REGISTER_LIST
     return causes.TIMER if operation == "run" and step[3] == _INTERRUPTED else ""
@@ -108,11 +110,11 @@ class _Sequence:
 
     def _set_vls(self, step: Step) -> Played:
         vqs = int(step[2], 16)
-        outcome = self._vcpu(step).set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        outcome = self._vcpu(step).set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
         return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
 
     def _get_vls(self, step: Step) -> Played:
-        outcome = self._vcpu(step).get(sve.SVE_VLS)
+        outcome = self._vcpu(step).get(SVE_VLS)
         return [step[1], outcome.code, f"{outcome.value:x}"], step[2] == 0, outcome.because
 
     def _list(self, step: Step) -> Played:
@@ -128,7 +130,7 @@ class _Sequence:
 
     def _set(self, step: Step) -> Played:
         register_id = int(step[2], 16)
-        data = bytes.fromhex(step[3]).ljust(core.size_of(register_id), b"\0")
+        data = bytes.fromhex(step[3]).ljust(RegisterId(register_id).size_bytes, b"\0")
         outcome = self._vcpu(step).set(register_id, data)
         self.depends = outcome.verdict == "depends-on"
         return [step[1], step[2], step[3], outcome.code], step[4] == 0, outcome.because
@@ -136,10 +138,10 @@ class _Sequence:
     def _run(self, step: Step) -> Played:
         """PC is set first; the program then stops at a device, if a timer does not stop it before."""
         vcpu = self._vcpu(step)
-        at_start: Outcome = vcpu.set(core.PC, _START)
+        at_start: Outcome = vcpu.set(PC, _START)
         outcome = vcpu.run()
         found = outcome.value if outcome.accepted else -outcome.code
-        if outcome.accepted and vcpu.values[core.PC] == _START:
-            vcpu.values[core.X0], vcpu.values[core.PC] = _DEVICE, _ACCESS
+        if outcome.accepted and vcpu.values[PC] == _START:
+            vcpu.values[X0], vcpu.values[PC] = _DEVICE, _ACCESS
         vcpu.mmio_pending = outcome.accepted and step[3] != _INTERRUPTED
         return [step[1], at_start.code, found], step[3] > 0, outcome.because

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.cpu.instructions import control, xsave
 from inspector.machine.x86.cpu.registers import EmulatedRegisters, Registers
 from inspector.machine.x86.host import Host
 
@@ -48,26 +47,6 @@ class Processor:
         outcome = instruction(self)
         self.user = False
         return outcome
-
-    def xsetbv(self, value: int) -> Outcome:
-        """XSETBV of XCR0."""
-        return control.xsetbv(self, 0, value)
-
-    def wrmsr(self, index: int, value: int) -> Outcome:
-        """WRMSR."""
-        return control.wrmsr(self, index, value)
-
-    def rdmsr(self, index: int) -> Outcome:
-        """RDMSR."""
-        return control.rdmsr(self, index)
-
-    def save(self, image: bytes, mask: int) -> Outcome:
-        """XSAVES (or what the CPU has of it) by an operating system; the new image is the outcome's."""
-        return xsave.save(self, image, mask)
-
-    def restore(self, image: bytes, mask: int) -> Outcome:
-        """XRSTORS by an operating system."""
-        return xsave.restore(self, image, mask)
 
     def use(self, component: int) -> bool:
         """XFD lets an instruction use a component; if not, XFD_ERR names it and #NM follows."""

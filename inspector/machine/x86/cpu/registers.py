@@ -63,6 +63,15 @@ class Registers:
             found |= 1 << number
         return found
 
+    @property
+    def changed(self) -> int:
+        """Components whose contents are not initial, in use or not; MXCSR counts as SSE's."""
+        found = 1 << SSE if self.mxcsr != INITIAL_MXCSR else 0
+        for number, data in self.components.items():
+            if data != initial(number):
+                found |= 1 << number
+        return found
+
     def get(self, component: int) -> bytes:
         """The bytes of a component."""
         return self.components.get(component) or initial(component)
@@ -110,13 +119,7 @@ class EmulatedRegisters(Registers):
     @property
     def in_use(self) -> int:
         """XINUSE: components whose contents are not initial, and tiles that are used."""
-        found = 1 << TILEDATA if self.used_tiles else 0
-        if self.mxcsr != INITIAL_MXCSR:
-            found |= 1 << SSE
-        for number, data in self.components.items():
-            if number != TILEDATA and data != initial(number):
-                found |= 1 << number
-        return found
+        return self.changed & ~(1 << TILEDATA) | (1 << TILEDATA if self.used_tiles else 0)
 
     def write_tile(self, tile: int, data: bytes) -> None:
         """The tile is in use."""

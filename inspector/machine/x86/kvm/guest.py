@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.outcome import GP, NM, UD, Outcome, Rule
-from inspector.machine.x86.cpu.instructions import control, tiles, vectors, xsave
+from inspector.machine.x86.cpu.instructions import control
 from inspector.machine.x86.cpu.instructions.control import CET_STATE, MSR_S_CET, MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.cpu.processor import Instruction
 from inspector.machine.x86.kvm.run import Run
@@ -21,9 +21,9 @@ class Guest:
     Outside an explicit KVM_RUN each instruction is a run of its own.
     """
 
-    def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
+    def __init__(self, vcpu: Vcpu) -> None:
         self.vcpu = vcpu
-        self.cpu_number = cpu_number
+        self.cpu_number = 0
         self._run: Run | None = None
 
     @property
@@ -135,37 +135,3 @@ class Guest:
             rule.check("the guest's CPUID has shadow stacks or IBT", False)
             outcome = rule.fault(GP)
         return self._leave(run, alone, outcome)
-
-    def save(self, image: bytes, mask: int) -> Outcome:
-        """XSAVES by the guest's kernel."""
-        return self.execute(lambda cpu: xsave.save(cpu, image, mask))
-
-    def restore(self, image: bytes, mask: int) -> Outcome:
-        """XRSTORS by the guest's kernel."""
-        return self.execute(lambda cpu: xsave.restore(cpu, image, mask))
-
-    # Instructions by name, as tests and replays call them
-
-    def xgetbv(self, index: int) -> Outcome:
-        """XGETBV does not exit."""
-        return self.execute(lambda cpu: control.xgetbv(cpu, index))
-
-    def ldtilecfg(self) -> Outcome:
-        """LDTILECFG of 8 full tiles."""
-        return self.execute(tiles.ldtilecfg)
-
-    def tilerelease(self) -> Outcome:
-        """TILERELEASE."""
-        return self.execute(tiles.tilerelease)
-
-    def tilezero(self, tile: int) -> Outcome:
-        """TILEZERO of one tile."""
-        return self.execute(lambda cpu: tiles.tilezero(cpu, tile))
-
-    def tileloadd(self, tile: int, data: bytes) -> Outcome:
-        """TILELOADD of 1024 bytes."""
-        return self.execute(lambda cpu: tiles.tileloadd(cpu, tile, data))
-
-    def vmovdqu64(self, register: int, data: bytes) -> Outcome:
-        """VMOVDQU64 of a ZMM register from memory."""
-        return self.execute(lambda cpu: vectors.vmovdqu64(cpu, register, data))

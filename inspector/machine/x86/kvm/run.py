@@ -14,7 +14,7 @@ from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.fpstate import Fpstate
-from inspector.machine.x86.linux.kernel import Cpu, Linux
+from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Kernel
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AT_EXIT
 
@@ -27,7 +27,7 @@ class Run:
 
     def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
         self.vcpu = vcpu
-        self.linux: Linux = vcpu.process.linux
+        self.linux: Kernel = vcpu.process.linux
         self.cpu: Cpu = self.linux.cpu(cpu_number)
         machine = self.cpu.machine
         assert isinstance(machine, Processor)
@@ -138,7 +138,7 @@ class Run:
             vcpu.pkru = int.from_bytes(processor.registers.get(PKRU)[:4], "little")
         if host.user_max & _PKRU:
             # The thread's own PKRU, as exec left it.
-            self._pkru(0x55555554)
+            self._pkru(INITIAL_PKRU)
         vcpu.s_cet = processor.msrs.get(MSR_S_CET, 0)
         processor.xcr0, processor.xss, processor.cr4_osxsave = host.user_max, host.supervisor, True
         processor.cr4_cet = False
@@ -203,7 +203,7 @@ class Run:
 
     def _reallocated(self) -> Outcome:
         """The proposal: as control goes from KVM to the FPU core, the buffer grows, or KVM_RUN fails."""
-        rule = Rule("the proposal for AMX in KVM of 2021: reallocation on the way out of KVM_RUN")
+        rule = Rule("the proposal for AMX in KVM of 2021: reallocation on the way out of KVM_RUN", "proposal")
         if not self.vcpu.give_buffer(rule):
             return rule.refuse(errno.ENOMEM)
         return rule.ok()

@@ -124,8 +124,8 @@ class TdRun(Run):
 class TdGuest(Guest):
     """A TD's vCPU as its guest sees it."""
 
-    def __init__(self, vcpu: Vcpu, cpu_number: int = 0) -> None:
-        super().__init__(vcpu, cpu_number)
+    def __init__(self, vcpu: Vcpu) -> None:
+        super().__init__(vcpu)
         self.state = TdState()
         vcpu.fpstate.is_confidential = True
         # tdx_vcpu_create: XFD may change without KVM seeing it if XFAM has AMX.
@@ -149,7 +149,7 @@ class TdGuest(Guest):
         run, alone, wrong = self._enter()
         if wrong is not None:
             return wrong
-        rule = Rule("XSETBV exit (TDX module)")
+        rule = Rule("XSETBV exit (TDX module)", "tdx-module")
         allowed = self.vcpu.xfam & _USER
         if not rule.check("CR4.OSXSAVE is set", run.processor.cr4_osxsave):
             outcome = rule.fault(UD)
@@ -176,7 +176,7 @@ class TdGuest(Guest):
         run, alone, wrong = self._enter()
         if wrong is not None:
             return wrong
-        rule = Rule("is_msr_dynamic_bit_cleared, rd_wr_msr_generic_case (TDX module)")
+        rule = Rule("is_msr_dynamic_bit_cleared, rd_wr_msr_generic_case (TDX module)", "tdx-module")
         held = True
         if index in (MSR_XFD, MSR_XFD_ERR):
             held = rule.check("XFAM has a component with XFD: the TD's virtual CPUID(0xD,1).EAX[4]", self._has_xfd)

@@ -10,8 +10,8 @@ from inspector.machine.x86.host import Host, booted
 from inspector.machine.x86.kvm import tdx
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.vcpu import Vcpu
-from inspector.machine.x86.linux.kernel import Linux, Machine
-from inspector.machine.x86.linux.process import Process, Thread
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Machine, Process, Thread
 from layouts.x86.kernels import KernelProfile
 
 

@@ -89,8 +89,3 @@ class Fpstate:
         kept = self.xstate_bv & host.supervisor
         places = host.kernel_places(self.xfeatures)
         self.image = images.store(self.image, registers, bv, bv | kept, places, with_mxcsr=bv & 6)
-
-    def user_image(self, host: Host, bv: int, size_bytes: int) -> bytes:
-        """The standard image for user space, with the components of ``bv``."""
-        places = host.user_places(host.user_max)
-        return images.user_image(self.registers(host), bv, places, size_bytes, host.user_max)

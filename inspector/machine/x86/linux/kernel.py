@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import Protocol
 
 from inspector.machine.outcome import NM, Check, Outcome, Rule
 from inspector.machine.x86.cpu import images
+from inspector.machine.x86.cpu.bare_metal import BareMetal
+from inspector.machine.x86.cpu.instructions import xsave
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.cpu.processor import Instruction, Processor
 from inspector.machine.x86.cpu.registers import PKRU, Registers
 from inspector.machine.x86.host import DYNAMIC, Host
 from inspector.machine.x86.linux import exceptions
 from inspector.machine.x86.linux.fpstate import Fpstate
-from inspector.machine.x86.linux.process import INITIAL_PKRU, Process, Thread
+from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Machine, Process, Thread
 from inspector.machine.x86.linux.trace import Trace
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
@@ -26,50 +27,6 @@ from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
 _INITIAL_PKRU = INITIAL_PKRU.to_bytes(8, "little")
 _ILL_ILLOPC, _SI_KERNEL = 1, 0x80
 _PASID = 1 << 10
-
-
-class Machine(Protocol):
-    """What an operating system runs on: a processor, or a vCPU."""
-
-    @property
-    def number(self) -> int:
-        """Its number."""
-
-    def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
-        """Execute an instruction."""
-
-    def xsetbv(self, value: int) -> Outcome:
-        """XSETBV of XCR0."""
-
-    def wrmsr(self, index: int, value: int) -> Outcome:
-        """WRMSR."""
-
-    def rdmsr(self, index: int) -> Outcome:
-        """RDMSR."""
-
-    def save(self, image: bytes, mask: int) -> Outcome:
-        """XSAVES."""
-
-    def restore(self, image: bytes, mask: int) -> Outcome:
-        """XRSTORS."""
-
-
-class Cpu:
-    """A processor as Linux keeps it: the cached XFD, whose registers are loaded, who runs."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.xfd_state = 0
-        #: XFD as eager switching would have left it.
-        self.eager_xfd = 0
-        #: fpu_fpregs_owner_ctx.
-        self.owner: Fpstate | None = None
-        self.current: Thread | None = None
-
-    @property
-    def number(self) -> int:
-        """Its number among the kernel's CPUs."""
-        return self.machine.number
 
 
 class Linux:
@@ -90,7 +47,7 @@ class Linux:
         self.trace = trace or Trace()
         self.cpus: dict[int, Cpu] = {}
         self.processes: list[Process] = []
-        self._machine = machine or (lambda number: Processor(host, number))
+        self._machine = machine or (lambda number: BareMetal(host, number))
 
     def log(self, thread: Thread | None, text: str, calls: tuple[str, ...] = (), cpu: Cpu | None = None) -> None:
         """Say what is done, and by which functions."""
@@ -161,7 +118,7 @@ class Linux:
     def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
         """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force; what XFD turns off is lost."""
         before = self._cleared_around(cpu, fpstate, fpstate.xinuse)
-        outcome = cpu.machine.save(fpstate.image, fpstate.xfeatures)
+        outcome = cpu.machine.execute(lambda processor: xsave.save(processor, fpstate.image, fpstate.xfeatures))
         if before is not None:
             self.write_xfd(cpu, before)
         if outcome.accepted:
@@ -177,7 +134,7 @@ class Linux:
         if outcome is not None and not outcome.accepted:
             return outcome
         before = self._cleared_around(cpu, fpstate, fpstate.xstate_bv)
-        outcome = cpu.machine.restore(fpstate.image, self.host.kernel_max)
+        outcome = cpu.machine.execute(lambda processor: xsave.restore(processor, fpstate.image, self.host.kernel_max))
         if before is not None:
             self.write_xfd(cpu, before)
         if outcome.accepted:
@@ -352,19 +309,19 @@ class Linux:
             return outcome
         if outcome.code != NM:
             return exceptions.signal_of(thread, outcome)
-        rule = Rule(outcome.source)
+        rule = Rule(outcome.source, outcome.evidence)
         rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", True)]
         handled = self._device_not_available(rule, cpu, thread)
         if handled is not None:
             return handled
         again = cpu.machine.execute(instruction, user=True)
         rule.checks += again.checks
-        again = again._replace(checks=tuple(rule.checks), source=rule.source)
+        again = again._replace(checks=tuple(rule.checks), source=rule.source, evidence=rule.evidence)
         return exceptions.signal_of(thread, again) if again.verdict == "exception" else again
 
     def _device_not_available(self, rule: Rule, cpu: Cpu, thread: Thread) -> Outcome | None:
         """handle_xfd_event: XFD_ERR, permission, a larger buffer. None: the instruction is tried again."""
-        rule.source = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)"
+        rule.source, rule.evidence = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)", "kernel"
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error

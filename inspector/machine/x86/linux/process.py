@@ -1,4 +1,4 @@
-"""Processes and threads: permission for dynamic components, alternate stacks, buffers.
+"""Processes, threads and the CPUs that they run on: permission for components, alternate stacks, buffers.
 
 Source: Linux arch/x86/kernel/fpu/xstate.c, arch/x86/kernel/signal.c, arch/x86/kernel/fpu/core.c.
 """
@@ -7,20 +7,58 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.host import DYNAMIC, TILEDATA
+from inspector.machine.x86.cpu.processor import Instruction
+from inspector.machine.x86.host import DYNAMIC, TILEDATA, Host
 from inspector.machine.x86.linux.fpstate import Fpstate
+from inspector.machine.x86.linux.trace import Trace
 from layouts.x86 import call_chains
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.linux.kernel import Cpu, Linux
+from layouts.x86.kernels import Policy
 
 MINSIGSTKSZ = 2048
 SS_DISABLE = 2
 #: init_pkru_value: every key but 0 is access-disabled.
 INITIAL_PKRU = 0x55555554
+
+
+class Machine(Protocol):
+    """What an operating system runs on: a processor, or a vCPU."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+
+    def execute(self, instruction: Instruction, *, user: bool = False) -> Outcome:
+        """Execute an instruction."""
+
+    def xsetbv(self, value: int) -> Outcome:
+        """XSETBV of XCR0."""
+
+    def wrmsr(self, index: int, value: int) -> Outcome:
+        """WRMSR."""
+
+    def rdmsr(self, index: int) -> Outcome:
+        """RDMSR."""
+
+
+class Cpu:
+    """A processor as Linux keeps it: the cached XFD, whose registers are loaded, who runs."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.xfd_state = 0
+        #: XFD as eager switching would have left it.
+        self.eager_xfd = 0
+        #: fpu_fpregs_owner_ctx.
+        self.owner: Fpstate | None = None
+        self.current: Thread | None = None
+
+    @property
+    def number(self) -> int:
+        """Its number among the kernel's CPUs."""
+        return self.machine.number
 
 
 class Thread:
@@ -52,10 +90,43 @@ class Thread:
         return f"{self.process.number}/{self.number}" if self.number else f"{self.process.number}"
 
 
-class Process:
-    """A thread group: what it and its guests may use. Made by :meth:`Linux.spawn`."""
+class Kernel(Protocol):
+    """What a process, and KVM for its vCPUs, asks of the Linux that it runs on."""
 
-    def __init__(self, linux: Linux, number: int) -> None:
+    host: Host
+    level: str
+    policy: Policy
+    trace: Trace
+
+    def log(self, thread: Thread | None, text: str, calls: tuple[str, ...] = (), cpu: Cpu | None = None) -> None:
+        """Say what is done, and by which functions."""
+
+    def cpu(self, number: int) -> Cpu:
+        """A CPU, brought up if it is not."""
+
+    def write_xfd(self, cpu: Cpu, value: int) -> Outcome | None:
+        """WRMSR of XFD, where the CPU has another value."""
+
+    def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
+        """XSAVES of a CPU's registers."""
+
+    def restore(self, cpu: Cpu, fpstate: Fpstate) -> Outcome | None:
+        """XRSTORS; None, or why it could not be."""
+
+    def schedule(self, cpu: Cpu, thread: Thread | None) -> Outcome | None:
+        """Let a thread run on a CPU."""
+
+    def to_user(self, cpu: Cpu, thread: Thread) -> Outcome | None:
+        """Load a thread's registers, where the CPU has not kept them; None, or why it could not be."""
+
+    def is_valid_on(self, cpu: Cpu, fpstate: Fpstate) -> bool:
+        """A CPU still has a buffer's registers."""
+
+
+class Process:
+    """A thread group: what it and its guests may use. Made by Linux.spawn."""
+
+    def __init__(self, linux: Kernel, number: int) -> None:
         self.linux = linux
         self.host = linux.host
         self.number = number

@@ -14,8 +14,8 @@ from inspector.machine.x86.cpu.instructions import x87, xsave
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import XTILE, Host
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Thread
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Thread
 
 MAGIC1, MAGIC2 = 0x46505853, 0x46505845
 _MAGIC2_SIZE_BYTES = 4

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from inspector.machine.outcome import EXECUTED, NM, Outcome
+from inspector.machine.x86.cpu.instructions import control, tiles
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.replay.kvm import KvmReplay
 from inspector.machine.x86.replay.process import Found, Kinds, Record
 
 _TILE = 0
 _NOT_RUN = -1
+
+
+def _xinuse(cpu: Processor) -> Outcome:
+    return control.xgetbv(cpu, 1)
+
+
+def _tilezero(cpu: Processor) -> Outcome:
+    return tiles.tilezero(cpu, _TILE)
 
 
 class GuestReplay:
@@ -54,11 +64,11 @@ class GuestReplay:
         yield _result(record["xsetbv"], guest.xsetbv(int(record["xcr0"], 16)))
         yield _result(record["wrmsr"], guest.wrmsr(MSR_XFD, int(record["xfd"], 16)))
         guest.wrmsr(MSR_XFD_ERR, 0)
-        yield _result(record["ldtilecfg"], guest.ldtilecfg())
-        yield _value(record["xgetbv1"], record["xinuse1"], guest.xgetbv(1))
-        used = guest.tilezero(_TILE)
+        yield _result(record["ldtilecfg"], guest.execute(tiles.ldtilecfg))
+        yield _value(record["xgetbv1"], record["xinuse1"], guest.execute(_xinuse))
+        used = guest.execute(_tilezero)
         yield _result(record["tilezero"], used)
-        yield _value(record["xgetbv1"], record["xinuse2"], guest.xgetbv(1))
+        yield _value(record["xgetbv1"], record["xinuse2"], guest.execute(_xinuse))
         yield _value(
             record["rd_err"], record["xfd_err"] if record["rd_err"] == EXECUTED else "", guest.rdmsr(MSR_XFD_ERR)
         )
@@ -68,18 +78,18 @@ class GuestReplay:
         if used.code == NM:
             guest.wrmsr(MSR_XFD, 0)
             guest.wrmsr(MSR_XFD_ERR, 0)
-            again = guest.tilezero(_TILE).result
+            again = guest.execute(_tilezero).result
         yield record["tilezero_after_clear"], again, again == EXECUTED, "TILEZERO once XFD[18] is 0"
-        yield _result(record["tilerelease"], guest.tilerelease())
-        yield _value(record["xgetbv1"], record["xinuse3"], guest.xgetbv(1))
+        yield _result(record["tilerelease"], guest.execute(tiles.tilerelease))
+        yield _value(record["xgetbv1"], record["xinuse3"], guest.execute(_xinuse))
 
     def _no_osxsave(self, record: Record) -> Iterator[Found]:
         vcpu = self.kvm.vcpu
         guest = Guest(vcpu)
         vcpu.cr4_osxsave = False
-        yield _result(record["xgetbv"], guest.xgetbv(0))
+        yield _result(record["xgetbv"], guest.execute(lambda cpu: control.xgetbv(cpu, 0)))
         yield _result(record["xsetbv"], guest.xsetbv(1))
-        yield _result(record["tilezero"], guest.tilezero(_TILE))
+        yield _result(record["tilezero"], guest.execute(_tilezero))
         vcpu.cr4_osxsave = True
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.verify import Answer, NotAsked, text_of
+from inspector.machine.answer import Answer, NotAsked, text_of
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.replay.guest import GuestReplay
 from inspector.machine.x86.replay.kvm import KvmReplay

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from inspector.machine.answer import Answer, text_of
 from inspector.machine.outcome import EXECUTED
-from inspector.machine.verify import Answer, text_of
 from inspector.machine.x86.cpu.images import with_xstate_bv
+from inspector.machine.x86.cpu.instructions import control, tiles, vectors
 from inspector.machine.x86.host import TILECFG, TILEDATA, Host
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.supported import named_cpuid
@@ -17,7 +18,8 @@ from inspector.machine.x86.linux.kernel import Linux
 
 _SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
 _IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))
-Step = list[Any]
+#: A recorded step: its operation, its operands, its answer.
+Recorded = list[Any]
 
 
 def replay_sequence(host: Host, record: dict[str, Any]) -> Iterator[Answer]:
@@ -31,7 +33,7 @@ def replay_sequence(host: Host, record: dict[str, Any]) -> Iterator[Answer]:
         yield Answer(operation, where, expected, predicted, _accepted(step), because)
 
 
-def _accepted(step: Step) -> bool:
+def _accepted(step: Recorded) -> bool:
     operation = step[0]
     if operation == "state":
         return bool(step[1] == 0)
@@ -53,7 +55,7 @@ class _Sequence:
         self.guest = Guest(self.vcpu)
         self.image = b""
 
-    def steps(self) -> dict[str, Callable[[Step], tuple[list[Any], str]]]:
+    def steps(self) -> dict[str, Callable[[Recorded], tuple[list[Any], str]]]:
         """The functions by operation."""
         return {
             "set_cpuid": self._set_cpuid,
@@ -72,27 +74,27 @@ class _Sequence:
             "g_vmovdqu64": self._vmovdqu64,
         }
 
-    def _set_cpuid(self, step: Step) -> tuple[list[Any], str]:
+    def _set_cpuid(self, step: Recorded) -> tuple[list[Any], str]:
         outcome = self.vcpu.set_cpuid(named_cpuid(self.vcpu.process, step[1]))
         if outcome.accepted:
             self.vcpu.cr4_osxsave = True
         return [step[1], outcome.code], outcome.because
 
-    def _set_xcr0(self, step: Step) -> tuple[list[Any], str]:
+    def _set_xcr0(self, step: Recorded) -> tuple[list[Any], str]:
         outcome = self.vcpu.set_xcrs((0, int(step[1], 16)))
         return [step[1], outcome.code], outcome.because
 
-    def _set_msr(self, step: Step) -> tuple[list[Any], str]:
+    def _set_msr(self, step: Recorded) -> tuple[list[Any], str]:
         outcome = self.vcpu.set_msr(int(step[1], 16), int(step[2], 16))
         return [step[1], step[2], int(outcome.accepted)], outcome.because
 
-    def _set_xsave(self, step: Step) -> tuple[list[Any], str]:
+    def _set_xsave(self, step: Recorded) -> tuple[list[Any], str]:
         # The recorder's buffer has room for any state; what it never read is zero.
         image = (self.image or self.vcpu.user_image()).ljust(self.vcpu.uabi_size_bytes, b"\0")
         outcome = self.vcpu.set_xsave(with_xstate_bv(image, int(step[1], 16)))
         return [step[1], outcome.code], outcome.because
 
-    def _state(self, _: Step) -> tuple[list[Any], str]:
+    def _state(self, _: Recorded) -> tuple[list[Any], str]:
         vcpu = self.vcpu
         outcome = vcpu.get_xsave2()
         self.image = outcome.image
@@ -110,37 +112,38 @@ class _Sequence:
             f"{zlib.crc32(shown.get(TILEDATA)):08x}",
         ], outcome.because
 
-    def _xsetbv(self, step: Step) -> tuple[list[Any], str]:
+    def _xsetbv(self, step: Recorded) -> tuple[list[Any], str]:
         outcome = self.guest.xsetbv(int(step[1], 16))
         return [step[1], outcome.result], outcome.because
 
-    def _xgetbv(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.xgetbv(step[1])
+    def _xgetbv(self, step: Recorded) -> tuple[list[Any], str]:
+        outcome = self.guest.execute(lambda cpu: control.xgetbv(cpu, step[1]))
         return [step[1], outcome.result, f"{outcome.value:x}"], outcome.because
 
-    def _wrmsr(self, step: Step) -> tuple[list[Any], str]:
+    def _wrmsr(self, step: Recorded) -> tuple[list[Any], str]:
         outcome = self.guest.wrmsr(int(step[1], 16), int(step[2], 16))
         return [step[1], step[2], outcome.result], outcome.because
 
-    def _rdmsr(self, step: Step) -> tuple[list[Any], str]:
+    def _rdmsr(self, step: Recorded) -> tuple[list[Any], str]:
         """The value of a read that faulted means nothing."""
         outcome = self.guest.rdmsr(int(step[1], 16))
         value = f"{outcome.value:x}" if outcome.accepted else step[3]
         return [step[1], outcome.result, value], outcome.because
 
-    def _amx(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.ldtilecfg() if step[0] == "g_ldtilecfg" else self.guest.tilerelease()
+    def _amx(self, step: Recorded) -> tuple[list[Any], str]:
+        outcome = self.guest.execute(tiles.ldtilecfg if step[0] == "g_ldtilecfg" else tiles.tilerelease)
         return [outcome.result], outcome.because
 
-    def _tilezero(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.tilezero(step[1])
+    def _tilezero(self, step: Recorded) -> tuple[list[Any], str]:
+        outcome = self.guest.execute(lambda cpu: tiles.tilezero(cpu, step[1]))
         return [step[1], outcome.result], outcome.because
 
-    def _tileloadd(self, step: Step) -> tuple[list[Any], str]:
+    def _tileloadd(self, step: Recorded) -> tuple[list[Any], str]:
         tile = bytes((step[2] + 3 * at) & 0xFF for at in range(1024))
-        outcome = self.guest.tileloadd(step[1], tile)
+        outcome = self.guest.execute(lambda cpu: tiles.tileloadd(cpu, step[1], tile))
         return [step[1], step[2], outcome.result], outcome.because
 
-    def _vmovdqu64(self, step: Step) -> tuple[list[Any], str]:
-        outcome = self.guest.vmovdqu64(step[1], bytes((step[2] + at) & 0xFF for at in range(64)))
+    def _vmovdqu64(self, step: Recorded) -> tuple[list[Any], str]:
+        data = bytes((step[2] + at) & 0xFF for at in range(64))
+        outcome = self.guest.execute(lambda cpu: vectors.vmovdqu64(cpu, step[1], data))
         return [step[1], step[2], outcome.result], outcome.because

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from inspector.decode.placement import standard_places
+from inspector.decode.placement import Place, standard_places
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.instructions import tiles, vectors
 from inspector.machine.x86.cpu.processor import Instruction, Processor
@@ -15,7 +15,7 @@ from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.linux.process import Thread
-from inspector.machine.x86.world.state import live, xfd_of
+from inspector.machine.x86.world.state import Use, WorldState, live, xfd_of
 from inspector.machine.x86.world.world import World
 from layouts.x86.xsave import BY_NUMBER
 
@@ -30,7 +30,7 @@ def _stored(cpu: Processor) -> Outcome:
 
 #: An instruction that uses the component and little else; x87 needs nothing.
 _TOUCH: dict[int, Instruction] = {
-    0: lambda _: Rule("FNOP").ok(),
+    0: lambda cpu: Rule("Intel SDM vol. 2, FNOP", cpu.host.evidence).ok(),
     1: lambda cpu: vectors.movdqu(cpu, 0, _DATA),
     2: lambda cpu: vectors.vmovdqu(cpu, 0, _DATA),
     5: lambda cpu: vectors.kmovq(cpu, 0, 0),
@@ -49,7 +49,8 @@ class ComponentRow(NamedTuple):
     """One component. Bits are None where the level is not there yet; sizes and offsets are in bytes.
 
     ``kernel``, ``permission``, ``guest_permission`` are the host's and its process's; ``cpuid`` to
-    ``room`` the vCPU's; ``task_permission`` and ``task_room`` those of the task in the guest's Linux.
+    ``room`` the vCPU's, ``use`` by its XINUSE and contents; ``task_permission`` and ``task_room`` those of
+    the task in the guest's Linux.
     ``process``, ``guest`` and ``task`` are what an instruction on it gives each of them now.
     """
 
@@ -62,7 +63,7 @@ class ComponentRow(NamedTuple):
     cpuid: Bit
     xcr0: Bit
     xfd: Bit
-    in_use: Bit
+    use: Use | None
     saved: Bit
     room: Bit
     task_permission: Bit
@@ -76,58 +77,63 @@ class ComponentRow(NamedTuple):
 
 def component_rows(world: World, vcpu_number: int = 0) -> list[ComponentRow]:
     """The user components of the host's CPU, and the supervisor ones that its kernel keeps."""
-    host, process, vm = world.host, world.process, world.vm
+    host, vm = world.host, world.vm
+    state = world.state()
     vcpu = vm.vcpus[vcpu_number] if vm is not None and vcpu_number < len(vm.guests) else None
+    of_vcpu = state.vcpus[vcpu_number] if vcpu is not None else None
     places = {place.component: place for place in standard_places(host.table, host.cpu_xcr0 | 3, 1 << 16)}
     rows = []
     shown = host.cpu_xcr0 | 3 | host.supervisor
     for number in range(64):
         if not shown >> number & 1:
             continue
-        place = places.get(number)
-        known = BY_NUMBER.get(number)
-        offset, size = (place.offset, place.size_bytes) if place is not None else LEGACY.get(number, (0, 0))
-        if known is not None and not size:
-            size = known.size_bytes
+        offset, size_bytes = _place(places, number)
         rows.append(
             ComponentRow(
-                number,
-                known.name if known is not None else "?",
-                bool(host.supervisor >> number & 1),
-                bool(host.kernel_max >> number & 1),
-                bool((process.perm | host.supervisor) >> number & 1),
-                bool((process.guest_perm | host.supervisor) >> number & 1),
-                *_vcpu_bits(vcpu, number),
-                *_task_bits(vm, number),
-                _touch(_process_processor(world), number, _thread_may(world.process.leader, number)),
-                _touch(_guest_processor(vm, vcpu), number),
-                _touch_task(vm, vcpu, number),
-                offset,
-                size,
+                number=number,
+                name=_name(number),
+                supervisor=bool(host.supervisor >> number & 1),
+                kernel=bool(host.kernel_max >> number & 1),
+                permission=bool((state.process.permission | host.supervisor) >> number & 1),
+                guest_permission=bool((state.process.guest_permission | host.supervisor) >> number & 1),
+                cpuid=_bit(of_vcpu and of_vcpu.allowed | 1, number),
+                xcr0=_bit(of_vcpu and of_vcpu.enabled, number),
+                xfd=_bit(of_vcpu and of_vcpu.xfd, number),
+                use=of_vcpu.use(number) if of_vcpu is not None else None,
+                saved=_bit(of_vcpu and of_vcpu.saved, number),
+                room=_bit(of_vcpu and of_vcpu.room, number),
+                task_permission=_bit(_task_permission(state), number),
+                task_room=_bit(state.guest and state.guest.room, number),
+                process=_touch(_process_processor(world), number, _thread_may(world.process.leader, number)),
+                guest=_touch(_guest_processor(vm, vcpu), number),
+                task=_touch_task(vm, vcpu, number),
+                offset=offset,
+                size_bytes=size_bytes,
             )
         )
     return rows
 
 
-def _vcpu_bits(vcpu: Vcpu | None, number: int) -> tuple[Bit, Bit, Bit, Bit, Bit, Bit]:
-    if vcpu is None:
-        return (None,) * 6
-    processor = live(vcpu)
-    bv = vcpu.fpstate.xstate_bv
-    in_use = processor.registers.in_use if processor is not None else bv
-    xcr0 = processor.xcr0 if vcpu.in_guest and processor is not None else vcpu.xcr0
-    allowed = vcpu.xfam or vcpu.guest_xcr0 | vcpu.guest_xss
-    masks = (allowed | 1, xcr0 | vcpu.xss, xfd_of(vcpu), in_use, bv, vcpu.fpstate.xfeatures | 3)
-    one, two, three, four, five, six = (bool(mask >> number & 1) for mask in masks)
-    return one, two, three, four, five, six
+def _name(number: int) -> str:
+    return BY_NUMBER[number].name if number in BY_NUMBER else "?"
 
 
-def _task_bits(vm: Vm | None, number: int) -> tuple[Bit, Bit]:
-    if vm is None or vm.linux is None or vm.guest_process is None:
-        return None, None
-    leader = vm.guest_process.leader
-    perm = vm.guest_process.perm | vm.linux.host.supervisor
-    return bool(perm >> number & 1), bool((leader.fpstate.xfeatures | 3) >> number & 1)
+def _place(places: dict[int, Place], number: int) -> tuple[int, int]:
+    """Offset and size in a standard image; a supervisor component's offset is 0."""
+    if number in places:
+        return places[number].offset, places[number].size_bytes
+    if number in LEGACY:
+        return LEGACY[number]
+    return 0, BY_NUMBER[number].size_bytes if number in BY_NUMBER else 0
+
+
+def _bit(mask: int | None, number: int) -> Bit:
+    """A component's bit of a mask; None where there is no mask yet."""
+    return None if mask is None else bool(mask >> number & 1)
+
+
+def _task_permission(state: WorldState) -> int | None:
+    return state.guest and state.guest.process.permission | state.guest.supervisor
 
 
 # What touching gives: the very instruction, on a processor with the state of whoever touches
@@ -218,47 +224,60 @@ def _xfd_now(vm: Vm, vcpu: Vcpu) -> int:
 
 
 def walk(world: World, number: int) -> Outcome:
-    """What has to hold for a guest's program to use a component, in the order in which it comes about."""
-    host, process, vm = world.host, world.process, world.vm
-    vcpu = world.vcpu
-    name = BY_NUMBER[number].name if number in BY_NUMBER else str(number)
-    rule = Rule("Linux, Documentation/arch/x86/xstate.rst; Intel SDM vol. 1, 13.14")
-    steps: list[tuple[str, Callable[[], object]]] = [
-        (f"the host's CPU has {name} (CPUID leaf 0xD)", lambda: (host.cpu_xcr0 | host.cpu_xss) >> number & 1),
-        ("the host's Linux uses it", lambda: host.kernel_max >> number & 1),
-        (
-            "the VMM's process may give it to guests (ARCH_REQ_XCOMP_GUEST_PERM, before the first vCPU)",
-            lambda: (process.guest_perm | host.supervisor) >> number & 1,
-        ),
-        ("there is a vCPU", lambda: vcpu is not None),
-        ("the vCPU's CPUID has it (KVM_SET_CPUID2)", lambda: _vcpu_bits(vcpu, number)[0]),
-        ("the vCPU's buffer has room for it", lambda: _vcpu_bits(vcpu, number)[5]),
-        ("the guest's kernel set its bit of XCR0 or XSS", lambda: _vcpu_bits(vcpu, number)[1]),
-    ]
-    if number == TILEDATA:
-        steps.append(("tiles come with their configuration: XCR0[18:17] = 11", lambda: _xcr0(vcpu) & XTILE == XTILE))
-    if vm is not None and vm.linux is not None:
+    """What has to hold for a guest's program to use a component, in the order in which it comes about.
+
+    The verdict is ``blocked`` where something does not.
+    """
+    vm, vcpu = world.vm, world.vcpu
+    state = world.state()
+    steps = _steps_to_vcpu(world, state, number)
+    of_vcpu = state.vcpus[0] if state.vcpus else None
+    if state.guest is not None:
         steps.append(
             (
                 "the program asked the guest's kernel for permission (ARCH_REQ_XCOMP_PERM)",
-                lambda: _task_bits(vm, number)[0],
+                _bit(_task_permission(state), number),
             )
         )
+        assert vm is not None
         touched = _touched(_task_processor(vm, vcpu), number, user=True)
         answer = _touch_task(vm, vcpu, number)
+        room = _bit(state.guest.room, number)
     else:
-        steps.append((f"the guest's XFD[{number}] is 0", lambda: not _vcpu_bits(vcpu, number)[2]))
+        steps.append((f"the guest's XFD[{number}] is 0", not (of_vcpu and of_vcpu.xfd >> number & 1)))
         touched = _touched(_guest_processor(vm, vcpu), number)
         answer = _touch(_guest_processor(vm, vcpu), number)
-    has_room = _task_bits(vm, number)[1] if vm is not None and vm.linux is not None else _vcpu_bits(vcpu, number)[5]
-    found = [(text, bool(holds())) for text, holds in steps]
-    return _walked(rule, found, answer, touched, has_room=has_room is not False)
+        room = _bit(of_vcpu and of_vcpu.room, number)
+    return _walked([(text, bool(held)) for text, held in steps], answer, touched, has_room=room is not False)
 
 
-def _walked(
-    rule: Rule, steps: list[tuple[str, bool]], answer: str, touched: Outcome | None, *, has_room: bool
-) -> Outcome:
+def _steps_to_vcpu(world: World, state: WorldState, number: int) -> list[tuple[str, Bit]]:
+    """From the host's CPU to the guest's XCR0."""
+    host = world.host
+    vcpu = state.vcpus[0] if state.vcpus else None
+    name = BY_NUMBER[number].name if number in BY_NUMBER else str(number)
+    permission = state.process.guest_permission | host.supervisor
+    steps = [
+        (f"the host's CPU has {name} (CPUID leaf 0xD)", _bit(host.cpu_xcr0 | host.cpu_xss, number)),
+        ("the host's Linux uses it", _bit(host.kernel_max, number)),
+        (
+            "the VMM's process may give it to guests (ARCH_REQ_XCOMP_GUEST_PERM, before the first vCPU)",
+            _bit(permission, number),
+        ),
+        ("there is a vCPU", vcpu is not None),
+        ("the vCPU's CPUID has it (KVM_SET_CPUID2)", _bit(vcpu and vcpu.allowed | 1, number)),
+        ("the vCPU's buffer has room for it", _bit(vcpu and vcpu.room, number)),
+        ("the guest's kernel set its bit of XCR0 or XSS", _bit(vcpu and vcpu.enabled, number)),
+    ]
+    if number == TILEDATA:
+        has_both = vcpu is not None and vcpu.xcr0 & XTILE == XTILE
+        steps.append(("tiles come with their configuration: XCR0[18:17] = 11", has_both))
+    return steps
+
+
+def _walked(steps: list[tuple[str, bool]], answer: str, touched: Outcome | None, *, has_room: bool) -> Outcome:
     """The first step that fails is the reason, unless the instruction works all the same: then all are told."""
+    rule = Rule("Linux, Documentation/arch/x86/xstate.rst; Intel SDM vol. 1, 13.14")
     if answer in ("ok", "grows"):
         for text, held in steps:
             rule.check(text if held else f"not in the way now: {text}", held)
@@ -268,11 +287,7 @@ def _walked(
         return rule.ok()
     for text, held in steps:
         if not rule.check(text, held):
-            return Outcome("errno", 0, tuple(rule.checks), rule.source)
+            return rule.blocked()
     because = f": {touched.because}" if touched is not None and not touched.accepted else ""
     rule.check(f"an instruction on it gives {answer}{because}", answer == _NONE)
     return rule.ok()
-
-
-def _xcr0(vcpu: Vcpu | None) -> int:
-    return vcpu.xcr0 if vcpu is not None else 0

@@ -1,108 +1,180 @@
-"""The state of a world: host, vCPUs, and the Linux in the guest, by name.
+"""The state of a world as numbers: the host's process and CPUs, the vCPUs, the Linux in the guest.
 
-Numbers are taken after each event, and become words when somebody looks.
+Masks have a bit a component; sizes are in bytes. Views make words of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, NamedTuple
 
 from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.cpu.registers import PKRU, Registers
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Process
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Process
 
-Value = tuple[Any, ...]
+#: How a component is used: not at all, in use with contents that are initial, in use.
+Use = Literal["no", "initial", "yes"]
 
 
-def state_of(linux: Linux, process: Process, vm: Vm | None) -> Value:
-    """What is worth a look, as numbers: the host's process and CPUs, the vCPUs, the guest's Linux."""
-    guest: Value | None = None
-    if vm is not None and vm.linux is not None and vm.guest_process is not None:
-        cpus = tuple((cpu.number, cpu.xfd_state) for cpu in vm.linux.cpus.values())
-        guest = (_process_state(vm.linux, vm.guest_process), cpus)
-    return (
+class TaskState(NamedTuple):
+    """A thread: the size of its own buffer, that buffer's XFD, and XINUSE (XSTATE_BV where it is in memory).
+
+    ``changed`` are the components of XINUSE whose contents are not initial.
+    """
+
+    number: int
+    buffer_size_bytes: int
+    xfd: int
+    in_use: int
+    changed: int
+
+
+class ProcessState(NamedTuple):
+    """What a process and its guests may use, and its threads. ``is_locked``: its guests' permission is final."""
+
+    permission: int
+    guest_permission: int
+    is_locked: bool
+    tasks: tuple[TaskState, ...]
+
+
+class CpuState(NamedTuple):
+    """A CPU of a Linux: its XFD and XFD_ERR, and the XFD that the kernel takes it to have."""
+
+    number: int
+    has_xfd: bool
+    xfd: int
+    cached_xfd: int
+    xfd_err: int
+
+
+class VcpuState(NamedTuple):
+    """A vCPU.
+
+    ``xcr0`` is KVM's, ``enabled`` the XCR0 and XSS in force; ``supported`` what the guest's CPUID lets XCR0 have,
+    ``allowed`` that and XSS, a TD's XFAM. ``in_use`` is XINUSE, which hangs neither on a mask of components nor
+    on what they contain; ``changed`` are those of it whose contents are not initial. ``saved`` is the buffer's
+    XSTATE_BV, ``room`` what the buffer can hold. ``exit_in_use`` and ``wants_buffer`` are the proposal's.
+    """
+
+    number: int
+    xcr0: int
+    xss: int
+    xfd: int
+    xfd_err: int
+    passes_xfd: bool
+    supported: int
+    allowed: int
+    enabled: int
+    in_processor: bool
+    in_use: int
+    changed: int
+    saved: int
+    room: int
+    buffer_size_bytes: int
+    user_size_bytes: int
+    exits_on: tuple[str, ...]
+    is_proposal: bool
+    exit_in_use: int
+    wants_buffer: bool
+
+    def use(self, component: int) -> Use:
+        """XINUSE of a component, told apart from what it contains."""
+        if not self.in_use >> component & 1:
+            return "no"
+        return "yes" if self.changed >> component & 1 else "initial"
+
+
+class GuestState(NamedTuple):
+    """The Linux in the guest: its process, and the XFD that it takes each of its CPUs to have."""
+
+    process: ProcessState
+    supervisor: int
+    room: int
+    cached_xfd: tuple[tuple[int, int], ...]
+
+
+class WorldState(NamedTuple):
+    """Host, vCPUs, and the guest's Linux where there is one."""
+
+    process: ProcessState
+    cpus: tuple[CpuState, ...]
+    vcpus: tuple[VcpuState, ...]
+    guest: GuestState | None
+
+
+def state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:
+    """What is worth a look."""
+    return WorldState(
         _process_state(linux, process),
         tuple(_cpu_state(cpu) for cpu in linux.cpus.values()),
-        tuple(_vcpu_state(found.vcpu) for found in vm.guests) if vm is not None else (),
-        guest,
+        tuple(vcpu_state_of(found.vcpu) for found in vm.guests) if vm is not None else (),
+        _guest_state(vm) if vm is not None else None,
     )
 
 
-def _process_state(linux: Linux, process: Process) -> Value:
+def _process_state(linux: Linux, process: Process) -> ProcessState:
     tasks = []
     for thread in process.threads:
         own = thread.task_fpstate or thread.fpstate
         in_registers = thread.loaded and thread.task_fpstate is None and linux.level == "host"
-        in_use = linux.registers(thread).in_use if in_registers else own.xstate_bv
-        tasks.append((thread.number, len(own.image), own.xfd, in_use))
-    return (process.perm, process.guest_perm, process.guest_perm_locked, tasks)
+        registers = linux.registers(thread) if in_registers else own.registers(linux.host)
+        in_use = registers.in_use if in_registers else own.xstate_bv
+        # In KVM_RUN the register may be the guest's.
+        changed = registers.changed if thread.task_fpstate is not None else _changed(registers, linux.pkru(thread))
+        tasks.append(TaskState(thread.number, own.size_bytes, own.xfd, in_use, in_use & changed))
+    return ProcessState(process.perm, process.guest_perm, process.guest_perm_locked, tuple(tasks))
 
 
-def _cpu_state(cpu: Cpu) -> Value:
+def _cpu_state(cpu: Cpu) -> CpuState:
     machine = cpu.machine
     assert isinstance(machine, Processor)
-    return (cpu.number, machine.host.has_xfd, machine.xfd, cpu.xfd_state, machine.xfd_err)
+    return CpuState(cpu.number, machine.host.has_xfd, machine.xfd, cpu.xfd_state, machine.xfd_err)
 
 
-def _vcpu_state(vcpu: Vcpu) -> Value:
-    processor = live(vcpu)
-    xfd, fpstate = xfd_of(vcpu), vcpu.fpstate
-    where = "in memory" if processor is None else "in the processor"
-    size = vcpu.uabi_size_bytes
-    return (
-        vcpu.number, vcpu.xcr0, vcpu.xss, xfd, vcpu.passthrough, vcpu.xfd_err, fpstate.xstate_bv, vcpu.guest_xcr0,
-        where, len(fpstate.image), size, vcpu.intercepts.exits_on(vcpu), vcpu.wants_buffer,
-        (vcpu.policy.is_proposal, fpstate.xinuse),
-    )  # fmt: skip
+def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
+    """A vCPU's state, in the processor or in memory."""
+    processor, fpstate = live(vcpu), vcpu.fpstate
+    registers = processor.registers if processor is not None else fpstate.registers(vcpu.host)
+    in_use = registers.in_use if processor is not None else fpstate.xstate_bv
+    xcr0 = processor.xcr0 if vcpu.in_guest and processor is not None else vcpu.xcr0
+    return VcpuState(
+        number=vcpu.number,
+        xcr0=vcpu.xcr0,
+        xss=vcpu.xss,
+        xfd=xfd_of(vcpu),
+        xfd_err=vcpu.xfd_err,
+        passes_xfd=vcpu.passthrough,
+        supported=vcpu.guest_xcr0,
+        allowed=vcpu.xfam or vcpu.guest_xcr0 | vcpu.guest_xss,
+        enabled=xcr0 | vcpu.xss,
+        in_processor=processor is not None,
+        in_use=in_use,
+        changed=in_use & (registers.changed if vcpu.in_guest else _changed(registers, vcpu.pkru)),
+        saved=fpstate.xstate_bv,
+        room=fpstate.xfeatures | 3,
+        buffer_size_bytes=fpstate.size_bytes,
+        user_size_bytes=vcpu.uabi_size_bytes,
+        exits_on=vcpu.intercepts.exits_on(vcpu),
+        is_proposal=vcpu.policy.is_proposal,
+        exit_in_use=fpstate.xinuse,
+        wants_buffer=vcpu.wants_buffer,
+    )
 
 
-def words_of(state: Value) -> dict[str, str]:
-    """A state by name, in words."""
-    process, cpus, vcpus, guest = state
-    found = _process_words("", process)
-    _perm, guest_perm, locked, tasks = process
-    found["guest permission"] = f"{guest_perm:#x}{' locked' if locked else ''}"
-    for number, _size, _xfd, in_use in tasks:
-        found[f"thread {number} state in use"] = f"{in_use:#x}"
-    for number, has_xfd, xfd, cached, error in cpus:
-        if has_xfd:
-            found[f"CPU {number} XFD"] = f"{xfd:#x}, cached {cached:#x}"
-            found[f"CPU {number} XFD_ERR"] = f"{error:#x}"
-    for vcpu in vcpus:
-        found |= _vcpu_words(f"vCPU {vcpu[0]}", vcpu)
-    if guest is not None:
-        found |= _process_words("guest's Linux: ", guest[0])
-        for number, cached in guest[1]:
-            found[f"guest's Linux: CPU {number} cached XFD"] = f"{cached:#x}"
-    return found
+def _changed(registers: Registers, pkru: int) -> int:
+    """Components whose contents are not initial; PKRU is kept apart from the other registers."""
+    return registers.changed & ~(1 << PKRU) | bool(pkru) << PKRU
 
 
-def _process_words(prefix: str, process: Value) -> dict[str, str]:
-    found = {f"{prefix}permission": f"{process[0]:#x}"}
-    tasks = process[3]
-    for number, size, xfd, _in_use in tasks:
-        found[f"{prefix}thread {number} buffer"] = f"{size} bytes, XFD {xfd:#x}"
-    return found
-
-
-def _vcpu_words(label: str, vcpu: Value) -> dict[str, str]:
-    _number, xcr0, xss, xfd, passthrough, xfd_err, bv, supported, where, room, size, exits_on, wants, proposal = vcpu
-    is_proposal, xinuse = proposal
-    own = {f"{label} fpstate->in_use": f"{xinuse:#x}", f"{label} asks for a buffer": "yes" if wants else "no"}
-    return {
-        f"{label} XCR0": f"{xcr0:#x}",
-        f"{label} XSS": f"{xss:#x}",
-        f"{label} XFD": f"{xfd:#x}{' passed through' if passthrough else ''}",
-        f"{label} XFD_ERR": f"{xfd_err:#x}",
-        f"{label} XSTATE_BV": f"{bv:#x}",
-        f"{label} supported XCR0": f"{supported:#x}",
-        f"{label} registers": where,
-        f"{label} buffer": f"{room} bytes",
-        f"{label} state size": f"{size} bytes",
-        f"{label} exits on": ", ".join(exits_on) or "nothing of XFD",
-    } | (own if is_proposal else {})
+def _guest_state(vm: Vm) -> GuestState | None:
+    if vm.linux is None or vm.guest_process is None:
+        return None
+    cached = tuple((cpu.number, cpu.xfd_state) for cpu in vm.linux.cpus.values())
+    room = vm.guest_process.leader.fpstate.xfeatures | 3
+    return GuestState(_process_state(vm.linux, vm.guest_process), vm.linux.host.supervisor, room, cached)
 
 
 def live(vcpu: Vcpu) -> Processor | None:

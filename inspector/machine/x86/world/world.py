@@ -6,23 +6,19 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from inspector.capture.host import CpuidValues
-from inspector.machine.outcome import Outcome
+from inspector.machine.outcome import Outcome, Step
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.guest import Guest
-from inspector.machine.x86.kvm.vcpu import Vcpu
-from inspector.machine.x86.kvm.vm import Vm
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Process, Thread
-from inspector.machine.x86.linux.trace import Costs, Line, Trace
+from inspector.machine.x86.linux.trace import Costs, Line
 from inspector.machine.x86.world.events import kvm as kvm_events
 from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
 from inspector.machine.x86.world.events.words import EventError, below
-from inspector.machine.x86.world.state import Value, state_of, words_of
+from inspector.machine.x86.world.stage import Captured, Stage
+from inspector.machine.x86.world.state import VcpuState, WorldState, state_of, vcpu_state_of
 from layouts.x86.kernels import POLICIES, Policy
 
 _CPUS = 1024
+_BOOT = "boot"
 #: After these, what goes on is a process that has no VM: its file descriptors are another mm's.
 _WITHOUT_VM = ("fork", "exec")
 #: Words of an event that say where it happens: on which CPU, to which vCPU, in which thread.
@@ -32,21 +28,20 @@ _PLACES = ("cpu", "vcpu", "thread")
 class Moment(NamedTuple):
     """The state between two events: its numbers, and what makes the vCPU's image for user space."""
 
-    state: Value
+    state: WorldState
     image: Callable[[], bytes]
 
 
-class Step:
-    """An event that happened: its words, its outcome, what kernels did.
+class WorldStep(Step):
+    """An event of a world, with what kernels did.
 
     What it changed is found when somebody asks, by letting the events happen again elsewhere.
     """
 
     def __init__(self, world: World, number: int, event: str, outcome: Outcome, log: tuple[Line, ...]) -> None:
+        super().__init__(event, outcome)
         self._world = world
         self._number = number
-        self.event = event
-        self.outcome = outcome
         self.log = log
 
     @cached_property
@@ -56,23 +51,14 @@ class Step:
         return history[self._number], history[self._number + 1]
 
     @property
-    def before(self) -> Value:
+    def before(self) -> WorldState:
         """The state before the event."""
         return self.around[0].state
 
     @property
-    def after(self) -> Value:
+    def after(self) -> WorldState:
         """The state after it."""
         return self.around[1].state
-
-    @cached_property
-    def changes(self) -> dict[str, tuple[str, str]]:
-        """What changed, as name -> (before, after)."""
-        before, after = words_of(self.before), words_of(self.after)
-        names = [*before, *(name for name in after if name not in before)]
-        return {
-            name: (before.get(name, "-"), after.get(name, "-")) for name in names if before.get(name) != after.get(name)
-        }
 
     @cached_property
     def bytes_changed(self) -> int:
@@ -98,90 +84,20 @@ def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
     return words, at
 
 
-class Captured(NamedTuple):
-    """State of a captured vCPU, for events to put. ``leaves`` are its CPUID, ``image`` its XSAVE image."""
-
-    leaves: dict[tuple[int, int], CpuidValues]
-    image: bytes
-    xcr0: int | None
-    xfd: int | None
-    xfd_err: int | None
-    xss: int | None = None
-
-
-class World:
+class World(Stage):
     """What events happen to.
 
     Events are deterministic, so a state is the events that led to it: undo makes them again but for the last.
     """
 
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
-        self.host = host
-        self.policy = policy
-        self.captured = captured
-        self.steps: list[Step] = []
+        super().__init__(host, policy, captured)
+        self.steps: list[WorldStep] = []
         self._history: list[Moment] = []
-        self._reset()
-
-    def _reset(self) -> None:
-        self.trace = Trace()
-        self.host_linux = Linux(self.host, trace=self.trace, policy=self.policy)
-        self.process = self.host_linux.spawn()
-        self.vm: Vm | None = None
-        self._memory = {"host": b"", "guest": b""}
-        self._bystanders: dict[int, Thread] = {}
-        self._at: dict[str, int] = {}
-
-    # Who an event is about
-
-    @property
-    def vcpu(self) -> Vcpu | None:
-        """The first vCPU, or None."""
-        return self.vm.vcpus[0] if self.vm is not None and self.vm.guests else None
-
-    def guest(self, *, stays: bool = False) -> Guest:
-        """The vCPU that the event names, on the host's CPU that it names. Raises ValueError.
-
-        ``stays``: where its thread is, whatever CPU is named.
-        """
-        if self.vm is None or not self.vm.guests:
-            raise ValueError("there is no vCPU; KVM_CREATE_VCPU comes first")
-        number = self._at.get("vcpu", 0)
-        if number >= len(self.vm.guests):
-            raise ValueError(f"there are {len(self.vm.guests)} vCPUs; KVM_CREATE_VCPU makes one more")
-        guest = self.vm.guests[number]
-        thread = guest.vcpu.thread
-        last = thread.cpu.number if thread.cpu is not None else 0
-        guest.cpu_number = last if stays else self._at.get("cpu", last)
-        return guest
-
-    def thread(self) -> Thread:
-        """The host's thread: the one named, else the vCPU's, else the first."""
-        if "thread" not in self._at and "vcpu" in self._at:
-            return self.guest().vcpu.thread
-        return self.process.thread(self._at.get("thread", 0))
-
-    def cpu(self) -> Cpu:
-        """The host's CPU: the one named, else where the thread was last."""
-        found = self.thread().cpu
-        return self.host_linux.cpu(self._at.get("cpu", found.number if found is not None else 0))
-
-    def bystander(self, cpu: Cpu) -> Thread:
-        """A task that has nothing to do with the VM, to be scheduled in its place."""
-        if cpu.number not in self._bystanders:
-            process = Process(self.host_linux, 0)
-            self._bystanders[cpu.number] = process.leader
-        return self._bystanders[cpu.number]
-
-    def captured_state(self) -> Captured:
-        """What was captured. Raises ValueError."""
-        if self.captured is None:
-            raise ValueError("nothing was captured; --from names a capture")
-        return self.captured
 
     # Events
 
-    def happen(self, event: str) -> Step:
+    def happen(self, event: str) -> WorldStep:
         """Let an event happen.
 
         Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
@@ -191,7 +107,7 @@ class World:
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
-        step = Step(self, len(self.steps), event, outcome, self.trace.take())
+        step = WorldStep(self, len(self.steps), event, outcome, self.trace.take())
         self.steps.append(step)
         return step
 
@@ -215,7 +131,7 @@ class World:
     def _happen_in_guest(self, words: list[str]) -> Outcome:
         guest = self.guest()
         assert self.vm is not None
-        if words[:1] == [kvm_events.BOOT]:
+        if words[:1] == [_BOOT]:
             return kvm_events.boot(self, words[1:])
         if words[:1] and words[0] in LINUX_EVENTS:
             linux, process = self.vm.linux, self.vm.guest_process
@@ -241,7 +157,7 @@ class World:
         """The last event took the host down; only undo goes on from here."""
         return bool(self.steps) and self.steps[-1].outcome.verdict == "host-oops"
 
-    def undo(self) -> Step | None:
+    def undo(self) -> WorldStep | None:
         """Take the last event back; every byte is as it was. None when there is none."""
         if not self.steps:
             return None
@@ -258,28 +174,26 @@ class World:
             other = World(self.host, self.policy, self.captured)
             self._history = [other.moment()]
             for step in self.steps:
-                other.repeat(step.event)
+                other._happen(step.event)
                 self._history.append(other.moment())
         return self._history
 
     def moment(self) -> Moment:
         """The state as it is now."""
         vcpu = self.vcpu
-        return Moment(self._state(), vcpu.image_maker() if vcpu is not None else bytes)
-
-    def repeat(self, event: str) -> None:
-        """Let an event happen that happened before."""
-        self._happen(event)
+        return Moment(self.state(), vcpu.image_maker() if vcpu is not None else bytes)
 
     def _again(self) -> None:
-        self._reset()
+        self.reset()
         for step in self.steps:
             self._happen(step.event)
         self.trace.take()
 
-    def state(self) -> dict[str, str]:
-        """What is worth a look, by name, in words."""
-        return words_of(self._state())
-
-    def _state(self) -> Value:
+    def state(self) -> WorldState:
+        """What is worth a look, as numbers."""
         return state_of(self.host_linux, self.process, self.vm)
+
+    def vcpu_state(self, number: int = 0) -> VcpuState | None:
+        """A vCPU's state, or None where there is no such vCPU."""
+        vcpus = self.vm.vcpus if self.vm is not None else []
+        return vcpu_state_of(vcpus[number]) if number < len(vcpus) else None

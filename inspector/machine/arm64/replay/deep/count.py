@@ -6,8 +6,8 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer, NotAsked, text_of
 
 Record = dict[str, Any]
 Counted = Answer | Agreed | NotAsked

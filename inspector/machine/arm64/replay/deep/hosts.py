@@ -32,8 +32,8 @@ def host_of(file: str, records: Sequence[Record]) -> Host:
     if bare is None:
         raise InputError(file, "a header (op host) with a CPU whose bare registers are known", cpu or "no header")
     registers = dict(bare.registers)
-    for encoding, lsb, value in overrides_of(command_line):
-        registers[encoding] = registers.get(encoding, 0) & ~(0xF << lsb) | value << lsb
+    for place, value in overrides_of(command_line):
+        registers[place.encoding] = place.put(registers.get(place.encoding, 0), value)
     return from_bare(
         arm64_kernel_for(release),
         [bare._replace(registers=registers)],

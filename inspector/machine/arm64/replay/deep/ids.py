@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from inspector.machine.arm64.core import size_of
+from inspector.machine.answer import NotAsked
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import NotAsked
+from layouts.arm64 import ids
 
-_COPROCESSORS = 0x6030_0000_0000_0000
-_NAMED = {"VLS": 0x6060_0000_0015_FFFF, "Z0": 0x6080_0000_0015_0000}
-#: The first id of each architecture and size; of the sound one the value itself is written back.
-_MIDR_LIKE = 0x6030_0000_0013_C020
+_COPROCESSORS = ids.make(0, 8)
+_NAMED = {"VLS": ids.SVE_VLS, "Z0": ids.SVE_Z0}
 _UNTRIED = -1
 
 
 def _zeros(state: State, register_id: int) -> Outcome:
-    return state.vcpu().set(register_id, bytes(size_of(register_id)))
+    return state.vcpu().set(register_id, bytes(ids.RegisterId(register_id).size_bytes))
 
 
 def _bad(state: State, record: Record) -> Iterator[Counted]:
@@ -31,7 +29,7 @@ def _bad(state: State, record: Record) -> Iterator[Counted]:
     got = vcpu.get(register_id)
     count.call(record["get"], got, "get")
     if record["set"] != _UNTRIED:
-        data = got.image if got.accepted else bytes(size_of(register_id))
+        data = got.image if got.accepted else bytes(ids.RegisterId(register_id).size_bytes)
         count.call(record["set"], vcpu.set(register_id, data), "set")
     yield from count.done()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import NotAsked
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.verify import NotAsked
 
 
 def _list(state: State, record: Record) -> Iterator[Counted]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from inspector.machine.answer import RecordError
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay.deep import features, ids, lists, several, sweeps, trace
 from inspector.machine.arm64.replay.deep.count import Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.verify import RecordError
 
 Answering = Callable[[State, Record], Iterator[Counted]]
 

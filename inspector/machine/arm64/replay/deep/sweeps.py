@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import idregs, sve
-from inspector.machine.arm64.host import CTR
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.vm import MPIDR, sysreg_id
-from inspector.machine.verify import NotAsked
+from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
+from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id
+from layouts.vocabulary import without
 
 _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
 _VQ_BITS = 512
 _SUBSETS = 1 << 16
-_CCSIDR = 0x6020_0000_0011_0000
 _U32 = 0xFFFF_FFFF
 
 
@@ -108,7 +108,7 @@ def _leakn(_state: State, record: Record) -> Iterator[Counted]:
 
 def _pair(state: State, record: Record) -> Iterator[Counted]:
     """Two fields, each with every value: one write where they share a register, else one after the other."""
-    first, second = int(record["a"], 16) & 0xFFFF, int(record["b"], 16) & 0xFFFF
+    first, second = RegisterId(record["a"], 16).encoding, RegisterId(record["b"], 16).encoding
     a, b = _Tried(state, first), _Tried(state, second)
     base_a, base_b = int(record["ab"], 16), int(record["bb"], 16)
     count = Count("pair", {"op": "pair", "s": record["s"], "n": record["n"]})
@@ -144,13 +144,14 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
     base, tried = int(record["b"], 16), _Tried(state, CTR)
     count = Count("ctr", {"op": "ctr", "b": record["b"]})
     count.one(base, tried.base, accepted=True, where="value")
-    kept = base & ~(3 << 14 | 1 << 28 | 1 << 29 | 0xF << 16 | 0xF)
+    kept = without(base, of.CTR_L1IP, of.CTR_IDC, of.CTR_DIC, of.CTR_DMINLINE, of.CTR_IMINLINE)
     rows = iter(record["r"])
     for l1ip in range(4):
         for idc in range(2):
             for dic in range(2):
                 for dmin in range(_DIGITS):
-                    value = kept | l1ip << 14 | idc << 28 | dic << 29 | dmin << 16
+                    value = of.CTR_DMINLINE.put(of.CTR_L1IP.put(kept, l1ip), dmin)
+                    value = of.CTR_DIC.put(of.CTR_IDC.put(value, idc), dic)
                     count.row(next(rows), tried.digits(value, 0), f"{value:x}")
     return count.done()
 
@@ -185,7 +186,7 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
     if not is_modelled(register_id):
         yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
         return
-    size = 1 << (register_id >> 52 & 0xF)
+    size = RegisterId(register_id).size_bytes
     count, base = Count("sysw", record), int(record["b"], 16)
     count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
     for value, code, read_back in [*record["w"], (record["b"], record["restore"], record["after"])]:
@@ -214,7 +215,7 @@ def _bmap(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
-    register_id, count = _CCSIDR | record["i"], Count("ccsidr", record)
+    register_id, count = CCSIDR | record["i"], Count("ccsidr", record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if record["get"]:
@@ -241,7 +242,7 @@ def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _set_vls(state: State, vqs: int) -> tuple[str, str]:
-    outcome = state.vcpu().set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+    outcome = state.vcpu().set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
     return letter(outcome.code), outcome.because
 
 
@@ -253,8 +254,8 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
         outcome = sve.check_vls(vqs, state.host.sve_vqs)
         count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
         if vqs in ok:
-            vcpu.set(sve.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
-            count.one(ok[vqs], (vcpu.get(sve.SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
+            vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+            count.one(ok[vqs], (vcpu.get(SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
     return count.done()
 
 

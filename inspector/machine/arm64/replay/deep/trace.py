@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 
-from inspector.machine.arm64 import core, sve, vgic
+from inspector.machine.answer import NotAsked, RecordError
+from inspector.machine.arm64 import sve, vgic
 from inspector.machine.arm64.host import SVE
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu, sysreg_id
+from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu
 from inspector.machine.outcome import Check, Outcome
-from inspector.machine.verify import NotAsked, RecordError
+from layouts.arm64.ids import PC, PSTATE, SVE_VLS, X0, ZCR, V, sysreg_id
 
 #: Records with which a fresh VM begins.
 FRESH = frozenset(("vm", "mk"))
@@ -135,18 +136,18 @@ def _set(state: State, record: Record) -> Iterator[Counted]:
 def _run(state: State, record: Record) -> Iterator[Counted]:
     vcpu, guest = state.vcpu(record["i"]), record["guest"]
     pending = vcpu.mmio_pending
-    start = int.from_bytes(vcpu.values.get(core.PC, b""), "little")
+    start = int.from_bytes(vcpu.values.get(PC, b""), "little")
     outcome = vcpu.run()
     state.has_run = state.has_run or not record["e"]
     predicted = [outcome.code, MMIO if outcome.accepted else -1]
     if outcome.accepted and guest in _STORE:
-        if pending and vcpu.values[core.PC] == (start + 4).to_bytes(8, "little") and start & 0xFFF == _STORE[guest]:
+        if pending and vcpu.values[PC] == (start + 4).to_bytes(8, "little") and start & 0xFFF == _STORE[guest]:
             # The store was completed; what follows it branches to itself until the recorder's alarm.
             vcpu.mmio_pending = False
             predicted = [errno.EINTR, -1]
         else:
-            vcpu.values[core.X0] = _DEVICE
-            vcpu.values[core.PC] = (start + _STORE[guest]).to_bytes(8, "little")
+            vcpu.values[X0] = _DEVICE
+            vcpu.values[PC] = (start + _STORE[guest]).to_bytes(8, "little")
     if not record["e"] and guest not in _STORE:
         state.guest |= _touched(guest)
     count = Count("run", record)
@@ -157,10 +158,10 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
 
 def _touched(guest: str) -> set[int]:
     """The registers that a guest program changes."""
-    found = {*range(core.X0, core.X0 + 2 * _LINK + 2, 2), core.PC, core.PSTATE}
+    found = {*range(X0, X0 + 2 * _LINK + 2, 2), PC, PSTATE}
     if guest == "sve":
-        found |= {*sve.register_ids(), sysreg_id(0xC090)} - {sve.SVE_VLS}
-        found |= {core.v_id(number) for number in range(32)}
+        found |= {*sve.register_ids(), sysreg_id(ZCR)} - {SVE_VLS}
+        found |= {V.id(number) for number in range(32)}
     return found
 
 

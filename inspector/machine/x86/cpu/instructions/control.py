@@ -5,13 +5,9 @@ Source: Intel SDM vol. 2 (XSETBV, XGETBV), vol. 1, 13.3 and 13.14, vol. 4 (the M
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import GP, UD, Outcome, Rule
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import AVX512, MPX, XTILE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 MSR_XFD = 0x1C4
 MSR_XFD_ERR = 0x1C5
@@ -79,7 +75,7 @@ def is_canonical(address: int) -> bool:
 
 def xsetbv(cpu: Processor, index: int, value: int) -> Outcome:
     """XSETBV."""
-    rule = Rule("Intel SDM vol. 2, XSETBV")
+    rule = Rule("Intel SDM vol. 2, XSETBV", "manual")
     if not rule.check("CR4.OSXSAVE is set", cpu.cr4_osxsave):
         return rule.fault(UD)
     allowed = cpu.host.cpu_xcr0 | 3
@@ -98,7 +94,7 @@ def xsetbv(cpu: Processor, index: int, value: int) -> Outcome:
 
 def xgetbv(cpu: Processor, index: int) -> Outcome:
     """XGETBV(0) is XCR0, XGETBV(1) what of it is in use."""
-    rule = Rule("Intel SDM vol. 2, XGETBV")
+    rule = Rule("Intel SDM vol. 2, XGETBV", cpu.host.evidence)
     if not rule.check("CR4.OSXSAVE is set", cpu.cr4_osxsave):
         return rule.fault(UD)
     if not rule.check("XCR0, or XCR0 & XINUSE where the CPU has it", index == 0 or (index == 1 and _has_xgetbv1(cpu))):
@@ -112,7 +108,7 @@ def _has_xgetbv1(cpu: Processor) -> bool:
 
 def wrmsr(cpu: Processor, index: int, value: int) -> Outcome:
     """WRMSR."""
-    rule = Rule("Intel SDM vol. 2, WRMSR; vol. 1, 13.14")
+    rule = Rule("Intel SDM vol. 2, WRMSR; vol. 1, 13.14", "manual")
     if not rule.check("in the kernel (CPL 0)", not cpu.user):
         return rule.fault(GP)
     if not _check_write(cpu, rule, index, value):
@@ -146,7 +142,7 @@ def _check_write(cpu: Processor, rule: Rule, index: int, value: int) -> bool:
 
 def rdmsr(cpu: Processor, index: int) -> Outcome:
     """RDMSR."""
-    rule = Rule("Intel SDM vol. 2, RDMSR")
+    rule = Rule("Intel SDM vol. 2, RDMSR", "manual")
     host = cpu.host
     there = {MSR_XFD: host.has_xfd, MSR_XFD_ERR: host.has_xfd, MSR_XSS: host.has(0xD, 1, 0, 3)}
     known = rule.check("in the kernel (CPL 0)", not cpu.user) and rule.check(

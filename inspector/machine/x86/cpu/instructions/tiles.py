@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
 from inspector.machine.x86.host import XTILE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 TILES = 8
 _ROWS, _ROW_BYTES = 16, 64
@@ -32,7 +29,7 @@ def has_amx(cpu: Processor) -> bool:
 
 
 def _begin(cpu: Processor, name: str) -> Rule:
-    rule = Rule(f"Intel SDM vol. 2, {name}")
+    rule = Rule(f"Intel SDM vol. 2, {name}", cpu.host.evidence)
     rule.check("CR4.OSXSAVE is set and XCR0[18:17] = 11", has_amx(cpu))
     return rule
 

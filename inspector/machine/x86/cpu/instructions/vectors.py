@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.instructions.control import MSR_S_CET, MSR_U_CET, read
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import MXCSR_MASK, PKRU, SSE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 AVX_STATE, AVX512_STATE = 0x6, 0xE6
 _AVX, _OPMASK, _ZMM_HI256, _HI16_ZMM, _CET_U = 2, 5, 6, 7, 11
@@ -23,12 +19,12 @@ def _xcr0(cpu: Processor, rule: Rule, words: str, mask: int) -> bool:
 def movdqu(cpu: Processor, register: int, data: bytes) -> Outcome:
     """MOVDQU of an XMM register: needs CR4.OSFXSR only, so XCR0 does not matter."""
     cpu.registers.write(SSE, 16 * register, data[:16])
-    return Rule("Intel SDM vol. 2, MOVDQU").ok()
+    return Rule("Intel SDM vol. 2, MOVDQU", cpu.host.evidence).ok()
 
 
 def vmovdqu(cpu: Processor, register: int, data: bytes) -> Outcome:
     """VMOVDQU (or another VEX write) of a YMM register, or with 16 bytes of an XMM register."""
-    rule = Rule("Intel SDM vol. 2, 2.4 (VEX exceptions)")
+    rule = Rule("Intel SDM vol. 2, 2.4 (VEX exceptions)", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE and AVX", AVX_STATE):
         return rule.fault(UD)
     _put(cpu, register, data[:32])
@@ -37,7 +33,7 @@ def vmovdqu(cpu: Processor, register: int, data: bytes) -> Outcome:
 
 def vmovdqu64(cpu: Processor, register: int, data: bytes) -> Outcome:
     """VMOVDQU64 (or another EVEX write) of a ZMM register, or with 32 or 16 bytes of a shorter one."""
-    rule = Rule("Intel SDM vol. 2, 2.8 (EVEX exceptions)")
+    rule = Rule("Intel SDM vol. 2, 2.8 (EVEX exceptions)", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE, AVX and AVX-512", AVX512_STATE):
         return rule.fault(UD)
     if register < 16:
@@ -58,7 +54,7 @@ def _put(cpu: Processor, register: int, data: bytes) -> None:
 
 def vzeroupper(cpu: Processor) -> Outcome:
     """VZEROUPPER: YMM and ZMM registers 0 to 15 above XMM become initial."""
-    rule = Rule("Intel SDM vol. 2, VZEROUPPER")
+    rule = Rule("Intel SDM vol. 2, VZEROUPPER", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE and AVX", AVX_STATE):
         return rule.fault(UD)
     cpu.registers.clear(_AVX, _ZMM_HI256)
@@ -75,7 +71,7 @@ def vzeroall(cpu: Processor) -> Outcome:
 
 def ldmxcsr(cpu: Processor, value: int) -> Outcome:
     """LDMXCSR: SSE is in use afterwards, with the initial value too."""
-    rule = Rule("Intel SDM vol. 2, LDMXCSR")
+    rule = Rule("Intel SDM vol. 2, LDMXCSR", cpu.host.evidence)
     if not rule.check("no reserved bit", not value & ~MXCSR_MASK):
         return rule.fault(GP)
     cpu.registers.write(SSE, 0, b"")
@@ -85,7 +81,7 @@ def ldmxcsr(cpu: Processor, value: int) -> Outcome:
 
 def kmovq(cpu: Processor, register: int, value: int) -> Outcome:
     """KMOVQ of a mask register."""
-    rule = Rule("Intel SDM vol. 2, KMOVQ")
+    rule = Rule("Intel SDM vol. 2, KMOVQ", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE, AVX and AVX-512", AVX512_STATE):
         return rule.fault(UD)
     cpu.registers.write(_OPMASK, 8 * register, value.to_bytes(8, "little"))
@@ -94,7 +90,7 @@ def kmovq(cpu: Processor, register: int, value: int) -> Outcome:
 
 def wrpkru(cpu: Processor, value: int, ecx_edx: int = 0) -> Outcome:
     """WRPKRU; ``ecx_edx`` is what ECX or EDX has, which must be 0. XCR0[9] does not matter: only CR4.PKE."""
-    rule = Rule("Intel SDM vol. 2, WRPKRU")
+    rule = Rule("Intel SDM vol. 2, WRPKRU", cpu.host.evidence)
     if not rule.check("CR4.PKE is set", cpu.cr4_pke):
         return rule.fault(UD)
     if not rule.check("a 32-bit value, ECX and EDX 0", value < 1 << 32 and not ecx_edx):
@@ -105,7 +101,7 @@ def wrpkru(cpu: Processor, value: int, ecx_edx: int = 0) -> Outcome:
 
 def rdpkru(cpu: Processor) -> Outcome:
     """RDPKRU."""
-    rule = Rule("Intel SDM vol. 2, RDPKRU")
+    rule = Rule("Intel SDM vol. 2, RDPKRU", cpu.host.evidence)
     if not rule.check("CR4.PKE is set", cpu.cr4_pke):
         return rule.fault(UD)
     return rule.ok(int.from_bytes(cpu.registers.get(PKRU)[:4], "little"))
@@ -117,7 +113,7 @@ def _shadow_stacks(cpu: Processor) -> bool:
 
 def rdssp(cpu: Processor) -> Outcome:
     """RDSSPQ: the shadow stack pointer; without shadow stacks it changes nothing (and gives 0 here)."""
-    rule = Rule("Intel SDM vol. 2, RDSSPQ")
+    rule = Rule("Intel SDM vol. 2, RDSSPQ", "manual")
     on = _shadow_stacks(cpu)
     rule.check("shadow stacks are on; else it is a NOP", True)
     return rule.ok(int.from_bytes(cpu.registers.get(_CET_U)[_SSP], "little") if on else 0)
@@ -125,7 +121,7 @@ def rdssp(cpu: Processor) -> Outcome:
 
 def incssp(cpu: Processor, count: int) -> Outcome:
     """INCSSPQ by up to 255 entries."""
-    rule = Rule("Intel SDM vol. 2, INCSSPQ")
+    rule = Rule("Intel SDM vol. 2, INCSSPQ", "manual")
     if not rule.check("CR4.CET is set and the mode's SH_STK_EN", _shadow_stacks(cpu)):
         return rule.fault(UD)
     pointer = int.from_bytes(cpu.registers.get(_CET_U)[_SSP], "little") + 8 * (count & 0xFF)

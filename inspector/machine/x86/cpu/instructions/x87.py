@@ -5,13 +5,9 @@ Registers are kept as FXSAVE writes them: FCW, FSW, the abridged tag, ST0 to ST7
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import GP, MF, XM, Outcome, Rule
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK, SSE
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.processor import Processor
 
 #: Bits of FCW that exist, and those that are always set.
 _FCW_BITS, _FCW_SET = 0x1F3F, 0x40
@@ -97,7 +93,7 @@ def _pop(stack: _Stack) -> None:
 
 def simple(cpu: Processor, name: str) -> Outcome:
     """An instruction without operand but ST registers: ``fld1``, ``fninit``, ``emms`` ... Raises ValueError."""
-    rule = Rule("Intel SDM vol. 2; vol. 1, 8.1")
+    rule = Rule("Intel SDM vol. 2; vol. 1, 8.1", cpu.host.evidence)
     stack = _Stack(cpu)
     pending = bool(stack.status & _ES)
     if name not in _UNCHECKED and not rule.check("no x87 exception is pending", not pending):
@@ -166,7 +162,7 @@ def fldcw(cpu: Processor, value: int) -> Outcome:
     stack = _Stack(cpu)
     stack.control = value & _FCW_BITS | _FCW_SET
     stack.put()
-    return Rule("Intel SDM vol. 2, FLDCW").ok()
+    return Rule("Intel SDM vol. 2, FLDCW", cpu.host.evidence).ok()
 
 
 def movq_mm(cpu: Processor, register: int, data: bytes) -> Outcome:
@@ -176,12 +172,12 @@ def movq_mm(cpu: Processor, register: int, data: bytes) -> Outcome:
     stack.tags = 0xFF
     stack.st[register] = data[:8] + _MMX_EXPONENT + bytes(6)
     stack.put()
-    return Rule("Intel SDM vol. 1, 9.5; vol. 2, MOVQ").ok()
+    return Rule("Intel SDM vol. 1, 9.5; vol. 2, MOVQ", cpu.host.evidence).ok()
 
 
 def fxrstor(cpu: Processor, image: bytes) -> Outcome:
     """FXRSTOR of 512 bytes: x87, XMM and MXCSR."""
-    rule = Rule("Intel SDM vol. 2, FXRSTOR")
+    rule = Rule("Intel SDM vol. 2, FXRSTOR", cpu.host.evidence)
     mxcsr = int.from_bytes(image[24:28], "little")
     if not rule.check("MXCSR has no reserved bit", not mxcsr & ~MXCSR_MASK):
         return rule.fault(GP)
@@ -198,12 +194,12 @@ def fxsave(cpu: Processor, image: bytes) -> Outcome:
     x87 = live.get(0)
     mxcsr = live.mxcsr.to_bytes(4, "little") + MXCSR_MASK.to_bytes(4, "little")
     found = x87[:24] + mxcsr + x87[32:160] + live.get(SSE) + image[_SW_OFFSET:_LEGACY_SIZE_BYTES]
-    return Rule("Intel SDM vol. 2, FXSAVE").ok(image=found)
+    return Rule("Intel SDM vol. 2, FXSAVE", cpu.host.evidence).ok(image=found)
 
 
 def divps(cpu: Processor, mask: int) -> Outcome:
     """A packed division by zero: its flag in MXCSR, #XM if it is not masked."""
-    rule = Rule("Intel SDM vol. 1, 11.5.2")
+    rule = Rule("Intel SDM vol. 1, 11.5.2", cpu.host.evidence)
     live = cpu.registers
     live.mxcsr |= mask
     if not rule.check("MXCSR masks what happened", not mask & ~(live.mxcsr >> 7)):

@@ -5,13 +5,13 @@ Memory is the ``image`` operand; the new contents are the outcome's image.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.decode.placement import Place
-from inspector.machine.outcome import GP, NM, UD, Check, MemoryFaultError, Outcome, Rule
+from inspector.machine.outcome import GP, NM, UD, Check, Evidence, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.instructions.tiles import is_valid
 from inspector.machine.x86.cpu.instructions.x87 import masked
+from inspector.machine.x86.cpu.memory import Memory
+from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import (
     INITIAL_MXCSR,
     PKRU,
@@ -23,10 +23,6 @@ from inspector.machine.x86.cpu.registers import (
     Registers,
 )
 from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.cpu.memory import Memory
-    from inspector.machine.x86.cpu.processor import Processor
 
 #: CPUID(0xD,1).EAX bit of each instruction that is not part of plain XSAVE.
 _FEATURE = {"xsaveopt": 0, "xsavec": 1, "xsaves": 3, "xrstors": 3}
@@ -41,7 +37,7 @@ _RESTORED = Outcome("ok", 0, (Check(_NOTHING_OFF, True),), _RESTORE)
 
 
 def _begin(cpu: Processor, name: str) -> tuple[Rule, Outcome | None]:
-    rule = Rule(f"Intel SDM vol. 2, {name.upper()}; vol. 1, 13.14")
+    rule = Rule(f"Intel SDM vol. 2, {name.upper()}; vol. 1, 13.14", cpu.host.evidence)
     if not rule.check("CR4.OSXSAVE is set", cpu.cr4_osxsave):
         return rule, rule.fault(UD)
     bit = _FEATURE.get(name)
@@ -256,7 +252,9 @@ def save(cpu: Processor, image: bytes, mask: int) -> Outcome:
         checks = (Check(f"XFD is 0 for all that is in use (lost: {size} bytes of components {lost:#x})", False),)
     bv = in_use & ~cpu.xfd
     saved = images.store(image, live, bv, bv, _places(cpu, images.xcomp_bv(image)))
-    return Outcome("ok", 0, checks, _SAVE, lost, saved)
+    # What XSTATE_BV says hangs on how the processor tracks use.
+    evidence: Evidence = "unmeasured" if cpu.host.evidence == "unmeasured" else "kernel"
+    return Outcome("ok", 0, checks, _SAVE, lost, saved, evidence=evidence)
 
 
 def restore(cpu: Processor, image: bytes, mask: int) -> Outcome:

@@ -9,8 +9,8 @@ from inspector.machine.outcome import PF, Outcome
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.linux import signals
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Thread
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Thread
 from inspector.machine.x86.replay.programs.digest import changed, number
 
 _SI_KERNEL, _SI_TKILL = 0x80, -6

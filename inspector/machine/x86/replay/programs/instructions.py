@@ -182,7 +182,7 @@ def _wrpkru(_: Memory, words: Words) -> Instruction:
 def _stmxcsr(memory: Memory, _: Words) -> Instruction:
     def store(cpu: Processor) -> Outcome:
         memory.write(OPERAND, cpu.registers.mxcsr.to_bytes(4, "little"))
-        return Rule("Intel SDM vol. 2, STMXCSR").ok()
+        return Rule("Intel SDM vol. 2, STMXCSR", cpu.host.evidence).ok()
 
     return store
 
@@ -217,7 +217,7 @@ def _fxsave(memory: Memory, _: Words) -> Instruction:
 def _load_from(label: str) -> Parser:
     def parse(memory: Memory, _: Words) -> Instruction:
         def load(_cpu: Processor) -> Outcome:
-            rule = Rule("Intel SDM vol. 2, MOV")
+            rule = Rule("Intel SDM vol. 2, MOV", "manual")
             try:
                 memory.read(addresses.address_of(label), 8)
             except MemoryFaultError as fault:
@@ -231,7 +231,7 @@ def _load_from(label: str) -> Parser:
 
 def _ud2(_: Memory, _words: Words) -> Instruction:
     def undefined(_cpu: Processor) -> Outcome:
-        rule = Rule("Intel SDM vol. 2, UD2")
+        rule = Rule("Intel SDM vol. 2, UD2", "manual")
         rule.check("an instruction", False)
         return rule.fault(UD)
 

@@ -14,8 +14,8 @@ from inspector.machine.x86.cpu.memory import Memory
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Process, Thread
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Process, Thread
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.frames import Handler
 from inspector.machine.x86.replay.programs.instructions import DIGESTED, INSTRUCTIONS, READS, SHOWN

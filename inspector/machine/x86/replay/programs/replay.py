@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from inspector.machine.verify import Answer, NotAsked, text_of
+from inspector.machine.answer import Answer, NotAsked, text_of
 from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.replay.programs.program import Program, Step

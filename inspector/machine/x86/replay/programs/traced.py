@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from inspector.machine.answer import Answer, NotAsked, text_of
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Answer, NotAsked, text_of
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.replay.programs import digest

@@ -8,7 +8,7 @@ from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.verify import BORROWED_HOST
+from inspector.machine.recording import BORROWED_HOST
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid

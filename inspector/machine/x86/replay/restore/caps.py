@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Answer
+from inspector.machine.answer import Answer
 from inspector.machine.x86.kvm.capabilities import check_extension, device_attributes, mce_capabilities
 from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.replay.restore.bench import Bench, Record

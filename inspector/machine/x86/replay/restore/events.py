@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.kvm.pending import VALID_SMM, VcpuEvents
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states

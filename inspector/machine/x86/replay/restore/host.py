@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
 from inspector.machine.x86.replay.restore import caps
 from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts

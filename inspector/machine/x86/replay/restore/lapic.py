@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.kvm.lapic import ID, LDR
 from inspector.machine.x86.kvm.sregs import set_sregs
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu

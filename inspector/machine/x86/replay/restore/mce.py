@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Answer
+from inspector.machine.answer import Answer
 from inspector.machine.x86.kvm.mce import set_mce, setup_mce
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structures import answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.kvm import clock, irqchip
 from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap, enable_vm_cap

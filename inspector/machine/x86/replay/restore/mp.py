@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.kvm.mp_state import get_mp_state, set_mp_state
 from inspector.machine.x86.kvm.pending import VALID_SMM, VcpuEvents
 from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.x86.kvm.capabilities import nested_state_size_bytes
 from inspector.machine.x86.kvm.nested.svm import EFER_SVME
 from inspector.machine.x86.kvm.nested.vmx import VMCS12_REVISION

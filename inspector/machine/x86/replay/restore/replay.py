@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 
 Found = Iterator[Answer | Agreed | NotAsked]

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Answer, NotAsked
+from inspector.machine.answer import Answer, NotAsked
 from inspector.machine.x86.kvm.enable_cap import enable_vm_cap
 from inspector.machine.x86.kvm.enter import EXIT_FAIL_ENTRY, UNKNOWN_RIP, RunAnswer, run
 from inspector.machine.x86.kvm.mp_state import SIPI_RECEIVED, get_mp_state, set_mp_state

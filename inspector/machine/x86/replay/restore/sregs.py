@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.sweeps import (
     ACCEPTED,

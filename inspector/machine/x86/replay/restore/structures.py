@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from inspector.machine.answer import Answer
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.verify import Answer
 from inspector.machine.x86.kvm import mp_state
 from inspector.machine.x86.kvm.enable_cap import enable_vm_cap
 from inspector.machine.x86.kvm.sregs import set_sregs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Outcome
-from inspector.machine.verify import Agreed, Answer
 
 #: Accepted: reads back as written, as the base value, as something else; time; cannot be read back.
 SAME, BASE, OTHER, TIME, UNREAD = "0wxvg"

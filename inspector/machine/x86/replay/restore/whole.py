@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.verify import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import xcrs, xsave
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
 from inspector.machine.x86.kvm.whole import WholeVcpu

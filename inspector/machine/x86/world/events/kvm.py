@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
@@ -16,76 +15,74 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.world.events import instructions
 from inspector.machine.x86.world.events.words import CAPTURED, Words, below, msr, number, word
+from inspector.machine.x86.world.stage import Stage
 from layouts.x86.kernels import profile_for
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.world.world import World
 
 _FLAGS = "flags="
 
 
-def _create_vm(world: World, words: Words) -> Outcome:
+def _create_vm(stage: Stage, words: Words) -> Outcome:
     """Does not lock the guest permission: only the first vCPU does."""
     rule = Rule("kvm_arch_init_vm (x86.c)")
-    if world.vm is not None:
+    if stage.vm is not None:
         raise ValueError("there is a VM already")
     is_td = words[:1] == ["tdx"]
-    if is_td and not rule.check("KVM has TDX (from 6.16 on)", world.host.kernel.kvm_tdx):
+    if is_td and not rule.check("KVM has TDX (from 6.16 on)", stage.host.kernel.kvm_tdx):
         return rule.refuse(errno.EINVAL)
-    world.vm = Vm(world.process, is_td=is_td)
+    stage.vm = Vm(stage.process, is_td=is_td)
     return rule.ok()
 
 
-def _tdx_init_vm(world: World, words: Words) -> Outcome:
-    if world.vm is None:
+def _tdx_init_vm(stage: Stage, words: Words) -> Outcome:
+    if stage.vm is None:
         raise ValueError("there is no VM; KVM_CREATE_VM tdx comes first")
-    return world.vm.tdx_init(number(word(words, 0, "XFAM")))
+    return stage.vm.tdx_init(number(word(words, 0, "XFAM")))
 
 
-def _create_vcpu(world: World, _: Words) -> Outcome:
-    if world.vm is None:
-        world.vm = Vm(world.process)
-    if world.vm.process is not world.process:
+def _create_vcpu(stage: Stage, _: Words) -> Outcome:
+    if stage.vm is None:
+        stage.vm = Vm(stage.process)
+    if stage.vm.process is not stage.process:
         rule = Rule("kvm_vcpu_ioctl (kvm_main.c)")
         rule.check("the process is the one that created the VM", False)
         return rule.refuse(errno.EIO)
-    return world.vm.create_vcpu(world.thread())
+    return stage.vm.create_vcpu(stage.thread())
 
 
-def _stopped(world: World) -> Vcpu:
-    vcpu = world.guest().vcpu
+def _stopped(stage: Stage) -> Vcpu:
+    vcpu = stage.guest().vcpu
     if vcpu.in_run:
         raise ValueError("the vCPU is inside KVM_RUN; return comes first")
-    world.host_linux.to_user(world.cpu(), world.thread())
+    stage.host_linux.to_user(stage.cpu(), stage.thread())
     return vcpu
 
 
-def _running(world: World) -> Run:
+def _running(stage: Stage) -> Run:
     """The run that goes on, on the CPU where it is."""
-    guest = world.guest(stays=True)
+    guest = stage.guest(stays=True)
     if not guest.vcpu.in_run:
         raise ValueError("the vCPU is not inside KVM_RUN; KVM_RUN comes first")
     return guest.run
 
 
-def _run(world: World, _: Words) -> Outcome:
+def _run(stage: Stage, _: Words) -> Outcome:
     """From here on the guest's instructions are in one KVM_RUN."""
-    _stopped(world)
-    run = world.guest().run
+    _stopped(stage)
+    run = stage.guest().run
     return run.begin() or run.enter() or Rule("kvm_arch_vcpu_ioctl_run (x86.c)").ok()
 
 
-def _exit(world: World, words: Words) -> Outcome:
+def _exit(stage: Stage, words: Words) -> Outcome:
     """A VM exit that KVM handles without leaving KVM_RUN, as an interrupt makes one; ``fast``: with interrupts off."""
     if words[:1] == ["fast"]:
-        _running(world).exit_and_reenter()
+        _running(stage).exit_and_reenter()
         return Rule("EXIT_FASTPATH_REENTER_GUEST, vcpu_enter_guest (x86.c)").ok()
-    _running(world).exit()
+    _running(stage).exit()
     return Rule("vcpu_enter_guest, fpu_sync_guest_vmexit_xfd_state (x86.c, fpu/core.c)").ok()
 
 
-def _saved(world: World, source: str) -> Outcome:
-    run = _running(world)
+def _saved(stage: Stage, source: str) -> Outcome:
+    run = _running(stage)
     outcome = run.save()
     clears = run.vcpu.policy.clears_xfd
     if clears:
@@ -95,53 +92,53 @@ def _saved(world: World, source: str) -> Outcome:
     return outcome._replace(source=source, image=b"", value=0)
 
 
-def _preempt(world: World, _: Words) -> Outcome:
+def _preempt(stage: Stage, _: Words) -> Outcome:
     """The vCPU's thread loses its CPU to another task, which returns to user space."""
-    outcome = _saved(world, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
-    run = _running(world)
-    linux = world.host_linux
-    linux.schedule(run.cpu, world.bystander(run.cpu))
-    linux.to_user(run.cpu, world.bystander(run.cpu))
+    outcome = _saved(stage, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
+    run = _running(stage)
+    linux = stage.host_linux
+    linux.schedule(run.cpu, stage.bystander(run.cpu))
+    linux.to_user(run.cpu, stage.bystander(run.cpu))
     return outcome
 
 
-def _softirq(world: World, _: Words) -> Outcome:
-    outcome = _saved(world, "kernel_fpu_begin_mask, XSAVES of the current task (fpu/core.c)")
-    _running(world).cpu.owner = None
+def _softirq(stage: Stage, _: Words) -> Outcome:
+    outcome = _saved(stage, "kernel_fpu_begin_mask, XSAVES of the current task (fpu/core.c)")
+    _running(stage).cpu.owner = None
     return outcome
 
 
-def _return(world: World, _: Words) -> Outcome:
-    run = _running(world)
-    outcome = _saved(world, "fpu_swap_kvm_fpstate (fpu/core.c)")
+def _return(stage: Stage, _: Words) -> Outcome:
+    run = _running(stage)
+    outcome = _saved(stage, "fpu_swap_kvm_fpstate (fpu/core.c)")
     wanted = run.vcpu.wants_buffer
     ended = run.end()
     return ended if wanted else outcome
 
 
-def _check_extension(world: World, words: Words) -> Outcome:
+def _check_extension(stage: Stage, words: Words) -> Outcome:
     if words[:1] not in (["KVM_CAP_XSAVE2"], ["XSAVE2"]):
         raise ValueError("the capability is KVM_CAP_XSAVE2")
-    return Rule("kvm_vm_ioctl_check_extension (x86.c)").ok(xsave2_capability(world.process))
+    return Rule("kvm_vm_ioctl_check_extension (x86.c)").ok(xsave2_capability(stage.process))
 
 
-def _get_supported_cpuid(world: World, _: Words) -> Outcome:
+def _get_supported_cpuid(stage: Stage, _: Words) -> Outcome:
     """The value is leaf 0xD's XCR0 bits."""
-    eax, _ebx, _ecx, edx = supported_leaf_0xd(world.process)[0]
+    eax, _ebx, _ecx, edx = supported_leaf_0xd(stage.process)[0]
     return Rule("__do_cpuid_func, leaf 0xD (cpuid.c)").ok(eax | edx << 32)
 
 
-def _set_cpuid2(world: World, words: Words) -> Outcome:
-    vcpu = _stopped(world)
+def _set_cpuid2(stage: Stage, words: Words) -> Outcome:
+    vcpu = _stopped(stage)
     name = word(words, 0, "a CPUID")
-    leaves = world.captured_state().leaves if name == CAPTURED else named_cpuid(world.process, name)
+    leaves = stage.captured_state().leaves if name == CAPTURED else named_cpuid(stage.process, name)
     outcome = vcpu.set_cpuid(leaves)
     # The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID.
     vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
     return outcome
 
 
-def _set_xcrs(world: World, words: Words) -> Outcome:
+def _set_xcrs(stage: Stage, words: Words) -> Outcome:
     """A value for XCR0, or entries ``REGISTER:VALUE``; ``flags=N`` are the call's."""
     entries, flags = [], 0
     for text in words:
@@ -152,12 +149,12 @@ def _set_xcrs(world: World, words: Words) -> Outcome:
         entries.append((below(register, 1 << 32) if colon else 0, number(value)))
     if not entries and not flags:
         raise ValueError("a value is missing")
-    return _stopped(world).set_xcrs(*entries, flags=flags)
+    return _stopped(stage).set_xcrs(*entries, flags=flags)
 
 
-def _set_msrs(world: World, words: Words) -> Outcome:
+def _set_msrs(stage: Stage, words: Words) -> Outcome:
     """Names and values; a refused MSR stops the call, which returns how many were set."""
-    vcpu = _stopped(world)
+    vcpu = _stopped(stage)
     pairs = [(msr(words[at]), number(word(words, at + 1, "a value"))) for at in range(0, len(words), 2)]
     rule = Rule("__msr_io, kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
     for done, (index, value) in enumerate(pairs):
@@ -170,33 +167,33 @@ def _set_msrs(world: World, words: Words) -> Outcome:
     return rule.ok(len(pairs))
 
 
-def _get_xcrs(world: World, _: Words) -> Outcome:
+def _get_xcrs(stage: Stage, _: Words) -> Outcome:
     """The value is XCR0."""
-    vcpu = _stopped(world)
+    vcpu = _stopped(stage)
     rule = Rule("kvm_vcpu_ioctl_x86_get_xcrs (x86.c)")
     if vcpu.xfam and not rule.check("not a TD: its state is protected", False):
         return rule.refuse(errno.EINVAL)
     return rule.ok(vcpu.xcr0)
 
 
-def _get_msrs(world: World, words: Words) -> Outcome:
+def _get_msrs(stage: Stage, words: Words) -> Outcome:
     """The value is the MSR's."""
-    return _stopped(world).get_msr(msr(word(words, 0, "an MSR")))
+    return _stopped(stage).get_msr(msr(word(words, 0, "an MSR")))
 
 
-def _get_xsave(world: World, _: Words) -> Outcome:
-    return _stopped(world).get_xsave()
+def _get_xsave(stage: Stage, _: Words) -> Outcome:
+    return _stopped(stage).get_xsave()
 
 
-def _get_xsave2(world: World, _: Words) -> Outcome:
-    return _stopped(world).get_xsave2()
+def _get_xsave2(stage: Stage, _: Words) -> Outcome:
+    return _stopped(stage).get_xsave2()
 
 
-def _set_xsave(world: World, words: Words) -> Outcome:
+def _set_xsave(stage: Stage, words: Words) -> Outcome:
     """The captured image, or the vCPU's own: cut to 4096 bytes, or with another XSTATE_BV."""
-    vcpu = _stopped(world)
+    vcpu = _stopped(stage)
     if words[:1] == [CAPTURED]:
-        return vcpu.set_xsave(world.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
+        return vcpu.set_xsave(stage.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
     image = vcpu.user_image()
     if words[:1] == ["cut"]:
         # What a VMM with a 4096-byte structure kept; the memory behind it is taken as zero.
@@ -204,12 +201,12 @@ def _set_xsave(world: World, words: Words) -> Outcome:
     return vcpu.set_xsave(with_xstate_bv(image, number(words[0])) if words else image)
 
 
-def _boot(world: World, words: Words) -> Outcome:
+def boot(stage: Stage, words: Words) -> Outcome:
     """The guest's Linux, of a kernel profile, on its first vCPUs."""
-    guest = world.guest()
-    assert world.vm is not None
-    kernel = profile_for(words[0]) if words else world.host.kernel
-    return world.vm.boot(kernel, max(guest.number + 1, len(world.vm.guests)))
+    guest = stage.guest()
+    assert stage.vm is not None
+    kernel = profile_for(words[0]) if words else stage.host.kernel
+    return stage.vm.boot(kernel, max(guest.number + 1, len(stage.vm.guests)))
 
 
 def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
@@ -227,7 +224,7 @@ def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
     return guest.execute(instructions.parse(words, memory))
 
 
-KVM_EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
+KVM_EVENTS: dict[str, Callable[[Stage, Words], Outcome]] = {
     "KVM_CREATE_VM": _create_vm,
     "KVM_TDX_INIT_VM": _tdx_init_vm,
     "KVM_CREATE_VCPU": _create_vcpu,
@@ -247,5 +244,3 @@ KVM_EVENTS: dict[str, Callable[[World, Words], Outcome]] = {
     "softirq": _softirq,
     "return": _return,
 }
-BOOT = "boot"
-boot = _boot

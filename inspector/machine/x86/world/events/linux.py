@@ -8,8 +8,8 @@ from typing import NamedTuple
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.linux import signals
-from inspector.machine.x86.linux.kernel import Cpu, Linux
-from inspector.machine.x86.linux.process import Process, Thread
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Cpu, Process, Thread
 from inspector.machine.x86.world.events import instructions
 from inspector.machine.x86.world.events.words import Words, number, word
 
@@ -124,7 +124,7 @@ def _setregset(level: Level, words: Words) -> Outcome:
 
 def _fail_allocation(level: Level, _: Words) -> Outcome:
     level.process.allocation_fails = True
-    return Rule("injected").ok()
+    return Rule("injected", "assumed").ok()
 
 
 LINUX_EVENTS: dict[str, Callable[[Level, Words], Outcome]] = {

@@ -7,13 +7,24 @@ import tomllib
 from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
+from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
-from inspector.cli.files import text_of
+from inspector.machine.arm64.captured import state_of_scratch
+from inspector.machine.arm64.models.realize import ask
+from inspector.machine.arm64.models.workbench import Workbench
 from inspector.readers.libvirt_cpu import parse_libvirt_cpu
+from inspector.readers.lines import text_of
+from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_toml
+from inspector.targets.arm64_host import capture_of
+from inspector.targets.labs import IdLab
+from inspector.targets.schemes import host_of
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
 
+SCHEME = "model:"
 HOST = "host"
+#: The known CPU that has the most.
+_DEFAULT_HOST = "max"
 
 
 class Target(NamedTuple):
@@ -70,3 +81,34 @@ def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
     if model is None:
         raise InputError(name, "the name of an arm64 model (inspector models list)", repr(found.model))
     return Target(name, model, models, found.words)
+
+
+def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
+    """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
+    name, _, host = text.partition(":")
+    if not name:
+        raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
+    named = target(name)
+    bench = Workbench(
+        host_of(host or _DEFAULT_HOST, "arm64", "", options), named.model.name if named.model else "", named.models
+    )
+    for word in named.words:
+        bench.set(word)
+    return bench
+
+
+def lab_of_model(target: str, options: Options) -> IdLab:
+    """``model:NAME[:HOST]`` in the ID-register lab. Raises UsageError and InputError."""
+    return IdLab(workbench_of(target.removeprefix(SCHEME), options))
+
+
+def capture_of_model(target: str, options: Options) -> Capture:
+    """``model:NAME[:HOST]``: the guest's registers after what the host took. Raises UsageError and InputError."""
+    return capture_of_bench(workbench_of(target.removeprefix(SCHEME), options))
+
+
+def capture_of_bench(bench: Workbench) -> Capture:
+    """The registers of the guest that the lab asks for, as the host gives them."""
+    vcpu, _ = ask(bench.made.request, bench.host)
+    state = state_of_scratch(vcpu, f"{bench.setup.model or HOST} on {bench.host.name}")
+    return capture_of(state, kernel=bench.host.kernel.release)

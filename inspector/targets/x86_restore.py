@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.fields import FieldTable
-from inspector.decode.placement import xstate_bv
-from inspector.machine.x86.host import XTILE, Host
-from inspector.machine.x86.world.world import Captured, World
+from inspector.machine.x86.host import Host
+from inspector.machine.x86.world.restore import restore_events
+from inspector.machine.x86.world.stage import Captured
+from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.x86_host import captured_kernel, choose_host
 from layouts.x86.kernels import KernelProfile
@@ -28,24 +29,6 @@ def captured_state(vcpu: Vcpu) -> Captured | None:
         xss=_value(vcpu, "msr", "msr.IA32_XSS"),
     )
     return found if found.leaves or found.image else None
-
-
-def restore_events(captured: Captured) -> tuple[str, ...]:
-    """The order in which QEMU puts a vCPU's state (kvm_arch_put_registers in target/i386/kvm/kvm.c)."""
-    wanted = captured.leaves.get((0xD, 0), (0, 0, 0, 0))[0]
-    if not captured.leaves:
-        wanted = xstate_bv(captured.image) or 0
-    events = ["arch_prctl REQ_XCOMP_GUEST_PERM 18"] if wanted & XTILE else []
-    events += ["KVM_CREATE_VCPU", f"KVM_SET_CPUID2 {'captured' if captured.leaves else 'supported'}"]
-    if captured.image:
-        events.append("KVM_SET_XSAVE captured")
-    if captured.xcr0 is not None:
-        events.append(f"KVM_SET_XCRS {captured.xcr0:#x}")
-    msrs = {"XFD": captured.xfd, "XFD_ERR": captured.xfd_err, "XSS": captured.xss or None}
-    pairs = [f"{name} {value:#x}" for name, value in msrs.items() if value is not None]
-    if pairs:
-        events.append(f"KVM_SET_MSRS {' '.join(pairs)}")
-    return (*events, "KVM_RUN")
 
 
 def restored(capture: Capture, vcpu: Vcpu) -> tuple[World, Scenario] | None:

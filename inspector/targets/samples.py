@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
 from inspector.capture.nearest import did_you_mean
+from inspector.readers.open import open_capture
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from inspector.capture.model import Capture
+    from inspector.readers.options import Options
 
 SCHEME = "sample:"
 
@@ -47,10 +51,13 @@ def about(name: str) -> str:
     return str(table["open"][member or "."])
 
 
-def resolve(target: str) -> str:
-    """The path of a target; only ``sample:NAME`` changes. Raises InputError for an unknown name."""
-    if not target.startswith(SCHEME):
-        return target
+def capture_of_sample(target: str, options: Options) -> Capture:
+    """``sample:NAME``. It goes by its name: where the tool is installed is nobody's business. Raises InputError."""
+    return open_capture(path_of(target), options, target)
+
+
+def path_of(target: str) -> str:
+    """The path of ``sample:NAME``. Raises InputError for an unknown name."""
     name = target.removeprefix(SCHEME)
     path = root() / name
     if not path.exists():

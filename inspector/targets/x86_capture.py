@@ -28,9 +28,8 @@ def capture_of(world: World, target: str) -> Capture:
     for number, vcpu in enumerate(vcpus):
         vcpu.index = number
     notices = ["made by the simulated machine, captured from no host"]
-    kernel = f"Linux {world.host.kernel.release}"
-    host = CapturedHost(cpuid=world.host.cpuid, kernel=kernel, about="simulated")
-    return Capture(target, "sim", vcpus, host=host, notices=notices)
+    host = CapturedHost(cpuid=world.host.cpuid, kernel=world.host.kernel.release, about="simulated")
+    return Capture(target, "simulated", vcpus, host=host, notices=notices)
 
 
 class _Maker:

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from inspector.capture.errors import InputError, visible
+from inspector.capture.errors import InputError
+from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_of, state_of
-from inspector.machine.arm64.host import MMFR0, Host
+from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
+from inspector.machine.arm64.models.realize import ScratchVcpu, ask
+from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.replay import hosts as replayed
 from inspector.machine.arm64.replay import shapes
 from inspector.machine.arm64.replay.deep import hosts as deep_hosts
 from inspector.machine.arm64.replay.deep import shapes as deep_shapes
-from inspector.machine.verify import check_shapes, is_deep, records
+from inspector.machine.recording import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
+from layouts.arm64.ids import ARM64, MMFR0, RegisterId
 from layouts.arm64.kernels import Arm64Kernel
-from layouts.arm64.kvm_ids import ARM64
 from layouts.kernels import UnknownReleaseError
 
 
@@ -65,10 +68,10 @@ def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
             continue
         at = 0
         unknown = bytes.fromhex(area.attributes.get("unknown", ""))
-        for register_id in area.attributes["ids"]:
-            size = 1 << (register_id >> 52 & 15)
+        for register_id in map(RegisterId, area.attributes["ids"]):
+            size = register_id.size_bytes
             data = bytes(area.data[at : at + size])
-            if register_id >> 56 == ARM64 and len(data) == size and not any(unknown[at : at + size]):
+            if register_id.architecture == ARM64 and len(data) == size and not any(unknown[at : at + size]):
                 found.setdefault(register_id, data)
             at += size
     return found
@@ -91,17 +94,14 @@ def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
     return found
 
 
-def register_list(state: State) -> str:
-    """``id value`` lines, as register lists are read."""
-    lines = [f"# {visible(state.name)}"]
-    lines += [
-        f"{register_id:#018x} {int.from_bytes(data, 'little'):#x}" for register_id, data in state.registers.items()
-    ]
-    return "\n".join(lines) + "\n"
+def guest_of(host: Host) -> ScratchVcpu:
+    """The first vCPU of a guest with everything that a host has."""
+    scratch, _ = ask(request(None, parse_words(()), host), host)
+    return scratch
 
 
-def capture_of(state: State) -> Capture:
-    """The state as a capture that opens in the same screens."""
+def capture_of(state: State, format_name: str = "simulated", kernel: str = "") -> Capture:
+    """The state as a capture that opens in the same screens; ``kernel`` is the release of its host."""
     values = {register_id: (int.from_bytes(data, "little"), 0) for register_id, data in state.registers.items()}
     area = register_area(values, Origin(state.name, 0), "KVM registers")
-    return Capture(state.name, "simulated", [Vcpu(0, "vCPU 0", "arm64", [area])])
+    return Capture(state.name, format_name, [Vcpu(0, "vCPU 0", "arm64", [area])], host=CapturedHost(kernel=kernel))

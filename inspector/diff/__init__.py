@@ -1,0 +1,1 @@
+"""States side by side: fields matched by path, and what of each differs."""

@@ -1,0 +1,3 @@
+"""Checks over arm64 state."""
+
+ARCH = "arm64"

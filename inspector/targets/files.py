@@ -1,0 +1,25 @@
+"""Paths and standard input; and words without a scheme, which as a host are also names of known CPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.model import Capture
+from inspector.readers.open import open_capture
+from inspector.readers.options import Options
+
+
+def capture_of_file(target: str, options: Options) -> Capture:
+    """A file, a folder or ``-``. Raises InputError and UsageError, as ``open_capture``."""
+    return open_capture(target, options)
+
+
+def host_of_word(target: str, architecture: str, kernel: str, options: Options) -> Any:
+    """A known CPU, or what a file says of a host. Raises UsageError and InputError."""
+    if architecture == "x86":
+        from inspector.targets.x86_named import host_of_word as x86_host
+
+        return x86_host(target, kernel, options)
+    from inspector.targets.arm64_named import host_of_word as arm64_host
+
+    return arm64_host(target, kernel, options)

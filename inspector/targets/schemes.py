@@ -1,0 +1,188 @@
+"""The words that a user gives as a TARGET: one table of schemes, and what each can be.
+
+A word gives a capture (:func:`capture_of`), a host (:func:`host_of`) or a lab (:func:`lab_of`). A new scheme is one
+entry of :data:`SCHEMES` and one module beside this one; every command takes it then. What an entry names is imported
+when it is asked for, so that a word of one architecture loads no machine of the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+
+from inspector.capture.errors import UsageError
+from inspector.capture.model import Capture
+from inspector.readers.options import NO_OPTIONS, Options
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.host import Host as Arm64Host
+    from inspector.machine.x86.host import Host as X86Host
+    from inspector.targets.labs import Lab
+
+Architecture = Literal["x86", "arm64"]
+BOTH: tuple[Architecture, ...] = ("x86", "arm64")
+
+
+class Scheme(NamedTuple):
+    """A kind of word.
+
+    ``prefix`` begins such words: with a colon, or the whole word (``-``), or empty for any. ``form`` and ``about``
+    say in help and errors what it is. Functions are written ``module:function``, of this package:
+
+    - ``capture(target, options) -> Capture``; empty where the word is no capture
+    - ``host(target, architecture, kernel, options) -> Host``; empty: the host that its capture shows
+    - ``lab(target, options) -> Lab``; empty: the lab in which its capture's first vCPU goes on
+
+    ``architectures`` are those whose hosts and vCPUs it can be. ``is_file``: ``--as`` and ``--layout`` say what its
+    bytes are. ``opens_lab``: ``open`` shows its lab, not its capture.
+    """
+
+    prefix: str
+    form: str
+    about: str
+    capture: str = ""
+    host: str = ""
+    lab: str = ""
+    architectures: tuple[Architecture, ...] = BOTH
+    is_file: bool = False
+    opens_lab: bool = False
+
+    def begins(self, word: str) -> bool:
+        """The word is one of this scheme."""
+        return word.startswith(self.prefix) if self.prefix.endswith(":") else self.prefix in ("", word)
+
+
+#: Every scheme; the last is a word without one.
+SCHEMES: tuple[Scheme, ...] = (
+    Scheme(
+        "sample:",
+        "sample:NAME",
+        "a capture that comes with the tool (inspector samples)",
+        capture="samples:capture_of_sample",
+        is_file=True,
+    ),
+    Scheme(
+        "sim:",
+        "sim:SCENARIO",
+        "the simulated x86 machine at the end of a scenario (inspector sim list)",
+        capture="x86_named:capture_of_scenario",
+        host="x86_named:host_of_scenario",
+        lab="x86_named:lab_of_scenario",
+        architectures=("x86",),
+        opens_lab=True,
+    ),
+    Scheme(
+        "model:",
+        "model:NAME[:HOST]",
+        "the guest of a named arm64 CPU model on a host (inspector models list)",
+        capture="models:capture_of_model",
+        lab="models:lab_of_model",
+        architectures=("arm64",),
+        opens_lab=True,
+    ),
+    Scheme(
+        "kvm:",
+        "kvm:",
+        "the KVM of this machine, where that is arm64: a vCPU that is made for it and never runs",
+        capture="live_kvm:capture_of_kvm",
+        host="live_kvm:host_of_kvm",
+        lab="live_kvm:lab_of_kvm",
+        architectures=("arm64",),
+        opens_lab=True,
+    ),
+    Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
+    Scheme(
+        "",
+        "PATH",
+        "a file or a folder; as a host also the name of a known CPU (inspector layouts list)",
+        capture="files:capture_of_file",
+        host="files:host_of_word",
+        is_file=True,
+    ),
+)
+
+#: By architecture: ``(capture, kernel, options) -> Host``.
+_HOST_OF_CAPTURE = {"x86": "x86_named:host_of_capture", "arm64": "arm64_named:host_of_capture"}
+
+
+def scheme_of(target: str) -> Scheme:
+    """The scheme of a word. Raises UsageError for one that begins as a scheme would, and is none and no file."""
+    found = next(scheme for scheme in SCHEMES if scheme.begins(target))
+    head, colon, _ = target.partition(":")
+    if not found.prefix and colon and head.isalpha() and not os.path.lexists(target):
+        raise UsageError(f"{target}: no such file, and no scheme {head}:; expected {forms(SCHEMES)}")
+    return found
+
+
+def is_target(word: str) -> bool:
+    """The word is of a scheme, or a path that exists. Raises UsageError, as ``scheme_of``."""
+    return bool(scheme_of(word).prefix) or os.path.lexists(word)
+
+
+def forms(schemes: Iterable[Scheme]) -> str:
+    """How words of these schemes look: ``sample:NAME, - or PATH``."""
+    *others, last = [scheme.form for scheme in schemes]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def capture_of(target: str, options: Options = NO_OPTIONS) -> Capture:
+    """The capture that a word is. Raises UsageError, and InputError when it cannot be read at all."""
+    scheme = scheme_of(target)
+    if not scheme.capture:
+        raise UsageError(f"{target}: no capture; expected {forms(one for one in SCHEMES if one.capture)}")
+    for option, value in (("--layout", options.layout), ("--as", options.as_format)):
+        if value and not scheme.is_file:
+            raise UsageError(f"{option} {value}: {target} has no bytes to take for it; it goes with a file")
+    capture: Capture = _function(scheme.capture)(target, options)
+    capture.target = target
+    return capture
+
+
+@overload
+def host_of(target: str, architecture: Literal["x86"], kernel: str = "", options: Options = NO_OPTIONS) -> X86Host: ...
+@overload
+def host_of(
+    target: str, architecture: Literal["arm64"], kernel: str = "", options: Options = NO_OPTIONS
+) -> Arm64Host: ...
+def host_of(target: str, architecture: Architecture, kernel: str = "", options: Options = NO_OPTIONS) -> Any:
+    """The host that a word is, on the kernel that ``@RELEASE`` after it or ``kernel`` names.
+
+    Raises UsageError for a word that is none, InputError for a file that is none.
+    """
+    from inspector.targets.kernels import release_of
+
+    name, release = release_of(target, kernel)
+    scheme = require(name, architecture)
+    if scheme.host:
+        return _function(scheme.host)(target, architecture, kernel, options)
+    return _function(_HOST_OF_CAPTURE[architecture])(capture_of(name, NO_OPTIONS), release, options)
+
+
+def require(target: str, architecture: Architecture) -> Scheme:
+    """The scheme of a word. Raises UsageError when it is never of this architecture."""
+    scheme = scheme_of(target)
+    if architecture not in scheme.architectures:
+        able = forms(one for one in SCHEMES if architecture in one.architectures)
+        raise UsageError(f"{target}: expected an {architecture} host or vCPU, as {able} may be")
+    return scheme
+
+
+def lab_of(target: str, options: Options = NO_OPTIONS) -> Lab:
+    """The lab of a word. Raises UsageError where it has none, and InputError."""
+    scheme = scheme_of(target)
+    if scheme.lab:
+        lab: Lab = _function(scheme.lab)(target, options)
+        return lab
+    from inspector.targets.labs import lab_of_vcpu
+
+    capture = capture_of(target, options)
+    return lab_of_vcpu(capture, capture.vcpus[0] if capture.vcpus else None)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """What ``module:function`` names in this package."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"inspector.targets.{module}"), function)
+    return found

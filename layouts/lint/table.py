@@ -1,0 +1,14 @@
+"""Every rule of ``inspector lint`` by its code."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from layouts.lint import arm64, x86
+from layouts.lint.rule import LintRule
+
+
+@cache
+def lint_rules() -> dict[str, LintRule]:
+    """Every rule by its code."""
+    return {rule.code: rule for rule in (*x86.RULES, *arm64.RULES)}

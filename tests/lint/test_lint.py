@@ -1,0 +1,76 @@
+"""``inspector lint``: each rule has a capture that breaks it, and one that almost does."""
+
+import json
+
+import pytest
+
+from inspector.capture.model import Capture
+from inspector.capture.overlay import Overlay
+from inspector.cli.main import main
+from inspector.decode.edit import set_field
+from inspector.decode.fields import FieldTable
+from inspector.lint.findings import Finding, codes_with_checks, findings
+from inspector.readers.options import Options
+from inspector.targets import samples
+from inspector.targets.schemes import capture_of
+from layouts.lint.rule import SEVERITIES
+from layouts.lint.table import lint_rules
+from tests.lint.cases import CASES, Case
+
+
+def edited(case: Case, edits: tuple[tuple[str, str], ...]) -> Capture:
+    capture = capture_of(f"sample:{case.sample}", Options())
+    overlay = Overlay()
+    for path, value in edits:
+        for area in capture.vcpus[case.vcpu].areas:
+            table = FieldTable(area)
+            found = table.find(path)
+            if found:
+                set_field(overlay, table, found[0], value)
+                break
+        else:
+            raise AssertionError(f"{case.sample} has no {path}")
+    return capture
+
+
+def found(capture: Capture, case: Case) -> list[Finding]:
+    return [finding for finding in findings(capture, case.vmm) if finding.rule.code == case.code]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
+def test_a_broken_state_is_found_and_a_near_miss_is_not(case: Case) -> None:
+    broken = found(edited(case, case.breaks), case)
+    assert broken
+    assert all(finding.evidence and finding.path for finding in broken)
+    assert not found(edited(case, case.near), case)
+
+
+def test_every_rule_has_a_check_and_a_case() -> None:
+    assert codes_with_checks() == set(lint_rules())
+    assert {case.code for case in CASES} == set(lint_rules())
+
+
+def test_rules_are_whole() -> None:
+    for code, rule in lint_rules().items():
+        assert code == rule.code
+        assert rule.severity in SEVERITIES
+        assert all((rule.title, rule.about, rule.happens, rule.remedy, rule.source)), code
+
+
+#: Findings of shipped samples that are true: the sample, the code, and why.
+KNOWN: dict[tuple[str, str], str] = {}
+
+
+@pytest.mark.parametrize("name", samples.names())
+def test_shipped_samples_are_clean_or_the_finding_is_true(name: str) -> None:
+    capture = capture_of(f"sample:{name}", Options())
+    bad = {(name, f.rule.code) for f in findings(capture) if f.rule.severity == "error"}
+    assert bad <= set(KNOWN), bad
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", "sample:amx", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "inspector-lint-1"
+    assert main(["explain", "x0101"]) == 0
+    assert "validate_user_xstate_header" in capsys.readouterr().out
+    assert main(["explain", "X9999"]) == 2
