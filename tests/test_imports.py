@@ -12,6 +12,13 @@ import pytest
 KNOWN = [
     ["inspector.machine.arm64.host", "inspector.machine.arm64.live"],
     [f"inspector.machine.arm64.{name}" for name in ("firmware", "init", "registers", "vgic", "vm")],
+    [
+        f"inspector.machine.x86.kvm.{name}"
+        for name in (
+            *("caps", "control_bits", "cpuid_ioctls", "guest_cpuid", "lapic", "module", "nested.state", "nested.svm"),
+            *("nested.vmx", "pending", "regs", "sregs", "whole"),
+        )
+    ],
     ["inspector.tui.labs", *(f"inspector.tui.screens.{name}" for name in ("id_lab", "inspect", "lab", "simulated"))],
 ]
 ROOT = Path(__file__).parents[1]
