@@ -17,6 +17,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
+from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore import hidden_msrs
 from inspector.machine.x86.replay.restore.bench import Bench
@@ -121,7 +122,7 @@ def test_ignore_msrs_takes_everything_and_keeps_nothing() -> None:
 def test_an_msr_that_kvm_lists_and_a_guest_lacks_takes_0_from_6_12_on() -> None:
     assert not set_msr(vcpu_of("6.6"), 0x4D0, 0).accepted
     vcpu = vcpu_of("7.2")
-    assert 0x1DB in vcpu.kvm.msr_table.indexes
+    assert 0x1DB in table_of(vcpu.kvm).indexes
     assert (set_msr(vcpu, 0x1DB, 0).accepted, set_msr(vcpu, 0x1DB, 1).accepted) == (True, False)
 
 
@@ -184,7 +185,7 @@ def test_hwcr_by_release() -> None:
 
 def test_asynchronous_faults_without_an_apic_cannot_be_set_back() -> None:
     vcpu = vcpu_of("7.2", irqchip=0)
-    assert ASYNC_PF_INT in vcpu.kvm.msr_table.indexes
+    assert ASYNC_PF_INT in table_of(vcpu.kvm).indexes
     assert read(vcpu, ASYNC_PF_INT) == 0
     assert set_msr(vcpu, ASYNC_PF_INT, 0).because == "the local APIC is in the kernel"
 
@@ -232,11 +233,11 @@ def test_feature_msrs_in_guest_mode_from_7_0_on() -> None:
 
 def test_feature_msrs_of_the_host() -> None:
     vcpu = vcpu_of("7.2")
-    assert vcpu.kvm.msr_table.features == (0xC0011029, 0x8B, 0x10A, 0x345, 0xCE)
+    assert table_of(vcpu.kvm).features == (0xC0011029, 0x8B, 0x10A, 0x345, 0xCE)
     assert read_feature(vcpu, 0xCE) == 1 << 31
     assert read_feature(vcpu, 0x8B) == 0x1000065
     assert not isinstance(read_feature(vcpu, 0x480), int)
-    assert vcpu_of("6.12").kvm.msr_table.features == (0xC0011029, 0x8B, 0x10A, 0x345)
+    assert table_of(vcpu_of("6.12").kvm).features == (0xC0011029, 0x8B, 0x10A, 0x345)
 
 
 def test_spec_ctrl_takes_what_the_cpu_names() -> None:
@@ -312,19 +313,19 @@ def test_counters_of_a_host_with_a_pmu() -> None:
 
 def test_silicon_lists_the_msrs_that_it_has() -> None:
     amd, intel = kvm_of("7.2", emulator=""), kvm_of("7.2", VMX, emulator="")
-    assert {0xC0010117, 0x1D9, 0x1DB} <= set(amd.msr_table.saved)
-    assert not {0x3A, 0x48, 0xC1, 0xE1} & set(amd.msr_table.saved)
-    assert 0xC0010117 not in intel.msr_table.saved
-    assert 0xC0010117 in kvm_of("7.2", VMX).msr_table.saved
+    assert {0xC0010117, 0x1D9, 0x1DB} <= set(table_of(amd).saved)
+    assert not {0x3A, 0x48, 0xC1, 0xE1} & set(table_of(amd).saved)
+    assert 0xC0010117 not in table_of(intel).saved
+    assert 0xC0010117 in table_of(kvm_of("7.2", VMX)).saved
 
 
 def test_a_stable_update_may_list_more() -> None:
-    listed = {update: 0x1DB in kvm_of(f"6.18.{update}").msr_table.saved for update in (15, 30)}
+    listed = {update: 0x1DB in table_of(kvm_of(f"6.18.{update}")).saved for update in (15, 30)}
     assert listed == {15: False, 30: True}
 
 
 def test_feature_msrs_without_nested_virtualization() -> None:
     vcpu = WholeVcpu(kvm_of("7.2", VMX, nested="N", ignore_msrs="Y"), VmConfig())
-    assert not set(range(0x480, 0x492)) & {*vcpu.kvm.msr_table.features, *vcpu.kvm.msr_table.indexes}
+    assert not set(range(0x480, 0x492)) & {*table_of(vcpu.kvm).features, *table_of(vcpu.kvm).indexes}
     assert not isinstance(read_feature(vcpu, 0x480), int)
     assert read_feature(vcpu, 0x1234) == 0

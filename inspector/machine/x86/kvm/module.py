@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import DYNAMIC, XTILE, Host
@@ -19,9 +19,6 @@ from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.msrs.table import MsrTable
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
@@ -220,13 +217,6 @@ class Kvm:
     def msr_rules(self) -> MsrRules:
         """What this release does with MSRs."""
         return rules_for(self.release)
-
-    @cached_property
-    def msr_table(self) -> MsrTable:
-        """KVM's MSRs on this host."""
-        from inspector.machine.x86.kvm.msrs.table import MsrTable
-
-        return MsrTable(self)
 
     @cached_property
     def host_efer(self) -> int:

@@ -10,7 +10,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
+from inspector.machine.x86.kvm.msrs.access import read, write
+from inspector.machine.x86.kvm.msrs.rule import Refusal
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

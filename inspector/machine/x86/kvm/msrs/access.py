@@ -6,10 +6,12 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), do_set_msr, kvm_do_msr_ac
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Check, Outcome
+from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, VMX_RANGE, Refusal
+from inspector.machine.x86.kvm.msrs.table import table_of
 from layouts.x86.msrs import MSR_NAMES
 
 if TYPE_CHECKING:
@@ -17,61 +19,16 @@ if TYPE_CHECKING:
 
 #: MAX_IO_MSRS: from this many entries on KVM_SET_MSRS and KVM_GET_MSRS are refused.
 MAX_IO_MSRS = 256
-#: The VMX capability MSRs.
-VMX_RANGE = range(0x480, 0x492)
 
 
-class Refusal(NamedTuple):
-    """Why an MSR was not set or read: what does not hold, made into words when it is asked for.
-
-    ``text`` may name ``{index:#x}``, ``{value:#x}`` and ``{allowed:#x}``. ``unsupported`` is KVM_MSR_RET_UNSUPPORTED:
-    ignore_msrs, or a list that has the MSR, may turn it into an answer.
-    """
-
-    text: str
-    allowed: int = 0
-    unsupported: bool = False
-
-    def told(self, index: int, value: int = 0) -> str:
-        """The sentence."""
-        return self.text.format(index=index, value=value, allowed=self.allowed)
-
-
-Write = Callable[["WholeVcpu", int, int], Refusal | None]
-Read = Callable[["WholeVcpu", int], "int | Refusal"]
-
-
-class MsrRule(NamedTuple):
-    """What KVM does with an MSR; ``source`` is the function to read."""
-
-    write: Write
-    read: Read
-    source: str = "kvm_set_msr_common, kvm_get_msr_common (x86.c)"
-
-
-UNKNOWN = Refusal("KVM of this release has the MSR {index:#x}", unsupported=True)
-_WRITE_ONLY = Refusal("the MSR can be read: {index:#x} is for writing only", unsupported=True)
-_READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
 _FROZEN = Refusal("the vCPU has not run, and is not in guest mode, or the feature MSR keeps its value")
-
-
 _NO_NESTED = Refusal("nested virtualization is on")
 _TAKEN, _READ = (Check("KVM takes the value", True),), (Check("KVM gives the value", True),)
 
 
-def never_written(_vcpu: WholeVcpu, _index: int, _value: int) -> Refusal:
-    """An MSR that has no case in the setter."""
-    return _READ_ONLY
-
-
-def never_read(_vcpu: WholeVcpu, _index: int) -> Refusal:
-    """An MSR that has no case in the getter."""
-    return _WRITE_ONLY
-
-
 def write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     """do_set_msr: set an MSR as the host does; None where KVM took the value."""
-    table = vcpu.kvm.msr_table
+    table = table_of(vcpu.kvm)
     if index in table.frozen and table.is_frozen(vcpu):
         if read(vcpu, index) != value:
             return _FROZEN
@@ -88,7 +45,7 @@ def write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 def read(vcpu: WholeVcpu, index: int) -> int | Refusal:
     """do_get_msr: read an MSR as the host does."""
-    table = vcpu.kvm.msr_table
+    table = table_of(vcpu.kvm)
     rule = table.by_index.get(index)
     found = UNKNOWN if rule is None else rule.read(vcpu, index)
     if isinstance(found, int) or not found.unsupported:
@@ -98,7 +55,7 @@ def read(vcpu: WholeVcpu, index: int) -> int | Refusal:
 
 def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
     """KVM_GET_MSRS on /dev/kvm, of which ``vcpu`` gives the host (do_get_feature_msr)."""
-    table = vcpu.kvm.msr_table
+    table = table_of(vcpu.kvm)
     found = table.feature(index)
     if found is not None:
         return found
@@ -116,7 +73,7 @@ def name_of(index: int) -> str:
 
 def source_of(vcpu: WholeVcpu, index: int) -> str:
     """The function whose rule answers."""
-    rule = vcpu.kvm.msr_table.by_index.get(index)
+    rule = table_of(vcpu.kvm).by_index.get(index)
     return rule.source if rule else "kvm_set_msr_common (x86.c)"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Rule
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import U32
 from inspector.machine.x86.kvm.sregs import set_apic_base
 from layouts.x86.msr_rules import MsrRules

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_read
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_read
 from inspector.machine.x86.kvm.msrs.silicon import names, reads
 from inspector.machine.x86.kvm.msrs.values import (
     COMMON,

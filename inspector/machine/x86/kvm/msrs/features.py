@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import nested_vmx
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, PEBS_FORMAT, guest_counters, supported_perf_cap
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, is_stuffed, store, stored
 from layouts.x86.msr_rules import MsrRules
 

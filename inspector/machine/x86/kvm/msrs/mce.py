@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_written
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, stored
 from layouts.x86.msr_rules import MsrRules
 

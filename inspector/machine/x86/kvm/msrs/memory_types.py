@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, read_stored, reader
 from inspector.machine.x86.kvm.sregs import reserved_gpa_bits
 from layouts.x86.msr_rules import MsrRules

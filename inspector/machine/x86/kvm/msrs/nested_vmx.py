@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import VMX_RANGE, MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.rule import VMX_RANGE, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
 from inspector.machine.x86.kvm.nested.vmx import VmxNested
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, is_memory
 from layouts.x86.msr_rules import MsrRules
 

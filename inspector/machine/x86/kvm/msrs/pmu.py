@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import UNKNOWN, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.counters import PEBS_BASELINE, PEBS_FORMAT, Counters, guest_counters
+from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, address_width, is_canonical
 from layouts.x86.msr_rules import MsrRules
 

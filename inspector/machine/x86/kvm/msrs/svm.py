@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import common, features
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal, never_written
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import (
     U32,
     ignore,

@@ -5,6 +5,7 @@ Source: Linux arch/x86/kvm/x86.c, svm/svm.c, vmx/vmx.c: svm_set_msr and vmx_set_
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import (
@@ -21,7 +22,7 @@ from inspector.machine.x86.kvm.msrs import (
     vmx,
     xstate,
 )
-from inspector.machine.x86.kvm.msrs.access import MsrRule
+from inspector.machine.x86.kvm.msrs.rule import MsrRule
 from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:
@@ -64,3 +65,9 @@ class MsrTable:
     def feature(self, index: int) -> int | None:
         """A feature MSR's value; None where it is none of this host's."""
         return features.value_of(self.kvm, self.rules, index) if index in self.features else None
+
+
+@cache
+def table_of(kvm: Kvm) -> MsrTable:
+    """KVM's MSRs on a host, made once."""
+    return MsrTable(kvm)

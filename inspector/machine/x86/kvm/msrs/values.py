@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Read, Refusal, Write, never_read, never_written
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Read, Refusal, Write, never_read, never_written
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Rule
 from inspector.machine.x86.host import DYNAMIC
-from inspector.machine.x86.kvm.msrs.access import MsrRule, Refusal
+from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, address_width, is_canonical, read_stored
 from layouts.x86.msr_rules import MsrRules
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.control_bits import valid_efer
 from inspector.machine.x86.kvm.debugregs import valid_dr
-from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
 from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
@@ -87,6 +86,7 @@ _SAVED_MSRS = {
     0x176: 0x638,
     0x277: 0x668,
 }
+_RESET_MSRS = {0x277: 0x0007040600070406}
 
 
 class SvmNested(NestedState):
@@ -139,9 +139,8 @@ class SvmNested(NestedState):
             yield offset, found.selector | found.vmcb_attributes << 16 | found.limit << 32
             yield offset + 8, found.base
         for index, offset in _SAVED_MSRS.items():
-            value = access.read(vcpu, index)
-            if isinstance(value, int):
-                yield offset, value & 0xFFFFFFFF if index in _SYSENTER else value
+            value = vcpu.msrs.get(index, _RESET_MSRS.get(index, 0))
+            yield offset, value & 0xFFFFFFFF if index in _SYSENTER else value
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """svm_set_nested_state: outside of guest mode only GIF is taken."""

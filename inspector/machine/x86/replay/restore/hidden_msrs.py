@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from inspector.machine.answer import Agreed, Answer, NotAsked
-from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
+from inspector.machine.x86.kvm.msrs.access import read, write
+from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.memo import Memo

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.msrs import access
-from inspector.machine.x86.kvm.msrs.access import Refusal, read, write
+from inspector.machine.x86.kvm.msrs.access import read, write
+from inspector.machine.x86.kvm.msrs.rule import Refusal
+from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.states import set_state
@@ -243,7 +245,7 @@ def bits(vcpu: WholeVcpu, record: Record) -> Found:
 
 def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
     """The index lists, feature MSRs and MCE capabilities of the section host."""
-    table = bench.kvm.msr_table
+    table = table_of(bench.kvm)
     vcpu = WholeVcpu(bench.kvm)
     for record in records:
         kind = f"host.{record['op']}"
@@ -284,7 +286,7 @@ def _same(kind: str, recorded: Sequence[object], mine: Sequence[object]) -> Foun
 
 def _probed(bench: Bench) -> list[int]:
     """The indexes that the recorder tried: what KVM lists, and those of its first sweep."""
-    found = {*bench.kvm.msr_table.indexes, *bench.kvm.msr_table.features}
+    found = {*table_of(bench.kvm).indexes, *table_of(bench.kvm).features}
     for record in bench.sections.get("msr1", ()):
         if record["op"] == "msr":
             found.add(int(record["i"], 16))
