@@ -14,11 +14,7 @@ def layouts() -> dict[str, Layout]:
     from layouts.x86 import fpstate, kvm, xsave
 
     found = (
-        *kvm.FIXED,
-        kvm.KVM_XCRS,
-        kvm.KVM_CPUID2,
-        kvm.KVM_MSRS,
-        kvm.KVM_MSR_LIST,
+        *kvm.STRUCTS,
         xsave.FPREGSET,
         fpstate.FPSTATE,
         elf.PRPSINFO_64,

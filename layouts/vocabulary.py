@@ -92,6 +92,9 @@ class Layout(NamedTuple):
     roots: Mapping[str, str] = {}
     #: Bytes after the declared ones belong to the structure (entries, nested data).
     open_ended: bool = False
+    #: What files of it are called in folders of raw structures, ours first; keys of it in a VMM's JSON.
+    file_names: tuple[str, ...] = ()
+    json_keys: tuple[str, ...] = ()
 
 
 class Component(NamedTuple):
@@ -99,6 +102,10 @@ class Component(NamedTuple):
 
     ``construct`` declares its bytes. ``size_bytes``, ``align64`` and ``xfd`` are what every
     known CPU enumerates in CPUID leaf 0xD; a captured table wins over them.
+
+    ``feature`` is the bit of CPUID leaf 7 without which Linux leaves the component alone: sub-leaf, register (EAX 0
+    to EDX 3), bit (xsave_cpuid_features, fpu/xstate.c); None: it asks for none. ``group`` names the components that
+    are had together. ``touch`` is the instruction that uses it and little else, empty where none is simulated.
     """
 
     number: int
@@ -111,6 +118,9 @@ class Component(NamedTuple):
     align64: bool = False
     xfd: bool = False
     registers: Mapping[str, Register] = {}
+    feature: tuple[int, int, int] | None = None
+    group: str = ""
+    touch: str = ""
 
 
 class Piece(NamedTuple):

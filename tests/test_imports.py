@@ -8,19 +8,8 @@ from pathlib import Path
 
 import pytest
 
-#: What is left to open.
-KNOWN = [
-    ["inspector.machine.arm64.host", "inspector.machine.arm64.live"],
-    [f"inspector.machine.arm64.{name}" for name in ("firmware", "init", "registers", "vgic", "vm")],
-    [
-        f"inspector.machine.x86.kvm.{name}"
-        for name in (
-            *("caps", "control_bits", "cpuid_ioctls", "guest_cpuid", "lapic", "module", "nested.state", "nested.svm"),
-            *("nested.vmx", "pending", "regs", "sregs", "whole"),
-        )
-    ],
-    ["inspector.tui.labs", *(f"inspector.tui.screens.{name}" for name in ("id_lab", "inspect", "lab", "simulated"))],
-]
+#: The rooms in which a circle is still to be opened.
+OPEN = ("inspector.tui", "inspector.machine.x86.kvm")
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("inspector", "layouts")
 
@@ -84,7 +73,8 @@ def test_no_circles_of_files() -> None:
     names = modules()
     graph = {name: set(imported(path.read_text(), name, names)) - {name} for name, path in names.items()}
     assert sum(map(len, graph.values())) > 1000, "the graph is there"
-    assert circles(graph) == KNOWN
+    closed = [found for found in circles(graph) if not all(name.startswith(OPEN) for name in found)]
+    assert closed == []
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--base", metavar="TARGET", help="what both come from: who changed each field")
     parser.add_argument("--no-volatile", action="store_true", help="without what differs between any two moments")
     parser.add_argument("--all", action="store_true", help="list fields of areas that only one of them has")
-    parser.add_argument("--json", action="store_true", help="JSON, inspector-diff-1")
+    parser.add_argument("--json", action="store_true", help="as JSON")
     arguments.list_targets(parser)
     found = parser.parse_args(words)
     targets = [found.base, *found.targets] if found.base else found.targets

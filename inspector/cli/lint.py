@@ -25,7 +25,7 @@ def run(words: Sequence[str]) -> int:
     parser = arguments.parser("lint", _ABOUT, _EXAMPLES)
     arguments.add_target(parser)
     parser.add_argument("--vmm", default="", choices=VMMS, help="who will restore it: rules of that VMM too")
-    parser.add_argument("--json", action="store_true", help="JSON, inspector-lint-1")
+    parser.add_argument("--json", action="store_true", help="as JSON")
     found = parser.parse_args(words)
     capture = capture_of(found.target, arguments.options_of(found))
     from inspector.export.lint import lint_json, lint_text

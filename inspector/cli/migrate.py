@@ -11,7 +11,7 @@ from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.migrate import migrate
 from inspector.targets import arm64_named, kernels
-from inspector.targets.arm64_host import state_of_vcpu
+from inspector.targets.arm64_host import captured_state
 from inspector.targets.schemes import capture_of, host_of, require
 
 _EXAMPLES = """\
@@ -54,7 +54,7 @@ def _state(text: str, number: int | None) -> State:
     capture = capture_of(text, arguments.TOLD)
     arguments.tell(capture)
     vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
-    state = state_of_vcpu(vcpu, f"{vcpu.name} of {text}")
+    state = captured_state(vcpu, f"{vcpu.name} of {text}")
     if state is None:
         raise InputError(text, "an arm64 vCPU with KVM registers", vcpu.arch)
     return state

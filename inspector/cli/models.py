@@ -13,6 +13,7 @@ from inspector.export import model_features, model_hosts
 from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
+from inspector.export.kinds import head
 from inspector.export.register_list import register_list
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
@@ -175,7 +176,7 @@ def _list(found: argparse.Namespace) -> int:
     elif found.to == "json":
         say_json(
             {
-                "schema": export.SCHEMA,
+                **head("models"),
                 "models": [
                     {**export.model_json(model, models), **({"usable": row.usable} if row else {})}
                     for model, row in rows
@@ -322,7 +323,7 @@ def _baseline(found: argparse.Namespace) -> int:
     if found.to == "json":
         say_json(
             {
-                "schema": export.SCHEMA,
+                **head("baseline"),
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
                 "usable": [entry.model.name for entry in ranked if entry.usable],

@@ -14,16 +14,15 @@ from inspector.cli.streams import say, say_json
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
+from inspector.export.kinds import head
 from inspector.export.timeline import timeline_json, timeline_text
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.targets.kernels import HELP
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_restore import captured_state, restore_scenario
 from layouts.x86.scenario import Scenario
 
-SCHEMA = 1
 _EXAMPLES = """\
   inspector set sample:amx xcr.xcr0=0x40007
   inspector set sample:amx msr.IA32_XFD=0x40000 --json
@@ -91,14 +90,14 @@ def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scen
     scenario = restore_scenario(state, vcpu, capture)
     scenario = scenario._replace(name="set", title=f"{scenario.title} as edited", source="")
     scenario, world = place(scenario, capture, vcpu, state, host, kernel)
-    play(world, scenario.events)
+    world.play(scenario.events)
     return scenario, world
 
 
 def _print(edits: list[dict[str, Any]], played: tuple[Scenario, World] | None, *, as_json: bool) -> None:
     if as_json:
         timeline = timeline_json(*played) if played is not None else None
-        say_json({"schema": SCHEMA, "edits": edits, "restore": timeline})
+        say_json({**head("edit"), "edits": edits, "restore": timeline})
         return
     for edit in edits:
         say(f"{edit['path']}: {edit['before']} -> {edit['after']}")

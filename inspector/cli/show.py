@@ -23,7 +23,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--field", action="append", default=[], metavar="GLOB", help="only fields with such a path (may be repeated)"
     )
-    parser.add_argument("--json", action="store_true", help="JSON, schema 1")
+    parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--list", action="store_true", help="one line a vCPU")
     found = parser.parse_args(words)
     capture = capture_of(found.target, arguments.options_of(found))

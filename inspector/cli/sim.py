@@ -17,7 +17,6 @@ from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
 from inspector.machine.x86.world.matrix import walk
-from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
 from inspector.targets import x86_capture
@@ -105,7 +104,7 @@ def run(words: Sequence[str]) -> int:
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
-    play(world, (*scenario.events, *found.event))
+    world.play((*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
     if found.json:

@@ -9,6 +9,7 @@ from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
+from inspector.export.kinds import head
 from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.readers.lines import lines_of
@@ -37,7 +38,7 @@ def run(words: Sequence[str]) -> int:
         agreement = verify(file, lines_of(file), found.cpu, _host_beside(file), _captures_beside(file))
         disagree = disagree or agreement.agree != agreement.total
         if found.json:
-            say_json(agreement.as_json(), indent=None)
+            say_json(head("verification") | agreement.as_json(), indent=None)
         else:
             _print(agreement)
     return 1 if disagree else 0

@@ -6,12 +6,15 @@ from functools import lru_cache
 
 from inspector.capture.model import Area
 from inspector.decode.spec import FieldSpec, Span, unique
+from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs
 from layouts.arm64.ids import ARM32, ARM64
 from layouts.arm64.kvm_ids import Explained
 from layouts.arm64.registers import PSTATE
 from layouts.arm64.sysregs import SOURCE, id_registers, register_of
+from layouts.files.elf_arm64 import USER_FPSIMD_STATE, USER_SVE_HEADER
 from layouts.kvm_ids import explain
+from layouts.members import members
 from layouts.register_id import RegisterId
 from layouts.riscv import kvm_ids as riscv
 from layouts.vocabulary import Register
@@ -25,8 +28,9 @@ _KVM_SOURCES = {
 }
 _SVE_SOURCE = "Linux arch/arm64/include/uapi/asm/ptrace.h, struct user_sve_header"
 
-HEADER_SIZE_BYTES = 16
-FPSIMD_SIZE_BYTES = 528
+_HEADER, _FPSIMD = walk(USER_SVE_HEADER), members(USER_FPSIMD_STATE)
+_HEADER_AT = members(USER_SVE_HEADER)
+HEADER_SIZE_BYTES = _HEADER[-1].offset + _HEADER[-1].size_bytes
 #: The architecture's largest vector length (Arm ARM, ZCR_EL1.LEN).
 MAX_VL_BYTES = 256
 
@@ -93,8 +97,7 @@ def sve_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 
 def _vector_header(area: Area) -> tuple[int, int]:
-    vl_bytes = int.from_bytes(area.data[8:10], "little")
-    flags = int.from_bytes(area.data[12:14], "little")
+    vl_bytes, flags = _HEADER_AT["vl_bytes"].get(area.data), _HEADER_AT["flags"].get(area.data)
     return (vl_bytes if 16 <= vl_bytes <= MAX_VL_BYTES and not vl_bytes % 16 else 0), flags
 
 
@@ -104,7 +107,7 @@ def _sve_specs(prefix: str, vl_bytes: int, is_sve: bool, size_bytes: int) -> tup
     if size_bytes > HEADER_SIZE_BYTES:
         if is_sve and vl_bytes:
             specs += vector_specs(prefix, HEADER_SIZE_BYTES, vl_bytes)
-        elif not is_sve and size_bytes >= HEADER_SIZE_BYTES + FPSIMD_SIZE_BYTES - 8:
+        elif not is_sve and size_bytes >= HEADER_SIZE_BYTES + _FPSIMD["fpcr"].end:
             specs += _fpsimd_specs(prefix)
     return (*specs, *gap_specs(prefix, specs, size_bytes))
 
@@ -115,15 +118,7 @@ def _plain(prefix: str, name: str, span: Span, kind: str, title: str, register: 
 
 
 def _header_specs(prefix: str) -> list[FieldSpec]:
-    rows = (
-        ("size", 0, 4, "bytes of this note"),
-        ("max_size", 4, 4, "bytes that it may have"),
-        ("vl_bytes", 8, 2, "vector length in bytes"),
-        ("max_vl_bytes", 10, 2, "largest vector length in bytes"),
-        ("flags", 12, 2, "bit 0: SVE registers follow, else FPSIMD; 1: inherit; 3: on exec"),
-    )
-    specs = [_plain(prefix, name, Span(at, size), "uint", title) for name, at, size, title in rows]
-    return [*specs, _plain(prefix, "reserved", Span(14, 2), "reserved", "reserved")]
+    return [_plain(prefix, leaf.name, Span(leaf.offset, leaf.size_bytes), leaf.kind, leaf.doc) for leaf in _HEADER]
 
 
 def vector_specs(prefix: str, at: int, vl_bytes: int) -> list[FieldSpec]:
@@ -148,8 +143,9 @@ def vector_specs(prefix: str, at: int, vl_bytes: int) -> list[FieldSpec]:
 def _fpsimd_specs(prefix: str) -> list[FieldSpec]:
     at = HEADER_SIZE_BYTES
     specs = [_plain(prefix, f"v[{n}]", Span(at + 16 * n, 16), "vector", f"V{n}") for n in range(32)]
-    specs.append(_plain(prefix, "fpsr", Span(at + 512, 4), "uint", "floating-point status", register_of("FPSR")))
-    specs.append(_plain(prefix, "fpcr", Span(at + 516, 4), "uint", "floating-point control", register_of("FPCR")))
+    for name, title in (("fpsr", "floating-point status"), ("fpcr", "floating-point control")):
+        span = Span(at + _FPSIMD[name].offset, _FPSIMD[name].size_bytes)
+        specs.append(_plain(prefix, name, span, "uint", title, register_of(name.upper())))
     return specs
 
 

@@ -9,9 +9,9 @@ from inspector.capture.model import Area
 from inspector.capture.overlay import Edit, Overlay
 from inspector.decode import values
 from inspector.decode.fields import FieldTable, swapped
-from inspector.decode.placement import xstate_bv
+from inspector.decode.header import xstate_bv
 from inspector.decode.spec import FieldSpec
-from layouts.x86.xsave import HEADER_OFFSET
+from layouts.x86.xsave import HEADER_AT
 
 _FLOATS = ("f16", "bf16", "f32", "f64")
 
@@ -101,7 +101,7 @@ def _writes(spec: FieldSpec, value: int) -> list[tuple[int, bytes]]:
 def _materialize(table: FieldTable, spec: FieldSpec) -> list[tuple[int, bytes]]:
     """Writes that bring the initial components of a field into use with their initial values."""
     area: Area = table.area
-    bv = xstate_bv(area.data) or 0
+    bv = xstate_bv(area.data)
     wanted = {component for component in spec.components if component >= 0 and not bv >> component & 1}
     writes = [
         (other.pieces[0].offset, other.initial.to_bytes(other.size_bytes, "little"))
@@ -110,4 +110,4 @@ def _materialize(table: FieldTable, spec: FieldSpec) -> list[tuple[int, bytes]]:
     ]
     for component in wanted:
         bv |= 1 << component
-    return [*writes, (HEADER_OFFSET, bv.to_bytes(8, "little"))]
+    return [*writes, (HEADER_AT["xstate_bv"].offset, bv.to_bytes(8, "little"))]

@@ -7,26 +7,25 @@ do not hold are "not captured", and a count that no file can have is cut at the 
 
 from __future__ import annotations
 
-import struct
-
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area
 from inspector.decode.spec import FieldSpec, Span, unique
 from inspector.decode.xsave import gap_specs
 from layouts.files.elf import AUXV_NAMES
+from layouts.members import Member
 from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, known_leaf
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
-from layouts.x86.kvm import KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
+from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
 from layouts.x86.msrs import MSR_REGISTERS, msr_name
 from layouts.x86.xsave import XSTATE_BITMAP
 
 
 def _spec(
-    path: str, offset: int, size: int, group: str, title: str, source: str, register: Register | None = None
+    path: str, at: Member, group: str, title: str, source: str, register: Register | None = None, kind: str = "uint"
 ) -> FieldSpec:
-    return FieldSpec(path, "uint", (Span(offset, size),), (-1,), group, title, source, register=register)
+    return FieldSpec(path, kind, (Span(*at),), (-1,), group, title, source, register=register)
 
 
 #: More entries than any kernel gives stay bytes: KVM_MAX_CPUID_ENTRIES is 256, MSRs number hundreds.
@@ -37,33 +36,27 @@ _MAX_AUXV = 1 << 8
 _MAX_FILES = 1 << 17
 
 
-def _entries(area: Area, header_bytes: int, entry_bytes: int) -> range:
-    """Offsets of the whole entries that the bytes hold; the count is the first u32."""
-    if area.size_bytes < 4:
-        return range(0)
-    count = int.from_bytes(area.data[:4], "little")
-    held = max(0, area.size_bytes - header_bytes) // entry_bytes
-    return range(header_bytes, header_bytes + entry_bytes * min(count, held, _MAX_ENTRIES), entry_bytes)
+#: Entries that a structure has room for, where that is less.
+_MOST = {KVM_XCRS.name: KVM_XCR_ENTRIES}
 
 
-#: Layouts with a count: name -> (bytes before the entries, bytes an entry, most entries).
-_COUNTED = {
-    "kvm-cpuid2": (8, 40, 0),
-    "kvm-msrs": (8, 16, 0),
-    "kvm-msr-list": (4, 4, 0),
-    "kvm-xcrs": (8, 16, KVM_XCR_ENTRIES),
-}
+def _entries(area: Area) -> list[dict[str, Member]]:
+    """The members of each whole entry that the bytes hold, by name."""
+    counted = COUNTED[area.layout]
+    offsets = counted.offsets(area.data, _MOST.get(area.layout, _MAX_ENTRIES))
+    return [
+        {name: Member(at + member.offset, member.size_bytes) for name, member in counted.members.items()}
+        for at in offsets
+    ]
 
 
 def entry_count_fault(area: Area) -> InputError | None:
     """The fault of a count that the bytes cannot hold, or that the kernel never gives."""
-    counted = _COUNTED.get(area.layout)
+    counted = COUNTED.get(area.layout)
     if counted is None or area.size_bytes < 4:
         return None
-    header, entry, most = counted
-    count = int.from_bytes(area.data[:4], "little")
-    room = max(0, area.size_bytes - header) // entry
-    allowed = min(most or _MAX_ENTRIES, room)
+    count = counted.count(area.data)
+    allowed = min(_MOST.get(area.layout, _MAX_ENTRIES), counted.held(area.data))
     if count <= allowed:
         return None
     expected = f"at most {allowed} entries"
@@ -77,51 +70,54 @@ def _finish(area: Area, specs: list[FieldSpec]) -> tuple[FieldSpec, ...]:
 def cpuid_specs(area: Area) -> tuple[FieldSpec, ...]:
     """``struct kvm_cpuid2``: nent, padding, entries of 40 bytes."""
     prefix, source = area.prefix, KVM_CPUID2.source
+    head = COUNTED[area.layout].header
     specs = [
-        _spec(f"{prefix}.nent", 0, 4, prefix, "entries", source),
-        _spec(f"{prefix}.padding", 4, 4, prefix, "padding", source)._replace(kind="reserved"),
+        _spec(f"{prefix}.nent", head["nent"], prefix, "entries", source),
+        _spec(f"{prefix}.padding", head["padding"], prefix, "padding", source, kind="reserved"),
     ]
-    entries = list(_entries(area, 8, 40))
+    entries = _entries(area)
     signatures = {
-        leaf: bytes(area.data[at + 16 : at + 28])
-        for at in entries
-        if (leaf := int.from_bytes(area.data[at : at + 4], "little")) >> 28 == HYPERVISOR_LEAF >> 28
+        leaf: bytes(area.data[entry["ebx"].offset : entry["edx"].end])
+        for entry in entries
+        if (leaf := entry["function"].get(area.data)) >> 28 == HYPERVISOR_LEAF >> 28
     }
-    for at in entries:
-        leaf, subleaf = struct.unpack_from("<II", area.data, at)
+    for entry in entries:
+        leaf, subleaf = entry["function"].get(area.data), entry["index"].get(area.data)
         known = known_leaf(leaf, signatures)
         group = f"{prefix}.{leaf:x}"
         base = f"{group}.{subleaf:x}"
         specs += [
-            _spec(f"{base}.function", at, 4, "entries", "leaf", source),
-            _spec(f"{base}.index", at + 4, 4, "entries", "sub-leaf", source),
-            _spec(f"{base}.flags", at + 8, 4, "entries", "1 = the sub-leaf matters", source),
+            _spec(f"{base}.function", entry["function"], "entries", "leaf", source),
+            _spec(f"{base}.index", entry["index"], "entries", "sub-leaf", source),
+            _spec(f"{base}.flags", entry["flags"], "entries", "1 = the sub-leaf matters", source),
         ]
-        for nth, register in enumerate(("eax", "ebx", "ecx", "edx")):
+        for register in ("eax", "ebx", "ecx", "edx"):
             named = cpuid_register(known, subleaf, register) if known is not None else None
             title = f"CPUID leaf {leaf:#x} sub-leaf {subleaf:#x}"
             said = named.source if named else CPUID_SOURCE
-            specs.append(_spec(f"{base}.{register}", at + 12 + 4 * nth, 4, group, title, said, named))
-        specs.append(_spec(f"{base}.padding", at + 28, 12, "entries", "padding", source)._replace(kind="reserved"))
+            specs.append(_spec(f"{base}.{register}", entry[register], group, title, said, named))
+        specs.append(_spec(f"{base}.padding", entry["padding"], "entries", "padding", source, kind="reserved"))
     return _finish(area, sorted(specs, key=lambda spec: spec.group == "entries"))
 
 
 def msr_specs(area: Area) -> tuple[FieldSpec, ...]:
     """``struct kvm_msrs``: nmsrs, pad, entries of index, reserved, data."""
-    prefix, source = area.prefix, KVM_MSRS.source
+    prefix, source, head = area.prefix, KVM_MSRS.source, COUNTED[area.layout].header
     specs = [
-        _spec(f"{prefix}.nmsrs", 0, 4, prefix, "entries", source),
-        _spec(f"{prefix}.pad", 4, 4, prefix, "padding", source)._replace(kind="reserved"),
+        _spec(f"{prefix}.nmsrs", head["nmsrs"], prefix, "entries", source),
+        _spec(f"{prefix}.pad", head["pad"], prefix, "padding", source, kind="reserved"),
     ]
-    for at in _entries(area, 8, 16):
-        (index,) = struct.unpack_from("<I", area.data, at)
+    for entry in _entries(area):
+        index = entry["index"].get(area.data)
         register = MSR_REGISTERS.get(index)
         name = msr_name(index)
         title = f"MSR {index:#x}" + (f": {register.title}" if register else "")
         specs += [
-            _spec(f"{prefix}.{name}", at + 8, 8, prefix, title, register.source if register else source, register),
-            _spec(f"{prefix}.{name}.index", at, 4, "entries", f"number of {name}", source),
-            _spec(f"{prefix}.{name}.reserved", at + 4, 4, "entries", "reserved", source)._replace(kind="reserved"),
+            _spec(f"{prefix}.{name}", entry["data"], prefix, title, register.source if register else source, register),
+            _spec(f"{prefix}.{name}.index", entry["index"], "entries", f"number of {name}", source),
+            _spec(f"{prefix}.{name}.reserved", entry["reserved"], "entries", "reserved", source)._replace(
+                kind="reserved"
+            ),
         ]
     return _finish(area, sorted(specs, key=lambda spec: spec.group == "entries"))
 
@@ -129,28 +125,29 @@ def msr_specs(area: Area) -> tuple[FieldSpec, ...]:
 def msr_list_specs(area: Area) -> tuple[FieldSpec, ...]:
     """``struct kvm_msr_list``: nmsrs, indices."""
     prefix, source = area.prefix, KVM_MSR_LIST.source
-    specs = [_spec(f"{prefix}.nmsrs", 0, 4, prefix, "entries", source)]
-    for nth, at in enumerate(_entries(area, 4, 4)):
-        (index,) = struct.unpack_from("<I", area.data, at)
-        specs.append(_spec(f"{prefix}[{nth}]", at, 4, prefix, msr_name(index), source)._replace(text=msr_name(index)))
+    specs = [_spec(f"{prefix}.nmsrs", COUNTED[area.layout].header["nmsrs"], prefix, "entries", source)]
+    for nth, entry in enumerate(_entries(area)):
+        name = msr_name(entry["index"].get(area.data))
+        specs.append(_spec(f"{prefix}[{nth}]", entry["index"], prefix, name, source)._replace(text=name))
     return _finish(area, specs)
 
 
 def xcr_specs(area: Area) -> tuple[FieldSpec, ...]:
     """``struct kvm_xcrs``: the entries in use by the number of their register."""
-    prefix, source = area.prefix, KVM_XCRS.source
+    prefix, source, head = area.prefix, KVM_XCRS.source, COUNTED[area.layout].header
     specs = [
-        _spec(f"{prefix}.nr_xcrs", 0, 4, prefix, "entries in use", source),
-        _spec(f"{prefix}.flags", 4, 4, prefix, "must be zero", source),
+        _spec(f"{prefix}.nr_xcrs", head["nr_xcrs"], prefix, "entries in use", source),
+        _spec(f"{prefix}.flags", head["flags"], prefix, "must be zero", source),
     ]
-    held = max(0, min(KVM_XCR_ENTRIES, int.from_bytes(area.data[:4], "little"), (area.size_bytes - 8) // 16))
-    for at in range(8, 8 + 16 * held, 16):
-        number, _, _ = struct.unpack_from("<IIQ", area.data, at)
+    for entry in _entries(area):
+        number = entry["xcr"].get(area.data)
         register = XSTATE_BITMAP if number == 0 else None
         specs += [
-            _spec(f"{prefix}.xcr{number}", at + 8, 8, prefix, "extended control register", source, register),
-            _spec(f"{prefix}.xcr{number}.index", at, 4, "entries", "register number", source),
-            _spec(f"{prefix}.xcr{number}.reserved", at + 4, 4, "entries", "reserved", source)._replace(kind="reserved"),
+            _spec(f"{prefix}.xcr{number}", entry["value"], prefix, "extended control register", source, register),
+            _spec(f"{prefix}.xcr{number}.index", entry["xcr"], "entries", "register number", source),
+            _spec(f"{prefix}.xcr{number}.reserved", entry["reserved"], "entries", "reserved", source)._replace(
+                kind="reserved"
+            ),
         ]
     return _finish(area, specs)
 
@@ -163,8 +160,8 @@ def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
         number = int.from_bytes(area.data[at : at + word], "little")
         name = AUXV_NAMES.get(number, f"AT_{number}")
         source = "Linux include/uapi/linux/auxvec.h"
-        specs.append(_spec(f"{area.prefix}.{name}", at + word, word, area.prefix, "auxiliary vector", source))
-        specs.append(_spec(f"{area.prefix}.{name}.type", at, word, "types", f"number of {name}", source))
+        specs.append(_spec(f"{area.prefix}.{name}", Member(at + word, word), area.prefix, "auxiliary vector", source))
+        specs.append(_spec(f"{area.prefix}.{name}.type", Member(at, word), "types", f"number of {name}", source))
     return _finish(area, sorted(specs, key=lambda spec: spec.group == "types"))
 
 
@@ -173,8 +170,8 @@ def file_specs(area: Area) -> tuple[FieldSpec, ...]:
     word = int(area.attributes.get("word_bytes", 8))
     prefix, source = area.prefix, "Linux fs/binfmt_elf.c, fill_files_note"
     specs = [
-        _spec(f"{prefix}.count", 0, word, prefix, "mapped files", source),
-        _spec(f"{prefix}.page_size", word, word, prefix, "unit of the page offsets", source),
+        _spec(f"{prefix}.count", Member(0, word), prefix, "mapped files", source),
+        _spec(f"{prefix}.page_size", Member(word, word), prefix, "unit of the page offsets", source),
     ]
     count = int.from_bytes(area.data[:word], "little")
     room = max(0, area.size_bytes - 2 * word) // (3 * word)
@@ -186,9 +183,9 @@ def file_specs(area: Area) -> tuple[FieldSpec, ...]:
         name = visible(raw.decode("utf-8", "replace"))
         for place, member in enumerate(("start", "end", "page_offset")):
             path = f"{prefix}[{nth}].{member}"
-            specs.append(_spec(path, at + word * place, word, prefix, name or "mapped file", source))
+            specs.append(_spec(path, Member(at + word * place, word), prefix, name or "mapped file", source))
         if raw:
-            spec = _spec(f"{prefix}[{nth}].name", name_at, len(raw) + 1, prefix, "path", source)
+            spec = _spec(f"{prefix}[{nth}].name", Member(name_at, len(raw) + 1), prefix, "path", source)
             specs.append(spec._replace(kind="text"))
         name_at += len(raw) + 1
     return _finish(area, specs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode import values
-from inspector.decode.placement import xstate_bv
+from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
@@ -91,7 +91,7 @@ class FieldTable(Sequence[Field]):
         self.specs = specs_of(area)
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
-        self._bv = xstate_bv(area.data) if area.layout == "xsave" else None
+        self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
 

@@ -12,10 +12,11 @@ from struct import Struct
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area
-from inspector.decode.placement import Place, places, xcomp_bv
+from inspector.decode.header import is_compacted
+from inspector.decode.placement import Place, places
 from inspector.decode.spec import FieldSpec
 from inspector.decode.xsave import xsave_specs
-from layouts.x86.xsave import XCOMP_COMPACTED
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 Components = dict[str, dict[str, int | bytes]]
 
@@ -29,7 +30,7 @@ def read_image(area: Area) -> Components:
     is not told apart. Raises InputError when the image is shorter than its layout needs.
     """
     placed = places(area.data, area.declared_size_bytes, area.attributes["table"])
-    unpack, size_bytes, shape = _compiled(placed, bool(xcomp_bv(area.data) & XCOMP_COMPACTED))
+    unpack, size_bytes, shape = _compiled(placed, is_compacted(area.data))
     if len(area.data) < size_bytes:
         found = f"{len(area.data)} bytes"
         raise InputError(area.origin.file, f"an XSAVE image of {size_bytes} bytes", found, area.origin.offset)
@@ -43,7 +44,7 @@ _Shape = list[tuple[str, tuple[str, ...], int, int]]
 @lru_cache(maxsize=64)
 def _compiled(placed: tuple[Place, ...], compacted: bool) -> tuple[Callable[..., tuple[int | bytes, ...]], int, _Shape]:
     """One struct for all members in the order of their offsets, and how to group what it gives."""
-    end = max((place.offset + place.size_bytes for place in placed), default=576)
+    end = max((place.offset + place.size_bytes for place in placed), default=EXTENDED_OFFSET)
     specs = [spec for spec in xsave_specs("xsave", placed, compacted, end) if _is_member(spec)]
     specs.sort(key=lambda spec: spec.pieces[0].offset)
     code, at = "<", 0

@@ -12,11 +12,9 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from inspector.capture.model import Bytes
+from inspector.decode.header import sw_xcr0, xcomp_bv, xstate_bv
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
-_SW_XCR0 = 464
-_XSTATE_BV = 512
-_XCOMP_BV = 520
 #: No component ends behind this: the largest set known takes 12 KiB.
 _MAX_IMAGE_BYTES = 1 << 16
 
@@ -84,20 +82,6 @@ def table_from_layout(name: str) -> XsaveTable:
     return table._replace(layout=name)
 
 
-def _u64(data: Bytes, offset: int) -> int:
-    return int.from_bytes(data[offset : offset + 8], "little")
-
-
-def xstate_bv(data: Bytes) -> int | None:
-    """XSTATE_BV of an image, or None when the image ends before it."""
-    return _u64(data, _XSTATE_BV) if len(data) >= _XSTATE_BV + 8 else None
-
-
-def xcomp_bv(data: Bytes) -> int:
-    """XCOMP_BV of an image; 0 when the image ends before it."""
-    return _u64(data, _XCOMP_BV) if len(data) >= _XCOMP_BV + 8 else 0
-
-
 def places(data: Bytes, declared_size_bytes: int, table: XsaveTable) -> tuple[Place, ...]:
     """Where each extended component of this image lies, by offset.
 
@@ -107,7 +91,7 @@ def places(data: Bytes, declared_size_bytes: int, table: XsaveTable) -> tuple[Pl
     xcomp = xcomp_bv(data)
     if xcomp & XCOMP_COMPACTED:
         return compacted_places(table, xcomp & ~XCOMP_COMPACTED)
-    mask = _u64(data, _SW_XCR0) if len(data) >= _SW_XCR0 + 8 else 0
+    mask = sw_xcr0(data)
     return standard_places(table, mask if mask & 3 == 3 else 0, declared_size_bytes)
 
 
@@ -155,8 +139,7 @@ def guess_table(data: Bytes, declared_size_bytes: int) -> XsaveTable:
     """
     from layouts.x86.cpus import cpu_layouts
 
-    mask = _u64(data, _SW_XCR0) if len(data) >= _SW_XCR0 + 8 else 0
-    held = ((xstate_bv(data) or 0) | mask) & ~3
+    held = (xstate_bv(data) | sw_xcr0(data)) & ~3
     best: list[tuple[tuple[int, int, int], str]] = []
     for order, name in enumerate(cpu_layouts()):
         table = table_from_layout(name)

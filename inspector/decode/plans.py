@@ -17,14 +17,14 @@ from inspector.decode.entries import (
     property_specs,
     xcr_specs,
 )
-from inspector.decode.placement import XsaveTable, places, xcomp_bv
+from inspector.decode.header import is_compacted
+from inspector.decode.placement import XsaveTable, places
 from inspector.decode.section import section_specs
 from inspector.decode.spec import FieldSpec, Span
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs, xsave_specs
 from layouts.files.elf import TEXT_MEMBERS
 from layouts.registry import layouts
-from layouts.x86.xsave import XCOMP_COMPACTED
 
 #: Layouts whose fields depend on the bytes: how many entries, which registers.
 _BY_CONTENT: dict[str, Callable[[Area], tuple[FieldSpec, ...]]] = {
@@ -58,7 +58,7 @@ def specs_of(area: Area) -> tuple[FieldSpec, ...]:
 def _xsave(area: Area) -> tuple[FieldSpec, ...]:
     table: XsaveTable = area.attributes["table"]
     placed = places(area.data, area.declared_size_bytes, table)
-    compacted = bool(xcomp_bv(area.data) & XCOMP_COMPACTED)
+    compacted = is_compacted(area.data)
     return xsave_specs(area.prefix, placed, compacted, area.declared_size_bytes)
 
 

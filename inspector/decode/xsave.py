@@ -178,7 +178,7 @@ def _gap(prefix: str, start: int, end: int) -> FieldSpec:
 
 def _fact_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
     """What the layout says of each component, and the XSTATE_BV bit that says it is in use."""
-    found = (Place(x.X87, 0, 160), Place(x.SSE, 160, 256), *placed)
+    found = (*(Place(n, at.offset, at.size_bytes) for n, at in x.LEGACY_COMPONENTS.items()), *placed)
     specs = []
     for place in sorted(found):
         component = x.BY_NUMBER.get(place.component)
@@ -189,7 +189,7 @@ def _fact_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
             FieldSpec(
                 f"{prefix}.{name}.in_use",
                 "uint",
-                (Span(x.HEADER_OFFSET, 8),),
+                (Span(*x.HEADER_AT["xstate_bv"]),),
                 (-1,),
                 "xstate",
                 f"{title}: the image holds data (its XSTATE_BV bit)",

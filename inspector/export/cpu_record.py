@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -13,8 +12,7 @@ from inspector.readers.cpu_record import VERSION
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.arm64_host import registers_of
 from layouts.arm64.kvm_ids import explain
-
-_MSR_ENTRY = struct.Struct("<IIQ")
+from layouts.x86.kvm import msrs_unpack
 
 
 def write_record(out: TextIO, capture: Capture) -> None:
@@ -53,9 +51,7 @@ def _cpuid(area: Area) -> Iterator[str]:
 
 
 def _msrs(area: Area) -> Iterator[str]:
-    data = bytes(area.data)
-    count = min(int.from_bytes(data[:4], "little"), (len(data) - 8) // _MSR_ENTRY.size)
-    values = dict(_MSR_ENTRY.unpack_from(data, 8 + _MSR_ENTRY.size * n)[::2] for n in range(count))
+    values = {index: value for index, _, value in msrs_unpack(area.data)}
     yield from ["\n[msr]", *(f'{index:#x} = "{value:#x}"' for index, value in values.items())]
 
 

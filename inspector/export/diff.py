@@ -16,8 +16,7 @@ from inspector.decode.values import short_hex
 from inspector.diff.changes import Change, Difference, Missing, within
 from inspector.diff.pairing import Row
 from inspector.diff.parts import Part, parts
-
-SCHEMA = "inspector-diff-1"
+from inspector.export import kinds
 
 _PATH_WIDTH = 28
 _PARTS_SHOWN = 4
@@ -64,7 +63,7 @@ def write_text(out: TextIO, captures: Sequence[Capture], compared: Iterator[Comp
 def write_json(out: TextIO, captures: Sequence[Capture], compared: Iterator[Compared], shown: Shown) -> bool:
     """Write differences as JSON; whether there was one."""
     targets = [{"target": capture.target, "format": capture.format} for capture in captures]
-    head = {"schema": SCHEMA, "three_ways": shown.three_ways, "targets": targets}
+    head = {**kinds.head("diff"), "three_ways": shown.three_ways, "targets": targets}
     encode = json.JSONEncoder().encode
     out.write(encode(head)[:-1] + ', "vcpus": [')
     differs = first = False

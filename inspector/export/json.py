@@ -1,4 +1,4 @@
-"""JSON, schema 1 (docs/json.md): registers are hex strings, for JSON numbers lose bits."""
+"""A state as JSON (docs/json.md): registers are hex strings, for JSON numbers lose bits."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from inspector.capture.model import Capture, Vcpu
+from inspector.export import kinds
 from inspector.export.select import selected
-
-SCHEMA = 1
 
 
 def write_json(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
     """Write a capture, one vCPU after the other; the number of fields written."""
     head = {
-        "schema": SCHEMA,
+        **kinds.head("state"),
         "target": capture.target,
         "format": capture.format,
         "partial": partial(capture),

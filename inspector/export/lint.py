@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from inspector.capture.model import Capture
+from inspector.export.kinds import head
 from inspector.lint.findings import Finding
 from layouts.lint.rule import SEVERITIES, LintRule
-
-SCHEMA = "inspector-lint-1"
 
 
 def lint_text(capture: Capture, found: Sequence[Finding]) -> Iterator[str]:
@@ -26,7 +25,7 @@ def lint_text(capture: Capture, found: Sequence[Finding]) -> Iterator[str]:
 def lint_json(capture: Capture, vmm: str, found: Iterable[Finding]) -> dict[str, Any]:
     """Findings for programs."""
     return {
-        "schema": SCHEMA,
+        **head("lint"),
         "target": capture.target,
         "vmm": vmm or None,
         "findings": [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from inspector.export.kinds import head
 from inspector.export.words import counted
-from inspector.machine.arm64.migrate import Migration, Step
+from inspector.machine.arm64.migrate import Call, Migration
 from layouts.arm64.kvm_ids import explain
 
-SCHEMA = "inspector-migration-1"
 _SHOWN = 8
 
 
@@ -18,8 +18,8 @@ def name_of(register_id: int) -> str:
     return explain(register_id).path
 
 
-def _call(step: Step) -> str:
-    return f"{step.call} {name_of(step.register_id)}" if step.call.endswith("ONE_REG") else step.call
+def _call(step: Call) -> str:
+    return f"{step.event} {name_of(step.register_id)}" if step.event.endswith("ONE_REG") else step.event
 
 
 def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
@@ -50,7 +50,7 @@ def migration_text(made: Migration, *, steps: bool) -> Iterator[str]:
 def migration_json(made: Migration) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "schema": SCHEMA,
+        **head("migration"),
         "source": made.state.name,
         "destination": made.host.name,
         "kernel": made.host.kernel.name,

@@ -113,7 +113,7 @@ def _move_word(move: Move) -> str:
     step = move.made.failures[0]
     register = f" {name_of(step.register_id)}" if step.register_id else ""
     more = f" (+{len(move.made.failures) - 1})" if len(move.made.failures) > 1 else ""
-    return f"refused; {step.call}{register}: {step.outcome}{more}"
+    return f"refused; {step.event}{register}: {step.outcome}{more}"
 
 
 def moves_json(moved: Sequence[Move], host: Host) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from inspector.export.kinds import head
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
@@ -16,7 +17,6 @@ from layouts.arm64.named_models import ModelValue, NamedModel, chain
 from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
 
-SCHEMA = "inspector-models-1"
 _MARGIN = 100
 
 
@@ -65,7 +65,7 @@ def _legend(lineage: Iterable[NamedModel]) -> Iterator[str]:
 def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "schema": SCHEMA,
+        **head("model"),
         "name": model.name,
         "version": model.version,
         "title": model.title,
@@ -122,7 +122,7 @@ def check_text(name: str, made: Realization, *, steps: bool) -> Iterator[str]:
         yield "  the prediction and the scratch vCPU differ:"
     for write in made.writes:
         if steps or not write.outcome.accepted:
-            yield f"  {write.what}: {write.outcome}"
+            yield f"  {write.event}: {write.outcome}"
 
 
 def notes_of(made: Realization) -> Iterator[str]:
@@ -193,7 +193,7 @@ def registers_text(made: Realization) -> Iterator[str]:
 def realization_json(name: str, made: Realization) -> dict[str, Any]:
     """A realization for programs."""
     return {
-        "schema": SCHEMA,
+        **head("realization"),
         "model": name,
         "host": made.host.name,
         "kernel": made.host.kernel.name,
@@ -215,7 +215,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
             for blocker in made.blockers
         ],
         "conflicts": [str(conflict) for conflict in made.request.conflicts],
-        "calls": [{"call": write.what, "verdict": write.outcome.name} for write in made.writes],
+        "calls": [{"call": write.event, "verdict": write.outcome.name} for write in made.writes],
         "registers": {
             made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
         },

@@ -7,11 +7,9 @@ import re
 
 from inspector.capture.model import Area, Capture
 from inspector.export.files import file_name, save_folder
+from layouts.registry import layouts
 
 _SUFFIX = re.compile(r"\.(gz|xz|zst)$")
-
-#: The file name that the folder reader knows a layout by.
-_NAMES = {"kvm-vcpu-events": "vcpu_events", "kvm-mp-state": "mp_state", "kvm-nested-state": "nested_state"}
 
 
 def write_raw(folder: str, capture: Capture) -> list[str]:
@@ -45,6 +43,6 @@ def _name(area: Area, owner: str) -> str:
         return _SUFFIX.sub("", origin)
     if area.layout == "xsave":
         return f"{owner}kvm_xsave{'2' if area.prefix == 'xsave' else ''}.bin"
-    known = _NAMES.get(area.layout) or area.layout.removeprefix("kvm-").replace("-", "_")
-    prefix = "kvm_" if area.layout.startswith("kvm-") else ""
-    return f"{owner}{prefix}{known if prefix else area.prefix}.bin"
+    layout = layouts().get(area.layout)
+    word = f"kvm_{layout.file_names[0]}" if layout is not None and layout.file_names else area.prefix
+    return f"{owner}{word}.bin"

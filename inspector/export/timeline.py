@@ -9,6 +9,7 @@ from typing import Any
 
 from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
+from inspector.export.kinds import head
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
@@ -17,7 +18,6 @@ from inspector.machine.x86.world.state import Use
 from inspector.machine.x86.world.world import World, WorldStep
 from layouts.x86.scenario import Logged, Scenario
 
-SCHEMA = 1
 _INDENT = " " * 7
 _WIDTH = 110
 #: si_code by signal (include/uapi/asm-generic/siginfo.h), as arch/x86/kernel/traps.c gives them.
@@ -117,7 +117,7 @@ def _changes(step: WorldStep) -> Iterator[str]:
 def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
     """The documented shape of ``sim --json``."""
     return {
-        "schema": SCHEMA,
+        **head("timeline"),
         "scenario": scenario.name,
         "host": scenario.host,
         "because": scenario.because,

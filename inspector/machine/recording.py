@@ -38,16 +38,6 @@ def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes
             raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 
 
-def with_host(found: list[dict[str, Any]], host: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records with those that name their host: before them all, or behind what ran them."""
-    if not is_restore(found):
-        return [*host, *found]
-    section = [*(record for record in host if record.get("op") == "section" and record.get("name") == "host")]
-    at = host.index(section[0]) if section else len(host)
-    end = next((nth for nth in range(at, len(host)) if host[nth].get("op") == "end"), len(host))
-    return [found[0], {"op": BORROWED_HOST}, *host[at:end], {"op": "end", "name": "host"}, *found[1:]]
-
-
 def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
     """Records of x86 programs need a host, its kernel or its CPUID; so do restores, and they have a section of it."""
     found = list(found)

@@ -31,7 +31,6 @@ from inspector.machine.x86.replay.restore.captures import CapturesByName
 from layouts.kernels import UnknownReleaseError
 
 Counted = TypeVar("Counted")
-SCHEMA = 1
 _SHOWN_DISAGREEMENTS = 100
 
 
@@ -91,9 +90,8 @@ class Agreement:
         return sum(tally[1] for tally in self.by_answer.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The documented shape of ``verify --json``."""
+        """What ``verify --json`` prints behind its head."""
         return {
-            "schema": SCHEMA,
             "file": self.file,
             "total": self.total,
             "agree": self.agree,
@@ -173,7 +171,7 @@ def _restored(
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
     check_shapes(agreement.file, found, "op", deep_shapes.SHAPES)
-    host = deep_hosts.host_of(agreement.file, found)
+    host = deep_hosts.host_of_records(agreement.file, found)
     agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
     return deep_replay.replay(host, found)
 

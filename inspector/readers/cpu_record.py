@@ -71,7 +71,7 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
     origin = Origin(source.name, 0)
     areas = []
     if cpuid:
-        areas.append(cpuid_area({key: [(v, 0) for v in values] for key, values in cpuid.items()}, origin, "CPUID"))
+        areas.append(cpuid_area(Cpuid(cpuid), origin, "CPUID"))
     msrs = _values(source, table, "msr", _number)
     if any(index >> 32 for index in msrs):
         raise InputError(source.name, "msr: an index of 32 bits", f"{max(msrs):#x}")

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 
 from inspector.capture.host import CpuidValues
 from layouts.x86.cpuid_subleaves import SUBLEAVES, Enumeration, How
-from layouts.x86.xsave import COMPONENTS
+from layouts.x86.xsave import COMPONENTS, EXTENDED_OFFSET
 
 _Fits = Callable[[int, CpuidValues], bool]
 
 _XCR0_SIZES = {c.number: c.size_bytes for c in COMPONENTS if not c.supervisor}
 _XSS_SIZES = {c.number: c.size_bytes for c in COMPONENTS if c.supervisor}
-_EXTENDED_AT = 576
 #: Sub-leaves that are looked at where some were left out: leaf 0xD has no more.
 _LIMIT = 64
 
@@ -58,9 +57,9 @@ def _test_of(rule: Enumeration, head: CpuidValues) -> _Fits:
 def _fits_xstate(head: CpuidValues, number: int, row: CpuidValues) -> bool:
     eax, ebx, ecx, edx = row
     if number == 1:
-        return eax < 0x100 and (ebx == 0 or ebx >= _EXTENDED_AT)
+        return eax < 0x100 and (ebx == 0 or ebx >= EXTENDED_OFFSET)
     if (head[0] | head[3] << 32) >> number & 1:
-        room = ebx >= _EXTENDED_AT and ebx + eax <= max(head[1], head[2])
+        room = ebx >= EXTENDED_OFFSET and ebx + eax <= max(head[1], head[2])
         return room and 0 < eax == _XCR0_SIZES.get(number, eax) and ecx & 1 == edx == 0
     if not any(row):
         return True

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Bytes
+from layouts.x86.kvm import cpuid2_unpack
 
 
 def cpuid_of(data: Bytes) -> Cpuid | None:
     """The CPUID table of a ``struct kvm_cpuid2``; None when it has no entry."""
     leaves: dict[tuple[int, int], CpuidValues] = {}
-    count = int.from_bytes(data[:4], "little")
-    for at in range(8, min(8 + 40 * count, len(data) - 39), 40):
-        leaf, subleaf, _, eax, ebx, ecx, edx = (
-            int.from_bytes(data[at + 4 * n : at + 4 * n + 4], "little") for n in range(7)
-        )
+    for leaf, subleaf, _, eax, ebx, ecx, edx in cpuid2_unpack(data):
         leaves.setdefault((leaf, subleaf), (eax, ebx, ecx, edx))
     return Cpuid(leaves) if leaves else None

@@ -18,8 +18,7 @@ from inspector.readers.cpuid_lines import Heading, IdRegister, Leaf, Line, Msr, 
 from inspector.readers.cpuid_subleaves import numbered
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.synthesized import cpuid_area as masked_area
-from inspector.readers.synthesized import msr_area, register_area
+from inspector.readers.synthesized import cpuid_area, msr_area, register_area
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.kvm_ids import id_of_name
 
@@ -216,12 +215,6 @@ def _text_lines(source: Source, faults: list[InputError]) -> Iterator[tuple[int,
         number += data.count(b"\n", end, match.start())
         end = match.end()
         yield number, match.start(), match[0][:MAX_LINE_BYTES].decode("latin-1").strip()
-
-
-def cpuid_area(cpuid: Cpuid, origin: Origin, title: str, prefix: str = "cpuid") -> Area:
-    """A CPUID table as an area, every bit known."""
-    leaves = {key: [(value, 0) for value in values] for key, values in cpuid.leaves.items()}
-    return masked_area(leaves, origin, title, prefix)
 
 
 def read(source: Source, _options: Options) -> Capture:

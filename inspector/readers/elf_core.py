@@ -31,6 +31,7 @@ from layouts.files.elf import (
     Note,
 )
 from layouts.registry import layouts, size_bytes
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 _ET_CORE = 4
 _ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64", EM_RISCV: "riscv"}
@@ -133,7 +134,7 @@ class _Core:
         places = {
             words[n]: (words[n], words[n + 1], words[n + 2])
             for n in range(0, len(words), 4)
-            if 2 <= words[n] < 63 and words[n + 1] <= 1 << 16 and 576 <= words[n + 2] <= 1 << 16
+            if 2 <= words[n] < 63 and words[n + 1] <= 1 << 16 and EXTENDED_OFFSET <= words[n + 2] <= 1 << 16
         }
         entries = list(places.values())
         if 4 * len(entries) != len(words) or not entries:

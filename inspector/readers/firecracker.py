@@ -16,9 +16,17 @@ from inspector.readers.json_file import malformed
 from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.synthesized import MAX_REGISTERS, Masked, cpuid_area, is_register_id, msr_area, register_area
+from inspector.readers.synthesized import (
+    MAX_REGISTERS,
+    Masked,
+    is_register_id,
+    masked_cpuid_area,
+    msr_area,
+    register_area,
+)
 from inspector.readers.text import shown
-from inspector.readers.xsave_area import choose_table, looks_like_xsave, xsave_area
+from inspector.readers.xsave_area import KVM_XSAVE_SIZE_BYTES, choose_table, looks_like_xsave, xsave_area
+from layouts.x86.xsave import INITIAL_VALUES, LEGACY_AT
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 _MAGICS = {0x0710_1984_8664_0000: "x86", 0x0710_1984_AAAA_0000: "arm64"}
@@ -37,7 +45,7 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
     areas: list[Area] = []
     cpuid = _cpuid(config.get("cpuid_modifiers") or [], source)
     if cpuid:
-        areas.append(cpuid_area(cpuid, origin, "CPUID"))
+        areas.append(masked_cpuid_area(cpuid, origin, "CPUID"))
     msrs = _msrs(config.get("msr_modifiers") or [], source)
     if msrs:
         areas.append(msr_area(msrs, origin, "model-specific registers"))
@@ -133,13 +141,14 @@ def read_state(source: Source, options: Options) -> Capture:
     faults: list[InputError] = []
     budget = Budget(source.name, "XSAVE images", records=_MAX_VCPUS)
     at = 0
-    # MXCSR 0x1f80 and its mask stand at 24 and 28 of an image.
-    while (at := data.find(b"\x80\x1f\0\0\xff\xff\0\0", at)) >= 0:
-        start = at - 24
+    # MXCSR as at reset, and its mask behind it.
+    wanted = INITIAL_VALUES["mxcsr"].to_bytes(4, "little") + b"\xff\xff\0\0"
+    while (at := data.find(wanted, at)) >= 0:
+        start = at - LEGACY_AT["mxcsr"].offset
         at += 8
-        if start < 0 or start + 4096 > len(data) or any(data[start + 528 : start + 576]):
+        if start < 0 or start + KVM_XSAVE_SIZE_BYTES > len(data):
             continue
-        image = data[start : start + 4096]
+        image = data[start : start + KVM_XSAVE_SIZE_BYTES]
         if looks_like_xsave(image):
             try:
                 budget.take(start)
@@ -150,7 +159,7 @@ def read_state(source: Source, options: Options) -> Capture:
             area = xsave_area("xsave", "XSAVE image (found)", image, Origin(source.name, start), table, len(image))
             vcpus.append(Vcpu(len(vcpus), f"vcpu {len(vcpus)}", arch, [area]))
             notices += said if len(vcpus) == 1 else []
-            at = start + 4096
+            at = start + KVM_XSAVE_SIZE_BYTES
     if not vcpus:
         raise InputError(source.name, "an XSAVE image in the snapshot state", "none", 8)
     return Capture(source.name, "firecracker-state", vcpus, faults=faults, notices=notices)

@@ -21,28 +21,15 @@ from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.kvm_struct import MAX_SIZE_BYTES, struct_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
+from inspector.readers.synthesized import cpuid_area
 from inspector.readers.text import parse_json
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
+from layouts.x86.kvm import STRUCTS
 
-_STRUCTS = {
-    "regs": "kvm-regs",
-    "sregs": "kvm-sregs",
-    "sregs2": "kvm-sregs2",
-    "fpu": "kvm-fpu",
-    "xcrs": "kvm-xcrs",
-    "debugregs": "kvm-debugregs",
-    "vcpu_events": "kvm-vcpu-events",
-    "msrs": "kvm-msrs",
-    "cpuid2": "kvm-cpuid2",
-    "supported_cpuid": "kvm-cpuid2",
-    "lapic": "kvm-lapic",
-    "lapic_state": "kvm-lapic",
-    "mp_state": "kvm-mp-state",
-    "nested_state": "kvm-nested-state",
+#: What a file's name says -> layout.
+_STRUCTS = {name: layout.name for layout in STRUCTS for name in layout.file_names} | {
     "xsave": "xsave",
     "xsave2": "xsave",
-    "msr_index_list": "kvm-msr-list",
-    "msr_feature_index_list": "kvm-msr-list",
 }
 _NAME = re.compile(
     rf"(?P<vcpu>.*?)(?:(?:^|[._-])kvm)?(?:^|[._-])(?P<struct>{'|'.join(sorted(_STRUCTS, key=len, reverse=True))})"
@@ -150,7 +137,7 @@ class _Folder:
                     if cpuid is None:
                         continue
                     self.others.remove(name)
-                    context.append(cpuid_text.cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
+                    context.append(cpuid_area(cpuid, Origin(name, 0), "CPUID of the host", "host_cpuid"))
                     return cpuid
             except InputError:
                 continue

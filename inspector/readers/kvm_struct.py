@@ -8,9 +8,10 @@ from inspector.capture.nearest import did_you_mean
 from inspector.decode.entries import entry_count_fault
 from inspector.readers.options import Options
 from inspector.readers.source import Source
-from inspector.readers.xsave_area import read_xsave
+from inspector.readers.xsave_area import KVM_XSAVE_SIZE_BYTES, read_xsave
 from layouts.registry import layouts
 from layouts.registry import size_bytes as layout_size_bytes
+from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSRS, msrs_unpack
 
 MAX_SIZE_BYTES = 1 << 20
 
@@ -74,26 +75,20 @@ def struct_area(name: str, data: Bytes, origin: Origin, prefix: str = "") -> tup
 
 def looks_like_cpuid2(data: Bytes) -> bool:
     """``struct kvm_cpuid2`` by its count, zero padding and first leaf."""
-    if len(data) < 48 or (len(data) - 8) % 40:
+    table = COUNTED[KVM_CPUID2.name]
+    if not table.is_whole(data):
         return False
-    count = int.from_bytes(data[:4], "little")
-    first = int.from_bytes(data[8:12], "little")
-    return count == (len(data) - 8) // 40 and not any(data[4:8]) and not any(data[36:48]) and first in (0, 0x80000000)
+    at, function, padding = table.header_size_bytes, table.members["function"], table.members["padding"]
+    first = data[at : at + table.entry_size_bytes]
+    return not any(first[padding.slice]) and function.get(first) in (0, 0x80000000)
 
 
 def looks_like_msrs(data: Bytes) -> bool:
     """``struct kvm_msrs`` by its count and zero reserved words."""
-    if len(data) < 24 or (len(data) - 8) % 16:
-        return False
-    count = int.from_bytes(data[:4], "little")
-    return (
-        count == (len(data) - 8) // 16
-        and not any(data[4:8])
-        and all(not any(data[at + 4 : at + 8]) for at in range(8, len(data), 16))
-    )
+    return COUNTED[KVM_MSRS.name].is_whole(data) and all(not reserved for _, reserved, _ in msrs_unpack(data))
 
 
 def candidates(size_bytes: int) -> list[str]:
     """The ``--as`` words whose structure has exactly this size."""
     found = [name for name in as_words() if name in layouts() and layout_size_bytes(name) == size_bytes]
-    return [*found, "kvm-xsave"] if size_bytes == 4096 else found
+    return [*found, "kvm-xsave"] if size_bytes == KVM_XSAVE_SIZE_BYTES else found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
@@ -16,121 +16,51 @@ _HEAD_SIZE_BYTES = 1 << 16
 
 
 class Format(NamedTuple):
-    """A format: its name, how its first bytes look, and the module that reads it."""
+    """A format: its name, and by what its first bytes are known: ``magic``, or a function.
+
+    Functions are ``module:function`` of this package, imported when they are asked for: ``looks_like(head)``, and
+    ``read(source, options) -> Capture``.
+    """
 
     name: str
-    recognise: Callable[[bytes], bool]
-    module: str
-    function: str = "read"
+    read: str
+    magic: tuple[bytes, ...] = ()
+    looks_like: str = ""
 
-
-def _xsave(head: bytes) -> bool:
-    from inspector.readers.xsave_area import looks_like_xsave
-
-    return looks_like_xsave(head)
-
-
-def _cpuid2(head: bytes) -> bool:
-    from inspector.readers.kvm_struct import looks_like_cpuid2
-
-    return looks_like_cpuid2(head)
-
-
-def _msrs(head: bytes) -> bool:
-    from inspector.readers.kvm_struct import looks_like_msrs
-
-    return looks_like_msrs(head)
-
-
-def _json(head: bytes) -> bool:
-    from inspector.readers.json_file import looks_like_json
-
-    return looks_like_json(head)
-
-
-def _firecracker_state(head: bytes) -> bool:
-    from inspector.readers.firecracker import looks_like_state
-
-    return looks_like_state(head)
-
-
-def _cbor(head: bytes) -> bool:
-    from inspector.readers.crosvm import looks_like_cbor
-
-    return looks_like_cbor(head)
-
-
-def _register_list(head: bytes) -> bool:
-    from inspector.readers.register_list import looks_like_list
-
-    return looks_like_list(head)
-
-
-def _kernel_oops(head: bytes) -> bool:
-    from inspector.readers.kernel_oops import looks_like_oops
-
-    return looks_like_oops(head)
-
-
-def _gdb_text(head: bytes) -> bool:
-    from inspector.readers.gdb_text import looks_like_gdb
-
-    return looks_like_gdb(head)
-
-
-def _info_registers(head: bytes) -> bool:
-    from inspector.readers.info_registers import looks_like_registers
-
-    return looks_like_registers(head)
-
-
-def _cpuid_text(head: bytes) -> bool:
-    from inspector.readers.cpuid_text import looks_like_cpuid_text
-
-    return looks_like_cpuid_text(head)
-
-
-def _foreign_magic(head: bytes) -> bool:
-    from inspector.readers.foreign import by_magic
-
-    return by_magic(head) is not None
-
-
-def _foreign_text(head: bytes) -> bool:
-    from inspector.readers.foreign import by_text
-
-    return by_text(head) is not None
-
-
-def _cpu_record(head: bytes) -> bool:
-    from inspector.readers.cpu_record import looks_like_record
-
-    return looks_like_record(head)
+    def recognise(self, head: bytes) -> bool:
+        """The file that begins so is of this format."""
+        return head.startswith(self.magic) if self.magic else bool(_function(self.looks_like)(head))
 
 
 #: Every format, the surest marks first. A new one is one line here and one module.
 FORMATS = (
-    Format("elf-core", lambda head: head.startswith(b"\x7fELF"), "elf_core"),
-    Format("qemu-stream", lambda head: head.startswith(b"QEVM"), "qemu_stream"),
-    Format("libvirt-save", lambda head: head.startswith(b"LibvirtQemudSave"), "libvirt_save"),
-    Format("qcow2-snapshot", lambda head: head.startswith(b"QFI\xfb"), "qcow2"),
-    Format("kdump", lambda head: head.startswith((b"KDUMP   ", b"makedumpfile\0\0\0\0")), "kdump"),
-    Format("vcpu", lambda head: head.startswith(b'{"vcpu_capture":'), "vcpu_file"),
-    Format("not read, by its magic", _foreign_magic, "foreign"),
-    Format("json", _json, "json_file"),
-    Format("cpu-record", _cpu_record, "cpu_record"),
-    Format("firecracker-state", _firecracker_state, "firecracker", "read_state"),
-    Format("crosvm", _cbor, "crosvm"),
-    Format("info-registers", _info_registers, "info_registers"),
-    Format("kernel-oops", _kernel_oops, "kernel_oops"),
-    Format("gdb-registers", _gdb_text, "gdb_text"),
-    Format("kvm-registers", _register_list, "register_list"),
-    Format("not read, by its words", _foreign_text, "foreign"),
-    Format("cpuid-r", _cpuid_text, "cpuid_text"),
-    Format("xsave", _xsave, "xsave_area", "read_xsave"),
-    Format("kvm-cpuid2", _cpuid2, "kvm_struct", "read_cpuid2"),
-    Format("kvm-msrs", _msrs, "kvm_struct", "read_msrs"),
+    Format("elf-core", "elf_core:read", (b"\x7fELF",)),
+    Format("qemu-stream", "qemu_stream:read", (b"QEVM",)),
+    Format("libvirt-save", "libvirt_save:read", (b"LibvirtQemudSave",)),
+    Format("qcow2-snapshot", "qcow2:read", (b"QFI\xfb",)),
+    Format("kdump", "kdump:read", (b"KDUMP   ", b"makedumpfile\0\0\0\0")),
+    Format("vcpu", "vcpu_file:read", (b'{"vcpu_capture":',)),
+    Format("not read, by its magic", "foreign:read", looks_like="foreign:by_magic"),
+    Format("json", "json_file:read", looks_like="json_file:looks_like_json"),
+    Format("cpu-record", "cpu_record:read", looks_like="cpu_record:looks_like_record"),
+    Format("firecracker-state", "firecracker:read_state", looks_like="firecracker:looks_like_state"),
+    Format("crosvm", "crosvm:read", looks_like="crosvm:looks_like_cbor"),
+    Format("info-registers", "info_registers:read", looks_like="info_registers:looks_like_registers"),
+    Format("kernel-oops", "kernel_oops:read", looks_like="kernel_oops:looks_like_oops"),
+    Format("gdb-registers", "gdb_text:read", looks_like="gdb_text:looks_like_gdb"),
+    Format("kvm-registers", "register_list:read", looks_like="register_list:looks_like_list"),
+    Format("not read, by its words", "foreign:read", looks_like="foreign:by_text"),
+    Format("cpuid-r", "cpuid_text:read", looks_like="cpuid_text:looks_like_cpuid_text"),
+    Format("xsave", "xsave_area:read_xsave", looks_like="xsave_area:looks_like_xsave"),
+    Format("kvm-cpuid2", "kvm_struct:read_cpuid2", looks_like="kvm_struct:looks_like_cpuid2"),
+    Format("kvm-msrs", "kvm_struct:read_msrs", looks_like="kvm_struct:looks_like_msrs"),
 )
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"inspector.readers.{module}"), function)
+    return found
 
 
 def open_capture(path: str, options: Options | None = None, name: str = "") -> Capture:
@@ -177,8 +107,7 @@ def _read(source: Source, options: Options) -> Capture:
     head = source.read(0, _HEAD_SIZE_BYTES)
     for known in FORMATS:
         if known.recognise(head):
-            module = import_module(f"inspector.readers.{known.module}")
-            capture: Capture = getattr(module, known.function)(source, options)
+            capture: Capture = _function(known.read)(source, options)
             return capture
     raise _unrecognised(source, head)
 

@@ -6,19 +6,19 @@ paths and meanings. Such an area has no place in a file, and is not edited.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import construct
 
+from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
 from layouts.vocabulary import Construct
-from layouts.x86.kvm import KVM_XCR_ENTRIES
+from layouts.x86.kvm import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
 
 #: A value with bits that are not known: (value, mask of the unknown bits).
 Masked = tuple[int, int]
@@ -52,22 +52,30 @@ def register_area(values: Mapping[int, Masked], origin: Origin, title: str, pref
 
 def msr_area(values: Mapping[int, Masked], origin: Origin, title: str) -> Area:
     """MSRs by number, as ``struct kvm_msrs``."""
-    head = struct.pack("<II", len(values), 0)
-    data = head + b"".join(struct.pack("<IIQ", index, 0, value) for index, (value, _) in values.items())
-    unknown = bytes(8) + b"".join(struct.pack("<IIQ", 0, 0, mask) for _, mask in values.values())
+    data = msrs_pack([(index, 0, value) for index, (value, _) in values.items()])
+    unknown = _uncounted(msrs_pack([(0, 0, mask) for _, mask in values.values()]))
     return _area("kvm-msrs", "msr", title, data, origin, unknown)
 
 
-def cpuid_area(
+def _uncounted(data: bytes) -> bytes:
+    """The same structure with a count of 0."""
+    return bytes(4) + data[4:]
+
+
+def masked_cpuid_area(
     leaves: Mapping[tuple[int, int], Sequence[Masked]], origin: Origin, title: str, prefix: str = "cpuid"
 ) -> Area:
-    """CPUID leaves, as ``struct kvm_cpuid2``."""
-    data, unknown = bytearray(struct.pack("<II", len(leaves), 0)), bytearray(8)
-    for (leaf, sub), registers in leaves.items():
-        indexed = int((leaf, 1) in leaves)
-        data += struct.pack("<7I12x", leaf, sub, indexed, *(value for value, _ in registers))
-        unknown += struct.pack("<7I12x", 0, 0, 0, *(mask for _, mask in registers))
-    return _area("kvm-cpuid2", prefix, title, bytes(data), origin, bytes(unknown))
+    """CPUID leaves of which some bits are not known, as ``struct kvm_cpuid2``."""
+    rows = [(key, int((key[0], 1) in leaves), registers) for key, registers in leaves.items()]
+    data = cpuid2_pack([(*key, indexed, *(value for value, _ in registers)) for key, indexed, registers in rows])
+    unknown = cpuid2_pack([(0, 0, 0, *(mask for _, mask in registers)) for _, _, registers in rows])
+    return _area("kvm-cpuid2", prefix, title, data, origin, _uncounted(unknown))
+
+
+def cpuid_area(cpuid: Cpuid, origin: Origin, title: str, prefix: str = "cpuid") -> Area:
+    """A CPUID table as an area, every bit known."""
+    leaves = {key: [(value, 0) for value in values] for key, values in cpuid.leaves.items()}
+    return masked_cpuid_area(leaves, origin, title, prefix)
 
 
 def _area(
@@ -81,7 +89,7 @@ def _area(
     return Area(layout, prefix, title, data, origin, attributes=attributes)
 
 
-def struct_area(name: str, value: Any, origin: Origin) -> Area | None:
+def built_struct_area(name: str, value: Any, origin: Origin) -> Area | None:
     """A KVM structure from JSON: its bytes as numbers, or its members by name; None when it is neither."""
     layout = layouts()[name]
     size = int(layout.construct.sizeof())
@@ -131,10 +139,7 @@ def _filled(node: Construct, value: Any) -> Any:
 
 def xcrs_area(values: Mapping[int, int], origin: Origin) -> Area:
     """Extended control registers, as ``struct kvm_xcrs``."""
-    entries = b"".join(
-        struct.pack("<IIQ", number, 0, value) for number, value in list(values.items())[:KVM_XCR_ENTRIES]
-    )
-    data = (struct.pack("<II", len(values), 0) + entries).ljust(392, b"\0")
+    data = xcrs_pack([(number, 0, value) for number, value in list(values.items())[:KVM_XCR_ENTRIES]])
     return Area("kvm-xcrs", "xcr", layouts()["kvm-xcrs"].title, data, origin, attributes={"synthesized": True})
 
 

@@ -11,31 +11,22 @@ from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.options import Options
 from inspector.readers.synthesized import (
     Masked,
+    built_struct_area,
     bytes_of,
     cpuid_area,
     is_register_id,
     msr_area,
     register_area,
-    struct_area,
     xcrs_area,
     xsave_from,
 )
 from layouts.arm64.ids import ARM64
 from layouts.register_id import RegisterId
-from layouts.x86.kvm import KVM_XCR_ENTRIES
+from layouts.x86.kvm import KVM_XCR_ENTRIES, STRUCTS
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 #: Key of the state -> layout. Names differ a little between VMMs and versions.
-_STRUCTS = {
-    "regs": "kvm-regs",
-    "sregs": "kvm-sregs",
-    "fpu": "kvm-fpu",
-    "vcpu_events": "kvm-vcpu-events",
-    "debug_regs": "kvm-debugregs",
-    "debugregs": "kvm-debugregs",
-    "lapic_state": "kvm-lapic",
-    "lapic": "kvm-lapic",
-    "mp_state": "kvm-mp-state",
-}
+_STRUCTS = {key: layout.name for layout in STRUCTS for key in layout.json_keys}
 _IGNORED_SMALL = (str, int, bool, type(None))
 
 
@@ -53,7 +44,7 @@ def decode(state: dict[str, Any], origin: Origin, options: Options) -> Found:
     found = Found()
     leaves = _cpuid(state.get("cpuid"))
     if leaves:
-        found.areas.append(cpuid_area({k: [(v, 0) for v in row] for k, row in leaves.items()}, origin, "CPUID"))
+        found.areas.append(cpuid_area(Cpuid(leaves), origin, "CPUID"))
     for key, value in state.items():
         if key in ("cpuid", "xsave"):
             continue
@@ -78,7 +69,7 @@ def _one(key: str, value: Any, origin: Origin) -> Area | None:
     if key in _STRUCTS:
         if key == "mp_state" and is_number(value):
             value = {"mp_state": value}
-        return struct_area(_STRUCTS[key], value, origin)
+        return built_struct_area(_STRUCTS[key], value, origin)
     if key == "xcrs":
         return _xcrs(value, origin)
     if key == "msrs":
@@ -95,7 +86,7 @@ def _xcrs(value: Any, origin: Origin) -> Area | None:
     elif isinstance(value, dict):
         found = _numbers(value, 32)
     else:
-        return struct_area("kvm-xcrs", value, origin)
+        return built_struct_area("kvm-xcrs", value, origin)
     return xcrs_area(found, origin) if found else None
 
 
@@ -145,11 +136,11 @@ def _xsave(value: Any) -> bytes | None:
         if isinstance(value.get("xsave"), dict):
             words = [value["xsave"].get("region", []), value.get("extra", [])]
         flat = [word for part in words if isinstance(part, list) for word in part]
-        if len(flat) >= 144 and all(is_number(word, 32) for word in flat):
+        if 4 * len(flat) >= EXTENDED_OFFSET and all(is_number(word, 32) for word in flat):
             return b"".join(word.to_bytes(4, "little") for word in flat)
         return None
     data = bytes_of(value)
-    return data if data and len(data) >= 576 else None
+    return data if data and len(data) >= EXTENDED_OFFSET else None
 
 
 def _registers(state: dict[str, Any]) -> dict[int, Masked]:

@@ -8,19 +8,18 @@ import re
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
+from inspector.decode.header import mxcsr, reserved, xcomp_bv, xstate_bv
 from inspector.decode.placement import (
     XsaveTable,
     guess_table,
     places,
     table_from_cpuid,
     table_from_layout,
-    xcomp_bv,
-    xstate_bv,
 )
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
-from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
+from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, XCOMP_COMPACTED
 
 #: A raw image larger than this is none (the largest component set known takes 12 KiB).
 MAX_SIZE_BYTES = 1 << 16
@@ -35,25 +34,28 @@ def looks_like_xsave(data: Bytes) -> bool:
     """A sound header, XSTATE_BV and MXCSR: enough to take a file for an XSAVE image."""
     if not EXTENDED_OFFSET <= len(data) <= MAX_SIZE_BYTES or header_fault(data, ""):
         return False
-    return bool(xstate_bv(data) or any(data[24:28]))
+    return bool(xstate_bv(data) or mxcsr(data))
 
 
 def header_fault(data: Bytes, file: str) -> InputError | None:
     """What no XSAVE instruction writes: reserved bits of MXCSR, unknown components, a torn header."""
-    bv, xcomp = xstate_bv(data) or 0, xcomp_bv(data)
-    mxcsr = int.from_bytes(data[24:28], "little")
+    bv, xcomp = xstate_bv(data), xcomp_bv(data)
+    control = mxcsr(data)
     compacted = xcomp & ~XCOMP_COMPACTED
+    bv_at, xcomp_at = HEADER_AT["xstate_bv"].offset, HEADER_AT["xcomp_bv"].offset
     for wrong, offset, expected, found in (
-        (mxcsr & ~_MXCSR_KNOWN, 24, f"MXCSR within {_MXCSR_KNOWN:#x}", mxcsr),
-        (bv & ~_KNOWN, 512, f"XSTATE_BV within {_KNOWN:#x}", bv),
-        (xcomp and not xcomp & XCOMP_COMPACTED, 520, "XCOMP_BV of 0 or with bit 63", xcomp),
-        (compacted & ~_KNOWN, 520, f"XCOMP_BV within {_KNOWN:#x}", xcomp),
-        (xcomp and bv & ~xcomp & ~3, 512, f"XSTATE_BV within XCOMP_BV {xcomp:#x}", bv),
+        (control & ~_MXCSR_KNOWN, LEGACY_AT["mxcsr"].offset, f"MXCSR within {_MXCSR_KNOWN:#x}", control),
+        (bv & ~_KNOWN, bv_at, f"XSTATE_BV within {_KNOWN:#x}", bv),
+        (xcomp and not xcomp & XCOMP_COMPACTED, xcomp_at, "XCOMP_BV of 0 or with bit 63", xcomp),
+        (compacted & ~_KNOWN, xcomp_at, f"XCOMP_BV within {_KNOWN:#x}", xcomp),
+        (xcomp and bv & ~xcomp & ~3, bv_at, f"XSTATE_BV within XCOMP_BV {xcomp:#x}", bv),
     ):
         if wrong:
             return InputError(file, f"an XSAVE image: {expected}", f"{found:#x}", offset)
-    if any(data[528:576]):
-        return InputError(file, "an XSAVE image: zero in the reserved bytes of its header", data[528:576].hex(), 528)
+    rest = reserved(data)
+    if any(rest):
+        expected = "an XSAVE image: zero in the reserved bytes of its header"
+        return InputError(file, expected, rest.hex(), HEADER_AT["reserved"].offset)
     return None
 
 
@@ -79,7 +81,7 @@ def missing_fault(area: Area, file: str) -> InputError | None:
     A 4096-byte image may be KVM_GET_XSAVE's: there, only components with data count.
     """
     data = area.data
-    held = (xstate_bv(data) or 0) if len(data) == KVM_XSAVE_SIZE_BYTES else -1
+    held = xstate_bv(data) if len(data) == KVM_XSAVE_SIZE_BYTES else -1
     for place in places(data, area.declared_size_bytes, area.attributes["table"]):
         end = place.offset + place.size_bytes
         if held >> place.component & 1 and end > len(data):

@@ -9,7 +9,7 @@ from inspector.capture.errors import InputError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.captured import State, host_of, state_of
+from inspector.machine.arm64.captured import State, host_showing, state_of
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask
@@ -54,10 +54,10 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
 def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
     if is_deep(found):
         check_shapes(file, found, "op", deep_shapes.SHAPES)
-        return deep_hosts.host_of(file, found)
+        return deep_hosts.host_of_records(file, found)
     check_shapes(file, found, "t", shapes.SHAPES)
     sequences = any(record["t"] == "seq" for record in found)
-    return replayed.host_of_sequences(found) if sequences else replayed.host_of(found)
+    return replayed.host_of_sequences(found) if sequences else replayed.host_of_records(found)
 
 
 def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
@@ -77,7 +77,7 @@ def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
     return found
 
 
-def state_of_vcpu(vcpu: Vcpu, name: str) -> State | None:
+def captured_state(vcpu: Vcpu, name: str) -> State | None:
     """A captured arm64 vCPU as state; None when it has no KVM registers."""
     registers = registers_of(vcpu) if vcpu.arch == "arm64" else {}
     return state_of(name, registers) if registers else None
@@ -85,10 +85,10 @@ def state_of_vcpu(vcpu: Vcpu, name: str) -> State | None:
 
 def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
     """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers."""
-    state = state_of_vcpu(vcpu, name)
+    state = captured_state(vcpu, name)
     if state is None:
         return None
-    found = host_of(state, kernel)
+    found = host_showing(state, kernel)
     if MMFR0 in found.limits and is_shown_to_programs(found.limits[MMFR0]):
         return host_of_chip(kernel, chip_of_shown(name, found.limits))
     return found

@@ -55,9 +55,8 @@ class _Maker:
         areas.append(_real(xcrs_area({0: vcpu.xcr0}, self.origin(f"{name}.xcrs"))))
         areas.append(_real(msr_area(values, self.origin(f"{name}.msrs"), layouts()["kvm-msrs"].title)))
         if vcpu.cpuid:
-            leaves = {key: [(value, 0) for value in row] for key, row in vcpu.cpuid.leaves.items()}
             title = layouts()["kvm-cpuid2"].title
-            areas.append(_real(cpuid_area(leaves, self.origin(f"{name}.cpuid2"), title)))
+            areas.append(_real(cpuid_area(vcpu.cpuid, self.origin(f"{name}.cpuid2"), title)))
         return Vcpu(0, name, "x86", areas)
 
     def buffer(self, what: str, fpstate: Fpstate, host: Host) -> list[Area]:

@@ -13,14 +13,15 @@ from typing import NamedTuple
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture, Vcpu
-from inspector.decode.placement import XsaveTable, xcomp_bv, xstate_bv
+from inspector.decode.header import is_compacted, xstate_bv
+from inspector.decode.placement import XsaveTable
 from inspector.machine.x86.host import Host, booted, enumerated_features, shipped_cpu, shipped_host
 from inspector.readers.cpuid_table import cpuid_of
 from layouts.kernels import DEFAULT_RELEASE, UnknownReleaseError
 from layouts.vocabulary import CpuLayout
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile, profile_for
-from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
+from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
 
 #: Where nothing is known, and for an empty host: the first CPU with every component that KVM gives to guests.
 DEFAULT_CPU = "sapphire-rapids"
@@ -91,10 +92,10 @@ def contradiction(host: Host, vcpu: Vcpu) -> str:
     of another layout it would take other registers, and say nothing.
     """
     image = vcpu.area("xsave")
-    if image is None or xcomp_bv(image.data) & XCOMP_COMPACTED:
+    if image is None or is_compacted(image.data):
         return ""
     table: XsaveTable = image.attributes["table"]
-    held = xstate_bv(image.data) or 0
+    held = xstate_bv(image.data)
     for room in table.rooms:
         values = host.cpuid.get(0xD, room.component)
         if held >> room.component & 1 and room.offset and values and values[1] and values[1] != room.offset:
@@ -141,7 +142,7 @@ def _evidence_of(capture: Capture, vcpu: Vcpu) -> _Evidence:
     # What was captured counts, not what was edited since.
     image, cpuid = vcpu.area("xsave"), vcpu.area("cpuid")
     table = cpuid_of(cpuid.original) if cpuid is not None else None
-    wanted = ((xstate_bv(image.original) or 0) if image is not None else 0) | _user_components(table)
+    wanted = (xstate_bv(image.original) if image is not None else 0) | _user_components(table)
     return _Evidence(capture.host.cpuid, table, image.attributes["table"] if image is not None else None, wanted)
 
 

@@ -8,7 +8,6 @@ from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.host import Host, shipped_host
-from inspector.machine.x86.world.restore import play
 from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
@@ -81,7 +80,7 @@ def capture_of_scenario(target: str, options: Options) -> Capture:
     """The machine at the end of the scenario: its vCPUs and tasks. Raises UsageError and InputError."""
     scenario = scenario_named(target)
     world = world_of(scenario, options)
-    play(world, scenario.events)
+    world.play(scenario.events)
     return x86_capture.capture_of(world, target)
 
 

@@ -73,5 +73,5 @@ def calls_text(bench: Workbench, width: int) -> Text:
     for write in bench.made.writes:
         good = write.outcome.accepted
         text.append("  ✓ " if good else "  ✗ ", "green" if good else "bold red")
-        text.append(hanging(write.what if good else f"{write.what}: {write.outcome}", width, 4))
+        text.append(hanging(write.event if good else f"{write.event}: {write.outcome}", width, 4))
     return text

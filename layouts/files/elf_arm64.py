@@ -168,6 +168,23 @@ ZT = Layout(
     roots={"zt0": ""},
 )
 
+USER_SVE_HEADER = Struct(
+    "size" / Int32ul * "bytes of this note",
+    "max_size" / Int32ul * "bytes that it may have",
+    "vl_bytes" / Int16ul * "vector length in bytes",
+    "max_vl_bytes" / Int16ul * "largest vector length in bytes",
+    "flags" / Int16ul * "bit 0: SVE registers follow, else FPSIMD; 1: inherit; 3: on exec",
+    "reserved" / Int16ul * "reserved",
+)
+#: What NT_ARM_SVE without SVE registers has behind its header: struct user_fpsimd_state, whose last 8 bytes not all
+#: kernels write.
+USER_FPSIMD_STATE = Struct(
+    "vregs" / Array(32, Bytes(16)) * "vector register",
+    "fpsr" / Int32ul * "floating-point status",
+    "fpcr" / Int32ul * "floating-point control",
+    "reserved" / Bytes(8) * "reserved",
+)
+
 SVCR = Layout(
     "elf-arm64-svcr",
     "streaming mode and ZA, as the notes of the thread imply",

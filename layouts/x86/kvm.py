@@ -5,8 +5,11 @@ Source: Linux ``arch/x86/include/uapi/asm/kvm.h`` and ``Documentation/virt/kvm/a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
 
+from layouts.members import Counted, Readable
 from layouts.vocabulary import Bits, Construct, Layout, Register, flag
 from layouts.x86 import registers as reg
 from layouts.x86.xsave import XSTATE_BITMAP
@@ -36,6 +39,8 @@ KVM_REGS = Layout(
     ),
     f"{_UAPI}, struct kvm_regs",
     registers={"rflags": reg.RFLAGS},
+    file_names=("regs",),
+    json_keys=("regs",),
 )
 
 _SEGMENT = Struct(
@@ -91,6 +96,8 @@ KVM_SREGS = Layout(
     ),
     f"{_UAPI}, struct kvm_sregs",
     registers=_SREGS_REGISTERS,
+    file_names=("sregs",),
+    json_keys=("sregs",),
 )
 
 KVM_SREGS2 = Layout(
@@ -104,6 +111,7 @@ KVM_SREGS2 = Layout(
     ),
     f"{_UAPI}, struct kvm_sregs2",
     registers={**_SREGS_REGISTERS, "flags": reg.SREGS2_FLAGS},
+    file_names=("sregs2",),
 )
 
 KVM_FPU = Layout(
@@ -125,6 +133,8 @@ KVM_FPU = Layout(
     ),
     f"{_UAPI}, struct kvm_fpu",
     registers={"fcw": reg.FCW, "fsw": reg.FSW, "ftwx": reg.FTW, "mxcsr": reg.MXCSR},
+    file_names=("fpu",),
+    json_keys=("fpu",),
 )
 
 KVM_DEBUGREGS = Layout(
@@ -140,6 +150,8 @@ KVM_DEBUGREGS = Layout(
     ),
     f"{_UAPI}, struct kvm_debugregs",
     registers={"dr6": reg.DR6, "dr7": reg.DR7},
+    file_names=("debugregs",),
+    json_keys=("debug_regs", "debugregs"),
 )
 
 KVM_VCPU_EVENTS = Layout(
@@ -185,30 +197,30 @@ KVM_VCPU_EVENTS = Layout(
     ),
     f"{_UAPI}, struct kvm_vcpu_events",
     registers={"flags": reg.VCPU_EVENTS_FLAGS},
+    file_names=("vcpu_events",),
+    json_keys=("vcpu_events",),
 )
 
 KVM_XCR_ENTRIES = 16
 
+KVM_XCRS_HEADER = Struct("nr_xcrs" / Int32ul * "entries in use", "flags" / Int32ul * "must be zero")
+KVM_XCR = Struct(
+    "xcr" / Int32ul * "register number",
+    "reserved" / Int32ul * "reserved",
+    "value" / Int64ul * "value",
+)
 KVM_XCRS = Layout(
     "kvm-xcrs",
     "extended control registers (KVM_GET_XCRS)",
     "xcr",
     Struct(
-        "nr_xcrs" / Int32ul * "entries in use",
-        "flags" / Int32ul * "must be zero",
-        "xcrs"
-        / Array(
-            KVM_XCR_ENTRIES,
-            Struct(
-                "xcr" / Int32ul * "register number",
-                "reserved" / Int32ul * "reserved",
-                "value" / Int64ul * "value",
-            ),
-        ),
+        *KVM_XCRS_HEADER.subcons,
+        "xcrs" / Array(KVM_XCR_ENTRIES, KVM_XCR),
         "padding" / Bytes(128) * "padding",
     ),
     f"{_UAPI}, struct kvm_xcrs",
     registers={"xcrs.value": XSTATE_BITMAP},
+    file_names=("xcrs",),
 )
 
 KVM_MP_STATE = Layout(
@@ -245,6 +257,8 @@ KVM_MP_STATE = Layout(
             "Linux include/uapi/linux/kvm.h, KVM_MP_STATE_*",
         )
     },
+    file_names=("mp_state",),
+    json_keys=("mp_state",),
 )
 
 _LAPIC_MEMBERS = (
@@ -299,6 +313,8 @@ KVM_LAPIC = Layout(
         "svr": reg.SVR,
         **{name: reg.LVT for _, name, _ in _LAPIC_MEMBERS if name.startswith("lvt_")},
     },
+    file_names=("lapic", "lapic_state"),
+    json_keys=("lapic_state", "lapic"),
 )
 
 KVM_NESTED_STATE = Layout(
@@ -342,6 +358,7 @@ KVM_NESTED_STATE = Layout(
         ),
     },
     open_ended=True,
+    file_names=("nested_state",),
 )
 
 KVM_CPUID2 = Layout(
@@ -351,6 +368,7 @@ KVM_CPUID2 = Layout(
     Struct("nent" / Int32ul * "entries", "padding" / Int32ul * "padding"),
     f"{_UAPI}, struct kvm_cpuid2",
     open_ended=True,
+    file_names=("cpuid2", "supported_cpuid"),
 )
 
 KVM_CPUID_ENTRY2 = Struct(
@@ -364,6 +382,19 @@ KVM_CPUID_ENTRY2 = Struct(
     "padding" / Bytes(12) * "padding",
 )
 
+_CPUID2 = Counted(KVM_CPUID2.construct, KVM_CPUID_ENTRY2)
+
+
+def cpuid2_pack(entries: Sequence[Sequence[int]]) -> bytes:
+    """``struct kvm_cpuid2`` of entries (function, index, flags, eax, ebx, ecx, edx)."""
+    return _CPUID2.pack(entries)
+
+
+def cpuid2_unpack(data: Readable) -> Iterator[tuple[int, ...]]:
+    """The entries of a ``struct kvm_cpuid2`` that are there: function, index, flags, eax, ebx, ecx, edx."""
+    return _CPUID2.unpack(data)
+
+
 KVM_MSRS = Layout(
     "kvm-msrs",
     "model-specific registers (KVM_GET_MSRS)",
@@ -371,6 +402,7 @@ KVM_MSRS = Layout(
     Struct("nmsrs" / Int32ul * "entries", "pad" / Int32ul * "padding"),
     f"{_UAPI}, struct kvm_msrs",
     open_ended=True,
+    file_names=("msrs",),
 )
 
 KVM_MSR_ENTRY = Struct(
@@ -386,7 +418,37 @@ KVM_MSR_LIST = Layout(
     Struct("nmsrs" / Int32ul * "entries"),
     f"{_UAPI}, struct kvm_msr_list",
     open_ended=True,
+    file_names=("msr_index_list", "msr_feature_index_list"),
 )
+
+_MSRS = Counted(KVM_MSRS.construct, KVM_MSR_ENTRY)
+
+
+def msrs_pack(entries: Sequence[Sequence[int]]) -> bytes:
+    """``struct kvm_msrs`` of entries (index, reserved, data)."""
+    return _MSRS.pack(entries)
+
+
+def msrs_unpack(data: Readable) -> Iterator[tuple[int, ...]]:
+    """The entries of a ``struct kvm_msrs`` that are there: index, reserved, data."""
+    return _MSRS.unpack(data)
+
+
+_XCRS = Counted(KVM_XCRS_HEADER, KVM_XCR)
+
+
+def xcrs_pack(entries: Sequence[Sequence[int]]) -> bytes:
+    """``struct kvm_xcrs`` of entries (xcr, reserved, value), at most KVM_MAX_XCRS."""
+    return _XCRS.pack(entries).ljust(int(KVM_XCRS.construct.sizeof()), b"\0")
+
+
+#: The structures that are a count and entries, by layout.
+COUNTED = {
+    KVM_CPUID2.name: _CPUID2,
+    KVM_MSRS.name: _MSRS,
+    KVM_MSR_LIST.name: Counted(KVM_MSR_LIST.construct, Struct("index" / Int32ul)),
+    KVM_XCRS.name: _XCRS,
+}
 
 #: The structures that are one fixed set of members.
 FIXED = (
@@ -400,3 +462,6 @@ FIXED = (
     KVM_LAPIC,
     KVM_NESTED_STATE,
 )
+
+#: Every structure.
+STRUCTS = (*FIXED, KVM_XCRS, KVM_CPUID2, KVM_MSRS, KVM_MSR_LIST)

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
 
+from layouts.members import Member, members
 from layouts.vocabulary import Bits, Component, Layout, Piece, Register, View, flag
 from layouts.x86 import registers as reg
 
 _SDM = "Intel SDM vol. 1"
 
-#: Bytes of the legacy region and of the header, which are in every image.
-LEGACY_SIZE_BYTES = 512
-HEADER_OFFSET = 512
-HEADER_SIZE_BYTES = 64
-EXTENDED_OFFSET = 576
 #: XCOMP_BV bit 63: the image is in the compacted format.
 XCOMP_COMPACTED = 1 << 63
 
@@ -85,9 +81,32 @@ HEADER = Layout(
     f"{_SDM}, 13.4.2",
 )
 
+#: Bytes of the legacy region and of the header, which are in every image, and where the first component behind lies.
+LEGACY_SIZE_BYTES = int(LEGACY.construct.sizeof())
+HEADER_OFFSET, HEADER_SIZE_BYTES = LEGACY_SIZE_BYTES, int(HEADER.construct.sizeof())
+EXTENDED_OFFSET = HEADER_OFFSET + HEADER_SIZE_BYTES
+#: Members of both by name, at their offset in the image.
+LEGACY_AT = members(LEGACY.construct)
+HEADER_AT = members(HEADER.construct, HEADER_OFFSET)
+
+FPX_SW_BYTES = Struct(
+    "magic1" / Int32ul * "FP_XSTATE_MAGIC1: what follows is there",
+    "extended_size" / Int32ul * "bytes of the whole frame's image, with FP_XSTATE_MAGIC2 behind it",
+    "xfeatures" / Int64ul * "components of the image",
+    "xstate_size" / Int32ul * "bytes of the image",
+    "padding" / Bytes(28) * "zero",
+)
+#: What Linux has in the software area of a signal frame's image (arch/x86/include/uapi/asm/sigcontext.h).
+FPX_SW_AT = members(FPX_SW_BYTES, LEGACY_AT["sw_xcr0"].offset)
+
+#: Components that live in the legacy region, by their bytes there. Of x87's, MXCSR and its mask are SSE's.
+LEGACY_COMPONENTS = {X87: Member(0, LEGACY_AT["st"].end), SSE: LEGACY_AT["xmm"]}
+
 COMPONENTS = (
-    Component(0, "x87", "x87 FPU and MMX", 160, None, f"{_SDM}, 13.5.1"),
-    Component(1, "sse", "SSE: XMM and MXCSR", 256, None, f"{_SDM}, 13.5.2"),
+    Component(X87, "x87", "x87 FPU and MMX", LEGACY_COMPONENTS[X87].size_bytes, None, f"{_SDM}, 13.5.1", touch="FNOP"),
+    Component(
+        SSE, "sse", "SSE: XMM and MXCSR", LEGACY_COMPONENTS[SSE].size_bytes, None, f"{_SDM}, 13.5.2", touch="MOVDQU"
+    ),
     Component(
         2,
         "avx",
@@ -95,6 +114,7 @@ COMPONENTS = (
         256,
         Struct("ymm_hi128" / Array(16, Bytes(16)) * "bits 255:128"),
         f"{_SDM}, 13.5.3",
+        touch="VMOVDQU",
     ),
     Component(
         3,
@@ -112,6 +132,8 @@ COMPONENTS = (
             )
         ),
         f"{_SDM}, 13.5.4",
+        feature=(0, 1, 14),
+        group="mpx",
     ),
     Component(
         4,
@@ -125,6 +147,8 @@ COMPONENTS = (
         ),
         f"{_SDM}, 13.5.4",
         registers={"bndcfgu": reg.BNDCFG, "bndstatus": reg.BNDSTATUS},
+        feature=(0, 1, 14),
+        group="mpx",
     ),
     Component(
         5,
@@ -133,6 +157,8 @@ COMPONENTS = (
         64,
         Struct("k" / Array(8, Int64ul) * "mask register"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="KMOVQ",
     ),
     Component(
         6,
@@ -141,6 +167,8 @@ COMPONENTS = (
         512,
         Struct("zmm_hi256" / Array(16, Bytes(32)) * "bits 511:256"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="VMOVDQU64 ZMM0",
     ),
     Component(
         7,
@@ -149,6 +177,8 @@ COMPONENTS = (
         1024,
         Struct("zmm" / Array(16, Bytes(64)) * "ZMM16 + n, whole"),
         f"{_SDM}, 13.5.5",
+        group="avx512",
+        touch="VMOVDQU64 ZMM16",
     ),
     Component(
         8,
@@ -180,6 +210,8 @@ COMPONENTS = (
         Struct("pkru" / Int32ul * "key rights", "reserved" / Int32ul * "not used"),
         f"{_SDM}, 13.5.7",
         registers={"pkru": reg.PKRU},
+        feature=(0, 2, 4),
+        touch="RDPKRU",
     ),
     Component(
         10,
@@ -190,6 +222,7 @@ COMPONENTS = (
         f"{_SDM}, 13.5.8",
         supervisor=True,
         registers={"pasid": reg.PASID},
+        feature=(0, 2, 29),
     ),
     Component(
         11,
@@ -203,6 +236,9 @@ COMPONENTS = (
         f"{_SDM}, 13.5.9",
         supervisor=True,
         registers={"u_cet": reg.CET},
+        feature=(0, 2, 7),
+        group="cet",
+        touch="INCSSP",
     ),
     Component(
         12,
@@ -212,6 +248,8 @@ COMPONENTS = (
         Struct("pl_ssp" / Array(3, Int64ul) * "IA32_PLn_SSP: shadow stack pointer of ring n"),
         f"{_SDM}, 13.5.9",
         supervisor=True,
+        feature=(0, 2, 7),
+        group="cet",
     ),
     Component(
         13,
@@ -306,6 +344,9 @@ COMPONENTS = (
                 "Intel SDM vol. 2, LDTILECFG",
             )
         },
+        feature=(0, 3, 24),
+        group="amx",
+        touch="STTILECFG",
     ),
     Component(
         18,
@@ -316,6 +357,9 @@ COMPONENTS = (
         f"{_SDM}, 13.5.14",
         align64=True,
         xfd=True,
+        feature=(0, 3, 24),
+        group="amx",
+        touch="TILESTORED",
     ),
     Component(
         19,
@@ -324,6 +368,8 @@ COMPONENTS = (
         128,
         Struct("r" / Array(16, Int64ul) * "R16 + n"),
         "Intel APX architecture specification, 3.1.4.2",
+        feature=(1, 3, 21),
+        group="apx",
     ),
     Component(
         62,
@@ -336,25 +382,39 @@ COMPONENTS = (
 )
 
 BY_NUMBER = {component.number: component for component in COMPONENTS}
+_NUMBERS = {component.name: component.number for component in COMPONENTS}
+PKRU, TILECFG, TILEDATA, LWP = (_NUMBERS[name] for name in ("pkru", "xtilecfg", "xtiledata", "lwp"))
+
+
+def group_mask(name: str) -> int:
+    """The components that are had together, as bits of XCR0 or IA32_XSS."""
+    return sum(1 << component.number for component in COMPONENTS if component.group == name)
+
+
+MPX, AVX512, CET, XTILE, APX = (group_mask(name) for name in ("mpx", "avx512", "cet", "amx", "apx"))
+#: XCR0's components; the others are IA32_XSS's.
+USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
+#: Components that software allocates on demand: those that XFD can turn off.
+DYNAMIC = sum(1 << component.number for component in COMPONENTS if component.xfd)
 
 #: Array members whose first element is not number 0: ``(component name, member) -> first``.
 FIRST_INDEX = {("hi16_zmm", "zmm"): 16, ("apx", "r"): 16}
 
 #: Whole registers. Their paths have no component name: ``xsave.zmm[17]``.
 VIEWS = (
-    View("st", "x87 stack register", range(8), (Piece(X87, 32, 10, 16),)),
-    View("xmm", "SSE register", range(16), (Piece(SSE, 160, 16, 16),)),
+    View("st", "x87 stack register", range(8), (Piece(X87, LEGACY_AT["st"].offset, 10, 16),)),
+    View("xmm", "SSE register", range(16), (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16),)),
     View(
         "ymm",
         "AVX register",
         range(16),
-        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16)),
+        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16)),
     ),
     View(
         "zmm",
         "AVX-512 register",
         range(16),
-        (Piece(SSE, 160, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
+        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
     ),
     View("zmm", "AVX-512 register", range(16, 32), (Piece(7, 0, 64, 64),)),
 )
@@ -366,10 +426,11 @@ XSTATE_BITMAP = Register(
     f"{_SDM}, 13.1",
 )
 
+#: LWP was gone before there was a compacted format.
 XCOMP_BITMAP = Register(
     "XCOMP_BV",
     "compacted format and the components that have room",
-    (*XSTATE_BITMAP.bits[:-1], flag("compacted", 63, "compacted format")),
+    (*(bits for bits in XSTATE_BITMAP.bits if bits.lsb != LWP), flag("compacted", 63, "compacted format")),
     f"{_SDM}, 13.4.2",
 )
 

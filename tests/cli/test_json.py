@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from inspector.cli.main import main
+from inspector.export.kinds import SCHEMAS
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMED = set(re.findall(r"`(\w+)`", (DOCS / "json.md").read_text("utf-8")))
@@ -19,6 +20,9 @@ COMMANDS = (
     ("sim", "guest-xfd", "--why", "18"),
     ("set", "sample:amx", "xcr.xcr0=0x602e7"),
     ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"),
+    ("lint", "sample:amx"),
+    ("diff", "sample:amx", "sample:amx"),
+    ("models", "list"),
     ("models", "show", "neoverse-v1-v1"),
     ("models", "expand", "neoverse-v1-v1", "--host", "max"),
     ("models", "check", "neoverse-v1-v1", "--host", "max", "--host", "neoverse-v1"),
@@ -36,7 +40,7 @@ def test_every_key_is_documented(words: tuple[str, ...], capsys: pytest.CaptureF
     answer = printed(capsys, *words)
     first = answer[0] if isinstance(answer, list) else answer
     assert set(first) <= NAMED | TIMELINE
-    assert "schema" in first
+    assert first["schema"] == SCHEMAS[first["kind"]]
 
 
 def test_why_of_a_component(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +55,12 @@ def test_a_verdict_for_each_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     by_kernel = {row["kernel"]: row["usable"] for row in rows}
     assert len(by_kernel) == 12
     assert (by_kernel["5.10"], by_kernel["7.2"]) == (False, True)
+
+
+def test_every_kind_is_documented_and_printed_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(SCHEMAS) <= NAMED
+    answers = [printed(capsys, *words) for words in COMMANDS]
+    kinds = {answer[0]["kind"] if isinstance(answer, list) else answer["kind"] for answer in answers}
+    assert kinds == set(SCHEMAS) - {"verification"}
+    main(["verify", str(Path(__file__).parents[1] / "machine/verdicts/arm64-linux-7.2-a64fx.jsonl.gz"), "--json"])
+    assert json.loads(capsys.readouterr().out)["kind"] == "verification"

@@ -123,7 +123,7 @@ def test_bits_elements_and_states_are_named(capsys: pytest.CaptureFixture[str]) 
 def test_json_has_every_side(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "sample:amx", "sample:amx", "--vcpu", "0", "--vcpu", "1", "--json")
     found = json.loads(out)
-    assert found["schema"] == "inspector-diff-1"
+    assert (found["kind"], found["schema"]) == ("diff", 1)
     assert found["differ"] is True
     first = found["vcpus"][0]["changes"][0]
     assert first["values"] == ["0x602e7", "0xe7"]

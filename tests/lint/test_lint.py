@@ -70,7 +70,7 @@ def test_shipped_samples_are_clean_or_the_finding_is_true(name: str) -> None:
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lint", "sample:amx", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema"] == "inspector-lint-1"
+    assert json.loads(capsys.readouterr().out)["kind"] == "lint"
     assert main(["explain", "x0101"]) == 0
     assert "validate_user_xstate_header" in capsys.readouterr().out
     assert main(["explain", "X9999"]) == 2

@@ -21,7 +21,8 @@ from inspector.machine.arm64.host import (
     SVE,
     Host,
 )
-from inspector.machine.arm64.vm import CAP_MTE, Vcpu, Vm
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import CAP_MTE, Vm
 from layouts.arm64 import id_fields as of
 from layouts.arm64 import ids
 from layouts.arm64.hosts import bare_hosts

@@ -21,7 +21,8 @@ from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.realize import ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.sve import SVE_VLS
-from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
 from inspector.targets.schemes import host_of
 from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding, sysreg_id

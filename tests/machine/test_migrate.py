@@ -9,20 +9,24 @@ import pytest
 
 from inspector.cli.main import main
 from inspector.export.register_list import register_list
-from inspector.machine.arm64.captured import State, host_of, state_of, state_of_scratch
+from inspector.machine.arm64.captured import State, host_showing, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
-from inspector.machine.arm64.migrate import migrate
+from inspector.machine.arm64.migrate import migrate, restore
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.vm import Vcpu
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.outcome import Step
+from inspector.machine.x86.host import shipped_host
+from inspector.machine.x86.world.restore import restore as restore_x86
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
-from inspector.targets import schemes
-from inspector.targets.arm64_host import capture_of, registers_of, state_of_vcpu
+from inspector.targets import schemes, x86_restore
+from inspector.targets.arm64_host import capture_of, captured_state, registers_of
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
+from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
 from tests.machine.test_verify_arm64 import VERDICTS
 
@@ -39,7 +43,7 @@ def guest_of(host_name: str, *words: str, model: str = "") -> State:
 @pytest.mark.parametrize("name", sorted(bare_hosts()))
 def test_to_its_own_host(name: str, kernel: str) -> None:
     made = migrate(guest_of(f"{name}@{kernel}"), host_named(f"{name}@{kernel}"))
-    assert made.accepted, [(step.call, str(step.outcome)) for step in made.failures]
+    assert made.accepted, [(step.event, str(step.outcome)) for step in made.failures]
 
 
 def test_a_named_model_goes_where_the_host_model_cannot() -> None:
@@ -63,17 +67,17 @@ def test_the_field_is_named() -> None:
 def test_sve_where_there_is_less() -> None:
     guest = guest_of("neoverse-v1")
     made = migrate(guest, host_named("neoverse-n2"))
-    assert made.failures[0].call == "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS 16 32 bytes"
+    assert made.failures[0].event == "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS 16 32 bytes"
     assert made.failures[0].outcome.name == "EINVAL"
     none = migrate(guest, host_named("neoverse-n1"))
     assert [step.outcome.name for step in none.failures] == ["EINVAL"]
-    assert none.failures[0].call.startswith("KVM_ARM_VCPU_INIT")
+    assert none.failures[0].event.startswith("KVM_ARM_VCPU_INIT")
 
 
 def test_the_proposals_interface() -> None:
     made = migrate(guest_of("neoverse-v1"), host_named("neoverse-v1"), abi="proposal")
     assert made.accepted
-    calls = [step.call for step in made.steps]
+    calls = [step.event for step in made.steps]
     assert "KVM_ARM_SVE_SET_VLS 16 32 bytes" in calls
     assert "KVM_ARM_VCPU_FINALIZE SVE" not in calls
 
@@ -81,7 +85,7 @@ def test_the_proposals_interface() -> None:
 def test_registers_that_the_destination_lacks_are_named() -> None:
     old, new = 0x6030_0000_0013_C080, 0x6030_0000_0013_C083
     source = state_of("source", {old: bytes(8), new: bytes(8)})
-    destination = host_of(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
+    destination = host_showing(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
     made = migrate(source, destination)
     assert made.unknown == (new,)
     assert not made.accepted
@@ -156,7 +160,7 @@ def test_cache_sizes_are_made_up_and_may_be_anything_with_long_enough_lines() ->
 
 def test_cache_sizes_of_old_kernels_are_the_hardwares() -> None:
     kernel = arm64_kernels()["6.1"]
-    host = host_of(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
+    host = host_showing(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
     vcpu, _ = ask(request(None, parse_words([]), host), host)
     assert vcpu.get(CCSIDR).image == bytes([0x1A, 0xE0, 0x1F, 0x70])
     assert vcpu.set(CCSIDR, bytes([0x1A, 0xE0, 0x1F, 0x70])).accepted
@@ -255,7 +259,7 @@ def test_hidden_fields_are_those_of_the_core_that_the_midr_names() -> None:
     """KVM takes and ignores MPAM at the hardware's value (set_id_aa64pfr0_el1); guests of 6.1 see it."""
     for name in ("graviton3", "graviton4"):
         made = migrate(guest_of_sample(f"sample:{name}/linux-6.1"), host_named(f"sample:{name}/linux-6.18"))
-        assert made.accepted, [(step.call, str(step.outcome)) for step in made.failures]
+        assert made.accepted, [(step.event, str(step.outcome)) for step in made.failures]
     guest = guest_of_sample("sample:graviton3/linux-6.1")
     pfr0 = sysreg_id(0xC020)
     guest.registers[pfr0] = with_field(guest.registers[pfr0], 40, 2)
@@ -270,7 +274,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
     unknown = (0x41 << 24 | 0xFFF << 4).to_bytes(8, "little")
     for state in (guest, shown):
         state.registers[sysreg_id(0xC000)] = unknown
-    made = migrate(guest, host_of(shown, arm64_kernels()["6.18"]))
+    made = migrate(guest, host_showing(shown, arm64_kernels()["6.18"]))
     assert not made.accepted
     assert made.possible
     assert [step.register_id & 0xFFFF for step in made.undecided] == [0xC020, 0xC03A]
@@ -289,10 +293,23 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
 
 
 def guest_of_sample(target: str) -> State:
-    state = state_of_vcpu(schemes.capture_of(target).vcpus[0], target)
+    state = captured_state(schemes.capture_of(target).vcpus[0], target)
     assert state is not None
     return state
 
 
 def with_field(data: bytes, lsb: int, value: int) -> bytes:
     return (int.from_bytes(data, "little") & ~(0xF << lsb) | value << lsb).to_bytes(8, "little")
+
+
+def test_a_restore_is_steps_on_both_machines() -> None:
+    """The same question, the same type of answer: events in words and their outcomes."""
+    captured = x86_restore.captured_state(schemes.capture_of("sample:amx").vcpus[0])
+    assert captured is not None
+    for steps in (
+        restore(guest_of("neoverse-v1"), host_named("neoverse-v1")),
+        restore_x86(captured, shipped_host("sapphire-rapids", profile_for("7.2"))),
+    ):
+        assert all(isinstance(step, Step) and step.event for step in steps)
+        assert [str(step.outcome) for step in steps if not step.outcome.accepted] == []
+        assert len(steps) > 3

@@ -16,7 +16,8 @@ from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
 from inspector.machine.arm64.models.realize import places_of, realize, simulated
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import CTR, DFR0, sysreg_id
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
@@ -163,7 +164,7 @@ def test_a_register_that_kvm_does_not_have_blocks(size: int) -> None:
     assert [str(blocker) for blocker in made.blockers] == [
         "hw_prop_BS: DCZID_EL0.BS: KVM does not let user space set this register"
     ]
-    assert [(write.what, write.outcome.name) for write in made.writes if not write.outcome.accepted] == [
+    assert [(write.event, write.outcome.name) for write in made.writes if not write.outcome.accepted] == [
         (f"KVM_SET_ONE_REG DCZID_EL0 {size:#x}", "ENOENT")
     ]
     assert made.agree

@@ -8,8 +8,7 @@ import pytest
 
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import TILEDATA
-from inspector.machine.x86.host import AVX512, MPX, XTILE, Host, shipped_cpu
+from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.kernel import Linux
@@ -18,6 +17,7 @@ from inspector.machine.x86.world.state import live
 from inspector.machine.x86.world.world import World
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES
+from layouts.x86.xsave import AVX512, MPX, TILEDATA, XTILE
 
 SEEDS = 12
 SEQUENCES = 400

@@ -67,6 +67,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--json", str(VERDICTS / f"{HEAVY}.jsonl.gz")]) == 1
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert set(found) == {
+        "kind",
         "schema",
         "file",
         "total",

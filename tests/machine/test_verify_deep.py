@@ -13,7 +13,7 @@ from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.machine.arm64 import vm as machine
 from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
-from inspector.machine.arm64.replay.deep.hosts import bare_of, host_of
+from inspector.machine.arm64.replay.deep.hosts import bare_of, host_of_records
 from inspector.machine.verify import Agreement, verify
 
 VERDICTS = Path(__file__).parent / "verdicts"
@@ -177,7 +177,7 @@ def test_other_cpus_are_not() -> None:
 )
 def test_the_command_line_changes_the_host(command_line: str, register: int, lsb: int, value: int) -> None:
     header = {"op": "host", "cpu": "max", "mte": "off", "append": command_line}
-    host = host_of("f", [header, {"op": "meta", "release": "7.2.13"}])
+    host = host_of_records("f", [header, {"op": "meta", "release": "7.2.13"}])
     features = host.features & ~HAS_EL2
     assert host.limit(register, features) >> lsb & 0xF == value
     assert bool(host.features & SVE) == ("nosve" not in command_line) == bool(host.sve_vqs)

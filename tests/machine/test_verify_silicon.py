@@ -13,11 +13,11 @@ from inspector.capture.host import Cpuid
 from inspector.machine.verify import verify
 from inspector.machine.x86.cpu.instructions import tiles, vectors, xsave
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU, TILECFG, TILEDATA
 from inspector.machine.x86.host import Host, shipped_host
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.linux.kernel import Linux
 from layouts.x86.kernels import kernels, profile_for
+from layouts.x86.xsave import PKRU, TILECFG, TILEDATA
 from tests.shared import SHARED, needs
 
 CUT = Path(__file__).parent / "verdicts" / "x86-silicon-linux-6.18.jsonl.gz"

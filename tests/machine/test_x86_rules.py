@@ -14,7 +14,7 @@ from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.cpu.instructions import control, tiles, vectors
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.host import DYNAMIC, OSPKE, PKU, TILEDATA, XTILE, Host, shipped_cpu
+from inspector.machine.x86.host import OSPKE, PKU, Host, shipped_cpu
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.supported import supported_leaf_0xd, supported_leaf_7
 from inspector.machine.x86.kvm.vcpu import Vcpu
@@ -22,6 +22,7 @@ from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.xsave import DYNAMIC, TILEDATA, XTILE
 
 #: EBX, ECX, EDX of leaf 0.
 INTEL = (0x756E6547, 0x6C65746E, 0x49656E69)

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from inspector.capture.errors import InputError
+from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.export.raw import write_raw
 from inspector.readers.open import open_capture
+from layouts.registry import size_bytes
+from layouts.vocabulary import Layout
+from layouts.x86.kvm import STRUCTS
 from tests.support import SAMPLES, field, opened
 
 
@@ -76,3 +81,17 @@ def test_a_lone_image_takes_the_layout_of_its_neighbour(tmp_path: Path) -> None:
     table = capture.vcpus[0].area("xsave").attributes["table"]
     assert table.origin == "CPUID in vcpu-permitted.kvm_cpuid2.bin"
     assert not capture.notices
+
+
+@pytest.mark.parametrize("layout", STRUCTS, ids=lambda layout: layout.name)
+def test_a_structure_written_as_a_file_is_known_by_its_name(layout: Layout, tmp_path: Path) -> None:
+    """A structure's names are in its declaration only."""
+    area = Area(layout.name, layout.prefix, layout.title, bytes(layout.construct.sizeof()), Origin("made", 8))
+    regs = Area("kvm-regs", "regs", "", bytes(size_bytes("kvm-regs")), Origin("made", 8))
+    areas = [area] if area.layout == "kvm-regs" else [regs, area]
+    (tmp_path / "raw").mkdir()
+    names = write_raw(str(tmp_path / "raw"), Capture("made", "vcpu", [Vcpu(0, "vcpu0", "x86", areas)]))
+    assert f"vcpu0.kvm_{layout.file_names[0]}.bin" in names
+    opened = open_capture(str(tmp_path / "raw"))
+    found = [one.layout for one in (*opened.context, *(one for vcpu in opened.vcpus for one in vcpu.areas))]
+    assert layout.name in found

@@ -20,10 +20,8 @@ from inspector.machine.arm64.host import (
     Host,
 )
 from inspector.machine.arm64.idregs import HIDDEN_FIELDS
-from inspector.machine.arm64.live import LiveVcpu
 from inspector.machine.arm64.models.realize import ScratchVcpu
 from inspector.machine.arm64.policy import sanitise
-from inspector.machine.arm64.vm import Vcpu
 from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
 from layouts.arm64.ids import CTR, DFR0, IDS, MIDR, PFR0, SVE_VLS, RegisterId
@@ -69,7 +67,7 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
     return State(name, dict(registers), features, vqs)
 
 
-def host_of(state: State, kernel: Arm64Kernel) -> Host:
+def host_showing(state: State, kernel: Arm64Kernel) -> Host:
     """The host as its guest sees it: its ID registers are the limits."""
     limits = _id_values(state.registers)
     return Host(
@@ -93,9 +91,6 @@ def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
 
 def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:
     """A vCPU that things were tried on, as state: its ID registers, and its own."""
-    if isinstance(vcpu, LiveVcpu):
-        return state_of(name, vcpu.registers())
-    assert isinstance(vcpu, Vcpu)
-    registers = {register_id: vcpu.get(register_id).image for register_id in vcpu.register_ids()}
-    vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1) if vcpu.has_sve else 0
-    return State(name, registers, vcpu.features, vqs)
+    answers = {register_id: vcpu.get(register_id) for register_id in vcpu.register_ids()}
+    registers = {register_id: answer.image for register_id, answer in answers.items() if answer.accepted}
+    return State(name, registers, vcpu.features, int.from_bytes(registers.get(SVE_VLS, b""), "little"))

@@ -6,14 +6,11 @@ Source: Linux arch/arm64/kvm/hypercalls.c: kvm_arm_get_fw_reg, kvm_arm_set_fw_re
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
+from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.ids import PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3, RegisterId
-
-if TYPE_CHECKING:
-    from inspector.machine.arm64.vm import Vcpu
 
 _U64, _LEVEL, _ENABLED = 8, 0xF, 1 << 4
 #: KVM_REG_ARM_SMCCC_ARCHWORKAROUND_2: what user space may write, and the level that the host then needs.
@@ -26,7 +23,7 @@ def register_ids(host: Host) -> list[int]:
     return [PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3, *host.kernel.bitmaps]
 
 
-def value_of(vcpu: Vcpu, register_id: int) -> int | None:
+def value_of(vcpu: VcpuArch, register_id: int) -> int | None:
     """What a register holds; None when the kernel has no such register."""
     vm = vcpu.vm
     if register_id == PSCI_VERSION:
@@ -39,7 +36,7 @@ def value_of(vcpu: Vcpu, register_id: int) -> int | None:
     return found[0] if found is not None else None
 
 
-def get(vcpu: Vcpu, register_id: int) -> Outcome:
+def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG."""
     rule = Rule("kvm_arm_get_fw_reg (hypercalls.c)")
     value = value_of(vcpu, register_id)
@@ -49,7 +46,7 @@ def get(vcpu: Vcpu, register_id: int) -> Outcome:
     return rule.ok(value, value.to_bytes(8, "little"))
 
 
-def put(vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
+def put(vcpu: VcpuArch, register_id: int, value: int | None) -> Outcome:
     """KVM_SET_ONE_REG; None: a pointer that cannot be read."""
     rule = Rule("kvm_arm_set_fw_reg (hypercalls.c)")
     if not rule.check("a register of 8 bytes", RegisterId(register_id).size_bytes == _U64):
@@ -71,7 +68,7 @@ def put(vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
     return rule.ok() if held else rule.refuse(errno.EINVAL)
 
 
-def _version(rule: Rule, vcpu: Vcpu, value: int) -> Outcome:
+def _version(rule: Rule, vcpu: VcpuArch, value: int) -> Outcome:
     wants = vcpu.features & PSCI_0_2
     versions = vcpu.host.kernel.psci_versions
     held = rule.check("a PSCI version of this kernel", value in versions) and rule.check(
@@ -98,7 +95,7 @@ def _workaround_2(rule: Rule, value: int, most: int) -> bool:
     )
 
 
-def _bitmap(rule: Rule, vcpu: Vcpu, register_id: int, value: int, allowed: int) -> Outcome:
+def _bitmap(rule: Rule, vcpu: VcpuArch, register_id: int, value: int, allowed: int) -> Outcome:
     vm = vcpu.vm
     if not rule.check(f"no bit outside the kernel's features ({allowed:#x})", not value & ~allowed):
         return rule.refuse(errno.EINVAL)

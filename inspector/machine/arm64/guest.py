@@ -6,7 +6,7 @@ Source: Linux arch/arm64/include/asm/kvm_emulate.h (vcpu_reset_hcr), kvm/sys_reg
 from __future__ import annotations
 
 from inspector.machine.arm64.host import EL1_32BIT
-from inspector.machine.arm64.vm import Vcpu
+from inspector.machine.arm64.vcpu import Vcpu
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, MMFR2, sysreg_id
 

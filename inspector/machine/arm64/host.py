@@ -7,7 +7,6 @@ arch/arm64/kvm/arm.c (system_supported_vcpu_features).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from inspector.machine.arm64 import nested
 from layouts.arm64 import id_fields as of
@@ -58,9 +57,6 @@ FIELDS_OF_FEATURE: dict[int, dict[int, tuple[Bits, ...]]] = {
     },
 }
 
-if TYPE_CHECKING:
-    from inspector.machine.arm64.live import LiveKvm
-
 #: All bits of a register's writable fields, and each bit's field.
 CheckedFields = tuple[int, dict[int, FieldPolicy]]
 
@@ -104,8 +100,6 @@ class Host:
         self.gic = gic
         #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
         self.bare_ctr = self.sanitised.get(CTR, self.limits.get(CTR, 0))
-        #: The real KVM that is this host, if it is one.
-        self.live: LiveKvm | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
         self._limit_by: dict[tuple[int, int], int] = {}

@@ -7,8 +7,8 @@ kvm_vcpu_set_target), reset.c (5.10: vcpu_allowed_register_width; 6.1: kvm_set_v
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
+from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import (
     EL1_32BIT,
     HAS_EL2,
@@ -21,16 +21,13 @@ from inspector.machine.arm64.host import (
 )
 from inspector.machine.outcome import Outcome, Rule
 
-if TYPE_CHECKING:
-    from inspector.machine.arm64.vm import Vcpu
-
 #: KVM_ARM_TARGET_GENERIC_V8.
 GENERIC_V8 = 5
 #: Bits in kvm_vcpu_init.features.
 _FEATURE_BITS = 7 * 32
 
 
-def check(vcpu: Vcpu, features: int, target: int | None) -> Outcome:
+def check(vcpu: VcpuArch, features: int, target: int | None) -> Outcome:
     """The checks of an init; accepted, they leave the vCPU's features set.
 
     ``features`` has 224 bits; ``target`` None is what KVM_ARM_PREFERRED_TARGET gives.
@@ -45,7 +42,7 @@ def check(vcpu: Vcpu, features: int, target: int | None) -> Outcome:
     return _check_bit_by_bit(rule, vcpu, features)
 
 
-def _check_vm_wide(rule: Rule, vcpu: Vcpu, features: int) -> Outcome:
+def _check_vm_wide(rule: Rule, vcpu: VcpuArch, features: int) -> Outcome:
     """All features first, then that they are the VM's."""
     vm, host = vcpu.vm, vcpu.host
     features &= ~POWER_OFF
@@ -68,7 +65,7 @@ def _check_vm_wide(rule: Rule, vcpu: Vcpu, features: int) -> Outcome:
     return rule.ok()
 
 
-def _check_bit_by_bit(rule: Rule, vcpu: Vcpu, features: int) -> Outcome:
+def _check_bit_by_bit(rule: Rule, vcpu: VcpuArch, features: int) -> Outcome:
     """Each bit in turn: ENOENT, then whether this vCPU had it before. What was set stays when a later one fails."""
     known = vcpu.host.kernel.vcpu_features
     for bit in range(_FEATURE_BITS):
@@ -89,7 +86,7 @@ def _check_bit_by_bit(rule: Rule, vcpu: Vcpu, features: int) -> Outcome:
     return rule.refuse(errno.EINVAL)
 
 
-def _can_reset(rule: Rule, vcpu: Vcpu) -> bool:
+def _can_reset(rule: Rule, vcpu: VcpuArch) -> bool:
     """What kvm_reset_vcpu asks of the features."""
     features, host = vcpu.features, vcpu.host
     return (
@@ -103,7 +100,7 @@ def _can_reset(rule: Rule, vcpu: Vcpu) -> bool:
     )
 
 
-def _has_vms_width(rule: Rule, vcpu: Vcpu) -> bool:
+def _has_vms_width(rule: Rule, vcpu: VcpuArch) -> bool:
     """All vCPUs of a VM are 32-bit, or none is."""
     vm, host = vcpu.vm, vcpu.host
     wants = vcpu.features & EL1_32BIT

@@ -12,7 +12,7 @@ import fcntl
 import os
 import struct
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import (
@@ -25,9 +25,9 @@ from inspector.machine.arm64.host import (
     SVE,
     Host,
 )
-from inspector.machine.outcome import Check, Outcome
+from inspector.machine.outcome import Check, Outcome, Step
 from layouts.arm64.ids import AIDR, CLIDR, CTR, FEATURE_ID_COUNT, IDS, MPIDR, SVE_VLS, RegisterId, feature_id_encoding
-from layouts.arm64.kernels import arm64_kernel_for
+from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
 
 # ioctl numbers, and the layouts of what they take (native byte order).
 _CREATE_VM, _CREATE_VCPU, _ENABLE_CAP = 0xAE01, 0xAE41, 0x4068AEA3
@@ -55,12 +55,12 @@ class LiveError(Exception):
 
 
 class LiveVcpu:
-    """A scratch vCPU with the interface of the simulated one. ``calls`` are what was done to make it."""
+    """A scratch vCPU with the interface of the simulated one. ``steps`` are what was done to make it."""
 
     def __init__(self, kvm: LiveKvm, features: int, *, writable_imp: bool = False) -> None:
         self._kvm = kvm
         self.features = features
-        self.calls: list[tuple[str, Outcome]] = []
+        self.steps: list[Step] = []
         self.vm = kvm.ioctl(kvm.file, _CREATE_VM, 0)
         # Every try makes a VM: it goes when nobody looks at it any more.
         weakref.finalize(self, kvm.close, self.vm)
@@ -72,13 +72,13 @@ class LiveVcpu:
         self._target = _VCPU_INIT_LAYOUT.unpack(target)[0]
         self.file = kvm.ioctl(self.vm, _CREATE_VCPU, 0)
         weakref.finalize(self, kvm.close, self.file)
-        self.calls.append(("KVM_CREATE_VCPU 0", _taken()))
+        self.steps.append(Step("KVM_CREATE_VCPU 0", _taken()))
         init = bytearray(_VCPU_INIT_LAYOUT.pack(self._target, features, 0, 0, 0, 0, 0, 0))
         self._call(f"KVM_ARM_VCPU_INIT {features:#x}", self.file, _VCPU_INIT, init)
 
     def _call(self, what: str, file: int, number: int, data: int | bytearray) -> Outcome:
         outcome = self._answer(file, number, data)
-        self.calls.append((what, outcome))
+        self.steps.append(Step(what, outcome))
         return outcome
 
     def _answer(self, file: int, number: int, data: int | bytearray, image: Callable[[], bytes] = bytes) -> Outcome:
@@ -106,25 +106,48 @@ class LiveVcpu:
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
         return self._answer(self.file, _SET_ONE_REG, one)
 
-    def reg_list(self) -> list[int]:
-        """KVM_GET_REG_LIST; empty where the kernel refuses."""
+    def reg_list(self) -> Outcome:
+        """KVM_GET_REG_LIST: whether it can be asked for; the image is the list."""
         count = bytearray(struct.pack("=Q", 0))
-        if self._answer(self.file, _GET_REG_LIST, count).code not in (0, errno.E2BIG):
-            return []
+        room = self._answer(self.file, _GET_REG_LIST, count)
+        if room.code not in (0, errno.E2BIG):
+            return room
         number = struct.unpack("=Q", count)[0]
         ids = bytearray(struct.pack("=Q", number) + bytes(8 * number))
-        if not self._answer(self.file, _GET_REG_LIST, ids).accepted:
-            return []
-        return list(struct.unpack(f"={number}Q", ids[8 : 8 + 8 * number]))
+        return self._answer(self.file, _GET_REG_LIST, ids, lambda: bytes(ids[8 : 8 + 8 * number]))
 
-    def registers(self) -> dict[int, bytes]:
-        """Every register of the list, by id."""
-        answers = {register_id: self.get(register_id) for register_id in self.reg_list()}
-        return {register_id: answer.image for register_id, answer in answers.items() if answer.accepted}
+    def register_ids(self) -> list[int]:
+        """The ids of KVM_GET_REG_LIST; none where the kernel refuses."""
+        image = self.reg_list().image
+        return list(struct.unpack(f"={len(image) // 8}Q", image))
 
 
 def _taken(image: bytes = b"") -> Outcome:
     return Outcome("ok", 0, (Check("the kernel takes it", held=True),), _SOURCE, image=image)
+
+
+class LiveHost(Host):
+    """A host whose kernel answers itself: ``kvm`` makes the vCPUs that things are tried on."""
+
+    def __init__(
+        self,
+        kvm: LiveKvm,
+        kernel: Arm64Kernel,
+        limits: Mapping[int, int],
+        *,
+        sve_vqs: int,
+        features: int,
+        masks: Mapping[int, int] | None,
+        registers: Mapping[int, bytes],
+    ) -> None:
+        super().__init__(
+            kernel, limits, sve_vqs=sve_vqs, features=features, masks=masks, registers=registers, name="kvm:"
+        )
+        self.kvm = kvm
+
+    def vcpu(self, features: int, *, writable_imp: bool) -> LiveVcpu:
+        """A scratch vCPU."""
+        return LiveVcpu(self.kvm, features, writable_imp=writable_imp and self.kernel.imp_ids)
 
 
 class LiveKvm:
@@ -148,7 +171,7 @@ class LiveKvm:
 
     def supports(self, features: int) -> bool:
         """A vCPU with these features can be made."""
-        return all(outcome.accepted for _, outcome in LiveVcpu(self, features).calls)
+        return all(step.outcome.accepted for step in LiveVcpu(self, features).steps)
 
     def masks(self) -> dict[int, int] | None:
         """Writable bits by encoding; None on a kernel without KVM_ARM_GET_REG_WRITABLE_MASKS."""
@@ -167,9 +190,10 @@ class LiveKvm:
         vcpu = LiveVcpu(self, features)
         if features & SVE:
             vcpu.finalize(sve.FINALIZE)
-        return vcpu.registers()
+        answers = {register_id: vcpu.get(register_id) for register_id in vcpu.register_ids()}
+        return {register_id: answer.image for register_id, answer in answers.items() if answer.accepted}
 
-    def host(self, release: str = "") -> Host:
+    def host(self, release: str = "") -> LiveHost:
         """This machine as a host: what a vCPU with all features shows, and the kernel's writable masks."""
         features = POWER_OFF | PSCI_0_2
         for feature in (EL1_32BIT, PMU_V3, SVE, PTRAUTH, HAS_EL2):
@@ -183,17 +207,15 @@ class LiveKvm:
         }
         vqs = int.from_bytes(found.get(SVE_VLS, b""), "little")
         kernel = arm64_kernel_for(release or os.uname().release)
-        host = Host(
+        return LiveHost(
+            self,
             kernel,
             limits,
             sve_vqs=vqs,
             features=features,
             masks=self.masks() if kernel.reports_masks else None,
             registers={rid: data for rid, data in found.items() if RegisterId(rid).encoding not in limits},
-            name="kvm:",
         )
-        host.live = self
-        return host
 
 
 #: ID registers, CTR_EL0, CLIDR_EL1 and AIDR_EL1; without MPIDR_EL1.

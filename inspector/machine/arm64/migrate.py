@@ -16,7 +16,7 @@ from inspector.machine.arm64.idregs import takes_hidden
 from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
 from inspector.machine.arm64.models.realize import hangs_on, places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
-from inspector.machine.outcome import Outcome
+from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
 from layouts.arm64.properties import FieldPlace, property_of
@@ -38,13 +38,15 @@ class FieldReason(NamedTuple):
         return property_of(self.place)
 
 
-class Step(NamedTuple):
-    """One call on the destination. ``fields`` are all fields of a refused register that are in the way."""
+class Call(Step):
+    """A call on the destination. ``fields`` are all fields of a refused register that are in the way."""
 
-    call: str
-    register_id: int
-    outcome: Outcome
-    fields: tuple[FieldReason, ...] = ()
+    def __init__(
+        self, event: str, outcome: Outcome, register_id: int = 0, fields: tuple[FieldReason, ...] = ()
+    ) -> None:
+        super().__init__(event, outcome)
+        self.register_id = register_id
+        self.fields = fields
 
 
 class Migration(NamedTuple):
@@ -55,18 +57,18 @@ class Migration(NamedTuple):
 
     state: State
     host: Host
-    steps: tuple[Step, ...]
+    steps: tuple[Call, ...]
     unknown: tuple[int, ...]
     untried: int
     open: tuple[Open, ...] = ()
 
     @property
-    def failures(self) -> tuple[Step, ...]:
+    def failures(self) -> tuple[Call, ...]:
         """Steps that the destination refuses; a VMM stops at the first."""
         return tuple(step for step in self.steps if step.outcome.verdict not in ("ok", _UNDECIDED))
 
     @property
-    def undecided(self) -> tuple[Step, ...]:
+    def undecided(self) -> tuple[Call, ...]:
         """Steps that hang on a field of the destination's hardware that guests do not see."""
         return tuple(step for step in self.steps if step.outcome.verdict == _UNDECIDED)
 
@@ -79,6 +81,11 @@ class Migration(NamedTuple):
     def possible(self) -> bool:
         """Nothing that is known of the destination is in the way."""
         return not self.failures and not self.unknown
+
+
+def restore(state: State, host: Host) -> tuple[Step, ...]:
+    """Put a captured vCPU's state on a host. Every register is tried, also after one that failed."""
+    return migrate(state, host).steps
 
 
 def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool = False) -> Migration:
@@ -112,16 +119,16 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
 
 def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migration:
     vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
-    steps = [Step(write.what, 0, write.outcome) for write in writes]
+    steps = [Call(write.event, write.outcome) for write in writes]
     if not steps[-1].outcome.accepted:
         return Migration(state, host, tuple(steps), (), len(state.registers))
     if state.features & SVE:
         outcome = vcpu.set(ids.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
         lengths = " ".join(map(str, sve.lengths_bytes(state.vqs)))
         call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_SVE_SET_VLS"
-        steps.append(Step(f"{call} {lengths} bytes", ids.SVE_VLS, outcome))
+        steps.append(Call(f"{call} {lengths} bytes", outcome, ids.SVE_VLS))
         if abi == "merged":
-            steps.append(Step("KVM_ARM_VCPU_FINALIZE SVE", 0, vcpu.finalize(sve.FINALIZE)))
+            steps.append(Call("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     unknown: list[int] = []
     untried = 0
     for register_id, data in sorted(state.registers.items()):
@@ -135,7 +142,7 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
         else:
             outcome = vcpu.set(register_id, data)
             fields = () if outcome.accepted else _fields(host, state.features, register_id, data)
-            steps.append(Step("KVM_SET_ONE_REG", register_id, outcome, fields))
+            steps.append(Call("KVM_SET_ONE_REG", outcome, register_id, fields))
     return Migration(state, host, tuple(steps), tuple(unknown), untried)
 
 

@@ -6,15 +6,12 @@ Source: Linux arch/arm64/kvm/guest.c (kvm_arm_get_reg, kvm_arm_set_reg), sys_reg
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.arm64 import core, demux, firmware, idregs, sve
+from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, OSLSR, ZCR, sysreg_id
-
-if TYPE_CHECKING:
-    from inspector.machine.arm64.vm import Vcpu
 
 #: What is above the coprocessor in an id but its size: nothing but the architecture.
 _MUST_BE_ZERO = 0x000F_FFFF << 32
@@ -23,7 +20,7 @@ _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
 _SYSREG_SIZE_BYTES = 8
 
 
-def get(vcpu: Vcpu, register_id: int) -> Outcome:
+def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG; the image is the register, little-endian."""
     rule = Rule("kvm_arm_get_reg (guest.c)")
     refused = _refused(rule, vcpu, register_id)
@@ -44,7 +41,7 @@ def get(vcpu: Vcpu, register_id: int) -> Outcome:
     return _get_sysreg(rule, vcpu, register_id)
 
 
-def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+def put(vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     """KVM_SET_ONE_REG with the register's bytes, little-endian; None: a pointer that cannot be read."""
     rule = Rule("kvm_arm_set_reg (guest.c)")
     refused = _refused(rule, vcpu, register_id)
@@ -63,7 +60,7 @@ def put(vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
     return _set_sysreg(rule, vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
 
 
-def _refused(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome | None:
+def _refused(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome | None:
     if not rule.check("the vCPU is initialized", vcpu.initialized):
         return rule.refuse(errno.ENOEXEC)
     if not rule.check(
@@ -74,15 +71,15 @@ def _refused(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome | None:
     return None
 
 
-def _is_firmware(vcpu: Vcpu, coprocessor: int) -> bool:
+def _is_firmware(vcpu: VcpuArch, coprocessor: int) -> bool:
     return coprocessor == ids.FIRMWARE or (coprocessor == ids.FIRMWARE_BITMAP and bool(vcpu.host.kernel.bitmaps))
 
 
-def _hides_v(vcpu: Vcpu) -> bool:
+def _hides_v(vcpu: VcpuArch) -> bool:
     return vcpu.has_sve and vcpu.vm.abi == "merged"
 
 
-def _set_core(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+def _set_core(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     code = core.check_id(register_id, has_sve=_hides_v(vcpu))
     if not rule.check("a core register, of this size (V registers are Z's with SVE)", not code):
         return rule.refuse(code)
@@ -106,7 +103,7 @@ def _unreadable(rule: Rule) -> Outcome:
 # SVE
 
 
-def _sve_region(rule: Rule, vcpu: Vcpu, register_id: int) -> tuple[sve.Region | None, Outcome | None]:
+def _sve_region(rule: Rule, vcpu: VcpuArch, register_id: int) -> tuple[sve.Region | None, Outcome | None]:
     region, code = sve.region_of(register_id, vcpu.vq)
     if code != errno.EINVAL and not rule.check("the vCPU has SVE", vcpu.has_sve):
         return None, rule.refuse(errno.ENOENT)
@@ -118,7 +115,7 @@ def _sve_region(rule: Rule, vcpu: Vcpu, register_id: int) -> tuple[sve.Region | 
     return region, None
 
 
-def _get_sve(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
+def _get_sve(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if register_id == ids.SVE_VLS:
         if not rule.check("the vCPU has SVE", vcpu.has_sve):
             return rule.refuse(errno.ENOENT)
@@ -132,7 +129,7 @@ def _get_sve(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
     return rule.ok(image=real.ljust(region.size_bytes, b"\0"))
 
 
-def _set_sve(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Outcome:
+def _set_sve(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     if register_id == ids.SVE_VLS:
         return _set_vls(rule, vcpu, data)
     region, wrong = _sve_region(rule, vcpu, register_id)
@@ -148,7 +145,7 @@ def _set_sve(rule: Rule, vcpu: Vcpu, register_id: int, data: bytes | None) -> Ou
     return rule.ok()
 
 
-def _set_vls(rule: Rule, vcpu: Vcpu, data: bytes | None) -> Outcome:
+def _set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
     if not rule.check("the vCPU has SVE", vcpu.has_sve):
         return rule.refuse(errno.ENOENT)
     if vcpu.vm.abi == "proposal":
@@ -175,7 +172,7 @@ def is_modelled(register_id: int) -> bool:
     return found.encoding in ids.FEATURE_IDS or found.encoding == ZCR
 
 
-def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
+def has_sysreg(vcpu: VcpuArch, encoding: int) -> bool:
     """The vCPU has this system register, as far as the machine knows them."""
     if encoding in vcpu.host.kernel.registers or encoding == MPIDR:
         return True
@@ -184,13 +181,13 @@ def has_sysreg(vcpu: Vcpu, encoding: int) -> bool:
     return sysreg_id(encoding) in vcpu.host.registers
 
 
-def _sysreg(vcpu: Vcpu, register_id: int) -> int | None:
+def _sysreg(vcpu: VcpuArch, register_id: int) -> int | None:
     """The encoding of a system register id that this vCPU has; None when there is none."""
     found = ids.RegisterId(register_id)
     return found.encoding if found.is_sysreg and has_sysreg(vcpu, found.encoding) else None
 
 
-def _get_sysreg(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
+def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     rule.source = "kvm_sys_reg_get_user (sys_regs.c)"
     encoding = _sysreg(vcpu, register_id)
     if not rule.check("a register that the vCPU has", encoding is not None):
@@ -203,7 +200,7 @@ def _get_sysreg(rule: Rule, vcpu: Vcpu, register_id: int) -> Outcome:
     return rule.ok(int.from_bytes(data, "little"), data)
 
 
-def _set_sysreg(rule: Rule, vcpu: Vcpu, register_id: int, value: int | None) -> Outcome:
+def _set_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int, value: int | None) -> Outcome:
     rule.source = "kvm_sys_reg_set_user (sys_regs.c)"
     if value is None and vcpu.host.kernel.copies_first:
         return _unreadable(rule)
@@ -222,7 +219,7 @@ def _set_sysreg(rule: Rule, vcpu: Vcpu, register_id: int, value: int | None) -> 
     return _set_id(vcpu, encoding, value)
 
 
-def _set_id(vcpu: Vcpu, encoding: int, value: int) -> Outcome:
+def _set_id(vcpu: VcpuArch, encoding: int, value: int) -> Outcome:
     vm = vcpu.vm
     register_id = sysreg_id(encoding)
     own = int.from_bytes(vcpu.values[register_id], "little") if encoding == CLIDR else vcpu.id_value(encoding)

@@ -7,14 +7,11 @@ vgic-kvm-device.c, vgic-its.c; sys_regs.c (kvm_finalize_sys_regs).
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
+from inspector.machine.arm64.arch import KvmArch
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0, PFR1_AARCH32
-
-if TYPE_CHECKING:
-    from inspector.machine.arm64.vm import Vm
 
 #: KVM_DEV_TYPE_ARM_VGIC_V2, _V3 and _ITS, as KVM_CREATE_DEVICE takes them: the GIC's version, 0 for an ITS.
 DEVICES = {5: 2, 7: 3, 8: 0}
@@ -23,7 +20,7 @@ _ITS_NEEDS = 3
 _FIELDS = {PFR0: of.PFR0_GIC, PFR1_AARCH32: of.PFR1_AARCH32_GIC}
 
 
-def create(vm: Vm, device: int) -> Outcome:
+def create(vm: KvmArch, device: int) -> Outcome:
     """KVM_CREATE_DEVICE of an interrupt controller."""
     rule = Rule("kvm_vgic_create (vgic/vgic-init.c)")
     version = DEVICES.get(device)
@@ -42,14 +39,14 @@ def create(vm: Vm, device: int) -> Outcome:
     return rule.ok()
 
 
-def finalize_id_registers(vm: Vm) -> None:
+def finalize_id_registers(vm: KvmArch) -> None:
     """The first run: the GIC fields are cleared where there is no GICv3, or become what the VM has."""
     how = vm.host.kernel.vgic_fields
     if how == "follows" or (how and not vm.has_vgic):
         _follow(vm)
 
 
-def _follow(vm: Vm) -> None:
+def _follow(vm: KvmArch) -> None:
     """ID_PFR1_EL1 shows the GIC only where there is AArch32."""
     for encoding, gic in _FIELDS.items():
         if encoding in vm.id_registers:

@@ -10,34 +10,12 @@ from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
-from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
+from layouts.x86.xsave import APX, BY_NUMBER, CET, DYNAMIC, EXTENDED_OFFSET, MPX
 
-TILECFG = 17
-TILEDATA = 18
-XTILE = 1 << TILECFG | 1 << TILEDATA
 #: CPUID(7,0).ECX: the CPU has protection keys, and the kernel that runs on it has turned them on.
 PKU, OSPKE = 1 << 3, 1 << 4
 #: CPUID(7,0).EDX: AMX-BF16, AMX-TILE, AMX-INT8.
 AMX_FEATURES = 1 << 22 | 1 << 24 | 1 << 25
-AVX512 = 0xE0
-MPX = 0x18
-_CET = 0x1800
-_APX = 1 << 19
-#: Components that the kernel allocates on demand (XFEATURE_MASK_USER_DYNAMIC).
-DYNAMIC = 1 << TILEDATA
-#: Components that need a CPUID bit of their own: number -> (sub-leaf of leaf 7, register, bit)
-#: (xsave_cpuid_features in fpu/xstate.c).
-_NEEDS = {
-    3: (0, 1, 14),
-    4: (0, 1, 14),
-    9: (0, 2, 4),
-    10: (0, 2, 29),
-    11: (0, 2, 7),
-    12: (0, 2, 7),
-    TILECFG: (0, 3, 24),
-    TILEDATA: (0, 3, 24),
-    19: (1, 3, 21),
-}
 #: Largest signal frame without the FPU image, on a 64-bit kernel with IA32 emulation.
 _FRAME_SIZE_BYTES = 736
 _FSAVE_SIZE_BYTES = 112
@@ -73,9 +51,9 @@ class Host:
 
     def _known(self, mask: int) -> int:
         """Without the components whose feature the CPU does not have."""
-        for component, (subleaf, register, bit) in _NEEDS.items():
-            if mask >> component & 1 and not self.has(7, subleaf, register, bit):
-                mask &= ~(1 << component)
+        for component in BY_NUMBER.values():
+            if mask >> component.number & 1 and component.feature and not self.has(7, *component.feature):
+                mask &= ~(1 << component.number)
         return mask
 
     @cached_property
@@ -134,7 +112,7 @@ class Host:
         mask = self._known(self.cpu_xcr0 & self.kernel.user_supported)
         # fpu__init_system_xstate turns XSAVE off altogether: one offset for two components
         # (APX and MPX), or a size that is not the kernel's structure (paranoid_xstate_size_valid).
-        if (mask & _APX and mask & MPX) or not self._sizes_are_known(mask):
+        if (mask & APX and mask & MPX) or not self._sizes_are_known(mask):
             return 3
         return mask if self.has_xfd else mask & ~DYNAMIC
 
@@ -198,7 +176,7 @@ class Host:
         """kvm_caps.supported_xss: what KVM knows and the CPU has; CET in user and kernel, or not at all."""
         values = self.cpuid.get(0xD, 1)
         mask = self.kernel.kvm_xss & (values[2] | values[3] << 32) if values else 0
-        return mask if mask & _CET == _CET else mask & ~_CET
+        return mask if mask & CET == CET else mask & ~CET
 
     def user_places(self, mask: int) -> tuple[Place, ...]:
         """Where components lie in a standard image."""
@@ -287,8 +265,9 @@ def booted(cpuid: Cpuid) -> Cpuid:
 def enumerated_features(components: int) -> dict[tuple[int, int], CpuidValues]:
     """Leaf 7 with the bits that these components ask for, and no other."""
     features = {0: [0, 0, 0, 0], 1: [0, 0, 0, 0]}
-    for component, (subleaf, register, bit) in _NEEDS.items():
-        if components >> component & 1:
+    for component in BY_NUMBER.values():
+        if components >> component.number & 1 and component.feature:
+            subleaf, register, bit = component.feature
             features[subleaf][register] |= 1 << bit
     if features[0][2] & OSPKE:
         features[0][2] |= PKU

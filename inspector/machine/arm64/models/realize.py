@@ -13,12 +13,13 @@ from typing import NamedTuple, Protocol
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
 from inspector.machine.arm64.idregs import checked_mask, unsafe_text, writable_fields
-from inspector.machine.arm64.live import LiveVcpu
+from inspector.machine.arm64.live import LiveHost
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe
-from inspector.machine.arm64.vm import Vcpu, Vm
-from inspector.machine.outcome import Outcome
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
+from inspector.machine.outcome import Outcome, Step
 from layouts.arm64.ids import CLIDR, SVE_VLS, sysreg_id
 from layouts.arm64.properties import FieldPlace, field_places, property_of
 
@@ -39,13 +40,6 @@ class Blocker(NamedTuple):
         return f"{self.name}: {where}{self.why}"
 
 
-class Write(NamedTuple):
-    """One call to KVM, and what it said."""
-
-    what: str
-    outcome: Outcome
-
-
 class Realization(NamedTuple):
     """What came of a request on a host. ``registers`` are the VM's ID registers after the writes.
 
@@ -55,7 +49,7 @@ class Realization(NamedTuple):
     request: Request
     host: Host
     blockers: tuple[Blocker, ...]
-    writes: tuple[Write, ...]
+    writes: tuple[Step, ...]
     registers: dict[int, int]
     open: tuple[Open, ...] = ()
 
@@ -241,6 +235,8 @@ def refusal(host: Host, features: int, place: FieldPlace, value: int, limit: int
 class ScratchVcpu(Protocol):
     """A vCPU to try things on: a simulated one, or one of this machine's KVM."""
 
+    features: int
+
     def get(self, register_id: int) -> Outcome:
         """KVM_GET_ONE_REG."""
 
@@ -250,28 +246,34 @@ class ScratchVcpu(Protocol):
     def finalize(self, feature: int) -> Outcome:
         """KVM_ARM_VCPU_FINALIZE."""
 
+    def reg_list(self) -> Outcome:
+        """KVM_GET_REG_LIST: whether it can be asked for."""
 
-def scratch(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[ScratchVcpu, list[Write]]:
+    def register_ids(self) -> list[int]:
+        """The ids that are in the list."""
+
+
+def scratch(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[ScratchVcpu, list[Step]]:
     """A vCPU, initialized: of the real KVM where the host is one (it has the merged interface), else simulated."""
-    if host.live is None:
-        _, vcpu, writes = simulated(host, features, writable_imp=writable_imp, abi=abi)
-        return vcpu, writes
-    live = LiveVcpu(host.live, features, writable_imp=writable_imp and host.kernel.imp_ids)
-    return live, [Write(what, outcome) for what, outcome in live.calls]
+    if isinstance(host, LiveHost):
+        live = host.vcpu(features, writable_imp=writable_imp)
+        return live, live.steps
+    _, vcpu, writes = simulated(host, features, writable_imp=writable_imp, abi=abi)
+    return vcpu, writes
 
 
-def simulated(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[Vm, Vcpu, list[Write]]:
+def simulated(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[Vm, Vcpu, list[Step]]:
     """A simulated VM with a vGIC and one vCPU, initialized."""
     vm, writes = Vm(host, abi=abi, has_vgic=True), []
     if writable_imp and host.kernel.imp_ids:
-        writes.append(Write("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
-    writes.append(Write("KVM_CREATE_VCPU 0", vm.create_vcpu(0)))
+        writes.append(Step("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
+    writes.append(Step("KVM_CREATE_VCPU 0", vm.create_vcpu(0)))
     vcpu = vm.vcpus[0]
-    writes.append(Write(f"KVM_ARM_VCPU_INIT {features:#x}", vcpu.init(features)))
+    writes.append(Step(f"KVM_ARM_VCPU_INIT {features:#x}", vcpu.init(features)))
     return vm, vcpu, writes
 
 
-def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
+def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Step]]:
     """The calls that a VMM makes, to a scratch vCPU. Stops where the vCPU cannot even be made."""
     changes = {
         encoding: value
@@ -284,10 +286,10 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Write]]:
         return vcpu, writes
     if request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
-        writes.append(Write(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
-        writes.append(Write("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
+        writes.append(Step(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
+        writes.append(Step("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     for encoding, value in sorted(changes.items()):
         name = host.kernel.register_name(encoding)
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
-        writes.append(Write(f"KVM_SET_ONE_REG {name} {value:#x}", outcome))
+        writes.append(Step(f"KVM_SET_ONE_REG {name} {value:#x}", outcome))
     return vcpu, writes

@@ -47,7 +47,7 @@ def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
     return arm64_kernel_for(release)
 
 
-def host_of(records: Sequence[Record], *, measured: bool = True) -> Host:
+def host_of_records(records: Sequence[Record], *, measured: bool = True) -> Host:
     """The host as the file shows it; ``measured``: what KVM hides is taken from the answers to writes, too."""
     kernel = kernel_of(records)
     limits: dict[int, int] = {}

@@ -13,9 +13,10 @@ from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of, host_of_sequences, kernel_of
+from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of_records, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
-from inspector.machine.arm64.vm import MMIO, Vcpu, Vm
+from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
@@ -44,7 +45,7 @@ def hosted(file: str, records: Sequence[Record]) -> Hosted:
         return Hosted(from_bare(kernel_of(records), [bare]), recalled=False)
     if any(record["t"] == "seq" for record in records):
         return Hosted(host_of_sequences(records), recalled=True)
-    return Hosted(host_of(records, measured=False), recalled=True)
+    return Hosted(host_of_records(records, measured=False), recalled=True)
 
 
 def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:

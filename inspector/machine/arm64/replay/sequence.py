@@ -11,11 +11,13 @@ from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
 from layouts.arm64.ids import PC, SVE_VLS, SYSREG, X0, RegisterId
 
-Step = list[Any]
+#: A recorded step: its operation, its operands, its answer.
+Recorded = list[Any]
 _SHOWN_BYTES = 16
 _INTERRUPTED = -4
 #: The recorder's program: x0 gets the address of a device, the second instruction accesses it and stops there.
@@ -49,7 +51,7 @@ def replay_sequence(host: Host, record: dict[str, Any], *, recalled: bool = Fals
             yield Answer(f"seq {step[0]}", where, expected, predicted, accepted, because)
 
 
-def _not_asked(step: Step, *, recalled: bool) -> str:
+def _not_asked(step: Recorded, *, recalled: bool) -> str:
     """Why a step's answer is not asked for; empty where it is."""
     operation = step[0]
     if operation in ("get", "set"):
@@ -73,7 +75,7 @@ class _Sequence:
         self.vm = Vm(host)
         #: The last step's answer hangs on what nobody knows of the host.
         self.depends = False
-        self.steps: dict[str, Callable[[Step], Played]] = {
+        self.steps: dict[str, Callable[[Recorded], Played]] = {
             "create_vcpu": self._create,
             "enable_imp_id_regs": self._imp,
             "init": self._init,
@@ -86,56 +88,56 @@ class _Sequence:
             "run": self._run,
         }
 
-    def _vcpu(self, step: Step) -> Vcpu:
+    def _vcpu(self, step: Recorded) -> Vcpu:
         found = self.vm.vcpus.get(step[1])
         if found is None:
             raise RecordError(f"{text_of(step)}: vCPU {step[1]} was not created")
         return found
 
-    def _create(self, step: Step) -> Played:
+    def _create(self, step: Recorded) -> Played:
         outcome = self.vm.create_vcpu(step[1])
         return [step[1], outcome.code], step[2] == 0, outcome.because
 
-    def _imp(self, step: Step) -> Played:
+    def _imp(self, step: Recorded) -> Played:
         outcome = self.vm.enable_imp_id_regs()
         return [outcome.code], step[1] == 0, outcome.because
 
-    def _init(self, step: Step) -> Played:
+    def _init(self, step: Recorded) -> Played:
         outcome = self._vcpu(step).init(int(step[2], 16))
         return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
 
-    def _finalize(self, step: Step) -> Played:
+    def _finalize(self, step: Recorded) -> Played:
         outcome = self._vcpu(step).finalize(step[2])
         return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
 
-    def _set_vls(self, step: Step) -> Played:
+    def _set_vls(self, step: Recorded) -> Played:
         vqs = int(step[2], 16)
         outcome = self._vcpu(step).set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
         return [step[1], step[2], outcome.code], step[3] == 0, outcome.because
 
-    def _get_vls(self, step: Step) -> Played:
+    def _get_vls(self, step: Recorded) -> Played:
         outcome = self._vcpu(step).get(SVE_VLS)
         return [step[1], outcome.code, f"{outcome.value:x}"], step[2] == 0, outcome.because
 
-    def _list(self, step: Step) -> Played:
+    def _list(self, step: Recorded) -> Played:
         """Refused as recorded; a list that is long enough is E2BIG with the count, which is not asked."""
         outcome = self._vcpu(step).reg_list()
         code = errno.E2BIG if outcome.accepted else outcome.code
         return [step[1], code, 0], step[2] == errno.E2BIG, outcome.because
 
-    def _get(self, step: Step) -> Played:
+    def _get(self, step: Recorded) -> Played:
         outcome = self._vcpu(step).get(int(step[2], 16))
         shown = outcome.image[:_SHOWN_BYTES].hex()
         return [step[1], step[2], outcome.code, shown], step[3] == 0, outcome.because
 
-    def _set(self, step: Step) -> Played:
+    def _set(self, step: Recorded) -> Played:
         register_id = int(step[2], 16)
         data = bytes.fromhex(step[3]).ljust(RegisterId(register_id).size_bytes, b"\0")
         outcome = self._vcpu(step).set(register_id, data)
         self.depends = outcome.verdict == "depends-on"
         return [step[1], step[2], step[3], outcome.code], step[4] == 0, outcome.because
 
-    def _run(self, step: Step) -> Played:
+    def _run(self, step: Recorded) -> Played:
         """PC is set first; the program then stops at a device, if a timer does not stop it before."""
         vcpu = self._vcpu(step)
         at_start: Outcome = vcpu.set(PC, _START)

@@ -8,78 +8,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inspector.decode.placement import Place
-from inspector.machine.x86.cpu.registers import (
-    INITIAL_MXCSR,
-    INITIAL_X87,
-    LEGACY,
-    MXCSR_MASK,
-    MXCSR_OFFSET,
-    PKRU,
-    PKRU_SIZE_BYTES,
-    SSE,
-    Registers,
+from inspector.decode.header import (
+    mxcsr,
+    mxcsr_mask,
+    reserved,
+    with_mxcsr_mask,
+    with_xcomp_bv,
+    with_xstate_bv,
+    xcomp_bv,
+    xstate_bv,
 )
-from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
+from inspector.decode.placement import Place
+from inspector.machine.x86.cpu.registers import INITIAL_MXCSR, INITIAL_X87, MXCSR_MASK, PKRU_SIZE_BYTES, Registers
+from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, LEGACY_COMPONENTS, PKRU, SSE, XCOMP_COMPACTED
 
-_HEADER_END = EXTENDED_OFFSET
+__all__ = [
+    "compacted_xcomp",
+    "empty",
+    "load",
+    "mxcsr",
+    "mxcsr_mask",
+    "reserved",
+    "store",
+    "user_image",
+    "with_defaults",
+    "with_mxcsr_mask",
+    "with_xcomp_bv",
+    "with_xstate_bv",
+    "x87_of",
+    "xcomp_bv",
+    "xstate_bv",
+]
+
 _MXCSR_MASK = MXCSR_MASK.to_bytes(4, "little")
+_MXCSR, _ST = LEGACY_AT["mxcsr"], LEGACY_AT["st"].slice
+#: MXCSR and its mask.
+_MXCSRS = slice(_MXCSR.offset, LEGACY_AT["mxcsr_mask"].end)
 #: FCW and MXCSR of an image that has neither x87 nor SSE state.
-_USER_HEAD = INITIAL_X87[:MXCSR_OFFSET] + INITIAL_MXCSR.to_bytes(4, "little") + _MXCSR_MASK
-_MXCSR = slice(MXCSR_OFFSET, MXCSR_OFFSET + 4)
-SW_OFFSET = 464
-
-
-def xstate_bv(image: bytes | bytearray) -> int:
-    """XSTATE_BV."""
-    return int.from_bytes(image[HEADER_OFFSET : HEADER_OFFSET + 8], "little")
-
-
-def xcomp_bv(image: bytes) -> int:
-    """XCOMP_BV."""
-    return int.from_bytes(image[HEADER_OFFSET + 8 : HEADER_OFFSET + 16], "little")
-
-
-def reserved(image: bytes) -> bytes:
-    """The reserved bytes of the header."""
-    return image[HEADER_OFFSET + 16 : _HEADER_END]
-
-
-def mxcsr(image: bytes) -> int:
-    """MXCSR."""
-    return int.from_bytes(image[_MXCSR], "little")
-
-
-def mxcsr_mask(image: bytes) -> bytes:
-    """MXCSR_MASK, as its four bytes."""
-    return image[_MXCSR.stop : _MXCSR.stop + 4]
-
-
-def with_mxcsr_mask(image: bytes, mask: bytes) -> bytes:
-    """The image with another MXCSR_MASK."""
-    return image[: _MXCSR.stop] + mask + image[_MXCSR.stop + 4 :]
-
-
-def with_xstate_bv(image: bytes, bv: int) -> bytes:
-    """The image with another XSTATE_BV."""
-    return image[:HEADER_OFFSET] + bv.to_bytes(8, "little") + image[HEADER_OFFSET + 8 :]
-
-
-def with_xcomp_bv(image: bytes, xcomp: int, *, clear: bool) -> bytes:
-    """The image with another XCOMP_BV; ``clear``: the rest of the header becomes 0."""
-    rest = bytes(_HEADER_END - HEADER_OFFSET - 16) if clear else reserved(image)
-    return image[: HEADER_OFFSET + 8] + xcomp.to_bytes(8, "little") + rest + image[_HEADER_END:]
+_USER_HEAD = INITIAL_X87[: _MXCSR.offset] + INITIAL_MXCSR.to_bytes(4, "little") + _MXCSR_MASK
 
 
 def empty(size_bytes: int, xcomp: int) -> bytes:
     """A new image: nothing in it, everything initial."""
-    head = bytes(HEADER_OFFSET + 8) + xcomp.to_bytes(8, "little")
-    return head.ljust(max(size_bytes, EXTENDED_OFFSET), b"\0")
+    return with_xcomp_bv(bytes(max(size_bytes, EXTENDED_OFFSET)), xcomp, clear=False)
 
 
 def with_defaults(image: bytes) -> bytes:
     """The image with FCW and MXCSR as at reset."""
-    return _USER_HEAD[:MXCSR_OFFSET] + INITIAL_MXCSR.to_bytes(4, "little") + image[MXCSR_OFFSET + 4 :]
+    return _MXCSR.put(_USER_HEAD[: _MXCSR.offset] + image[_MXCSR.offset :], INITIAL_MXCSR)
 
 
 def store(
@@ -92,7 +68,7 @@ def store(
     with SSE or AVX.
     """
     found = bytearray(image)
-    found[HEADER_OFFSET : HEADER_OFFSET + 8] = bv.to_bytes(8, "little")
+    HEADER_AT["xstate_bv"].store(found, bv)
     if with_mxcsr is None:
         with_mxcsr = mask & (2 if xcomp_bv(image) & XCOMP_COMPACTED else 6)
     _write(found, registers, mask, places, with_mxcsr)
@@ -102,13 +78,12 @@ def store(
 def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[Place], with_mxcsr: int) -> None:
     if mask & 1:
         x87 = registers.get(0)
-        image[:MXCSR_OFFSET] = x87[:MXCSR_OFFSET]
-        image[32:160] = x87[32:160]
+        image[: _MXCSR.offset] = x87[: _MXCSR.offset]
+        image[_ST] = x87[_ST]
     if mask & 2:
-        offset, size = LEGACY[SSE]
-        image[offset : offset + size] = registers.get(SSE)
+        image[LEGACY_COMPONENTS[SSE].slice] = registers.get(SSE)
     if with_mxcsr:
-        image[MXCSR_OFFSET : MXCSR_OFFSET + 8] = registers.mxcsr.to_bytes(4, "little") + _MXCSR_MASK
+        image[_MXCSRS] = registers.mxcsr.to_bytes(4, "little") + _MXCSR_MASK
     for component, offset, size in places:
         if mask >> component & 1:
             data = registers.get(component)
@@ -118,14 +93,18 @@ def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[P
             image[offset : offset + size] = data if len(data) == size else data[:size].ljust(size, b"\0")
 
 
+def x87_of(image: bytes) -> bytes:
+    """The x87 component of an image: what is SSE's in it, MXCSR and its mask, is zero."""
+    return image[: _MXCSRS.start] + bytes(_MXCSRS.stop - _MXCSRS.start) + image[_ST]
+
+
 def load(image: bytes, bv: int, places: Sequence[Place], kind: type[Registers] = Registers) -> Registers:
     """The registers of the components in ``bv``; the others are initial. MXCSR goes with SSE or AVX."""
     found: dict[int, bytes] = {}
     if bv & 1:
-        found[0] = image[:MXCSR_OFFSET] + bytes(8) + image[32:160]
+        found[0] = x87_of(image)
     if bv & 2:
-        offset, size = LEGACY[SSE]
-        found[SSE] = image[offset : offset + size]
+        found[SSE] = image[LEGACY_COMPONENTS[SSE].slice]
     for place in places:
         if bv >> place.component & 1:
             raw = image[place.offset : place.offset + place.size_bytes]
@@ -140,8 +119,8 @@ def user_image(registers: Registers, bv: int, places: Sequence[Place], size_byte
     """
     image = bytearray(size_bytes)
     image[: len(_USER_HEAD)] = _USER_HEAD
-    image[SW_OFFSET : SW_OFFSET + 8] = sw_xcr0.to_bytes(8, "little")
-    image[HEADER_OFFSET : HEADER_OFFSET + 8] = bv.to_bytes(8, "little")
+    LEGACY_AT["sw_xcr0"].store(image, sw_xcr0)
+    HEADER_AT["xstate_bv"].store(image, bv)
     _write(image, registers, bv, places, bv & 6)
     return bytes(image)
 

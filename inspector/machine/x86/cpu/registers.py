@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Self
 
-from layouts.x86.xsave import BY_NUMBER
+from layouts.x86.xsave import BY_NUMBER, INITIAL_VALUES, LEGACY_AT, SSE, TILEDATA, X87
 
-SSE, PKRU, TILECFG, TILEDATA = 1, 9, 17, 18
 TILE_SIZE_BYTES = 1024
 #: PKRU is a register of 4 bytes in a component of 8.
 PKRU_SIZE_BYTES = 4
-#: Offset in the legacy region and size of the components that live there. MXCSR (24..31) is apart.
-LEGACY = {0: (0, 160), 1: (160, 256)}
-INITIAL_MXCSR = 0x1F80
-MXCSR_OFFSET, MXCSR_MASK = 24, 0xFFFF
-#: x87 after FNINIT: FCW 0x37f, the rest zero.
-INITIAL_X87 = (0x37F).to_bytes(2, "little") + bytes(158)
+INITIAL_MXCSR = INITIAL_VALUES["mxcsr"]
+MXCSR_MASK = 0xFFFF
+#: x87 after FNINIT: FCW is not zero.
+INITIAL_X87 = LEGACY_AT["fcw"].put(bytes(BY_NUMBER[X87].size_bytes), INITIAL_VALUES["fcw"])
 _ZERO: dict[int, bytes] = {}
 
 
 def size_of(component: int) -> int:
     """Size in bytes of a component's registers."""
-    return LEGACY[component][1] if component in LEGACY else BY_NUMBER[component].size_bytes
+    return BY_NUMBER[component].size_bytes
 
 
 def initial(component: int) -> bytes:

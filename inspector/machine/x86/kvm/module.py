@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from inspector.capture.host import Cpuid
-from inspector.machine.x86.host import DYNAMIC, XTILE, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import caps
 from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
 from inspector.machine.x86.linux import features as linux_features
@@ -19,6 +19,7 @@ from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
+from layouts.x86.xsave import DYNAMIC, XTILE
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")

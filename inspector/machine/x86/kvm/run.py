@@ -11,15 +11,14 @@ import errno
 from inspector.machine.outcome import NM, Outcome, Rule
 from inspector.machine.x86.cpu.instructions.control import MSR_S_CET
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Kernel
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AT_EXIT
+from layouts.x86.xsave import PKRU
 
 _PKRU = 1 << PKRU
-_CET = 0x1800
 
 
 class Run:

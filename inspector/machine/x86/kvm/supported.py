@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
-from inspector.machine.x86.host import AMX_FEATURES, DYNAMIC, OSPKE, PKU, TILECFG, XTILE, Host
+from inspector.machine.x86.host import AMX_FEATURES, OSPKE, PKU, Host
 from inspector.machine.x86.linux.process import Process
 from layouts.x86.kvm_cpuid import ARCH_CAPABILITIES, ERMS, LEAF_7, TSC_ADJUST, UMIP, WAITPKG
+from layouts.x86.xsave import DYNAMIC, TILECFG, XTILE
 
 KVM_XSAVE_SIZE_BYTES = 4096
 _UNKNOWN = 1 << 3 | 1 << 19

@@ -13,18 +13,15 @@ from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import control
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.cpu.registers import Registers
-from inspector.machine.x86.host import AVX512, XTILE, Host
+from inspector.machine.x86.host import AMX_FEATURES, Host
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.run import Run
 from inspector.machine.x86.kvm.vcpu import Vcpu
-from layouts.x86.xsave import COMPONENTS
+from layouts.x86.xsave import AVX512, CET, USER, XTILE
 
 #: What the module lets XFAM have, and what it must have (XFAM_FIXED0, XFAM_FIXED1).
 XFAM_FIXED0 = 0x6DBE7
 XFAM_FIXED1 = 0x3
-_CET = 0x1800
-#: The part of XFAM that is XCR0's; the rest is IA32_XSS's.
-_USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
 
 
 def init_vm(host: Host, xfam: int) -> Outcome:
@@ -36,7 +33,7 @@ def init_vm(host: Host, xfam: int) -> Outcome:
     xfam |= XFAM_FIXED1
     held = (
         rule.check("AVX-512: all three, and AVX", xfam & AVX512 == 0 or (xfam & AVX512 == AVX512 and xfam & 4))
-        and rule.check("CET_U and CET_S both or none", xfam & _CET in (0, _CET))
+        and rule.check("CET_U and CET_S both or none", xfam & CET in (0, CET))
         and rule.check("XTILECFG and XTILEDATA both or none", xfam & XTILE in (0, XTILE))
     )
     return rule.ok(xfam) if held else rule.refuse(errno.EINVAL)
@@ -45,24 +42,23 @@ def init_vm(host: Host, xfam: int) -> Outcome:
 def virtual_cpuid(host: Host, xfam: int) -> dict[tuple[int, int], CpuidValues]:
     """The CPUID leaves that XFAM decides: 0xD, and the AMX bits of 7."""
     native = host.cpuid.xsave_table()
-    user = xfam & _USER
+    user = xfam & USER
     size = host.standard_size_bytes(user)
     leaves: dict[tuple[int, int], CpuidValues] = {(0xD, 0): (user, size, size, 0)}
     eax = native.get(1, (0, 0, 0, 0))[0] & ~0x10
     if host.has_xfd and xfam & host.xfd_capable:
         eax |= 0x10
-    leaves[0xD, 1] = (eax, host.compacted_size_bytes(xfam), xfam & ~_USER, 0)
+    leaves[0xD, 1] = (eax, host.compacted_size_bytes(xfam), xfam & ~USER, 0)
     for component in range(2, 63):
         if xfam >> component & 1 and component in native:
             leaves[0xD, component] = native[component]
     a, b, c, d = host.cpuid.get(7) or (0, 0, 0, 0)
-    amx = 1 << 22 | 1 << 24 | 1 << 25
-    keeps_cet, keeps_amx = bool(xfam & _CET), bool(xfam & XTILE)
+    keeps_cet, keeps_amx = bool(xfam & CET), bool(xfam & XTILE)
     leaves[7, 0] = (
         a,
         b if xfam & AVX512 else b & ~(1 << 16),
         (c if keeps_cet else c & ~(1 << 7)) if xfam & 1 << 9 else c & ~(3 << 3) & (-1 if keeps_cet else ~(1 << 7)),
-        d if keeps_amx else d & ~amx,
+        d if keeps_amx else d & ~AMX_FEATURES,
     )
     return leaves
 
@@ -150,7 +146,7 @@ class TdGuest(Guest):
         if wrong is not None:
             return wrong
         rule = Rule("XSETBV exit (TDX module)", "tdx-module")
-        allowed = self.vcpu.xfam & _USER
+        allowed = self.vcpu.xfam & USER
         if not rule.check("CR4.OSXSAVE is set", run.processor.cr4_osxsave):
             outcome = rule.fault(UD)
         elif (
@@ -181,7 +177,7 @@ class TdGuest(Guest):
         if index in (MSR_XFD, MSR_XFD_ERR):
             held = rule.check("XFAM has a component with XFD: the TD's virtual CPUID(0xD,1).EAX[4]", self._has_xfd)
         elif index == MSR_XSS and value is not None:
-            allowed = self.vcpu.xfam & ~_USER
+            allowed = self.vcpu.xfam & ~USER
             held = rule.check(f"XSS within XFAM ({allowed:#x})", not value & ~allowed)
         if not held:
             outcome = rule.fault(GP)

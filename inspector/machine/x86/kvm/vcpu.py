@@ -21,13 +21,13 @@ from inspector.machine.x86.cpu.instructions.control import (
     check_cet,
     check_xcr0,
 )
-from inspector.machine.x86.cpu.registers import PKRU
-from inspector.machine.x86.host import DYNAMIC, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.intercepts import Intercepts
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.process import Process, Thread
 from layouts.x86 import call_chains
+from layouts.x86.xsave import DYNAMIC, PKRU
 
 KVM_MAX_XCRS = 16
 KVM_MAX_CPUID_ENTRIES = 256

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu import images
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
+from layouts.x86.xsave import PKRU
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

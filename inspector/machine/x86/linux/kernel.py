@@ -15,14 +15,15 @@ from inspector.machine.x86.cpu.bare_metal import BareMetal
 from inspector.machine.x86.cpu.instructions import xsave
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.cpu.processor import Instruction, Processor
-from inspector.machine.x86.cpu.registers import PKRU, Registers
-from inspector.machine.x86.host import DYNAMIC, Host
+from inspector.machine.x86.cpu.registers import Registers
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux import exceptions
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Machine, Process, Thread
 from inspector.machine.x86.linux.trace import Trace
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AROUND_SWITCH, AT_EXIT, POLICIES, Policy
+from layouts.x86.xsave import DYNAMIC, PKRU
 
 _INITIAL_PKRU = INITIAL_PKRU.to_bytes(8, "little")
 _ILL_ILLOPC, _SI_KERNEL = 1, 0x80

@@ -11,11 +11,12 @@ from typing import Protocol
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.processor import Instruction
-from inspector.machine.x86.host import DYNAMIC, TILEDATA, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.trace import Trace
 from layouts.x86 import call_chains
 from layouts.x86.kernels import Policy
+from layouts.x86.xsave import DYNAMIC, TILEDATA
 
 MINSIGSTKSZ = 2048
 SS_DISABLE = 2

@@ -12,15 +12,25 @@ from inspector.machine.outcome import GP, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.instructions import x87, xsave
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
-from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Thread
+from layouts.members import Member
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    FPX_SW_AT,
+    HEADER_AT,
+    HEADER_OFFSET,
+    HEADER_SIZE_BYTES,
+    LEGACY_AT,
+    LEGACY_SIZE_BYTES,
+    PKRU,
+    XTILE,
+)
 
 MAGIC1, MAGIC2 = 0x46505853, 0x46505845
 _MAGIC2_SIZE_BYTES = 4
 _FPSSE = 3
-_LEGACY_SIZE_BYTES = 512
 _RT_SIGFRAME_SIZE_BYTES = 440
 _SI_KERNEL = 0x80
 _REGISTER_SIZE_BYTES = 8
@@ -44,27 +54,39 @@ def deliver(linux: Linux, cpu: Cpu, thread: Thread, stack: bytes = b"", *, on_st
         return rule.signal(signal.SIGSEGV, _SI_KERNEL)
     before = stack or (thread.signal_frames[-1] if thread.signal_frames else b"")
     before = before.ljust(size + _MAGIC2_SIZE_BYTES, b"\0")
-    image = before[:_LEGACY_SIZE_BYTES] + bytes(64) + before[576:]
+    image = before[:HEADER_OFFSET] + bytes(HEADER_SIZE_BYTES) + before[EXTENDED_OFFSET:]
     mask = thread.fpstate.user_xfeatures
     in_use = linux.registers(thread).in_use
     outcome = cpu.machine.execute(lambda p: xsave.xsave(p, "xsave", image, mask & ~(XTILE & ~in_use)), user=True)
     if not outcome.accepted:
         return outcome
     found = bytearray(outcome.image.ljust(size + _MAGIC2_SIZE_BYTES, b"\0"))
-    for offset, value, width in (
-        (464, MAGIC1, 4),
-        (468, size + _MAGIC2_SIZE_BYTES, 4),
-        (472, mask, 8),
-        (480, size, 4),
-        (484, 0, 28),
-        (size, MAGIC2, 4),
-        (512, images.xstate_bv(found) | _FPSSE | (host.user_max & 1 << PKRU), 8),
-    ):
-        found[offset : offset + width] = value.to_bytes(width, "little")
+    told = {
+        "magic1": MAGIC1,
+        "extended_size": size + _MAGIC2_SIZE_BYTES,
+        "xfeatures": mask,
+        "xstate_size": size,
+        "padding": 0,
+    }
+    for name, value in told.items():
+        FPX_SW_AT[name].store(found, value)
+    _magic2(size).store(found, MAGIC2)
+    HEADER_AT["xstate_bv"].store(found, images.xstate_bv(found) | _FPSSE | (host.user_max & 1 << PKRU))
     thread.signal_frames.append(bytes(found))
     linux.clear_user_states(cpu, thread)
     rule.check(f"the frame has {size} bytes of state", True)
     return rule.ok(size, bytes(found))
+
+
+def _magic2(size: int) -> Member:
+    """FP_XSTATE_MAGIC2, right behind an image of this size."""
+    return Member(size, _MAGIC2_SIZE_BYTES)
+
+
+def without_software(image: bytes) -> bytes:
+    """The legacy region as FXSAVE's users see it: the software area is zero."""
+    at = LEGACY_AT["sw_xcr0"].offset
+    return image[:at] + bytes(LEGACY_SIZE_BYTES - at)
 
 
 def _fits(rule: Rule, room: int, size: int) -> bool:
@@ -91,7 +113,7 @@ def sigreturn(linux: Linux, cpu: Cpu, thread: Thread, *, fpstate: int = 0) -> Ou
     frame = frame[fpstate:] if fpstate > 0 else bytes(-fpstate) + frame
     mask = thread.fpstate.user_xfeatures
     whole = _has_xstate(rule, frame, thread.fpstate.user_size_bytes)
-    wanted = (int.from_bytes(frame[472:480], "little") if whole else _FPSSE) & mask
+    wanted = (FPX_SW_AT["xfeatures"].get(frame) if whole else _FPSSE) & mask
     linux.write_xfd(cpu, thread.fpstate.xfd)
     restored = cpu.machine.execute(lambda p: _restore(p, frame, mask, wanted, whole, fpstate))
     if not restored.accepted:
@@ -103,12 +125,12 @@ def sigreturn(linux: Linux, cpu: Cpu, thread: Thread, *, fpstate: int = 0) -> Ou
 
 def _has_xstate(rule: Rule, frame: bytes, user_size_bytes: int) -> bool:
     """check_xstate_in_sigframe; where it fails only FXRSTOR is done."""
-    size, extended = (int.from_bytes(frame[at : at + 4], "little") for at in (480, 468))
+    size, extended = FPX_SW_AT["xstate_size"].get(frame), FPX_SW_AT["extended_size"].get(frame)
     return (
-        rule.check("magic1 is there", int.from_bytes(frame[464:468], "little") == MAGIC1)
-        and rule.check(f"xstate_size {size} fits the buffer", 576 <= size <= user_size_bytes)
+        rule.check("magic1 is there", FPX_SW_AT["magic1"].get(frame) == MAGIC1)
+        and rule.check(f"xstate_size {size} fits the buffer", EXTENDED_OFFSET <= size <= user_size_bytes)
         and rule.check(f"xstate_size {size} fits extended_size {extended}", size <= extended)
-        and rule.check("magic2 is behind the image", int.from_bytes(frame[size : size + 4], "little") == MAGIC2)
+        and rule.check("magic2 is behind the image", _magic2(size).get(frame) == MAGIC2)
     )
 
 
@@ -161,7 +183,7 @@ def get_regset(linux: Linux, thread: Thread, size: int, *, legacy: bool = False)
         return rule.refuse(errno.EINVAL)
     image = core_note(linux, thread).image
     if legacy:
-        image = image[:464] + bytes(48)
+        image = without_software(image)
     return rule.ok(min(size, len(image)), image[:size])
 
 
@@ -170,7 +192,7 @@ def set_fpregs(linux: Linux, thread: Thread, image: bytes) -> Outcome:
     rule = Rule("xfpregs_set (fpu/regset.c)")
     held = (
         rule.check("iov_len is a multiple of 8", not len(image) % _REGISTER_SIZE_BYTES)
-        and rule.check("512 bytes (a longer vector is cut)", len(image) >= _LEGACY_SIZE_BYTES)
+        and rule.check("512 bytes (a longer vector is cut)", len(image) >= LEGACY_SIZE_BYTES)
         and rule.check("MXCSR has no reserved bit", not images.mxcsr(image) >> 16)
     )
     if not held:

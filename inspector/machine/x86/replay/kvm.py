@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.machine.x86.cpu.images import with_xstate_bv
+from inspector.decode.header import with_xstate_bv, xstate_bv
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
-from inspector.machine.x86.host import DYNAMIC, XTILE
 from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.replay.process import Found, Kinds, ProcessReplay, Record
+from layouts.members import Member
+from layouts.x86.xsave import DYNAMIC, HEADER_AT, LEGACY_AT, XCOMP_COMPACTED, XTILE
 
 #: What the recorder calls tables that have another name here.
 OTHER_NAMES = {"supported-again": "supported", "amx-forced": "amx"}
+#: The first and the last 8 bytes of the header's reserved ones.
+_FIRST_RESERVED = Member(HEADER_AT["reserved"].offset, 8)
+_LAST_RESERVED = Member(HEADER_AT["reserved"].end - 8, 8)
 #: Bits of XSTATE_BV, and bytes, that a changed image has: offset, value, size.
 BV_BITS = {
     "bv+bit19": 1 << 19,
@@ -23,14 +27,14 @@ BV_BITS = {
     "bv+pasid10": 1 << 10,
     "bv+cetu11": 1 << 11,
 }
-FIELDS: dict[str, tuple[int, int, int]] = {
-    "bv=0": (512, 0, 8),
-    "xcomp_bv63": (520, 1 << 63, 8),
-    "xcomp_bv=1": (520, 1, 8),
-    "res528": (528, 1, 8),
-    "res568": (568, 1, 8),
-    "mxcsr_res": (24, 0xFFFFFFFF, 4),
-    "sw464": (464, 0x1234567890ABCDEF, 8),
+FIELDS: dict[str, tuple[Member, int]] = {
+    "bv=0": (HEADER_AT["xstate_bv"], 0),
+    "xcomp_bv63": (HEADER_AT["xcomp_bv"], XCOMP_COMPACTED),
+    "xcomp_bv=1": (HEADER_AT["xcomp_bv"], 1),
+    "res528": (_FIRST_RESERVED, 1),
+    "res568": (_LAST_RESERVED, 1),
+    "mxcsr_res": (LEGACY_AT["mxcsr"], 0xFFFFFFFF),
+    "sw464": (LEGACY_AT["sw_xcr0"], 0x1234567890ABCDEF),
 }
 
 
@@ -140,11 +144,10 @@ class KvmReplay:
         image = bytearray(self.good_image)
         case = record["case"]
         if case in BV_BITS:
-            bv = int.from_bytes(image[512:520], "little") | BV_BITS[case]
-            image[512:520] = bv.to_bytes(8, "little")
+            HEADER_AT["xstate_bv"].store(image, xstate_bv(image) | BV_BITS[case])
         elif case in FIELDS:
-            offset, value, size = FIELDS[case]
-            image[offset : offset + size] = value.to_bytes(size, "little")
+            member, value = FIELDS[case]
+            member.store(image, value)
         elif case != "asis":
             raise ValueError(f"setxsave case {case!r}")
         outcome = vcpu.set_xsave(bytes(image))
@@ -157,7 +160,7 @@ class KvmReplay:
         yield record["setmsr"], int(first.accepted), record["setmsr"] == 1, first.because
         image = self.good_image or vcpu.user_image()
         outcome = vcpu.set_xsave(image)
-        same = vcpu.visible_bv.to_bytes(8, "little") == image[512:520]
+        same = vcpu.visible_bv == xstate_bv(image)
         expected = [record["set"], record["bv_after"], record["same"]]
         yield expected, [outcome.code, f"{vcpu.visible_bv:x}", int(same)], record["set"] == 0, outcome.because
 
@@ -166,6 +169,6 @@ class KvmReplay:
         first = vcpu.set_xcrs((0, 7))
         image = vcpu.user_image()
         outcome = vcpu.set_xsave(image)
-        bv = int.from_bytes(image[512:520], "little")
+        bv = xstate_bv(image)
         expected = [record["setxcr"], record["bv"], record["set"]]
         yield expected, [first.code, f"{bv:x}", outcome.code], record["set"] == 0, outcome.because

@@ -8,8 +8,9 @@ from typing import Any
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.cpu.instructions import tiles
 from inspector.machine.x86.cpu.processor import Instruction
-from inspector.machine.x86.host import TILECFG, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.kernel import Linux
+from layouts.x86.xsave import PKRU, TILECFG
 
 Record = dict[str, Any]
 #: Expected, predicted, accepted by the real kernel, why the machine says so.
@@ -18,7 +19,7 @@ Kinds = dict[str, Callable[[Record], Iterator[Found]]]
 
 #: Contexts that go on in the process before them; every other new name is a new process.
 _SAME_PROCESS = frozenset(("thread", "after-vcpu", "small-altstack", "altstack3072", "altstack16384"))
-_PKRU = 1 << 9
+_PKRU = 1 << PKRU
 _INSTRUCTIONS: dict[str, Instruction] = {
     "ldtilecfg": tiles.ldtilecfg,
     "tilerelease": tiles.tilerelease,

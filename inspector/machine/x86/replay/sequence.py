@@ -10,11 +10,12 @@ from inspector.machine.answer import Answer, text_of
 from inspector.machine.outcome import EXECUTED
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.cpu.instructions import control, tiles, vectors
-from inspector.machine.x86.host import TILECFG, TILEDATA, Host
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.supported import named_cpuid
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
+from layouts.x86.xsave import TILECFG, TILEDATA
 
 _SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
 _IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))

@@ -9,15 +9,15 @@ from inspector.decode.placement import Place, standard_places
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.instructions import tiles, vectors
 from inspector.machine.x86.cpu.processor import Instruction, Processor
-from inspector.machine.x86.cpu.registers import LEGACY, PKRU, TILECFG, TILEDATA, Registers
-from inspector.machine.x86.host import XTILE, Host
+from inspector.machine.x86.cpu.registers import Registers
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.linux.process import Thread
 from inspector.machine.x86.world.state import Use, WorldState, live, xfd_of
 from inspector.machine.x86.world.world import World
-from layouts.x86.xsave import BY_NUMBER
+from layouts.x86.xsave import BY_NUMBER, LEGACY_COMPONENTS, PKRU, TILEDATA, XTILE
 
 _DATA = bytes(64)
 
@@ -29,17 +29,17 @@ def _stored(cpu: Processor) -> Outcome:
 
 
 #: An instruction that uses the component and little else; x87 needs nothing.
-_TOUCH: dict[int, Instruction] = {
-    0: lambda cpu: Rule("Intel SDM vol. 2, FNOP", cpu.host.evidence).ok(),
-    1: lambda cpu: vectors.movdqu(cpu, 0, _DATA),
-    2: lambda cpu: vectors.vmovdqu(cpu, 0, _DATA),
-    5: lambda cpu: vectors.kmovq(cpu, 0, 0),
-    6: lambda cpu: vectors.vmovdqu64(cpu, 0, _DATA),
-    7: lambda cpu: vectors.vmovdqu64(cpu, 16, _DATA),
-    PKRU: vectors.rdpkru,
-    11: lambda cpu: vectors.incssp(cpu, 0),
-    TILECFG: tiles.sttilecfg,
-    TILEDATA: _stored,
+_TOUCH: dict[str, Instruction] = {
+    "FNOP": lambda cpu: Rule("Intel SDM vol. 2, FNOP", cpu.host.evidence).ok(),
+    "MOVDQU": lambda cpu: vectors.movdqu(cpu, 0, _DATA),
+    "VMOVDQU": lambda cpu: vectors.vmovdqu(cpu, 0, _DATA),
+    "KMOVQ": lambda cpu: vectors.kmovq(cpu, 0, 0),
+    "VMOVDQU64 ZMM0": lambda cpu: vectors.vmovdqu64(cpu, 0, _DATA),
+    "VMOVDQU64 ZMM16": lambda cpu: vectors.vmovdqu64(cpu, 16, _DATA),
+    "RDPKRU": vectors.rdpkru,
+    "INCSSP": lambda cpu: vectors.incssp(cpu, 0),
+    "STTILECFG": tiles.sttilecfg,
+    "TILESTORED": _stored,
 }
 _NONE = "-"
 Bit = bool | None
@@ -122,8 +122,8 @@ def _place(places: dict[int, Place], number: int) -> tuple[int, int]:
     """Offset and size in a standard image; a supervisor component's offset is 0."""
     if number in places:
         return places[number].offset, places[number].size_bytes
-    if number in LEGACY:
-        return LEGACY[number]
+    if number in LEGACY_COMPONENTS:
+        return LEGACY_COMPONENTS[number]
     return 0, BY_NUMBER[number].size_bytes if number in BY_NUMBER else 0
 
 
@@ -167,7 +167,8 @@ def _guest_processor(vm: Vm | None, vcpu: Vcpu | None) -> Processor | None:
 
 def _touched(processor: Processor | None, number: int, *, user: bool = False) -> Outcome | None:
     """What the instruction comes to on the processor."""
-    instruction = _TOUCH.get(number)
+    component = BY_NUMBER.get(number)
+    instruction = _TOUCH.get(component.touch) if component is not None else None
     return processor.execute(instruction, user=user) if processor is not None and instruction is not None else None
 
 

@@ -86,7 +86,7 @@ class Stage:
             self._bystanders[cpu.number] = process.leader
         return self._bystanders[cpu.number]
 
-    def captured_state(self) -> Captured:
+    def what_was_captured(self) -> Captured:
         """What was captured. Raises ValueError."""
         if self.captured is None:
             raise ValueError("nothing was captured; --from names a capture")

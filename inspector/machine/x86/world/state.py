@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU, Registers
+from inspector.machine.x86.cpu.registers import Registers
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Process
+from layouts.x86.xsave import PKRU
 
 #: How a component is used: not at all, in use with contents that are initial, in use.
 Use = Literal["no", "initial", "yes"]
@@ -105,7 +106,7 @@ class WorldState(NamedTuple):
     guest: GuestState | None
 
 
-def state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:
+def world_state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:
     """What is worth a look."""
     return WorldState(
         _process_state(linux, process),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
 from inspector.machine.x86.world.events.words import EventError, below
 from inspector.machine.x86.world.stage import Captured, Stage
-from inspector.machine.x86.world.state import VcpuState, WorldState, state_of, vcpu_state_of
+from inspector.machine.x86.world.state import VcpuState, WorldState, vcpu_state_of, world_state_of
 from layouts.x86.kernels import POLICIES, Policy
 
 _CPUS = 1024
@@ -111,6 +111,13 @@ class World(Stage):
         self.steps.append(step)
         return step
 
+    def play(self, events: Iterable[str]) -> None:
+        """Let events happen, until one takes the host down. Raises EventError for one that is none."""
+        for event in events:
+            self.happen(event)
+            if self.is_down:
+                break
+
     def _happen(self, event: str) -> Outcome:
         words, self._at = _parsed(event)
         name = words[0] if words else ""
@@ -191,7 +198,7 @@ class World(Stage):
 
     def state(self) -> WorldState:
         """What is worth a look, as numbers."""
-        return state_of(self.host_linux, self.process, self.vm)
+        return world_state_of(self.host_linux, self.process, self.vm)
 
     def vcpu_state(self, number: int = 0) -> VcpuState | None:
         """A vCPU's state, or None where there is no such vCPU."""

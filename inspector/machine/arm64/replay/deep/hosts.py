@@ -19,7 +19,7 @@ _MOST = re.compile(r"sve-max-vq=(\d{1,2})")
 _BITS_PER_VQ = 128
 
 
-def host_of(file: str, records: Sequence[Record]) -> Host:
+def host_of_records(file: str, records: Sequence[Record]) -> Host:
     """The host: kernel release, CPU, MTE, GIC and command line, nothing of the answers.
 
     Raises InputError where the header is not there, or names a CPU whose bare registers nobody knows, and

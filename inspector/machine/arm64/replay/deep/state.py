@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspector.machine.answer import RecordError
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay.deep.count import Record
-from inspector.machine.arm64.vm import Vcpu, Vm
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
 
 
 class State:

@@ -12,7 +12,8 @@ from inspector.machine.arm64.registers import is_modelled
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, MMIO, Vcpu
+from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS
 from inspector.machine.outcome import Check, Outcome
 from layouts.arm64.ids import PC, PSTATE, SVE_VLS, X0, ZCR, V, sysreg_id
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.host import AVX512, MPX, XTILE
+from layouts.x86.xsave import AVX512, MPX, XTILE
 
 MSR_XFD = 0x1C4
 MSR_XFD_ERR = 0x1C5

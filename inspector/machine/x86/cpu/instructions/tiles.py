@@ -7,8 +7,8 @@ from collections.abc import Callable
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
-from inspector.machine.x86.host import XTILE
+from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES
+from layouts.x86.xsave import TILECFG, TILEDATA, XTILE
 
 TILES = 8
 _ROWS, _ROW_BYTES = 16, 64

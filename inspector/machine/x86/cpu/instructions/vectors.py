@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.instructions.control import MSR_S_CET, MSR_U_CET, read
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import MXCSR_MASK, PKRU, SSE
+from inspector.machine.x86.cpu.registers import MXCSR_MASK
+from layouts.x86.xsave import PKRU, SSE
 
 AVX_STATE, AVX512_STATE = 0x6, 0xE6
 _AVX, _OPMASK, _ZMM_HI256, _HI16_ZMM, _CET_U = 2, 5, 6, 7, 11

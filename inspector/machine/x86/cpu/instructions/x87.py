@@ -6,21 +6,21 @@ Registers are kept as FXSAVE writes them: FCW, FSW, the abridged tag, ST0 to ST7
 from __future__ import annotations
 
 from inspector.machine.outcome import GP, MF, XM, Outcome, Rule
+from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK, SSE
+from inspector.machine.x86.cpu.registers import INITIAL_X87, MXCSR_MASK
+from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES, SSE
 
 #: Bits of FCW that exist, and those that are always set.
 _FCW_BITS, _FCW_SET = 0x1F3F, 0x40
 _FOP_BITS, _FOP_FDIVRP = 0x7FF, 0x6F9
-_ST = 32
+_ST, _MXCSR, _XMM = (LEGACY_AT[name] for name in ("st", "mxcsr", "xmm"))
 _SLOT = 16
 _ONE = (1 << 63).to_bytes(8, "little") + (0x3FFF).to_bytes(2, "little") + bytes(6)
 _INDEFINITE = (3 << 62).to_bytes(8, "little") + b"\xff\xff" + bytes(6)
 _IE, _ZE, _SF, _ES, _C1, _BUSY = 1, 4, 0x40, 0x80, 0x200, 0x8000
 _TOP = 0x3800
 _MMX_EXPONENT = b"\xff\xff"
-_LEGACY_SIZE_BYTES = 512
-_SW_OFFSET = 416
 
 
 def masked(x87: bytes) -> bytes:
@@ -32,7 +32,7 @@ def masked(x87: bytes) -> bytes:
     found = bytearray(x87)
     found[0:2], found[2:4], found[5] = control.to_bytes(2, "little"), status.to_bytes(2, "little"), 0
     found[6:8] = (int.from_bytes(x87[6:8], "little") & _FOP_BITS).to_bytes(2, "little")
-    for at in range(_ST, _ST + 8 * _SLOT, _SLOT):
+    for at in range(_ST.offset, _ST.end, _SLOT):
         found[at + 10 : at + _SLOT] = bytes(6)
     return bytes(found)
 
@@ -43,10 +43,10 @@ class _Stack:
     def __init__(self, cpu: Processor) -> None:
         self.cpu = cpu
         raw = cpu.registers.get(0)
-        self.head = bytearray(raw[:_ST])
+        self.head = bytearray(raw[: _ST.offset])
         self.control, self.status = (int.from_bytes(raw[at : at + 2], "little") for at in (0, 2))
         self.tags = raw[4]
-        self.st = [raw[at : at + _SLOT] for at in range(_ST, _ST + 8 * _SLOT, _SLOT)]
+        self.st = [raw[at : at + _SLOT] for at in range(_ST.offset, _ST.end, _SLOT)]
 
     @property
     def top(self) -> int:
@@ -114,7 +114,7 @@ def _emms(stack: _Stack) -> None:
 def _fninit(stack: _Stack) -> None:
     """The registers keep what they hold; TOP is 0."""
     stack.turn(-stack.top)
-    stack.head = bytearray(INITIAL_X87[:_ST])
+    stack.head = bytearray(INITIAL_X87[: _ST.offset])
     stack.control, stack.status, stack.tags = int.from_bytes(INITIAL_X87[:2], "little"), 0, 0
 
 
@@ -178,12 +178,12 @@ def movq_mm(cpu: Processor, register: int, data: bytes) -> Outcome:
 def fxrstor(cpu: Processor, image: bytes) -> Outcome:
     """FXRSTOR of 512 bytes: x87, XMM and MXCSR."""
     rule = Rule("Intel SDM vol. 2, FXRSTOR", cpu.host.evidence)
-    mxcsr = int.from_bytes(image[24:28], "little")
+    mxcsr = _MXCSR.get(image)
     if not rule.check("MXCSR has no reserved bit", not mxcsr & ~MXCSR_MASK):
         return rule.fault(GP)
     live = cpu.registers
-    live.components[0] = masked(image[:24] + bytes(8) + image[32:160])
-    live.components[SSE] = image[160:416]
+    live.components[0] = masked(images.x87_of(image))
+    live.components[SSE] = image[_XMM.slice]
     live.mxcsr = mxcsr
     return rule.ok()
 
@@ -193,7 +193,7 @@ def fxsave(cpu: Processor, image: bytes) -> Outcome:
     live = cpu.registers
     x87 = live.get(0)
     mxcsr = live.mxcsr.to_bytes(4, "little") + MXCSR_MASK.to_bytes(4, "little")
-    found = x87[:24] + mxcsr + x87[32:160] + live.get(SSE) + image[_SW_OFFSET:_LEGACY_SIZE_BYTES]
+    found = x87[: _MXCSR.offset] + mxcsr + x87[_ST.slice] + live.get(SSE) + image[_XMM.end : LEGACY_SIZE_BYTES]
     return Rule("Intel SDM vol. 2, FXSAVE", cpu.host.evidence).ok(image=found)
 
 

@@ -12,22 +12,23 @@ from inspector.machine.x86.cpu.instructions.tiles import is_valid
 from inspector.machine.x86.cpu.instructions.x87 import masked
 from inspector.machine.x86.cpu.memory import Memory
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import (
-    INITIAL_MXCSR,
+from inspector.machine.x86.cpu.registers import INITIAL_MXCSR, PKRU_SIZE_BYTES, EmulatedRegisters, Registers
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    HEADER_AT,
+    HEADER_OFFSET,
+    HEADER_SIZE_BYTES,
     PKRU,
-    PKRU_SIZE_BYTES,
     SSE,
     TILECFG,
     TILEDATA,
-    EmulatedRegisters,
-    Registers,
+    XCOMP_COMPACTED,
 )
-from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, XCOMP_COMPACTED
 
 #: CPUID(0xD,1).EAX bit of each instruction that is not part of plain XSAVE.
 _FEATURE = {"xsaveopt": 0, "xsavec": 1, "xsaves": 3, "xrstors": 3}
 _COMPACTED = ("xsavec", "xsaves")
-_XCOMP_BV_OFFSET = HEADER_OFFSET + 8
+_XCOMP_BV = HEADER_AT["xcomp_bv"]
 _SAVE = "os_xsave, XSAVES (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _RESTORE = "os_xrstor, XRSTORS (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _NOTHING_LOST = (Check("XFD is 0 for all that is in use", True),)
@@ -124,8 +125,8 @@ def xrstor_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int
         return fault
     try:
         _check_area(rule, address)
-        memory.check(address + _XCOMP_BV_OFFSET, 8, writes=False)
-        header = bytes(HEADER_OFFSET) + memory.read(address + HEADER_OFFSET, 64)
+        memory.check(address + _XCOMP_BV.offset, _XCOMP_BV.size_bytes, writes=False)
+        header = bytes(HEADER_OFFSET) + memory.read(address + HEADER_OFFSET, HEADER_SIZE_BYTES)
         xcomp = images.xcomp_bv(header)
         if not _header_is_valid(rule, header, images.xstate_bv(header), xcomp, cpu.xcr0):
             return rule.fault(GP)

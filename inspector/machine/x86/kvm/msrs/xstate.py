@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Rule
-from inspector.machine.x86.host import DYNAMIC
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, address_width, is_canonical, read_stored
 from layouts.x86.msr_rules import MsrRules
+from layouts.x86.xsave import DYNAMIC
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm

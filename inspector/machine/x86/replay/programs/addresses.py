@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.machine.x86.cpu.memory import Memory
+from layouts.x86.xsave import HEADER_OFFSET
 
 DATA, CONFIG, IMAGE = 0x210000000, 0x211000000, 0x212000000
 STORED, OPERAND, STORED_CONFIG = DATA + 0x1000, DATA + 0x2000, CONFIG + 0x100
@@ -17,7 +18,7 @@ _ADDRESSES = {
     "unaligned": CONFIG + 0x201,
     "crosses-into-unmapped": GUARD - 32,
     "tail-unmapped": GUARD - 4096,
-    "header-unmapped": GUARD - 512,
+    "header-unmapped": GUARD - HEADER_OFFSET,
 }
 _PATTERN = "pattern "
 

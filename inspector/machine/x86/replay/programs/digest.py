@@ -5,14 +5,33 @@ from __future__ import annotations
 import zlib
 from functools import lru_cache
 
-from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES, TILECFG, TILEDATA
-from layouts.x86.xsave import EXTENDED_OFFSET, XCOMP_COMPACTED
+from inspector.decode.header import xcomp_bv, xstate_bv
+from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES
+from layouts.members import Member
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    HEADER_AT,
+    LEGACY_AT,
+    LEGACY_SIZE_BYTES,
+    PKRU,
+    TILECFG,
+    TILEDATA,
+    XCOMP_COMPACTED,
+)
 
 Shown = dict[str, object]
 #: The recorder's places: offset in a standard image and size by component, also of those that no CPU of it has.
-_STANDARD = {1: 160, 2: 576, 5: 1088, 6: 1152, 7: 1664, 9: 2688, TILECFG: 2752, TILEDATA: 2816}
+_STANDARD = {
+    1: LEGACY_AT["xmm"].offset,
+    2: EXTENDED_OFFSET,
+    5: 1088,
+    6: 1152,
+    7: 1664,
+    9: 2688,
+    TILECFG: 2752,
+    TILEDATA: 2816,
+}
 _SIZES = (160, 256, 256, 64, 64, 64, 512, 1024, 128, 8, 8, 16, 24, 8, 48, 808, 8, 64, 8192)
-_PKRU = 9
 
 
 @lru_cache(maxsize=4096)
@@ -23,9 +42,9 @@ def region(data: bytes) -> str:
     return f"{zlib.crc32(data):08x}:{data[:16].hex()}"
 
 
-def number(image: bytes, offset: int, size: int) -> str:
+def number(image: bytes, member: Member) -> str:
     """A field as hexadecimal digits."""
-    return f"{int.from_bytes(image[offset : offset + size], 'little'):x}"
+    return f"{member.get(image):x}"
 
 
 def places(xcomp: int) -> list[tuple[int, int]]:
@@ -44,22 +63,22 @@ def places(xcomp: int) -> list[tuple[int, int]]:
 
 def digest(image: bytes, *, everything: bool) -> Shown:
     """A whole image, or with ``everything`` false what is in XSTATE_BV."""
-    bv, xcomp = (int.from_bytes(image[at : at + 8], "little") for at in (512, 520))
+    bv, xcomp = xstate_bv(image), xcomp_bv(image)
     shown: Shown = {
         "bv": f"{bv:x}",
         "cb": f"{xcomp:x}",
-        "mxcsr": number(image, 24, 4),
-        "mask": number(image, 28, 4),
+        "mxcsr": number(image, LEGACY_AT["mxcsr"]),
+        "mask": number(image, LEGACY_AT["mxcsr_mask"]),
     }
     if everything or bv & 1:
-        shown |= {"fcw": number(image, 0, 2), "fsw": number(image, 2, 2), "ftw": number(image, 4, 1)}
-        shown["st"] = region(image[32:160])
+        shown |= {name: number(image, LEGACY_AT[name]) for name in ("fcw", "fsw", "ftw")}
+        shown["st"] = region(image[LEGACY_AT["st"].slice])
     if everything:
         shown |= {
-            "fop": number(image, 6, 2),
-            "hdr": region(image[528:576]),
-            "r416": region(image[416:464]),
-            "sw464": region(image[464:512]),
+            "fop": number(image, LEGACY_AT["fop"]),
+            "hdr": region(image[HEADER_AT["reserved"].slice]),
+            "r416": region(image[LEGACY_AT["reserved416"].slice]),
+            "sw464": region(image[LEGACY_AT["sw_xcr0"].offset : LEGACY_SIZE_BYTES]),
         }
     for component, offset in places(xcomp):
         if everything or bv >> component & 1:
@@ -68,7 +87,7 @@ def digest(image: bytes, *, everything: bool) -> Shown:
 
 
 def _show(shown: Shown, component: int, data: bytes) -> None:
-    shown[str(component)] = data.hex() if component in (_PKRU, TILECFG) else region(data)
+    shown[str(component)] = data.hex() if component in (PKRU, TILECFG) else region(data)
     if component == TILEDATA:
         tiles = range(0, len(data), TILE_SIZE_BYTES)
         shown["t"] = [region(data[at : at + TILE_SIZE_BYTES]) for at in tiles]
@@ -79,12 +98,15 @@ def good_image(xcomp: int, bv: int) -> bytes:
     """The recorder's good image of 16384 bytes: each byte tells where it is (the recordings' README)."""
     image = bytearray(16384)
     image[0:5] = bytes((0x7F, 2, 0, 0x28, 0xF5))
-    image[24:32] = (0x1FA0).to_bytes(4, "little") + b"\xff\xff\0\0"
+    LEGACY_AT["mxcsr"].store(image, 0x1FA0)
+    LEGACY_AT["mxcsr_mask"].store(image, 0xFFFF)
     for k in range(8):
         slot = bytes((0x21 + 0x11 * k + j) & 0xFF for j in range(8))
-        image[32 + 16 * k : 42 + 16 * k] = slot[:7] + bytes((slot[7] | 0x80, k, 0x40))
-    image[160:416] = bytes((0x10 + 3 * j) & 0xFF for j in range(256))
-    image[512:528] = bv.to_bytes(8, "little") + xcomp.to_bytes(8, "little")
+        at = LEGACY_AT["st"].offset + 16 * k
+        image[at : at + 10] = slot[:7] + bytes((slot[7] | 0x80, k, 0x40))
+    image[LEGACY_AT["xmm"].slice] = bytes((0x10 + 3 * j) & 0xFF for j in range(256))
+    HEADER_AT["xstate_bv"].store(image, bv)
+    HEADER_AT["xcomp_bv"].store(image, xcomp)
     for component, offset in places(xcomp):
         if component > 1:
             image[offset : offset + _SIZES[component]] = _contents(component)
@@ -92,7 +114,7 @@ def good_image(xcomp: int, bv: int) -> bytes:
 
 
 def _contents(component: int) -> bytes:
-    if component == _PKRU:
+    if component == PKRU:
         return (0x55555550).to_bytes(8, "little")
     if component == TILECFG:
         return bytes([1]) + bytes(15) + b"\x40\0" * 8 + bytes(16) + bytes([16] * 8) + bytes(8)

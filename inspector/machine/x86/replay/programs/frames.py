@@ -7,11 +7,12 @@ from typing import Any
 
 from inspector.machine.outcome import PF, Outcome
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Thread
 from inspector.machine.x86.replay.programs.digest import changed, number
+from layouts.members import Member
+from layouts.x86.xsave import FPX_SW_AT, HEADER_AT, LEGACY_AT, PKRU
 
 _SI_KERNEL, _SI_TKILL = 0x80, -6
 _FLAGS = 7
@@ -82,7 +83,7 @@ class Handler:
         return moved
 
     def _seen(self, cpu: Cpu, thread: Thread, number_: int, code: int, image: bytes) -> Shown:
-        size = int.from_bytes(image[480:484], "little")
+        size = FPX_SW_AT["xstate_size"].get(image)
         shown: Shown = {"sig": int(number_), "code": code, "trap": thread.trap_nr}
         if thread.error_code:
             shown["err"] = thread.error_code
@@ -93,8 +94,17 @@ class Handler:
         machine = cpu.machine
         assert isinstance(machine, Processor)
         pkru = int.from_bytes(machine.registers.get(PKRU)[:4], "little")
-        shown |= {"in": f"{machine.registers.in_use & machine.xcr0:x}", "fl": _FLAGS, "xf": number(image, 472, 8)}
-        shown |= {"xs": size, "bv": number(image, 512, 8), "mx": number(image, 24, 4), "rp": f"{pkru:x}"}
-        shown["pk"] = number(image, _PKRU_OFFSET, 4) if size > _PKRU_OFFSET + 4 else "0"
-        xcomp = number(image, 520, 8)
+        shown |= {
+            "in": f"{machine.registers.in_use & machine.xcr0:x}",
+            "fl": _FLAGS,
+            "xf": number(image, FPX_SW_AT["xfeatures"]),
+        }
+        shown |= {
+            "xs": size,
+            "bv": number(image, HEADER_AT["xstate_bv"]),
+            "mx": number(image, LEGACY_AT["mxcsr"]),
+            "rp": f"{pkru:x}",
+        }
+        shown["pk"] = number(image, Member(_PKRU_OFFSET, 4)) if size > _PKRU_OFFSET + 4 else "0"
+        xcomp = number(image, HEADER_AT["xcomp_bv"])
         return shown | ({"cb": xcomp} if xcomp != "0" else {})

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from inspector.decode.header import with_xcomp_bv, with_xstate_bv
 from inspector.machine.outcome import UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import control, tiles, vectors, x87, xsave
 from inspector.machine.x86.cpu.memory import Memory
 from inspector.machine.x86.cpu.processor import Instruction, Processor
+from inspector.machine.x86.cpu.registers import INITIAL_MXCSR
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.addresses import DATA, IMAGE, OPERAND, STORED, STORED_CONFIG
+from layouts.x86.xsave import (
+    EXTENDED_OFFSET,
+    HEADER_OFFSET,
+    HEADER_SIZE_BYTES,
+    INITIAL_VALUES,
+    LEGACY_AT,
+    LEGACY_SIZE_BYTES,
+)
 
 Words = list[Any]
 Parser = Callable[[Memory, Words], Instruction]
@@ -18,7 +28,7 @@ _X87 = (
     *("fninit", "emms", "fnop", "fwait", "fnclex", "fld1", "fldz", "fincstp", "fdecstp"),
     *("ffree %st(0)", "fstp %st(0)", "fdivrp %st,%st(1)"),
 )
-_EMPTY = bytes(24) + (0x1F80).to_bytes(4, "little") + bytes(addresses.IMAGE_SIZE_BYTES - 28)
+_EMPTY = LEGACY_AT["mxcsr"].put(bytes(addresses.IMAGE_SIZE_BYTES), INITIAL_MXCSR)
 
 
 def _bytes(first: int, count: int, step: int = 1) -> bytes:
@@ -98,7 +108,7 @@ def _saves(name: str) -> Parser:
         mask, address = int(words[0], 16), IMAGE
         if len(words) == 4:
             fill, bv, xcomp = (int(word, 16) for word in words[1:])
-            image = bytes([fill]) * 512 + bv.to_bytes(8, "little") + xcomp.to_bytes(8, "little") + bytes(48)
+            image = with_xcomp_bv(with_xstate_bv(bytes([fill]) * EXTENDED_OFFSET, bv), xcomp, clear=True)
             memory.write(IMAGE, image.ljust(addresses.IMAGE_SIZE_BYTES, bytes([fill])))
         elif len(words) == 2:
             address = addresses.address_of(words[1])
@@ -152,7 +162,7 @@ def _xrstor_initial(mask: int) -> Parser:
 
 def _xrstor_zero(memory: Memory, words: Words) -> Instruction:
     mask = int(words[0], 16)
-    image = b"\x7f\x03" + _EMPTY[2:512] + mask.to_bytes(8, "little") + _EMPTY[520:]
+    image = with_xstate_bv(LEGACY_AT["fcw"].put(_EMPTY, INITIAL_VALUES["fcw"]), mask)
     return _xrstor(memory, image, mask)
 
 
@@ -200,14 +210,14 @@ def _fxrstor(memory: Memory, words: Words) -> Instruction:
     for offset, size, value in words[0]:
         image = digest.changed(image, offset, size, 0, int(value, 16))
     memory.write(IMAGE, image)
-    return lambda cpu: x87.fxrstor(cpu, image[:512])
+    return lambda cpu: x87.fxrstor(cpu, image[:LEGACY_SIZE_BYTES])
 
 
 def _fxsave(memory: Memory, _: Words) -> Instruction:
     memory.write(IMAGE, b"\xcc" * addresses.IMAGE_SIZE_BYTES)
 
     def save(cpu: Processor) -> Outcome:
-        outcome = x87.fxsave(cpu, memory.read(IMAGE, 512))
+        outcome = x87.fxsave(cpu, memory.read(IMAGE, LEGACY_SIZE_BYTES))
         memory.write(IMAGE, outcome.image)
         return outcome._replace(image=b"")
 
@@ -303,12 +313,12 @@ READS = ("xgetbv", "rdpkru")
 SHOWN = {
     "sttilecfg_bytes": (STORED_CONFIG, 64),
     "mxcsr": (OPERAND, 4),
-    "header": (IMAGE + 512, 64),
+    "header": (IMAGE + HEADER_OFFSET, HEADER_SIZE_BYTES),
     "fxsave_mmx": (IMAGE, 32),
 }
 DIGESTED = {
     "stored": (STORED, 1024),
     "mem_before_guard": (addresses.GUARD - 1024, 1024),
-    "sw416": (IMAGE + 416, 96),
-    "fxsave_image": (IMAGE, 512),
+    "sw416": (IMAGE + LEGACY_AT["xmm"].end, LEGACY_SIZE_BYTES - LEGACY_AT["xmm"].end),
+    "fxsave_image": (IMAGE, LEGACY_SIZE_BYTES),
 }

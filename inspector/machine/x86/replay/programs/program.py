@@ -12,13 +12,13 @@ from inspector.machine.outcome import MemoryFaultError, Outcome
 from inspector.machine.x86.cpu.instructions import control, xsave
 from inspector.machine.x86.cpu.memory import Memory
 from inspector.machine.x86.cpu.processor import Processor
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Process, Thread
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.frames import Handler
 from inspector.machine.x86.replay.programs.instructions import DIGESTED, INSTRUCTIONS, READS, SHOWN
+from layouts.x86.xsave import PKRU
 
 Step = list[Any]
 _CPUS = 4

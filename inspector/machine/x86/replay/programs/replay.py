@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.machine.answer import Answer, NotAsked, text_of
-from inspector.machine.x86.cpu.registers import PKRU
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.replay.programs.program import Program, Step
+from layouts.x86.xsave import PKRU
 
 _PREEMPTED = "PKRU is 0 and initial: whether another task ran meanwhile is not in the record"
 _PKRU = 1 << PKRU

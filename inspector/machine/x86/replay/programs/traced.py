@@ -14,9 +14,9 @@ from inspector.machine.x86.replay.programs import digest
 from inspector.machine.x86.replay.programs.frames import FILL, filled
 from inspector.machine.x86.replay.programs.program import Program, Step
 from inspector.machine.x86.replay.programs.replay import replay_steps
+from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
 
 _XSTATE, _PRFPREG, _PRSTATUS, _IOPERM = "202", "2", "1", "201"
-_LEGACY_SIZE_BYTES = 512
 _BUFFER_BYTES = 20000
 _FILL = b"\xdb"
 _PRSTATUS_SIZE_BYTES = 216
@@ -60,7 +60,7 @@ def _shown(program: Program) -> digest.Shown:
 
 def _get(program: Program, asked: dict[str, Any]) -> object:
     if "getfpregs" in asked:
-        return {"getfpregs": 0} | _legacy(_image(program)[:_LEGACY_SIZE_BYTES])
+        return {"getfpregs": 0} | _legacy(_image(program)[:LEGACY_SIZE_BYTES])
     if "getfpxregs" in asked:
         return {"getfpxregs": _EIO}
     if "image" in asked:
@@ -86,13 +86,13 @@ def _get(program: Program, asked: dict[str, Any]) -> object:
 
 
 def _legacy(image: bytes) -> dict[str, object]:
-    image = image[:464] + bytes(48)
+    image = signals.without_software(image)
     return {
         "crc": f"{zlib.crc32(image):08x}",
-        "head": image[:32].hex(),
-        "st": digest.region(image[32:160]),
-        "xmm": digest.region(image[160:416]),
-        "tail": digest.region(image[416:]),
+        "head": image[: LEGACY_AT["st"].offset].hex(),
+        "st": digest.region(image[LEGACY_AT["st"].slice]),
+        "xmm": digest.region(image[LEGACY_AT["xmm"].slice]),
+        "tail": digest.region(image[LEGACY_AT["xmm"].end :]),
     }
 
 
@@ -110,11 +110,11 @@ def _set(program: Program, record: dict[str, Any]) -> object:
     image = image.ljust(_BUFFER_BYTES, _FILL)
     for offset, size, keep, add in record["mods"]:
         image = _changed(image, offset, size, int(keep, 16), int(add, 16))
-    size_bytes = 512 if legacy else record["len"]
+    size_bytes = LEGACY_SIZE_BYTES if legacy else record["len"]
     outcome = _write(program, image[:size_bytes], _PRFPREG if legacy else record["type"])
     found: dict[str, object] = {"err": outcome.code if not outcome.accepted else 0}
     if not legacy:
-        limit = 512 if record["type"] == _PRFPREG else len(_image(program))
+        limit = LEGACY_SIZE_BYTES if record["type"] == _PRFPREG else len(_image(program))
         refused = size_bytes % 8
         found["iov_len"] = size_bytes if refused else min(size_bytes, limit)
     return found | {"read_back": _shown(program)}

@@ -131,7 +131,7 @@ def _get_supported_cpuid(stage: Stage, _: Words) -> Outcome:
 def _set_cpuid2(stage: Stage, words: Words) -> Outcome:
     vcpu = _stopped(stage)
     name = word(words, 0, "a CPUID")
-    leaves = stage.captured_state().leaves if name == CAPTURED else named_cpuid(stage.process, name)
+    leaves = stage.what_was_captured().leaves if name == CAPTURED else named_cpuid(stage.process, name)
     outcome = vcpu.set_cpuid(leaves)
     # The guest is taken to be in 64-bit mode with CR4.OSXSAVE once it has a CPUID.
     vcpu.cr4_osxsave = vcpu.cr4_osxsave or outcome.accepted
@@ -193,7 +193,7 @@ def _set_xsave(stage: Stage, words: Words) -> Outcome:
     """The captured image, or the vCPU's own: cut to 4096 bytes, or with another XSTATE_BV."""
     vcpu = _stopped(stage)
     if words[:1] == [CAPTURED]:
-        return vcpu.set_xsave(stage.captured_state().image.ljust(vcpu.uabi_size_bytes, b"\0"))
+        return vcpu.set_xsave(stage.what_was_captured().image.ljust(vcpu.uabi_size_bytes, b"\0"))
     image = vcpu.user_image()
     if words[:1] == ["cut"]:
         # What a VMM with a 4096-byte structure kept; the memory behind it is taken as zero.

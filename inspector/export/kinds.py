@@ -1,0 +1,25 @@
+"""The head of every JSON answer: its kind, and the version of that kind's shape (docs/json.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: By kind. A number grows with a change that old readers would misread; a new key is none.
+SCHEMAS = {
+    "state": 1,
+    "diff": 1,
+    "lint": 1,
+    "timeline": 1,
+    "edit": 1,
+    "verification": 1,
+    "migration": 1,
+    "model": 1,
+    "models": 1,
+    "realization": 1,
+    "baseline": 1,
+}
+
+
+def head(kind: str) -> dict[str, Any]:
+    """``kind`` and ``schema``, with which an answer begins."""
+    return {"kind": kind, "schema": SCHEMAS[kind]}

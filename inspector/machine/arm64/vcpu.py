@@ -1,0 +1,146 @@
+"""A vCPU: init, finalize, the PMU, the first run, registers and their list.
+
+Source: Linux arch/arm64/kvm/arm.c, guest.c, reset.c, pmu-emul.c.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from inspector.machine.arm64 import core, demux, firmware, init, registers, sve, vgic
+from inspector.machine.arm64.arch import VcpuArch
+from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
+from inspector.machine.outcome import Check, Outcome, Rule
+from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SYSREG, RegisterId, sysreg_id
+
+MMIO = 6
+
+
+class Vcpu(VcpuArch):
+    """What a VMM can ask of a vCPU."""
+
+    # Lifecycle
+
+    def init(self, features: int, target: int | None = None) -> Outcome:
+        """KVM_ARM_VCPU_INIT with feature bits (of all seven words) and a target, or the preferred one."""
+        outcome = init.check(self, features, target)
+        if not outcome.accepted:
+            return outcome
+        if self.vm.features is None:
+            self.vm.configure(self.features)
+        self._reset()
+        self.initialized = True
+        return outcome
+
+    def _reset(self) -> None:
+        """Registers as at reset; vector lengths all of the host's unless they are final (kvm_reset_vcpu)."""
+        kept = {key: data for key, data in self.values.items() if RegisterId(key).coprocessor == DEMUX}
+        mpidr, clidr = sysreg_id(MPIDR), sysreg_id(CLIDR)
+        if self.initialized and self.host.kernel.keeps_vcpu_ids:
+            kept |= {mpidr: self.values[mpidr], clidr: self.values[clidr]}
+        self.values = {
+            **core.reset_values(self.features),
+            mpidr: (1 << 31 | self.number & 0xF).to_bytes(8, "little"),
+            clidr: self.vm.id_registers.get(CLIDR, 0).to_bytes(8, "little"),
+            **kept,
+        }
+        self.sve = {}
+        if self.features & SVE and not self.sve_finalized:
+            self.vq = self.host.sve_vqs.bit_length()
+
+    def finalize(self, feature: int) -> Outcome:
+        """KVM_ARM_VCPU_FINALIZE."""
+        rule = Rule("kvm_arm_vcpu_finalize (reset.c)")
+        if not rule.check("the vCPU is initialized", self.initialized):
+            return rule.refuse(errno.ENOEXEC)
+        if not rule.check("the feature is SVE, and the vCPU has it", feature == sve.FINALIZE and self.has_sve):
+            return rule.refuse(errno.EINVAL)
+        if not rule.check("it is not final yet", not self.sve_finalized):
+            return rule.refuse(errno.EPERM)
+        self.sve_finalized = True
+        return rule.ok()
+
+    def set_pmu_irq(self) -> Outcome:
+        """KVM_SET_DEVICE_ATTR KVM_ARM_VCPU_PMU_V3_IRQ, with a private interrupt."""
+        rule = Rule("kvm_arm_pmu_v3_set_attr (pmu-emul.c)")
+        if not rule.check("the vCPU has a PMU", self.features & PMU_V3):
+            return rule.refuse(errno.ENODEV)
+        if not rule.check("the PMU is not initialized yet", not self.pmu_created):
+            return rule.refuse(errno.EBUSY)
+        if not rule.check("the VM has a GIC", self.vm.vgic):
+            return rule.refuse(errno.EINVAL)
+        if not rule.check("the PMU has no interrupt yet", not self.pmu_has_irq):
+            return rule.refuse(errno.EBUSY)
+        self.pmu_has_irq = True
+        return rule.ok()
+
+    def init_pmu(self) -> Outcome:
+        """KVM_SET_DEVICE_ATTR KVM_ARM_VCPU_PMU_V3_INIT."""
+        rule = Rule("kvm_arm_pmu_v3_init (pmu-emul.c)")
+        if not rule.check("the vCPU has a PMU", self.features & PMU_V3):
+            return rule.refuse(errno.ENODEV)
+        if not rule.check("the PMU is not initialized yet", not self.pmu_created):
+            return rule.refuse(errno.EBUSY)
+        if self.vm.vgic and not rule.check("the VM's GIC is initialized", self.vm.vgic_initialized):
+            return rule.refuse(errno.ENODEV)
+        if self.vm.vgic and not rule.check("the PMU has an interrupt", self.pmu_has_irq):
+            return rule.refuse(errno.ENXIO)
+        self.pmu_created = True
+        return rule.ok()
+
+    def run(self) -> Outcome:
+        """KVM_RUN up to the guest's first access to a device; the value is KVM_EXIT_MMIO."""
+        rule = Rule("kvm_arch_vcpu_run_pid_change (arm.c)")
+        if not rule.check("the vCPU is initialized", self.initialized):
+            return rule.refuse(errno.ENOEXEC)
+        if not rule.check("SVE is finalized", self.is_final):
+            return rule.refuse(errno.EPERM)
+        if not self.ran:
+            if not self.vm.ran:
+                vgic.finalize_id_registers(self.vm)
+            if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
+                return rule.refuse(errno.EAGAIN)
+            needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
+            if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
+                return rule.refuse(errno.EINVAL)
+        self.ran = self.vm.ran = True
+        if self.mmio_pending:
+            # kvm_handle_mmio_return: the access is done, its instruction skipped.
+            core.skip_instruction(self.values)
+        core.enter(self.values, self.host)
+        self.mmio_pending = True
+        return rule.ok(MMIO)
+
+    # Registers
+
+    def get(self, register_id: int, *, readable: bool = True) -> Outcome:
+        """KVM_GET_ONE_REG; the image is the register, little-endian. Not ``readable``: nowhere to write it to."""
+        outcome = registers.get(self, register_id)
+        if readable or not outcome.accepted:
+            return outcome
+        checks = (*outcome.checks, Check("the pointer can be written through", False))
+        return Outcome("errno", errno.EFAULT, checks, outcome.source)
+
+    def set(self, register_id: int, data: bytes | None) -> Outcome:
+        """KVM_SET_ONE_REG with the register's bytes, little-endian; None: a pointer that cannot be read."""
+        return registers.put(self, register_id, data)
+
+    def register_ids(self) -> list[int]:
+        """The ids of KVM_GET_REG_LIST that this machine knows of, in their order."""
+        found = core.register_ids(has_sve=self.has_sve and self.vm.abi == "merged")
+        found += sve.register_ids() if self.has_sve else []
+        found += demux.register_ids(self.host)
+        found += [register_id for register_id in firmware.register_ids(self.host) if self.get(register_id).accepted]
+        found += [sysreg_id(encoding) for encoding in (*self.vm.id_registers, MPIDR)]
+        others = (rid for rid in self.host.registers if RegisterId(rid).coprocessor == SYSREG)
+        found += [register_id for register_id in others if self.get(register_id).accepted]
+        return sorted(set(found))
+
+    def reg_list(self) -> Outcome:
+        """KVM_GET_REG_LIST: whether it can be asked for. Of what there is, see ``register_ids``."""
+        rule = Rule("kvm_arm_num_regs (guest.c)")
+        if not rule.check("the vCPU is initialized", self.initialized):
+            return rule.refuse(errno.ENOEXEC)
+        if not rule.check("SVE is finalized", self.is_final):
+            return rule.refuse(errno.EPERM)
+        return rule.ok()
