@@ -7,13 +7,10 @@ svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from inspector.machine.x86.kvm.loaded import Loaded
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kvm_caps import KVM_FEATURES
-
-if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.module import Kvm
 
 _NO_MARK = ""
 _MARKS = "+!~?"
@@ -36,7 +33,7 @@ _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
 class Caps:
     """The masks while they are being made."""
 
-    def __init__(self, kvm: Kvm) -> None:
+    def __init__(self, kvm: Loaded) -> None:
         self.kvm = kvm
         self.words = {word: self._initial(word) for word in WORDS}
 
@@ -84,7 +81,7 @@ class Caps:
         return bool(self.words[leaf, subleaf, register] >> bit & 1)
 
 
-def cpu_caps(kvm: Kvm) -> tuple[int, ...]:
+def cpu_caps(kvm: Loaded) -> tuple[int, ...]:
     """The masks, in the order of WORDS."""
     caps = Caps(kvm)
     _common(caps)

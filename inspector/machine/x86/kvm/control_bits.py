@@ -7,15 +7,10 @@ __cr4_reserved_bits; x86.c, __kvm_valid_efer, kvm_valid_efer, efer_reserved_bits
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from inspector.machine.outcome import Rule
-from inspector.machine.x86.kvm.cpuid_ioctls import CR4_OSXSAVE, CR4_PKE
+from inspector.machine.x86.kvm.loaded import Loaded
 
-if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.module import Kvm
-    from inspector.machine.x86.kvm.whole import WholeVcpu
-
+CR4_OSXSAVE, CR4_PKE = 1 << 18, 1 << 22
 CR4_PAE, CR4_VMXE, CR4_CET, CR4_LAM = 1 << 5, 1 << 13, 1 << 23, 1 << 28
 #: VME to OSXMMEXCPT: bits 0 to 10.
 _CR4_ALWAYS = 0x7FF
@@ -31,15 +26,8 @@ _CR4_FEATURES = (
     (1 << 17, "PCID"),
 )
 _M64 = (1 << 64) - 1
-_EFER_SCE, _EFER_LONG, _EFER_NX, _EFER_SVME = 1, 0x500, 1 << 11, 1 << 12
-_EFER_LMSLE, _EFER_FFXSR, _EFER_AUTOIBRS = 1 << 13, 1 << 14, 1 << 21
-_EFER_FEATURES = (
-    (_EFER_AUTOIBRS, "AUTOIBRS"),
-    (_EFER_FFXSR, "FXSR_OPT"),
-    (_EFER_SVME, "SVM"),
-    (_EFER_LONG, "LM"),
-    (_EFER_NX, "NX"),
-)
+EFER_SCE, EFER_LONG, EFER_NX, EFER_SVME = 1, 0x500, 1 << 11, 1 << 12
+EFER_LMSLE, EFER_FFXSR, EFER_AUTOIBRS = 1 << 13, 1 << 14, 1 << 21
 
 
 def reserved_cr4_bits(release: tuple[int, ...], has: Callable[[str], bool]) -> int:
@@ -54,23 +42,15 @@ def reserved_cr4_bits(release: tuple[int, ...], has: Callable[[str], bool]) -> i
     return _M64 & ~known
 
 
-def known_efer_bits(kvm: Kvm) -> int:
+def known_efer_bits(kvm: Loaded, kvm_has: Callable[[str], bool]) -> int:
     """The complement of efer_reserved_bits."""
-    known = _EFER_SCE | _EFER_LONG
-    has = kvm.has if kvm.since(7, 0) else kvm.boot_has
-    known |= _EFER_NX if has("NX") else 0
+    known = EFER_SCE | EFER_LONG
+    has = kvm_has if kvm.since(7, 0) else kvm.boot_has
+    known |= EFER_NX if has("NX") else 0
     if kvm.is_svm or kvm.since(7, 0):
-        known |= _EFER_FFXSR if has("FXSR_OPT") else 0
-        known |= _EFER_AUTOIBRS if has("AUTOIBRS") and kvm.since(6, 2) else 0
+        known |= EFER_FFXSR if has("FXSR_OPT") else 0
+        known |= EFER_AUTOIBRS if has("AUTOIBRS") and kvm.since(6, 2) else 0
     if kvm.is_svm and kvm.is_on("nested", default=True):
-        known |= _EFER_SVME
-        known |= 0 if kvm.since(6, 19) and kvm.boot_has("EFER_LMSLE_MBZ") else _EFER_LMSLE
+        known |= EFER_SVME
+        known |= 0 if kvm.since(6, 19) and kvm.boot_has("EFER_LMSLE_MBZ") else EFER_LMSLE
     return known
-
-
-def valid_efer(vcpu: WholeVcpu, rule: Rule, efer: int) -> bool:
-    """kvm_valid_efer: bits that KVM lacks, then those of features that the guest's CPUID lacks."""
-    if not rule.check("EFER has no bit that KVM lacks", not efer & ~vcpu.kvm.efer_known):
-        return False
-    missing = [name for bits, name in _EFER_FEATURES if efer & bits and not vcpu.guest.has(name)]
-    return rule.check(f"the guest's CPUID has what EFER turns on {' '.join(missing)}".rstrip(), not missing)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.kvm.control_bits import CR4_OSXSAVE, CR4_PKE
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from layouts.x86.features import FEATURES
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 KVM_MAX_CPUID_ENTRIES = 256
-CR4_OSXSAVE, CR4_PKE = 1 << 18, 1 << 22
 APIC_BASE_ENABLE = 1 << 11
 MISC_ENABLE, MISC_ENABLE_MWAIT = 0x1A0, 1 << 18
 QUIRK_MISC_ENABLE_NO_MWAIT = 1 << 4
@@ -28,7 +28,7 @@ _KVM_SIGNATURE = (0x4B4D564B, 0x564B4D56, 0x4D)
 _LINEAR_BITS = (0, 48, 57)
 
 
-def set_cpuid2(vcpu: WholeVcpu, entries: Iterable[Entry]) -> Outcome:
+def set_cpuid2(vcpu: VcpuState, entries: Iterable[Entry]) -> Outcome:
     """KVM_SET_CPUID2."""
     rule = Rule("kvm_vcpu_ioctl_set_cpuid2, kvm_set_cpuid (cpuid.c)")
     table = tuple(entries)
@@ -37,7 +37,7 @@ def set_cpuid2(vcpu: WholeVcpu, entries: Iterable[Entry]) -> Outcome:
     return _set(vcpu, rule, table)
 
 
-def set_cpuid(vcpu: WholeVcpu, rows: Iterable[tuple[int, int, int, int, int]]) -> Outcome:
+def set_cpuid(vcpu: VcpuState, rows: Iterable[tuple[int, int, int, int, int]]) -> Outcome:
     """KVM_SET_CPUID: rows of a leaf and four registers, without sub-leaves."""
     rule = Rule("kvm_vcpu_ioctl_set_cpuid, kvm_set_cpuid (cpuid.c)")
     table = tuple(Entry(leaf, 0, 0, *values) for leaf, *values in rows)
@@ -46,7 +46,7 @@ def set_cpuid(vcpu: WholeVcpu, rows: Iterable[tuple[int, int, int, int, int]]) -
     return _set(vcpu, rule, table)
 
 
-def get_cpuid2(vcpu: WholeVcpu, count: int) -> Outcome:
+def get_cpuid2(vcpu: VcpuState, count: int) -> Outcome:
     """KVM_GET_CPUID2 with room for ``count`` entries: ``value`` is nent as it comes back."""
     rule = Rule("kvm_vcpu_ioctl_get_cpuid2 (cpuid.c)")
     refresh(vcpu)
@@ -57,20 +57,20 @@ def get_cpuid2(vcpu: WholeVcpu, count: int) -> Outcome:
     return rule.ok(there if vcpu.kvm.since(6, 2) else count)
 
 
-def entries_of(vcpu: WholeVcpu) -> tuple[Entry, ...]:
+def entries_of(vcpu: VcpuState) -> tuple[Entry, ...]:
     """The entries that KVM_GET_CPUID2 gives."""
     refresh(vcpu)
     return vcpu.guest.entries
 
 
-def refresh(vcpu: WholeVcpu) -> None:
+def refresh(vcpu: VcpuState) -> None:
     """Bring the entries up to date with the vCPU's state, where that changed (cpuid_dynamic_bits_dirty)."""
     if vcpu.cpuid_dirty:
         vcpu.cpuid_dirty = False
         vcpu.guest.replace(at_run_time(vcpu, vcpu.guest.entries))
 
 
-def _set(vcpu: WholeVcpu, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
+def _set(vcpu: VcpuState, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
     """kvm_set_cpuid."""
     kvm = vcpu.kvm
     # From 6.14 to 6.18.2 what was pending for the old entries went to the new ones alone.
@@ -89,7 +89,7 @@ def _set(vcpu: WholeVcpu, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
     return rule.ok()
 
 
-def is_fixed(vcpu: WholeVcpu) -> bool:
+def is_fixed(vcpu: VcpuState) -> bool:
     """The vCPU has run, or from 7.2 on is in guest mode: its CPUID cannot change (kvm_can_set_cpuid_and_feature_msrs).
 
     5.10 lets it change.
@@ -102,7 +102,7 @@ def _check_equal(rule: Rule, same: bool) -> bool:
     return rule.check("after the first run: the table is the one that was set (kvm_cpuid_check_equal)", same)
 
 
-def check_cpuid(vcpu: WholeVcpu, rule: Rule, table: GuestCpuid) -> int:
+def check_cpuid(vcpu: VcpuState, rule: Rule, table: GuestCpuid) -> int:
     """kvm_check_cpuid: an errno, 0 for none."""
     widths = table.find(0x80000008)
     bits = widths.eax >> 8 & 0xFF if widths else 0
@@ -121,7 +121,7 @@ def check_cpuid(vcpu: WholeVcpu, rule: Rule, table: GuestCpuid) -> int:
     return 0
 
 
-def at_run_time(vcpu: WholeVcpu, table: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def at_run_time(vcpu: VcpuState, table: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """kvm_update_cpuid_runtime: OSXSAVE, APIC, MWAIT, OSPKE, the sizes of leaf 0xD, PV_UNHALT."""
     found = list(table)
     look = GuestCpuid(vcpu.kvm, table)
@@ -152,7 +152,7 @@ def at_run_time(vcpu: WholeVcpu, table: tuple[Entry, ...]) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def _leaf_1(vcpu: WholeVcpu, entry: Entry) -> dict[str, int]:
+def _leaf_1(vcpu: VcpuState, entry: Entry) -> dict[str, int]:
     ecx = entry.ecx
     if vcpu.kvm.since(6, 14) or vcpu.kvm.boot_has("XSAVE"):
         ecx = _with_bit(ecx, "OSXSAVE", vcpu.cr4 & CR4_OSXSAVE)
@@ -177,13 +177,13 @@ def pv_features_entry(table: GuestCpuid) -> Entry | None:
     return None
 
 
-def guest_xcr0(vcpu: WholeVcpu, table: GuestCpuid) -> int:
+def guest_xcr0(vcpu: VcpuState, table: GuestCpuid) -> int:
     """cpuid_get_supported_xcr0."""
     values = table.leaf(0xD, 0)
     return (values[0] | values[3] << 32) & vcpu.kvm.xcr0 if values else 0
 
 
-def after_set_cpuid(vcpu: WholeVcpu) -> None:
+def after_set_cpuid(vcpu: VcpuState) -> None:
     """kvm_vcpu_after_set_cpuid: what KVM remembers of the table."""
     table = vcpu.guest
     vcpu.cpuid = Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in reversed(table.entries)})

@@ -13,7 +13,7 @@ from inspector.machine.outcome import Outcome, Rule
 from layouts.x86.vcpu_rules import VCPU_RULES
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 #: struct kvm_lapic_state, the first part of the register page.
 SIZE_BYTES = 0x400
@@ -42,7 +42,7 @@ def x2apic_ldr(x2apic_id: int) -> int:
 class Lapic:
     """The registers of one vCPU's local APIC in KVM."""
 
-    def __init__(self, vcpu: WholeVcpu) -> None:
+    def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
         self.rules = VCPU_RULES[vcpu.kvm.kernel.name]
         self.regs = bytearray(SIZE_BYTES)

@@ -14,7 +14,7 @@ from inspector.machine.outcome import Outcome, Rule
 from layouts.x86.vcpu_rules import VCPU_RULES
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 SIZE_BYTES = 64
 VALID_NMI_PENDING, VALID_SIPI_VECTOR, VALID_SHADOW, VALID_SMM, VALID_PAYLOAD, VALID_TRIPLE_FAULT = (
@@ -70,7 +70,7 @@ class VcpuEvents(NamedTuple):
 class PendingEvents:
     """The events of one vCPU. Whether it is in SMM is the vCPU's own (``is_smm``)."""
 
-    def __init__(self, vcpu: WholeVcpu) -> None:
+    def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
         self.rules = VCPU_RULES[vcpu.kvm.kernel.name]
         self.init_pending = self.sipi_pending = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from inspector.machine.outcome import Outcome, Rule
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 _FORM = struct.Struct("<18Q")
 SIZE_BYTES = 144
@@ -23,7 +23,7 @@ DEFAULT_SIGNATURE = 0x600
 class Regs:
     """The general registers, RIP and RFLAGS of a vCPU. Nothing that is set is refused."""
 
-    def __init__(self, vcpu: WholeVcpu) -> None:
+    def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
         self.values = [0] * 18
         self.reset()

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm import segments
-from inspector.machine.x86.kvm.control_bits import CR4_PAE, CR4_VMXE, reserved_cr4_bits, valid_efer
-from inspector.machine.x86.kvm.cpuid_ioctls import APIC_BASE_ENABLE, CR4_OSXSAVE, CR4_PKE
+from inspector.machine.x86.kvm.control_bits import CR4_OSXSAVE, CR4_PAE, CR4_PKE, CR4_VMXE, reserved_cr4_bits
+from inspector.machine.x86.kvm.cpuid_ioctls import APIC_BASE_ENABLE
+from inspector.machine.x86.kvm.efer import valid_efer
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 SIZE_BYTES, SIZE2_BYTES = 312, 320
 _REGISTERS = struct.Struct("<7Q")
@@ -46,26 +47,26 @@ class Sregs(NamedTuple):
     apic_base: int
 
 
-def get_sregs(vcpu: WholeVcpu) -> bytes:
+def get_sregs(vcpu: VcpuState) -> bytes:
     """KVM_GET_SREGS."""
     pending = vcpu.pending
     bitmap = 1 << pending.interrupt_vector if pending.interrupt_injected and not pending.interrupt_soft else 0
     return _common(vcpu) + bitmap.to_bytes(32, "little")
 
 
-def get_sregs2(vcpu: WholeVcpu) -> bytes:
+def get_sregs2(vcpu: VcpuState) -> bytes:
     """KVM_GET_SREGS2: the PDPTEs where paging is PAE's."""
     if is_pae_paging(vcpu):
         return _common(vcpu) + _QUADS.pack(_PDPTRS_VALID, *vcpu.pdptrs)
     return _common(vcpu) + bytes(40)
 
 
-def _common(vcpu: WholeVcpu) -> bytes:
+def _common(vcpu: VcpuState) -> bytes:
     registers = _REGISTERS.pack(vcpu.cr0, vcpu.cr2, vcpu.cr3, vcpu.cr4, get_cr8(vcpu), vcpu.efer, vcpu.apic_base)
     return b"".join((*vcpu.segments, vcpu.gdt, vcpu.idt, registers))
 
 
-def set_sregs(vcpu: WholeVcpu, image: bytes) -> Outcome:
+def set_sregs(vcpu: VcpuState, image: bytes) -> Outcome:
     """KVM_SET_SREGS."""
     rule = Rule(_SOURCE)
     if not _set_common(vcpu, rule, image, update_pdptrs=True):
@@ -78,7 +79,7 @@ def set_sregs(vcpu: WholeVcpu, image: bytes) -> Outcome:
     return rule.ok()
 
 
-def set_sregs2(vcpu: WholeVcpu, image: bytes) -> Outcome:
+def set_sregs2(vcpu: VcpuState, image: bytes) -> Outcome:
     """KVM_SET_SREGS2: the PDPTEs come with it, or are read from memory."""
     rule = Rule("kvm_arch_vcpu_ioctl_set_sregs2, " + _SOURCE)
     flags, *pdptrs = _QUADS.unpack_from(image, _AT_BITMAP)
@@ -94,7 +95,7 @@ def set_sregs2(vcpu: WholeVcpu, image: bytes) -> Outcome:
     return rule.ok()
 
 
-def _set_common(vcpu: WholeVcpu, rule: Rule, image: bytes, *, update_pdptrs: bool) -> bool:
+def _set_common(vcpu: VcpuState, rule: Rule, image: bytes, *, update_pdptrs: bool) -> bool:
     """__set_sregs_common."""
     registers = Sregs(*_REGISTERS.unpack_from(image, _AT_REGISTERS))
     if not is_valid(vcpu, rule, registers, cs_l=image[19]):
@@ -119,7 +120,7 @@ def _set_common(vcpu: WholeVcpu, rule: Rule, image: bytes, *, update_pdptrs: boo
     return True
 
 
-def is_valid(vcpu: WholeVcpu, rule: Rule, registers: Sregs, *, cs_l: int) -> bool:
+def is_valid(vcpu: VcpuState, rule: Rule, registers: Sregs, *, cs_l: int) -> bool:
     """kvm_is_valid_sregs."""
     cr0, cr4, efer = registers.cr0, registers.cr4, registers.efer
     if efer & EFER_LME and cr0 & CR0_PG:
@@ -135,14 +136,14 @@ def is_valid(vcpu: WholeVcpu, rule: Rule, registers: Sregs, *, cs_l: int) -> boo
     )
 
 
-def legal_cr3(vcpu: WholeVcpu, cr3: int) -> bool:
+def legal_cr3(vcpu: VcpuState, cr3: int) -> bool:
     """kvm_vcpu_is_legal_cr3: the guest's LAM bits are none of the address."""
     if vcpu.kvm.since(6, 8) and vcpu.guest.governed("LAM"):
         cr3 &= ~CR3_LAM
     return not cr3 & reserved_gpa_bits(vcpu)
 
 
-def reserved_gpa_bits(vcpu: WholeVcpu) -> int:
+def reserved_gpa_bits(vcpu: VcpuState) -> int:
     """rsvd_bits(cpuid_maxphyaddr(vcpu), 63)."""
     return _M64 & ~((1 << min(vcpu.guest.maxphyaddr, 64)) - 1)
 
@@ -156,7 +157,7 @@ def valid_cr0(rule: Rule, cr0: int) -> bool:
     )
 
 
-def valid_cr4(vcpu: WholeVcpu, rule: Rule, cr4: int) -> bool:
+def valid_cr4(vcpu: VcpuState, rule: Rule, cr4: int) -> bool:
     """kvm_is_valid_cr4: bits that KVM or the guest's CPUID lack; VMX has rules of its own."""
     held = rule.check("CR4 has no bit that KVM lacks", not cr4 & vcpu.kvm.cr4_reserved) and rule.check(
         "CR4 has no bit that the guest's CPUID lacks", not cr4 & cr4_guest_reserved(vcpu)
@@ -166,14 +167,14 @@ def valid_cr4(vcpu: WholeVcpu, rule: Rule, cr4: int) -> bool:
     return rule.check("CR4.VMXE is clear in system management mode", not (cr4 & CR4_VMXE and vcpu.is_smm))
 
 
-def cr4_guest_reserved(vcpu: WholeVcpu) -> int:
+def cr4_guest_reserved(vcpu: VcpuState) -> int:
     """cr4_guest_rsvd_bits; none before KVM_SET_CPUID2, until 6.14."""
     if not vcpu.guest.is_set and not vcpu.kvm.since(6, 14):
         return 0
     return vcpu.guest.remembered("cr4", lambda: reserved_cr4_bits(vcpu.kvm.release, vcpu.guest.has))
 
 
-def set_apic_base(vcpu: WholeVcpu, rule: Rule, value: int) -> bool:
+def set_apic_base(vcpu: VcpuState, rule: Rule, value: int) -> bool:
     """kvm_apic_set_base by the host: any change of mode is let through."""
     kvm = vcpu.kvm
     if kvm.since(6, 16) and value == vcpu.apic_base:
@@ -201,14 +202,14 @@ def set_apic_base(vcpu: WholeVcpu, rule: Rule, value: int) -> bool:
     return True
 
 
-def set_efer(vcpu: WholeVcpu, efer: int) -> None:
+def set_efer(vcpu: VcpuState, efer: int) -> None:
     """svm_set_efer, vmx_set_efer: a guest without SVME has no nested state."""
     before, vcpu.efer = vcpu.efer, efer
     if vcpu.kvm.is_svm and before & ~efer & EFER_SVME:
         vcpu.leave_nested()
 
 
-def set_cr0(vcpu: WholeVcpu, cr0: int) -> None:
+def set_cr0(vcpu: VcpuState, cr0: int) -> None:
     """svm_set_cr0, vmx_set_cr0: with LME, paging turns LMA on and off."""
     if vcpu.efer & EFER_LME:
         if not vcpu.cr0 & CR0_PG and cr0 & CR0_PG:
@@ -218,7 +219,7 @@ def set_cr0(vcpu: WholeVcpu, cr0: int) -> None:
     vcpu.cr0 = cr0
 
 
-def set_cr4(vcpu: WholeVcpu, cr4: int) -> None:
+def set_cr4(vcpu: VcpuState, cr4: int) -> None:
     """svm_set_cr4, vmx_set_cr4."""
     if (vcpu.cr4 ^ cr4) & (CR4_OSXSAVE | CR4_PKE):
         vcpu.cpuid_dirty = True
@@ -226,12 +227,12 @@ def set_cr4(vcpu: WholeVcpu, cr4: int) -> None:
     vcpu.cr4_osxsave = bool(cr4 & CR4_OSXSAVE)
 
 
-def is_pae_paging(vcpu: WholeVcpu) -> bool:
+def is_pae_paging(vcpu: VcpuState) -> bool:
     """is_pae_paging: paging with PAE outside of long mode."""
     return bool(vcpu.cr0 & CR0_PG and vcpu.cr4 & CR4_PAE and not vcpu.efer & EFER_LMA)
 
 
-def load_pdptrs(vcpu: WholeVcpu) -> bool:
+def load_pdptrs(vcpu: VcpuState) -> bool:
     """load_pdptrs: four entries of the guest's memory; those that were stay where one is not valid."""
     at = vcpu.cr3 & ~0x1F
     raw = bytes(vcpu.vm.memory[at : at + 32])
@@ -245,12 +246,12 @@ def load_pdptrs(vcpu: WholeVcpu) -> bool:
     return True
 
 
-def get_cr8(vcpu: WholeVcpu) -> int:
+def get_cr8(vcpu: VcpuState) -> int:
     """kvm_get_cr8: the task priority of an in-kernel APIC."""
     return vcpu.cr8 if vcpu.lapic is None else vcpu.lapic.read(0x80) >> 4 & 0xF
 
 
-def set_cr8(vcpu: WholeVcpu, cr8: int) -> None:
+def set_cr8(vcpu: VcpuState, cr8: int) -> None:
     """kvm_set_cr8: a reserved bit, and nothing is set; nobody looks at what it answers."""
     if cr8 & ~_CR8_TPR:
         return

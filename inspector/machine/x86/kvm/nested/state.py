@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from inspector.machine.outcome import Outcome, Rule
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.kvm.state import VcpuState
 
 HEADER_SIZE_BYTES = 128
 GUEST_MODE, RUN_PENDING, EVMCS, MTF_PENDING, GIF_SET = 1, 2, 4, 8, 0x100
@@ -26,7 +26,7 @@ class NestedState:
     format = -1
     source = "kvm_arch_vcpu_ioctl (x86.c)"
 
-    def __init__(self, vcpu: WholeVcpu) -> None:
+    def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
         self.run_pending = False
 

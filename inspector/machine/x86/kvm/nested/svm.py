@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm.control_bits import valid_efer
 from inspector.machine.x86.kvm.debugregs import valid_dr
+from inspector.machine.x86.kvm.efer import valid_efer
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
 from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
