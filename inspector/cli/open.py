@@ -56,9 +56,10 @@ def app_of(target: str, options: Options | None = None, capture: Capture | None 
     """
     options = options or arguments.TOLD
     if scheme_of(target).opens_lab:
-        from inspector.tui.lab_app import app_of_lab
+        from inspector.tui.door import LabApp
+        from inspector.tui.labs import session_of
 
-        return app_of_lab(lab_of(target, options))
+        return LabApp(session_of(lab_of(target, options)))
     from inspector.readers.options import check_layout
     from inspector.tui.app import InspectorApp
 

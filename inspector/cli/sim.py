@@ -103,7 +103,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     scenario, world = _set_up(found)
     if found.lab:
-        return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)))
+        return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)), _origin(found))
     world.play((*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
@@ -125,6 +125,14 @@ def _why_lines(world: World, component: int) -> Iterator[str]:
     vcpu = world.vcpu_state()
     use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
     return why_lines(component, walk(world, component), use)
+
+
+def _origin(found: argparse.Namespace) -> list[str]:
+    """The options that make a captured vCPU's world; none for a scenario's, which says itself where it happens."""
+    options = {"--from": found.source, "--vcpu": found.vcpu, "--host": found.host, "--kernel": found.kernel}
+    options["--policy"] = found.policy
+    given = ((name, value) for name, value in options.items() if value not in ("", None))
+    return [str(word) for pair in given for word in pair] if found.source else []
 
 
 def _check(found: argparse.Namespace) -> None:
@@ -184,15 +192,16 @@ def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]
     return capture, vcpu, found
 
 
-def open_lab(world: World, scenario: Scenario) -> int:
-    """Step through a scenario in the terminal interface."""
+def open_lab(world: World, scenario: Scenario, origin: Sequence[str] = ()) -> int:
+    """Step through a scenario in the terminal interface; ``origin``: see XstateLabSession."""
     if not sys.stdout.isatty():
         raise UsageError("the lab needs a terminal; inspector sim prints the same as text")
     from inspector.tui import terminal
-    from inspector.tui.lab_app import LabApp
+    from inspector.tui.door import LabApp
+    from inspector.tui.xstate_lab_session import XstateLabSession
 
     terminal.require_screen()
-    return terminal.run(LabApp(world, scenario))
+    return terminal.run(LabApp(XstateLabSession(world, scenario, origin)))
 
 
 def _save(world: World, scenario: Scenario, path: str) -> None:

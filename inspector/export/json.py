@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from inspector.capture.model import Capture, Vcpu
+from inspector.decode.fields import Field
+from inspector.decode.notes import Note, notes_of
 from inspector.export import kinds
 from inspector.export.select import selected
 
@@ -26,12 +28,19 @@ def write_json(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
     encode = json.JSONEncoder().encode
     out.write(encode(head)[:-1] + ', "context": ' + encode(context) + ', "vcpus": [')
     for nth, vcpu in enumerate(vcpus):
-        fields = [field.as_json() for _, fields in selected(vcpu.areas, patterns) for field in fields]
+        notes = notes_of(capture, vcpu)
+        fields = [_noted(field, notes) for _, fields in selected(vcpu.areas, patterns) for field in fields]
         written += len(fields)
         record = {"index": vcpu.index, "name": vcpu.name, "arch": vcpu.arch, "fields": fields}
         out.write((",\n" if nth else "\n") + encode(record))
     out.write("]}\n")
     return written
+
+
+def _noted(field: Field, notes: Mapping[str, Note]) -> dict[str, Any]:
+    """A field, with what the capture as a whole says about it."""
+    note = notes.get(field.path)
+    return field.as_json() | ({"note": note.text} if note is not None else {})
 
 
 def partial(capture: Capture) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.text import Text
 from inspector.capture.errors import visible
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field
+from inspector.decode.notes import Note, notes_of
 from inspector.decode.values import short_hex
 from inspector.export.select import selected
 
@@ -31,19 +32,20 @@ def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
     console.print(_line((capture.target, "bold"), *words))
     written = 0
     for area, fields in selected(capture.context, patterns, structure=False):
-        written += _area(console, area, fields)
+        written += _area(console, area, fields, {})
     for vcpu in vcpus:
+        notes = notes_of(capture, vcpu)
         heading: Text | None = _line((f"vCPU {vcpu.index}  {vcpu.name}  {vcpu.arch}", "bold"))
         for area, fields in selected(vcpu.areas, patterns, structure=False):
             if heading is not None:
                 console.print()
                 console.print(heading)
                 heading = None
-            written += _area(console, area, fields)
+            written += _area(console, area, fields, notes)
     return written
 
 
-def _area(console: Console, area: Area, fields: Sequence[Field]) -> int:
+def _area(console: Console, area: Area, fields: Sequence[Field], notes: Mapping[str, Note]) -> int:
     where = f"  {area.size_bytes} bytes at {area.origin.file} + {area.origin.offset:#x}"
     line = [(area.title, "bold cyan"), (where, "dim")]
     table = area.attributes.get("table")
@@ -52,9 +54,15 @@ def _area(console: Console, area: Area, fields: Sequence[Field]) -> int:
     console.print()
     console.print(_line(*line))
     # Many lines a print: each print costs as much as ten lines.
-    for first in range(0, len(fields), _LINES_A_PRINT):
-        console.print(Text("\n").join(map(_field, fields[first : first + _LINES_A_PRINT])))
+    lines = [line for field in fields for line in _lines(field, notes.get(field.path))]
+    for first in range(0, len(lines), _LINES_A_PRINT):
+        console.print(Text("\n").join(lines[first : first + _LINES_A_PRINT]))
     return len(fields)
+
+
+def _lines(field: Field, note: Note | None) -> list[Text]:
+    """A field, and below it what the capture as a whole says about it."""
+    return [_field(field)] + ([_line((f"    note: {note.text}", "yellow"))] if note is not None else [])
 
 
 def _field(field: Field) -> Text:

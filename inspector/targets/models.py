@@ -93,7 +93,7 @@ def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
         host_of(host or _DEFAULT_HOST, "arm64", "", options), named.model.name if named.model else "", named.models
     )
     for word in named.words:
-        bench.set(word)
+        bench = bench.with_word(word)
     return bench
 
 

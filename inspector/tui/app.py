@@ -12,7 +12,7 @@ from textual.screen import Screen
 from inspector.capture.bug import OurBugError, told
 from inspector.capture.errors import InspectorError
 from inspector.readers.options import Options
-from inspector.tui.base_app import BaseApp
+from inspector.tui.door import DoorApp
 from inspector.tui.screens.inspect import InspectScreen
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 0.2
 
 
-class InspectorApp(BaseApp):
+class InspectorApp(DoorApp):
     """The terminal interface on one target, which it reads, or which has been read."""
 
     class Opened(Message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from time import monotonic
@@ -11,17 +10,19 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, ScreenStackError, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
 from inspector.capture.bug import told
-from inspector.capture.errors import InspectorError, OutputError, visible
-from inspector.capture.model import Capture
+from inspector.capture.errors import InspectorError, visible
+from inspector.tui import keys
 from inspector.tui.closing import ClosesOnce
 from inspector.tui.contrast import line_colours
+from inspector.tui.key import bindings, written
 from inspector.tui.shown import Guard
+from inspector.tui.wanted import Wanted
 
 _GUARD = Guard()
 #: A screen that has no panes after this long takes no keys.
@@ -29,11 +30,15 @@ _PATIENCE_SECONDS = 2
 
 
 class KeyedScreen(ClosesOnce):
-    """A screen that has a help screen with its keys."""
+    """A screen with a table of keys, of which its bindings and its help are made."""
 
-    def help_screen(self) -> Screen[None]:
-        """The screen with all keys."""
-        raise NotImplementedError
+    #: Its name in ``keys.SCREENS``.
+    keys_name: ClassVar[str]
+
+    def want(self, wanted: Wanted) -> None:
+        """Ask the application for another screen. It is there at once: keys typed behind are for that screen."""
+        if isinstance(self.app, BaseApp):
+            self.app.open(wanted)
 
     def unsaved(self) -> str:
         """What would be lost with the screen, and how to keep it; nothing when nothing would."""
@@ -47,33 +52,6 @@ class KeyedScreen(ClosesOnce):
             prompt.hush()
 
 
-class MachineScreen(KeyedScreen):
-    """A screen on a simulated machine: it tells what is wrong, saves the machine, and goes back where it came from."""
-
-    def tell(self, wrong: str) -> None:
-        """Say what did not work; nothing when nothing is wrong."""
-        if wrong:
-            self.notify(visible(wrong), severity="warning", markup=False, timeout=5)
-
-    def save_capture(self, path: str, capture: Capture) -> None:
-        """Write the machine as a capture file: under this name, or with a number where that is taken."""
-        from inspector.export.files import file_name, save_new
-        from inspector.export.vcpu import write_vcpu
-
-        try:
-            path = file_name(path, os.listdir())
-            save_new(path, lambda out: write_vcpu(out, capture))
-        except (OutputError, OSError) as error:
-            self.tell(str(error))
-            return
-        self.notify(f"saved {path}", markup=False)
-
-    def action_back(self) -> None:
-        """Back to the capture from which the lab was opened."""
-        if len(self.app.screen_stack) > 1:
-            self.dismiss()
-
-
 class BaseApp(App[int]):
     """An application whose keys work in the order in which they are typed."""
 
@@ -84,15 +62,11 @@ class BaseApp(App[int]):
     #title { color: $on-title; text-wrap: nowrap; text-overflow: ellipsis; }
     #columns, #names, Prompt Label { color: $line-heading; }
     #notice { color: $line-changed; }
+    ToastRack { dock: top; align: right top; margin: 0; }
+    Toast { margin: 0; padding: 0 1; }
     """
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "leave", "Quit", id="app.leave"),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", show=False),
-        Binding("question_mark", "help", "Help", id="app.help", key_display="?"),
-        Binding("s", "picture", "Screenshot", id="app.picture", show=False),
-        Binding("t", "next_theme", "Theme", id="app.theme", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROGRAM)
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,16 +90,27 @@ class BaseApp(App[int]):
         """A text for the clipboard: pasted into a shell it must not end the paste, nor start a line."""
         super().copy_to_clipboard(visible(text))
 
+    def open(self, wanted: Wanted) -> None:
+        """Show what a screen asks for."""
+        raise NotImplementedError
+
     # Leaving
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """From the lowest screen the way leads out of the program, from any other one level up."""
+        if action in ("leave", "up"):
+            return (action == "up") == (len(self.screen_stack) > 1)
+        return super().check_action(action, parameters)
+
     def action_leave(self) -> None:
-        """One level up; from the lowest screen, out of the program."""
-        if not self._may_close(self.screen):
-            return
-        if len(self.screen_stack) > 1:
-            self.screen.dismiss()
-        else:
+        """From the lowest screen, out of the program."""
+        if self._may_close(self.screen):
             self.exit(return_code=self.return_code or 0)
+
+    def action_up(self) -> None:
+        """One level up."""
+        if self._may_close(self.screen):
+            self.screen.dismiss()
 
     def action_help_quit(self) -> None:
         """Ctrl-C: what leaves instead."""
@@ -175,8 +160,10 @@ class BaseApp(App[int]):
 
     def action_help(self) -> None:
         """All keys of the screen."""
+        from inspector.tui.screens.help import HelpScreen
+
         if isinstance(self.screen, KeyedScreen):
-            self.push_screen(self.screen.help_screen())
+            self.push_screen(HelpScreen(self.screen.keys_name))
 
     async def on_event(self, event: events.Event) -> None:
         """Handle keys in the order in which they arrive.
@@ -235,12 +222,16 @@ class BaseApp(App[int]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: every key of the screen by name, and Textual's own."""
-        yield from super().get_system_commands(screen)
-        for binding in screen.active_bindings.values():
-            description = binding.binding.description
-            if binding.enabled and description and binding.binding.action != "command_palette":
-                run = self._runner(binding.binding.action, binding.node)
-                yield SystemCommand(description, f"key {binding.binding.key}", run)
+        known = {"Keys", "Quit", "Screenshot"}
+        yield from (command for command in super().get_system_commands(screen) if command.title not in known)
+        known -= {"Screenshot", "Quit"}
+        for active in screen.active_bindings.values():
+            binding, title = active.binding, active.binding.description
+            # What Textual itself binds has no sentence.
+            if active.enabled and binding.tooltip and title not in known and binding.action != "command_palette":
+                known.add(title)
+                help_text = f"{binding.tooltip} ({written(binding.key)})"
+                yield SystemCommand(title, help_text, self._runner(binding.action, active.node))
 
     def _runner(self, action: str, node: object) -> Callable[[], None]:
         def run() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from rich.text import Text
 
 from inspector.capture.errors import visible
 from inspector.decode import values
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
+from inspector.decode.notes import Note
 from inspector.decode.values import BY_NAME, Element
 from layouts.x86.xsave import BY_NUMBER
 
@@ -14,12 +17,14 @@ _TILE_ROW_BYTES = 64
 _ALSO = ("x64", "u64", "i64", "u32", "i32", "f64", "f32", "u16", "i16", "f16", "bf16", "u8", "i8")
 
 
-def detail_of(field: Field, table: FieldTable, element: Element, width: int) -> Text:
-    """The detail pane's text for a field, for a pane of ``width`` columns."""
+def detail_of(field: Field, table: FieldTable, element: Element, width: int, note: Note | None = None) -> Text:
+    """The detail pane's text for a field, for a pane of ``width`` columns; ``note`` is what the capture says of it."""
     out = Text()
     out.append(f"{visible(field.path)}\n", "bold")
     out.append(f"{visible(field.spec.title)}\n")
     _state(out, field)
+    if note is not None:
+        out.append(f"{fill(f'note: {note.text}', width)}\n", "yellow").append(f"{fill(note.source, width)}\n", "dim")
     if field.value is not None and field.data is not None:
         _VALUES.get(field.spec.kind, _number)(out, field, table, element, width)
     _place(out, field)

@@ -1,20 +1,42 @@
-"""The lab in which a captured vCPU goes on."""
+"""The labs: what each works on, and the screens of both ways between captures and machines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.screen import Screen
 
-from inspector.capture.errors import InspectorError
 from inspector.capture.model import Capture, Vcpu
-from inspector.targets.labs import IdLab, lab_of_vcpu
+from inspector.targets.labs import IdLab, Lab, lab_of_vcpu
+from inspector.tui.id_lab_session import IdLabSession
 from inspector.tui.screens.id_lab import IdLabScreen
-from inspector.tui.screens.lab import LabScreen
+from inspector.tui.screens.simulated import SimulatedScreen
+from inspector.tui.screens.xstate_lab import XstateLabScreen
+from inspector.tui.xstate_lab_session import XstateLabSession
+
+LabSession = XstateLabSession | IdLabSession
 
 
-def lab_of(capture: Capture, vcpu: Vcpu | None) -> Screen[None] | str:
-    """The XSTATE lab of an x86 vCPU, the ID-register lab of an arm64 one; else why there is none."""
-    try:
-        lab = lab_of_vcpu(capture, vcpu)
-    except InspectorError as error:
-        return str(error)
-    return IdLabScreen(*lab) if isinstance(lab, IdLab) else LabScreen(*lab)
+def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
+    """What the screen of a lab works on; ``origin``: see XstateLabSession."""
+    return IdLabSession(*lab) if isinstance(lab, IdLab) else XstateLabSession(*lab, origin)
+
+
+def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
+    """The lab in which a captured vCPU goes on, edits and all. Raises UsageError and InputError where there is none."""
+    lab = lab_of_vcpu(capture, vcpu)
+    assert vcpu is not None
+    if any(area.data is not area.original for area in vcpu.areas):
+        return session_of(lab, None)
+    number = ["--vcpu", str(vcpu.index)] if len(capture.vcpus) > 1 else []
+    return session_of(lab, ["--from", capture.target, *number])
+
+
+def lab_screen(session: LabSession) -> Screen[None]:
+    """The screen of a lab."""
+    return XstateLabScreen(session) if isinstance(session, XstateLabSession) else IdLabScreen(session)
+
+
+def bytes_screen(capture: Capture, path: str, vcpu_number: int) -> Screen[None]:
+    """The Inspect screen on the bytes of a simulated machine."""
+    return SimulatedScreen(capture, path, vcpu_number)

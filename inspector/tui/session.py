@@ -6,7 +6,7 @@ Toolkit-free, so that it can be tested without a screen.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from inspector.capture.bug import told
 from inspector.capture.errors import EditError
@@ -14,6 +14,7 @@ from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Edit, Overlay
 from inspector.decode.edit import set_field, toggle
 from inspector.decode.fields import Field, FieldTable
+from inspector.decode.notes import Note, notes_of
 from inspector.decode.spec import FieldSpec
 from inspector.decode.values import BY_NAME, ELEMENTS
 from inspector.readers.options import Options
@@ -107,6 +108,10 @@ class Session:
         """The field under the cursor, or None on a heading."""
         row = self._row()
         return self.rows.table.decode(row.spec) if self.rows and row and row.spec else None
+
+    def notes(self) -> Mapping[str, Note]:
+        """What the capture as a whole says about single fields of the shown vCPU, by path."""
+        return notes_of(self.capture, self.vcpu) if self.vcpu is not None and self.areas() else {}
 
     def step_element(self, by: int) -> None:
         """Another element type for vectors and tiles."""

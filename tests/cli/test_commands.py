@@ -41,7 +41,7 @@ def test_show_json_has_the_documented_shape() -> None:
     assert pkru["bytes"] == "54555555"
     assert pkru["bits"] == 32
     assert pkru["span"] == {"file_offset": 0x9DC + 2688, "bit": 0, "width": 32}
-    assert set(pkru) == {"path", "value", "bytes", "bits", "text", "span", "source"}
+    assert set(pkru) == {"path", "value", "bytes", "bits", "text", "span", "source", "note"}
     core = (SAMPLES / "amx/process.core").read_bytes()
     for field in vcpu["fields"]:
         span = field["span"]

@@ -2,91 +2,152 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 import pytest
-from textual.binding import Binding
+from textual.pilot import Pilot
 
 from inspector.cli.open import app_of
+from inspector.tui import keys, lab_keys
 from inspector.tui.base_app import BaseApp, KeyedScreen
+from inspector.tui.key import keys_of, written
+from inspector.tui.marks import MARKS
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.help import HelpScreen
+from inspector.tui.widgets.outcome_pane import OutcomePane
+from inspector.tui.widgets.prompt import Prompt
 
-#: Key names as the help writes them.
-WRITTEN = {
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "question_mark": "?",
-    "slash": "/",
-    "colon": ":",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "space": "Space",
-    "enter": "Enter",
-    "escape": "Esc",
-    "tab": "Tab",
-    "shift+tab": "Shift-Tab",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "home": "Home",
-    "end": "End",
-    "plus": "+",
-    "minus": "-",
-}
-#: Keys that scroll any text of Textual's, and its own for copying: nothing of ours.
-UPSTREAM = {"ctrl+c", "super+c", "ctrl+pageup", "ctrl+pagedown", "ctrl+home", "ctrl+end"}
+TUI = Path(keys.__file__).parent
+
+#: Every screen, and how one comes to it: from another one, for Esc and q to go back there.
 SCREENS = {
     "inspect": ("sample:zen5-kvm", []),
+    "simulated": ("sim:snapshot-einval", [*["n"] * 6, "o"]),
     "compare": ("sample:zen5-kvm", ["c"]),
-    "xstate lab": ("sim:guest-xfd", ["n"]),
-    "timeline": ("sim:guest-xfd", ["n", "T"]),
-    "id lab": ("model:neoverse-v1-v1:neoverse-v1", []),
-    "bytes": ("sim:snapshot-einval", [*["n"] * 6, "o"]),
+    "xstate lab": ("sample:amx", ["L", "n"]),
+    "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
+    "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
 }
 
 
-def written(key: str) -> str:
-    word = key.removeprefix("ctrl+")
-    return f"Ctrl-{word.upper()}" if word != key else WRITTEN.get(key, key)
+def our_keys(screen: KeyedScreen) -> dict[str, str]:
+    """The keys of ours that do something now: key -> the binding's id. Textual's own have none."""
+    return {
+        key: active.binding.id
+        for key, active in screen.active_bindings.items()
+        if active.enabled and active.binding.id is not None
+    }
 
 
-async def keys_of(app: BaseApp, pilot) -> set[str]:
-    """All keys that do something on the screen, with each pane focused."""
-    found: set[str] = set()
-    for widget in [*app.screen.focus_chain]:
-        app.screen.set_focus(widget)
+@asynccontextmanager
+async def shown(name: str) -> AsyncIterator[tuple[BaseApp, Pilot[int]]]:
+    """An application at one of the screens."""
+    target, pressed = SCREENS[name]
+    app = app_of(target)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot)
+        for key in pressed:
+            await pilot.press(key)
         await pilot.pause()
-        found |= {key for key, active in app.screen.active_bindings.items() if active.enabled}
-    return found
+        assert isinstance(app.screen, KeyedScreen)
+        assert app.screen.keys_name == name
+        yield app, pilot
 
 
-def own_bindings(screen: KeyedScreen) -> list[Binding]:
-    """The bindings of ours: of the screen, of its panes, of the application."""
-    nodes = [screen, screen.app, *screen.query("*")]
-    classes = {kind for node in nodes for kind in type(node).__mro__ if kind.__module__.startswith("inspector.tui")}
-    return [binding for kind in classes for binding in vars(kind).get("BINDINGS", ()) if binding.id != "prompt.cancel"]
+def test_every_screen_has_a_table_marks_and_a_test() -> None:
+    assert set(keys.SCREENS) == set(MARKS) == set(SCREENS)
+
+
+def test_every_binding_is_made_from_the_table() -> None:
+    """No screen or pane declares a key of its own."""
+    for path in TUI.rglob("*.py"):
+        assert path.name == "key.py" or "Binding(" not in path.read_text(), path
+
+
+def test_no_key_of_a_table_has_two_meanings() -> None:
+    """But for those of panes, which are about the pane that has the focus, and q."""
+    own = {
+        "inspect": keys.INSPECT,
+        "compare": keys.COMPARE,
+        "xstate lab": lab_keys.XSTATE_LAB,
+        "id lab": lab_keys.ID_LAB,
+        "timeline": lab_keys.TIMELINE,
+    }
+    for name, table in own.items():
+        pressed = [key for one, _ in keys_of(table) for key in one.keys.split(",")]
+        program = [key for one, _ in keys_of(keys.PROGRAM) for key in one.keys.split(",")]
+        assert len(pressed) == len(set(pressed)), name
+        assert not set(pressed) & set(program), name
 
 
 @pytest.mark.parametrize("name", SCREENS)
 async def test_help_and_bindings_say_the_same(name: str) -> None:
-    target, keys = SCREENS[name]
-    app = app_of(target)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await opened(app, pilot)
-        await pilot.press(*keys)
-        await pilot.pause()
-        assert isinstance(app.screen, KeyedScreen)
-        bound = {written(key) for key in await keys_of(app, pilot) - UPSTREAM}
-        bindings = own_bindings(app.screen)
+    async with shown(name) as (app, pilot):
+        screen, bound = app.screen, set()
+        assert isinstance(screen, KeyedScreen)
+        for widget in [*screen.focus_chain]:
+            screen.set_focus(widget)
+            bound |= {written(key) for key in our_keys(screen)}
         await pilot.press("question_mark")
         await pilot.pause()
         assert isinstance(app.screen, HelpScreen)
-        told = {word for _, lines in app.screen.KEYS for key, _ in lines for word in key.split()}
-        assert told <= bound, "keys of the help that do nothing"
-        for binding in bindings:
-            assert {written(key) for key in binding.key.split(",")} & told, f"{binding.id} is not in the help"
-        await pilot.press("q")
-        assert isinstance(app.screen, KeyedScreen)
+        text = app.screen.text().plain
+        lines = [line for group in keys.help_of(name) for line in group.lines]
+        assert {word for line in lines for word in line.written.split()} == bound
+        assert all(line.written in text for line in lines)
+        await pilot.press("question_mark")
+        assert app.screen is screen
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_every_line_of_the_help_works(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key of each is pressed, with a pane focused that has it; whatever it opened is closed again."""
+    left: list[str] = []
+    monkeypatch.setattr("inspector.tui.picture.save_pictures", lambda _app: left.append("picture") or ["x.svg"])
+    monkeypatch.setattr("inspector.export.files.save_new", lambda *_: left.append("saved"))
+    async with shown(name) as (app, pilot):
+        screen = app.screen
+        monkeypatch.setattr(app, "exit", lambda *_, **__: left.append("exit"))
+        monkeypatch.setattr(screen, "dismiss", lambda *_: left.append("back"))
+        to_press = {one.id: one.keys.partition(",")[0] for one, _ in keys_of(keys.help_of(name))}
+        # On the lowest screen q leaves the program, on the others it goes back.
+        del to_press["app.up" if len(app.screen_stack) == 1 else "app.leave"]
+        for widget in [*screen.focus_chain]:
+            screen.set_focus(widget)
+            here = our_keys(screen)
+            for name_of_key in [name for name, key in to_press.items() if here.get(key) == name]:
+                screen.set_focus(widget)
+                await pilot.press(to_press.pop(name_of_key))
+                assert not app.failure, name_of_key
+                while app.screen is not screen:
+                    app.pop_screen()
+                for prompt in screen.query(Prompt):
+                    prompt.close()
+        assert not to_press
+        assert {"picture", "exit"} <= {*left}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_a_footer_says_quit_only_where_q_quits(name: str) -> None:
+    async with shown(name) as (app, _):
+        last = text_of(app).splitlines()[-1]
+        lowest = len(app.screen_stack) == 1
+        assert ("q Quit" in last, "q Back" in last) == (lowest, not lowest)
+
+
+async def test_the_palette_explains_every_key_once() -> None:
+    app = app_of("sample:zen5-kvm")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot)
+        commands = {}
+        for command in app.get_system_commands(app.screen):
+            assert command.title not in commands
+            commands[command.title] = command.help
+        assert commands["Lab"] == "the lab: what would KVM and Linux say to this vCPU (L)"
+        assert commands["Undo"] == "undo, redo (u)"
+        assert "Copy selected text" not in commands
 
 
 async def test_the_footer_offers_both_labs_and_compare() -> None:
@@ -134,3 +195,19 @@ async def test_a_filter_that_matches_nothing_says_nothing_of_agreement() -> None
         await pilot.pause()
         assert "no path has it" in text_of(app)
         assert "agree" not in text_of(app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 45)])
+@pytest.mark.parametrize("target", ["sim:guest-xfd", "model:neoverse-v1-v1:neoverse-v1"])
+async def test_a_message_does_not_cover_the_outcome(target: str, size: tuple[int, int]) -> None:
+    app = app_of(target)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await opened(app, pilot)
+        await pilot.press("u")
+        await pilot.pause(0.2)
+        (toast,) = app.screen.query("Toast")
+        outcome = app.screen.query_one(OutcomePane)
+        assert toast.region.height
+        assert toast.region.bottom <= 4
+        if not app.screen.has_class("wide"):
+            assert not toast.region.overlaps(outcome.region)

@@ -11,17 +11,18 @@ from textual.pilot import Pilot
 
 from inspector.targets.models import workbench_of
 from inspector.tui.app import InspectorApp
-from inspector.tui.lab_app import IdLabApp
+from inspector.tui.door import LabApp
+from inspector.tui.id_lab_session import IdLabSession, name_of
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.id_lab import IdLabScreen
-from inspector.tui.widgets.property_list import PropertyList, name_of
+from inspector.tui.widgets.property_list import PropertyList
 from tests.tui.support import golden, shows
 
 
 @asynccontextmanager
-async def lab(text: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[IdLabApp, Pilot[int]]]:
+async def lab(text: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[LabApp, Pilot[int]]]:
     """The lab on Linux 7.2, whatever the newest profile is, unless the text names another."""
-    app = IdLabApp(workbench_of(text if "@" in text else f"{text}@7.2"))
+    app = LabApp(IdLabSession(workbench_of(text if "@" in text else f"{text}@7.2")))
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
@@ -63,34 +64,34 @@ async def test_the_title_says_which_kernel_answers() -> None:
 
 async def test_values_are_tried_and_taken_back() -> None:
     async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
-        bench = app.lab.bench
+        session = app.lab.session
         await pilot.press(*AES)
         assert name_of(app.lab.properties.selected()) == "feat_AES"
         await pilot.press("space")
-        assert bench.setup.words == ("feat_AES=aes",)
+        assert session.bench.setup.words == ("feat_AES=aes",)
         await pilot.press("space", "space")
-        assert bench.setup.words == ("feat_AES=off",)
+        assert session.bench.setup.words == ("feat_AES=off",)
         await pilot.press("left")
-        assert bench.setup.words == ("feat_AES=pmull",)
-        assert bench.made.registers[0xC030] >> 4 & 15 == 2
+        assert session.bench.setup.words == ("feat_AES=pmull",)
+        assert session.bench.made.registers[0xC030] >> 4 & 15 == 2
         await pilot.press("u", "u", "u", "u", "u")
-        assert bench.setup.words == ()
+        assert session.bench.setup.words == ()
 
 
 async def test_vector_lengths_and_switches_toggle() -> None:
     async with lab("neoverse-v1-v1:neoverse-n2") as (app, pilot):
-        bench = app.lab.bench
-        assert not bench.made.usable
-        app.lab.properties.move_to(app.lab.properties.find("sve256") or 0)
+        session = app.lab.session
+        assert not session.bench.made.usable
+        app.lab.properties.move_to(app.lab.session.find("sve256") or 0)
         await pilot.press("space")
-        assert bench.setup.words == ("sve256=off",)
-        assert bench.made.usable
+        assert session.bench.setup.words == ("sve256=off",)
+        assert session.bench.made.usable
         await pilot.press("space", "space")
-        assert bench.setup.words == ("sve256=off",)
-        app.lab.properties.move_to(app.lab.properties.find("pmu") or 0)
+        assert session.bench.setup.words == ("sve256=off",)
+        app.lab.properties.move_to(app.lab.session.find("pmu") or 0)
         await pilot.press("space")
-        assert bench.setup.words == ("sve256=off", "pmu=on")
-        assert bench.made.request.registers[0xC028] >> 8 & 15 == 5
+        assert session.bench.setup.words == ("sve256=off", "pmu=on")
+        assert session.bench.made.request.registers[0xC028] >> 8 & 15 == 5
 
 
 async def test_a_typed_property_and_a_typing_error() -> None:
@@ -99,7 +100,7 @@ async def test_a_typed_property_and_a_typing_error() -> None:
         assert app.focused is not app.lab.properties
         await shows(app, "feat_AES: expected off, aes, pmull; found 'nothing'")
         await pilot.press("ctrl+u", *"SYSREG_ID_AA64ISAR0_EL1_AES=1", "enter")
-        assert app.lab.bench.setup.words == ("SYSREG_ID_AA64ISAR0_EL1_AES=1",)
+        assert app.lab.session.bench.setup.words == ("SYSREG_ID_AA64ISAR0_EL1_AES=1",)
         assert app.focused is app.lab.query_one(PropertyList)
 
 
@@ -123,7 +124,7 @@ async def test_a_missing_vector_length_is_marked_and_found() -> None:
         await shows(app, "sve768")
         screen = app.screen
         assert isinstance(screen, IdLabScreen)
-        screen.properties.move_to(screen.properties.find("sve768") or 0)
+        screen.properties.move_to(screen.session.find("sve768") or 0)
         await pilot.press("space")
         await shows(app, "✗ sve768")
         assert "✗ sve " in text_of(app)
@@ -137,23 +138,23 @@ async def test_a_missing_vector_length_is_marked_and_found() -> None:
 async def test_a_typed_value_replaces_the_value_only() -> None:
     async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
         await pilot.press(*AES, "colon", *"off", "enter")
-        assert app.lab.bench.setup.words == ("feat_AES=off",)
-        app.lab.properties.move_to(app.lab.properties.find("pmu") or 0)
+        assert app.lab.session.bench.setup.words == ("feat_AES=off",)
+        app.lab.properties.move_to(app.lab.session.find("pmu") or 0)
         await pilot.press("colon", *"on", "enter")
-        assert app.lab.bench.setup.words == ("feat_AES=off", "pmu=on")
+        assert app.lab.session.bench.setup.words == ("feat_AES=off", "pmu=on")
 
 
 async def test_another_model() -> None:
     async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
         await pilot.press("m", *"cortex-a72-v1", "enter")
-        assert app.lab.bench.setup.model == "cortex-a72-v1"
-        assert not app.lab.bench.made.usable
+        assert app.lab.session.bench.setup.model == "cortex-a72-v1"
+        assert not app.lab.session.bench.made.usable
         await pilot.press("m", *"nope", "enter")
         await shows(app, "nope: expected")
         assert app.focused is app.lab.properties
         await pilot.press("m", "minus", "enter")
-        assert app.lab.bench.setup.model == ""
-        assert app.lab.bench.made.usable
+        assert app.lab.session.bench.setup.model == ""
+        assert app.lab.session.bench.made.usable
 
 
 async def test_all_properties_and_a_search_that_finds_nothing() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from inspector.tui import preferences, terminal
-from inspector.tui.lab_app import LabApp
+from inspector.tui.door import LabApp
+from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.machine.support import world
 
 
@@ -15,7 +16,7 @@ def run(monkeypatch: pytest.MonkeyPatch, chosen: str = "") -> str:
     """A run in which a theme is chosen; the theme that it began with."""
     from inspector.targets.x86_named import scenario_of
 
-    app = LabApp(world(), scenario_of("new"))
+    app = LabApp(XstateLabSession(world(), scenario_of("new")))
     seen: list[str] = []
 
     def shown(mouse: bool = True) -> None:

@@ -294,3 +294,11 @@ async def test_a_key_takes_the_last_message_away() -> None:
         assert len(app._notifications) == 1
         await pilot.press("j")
         assert not len(app._notifications)
+
+
+async def test_a_stale_pkru_is_doubted_in_the_list_and_in_the_detail() -> None:
+    async with running("sample:amx/process.core", size=(160, 45)) as (app, pilot):
+        await type_line(pilot, "colon", "xsave.pkru.pkru")
+        text = text_of(app)
+        assert "may be stale: AD1" in text
+        assert "note: may be stale: Linux 5.14" in text

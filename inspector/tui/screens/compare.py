@@ -8,15 +8,16 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture
+from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.comparison import Comparison
+from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.prompt import Prompt
 
@@ -28,10 +29,7 @@ _CELL_WIDTH, _WHOLE_WIDTH = 20, 132
 class CompareView(LineView):
     """One line a field, one column a vCPU; ``≠`` where they differ."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "column(-1)", "vCPUs left", show=False, id="compare.left"),
-        Binding("right,l", "column(1)", "vCPUs right", show=False, id="compare.right"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.COLUMNS)
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__()
@@ -111,11 +109,8 @@ def values_text(comparison: Comparison, path: str) -> Text:
 class CompareScreen(KeyedScreen):
     """Differences between the vCPUs of one capture."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,c", "dismiss", "Back", id="compare.back"),
-        Binding("d", "differences", "Only differences", id="compare.differences"),
-        Binding("slash,f", "filter", "Filter", id="compare.filter", key_display="/"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.COMPARE)
+    keys_name = "compare"
     DEFAULT_CSS = """
     CompareScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
@@ -137,12 +132,6 @@ class CompareScreen(KeyedScreen):
             yield Static("", markup=False)
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
-
-    def help_screen(self) -> Screen[None]:
-        """See KeyedScreen."""
-        from inspector.tui.screens.view_help import CompareHelpScreen
-
-        return CompareHelpScreen()
 
     def on_mount(self) -> None:
         """Fill the headings once the width is known."""

@@ -1,106 +1,41 @@
-"""All keys that work now, and what the marks mean."""
+"""All keys that work on a screen, and what its marks mean."""
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from inspector.tui import keys
 from inspector.tui.closing import ClosesOnce
+from inspector.tui.key import bindings
+from inspector.tui.marks import MARKS
 
-Keys = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-
-#: In every list.
-LINES = (
-    ("↑ ↓ k j", "a line"),
-    ("PgUp PgDn", "a page (Ctrl-B Ctrl-F)"),
-    ("Ctrl-U Ctrl-D", "half a page"),
-    ("g G Home End", "first, last"),
-)
-#: On every screen.
-PROGRAM = (
-    "The program",
-    (
-        ("?", "these keys"),
-        ("Ctrl-P", "command palette: every key by name"),
-        ("s t", "screenshot (SVG and PNG in the current folder); next theme"),
-        ("q", "one level up; from the lowest screen, out of the program"),
-        ("Ctrl-Q", "out of the program"),
-    ),
-)
-_KEYS = (
-    (
-        "Moving",
-        (
-            *LINES,
-            ("Tab Shift-Tab", "the next pane: vCPUs, fields, bytes, detail"),
-            ("[ ]", "the vCPU before, behind"),
-            ("← → h l", "a byte (in the bytes); fold, unfold (in the fields)"),
-        ),
-    ),
-    (
-        "Finding",
-        (
-            ("/ n N", "search paths, meanings and values; next, previous"),
-            (":", "go to a path (xsave.zmm[3]), an offset (0x240), a vCPU (#7)"),
-        ),
-    ),
-    (
-        "Looking",
-        (
-            ("L", "the lab: what would KVM and Linux say to this vCPU"),
-            ("c", "all vCPUs side by side; d there: only differences"),
-            ("Space → ←", "unfold a register into bits or elements; → unfolds, ← folds"),
-            ("f Esc", "show only fields whose path or meaning has a text; all again"),
-            ("e E", "element type of vectors and tiles: x8 ... f64"),
-            ("a", "padding and reserved bytes too, or only where they hold something"),
-            ("z", "the detail pane over the whole screen, and back"),
-        ),
-    ),
-    (
-        "Editing (the file is never written)",
-        (
-            ("Space", "toggle a bit"),
-            ("Enter", "type a value: 0x1f, 31, -1, 0b11; 1.5 for float elements"),
-            ("u Ctrl-R", "undo, redo"),
-        ),
-    ),
-    (
-        "Taking away",
-        (
-            ("y", "copy the value (OSC 52)"),
-            ("Y", "copy the command that prints it; with edits, the one that makes them"),
-        ),
-    ),
-    PROGRAM,
-)
-
-_MARKS = (
-    ("▸ ▾", "folded, unfolded"),
-    ("~", "edited"),
-    ("initial", "the component's XSTATE_BV bit is 0: its initial value is shown, not the bytes"),
-    ("not captured", "the file does not hold it"),
-    ("guess", "nothing in the capture says where components lie: the layout is an assumption"),
-)
+_KEYS_WIDTH = 14
+_WIDTH = 76
+#: Within the border and its padding, and beside a scrollbar.
+_TEXT_WIDTH = _WIDTH - 6
 
 
 class HelpScreen(ModalScreen[None], ClosesOnce):
-    """The keys and the marks."""
+    """The keys and the marks of the named screen."""
 
-    DEFAULT_CSS = """
-    HelpScreen { align: center middle; }
-    HelpScreen VerticalScroll { width: 76; max-width: 100%; height: auto; max-height: 100%;
-        background: $panel; border: round $primary; padding: 0 1; }
+    DEFAULT_CSS = f"""
+    HelpScreen {{ align: center middle; }}
+    HelpScreen VerticalScroll {{ width: {_WIDTH}; max-width: 100%; height: auto; max-height: 100%;
+        background: $panel; color: $line-text; border: round $primary; padding: 0 1; }}
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "Close", id="help.close")]
-    #: The keys, and the marks and columns that are explained below them.
-    KEYS: ClassVar[Keys] = _KEYS
-    MARKS: ClassVar[Keys] = (("Marks", _MARKS),)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.HELP)
+
+    def __init__(self, screen_name: str) -> None:
+        super().__init__()
+        self.screen_name = screen_name
 
     def compose(self) -> ComposeResult:
         """One text."""
@@ -110,8 +45,18 @@ class HelpScreen(ModalScreen[None], ClosesOnce):
     def text(self) -> Text:
         """What the screen says."""
         text = Text()
-        for title, lines in (*self.KEYS, *self.MARKS):
+        for title, lines in keys.help_of(self.screen_name):
             text.append(f"{title}\n", "bold")
-            for key, what in lines:
-                text.append(f"  {key:<14} {what}\n")
+            for line in lines:
+                _append(text, line.written, line.text)
+        for title, marks in MARKS[self.screen_name]:
+            text.append(f"{title}\n", "bold")
+            for mark, what in marks:
+                _append(text, mark, what)
         return text
+
+
+def _append(text: Text, head: str, sentence: str) -> None:
+    """A key or a mark and what it means; what is long goes on below."""
+    lines = wrap(sentence, _TEXT_WIDTH - _KEYS_WIDTH - 3)
+    text.append(f"  {head:<{_KEYS_WIDTH}} " + f"\n{' ' * (_KEYS_WIDTH + 3)}".join(lines) + "\n")

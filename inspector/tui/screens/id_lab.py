@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
-from inspector.capture.model import Capture
-from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
-from inspector.tui.base_app import MachineScreen
+from inspector.machine.arm64.models.workbench import PropertyRow
+from inspector.tui import lab_keys
+from inspector.tui.id_lab_session import IdLabSession, Line, Toggle, name_of
 from inspector.tui.id_text import calls_text, property_text, summary_text
+from inspector.tui.key import bindings
+from inspector.tui.screens.machine import MachineScreen
+from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
-from inspector.tui.widgets.property_list import PropertyList, Toggle, name_of
+from inspector.tui.widgets.property_list import PropertyList
 
 _WIDE_COLUMNS = 120
 
@@ -26,24 +29,8 @@ _WIDE_COLUMNS = 120
 class IdLabScreen(MachineScreen):
     """ID registers to play with."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,plus", "value(1)", "Try", id="idlab.next", key_display="→"),
-        Binding("left,minus", "value(-1)", "Try the previous", show=False, id="idlab.previous", key_display="←"),
-        Binding("space", "accepted", "Next", id="idlab.toggle"),
-        Binding("colon,enter", "ask", "Set", id="idlab.ask", key_display=":"),
-        Binding("u", "undo", "Undo", id="idlab.undo"),
-        Binding("m", "model", "Model", id="idlab.model"),
-        Binding("b", "blocker", "Blocker", id="idlab.blocker"),
-        Binding("w", "calls", "Calls", id="idlab.calls"),
-        Binding("o", "bytes", "Bytes", id="idlab.bytes"),
-        Binding("slash", "search", "Search", show=False, id="idlab.search", key_display="/"),
-        Binding("n", "again", "Search again", show=False, id="idlab.again"),
-        Binding("a", "all", "All properties", show=False, id="idlab.all"),
-        Binding("i", "summary", "Summary", show=False, id="idlab.summary"),
-        Binding("y", "yank", "Copy command", show=False, id="idlab.yank"),
-        Binding("S", "save", "Save as capture", show=False, id="idlab.save"),
-        Binding("escape", "back", "Back", show=False, id="idlab.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(lab_keys.ID_LAB)
+    keys_name = "id lab"
     DEFAULT_CSS = """
     IdLabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     IdLabScreen #columns { height: 1; text-style: bold; color: $accent; padding: 0 1; }
@@ -55,17 +42,20 @@ class IdLabScreen(MachineScreen):
     IdLabScreen.wide OutcomePane { height: 1fr; width: 2fr; border-top: none; border-left: solid $primary; }
     """
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, session: IdLabSession) -> None:
         super().__init__()
-        self.bench = bench
-        self.searched = ""
+        self.session = session
+
+    def lab_session(self) -> IdLabSession:
+        """See MachineScreen."""
+        return self.session
 
     def compose(self) -> ComposeResult:
         """Title, properties, outcome."""
         yield Static("", id="title", markup=False)
         yield Static("", id="columns", markup=False)
         with Container(id="body"):
-            yield PropertyList(self.bench)
+            yield PropertyList(self.session)
             yield OutcomePane()
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
@@ -89,20 +79,21 @@ class IdLabScreen(MachineScreen):
         self._head(event.size.width)
 
     def _head(self, width: int) -> None:
-        bench = self.bench
+        bench = self.session.bench
         verdict = bench.verdict.removeprefix("not usable, ")
         words = [bench.setup.model or "-cpu host", bench.host.name, bench.host.kernel.title, verdict]
         self.query_one("#title", Static).update(visible(" · ".join(words)))
         list_width = width * 3 // 5 if width >= _WIDE_COLUMNS else width
         self.query_one("#columns", Static).update(self.properties.heading(list_width - 2))
 
-    def show_bench(self) -> None:
+    def show_all(self) -> None:
         """Everything anew, the cursor where it was."""
-        name = name_of(self.properties.selected())
+        self._show_at(name_of(self.properties.selected()))
+
+    def _show_at(self, name: str) -> None:
         self.properties.resized()
-        at = self.properties.find(name)
-        if at is not None:
-            self.properties.place(at)
+        at = self.session.find(name)
+        self.properties.place(self.properties.cursor if at is None else at)
         self._head(self.app.size.width)
         self.show_line()
 
@@ -111,56 +102,33 @@ class IdLabScreen(MachineScreen):
         pane = self.query_one(OutcomePane)
         line = self.properties.selected()
         if isinstance(line, PropertyRow):
-            pane.tell(property_text(self.bench, line, pane.text_width))
+            pane.tell(property_text(self.session.bench, line, pane.text_width))
         else:
-            pane.tell(summary_text(self.bench, pane.text_width))
+            pane.tell(summary_text(self.session.bench, pane.text_width))
 
     def on_line_view_moved(self) -> None:
         """The outcome follows the cursor."""
         self.show_line()
 
-    def change(self, word: str) -> str:
-        """Set a property; what is wrong with it, or nothing."""
-        try:
-            self.bench.set(word)
-        except ValueError as error:
-            return str(error)
-        self.show_bench()
-        return ""
+    def _try(self, change: Callable[[Line], str]) -> None:
+        """A change on the selected line."""
+        line = self.properties.selected()
+        wrong = change(line)
+        self.tell(wrong)
+        if not wrong:
+            self._show_at(name_of(line))
 
     def action_value(self, by: int) -> None:
         """The next of all named values, accepted or not."""
-        line = self.properties.selected()
-        if isinstance(line, PropertyRow):
-            self._step([choice.text for choice in line.accepted.choices], line, by)
-        else:
-            self.action_accepted()
+        self._try(lambda line: self.session.step(line, by))
 
     def action_accepted(self) -> None:
         """The next value that the host accepts; a switch or a length on or off."""
-        line = self.properties.selected()
-        if isinstance(line, PropertyRow):
-            self._step(list(line.accepted.values), line, 1)
-        elif isinstance(line, Toggle):
-            self.change(f"{line.name}={'off' if line.guest else 'on'}")
-
-    def _step(self, values: list[str], row: PropertyRow, by: int) -> None:
-        if not values or values == [row.guest]:
-            self.tell(f"{row.name}: this host accepts no other value; → tries one nevertheless")
-            return
-        at = values.index(row.guest) + by if row.guest in values else 0
-        self.tell(self.change(f"{row.name}={values[at % len(values)]}"))
-
-    def action_undo(self) -> None:
-        """Take the last change back."""
-        if self.bench.undo():
-            self.show_bench()
-        else:
-            self.tell("nothing to undo")
+        self._try(self.session.accept)
 
     def action_blocker(self) -> None:
         """To the next property that blocks."""
-        at = self.properties.next_blocked(self.properties.cursor)
+        at = self.session.next_blocked(self.properties.cursor)
         if at is None:
             self.tell("nothing blocks")
         else:
@@ -170,56 +138,24 @@ class IdLabScreen(MachineScreen):
     def action_calls(self) -> None:
         """What a VMM calls, and the answers."""
         pane = self.query_one(OutcomePane)
-        pane.tell(calls_text(self.bench, pane.text_width))
+        pane.tell(calls_text(self.session.bench, pane.text_width))
 
     def action_summary(self) -> None:
         """Whether it runs, and what blocks."""
         pane = self.query_one(OutcomePane)
-        pane.tell(summary_text(self.bench, pane.text_width))
+        pane.tell(summary_text(self.session.bench, pane.text_width))
 
     def action_all(self) -> None:
         """All properties, or only those that can have another value."""
-        self.properties.settable = not self.properties.settable
-        self.show_bench()
-
-    def command(self) -> str:
-        """The command that shows the same."""
-        setup = self.bench.setup
-        words = [
-            setup.model or "host",
-            *setup.words,
-            "--host",
-            f"{self.bench.host.name}@{self.bench.host.kernel.release}",
-        ]
-        return f"inspector models check {' '.join(words)}"
-
-    def action_yank(self) -> None:
-        """Copy the command."""
-        self.app.copy_to_clipboard(self.command())
-        self.notify(f"copied: {self.command()}", markup=False)
+        name = name_of(self.properties.selected())
+        self.session.show_all()
+        self._show_at(name)
 
     def action_bytes(self) -> None:
         """The guest's registers in the Inspect screen."""
-        from inspector.tui.screens.simulated import SimulatedScreen
-
         line = self.properties.selected()
         path = f"sysreg.{line.register}" if isinstance(line, PropertyRow) else ""
-        self.app.push_screen(SimulatedScreen(self._capture(), path))
-
-    def _capture(self) -> Capture:
-        from inspector.targets.models import capture_of_bench
-
-        return capture_of_bench(self.bench)
-
-    def action_save(self) -> None:
-        """Write the guest's registers as a capture file."""
-        self.save_capture(f"{self.bench.setup.model or 'host'}.vcpu", self._capture())
-
-    def help_screen(self) -> Screen[None]:
-        """See KeyedScreen."""
-        from inspector.tui.screens.id_lab_help import IdLabHelpScreen
-
-        return IdLabHelpScreen()
+        self.want(BytesWanted(self.session.capture(), path))
 
     # Lines that are typed
 
@@ -234,21 +170,21 @@ class IdLabScreen(MachineScreen):
 
     def action_model(self) -> None:
         """Type a model's name."""
-        self.query_one(Prompt).ask("model", "model (- for the host's values):", self.bench.setup.model)
+        self.query_one(Prompt).ask("model", "model (- for the host's values):", self.session.bench.setup.model)
 
     def action_search(self) -> None:
         """Type part of a name."""
-        self.query_one(Prompt).ask("search", "/", self.searched)
+        self.query_one(Prompt).ask("search", "/", self.session.search_text)
 
     def action_again(self) -> None:
         """To the next that was searched."""
-        if self.searched:
-            self._find()
+        if self.session.search_text:
+            self.tell(self._find(self.session.search_text))
 
-    def _find(self) -> str:
-        at = self.properties.search(self.searched, self.properties.cursor)
+    def _find(self, text: str) -> str:
+        at = self.session.search(text, self.properties.cursor)
         if at is None:
-            return f"{self.searched}: nothing has it; a shows all properties"
+            return f"{text}: nothing has it; a shows all properties"
         self.properties.move_to(at)
         self.show_line()
         return ""
@@ -256,30 +192,23 @@ class IdLabScreen(MachineScreen):
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Do it; a typing error keeps the line open."""
         prompt, text = self.query_one(Prompt), event.text.strip()
+        line = self.properties.selected()
         if event.purpose == "search":
-            self.searched = text
-            wrong = self._find() if text else ""
+            wrong = self._find(text) if text else ""
         elif event.purpose == "model":
-            wrong = self._choose("" if text in ("-", "host") else text)
+            wrong = self.session.choose(text)
         else:
-            # A value alone is one for the selected line.
-            name = name_of(self.properties.selected())
-            wrong = self.change(text if "=" in text or not name else f"{name}={text}")
+            wrong = self.session.set_on(line, text)
         if wrong and event.purpose == "set":
             prompt.refuse(wrong)
         elif wrong:
             prompt.give_up(wrong)
         else:
             prompt.close()
-
-    def _choose(self, model: str) -> str:
-        try:
-            self.bench.choose(model)
-        except ValueError as error:
-            return str(error)
-        self.show_bench()
-        self.action_summary()
-        return ""
+            if event.purpose != "search":
+                self._show_at(name_of(line))
+            if event.purpose == "model":
+                self.action_summary()
 
     def on_prompt_closed(self) -> None:
         """Back to the list."""

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import EditError
+from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
+from inspector.tui.key import bindings
+from inspector.tui.wanted import LabWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -38,30 +40,8 @@ _NOTHING = {
 class InspectScreen(KeyedScreen):
     """Look at a capture and edit it in an overlay."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "flip", "Toggle", id="inspect.toggle"),
-        Binding("enter", "edit", "Edit", id="inspect.edit"),
-        Binding("u", "undo", "Undo", id="inspect.undo"),
-        Binding("ctrl+r", "redo", "Redo", id="inspect.redo", show=False),
-        Binding("slash", "search", "Search", id="inspect.search", key_display="/"),
-        Binding("n", "search_again(False)", "Next match", id="inspect.next", show=False),
-        Binding("N", "search_again(True)", "Previous match", id="inspect.previous", show=False),
-        Binding("colon", "jump", "Go to", id="inspect.jump", key_display=":"),
-        Binding("e", "element(1)", "Type", id="inspect.element", show=False),
-        Binding("E", "element(-1)", "Type back", id="inspect.element_back", show=False),
-        Binding("y", "copy_value", "Copy", id="inspect.copy", show=False),
-        Binding("Y", "copy_command", "Copy command", id="inspect.copy_command", show=False),
-        Binding("f", "filter", "Filter", id="inspect.filter", show=False),
-        Binding("escape", "clear", "All fields again", id="inspect.clear", show=False),
-        Binding("c", "compare", "Compare", id="inspect.compare"),
-        Binding("L", "lab", "Lab", id="inspect.lab"),
-        Binding("a", "all", "All fields", id="inspect.all", show=False),
-        Binding("z", "zoom", "Zoom", id="inspect.zoom", show=False),
-        Binding(
-            "left_square_bracket", "vcpu(-1)", "Previous vCPU", id="inspect.vcpu_back", show=False, key_display="["
-        ),
-        Binding("right_square_bracket", "vcpu(1)", "Next vCPU", id="inspect.vcpu_on", show=False, key_display="]"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.INSPECT)
+    keys_name = "inspect"
 
     DEFAULT_CSS = """
     InspectScreen { layers: base; }
@@ -123,12 +103,6 @@ class InspectScreen(KeyedScreen):
             return ""
         last = f"the edit {edits[0].label}" if len(edits) == 1 else f"{len(edits)} edits, the last {edits[-1].label},"
         return f"{last} would be lost: again leaves; Y copies an inspector set command"
-
-    def help_screen(self) -> Screen[None]:
-        """See KeyedScreen."""
-        from inspector.tui.screens.help import HelpScreen
-
-        return HelpScreen()
 
     async def show_capture(
         self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
@@ -326,14 +300,8 @@ class InspectScreen(KeyedScreen):
 
     def action_lab(self) -> None:
         """What this vCPU may do next: its state is restored in the XSTATE lab."""
-        from inspector.tui.labs import lab_of
-
-        assert self.session is not None
-        lab = lab_of(self.session.capture, self.session.vcpu)
-        if isinstance(lab, str):
-            self.notify(lab, timeout=3)
-            return
-        self.app.push_screen(lab)
+        if self.session is not None:
+            self.want(LabWanted(self.session.capture, self.session.vcpu))
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""

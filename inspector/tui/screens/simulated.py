@@ -5,31 +5,25 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual import events, on
-from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.binding import BindingType
 
 from inspector.capture.model import Capture
+from inspector.tui import keys
+from inspector.tui.key import bindings
 from inspector.tui.screens.inspect import InspectScreen
 
 
 class SimulatedScreen(InspectScreen):
     """The bytes behind the lab. Escape goes back; edits stay here."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "clear", "Lab", id="simulated.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.SIMULATED)
+    keys_name = "simulated"
 
     def __init__(self, capture: Capture, path: str, vcpu_number: int = 0) -> None:
         super().__init__()
         self.capture = capture
         self.path = path
         self.vcpu_number = vcpu_number
-
-    def help_screen(self) -> Screen[None]:
-        """See KeyedScreen."""
-        from inspector.tui.screens.view_help import SimulatedHelpScreen
-
-        return SimulatedHelpScreen()
 
     def action_copy_command(self) -> None:
         """There is none: a machine is no target of a command."""

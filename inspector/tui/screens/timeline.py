@@ -6,14 +6,15 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from inspector.export.machine_state import words_of
 from inspector.machine.x86.world.world import World, WorldStep
+from inspector.tui import lab_keys
 from inspector.tui.base_app import KeyedScreen
+from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
 
@@ -54,12 +55,10 @@ class StateView(LineView):
 
 
 class TimelineScreen(KeyedScreen):
-    """WorldStep through what happened."""
+    """Step through what happened."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,T", "dismiss", "Back", id="timeline.back"),
-        Binding("tab", "app.focus_next", "Pane", id="timeline.pane"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(lab_keys.TIMELINE)
+    keys_name = "timeline"
     DEFAULT_CSS = """
     TimelineScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     TimelineScreen #body { height: 1fr; layout: vertical; }
@@ -83,12 +82,6 @@ class TimelineScreen(KeyedScreen):
             yield Timeline(self.world, [])
             yield StateView()
         yield Footer(compact=True, show_command_palette=False)
-
-    def help_screen(self) -> Screen[None]:
-        """See KeyedScreen."""
-        from inspector.tui.screens.view_help import TimelineHelpScreen
-
-        return TimelineHelpScreen()
 
     def on_mount(self) -> None:
         """Start at the event that was selected in the lab."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from rich.segment import Segment
 
-from inspector.machine.x86.world.matrix import Bit, ComponentRow, component_rows
+from inspector.machine.x86.world.matrix import Bit, ComponentRow
 from inspector.machine.x86.world.state import Use
-from inspector.machine.x86.world.world import World
-from inspector.tui.widgets.line_view import LineView
+from inspector.tui.widgets.line_view import LineView, fitted
+from inspector.tui.xstate_lab_session import XstateLabSession
 
 _NAME_WIDTH = 13
 _BIT_WIDTH, _WORD_WIDTH = 6, 7
@@ -80,12 +80,10 @@ class ComponentMatrix(LineView):
     ``inner``: in a narrow terminal, the guest's Linux instead of the host's.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, session: XstateLabSession) -> None:
         super().__init__()
-        self.world = world
+        self.session = session
         self.inner = False
-        self.vcpu_number = 0
-        self.rows = component_rows(world)
 
     def groups(self, width: int) -> tuple[_Group, ...]:
         """The columns that fit."""
@@ -104,7 +102,7 @@ class ComponentMatrix(LineView):
         return f"{'':<{_NAME_WIDTH}}{titles}{gap[1:]}image\n{line}"
 
     def _title(self, group: _Group) -> str:
-        return f"vCPU {self.vcpu_number}" if group is _VCPU else group.title
+        return f"vCPU {self.session.vcpu_number}" if group is _VCPU else group.title
 
     @staticmethod
     def _gap(groups: tuple[_Group, ...]) -> str:
@@ -117,26 +115,21 @@ class ComponentMatrix(LineView):
 
     def row(self) -> ComponentRow:
         """The selected component."""
-        return self.rows[min(self.cursor, len(self.rows) - 1)]
+        return self.session.rows[min(self.cursor, len(self.session.rows) - 1)]
 
     def line_count(self) -> int:
         """See LineView."""
-        return len(self.rows)
-
-    def resized(self) -> None:
-        """The world has changed too."""
-        self.rows = component_rows(self.world, self.vcpu_number)
-        super().resized()
+        return len(self.session.rows)
 
     def get_content_height(self, *_: object) -> int:
         """A line a component."""
-        return len(self.rows)
+        return len(self.session.rows)
 
     def paint(self, line: int, width: int) -> list[Segment]:  # noqa: ARG002
         """See LineView."""
-        row = self.rows[line]
+        row = self.session.rows[line]
         groups = self.groups(self.app.size.width)
-        segments = [Segment(f"{row.number:>2} {row.name[: _NAME_WIDTH - 4]:<{_NAME_WIDTH - 3}}")]
+        segments = [Segment(f"{row.number:>2} {fitted(row.name, _NAME_WIDTH - 4):<{_NAME_WIDTH - 3}}")]
         gap = self._gap(groups)
         for group in groups:
             for column in group.columns:
@@ -154,4 +147,4 @@ class ComponentMatrix(LineView):
 
 
 def _cell(text: str, width: int) -> str:
-    return f"{text[: width - 1]:<{width}}"
+    return f"{fitted(text, width - 1):<{width}}"

@@ -38,7 +38,8 @@ class DetailPane(ScrollableContainer, can_focus=True):
         text: Text
         if field is not None and session.rows is not None:
             try:
-                text = detail_of(field, session.rows.table, session.element, max(40, self.size.width - 3))
+                width, note = max(40, self.size.width - 3), session.notes().get(field.path)
+                text = detail_of(field, session.rows.table, session.element, width, note)
             except Exception as error:  # noqa: BLE001 - shown in the pane
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:

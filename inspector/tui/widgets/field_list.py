@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from inspector.tui import keys
+from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
 
 if TYPE_CHECKING:
+    from inspector.decode.notes import Note
     from inspector.tui.rows import Row, Rows
     from inspector.tui.session import Session
 
@@ -17,16 +22,15 @@ if TYPE_CHECKING:
 class FieldList(LineView):
     """One line a field. A line is decoded when it is painted."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l", "unfold", "Unfold", show=False, id="fields.unfold"),
-        Binding("left,h", "fold", "Fold", show=False, id="fields.fold"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.FIELDS)
 
     session: Session | None = None
+    notes: Mapping[str, Note] = MappingProxyType({})
 
     def show(self, session: Session) -> None:
         """Show a session's area and put the cursor where it is."""
         self.session = session
+        self.notes = session.notes()
         self.resized()
         self.place(session.cursor)
 
@@ -65,7 +69,9 @@ class FieldList(LineView):
             style = self.style_of("changed")
         elif field.state == "initial" or row.spec.is_structure:
             style = self.style_of("quiet")
-        text = fitted(field.text, width - len(head) - value_width)
+        note = self.notes.get(row.spec.path)
+        words = f"{note.brief}: {field.text}" if note is not None and note.brief else field.text
+        text = fitted(words, width - len(head) - value_width)
         return [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(text, style)]
 
     def action_unfold(self) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
+from inspector.tui import keys
+from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
@@ -32,10 +34,7 @@ def _bytes_of(spec: FieldSpec) -> tuple[tuple[int, int], ...]:
 class HexPane(LineView):
     """Offset, bytes, characters; the selected field's bytes are marked."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "step(-1)", "Byte left", show=False, id="hex.left"),
-        Binding("right,l", "step(1)", "Byte right", show=False, id="hex.right"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.BYTES)
 
     has_cursor = False
 

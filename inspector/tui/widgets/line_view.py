@@ -7,7 +7,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -15,21 +15,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from inspector.capture.errors import visible
+from inspector.tui import keys
+from inspector.tui.key import bindings
 
 
-class LineView(ScrollView, can_focus=True):
+class LineView(ScrollView, can_focus=True, inherit_bindings=False):
     """A scrolling list with a cursor. Subclasses say how many lines there are and paint one."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="line.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="line.down"),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False, id="line.page_up"),
-        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False, id="line.page_down"),
-        Binding("ctrl+u", "half_page(-1)", "Half a page up", show=False, id="line.half_up"),
-        Binding("ctrl+d", "half_page(1)", "Half a page down", show=False, id="line.half_down"),
-        Binding("home,g", "edge(-1)", "First", show=False, id="line.first"),
-        Binding("end,G", "edge(1)", "Last", show=False, id="line.last"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.LINES)
 
     DEFAULT_CSS = """
     LineView { background: $surface; color: $line-text; scrollbar-size-vertical: 1; overflow-x: hidden; }

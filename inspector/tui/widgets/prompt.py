@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label, Static
 from textual.widgets.input import Selection
 
 from inspector.capture.errors import visible
+from inspector.tui import keys
+from inspector.tui.key import bindings
 
 
 class Prompt(Vertical):
@@ -24,7 +26,7 @@ class Prompt(Vertical):
     Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
     Prompt #wrong { height: auto; display: none; color: $error; text-style: bold; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel", id="prompt.cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROMPT)
 
     class Submitted(Message):
         """The user pressed Enter."""

@@ -1,8 +1,8 @@
-"""The ID-register lab's machine: a host, a model, and the user's properties, which can be taken back."""
+"""A host, a model and properties over it: what comes of them, property by property. A value: a change is another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,32 +37,26 @@ class PropertyRow(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What the user chose: a model's name or empty for the host's own values, and properties over it."""
+    """What is asked for: a model's name or empty for the host's own values, and properties over it."""
 
     model: str
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
 
 
 class Workbench:
-    """Ask for a guest, see what comes of it. Every change is a new :class:`Setup`; undo goes back exactly."""
+    """A setup on a host, and what comes of it, computed when it is looked at. Nothing of it changes."""
 
-    def __init__(self, host: Host, model: str = "", models: Mapping[str, NamedModel] | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        model: str = "",
+        models: Mapping[str, NamedModel] | None = None,
+        words: Sequence[str] = (),
+    ) -> None:
         self.host = host
         self.models = dict(models) if models is not None else dict(named_models())
-        self.setups = [Setup(model, ())]
-        self._accepted: dict[tuple[str, int], Accepted] = {}
-        self._asker: Asker | None = None
-        self._forget()
-
-    @property
-    def setup(self) -> Setup:
-        """What is asked for now."""
-        return self.setups[-1]
-
-    def _forget(self) -> None:
-        """What was computed is of another setup."""
-        for name in ("made", "modelled", "rows"):
-            self.__dict__.pop(name, None)
+        self.setup = Setup(model, tuple(words))
+        self._answers = _Answers(host)
 
     def _request(self, words: tuple[str, ...]) -> Request:
         model = self.models[self.setup.model] if self.setup.model else None
@@ -83,42 +77,30 @@ class Workbench:
 
     @cached_property
     def modelled(self) -> Request:
-        """What the model asks for, without the user's properties."""
+        """What the model asks for, without the properties over it."""
         return self._request(())
 
-    # Changes
+    # Others
 
-    def set(self, word: str) -> None:
-        """One more ``NAME=VALUE``; an earlier one of the name is replaced. Raises ValueError."""
+    def with_word(self, word: str) -> Workbench:
+        """With one more ``NAME=VALUE``; an earlier one of the name is replaced. Raises ValueError."""
         parse_words([word])
         name = word.partition("=")[0]
         kept = tuple(other for other in self.setup.words if other.partition("=")[0] != name)
-        self._push(Setup(self.setup.model, (*kept, word)))
+        return self._with(Setup(self.setup.model, (*kept, word)))
 
-    def choose(self, model: str) -> None:
+    def with_model(self, model: str) -> Workbench:
         """Another model, with the same properties over it; empty for the host's own values. Raises ValueError."""
         if model and model not in self.models:
             raise ValueError(f"{model}: expected {', '.join(self.models)}")
-        self._push(Setup(model, self.setup.words))
+        return self._with(Setup(model, self.setup.words))
 
-    def _push(self, setup: Setup) -> None:
-        before = self.setups
-        self.setups = [*before, setup]
-        self._forget()
-        try:
-            _ = self.made
-        except ValueError:
-            self.setups = before
-            self._forget()
-            raise
-
-    def undo(self) -> bool:
-        """Take the last change back; False when there is none."""
-        if len(self.setups) == 1:
-            return False
-        self.setups = self.setups[:-1]
-        self._forget()
-        return True
+    def _with(self, setup: Setup) -> Workbench:
+        other = Workbench(self.host, setup.model, self.models, setup.words)
+        other._answers = self._answers
+        # What contradicts itself is told now.
+        _ = other.made
+        return other
 
     # What there is to see
 
@@ -131,19 +113,11 @@ class Workbench:
             blockers.setdefault(blocker.place, []).append(blocker)
         found = []
         for entry in properties_on(self.host):
-            told = self._told(entry, guest.features)
+            told = self._answers.of(entry, guest.features)
             of_row = tuple(blocker for place in entry.places for blocker in blockers.get(place, ()))
             texts = text_in(entry, model.registers), text_in(entry, guest.registers)
             found.append(PropertyRow(entry, told.host, *texts, told, of_row))
         return sorted(found, key=lambda row: (row.entry.places[0].encoding, -row.entry.places[0].lsb))
-
-    def _told(self, entry: Property, features: int) -> Accepted:
-        key = (entry.name, features)
-        if key not in self._accepted:
-            if self._asker is None or self._asker.features != features & self.host.features:
-                self._asker = Asker(self.host, features)
-            self._accepted[key] = accepted(self._asker, entry)
-        return self._accepted[key]
 
     def lengths(self) -> list[tuple[int, bool, bool]]:
         """SVE vector lengths in bytes: whether the host has it, and whether the guest does."""
@@ -159,3 +133,21 @@ class Workbench:
         return {
             name: (not bits & ~self.host.features, features & bits == bits) for name, bits in FEATURES_OF_SWITCH.items()
         }
+
+
+class _Answers:
+    """What a host accepts of each property: asked once, for all setups on it."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._known: dict[tuple[str, int], Accepted] = {}
+        self._asker: Asker | None = None
+
+    def of(self, entry: Property, features: int) -> Accepted:
+        """The values of a property, for a vCPU with these features."""
+        key = (entry.name, features)
+        if key not in self._known:
+            if self._asker is None or self._asker.features != features & self.host.features:
+                self._asker = Asker(self.host, features)
+            self._known[key] = accepted(self._asker, entry)
+        return self._known[key]

@@ -11,13 +11,14 @@ from textual.pilot import Pilot
 
 from inspector.targets.x86_named import scenario_of, world_of
 from inspector.tui.app import InspectorApp
-from inspector.tui.lab_app import LabApp
+from inspector.tui.door import LabApp
 from inspector.tui.picture import text_of
-from inspector.tui.screens.lab import LabScreen
+from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
+from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.machine.support import vcpu_of
 from tests.tui.support import golden, shows
 
@@ -25,10 +26,15 @@ from tests.tui.support import golden, shows
 @asynccontextmanager
 async def lab(name: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[LabApp, Pilot[int]]]:
     scenario = scenario_of(name)
-    app = LabApp(world_of(scenario), scenario)
+    app = LabApp(XstateLabSession(world_of(scenario), scenario))
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
+
+
+def session_of_lab(app: LabApp) -> XstateLabSession:
+    assert isinstance(app.lab, XstateLabScreen)
+    return app.lab.session
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -80,28 +86,31 @@ async def test_a_small_terminal_shows_every_pane() -> None:
 async def test_bits_are_events() -> None:
     async with lab("new") as (app, pilot):
         await pilot.press("end", "x")
-        assert app.lab.world.steps == []
+        assert session_of_lab(app).world.steps == []
         await pilot.press("p", "v", "c", "x")
         await pilot.pause()
-        refused = app.lab.world.steps[-1]
+        refused = session_of_lab(app).world.steps[-1]
         assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
         assert "both or none" in refused.outcome.because
         await pilot.press("f")
-        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0x40000, True)
+        assert xfd_of(app) == (
+            0x40000,
+            True,
+        )
         await pilot.press("f")
-        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0, True)
+        assert xfd_of(app) == (0, True)
 
 
 async def test_stepping_to_the_end_and_back() -> None:
     async with lab("snapshot-einval") as (app, pilot):
         begin = text_of(app)
-        events = len(app.lab.scenario.events)
+        events = len(session_of_lab(app).scenario.events)
         await pilot.press(*["n"] * (events + 1))
         await pilot.pause()
-        assert len(app.lab.world.steps) == events
+        assert len(session_of_lab(app).world.steps) == events
         await pilot.press(*["u"] * events)
         await pilot.pause()
-        assert app.lab.to_come == list(app.lab.scenario.events)
+        assert session_of_lab(app).to_come == list(session_of_lab(app).scenario.events)
         assert text_of(app).splitlines()[:20] == begin.splitlines()[:20]
 
 
@@ -112,10 +121,10 @@ async def test_typed_events_and_their_errors() -> None:
         prompt = app.lab.query_one(Prompt)
         assert prompt.styles.display == "block"
         await shows(app, "no such event")
-        assert app.lab.world.steps == []
+        assert session_of_lab(app).world.steps == []
         await pilot.press("escape", "colon", *"KVM_CREATE_VCPU", "enter")
         await pilot.pause()
-        assert [step.event for step in app.lab.world.steps] == ["KVM_CREATE_VCPU"]
+        assert [step.event for step in session_of_lab(app).world.steps] == ["KVM_CREATE_VCPU"]
         assert app.focused is app.lab.query_one(ComponentMatrix)
 
 
@@ -123,11 +132,11 @@ async def test_a_host_that_is_down_takes_no_more_events() -> None:
     async with lab("host-oops") as (app, pilot):
         await pilot.press(*["n"] * 8, "l")
         await pilot.pause()
-        assert app.lab.world.steps[-1].outcome.verdict == "host-oops"
-        assert len(app.lab.world.steps) == 8
+        assert session_of_lab(app).world.steps[-1].outcome.verdict == "host-oops"
+        assert len(session_of_lab(app).world.steps) == 8
         await pilot.press("u", "u", "l")
         await pilot.pause()
-        assert app.lab.world.steps[-1].outcome.accepted
+        assert session_of_lab(app).world.steps[-1].outcome.accepted
 
 
 async def test_the_outcome_follows_the_timeline() -> None:
@@ -137,6 +146,12 @@ async def test_the_outcome_follows_the_timeline() -> None:
         await pilot.press("up")
         await pilot.pause()
         await shows(app, "✗ no vCPU was created yet")
+
+
+def xfd_of(app: LabApp, number: int = 0) -> tuple[int, bool]:
+    """A vCPU's XFD, and whether KVM passes it through."""
+    vcpu = vcpu_of(session_of_lab(app).world, number)
+    return vcpu.xfd, vcpu.passes_xfd
 
 
 def told(app: LabApp) -> list[str]:
@@ -166,11 +181,14 @@ async def test_keys_are_about_the_selected_vcpu() -> None:
         await shows(app, "vCPU 1 (2/2)")
         await pilot.press("a")
         await pilot.pause()
-        assert app.lab.world.steps[-1].event == "guest ldtilecfg vcpu=1"
+        assert session_of_lab(app).world.steps[-1].event == "guest ldtilecfg vcpu=1"
         await pilot.press("f")
         await pilot.pause()
-        assert (vcpu_of(app.lab.world, 1).xfd, vcpu_of(app.lab.world, 1).passes_xfd) == (0x40000, True)
-        assert (vcpu_of(app.lab.world).xfd, vcpu_of(app.lab.world).passes_xfd) == (0, False)
+        assert xfd_of(app, 1) == (
+            0x40000,
+            True,
+        )
+        assert xfd_of(app) == (0, False)
 
 
 async def test_the_timeline_shows_before_and_after() -> None:
@@ -217,9 +235,9 @@ async def test_a_captured_vcpu_goes_to_the_lab_and_back() -> None:
         await pilot.press(*["n"] * 7)
         await pilot.pause()
         screen = app.screen
-        assert isinstance(screen, LabScreen)
-        assert all(step.outcome.accepted for step in screen.world.steps)
-        assert len(screen.world.steps) == 7
+        assert isinstance(screen, XstateLabScreen)
+        assert all(step.outcome.accepted for step in screen.session.world.steps)
+        assert len(screen.session.world.steps) == 7
         await pilot.press("o")
         await shows(app, "made by the simulated machine")
         await pilot.press("escape")

@@ -1,0 +1,145 @@
+"""What a table of keys is made of, and the bindings that are made of it.
+
+A screen's table is groups of lines; a line is one or more keys and the sentence that the help says of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import NamedTuple
+
+from textual.binding import Binding, BindingType
+
+#: Keys as the help writes them, by Textual's name.
+_WRITTEN = {
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "plus": "+",
+    "minus": "-",
+    "space": "Space",
+    "enter": "Enter",
+    "escape": "Esc",
+    "tab": "Tab",
+    "shift+tab": "Shift-Tab",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+}
+
+
+class Key(NamedTuple):
+    """Keys that do one thing. ``keys`` are Textual's names, with commas between.
+
+    ``label`` is what the palette calls it, and the footer where ``footer`` gives it a place there: the smallest number
+    is leftmost, 0 is none. ``id`` is its name for a keymap: the table's and this one's.
+    """
+
+    keys: str
+    action: str
+    id: str
+    label: str
+    footer: int = 0
+
+    @property
+    def written(self) -> list[str]:
+        """The keys as the help writes them."""
+        return [written(key) for key in self.keys.split(",")]
+
+
+class Line(NamedTuple):
+    """A line of the help: a sentence, and its keys."""
+
+    text: str
+    keys: tuple[Key, ...]
+
+    @property
+    def written(self) -> str:
+        """The keys as the help writes them: the first of each, then the others."""
+        rounds = zip_longest(*(key.written for key in self.keys))
+        return " ".join(dict.fromkeys(word for round_ in rounds for word in round_ if word))
+
+
+class Group(NamedTuple):
+    """Lines of the help below a heading."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+Table = tuple[Group, ...]
+
+
+def written(key: str) -> str:
+    """A key as the help writes it: ``Ctrl-R``, ``Shift-Tab``, ``[``."""
+    if key in _WRITTEN:
+        return _WRITTEN[key]
+    word = key.removeprefix("ctrl+")
+    return f"Ctrl-{word.upper()}" if word != key else key
+
+
+def keys_of(table: Table) -> Iterator[tuple[Key, Line]]:
+    """All keys of a table, each with its line."""
+    return ((key, found) for group in table for found in group.lines for key in found.keys)
+
+
+def bindings(table: Table) -> list[BindingType]:
+    """The bindings of a table, in the footer's order."""
+    found = sorted(keys_of(table), key=lambda pair: pair[0].footer)
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.label,
+            show=bool(key.footer),
+            id=key.id,
+            key_display=key.written[0] if key.keys.partition(",")[0] in _SIGNS else None,
+            tooltip=sentence.text,
+        )
+        for key, sentence in found
+    ]
+
+
+#: Signs that the footer writes as they are.
+_SIGNS = frozenset(
+    {"slash", "colon", "question_mark", "left_square_bracket", "right_square_bracket", "left", "right", "plus", "minus"}
+)
+
+
+def merged(*tables: Table) -> Table:
+    """Tables as one: lines of groups of the same title together, in the order in which titles first come."""
+    lines: dict[str, tuple[Line, ...]] = {}
+    for table in tables:
+        for title, more in table:
+            lines[title] = lines.get(title, ()) + more
+    return tuple(Group(title, found) for title, found in lines.items())
+
+
+def without(name: str, table: Table) -> Table:
+    """A table without a key, by its id."""
+    return tuple(
+        Group(title, tuple(Line(text, tuple(key for key in found if key.id != name)) for text, found in lines))
+        for title, lines in table
+    )
+
+
+def line(text: str, *keys: Key) -> Line:
+    """A line of a table."""
+    return Line(text, keys)
+
+
+def panes(names: str, footer: int = 0) -> Line:
+    """The keys that go from pane to pane."""
+    return line(
+        f"panes: {names}",
+        Key("tab", "app.focus_next", "pane.next", "Pane", footer),
+        Key("shift+tab", "app.focus_previous", "pane.previous", "Previous pane"),
+    )

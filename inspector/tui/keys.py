@@ -1,0 +1,232 @@
+"""Every key, once: what it does, what the footer, the palette and the help call it, on which screen.
+
+Bindings, footers and help screens are made from these tables. Those of panes are a part of the help of their screens.
+"""
+
+from __future__ import annotations
+
+from inspector.tui.key import Group, Key, Table, line, merged, panes, without
+from inspector.tui.lab_keys import ID_LAB, TIMELINE, XSTATE_LAB
+
+PROGRAM: Table = (
+    Group(
+        "The program",
+        (
+            line(
+                "one level up; from the lowest, out of the program",
+                Key("q", "leave", "app.leave", "Quit", footer=10),
+                Key("q", "up", "app.up", "Back", footer=10),
+            ),
+            line("these keys", Key("question_mark", "help", "app.help", "Help", footer=20)),
+            line("command palette: every key by name", Key("ctrl+p", "command_palette", "app.palette", "Palette")),
+            line(
+                "screenshot (SVG and PNG in the current folder); next theme",
+                Key("s", "picture", "app.picture", "Screenshot"),
+                Key("t", "next_theme", "app.theme", "Next theme"),
+            ),
+            line("out of the program", Key("ctrl+q", "quit", "app.quit", "Quit at once")),
+        ),
+    ),
+)
+
+HELP: Table = (Group("Help", (line("close", Key("escape,question_mark,q", "dismiss", "help.close", "Close")),)),)
+
+PROMPT: Table = (
+    Group("Typing", (line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),)),
+)
+
+# Panes
+
+LINES: Table = (
+    Group(
+        "Moving",
+        (
+            line("a line", Key("up,k", "move(-1)", "line.up", "Up"), Key("down,j", "move(1)", "line.down", "Down")),
+            line(
+                "a page",
+                Key("pageup,ctrl+b", "page(-1)", "line.page_up", "Page up"),
+                Key("pagedown,ctrl+f", "page(1)", "line.page_down", "Page down"),
+            ),
+            line(
+                "half a page",
+                Key("ctrl+u", "half_page(-1)", "line.half_up", "Half a page up"),
+                Key("ctrl+d", "half_page(1)", "line.half_down", "Half a page down"),
+            ),
+            line(
+                "first, last",
+                Key("home,g", "edge(-1)", "line.first", "First line"),
+                Key("end,G", "edge(1)", "line.last", "Last line"),
+            ),
+        ),
+    ),
+)
+
+FIELDS: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "fold, unfold (in the fields)",
+                Key("left,h", "fold", "fields.fold", "Fold"),
+                Key("right,l", "unfold", "fields.unfold", "Unfold"),
+            ),
+        ),
+    ),
+)
+
+BYTES: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "a byte (in the bytes)",
+                Key("left,h", "step(-1)", "hex.left", "Byte left"),
+                Key("right,l", "step(1)", "hex.right", "Byte right"),
+            ),
+        ),
+    ),
+)
+
+COLUMNS: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "vCPUs to the left and right, where not all fit",
+                Key("left,h", "column(-1)", "compare.left", "vCPUs to the left"),
+                Key("right,l", "column(1)", "compare.right", "vCPUs to the right"),
+            ),
+        ),
+    ),
+)
+
+# Inspect
+
+INSPECT: Table = (
+    Group(
+        "Moving",
+        (
+            panes("vCPUs, fields, bytes, detail"),
+            line(
+                "the vCPU before, behind",
+                Key("left_square_bracket", "vcpu(-1)", "inspect.vcpu_back", "Previous vCPU"),
+                Key("right_square_bracket", "vcpu(1)", "inspect.vcpu_on", "Next vCPU"),
+            ),
+        ),
+    ),
+    Group(
+        "Editing (the file is never written)",
+        (
+            line(
+                "toggle a bit; unfold a register into bits or elements",
+                Key("space", "flip", "inspect.toggle", "Toggle", footer=10),
+            ),
+            line(
+                "type a value: 0x1f, 31, -1, 0b11; 1.5 for floats",
+                Key("enter", "edit", "inspect.edit", "Edit", footer=20),
+            ),
+            line(
+                "undo, redo",
+                Key("u", "undo", "inspect.undo", "Undo", footer=30),
+                Key("ctrl+r", "redo", "inspect.redo", "Redo"),
+            ),
+        ),
+    ),
+    Group(
+        "Finding",
+        (
+            line(
+                "search paths, meanings and values; next, previous",
+                Key("slash", "search", "inspect.search", "Search", footer=40),
+                Key("n", "search_again(False)", "inspect.next", "Next match"),
+                Key("N", "search_again(True)", "inspect.previous", "Previous match"),
+            ),
+            line(
+                "go to a path (xsave.zmm[3]), offset (0x240), vCPU (#7)",
+                Key("colon", "jump", "inspect.jump", "Go to", footer=50),
+            ),
+        ),
+    ),
+    Group(
+        "Looking",
+        (
+            line(
+                "all vCPUs side by side; d there: only differences",
+                Key("c", "compare", "inspect.compare", "Compare", footer=60),
+            ),
+            line(
+                "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
+            ),
+            line(
+                "show only fields whose path or meaning has a text; all again",
+                Key("f", "filter", "inspect.filter", "Filter"),
+                Key("escape", "clear", "inspect.clear", "All fields again"),
+            ),
+            line(
+                "element type of vectors and tiles: x8 ... f64",
+                Key("e", "element(1)", "inspect.element", "Next element type"),
+                Key("E", "element(-1)", "inspect.element_back", "Previous element type"),
+            ),
+            line(
+                "padding and reserved bytes too, or only where they hold something",
+                Key("a", "all", "inspect.all", "Padding too"),
+            ),
+            line("the detail pane over the whole screen, and back", Key("z", "zoom", "inspect.zoom", "Zoom")),
+        ),
+    ),
+    Group(
+        "Taking away",
+        (
+            line("copy the value (OSC 52)", Key("y", "copy_value", "inspect.copy", "Copy value")),
+            line(
+                "copy the command that prints it; with edits, the one that makes them",
+                Key("Y", "copy_command", "inspect.copy_command", "Copy command"),
+            ),
+        ),
+    ),
+)
+
+#: The Inspect screen over a lab: there Escape goes on where nothing is left to clear.
+SIMULATED: Table = (
+    Group(
+        "The lab",
+        (
+            line(
+                "all fields again, then back to the lab; edits of the bytes stay here",
+                Key("escape", "clear", "simulated.back", "Back to lab"),
+            ),
+        ),
+    ),
+)
+
+COMPARE: Table = (
+    Group(
+        "Looking",
+        (
+            line(
+                "all fields, or only those that differ",
+                Key("d", "differences", "compare.differences", "Only differences", footer=10),
+            ),
+            line(
+                "only paths with a text; an empty text shows all again",
+                Key("slash,f", "filter", "compare.filter", "Filter", footer=20),
+            ),
+            line("back", Key("escape,c", "app.up", "compare.back", "Back")),
+        ),
+    ),
+)
+
+#: The screens by name: each with the tables of its panes. Their help is this, and the program's keys.
+SCREENS: dict[str, Table] = {
+    "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
+    "simulated": merged(SIMULATED, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
+    "compare": merged(LINES, COLUMNS, COMPARE),
+    "xstate lab": merged(LINES, XSTATE_LAB),
+    "id lab": merged(LINES, ID_LAB),
+    "timeline": merged(LINES, TIMELINE),
+}
+
+
+def help_of(screen: str) -> Table:
+    """The groups of a screen's help."""
+    return merged(SCREENS[screen], PROGRAM)

@@ -1,0 +1,164 @@
+"""The keys of both labs and of the timeline."""
+
+from __future__ import annotations
+
+from inspector.tui.key import Group, Key, Table, line, merged, panes
+
+#: What both labs have.
+_LAB: Table = (
+    Group(
+        "Taking back",
+        (
+            line(
+                "take the last one back; let it be again",
+                Key("u", "undo", "lab.undo", "Undo", footer=20),
+                Key("ctrl+r", "redo", "lab.redo", "Redo"),
+            ),
+        ),
+    ),
+    Group(
+        "Taking away",
+        (
+            line("copy the command that shows the same", Key("y", "yank", "lab.yank", "Copy command")),
+            line("save the machine as a capture", Key("S", "save", "lab.save", "Save as capture")),
+            line("its bytes in the Inspect screen", Key("o", "bytes", "lab.bytes", "Bytes", footer=70)),
+            line("back", Key("escape", "app.up", "lab.back", "Back")),
+        ),
+    ),
+)
+
+_XSTATE_LAB: Table = (
+    Group(
+        "Moving",
+        (
+            panes("components, timeline, outcome"),
+            line("search components by name or number", Key("slash", "search", "xstate.search", "Search")),
+            line(
+                "another vCPU",
+                Key("left_square_bracket", "vcpu(-1)", "xstate.vcpu_back", "Previous vCPU"),
+                Key("right_square_bracket", "vcpu(1)", "xstate.vcpu_on", "Next vCPU"),
+            ),
+            line("host's or guest's Linux (narrow terminals)", Key("L", "levels", "xstate.levels", "Host or guest")),
+        ),
+    ),
+    Group(
+        "The scenario",
+        (
+            line("the next event", Key("n", "next", "xstate.next", "Next", footer=10)),
+            line(
+                "the timeline, with the whole state before and after",
+                Key("T", "timeline", "xstate.timeline", "Timeline"),
+            ),
+        ),
+    ),
+    Group(
+        "Events (on the selected component where they name one)",
+        (
+            line(
+                "toggle its bit: guest XSETBV, guest WRMSR of XFD",
+                Key("x", "flip('XCR0')", "xstate.xcr0", "XCR0", footer=30),
+                Key("f", "flip('XFD')", "xstate.xfd", "XFD", footer=40),
+            ),
+            line(
+                "ask permission for the guest, for the process",
+                Key("p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "xstate.permit", "Permit", footer=50),
+                Key("P", "event('arch_prctl REQ_XCOMP_PERM {row}')", "xstate.permit_process", "Permit process"),
+            ),
+            line(
+                "KVM_CREATE_VCPU, KVM_SET_CPUID2",
+                Key("v", "event('KVM_CREATE_VCPU')", "xstate.create", "Create vCPU"),
+                Key("c", "event('KVM_SET_CPUID2 supported')", "xstate.cpuid", "Set CPUID"),
+            ),
+            line(
+                "guest LDTILECFG, TILELOADD; Linux boots in the guest",
+                Key("a", "event('guest ldtilecfg')", "xstate.ldtilecfg", "LDTILECFG"),
+                Key("l", "event('guest tileloadd 0')", "xstate.tileload", "TILELOADD"),
+                Key("B", "event('guest boot')", "xstate.boot", "Boot the guest"),
+            ),
+            line(
+                "KVM_RUN; return from it; a VM exit",
+                Key("r", "event('KVM_RUN')", "xstate.run", "Run"),
+                Key("b", "event('return')", "xstate.return", "Return from KVM_RUN"),
+                Key("E", "event('exit')", "xstate.exit", "VM exit"),
+            ),
+            line(
+                "preempt; a softirq uses the FPU",
+                Key("e", "event('preempt')", "xstate.preempt", "Preempt"),
+                Key("i", "event('softirq')", "xstate.softirq", "Softirq"),
+            ),
+            line(
+                "KVM_GET_XSAVE, KVM_GET_XSAVE2",
+                Key("1", "event('KVM_GET_XSAVE')", "xstate.get_xsave", "KVM_GET_XSAVE"),
+                Key("2", "event('KVM_GET_XSAVE2')", "xstate.get_xsave2", "KVM_GET_XSAVE2"),
+            ),
+            line(
+                "type any event (inspector sim --help lists them)",
+                Key("colon", "ask", "xstate.ask", "Event", footer=80),
+            ),
+        ),
+    ),
+    Group(
+        "Looking",
+        (
+            line(
+                "why: from the host's CPU to the guest's program, what is in the way",
+                Key("w", "why", "xstate.why", "Why", footer=60),
+            ),
+        ),
+    ),
+)
+
+_ID_LAB: Table = (
+    Group(
+        "Moving",
+        (
+            panes("properties, outcome"),
+            line(
+                "search by name or register; again",
+                Key("slash", "search", "idlab.search", "Search"),
+                Key("n", "again", "idlab.again", "Search again"),
+            ),
+            line("the next line that is in the way", Key("b", "blocker", "idlab.blocker", "Blocker", footer=30)),
+            line("all properties, or only those that can change", Key("a", "all", "idlab.all", "All properties")),
+        ),
+    ),
+    Group(
+        "Trying",
+        (
+            line(
+                "the next and the previous value, accepted or not",
+                Key("right,plus", "value(1)", "idlab.next", "Try", footer=5),
+                Key("left,minus", "value(-1)", "idlab.previous", "Try the previous"),
+            ),
+            line(
+                "the next accepted value; a switch or length on or off",
+                Key("space", "accepted", "idlab.toggle", "Next", footer=10),
+            ),
+            line(
+                "type a value, feat_AES=aes or SYSREG_ID_AA64ISAR0_EL1_AES=1",
+                Key("colon,enter", "ask", "idlab.ask", "Set", footer=15),
+            ),
+            line(
+                "another model; - for the host's own (-cpu host)",
+                Key("m", "model", "idlab.model", "Model", footer=25),
+            ),
+        ),
+    ),
+    Group(
+        "Looking",
+        (
+            line("summary: usable or not, conflicts, blockers", Key("i", "summary", "idlab.summary", "Summary")),
+            line("what a VMM calls, and what KVM answers", Key("w", "calls", "idlab.calls", "Calls", footer=60)),
+        ),
+    ),
+)
+
+TIMELINE: Table = (
+    Group(
+        "Moving",
+        (panes("events, state", footer=10), line("back", Key("escape,T", "app.up", "timeline.back", "Back"))),
+    ),
+)
+
+XSTATE_LAB = merged(_XSTATE_LAB, _LAB)
+ID_LAB = merged(_ID_LAB, _LAB)

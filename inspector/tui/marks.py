@@ -1,0 +1,50 @@
+"""What the signs of each screen mean, for its help."""
+
+from __future__ import annotations
+
+#: Screen -> headings, each with signs and what they mean.
+MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
+    "inspect": (
+        (
+            "Marks",
+            (
+                ("▸ ▾", "folded, unfolded"),
+                ("~", "edited"),
+                ("initial", "the component's XSTATE_BV bit is 0: its initial value is shown, not the bytes"),
+                ("may be stale", "the value can be older than the register was; the detail says why"),
+                ("not captured", "the file does not hold it"),
+                ("guess", "nothing in the capture says where components lie: the layout is an assumption"),
+            ),
+        ),
+    ),
+    "compare": (("Marks", (("≠", "the vCPUs differ"), ("-", "this vCPU has no such field"))),),
+    "timeline": (
+        ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
+    ),
+    "xstate lab": (
+        (
+            "Columns",
+            (
+                ("host", "the host's Linux uses it"),
+                ("perm gperm", "the process may, its guest may"),
+                ("CPUID XCR0 XFD", "of the vCPU; XSS for supervisor components"),
+                ("use BV room", "XINUSE (○ contents initial); XSTATE_BV; has room"),
+                ("guest's Linux", "its task may; the task's buffer has room"),
+                ("touch", "what an instruction on it gives now: ok, an exception, a signal,"),
+                ("", "grows (a larger buffer first)"),
+            ),
+        ),
+    ),
+    "id lab": (
+        (
+            "Columns",
+            (
+                ("host", "the most that a guest may have here"),
+                ("model guest", "what the model says; what the guest asks for"),
+                ("[value]", "the guest's value among the accepted ones"),
+                ("✗ ~", "it blocks; it is not the model's value"),
+            ),
+        ),
+    ),
+}
+MARKS["simulated"] = MARKS["inspect"]
