@@ -11,6 +11,7 @@ from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.kinds import head
 from inspector.machine.verify import Agreement, verify
+from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.readers.lines import lines_of
 from layouts.x86.cpus import cpu_layouts
 
@@ -19,6 +20,7 @@ _EXAMPLES = """\
   inspector verify --json recorded.jsonl.gz"""
 _SHOWN = 10
 _HOST = "host.jsonl.gz"
+_CAPTURES = "captures.tar.xz"
 
 
 def run(words: Sequence[str]) -> int:
@@ -33,7 +35,7 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(f"--cpu {found.cpu}: no such CPU; {hint}")
     disagree = False
     for file in found.files:
-        agreement = verify(file, lines_of(file), found.cpu, _host_beside(file))
+        agreement = verify(file, lines_of(file), found.cpu, _host_beside(file), _captures_beside(file))
         disagree = disagree or agreement.agree != agreement.total
         if found.json:
             say_json(head("verification") | agreement.as_json(), indent=None)
@@ -43,9 +45,26 @@ def run(words: Sequence[str]) -> int:
 
 
 def _host_beside(file: str) -> Iterable[bytes] | None:
-    """The records of ``host.jsonl.gz`` in the same folder, which name the host of files that do not."""
+    """The records that name the host of a file that does not.
+
+    ``host.jsonl.gz`` in the same folder; of restores, the file of the same host in the folder ``hosts`` beside its own.
+    """
     beside = Path(file).with_name(_HOST)
-    return lines_of(str(beside)) if beside.is_file() and Path(file).name != _HOST else None
+    if beside.is_file():
+        return lines_of(str(beside)) if Path(file).name != _HOST else None
+    name, *suffixes = Path(file).name.split(".jsonl")
+    words = name.split("-")
+    for count in range(len(words), 1, -1):
+        host = Path(file).parent.parent / "hosts" / ".jsonl".join(("-".join(words[:count]), *suffixes))
+        if host.is_file() and host.parent.resolve() != Path(file).parent.resolve():
+            return lines_of(str(host))
+    return None
+
+
+def _captures_beside(file: str) -> Captures | None:
+    """The captured vCPUs in the folder above, which restores on other hosts are of."""
+    archive = Path(file).parent.parent / _CAPTURES
+    return Captures(archive) if archive.is_file() else None
 
 
 def _print(agreement: Agreement) -> None:

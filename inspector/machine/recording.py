@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inspector.capture.errors import InputError
@@ -11,6 +11,8 @@ from inspector.machine.shapes import ANY_TEXT, Shape, misfit
 
 #: Kinds of x86 records that are programs.
 PROGRAMS = frozenset(("prog", "ptrace"))
+#: Before records of another file that name the host: they are not replayed.
+BORROWED_HOST = "borrowed-host"
 
 
 def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -37,9 +39,27 @@ def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes
 
 
 def names_host(found: Iterable[Mapping[str, Any]]) -> bool:
-    """Records of x86 programs need a host: its kernel or its CPUID."""
+    """Records of x86 programs need a host, its kernel or its CPUID; so do restores, and they have a section of it."""
+    found = list(found)
+    if is_restore(found):
+        return any(record.get("op") == "section" and record.get("name") == "host" for record in found)
     kinds = {record.get("t") for record in found}
     return bool(kinds & {"uname", "cpuid", "meta"}) or not kinds & PROGRAMS
+
+
+def with_host(found: list[dict[str, Any]], host: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with those that name their host: before them all, of restores behind what ran them."""
+    if not is_restore(found):
+        return [*host, *found]
+    starts = [nth for nth, record in enumerate(host) if (record.get("op"), record.get("name")) == ("section", "host")]
+    at = starts[0] if starts else len(host)
+    end = next((nth for nth in range(at, len(host)) if host[nth].get("op") == "end"), len(host))
+    return [found[0], {"op": BORROWED_HOST}, *host[at:end], {"op": "end", "name": "host"}, *found[1:]]
+
+
+def is_restore(found: Sequence[Mapping[str, Any]]) -> bool:
+    """A recording of KVM/x86's restore ioctls: it begins with what ran it."""
+    return bool(found) and found[0].get("op") == "runner"
 
 
 def is_deep(found: list[dict[str, Any]]) -> bool:

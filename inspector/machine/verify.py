@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from inspector.capture.errors import InputError
 from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError
@@ -13,11 +13,24 @@ from inspector.machine.arm64.replay.deep import hosts as deep_hosts
 from inspector.machine.arm64.replay.deep import replay as deep_replay
 from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.outcome import MemoryFaultError
-from inspector.machine.recording import PROGRAMS, check_shapes, is_arm64, is_deep, names_host, records
+from inspector.machine.recording import (
+    PROGRAMS,
+    check_shapes,
+    is_arm64,
+    is_deep,
+    is_restore,
+    names_host,
+    records,
+    with_host,
+)
 from inspector.machine.x86.replay import records as x86_records
 from inspector.machine.x86.replay import shapes as x86_shapes
+from inspector.machine.x86.replay.restore import replay as restore_replay
+from inspector.machine.x86.replay.restore.bench import Bench
+from inspector.machine.x86.replay.restore.captures import CapturesByName
 from layouts.kernels import UnknownReleaseError
 
+Counted = TypeVar("Counted")
 _SHOWN_DISAGREEMENTS = 100
 
 
@@ -98,19 +111,26 @@ class Agreement:
         }
 
 
-def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[bytes] | None = None) -> Agreement:
+def verify(
+    file: str,
+    lines: Iterable[bytes],
+    cpu: str = "",
+    host: Iterable[bytes] | None = None,
+    captures: CapturesByName | None = None,
+) -> Agreement:
     """Replay a file of recorded answers, on the CPU that it records or on a shipped one.
 
-    ``host``: the records of the file that names the host, for a file that names none.
+    ``host``: the records of the file that names the host, for a file that names none. ``captures``: the files of
+    a captured vCPU by its name, for a file that restores vCPUs of other hosts.
 
     Raises InputError for what is no such file, or whose records lack what their kind has.
     """
     agreement = Agreement(file)
     found = list(records(file, lines))
     if host is not None and not names_host(found):
-        found = [*records(f"{file}: its host", host), *found]
+        found = with_host(found, list(records(f"{file}: its host", host)))
     try:
-        for answer in _replay(agreement, found, cpu):
+        for answer in _replay(agreement, found, cpu, captures):
             agreement.add(answer)
     except RecordError as error:
         raise InputError(file, "records that follow from each other", str(error)) from error
@@ -123,14 +143,30 @@ def verify(file: str, lines: Iterable[bytes], cpu: str = "", host: Iterable[byte
 
 
 def _replay(
-    agreement: Agreement, found: list[dict[str, Any]], cpu: str
+    agreement: Agreement, found: list[dict[str, Any]], cpu: str, captures: CapturesByName | None
 ) -> Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]:
     """The answers of the architecture and the form of recording that the records are of."""
+    if is_restore(found):
+        return _replay_restore(agreement, found, captures)
     if is_deep(found):
         return _replay_deep(agreement, found)
     if is_arm64(found):
         return _replay_arm64(agreement, found)
     return _replay_x86(agreement, found, cpu)
+
+
+def _replay_restore(
+    agreement: Agreement, found: list[dict[str, Any]], captures: CapturesByName | None
+) -> Iterator[Answer | Agreed | NotAsked]:
+    return _of_programs(agreement.file, _restored(agreement, found, captures))
+
+
+def _restored(
+    agreement: Agreement, found: list[dict[str, Any]], captures: CapturesByName | None
+) -> Iterator[Answer | Agreed | NotAsked]:
+    bench = Bench(agreement.file, found)
+    agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.name}, from bare CPUID"
+    yield from restore_replay.replay(bench, captures)
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -156,8 +192,8 @@ def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> 
     return _of_programs(agreement.file, answers) if PROGRAMS & {record["t"] for record in found} else answers
 
 
-def _of_programs(file: str, answers: Iterator[Answer | NotAsked]) -> Iterator[Answer | NotAsked]:
-    """Steps of programs have no shapes: what cannot be done with one is told when it is done."""
+def _of_programs(file: str, answers: Iterator[Counted]) -> Iterator[Counted]:
+    """Records without shapes, as steps of programs: what cannot be done with one is told when it is done."""
     try:
         yield from answers
     except (

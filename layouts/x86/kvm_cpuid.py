@@ -40,3 +40,13 @@ LEAF_7 = {
     # Shadow stacks and indirect branch tracking.
     (6, 18): Leaf7(2, 0xFDBF2FFD, 0x5B415FCE, 0x9FD1451C),
 }
+
+#: Leaves whose entries have KVM_CPUID_FLAG_SIGNIFCANT_INDEX (cpuid_function_is_indexed), from a release on.
+INDEXED_LEAVES = {
+    (5, 10): frozenset((4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1F, 0x8000001D)),
+    (5, 17): frozenset((0x1D, 0x1E)),
+    (6, 12): frozenset((0x24,)),
+}
+#: CPUID(0x40000001).EAX of KVM_GET_SUPPORTED_CPUID, the same in every release: bits 0, 1, 3 to 7, 9 to 14, 24
+#: (__do_cpuid_func, case KVM_CPUID_FEATURES, with CONFIG_SCHED_INFO).
+KVM_FEATURES_EAX = 0x01007EFB

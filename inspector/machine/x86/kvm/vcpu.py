@@ -139,7 +139,7 @@ class Vcpu:
             if self.policy.allocates == "KVM_SET_CPUID2":
                 if not rule.check("memory for the larger buffer is there (fpstate_realloc)", self.process.allocate()):
                     return rule.refuse(errno.EFAULT)
-                self._grow()
+                self.grow()
         self.cpuid = Cpuid(leaves)
         self.guest_xcr0 = (values[0] | values[3] << 32) & self.host.kvm_xcr0 if values else 0
         self.intercepts.after_set_cpuid(self)
@@ -149,7 +149,8 @@ class Vcpu:
         """Say what KVM does for this vCPU, and in which functions; the proposal names none."""
         self.process.linux.log(self.thread, f"vCPU {self.number}: {text}", () if self.policy.is_proposal else calls)
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Room for the dynamic components that the process's guests may use (fpstate_realloc)."""
         thread, before = self.thread, self.fpstate
         self.fpstate = before.larger(self.host, self.process.guest_perm & DYNAMIC)
         if thread.fpstate is before:
@@ -303,7 +304,7 @@ class Vcpu:
         if not rule.check("memory for the larger buffer is there", self.process.allocate()):
             return False
         self.wants_buffer = False
-        self._grow()
+        self.grow()
         self.passthrough = True
         self.fpstate.is_virtual_xfd = False
         self.log("XFD is passed through")

@@ -1,0 +1,179 @@
+"""kvm_cpu_caps: what KVM has for guests, by word of CPUID.
+
+Source: Linux arch/x86/kvm/cpuid.c, kvm_set_cpu_caps (later kvm_initialize_cpu_caps), x86.c kvm_setup_xss_caps;
+svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inspector.machine.x86.kvm.loaded import Loaded
+from layouts.x86.features import FEATURES, WORDS
+from layouts.x86.kvm_caps import KVM_FEATURES
+
+_NO_MARK = ""
+_MARKS = "+!~?"
+#: The nested features of SVM, and the module parameter that each hangs on.
+_NESTED_SVM = {
+    "NRIPS": "nrips",
+    "NPT": "npt",
+    "TSCRATEMSR": "tsc_scaling",
+    "V_VMSAVE_VMLOAD": "vls",
+    "LBRV": "lbrv",
+    "VGIF": "vgif",
+    "VNMI": "vnmi",
+    "GMET": "gmet",
+}
+#: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
+_KVM_ONLY = frozenset(((0x80000021, 0, 2),))
+_SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
+
+
+class Caps:
+    """The masks while they are being made."""
+
+    def __init__(self, kvm: Loaded) -> None:
+        self.kvm = kvm
+        self.words = {word: self._initial(word) for word in WORDS}
+
+    def _initial(self, word: tuple[int, int, int]) -> int:
+        """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
+        by_release = KVM_FEATURES.get(f"{word[0]:x}.{word[1]:x}.{('eax', 'ebx', 'ecx', 'edx')[word[2]]}")
+        linux = self.kvm.boot_word(word)
+        since = [release for release in by_release or () if self.kvm.since(*release)]
+        if by_release is None or not since:
+            # Words that nobody masks stay as Linux has them (memcpy of x86_capability), before 6.14.
+            return 0 if self.kvm.since(6, 14) else linux
+        raw = self.kvm.raw_register(word)
+        found = 0
+        for marked in by_release[since[-1]].split():
+            mark, name = (marked[0], marked[1:]) if marked[0] in _MARKS else (_NO_MARK, marked)
+            bit = 1 << FEATURES[name].bit
+            if mark == "~" and word in _KVM_ONLY and self.kvm.since(6, 14) and not self.kvm.since(7, 0):
+                # SYNTHESIZED_F asked nobody, and no word of Linux's was there to mask it (until 7.0).
+                found |= bit
+            elif mark == "+" or (mark == "!" and raw & bit) or (mark == "~" and self.kvm.boot_has(name)):
+                found |= bit
+            elif not mark or mark == "?":
+                found |= bit & raw & linux
+        return found
+
+    def set(self, feature: str, held: object = True) -> None:
+        """kvm_cpu_cap_set, where a condition holds."""
+        leaf, subleaf, register, bit = FEATURES[feature]
+        if held:
+            self.words[leaf, subleaf, register] |= 1 << bit
+
+    def check_and_set(self, feature: str, held: object = True) -> None:
+        """kvm_cpu_cap_check_and_set: only where Linux has the feature."""
+        self.set(feature, held and self.kvm.boot_has(feature))
+
+    def clear(self, *features: str) -> None:
+        """kvm_cpu_cap_clear."""
+        for feature in features:
+            leaf, subleaf, register, bit = FEATURES[feature]
+            self.words[leaf, subleaf, register] &= ~(1 << bit)
+
+    def has(self, feature: str) -> bool:
+        """kvm_cpu_cap_has."""
+        leaf, subleaf, register, bit = FEATURES[feature]
+        return bool(self.words[leaf, subleaf, register] >> bit & 1)
+
+
+def cpu_caps(kvm: Loaded) -> tuple[int, ...]:
+    """The masks, in the order of WORDS."""
+    caps = Caps(kvm)
+    _common(caps)
+    if kvm.is_svm:
+        _svm(caps)
+    else:
+        _vmx(caps)
+    _supervisor_state(caps)
+    return tuple(caps.words[word] for word in WORDS)
+
+
+def _common(caps: Caps) -> None:
+    """What kvm_set_cpu_caps does besides its lists."""
+    kvm = caps.kvm
+    if not kvm.tdp or not kvm.boot_has("OSPKE"):
+        caps.clear("PKU")
+    if not kvm.tdp:
+        caps.clear("SHSTK")
+        caps.set("GBPAGES")
+    if kvm.is_on("allow_smaller_maxphyaddr"):
+        caps.clear("SHSTK", "IBT")
+    has = kvm.boot_has
+    if kvm.since(6, 14):
+        caps.set("SPEC_CTRL", has("AMD_IBPB_RET") and has("AMD_IBPB") and has("AMD_IBRS"))
+    else:
+        caps.set("SPEC_CTRL", has("IBPB") and has("IBRS"))
+    caps.set("INTEL_STIBP", has("STIBP"))
+    caps.set("SPEC_CTRL_SSBD", has("AMD_SSBD"))
+    caps.set("AMD_IBPB", has("IBPB"))
+    caps.set("AMD_IBPB_RET", kvm.since(6, 14) and has("IBPB") and has("SPEC_CTRL") and not kvm.has_bug("EIBRS_PBRSB"))
+    caps.set("AMD_IBRS", has("IBRS"))
+    caps.set("AMD_STIBP", has("STIBP"))
+    caps.set("AMD_SSBD", has("SPEC_CTRL_SSBD"))
+    caps.set("AMD_SSB_NO", not kvm.has_bug("SPEC_STORE_BYPASS"))
+    caps.set("VIRT_SSBD", has("LS_CFG_SSBD") and not has("AMD_SSBD"))
+    if kvm.since(6, 0):
+        caps.set("NULL_SEL_CLR_BASE", not kvm.has_bug("NULL_SEG"))
+
+
+def _svm(caps: Caps) -> None:
+    """svm_set_cpu_caps."""
+    kvm = caps.kvm
+    caps.clear("IBT")
+    if kvm.is_on("nested", default=True):
+        caps.set("SVM")
+        for feature, parameter in _NESTED_SVM.items():
+            caps.set(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
+        caps.set("VMCBCLEAN", kvm.since(6, 0))
+        caps.set("SVME_ADDR_CHK", kvm.since(6, 0))
+        caps.set("FLUSHBYASID", kvm.since(6, 7))
+        caps.set("PAUSEFILTER", kvm.since(6, 0) and kvm.boot_has("PAUSEFILTER"))
+        caps.set("PFTHRESHOLD", kvm.since(6, 0) and kvm.boot_has("PFTHRESHOLD"))
+    caps.set("VIRT_SSBD", kvm.boot_has("LS_CFG_SSBD") or kvm.boot_has("AMD_SSBD"))
+    if not kvm.since(6, 0):
+        caps.check_and_set("INVPCID")
+        return
+    if kvm.is_on("enable_pmu", default=True):
+        caps.check_and_set("PERFCTR_CORE")
+        if not caps.has("PERFCTR_CORE"):
+            caps.clear("PERFMON_V2")
+    if not kvm.is_on("sev"):
+        caps.clear("SEV")
+    if not kvm.is_on("sev_es"):
+        caps.clear("SEV_ES")
+    caps.clear("BUS_LOCK_DETECT", "MSR_IMM")
+
+
+def _vmx(caps: Caps) -> None:
+    """vmx_set_cpu_caps. That VMX has a control for each instruction that the CPU has is taken as given."""
+    kvm = caps.kvm
+    caps.set("VMX", kvm.is_on("nested", default=True))
+    caps.check_and_set("MPX", kvm.processor.vmx_mpx)
+    caps.check_and_set("INVPCID")
+    if kvm.since(5, 18) and not kvm.is_on("enable_pmu", default=True):
+        caps.clear("PDCM")
+    if not kvm.is_on("sgx"):
+        caps.clear(*_SGX)
+    caps.set("UMIP", not kvm.boot_has("UMIP"))
+    caps.check_and_set("WAITPKG")
+    if not kvm.is_on("unrestricted_guest", default=True):
+        caps.clear("SHSTK", "IBT")
+
+
+def _supervisor_state(caps: Caps) -> None:
+    """kvm_setup_xss_caps: CET needs both of its components in XSS."""
+    if not (caps.has("XSAVES") and caps.kvm.host.kvm_xss):
+        caps.clear("SHSTK", "IBT")
+
+
+def names(caps: Iterable[int]) -> frozenset[str]:
+    """The features that masks have."""
+    by_word = dict(zip(WORDS, caps, strict=True))
+    return frozenset(
+        name for name, (leaf, subleaf, register, bit) in FEATURES.items() if by_word[leaf, subleaf, register] >> bit & 1
+    )

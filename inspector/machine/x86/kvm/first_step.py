@@ -1,0 +1,129 @@
+"""The first step of a guest in paged or flat memory: the event's handler, or the instruction at RIP.
+
+Source: AMD APM vol. 2, chapters 5 (paging) and 8 (exceptions); Intel SDM vol. 3, chapters 4 and 6.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from inspector.machine.x86.kvm.segments import Segment
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.whole import WholeVcpu
+
+STARTS, HANDLER, TRIPLE_FAULT, MISSING = "starts", "handler", "triple fault", "missing"
+DB, GP, PF = 1, 13, 14
+_CR0_PG, _CR4_PAE, _EFER_LMA = 1 << 31, 1 << 5, 0x400
+_PRESENT, _USER, _LARGE = 1, 4, 0x80
+_GATE_SIZE_BYTES = 16
+_CS, _SS, _TR = 0, 5, 6
+#: What the handlers of the tests' guest begin with: MOV AL, vector; RIP is told at the OUT behind it.
+_MOV_SIZE_BYTES = 2
+
+
+class Met(NamedTuple):
+    """What the guest meets first, and for a handler its vector and where it is at its first exit."""
+
+    kind: str
+    because: str
+    vector: int = -1
+    rip: int = 0
+
+
+class _OutsideError(Exception):
+    """A page table is not in the guest's memory."""
+
+
+def first_step(vcpu: WholeVcpu, vector: int) -> Met:
+    """The handler of ``vector``, or where that is negative, the instruction at RIP."""
+    try:
+        if vector >= 0:
+            return _deliver(vcpu, vector, "an event is injected")
+        return _fetch(vcpu)
+    except _OutsideError:
+        return Met(MISSING, "the page tables are not in memory: each access to them is another exit")
+
+
+def _fetch(vcpu: WholeVcpu) -> Met:
+    rip = vcpu.regs.rip
+    is_64 = bool(vcpu.efer & _EFER_LMA and _segment(vcpu, _CS).l)
+    if is_64 and not _is_canonical(rip):
+        return _deliver(vcpu, GP, "RIP is not canonical")
+    dr7 = vcpu.debugregs.dr7
+    for number, address in enumerate(vcpu.debugregs.db):
+        if dr7 >> 2 * number & 3 and not dr7 >> 16 + 4 * number & 3 and address == rip:
+            return _deliver(vcpu, DB, "a breakpoint is on the first instruction")
+    linear = rip if is_64 else _segment(vcpu, _CS).base + rip & 0xFFFFFFFF
+    if not _is_mapped(vcpu, linear, user=_is_user(vcpu)):
+        return _deliver(vcpu, PF, "the first instruction is not mapped")
+    return Met(STARTS, "the instruction at RIP runs")
+
+
+def _segment(vcpu: WholeVcpu, number: int) -> Segment:
+    return Segment.of(vcpu.segments[number])
+
+
+def _is_user(vcpu: WholeVcpu) -> bool:
+    """The CPL on AMD is SS's DPL (svm_set_segment)."""
+    return _segment(vcpu, _SS).dpl == 3
+
+
+def _is_canonical(address: int) -> bool:
+    return address >> 47 in (0, (1 << 17) - 1)
+
+
+def _deliver(vcpu: WholeVcpu, vector: int, because: str) -> Met:
+    """Through the IDT of long mode; from CPL 3 on the stack that the TSS names."""
+    base, limit = struct.unpack_from("<QH", vcpu.idt)
+    at = vector * _GATE_SIZE_BYTES
+    if at + _GATE_SIZE_BYTES - 1 > limit:
+        if vector == GP or limit < GP * _GATE_SIZE_BYTES:
+            return Met(TRIPLE_FAULT, f"{because}: the IDT has no gate")
+        return _deliver(vcpu, GP, f"vector {vector} is beyond the IDT")
+    stack = vcpu.regs.rsp
+    if _is_user(vcpu):
+        stack = _memory(vcpu, _segment(vcpu, _TR).base + 4, 8)
+    pushed = stack - 8 & (1 << 64) - 1
+    if not _is_mapped(vcpu, base + at) or not _is_canonical(pushed) or not _is_mapped(vcpu, pushed):
+        return Met(TRIPLE_FAULT, f"{because}: neither its handler nor that of #DF is reached")
+    low, high = _memory(vcpu, base + at, 8), _memory(vcpu, base + at + 8, 8)
+    handler = low & 0xFFFF | low >> 32 & 0xFFFF0000 | high << 32
+    return Met(HANDLER, because, vector, handler + _MOV_SIZE_BYTES)
+
+
+def _memory(vcpu: WholeVcpu, address: int, size: int) -> int:
+    raw = vcpu.vm.memory[address : address + size]
+    if len(raw) < size:
+        raise _OutsideError
+    return int.from_bytes(raw, "little")
+
+
+def _is_mapped(vcpu: WholeVcpu, linear: int, *, user: bool = False) -> bool:
+    """Walk the guest's page tables: four levels, PAE's, or two; user code needs each level's user bit."""
+    if not vcpu.cr0 & _CR0_PG:
+        return True
+    if vcpu.is_smm:
+        # SMM has memory of its own, and the VMM gave none.
+        raise _OutsideError
+    shifts, bits, table = _levels(vcpu)
+    size = 4 if bits == 10 else 8
+    for shift in shifts:
+        index = linear >> shift & (3 if shift == 30 and len(shifts) == 3 else (1 << bits) - 1)
+        entry = _memory(vcpu, table + size * index, size)
+        if not entry & _PRESENT or (user and not entry & _USER):
+            return False
+        if entry & _LARGE and shift in (30, 22, 21) and not (shift == 30 and len(shifts) == 3):
+            return True
+        table = entry & 0xFFFFFFFFFF000
+    return True
+
+
+def _levels(vcpu: WholeVcpu) -> tuple[tuple[int, ...], int, int]:
+    """The lowest address bit of each level's index, the bits of an index, and the first table."""
+    if vcpu.efer & _EFER_LMA:
+        return (39, 30, 21, 12), 9, vcpu.cr3 & 0xFFFFFFFFFF000
+    if vcpu.cr4 & _CR4_PAE:
+        return (30, 21, 12), 9, vcpu.cr3 & 0xFFFFFFE0
+    return (22, 12), 10, vcpu.cr3 & 0xFFFFF000

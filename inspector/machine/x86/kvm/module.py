@@ -1,0 +1,48 @@
+"""KVM on a host, and what it gives to guests (kvm_cpu_caps, kvm_caps).
+
+Source: Linux arch/x86/kvm/x86.c, cpuid.c, svm/svm.c, vmx/vmx.c.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from inspector.machine.x86.kvm import caps
+from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
+from inspector.machine.x86.kvm.loaded import PVM, SVM, VMX, Loaded, Processor
+
+__all__ = ("PVM", "SVM", "VMX", "Kvm", "Processor")
+
+
+class Kvm(Loaded):
+    """KVM as it is loaded, with the features that guests may have."""
+
+    @property
+    def xss(self) -> int:
+        """kvm_caps.supported_xss, with what kvm_setup_xss_caps takes."""
+        mask = self.host.kvm_xss if self.has("XSAVES") else 0
+        return mask if self.has("SHSTK") or self.has("IBT") else 0
+
+    @cached_property
+    def cr4_reserved(self) -> int:
+        """The bits of CR4 that KVM does not give to any guest (cr4_reserved_bits)."""
+        return reserved_cr4_bits(self.release, self.has)
+
+    @cached_property
+    def efer_known(self) -> int:
+        """The bits of EFER that KVM knows."""
+        return known_efer_bits(self, self.has)
+
+    @cached_property
+    def caps(self) -> tuple[int, ...]:
+        """kvm_cpu_caps, in the order of WORDS."""
+        return caps.cpu_caps(self)
+
+    @cached_property
+    def features(self) -> frozenset[str]:
+        """The features that KVM has for guests (kvm_cpu_cap_has)."""
+        return caps.names(self.caps)
+
+    def has(self, feature: str) -> bool:
+        """kvm_cpu_cap_has."""
+        return feature in self.features

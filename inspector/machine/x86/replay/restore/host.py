@@ -1,0 +1,37 @@
+"""Section ``host``: what KVM offers to guests, from the host's bare facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.x86.kvm.hyperv_cpuid import hyperv_cpuid
+from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
+from inspector.machine.x86.replay.restore import caps
+from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
+from inspector.machine.x86.replay.restore.msrs import host_lists
+
+
+def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
+    """The answers of a section."""
+    yield from host_lists(bench, records)
+    for record in records:
+        if record["op"] == "supcpuid":
+            yield from _entries(record, entry_texts(supported_cpuid(bench.kvm)), "__do_cpuid_func (cpuid.c)")
+        elif record["op"] == "hvcpuid" and record["ent"]:
+            of_vcpu = record["name"] == "hv_vcpu"
+            made = entry_texts(hyperv_cpuid(bench.kvm, of_vcpu=of_vcpu))
+            yield from _entries(record, made, "kvm_get_hv_cpuid (hyperv.c)")
+        elif record["op"] == "emucpuid":
+            yield from _entries(record, entry_texts(emulated_cpuid(bench.kvm)), "cpuid_func_emulated (cpuid.c)")
+    yield from caps.replay(bench, records)
+
+
+def _entries(record: Record, predicted: list[list[object]], why: str) -> Iterator[Answer]:
+    """Every entry is an answer, by its leaf and sub-leaf; so is one that only one side has."""
+    kind = f"host.{record['op']}"
+    mine = {(row[0], row[1]): row for row in predicted}
+    theirs = {(row[0], row[1]): row for row in record["ent"]}
+    for key in [*theirs, *(key for key in mine if key not in theirs)]:
+        text = f"{record['name']} {key[0]}.{key[1]}"
+        yield Answer(kind, text, theirs.get(key), mine.get(key), True, why)

@@ -1,0 +1,207 @@
+"""Sections ``restore`` and ``foreign``: whole vCPUs restored into fresh ones, call by call."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.x86.kvm import restore
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.msrs import access
+from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
+from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
+
+Found = Iterator[Answer | Agreed | NotAsked]
+Files = Mapping[str, bytes]
+ORDERS = (restore.QEMU, restore.FIRECRACKER, restore.MSRS_FIRST)
+_ENTRY = struct.Struct("<10I")
+_MSR = struct.Struct("<IIQ")
+_APIC_TIMER = slice(0x390, 0x394)
+_SHOWN_WORDS, _XSAVE_COMPARED = 8, 4096
+#: The recorder prints at most three counts of KVM_SET_MSRS.
+_SHOWN_COUNTS = 3
+
+
+def saved_of(files: Files, tsc_khz: int) -> restore.Saved:
+    """A captured vCPU from its files, by the names that recordings give them."""
+
+    def part(name: str) -> bytes | None:
+        return files.get(f"vcpu0.kvm_{name}.bin")
+
+    msrs, cpuid = part("msrs") or bytes(8), part("cpuid2") or bytes(8)
+    return restore.Saved(
+        cpuid=tuple(Entry(*_ENTRY.unpack_from(cpuid, at)[:7]) for at in range(8, len(cpuid) - 39, 40)),
+        regs=part("regs") or b"",
+        sregs=part("sregs") or b"",
+        sregs2=part("sregs2"),
+        xsave=part("xsave") or b"",
+        xcrs=part("xcrs") or b"",
+        msrs=tuple((index, value) for index, _, value in _MSR.iter_unpack(msrs[8:])),
+        events=part("vcpu_events") or b"",
+        mp_state=int.from_bytes(part("mp_state") or b"", "little"),
+        debugregs=part("debugregs") or b"",
+        lapic=part("lapic_state"),
+        nested=part("nested_state"),
+        tsc_khz=tsc_khz,
+    )
+
+
+class RestoreReplay:
+    """The restores of one captured vCPU after another."""
+
+    def __init__(self, bench: Bench, section: str) -> None:
+        self.bench = bench
+        self.section = section
+        self.saved: restore.Saved | None = None
+        self.irqchip = 0
+
+    def take(self, files: Files, tsc_khz: int, irqchip: int) -> None:
+        """The vCPU that the next records are about."""
+        self.saved = saved_of(files, tsc_khz)
+        self.irqchip = irqchip
+
+    def answers(self, record: Record, where: str) -> Found:
+        """The answers of a ``restore`` record."""
+        assert self.saved is not None
+        saved, kind = self.saved, f"{self.section}.restore"
+        name = record["cpuid"]
+        table = saved.cpuid if name == "captured" else self.bench.tables.named(name) if name else ()
+        vcpu = WholeVcpu(self.bench.kvm, VmConfig(self.irqchip, memory=bytearray(MEMORY_SIZE_BYTES)))
+        text = f"{where}, {name or 'no table'}, order {record['order']}"
+        if name:
+            outcome = vcpu.set_cpuid2(table)
+            expected = record["cpuid_e"]
+            yield Answer(kind, f"{text}: cpuid", expected, outcome.code, not expected, outcome.because)
+        yield from self._steps(kind, text, record, restore.restore(vcpu, saved, ORDERS[record["order"]]))
+        yield from self._differences(kind, text, record, vcpu)
+        if "run" in record:
+            yield NotAsked(f"{self.section}.run", "guest code after a restore", 2)
+
+    def _steps(self, kind: str, text: str, record: Record, steps: Sequence[restore.Step]) -> Found:
+        for (name, expected), step in zip(record["steps"], steps, strict=True):
+            because = step.outcome.because
+            if name != "msrs":
+                yield Answer(kind, f"{text}: {name}", expected, step.outcome.code, not expected, because)
+                continue
+            refused = [f"{index:x}" for index in step.refused]
+            yield Answer(
+                kind,
+                f"{text}: msrs",
+                [expected, record.get("badmsrs", [])],
+                [list(step.counts[:_SHOWN_COUNTS]), refused],
+                "badmsrs" not in record,
+                because,
+            )
+
+    def _differences(self, kind: str, text: str, record: Record, vcpu: WholeVcpu) -> Found:
+        saved = self.saved
+        assert saved is not None
+        now = restore.save(vcpu, ())
+        for name, (before, after) in compared(saved, now).items():
+            expected = record["diff"].get(name)
+            mine = words(before, after)
+            yield Answer(kind, f"{text}: {name} read back", expected, mine, True, "what the calls left")
+        yield from self._msr_differences(kind, text, record, vcpu, saved.msrs)
+
+    def _msr_differences(
+        self, kind: str, text: str, record: Record, vcpu: WholeVcpu, msrs: Sequence[tuple[int, int]]
+    ) -> Found:
+        mine: dict[str, list[str | None]] = {}
+        lost = {f"{index:x}" for index, _ in msrs if is_lost(vcpu, index)}
+        for index, value in msrs:
+            if index in VOLATILE:
+                continue
+            got = access.read(vcpu, index)
+            if not isinstance(got, int):
+                mine[f"{index:x}"] = [f"{value:x}", None]
+            elif got != value:
+                mine[f"{index:x}"] = [f"{value:x}", f"{got:x}"]
+        theirs = {index: row for index, row in record.get("msrdiff", {}).items() if index not in lost}
+        mine = {index: row for index, row in mine.items() if index not in lost}
+        yield Answer(kind, f"{text}: MSRs read back", theirs, mine, True, "what the calls left")
+
+
+def compared(saved: restore.Saved, now: restore.Saved) -> dict[str, tuple[bytes, bytes]]:
+    """The structures that are compared, by their recorded names."""
+    found = {
+        "regs": (saved.regs, now.regs),
+        "sregs": (saved.sregs, now.sregs),
+        "xsave": (saved.xsave[:_XSAVE_COMPARED], now.xsave[:_XSAVE_COMPARED]),
+        "xcrs": (saved.xcrs, now.xcrs),
+        "events": (saved.events, now.events),
+        "debugregs": (saved.debugregs, now.debugregs),
+        "mp": (saved.mp_state.to_bytes(4, "little"), now.mp_state.to_bytes(4, "little")),
+    }
+    if saved.sregs2 is not None and now.sregs2 is not None:
+        found["sregs2"] = (saved.sregs2, now.sregs2)
+    if saved.lapic is not None and now.lapic is not None:
+        found["lapic"] = (_timeless(saved.lapic), _timeless(now.lapic))
+    if saved.nested is not None and now.nested is not None:
+        size = int.from_bytes(saved.nested[4:8], "little")
+        found["nested"] = (saved.nested[:size].ljust(size, b"\0"), now.nested[:size].ljust(size, b"\0"))
+    return found
+
+
+def _timeless(image: bytes) -> bytes:
+    """An APIC page without the timer's current count."""
+    made = bytearray(image)
+    made[_APIC_TIMER] = bytes(4)
+    return bytes(made)
+
+
+def words(before: bytes, after: bytes) -> list[Any] | None:
+    """The 8-byte words that differ, as recorded: the first eight and how many there are; None for none."""
+    found: list[Any] = []
+    count = 0
+    for at in range(0, len(before), 8):
+        mine, theirs = before[at : at + 8], after[at : at + 8]
+        if mine != theirs:
+            count += 1
+            if count <= _SHOWN_WORDS:
+                found.append([at, f"{int.from_bytes(mine, 'little'):x}", f"{int.from_bytes(theirs, 'little'):x}"])
+    return [*found, count] if count else None
+
+
+def replay(bench: Bench, records: Sequence[Record]) -> Found:
+    """The answers of section ``restore``: the captures are in it."""
+    made = RestoreReplay(bench, "restore")
+    files: dict[str, bytes] = {}
+    capture: Record = {}
+    for record in records:
+        match record["op"]:
+            case "capture":
+                capture, files = record, {}
+            case "blob":
+                files[record["name"]] = base64.b64decode(record["b64"])
+            case "set":
+                made.take(files, max(capture["khz"], 0), capture["irq"])
+            case "restore":
+                yield from made.answers(record, capture["set"])
+            case "guest" | "norun":
+                yield NotAsked(f"restore.{record['op']}", "guest code before a capture", 1)
+
+
+def foreign(captures: Callable[[str], Files | None]) -> Callable[[Bench, Sequence[Record]], Found]:
+    """The answers of section ``foreign``; ``captures`` gives the files of a capture by its name."""
+
+    def replay_foreign(bench: Bench, records: Sequence[Record]) -> Found:
+        made = RestoreReplay(bench, "foreign")
+        name, known = "", False
+        for record in records:
+            if record["op"] == "foreign":
+                name = record["from"]
+                files = captures(name)
+                known = files is not None
+                if files is not None:
+                    irqchip = 2 if "split" in name else int("vcpu0.kvm_lapic_state.bin" in files)
+                    made.take(files, int(files.get("khz", b"0").split()[0] or b"0"), irqchip)
+            elif record["op"] == "restore" and known:
+                yield from made.answers(record, name)
+            elif record["op"] == "restore":
+                yield NotAsked("foreign.restore", "captures that are not there", 1)
+
+    return replay_foreign

@@ -1,0 +1,77 @@
+"""What differs between releases in KVM's checks of a vCPU's events, MP state, local APIC, nested state and clock.
+
+Each field is named by the rule; the function that has it is beside it. Read from the sources that
+``layouts/x86/kernels.py`` names, release by release.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class VcpuRules:
+    """The rules of one release, oldest values as defaults (5.10).
+
+    Events (kvm_vcpu_ioctl_x86_set_vcpu_events): ``events_triple_fault``: KVM_VCPUEVENT_VALID_TRIPLE_FAULT is a flag.
+    ``events_init_wait``: SMM or a pending SMI is refused while the vCPU waits for SIPI. ``nmi_is_queued``: a pending
+    NMI goes through process_nmi, which keeps one of them or two, and GET tells how many (5.10 and 6.1 keep the
+    number as it is and tell whether there is one). ``leaving_smm_forgets_nmi``: smm_inside_nmi is cleared with it
+    (kvm_smm_changed).
+
+    MP state (kvm_arch_vcpu_ioctl_set_mpstate): ``mp_state_known``: only numbers that KVM knows. ``mp_state_blocked``:
+    INIT and SIPI are refused where the vCPU would not take them (SMM, GIF clear, VMX root mode) or an SMI is pending.
+
+    Local APIC (kvm_apic_state_fixup): ``x2apic_id_is_fixed``: without the x2APIC format the ID is the vCPU's, whatever
+    was given; before, the given one moves by 24 bits. ``x2apic_icr``: ICR and ICR2 are one register in x2APIC mode,
+    where the vendor does not split it: "" never, "vmx" not on AMD, "all" on both. ``xapic_id_again``: leaving x2APIC
+    mode writes the xAPIC ID anew (kvm_lapic_set_base). ``tmcct_is_cleared``: the current count is 0 after
+    KVM_SET_LAPIC.
+    """
+
+    events_triple_fault: bool = False
+    events_init_wait: bool = True
+    nmi_is_queued: bool = False
+    leaving_smm_forgets_nmi: bool = False
+    mp_state_known: bool = False
+    mp_state_blocked: bool = True
+    x2apic_id_is_fixed: bool = False
+    x2apic_icr: str = ""
+    xapic_id_again: bool = False
+    tmcct_is_cleared: bool = False
+
+
+def _after(before: VcpuRules, **changed: Any) -> VcpuRules:
+    return replace(before, **changed)
+
+
+_5_10 = VcpuRules()
+_6_1 = _after(
+    _5_10,
+    events_triple_fault=True,
+    mp_state_known=True,
+    leaving_smm_forgets_nmi=True,
+    x2apic_icr="vmx",
+    tmcct_is_cleared=True,
+)
+# 6.6.9 is before the stable updates that split AMD's ICR (73b42dc69be8).
+_6_6 = _after(_6_1, nmi_is_queued=True, x2apic_icr="all", xapic_id_again=True)
+_6_12 = _after(_6_6, x2apic_id_is_fixed=True, x2apic_icr="vmx")
+_6_17 = _after(_6_12, events_init_wait=False, mp_state_blocked=False)
+
+#: By the name of a kernel profile.
+VCPU_RULES = {
+    "5.10": _5_10,
+    "6.1": _6_1,
+    "6.6": _6_6,
+    "6.12": _6_12,
+    "6.16": _6_12,
+    "6.17": _6_17,
+    "6.18": _6_17,
+    "6.19": _6_17,
+    "7.0": _6_17,
+    "7.1": _6_17,
+    "7.2": _6_17,
+    "7.3": _6_17,
+}
