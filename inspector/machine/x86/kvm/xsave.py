@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
-from layouts.x86.xsave import PKRU
+from layouts.x86.kvm import KVM_FPU
+from layouts.x86.xsave import LEGACY_SIZE_BYTES, PKRU
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-FPU_SIZE_BYTES = 416
-_LEGACY = 512
+FPU_SIZE_BYTES = int(KVM_FPU.construct.sizeof())
+_LEGACY = LEGACY_SIZE_BYTES
 _X87_SSE = 3
 _MXCSR_CHECK = "MXCSR has no reserved bit"
 #: struct kvm_fpu and the FXSAVE image: where each part is, in both, and its size. st registers, fcw to fsw, ftwx,

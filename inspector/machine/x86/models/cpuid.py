@@ -14,6 +14,7 @@ from inspector.machine.x86.models.realize import Realization
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.models.features import AMD_ALIASES, Word, features
 from layouts.x86.models.qemu import numbers_of
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 #: Leaves of which only a part is the model's: caches (2, 4, 0x8000_0005, 6, 1D), topology (0xB, 0x1F, 0x8000_001E),
 #: MONITOR (5), the PMU (0xA, 0x8000_0022), SEV (0x8000_001F), the hypervisor's own.
@@ -222,12 +223,12 @@ def _xsave(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
         return
     host = made.offer.cpuid.xsave_table() if made.offer.cpuid else _emulators_areas()
     room = {number: host[number] for number in range(2, 63) if (user | supervisor) >> number & 1 and number in host}
-    end = max((row[0] + row[1] for number, row in room.items() if user >> number & 1), default=576)
+    end = max((row[0] + row[1] for number, row in room.items() if user >> number & 1), default=EXTENDED_OFFSET)
     # Under KVM EBX is ECX at first, under TCG it follows XCR0, which is 1 at reset.
-    first = end if made.expansion.accelerator == KVM else 576
+    first = end if made.expansion.accelerator == KVM else EXTENDED_OFFSET
     rows[0xD, 0] = [user & 0xFFFFFFFF, first, end, user >> 32]
     one = rows.setdefault((0xD, 1), [0, 0, 0, 0])
-    one[1] = 576
+    one[1] = EXTENDED_OFFSET
     for row in (room[number] for number in sorted(room)):
         one[1] = (-(-one[1] // 64) * 64 if row[2] & 2 else one[1]) + row[0]
     one[2], one[3] = supervisor & 0xFFFFFFFF, supervisor >> 32

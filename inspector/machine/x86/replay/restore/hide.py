@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from inspector.decode.header import with_xstate_bv
 from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.whole import WholeVcpu
@@ -59,7 +60,7 @@ def xbv_battery(vcpu: WholeVcpu) -> Battery:
     base = xsave.get_xsave(vcpu)
     found = []
     for bit in range(64):
-        outcome = xsave.set_xsave(vcpu, base[:512] + (1 << bit).to_bytes(8, "little") + base[520:])
+        outcome = xsave.set_xsave(vcpu, with_xstate_bv(base, 1 << bit))
         found.append(char_of(outcome))
         if outcome.accepted:
             xsave.set_xsave(vcpu, base)

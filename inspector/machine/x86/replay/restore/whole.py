@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,12 +13,11 @@ from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
+from layouts.x86.kvm import cpuid2_unpack, msrs_unpack
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Files = Mapping[str, bytes]
 ORDERS = (restore.QEMU, restore.FIRECRACKER, restore.MSRS_FIRST)
-_ENTRY = struct.Struct("<10I")
-_MSR = struct.Struct("<IIQ")
 _APIC_TIMER = slice(0x390, 0x394)
 _SHOWN_WORDS, _XSAVE_COMPARED = 8, 4096
 #: The recorder prints at most three counts of KVM_SET_MSRS.
@@ -34,13 +32,13 @@ def saved_of(files: Files, tsc_khz: int) -> restore.Saved:
 
     msrs, cpuid = part("msrs") or bytes(8), part("cpuid2") or bytes(8)
     return restore.Saved(
-        cpuid=tuple(Entry(*_ENTRY.unpack_from(cpuid, at)[:7]) for at in range(8, len(cpuid) - 39, 40)),
+        cpuid=tuple(Entry(*row) for row in cpuid2_unpack(cpuid)),
         regs=part("regs") or b"",
         sregs=part("sregs") or b"",
         sregs2=part("sregs2"),
         xsave=part("xsave") or b"",
         xcrs=part("xcrs") or b"",
-        msrs=tuple((index, value) for index, _, value in _MSR.iter_unpack(msrs[8:])),
+        msrs=tuple((index, value) for index, _, value in msrs_unpack(msrs)),
         events=part("vcpu_events") or b"",
         mp_state=int.from_bytes(part("mp_state") or b"", "little"),
         debugregs=part("debugregs") or b"",

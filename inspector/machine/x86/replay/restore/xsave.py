@@ -11,9 +11,12 @@ from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
 from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare
+from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, LEGACY_AT
 
+#: Where the recorder writes XMM registers.
+_XMM = LEGACY_AT["xmm"]
 XCR0_BITS = (0, 1, 2, 3, 4, 5, 6, 7, 9, 17, 18, 19)
-_BV, _HEADER_END = 512, 576
+_BV, _HEADER_END = HEADER_OFFSET, EXTENDED_OFFSET
 _MOST = 0xFFFFFFFF
 STRUCTS = {
     "kvm_xsave": Struct(KVM_XSAVE_SIZE_BYTES, xsave.get_xsave, xsave.set_xsave),
@@ -127,10 +130,10 @@ def filled_image(vcpu: WholeVcpu, bv: int, mxcsr: int = 0x1F80) -> bytes:
     image[0:5] = bytes((0x7F, 0x03, 0x00, 0x38, 0x80))
     image[24:28] = mxcsr.to_bytes(4, "little")
     image[32:42] = bytes(range(0x40, 0x4A))
-    image[160:416] = bytes(range(256))
+    image[_XMM.offset : _XMM.end] = bytes(range(256))
     image[_BV:_HEADER_END] = bv.to_bytes(64, "little")
     if bv & 4:
-        image[576:832] = bytes(range(255, -1, -1))
+        image[_HEADER_END : _HEADER_END + 256] = bytes(range(255, -1, -1))
     return bytes(image)
 
 
