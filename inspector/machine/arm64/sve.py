@@ -51,6 +51,11 @@ class Region(NamedTuple):
     real_bytes: int
 
 
+def listed_ids() -> list[int]:
+    """The same in the order of KVM_GET_REG_LIST: vector lengths, Z, P, FFR (copy_sve_reg_indices)."""
+    return [SVE_VLS, *_Z[::SVE_STEP], *_P_AND_FFR[::SVE_STEP]]
+
+
 def register_ids() -> list[int]:
     """The vector-length set, Z0-Z31, P0-P15 and FFR, slice 0 of each (copy_sve_reg_indices)."""
     return [*_P_AND_FFR[::SVE_STEP], SVE_VLS, *_Z[::SVE_STEP]]

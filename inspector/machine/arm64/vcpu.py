@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, demux, firmware, init, registers, sve, vgic
+from inspector.machine.arm64 import core, demux, firmware, init, listed, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -137,10 +137,11 @@ class Vcpu(VcpuArch):
         return sorted(set(found))
 
     def reg_list(self) -> Outcome:
-        """KVM_GET_REG_LIST: whether it can be asked for. Of what there is, see ``register_ids``."""
+        """KVM_GET_REG_LIST; the image is the ids, in the kernel's order."""
         rule = Rule("kvm_arm_num_regs (guest.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
         if not rule.check("SVE is finalized", self.is_final):
             return rule.refuse(errno.EPERM)
-        return rule.ok()
+        found = listed.register_ids(self)
+        return rule.ok(len(found), b"".join(one.to_bytes(8, "little") for one in found))

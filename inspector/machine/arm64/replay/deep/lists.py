@@ -1,7 +1,8 @@
-"""KVM_GET_REG_LIST, and other things of which the machine has no tables."""
+"""KVM_GET_REG_LIST: every id at its place. What the kernel's EL0 view has is not asked."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
@@ -11,16 +12,28 @@ from inspector.machine.arm64.replay.deep.state import State
 
 
 def _list(state: State, record: Record) -> Iterator[Counted]:
-    """Whether it may be asked for is answered; what it has is not asked."""
+    """The call, the number of ids, and each id where it stands."""
     count = Count("list", {"op": "list", "e": record["e"]})
-    count.call(record["e"], state.vcpu(record["i"]).reg_list())
-    yield from count.done()
+    outcome = state.vcpu(record["i"]).reg_list()
+    count.call(record["e"], outcome)
     if not record["e"]:
-        yield NotAsked("list", causes.REGISTER_LIST, len(record["ids"]))
+        found = [outcome.image[at : at + 8][::-1].hex() for at in range(0, len(outcome.image), 8)]
+        count.one(len(record["ids"]), len(found), accepted=True, where="number of ids")
+        for at, (expected, predicted) in enumerate(zip(record["ids"], found, strict=False)):
+            count.one(expected, predicted, accepted=True, where=f"id {at}")
+    yield from count.done()
 
 
-def _listn(_state: State, record: Record) -> Iterator[Counted]:
-    yield NotAsked(record["op"], causes.REGISTER_LIST, 1)
+def _listn(state: State, record: Record) -> Iterator[Counted]:
+    """How many ids there are; with room for ``in`` of them the call is E2BIG, and says so too."""
+    count = Count(record["op"], record)
+    outcome = state.vcpu(0).reg_list()
+    room = record.get("in", outcome.value)
+    code = outcome.code or (errno.E2BIG if room < outcome.value else 0)
+    count.one(record["e"], code, accepted=not record["e"])
+    if not outcome.code:
+        count.one(record["n"], outcome.value, accepted=True, where="number of ids")
+    yield from count.done()
 
 
 def _mrs_el0(_state: State, _record: Record) -> Iterator[Counted]:
