@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 OTHER_SYSREG = "system registers outside the ID space are not in the machine"
-REGISTER_LIST = "KVM_GET_REG_LIST needs the table of all system registers"
 GUEST_CODE = "values that guest code computed"
 EL0 = "what Linux shows its own processes (MRS from EL0)"
 MEMORY = "memory slots"

@@ -60,8 +60,6 @@ def _not_asked(step: Recorded, *, recalled: bool) -> str:
             return causes.OTHER_SYSREG
         is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
         return causes.RECALLED if is_recalled else ""
-    if operation == "list" and step[2] == errno.E2BIG:
-        return causes.REGISTER_LIST
     return causes.TIMER if operation == "run" and step[3] == _INTERRUPTED else ""
 
 
@@ -120,10 +118,10 @@ class _Sequence:
         return [step[1], outcome.code, f"{outcome.value:x}"], step[2] == 0, outcome.because
 
     def _list(self, step: Recorded) -> Played:
-        """Refused as recorded; a list that is long enough is E2BIG with the count, which is not asked."""
+        """Asked for with no room: E2BIG and the count."""
         outcome = self._vcpu(step).reg_list()
-        code = errno.E2BIG if outcome.accepted else outcome.code
-        return [step[1], code, 0], step[2] == errno.E2BIG, outcome.because
+        code, count = (errno.E2BIG, outcome.value) if outcome.accepted else (outcome.code, 0)
+        return [step[1], code, count], step[2] == errno.E2BIG, outcome.because
 
     def _get(self, step: Recorded) -> Played:
         outcome = self._vcpu(step).get(int(step[2], 16))

@@ -63,7 +63,7 @@ SHAPES: dict[str, Shape] = {
     "mask": {"reg": REGISTER, "mask": U64},
     "maskbad": {"range1": ERRNO, "reserved1": ERRNO},
     "feat": {"bit": optional(number(0, 31)), "err": ERRNO},
-    "reglist": {"cfg": _CONFIGURATION, "err": ERRNO},
+    "reglist": {"cfg": _CONFIGURATION, "err": ERRNO, "n": _NUMBER},
     "reg": {"cfg": _CONFIGURATION, "id": _ID, "err": ERRNO, "le": MEMORY},
     "badid": _BOTH,
     "sveid": _BOTH,
