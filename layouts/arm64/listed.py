@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, sysreg_id
@@ -18,6 +19,8 @@ from layouts.kernels import release_numbers
 
 #: A register that every vCPU has.
 ALWAYS = "always"
+#: What reset_unknown leaves (sys_regs.h).
+UNKNOWN = 0x1DE7EC7EDBADC0DE
 #: KVM's ids of the virtual timer's counter and comparator are each other's encoding (uapi/asm/kvm.h).
 _CNTVCT, _CNTV_CVAL = encoding_of_text("3_3_14_0_2"), encoding_of_text("3_3_14_3_2")
 _TIMER_CTL, _TIMER_CNT, _TIMER_CVAL = encoding_of_text("3_3_14_3_1"), _CNTV_CVAL, _CNTVCT
@@ -45,20 +48,49 @@ def listed(release: str) -> tuple[tuple[int, str], ...]:
     """
     numbers = release_numbers(release) or (0, 0)
     in_front = (*_newest(_TIMERS, numbers), *_newest(_INVARIANT, numbers))
-    table: dict[int, str] = {}
-    text = files("layouts.arm64").joinpath("data/listed_registers.json").read_text("utf-8")
-    for entry in json.loads(text)["registers"]:
-        condition = None
-        for since, name in entry["since"]:
-            if (release_numbers(since) or (0, 0)) <= numbers:
-                condition = name
-        if condition is not None:
-            table |= dict.fromkeys(map(encoding_of_text, entry["registers"].split()), condition)
+    table = _of_release("registers", release)
     swapped = {_CNTVCT: _TIMER_CNT, _CNTV_CVAL: _TIMER_CVAL}
     rows = [(swapped.get(encoding, encoding), table[encoding]) for encoding in sorted(table)]
     return tuple((sysreg_id(encoding), name) for encoding, name in ((one, ALWAYS) for one in in_front)) + tuple(
         (sysreg_id(encoding), name) for encoding, name in rows
     )
+
+
+@cache
+def conditions(release: str) -> dict[int, str]:
+    """The condition of each listed system register, by its KVM register id."""
+    return dict(listed(release))
+
+
+@cache
+def plain(release: str) -> dict[int, int]:
+    """Registers that hold what is written to them, by KVM register id, and their value at reset.
+
+    They have neither ``get_user`` nor ``set_user``, or those of a breakpoint. Of a vCPU with EL2 some have bits that
+    stay as they are.
+    """
+    values = {"unknown": UNKNOWN}
+    return {
+        sysreg_id(encoding): values[text] if text in values else int(text, 16)
+        for encoding, text in _of_release("plain", release).items()
+    }
+
+
+@cache
+def _data() -> dict[str, list[dict[str, Any]]]:
+    text = files("layouts.arm64").joinpath("data/listed_registers.json").read_text("utf-8")
+    return {key: value for key, value in json.loads(text).items() if isinstance(value, list)}
+
+
+def _of_release(part: str, release: str) -> dict[int, str]:
+    """What a release says of each encoding; ``since`` of an entry is (first release, what it says or null)."""
+    numbers = release_numbers(release) or (0, 0)
+    found: dict[int, str] = {}
+    for entry in _data()[part]:
+        said = [word for since, word in entry["since"] if (release_numbers(since) or (0, 0)) <= numbers]
+        if said and said[-1] is not None:
+            found |= dict.fromkeys(map(encoding_of_text, entry["registers"].split()), said[-1])
+    return found
 
 
 def _newest(table: tuple[tuple[tuple[int, int], tuple[int, ...]], ...], release: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, demux, firmware, idregs, sve
+from inspector.machine.arm64 import core, demux, firmware, idregs, listed, sve
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import ids
-from layouts.arm64.ids import CLIDR, MPIDR, OSLSR, ZCR, sysreg_id
+from layouts.arm64.ids import CLIDR, OSLSR, ZCR, sysreg_id
 
 #: What is above the coprocessor in an id but its size: nothing but the architecture.
 _MUST_BE_ZERO = 0x000F_FFFF << 32
@@ -173,12 +173,17 @@ def is_modelled(register_id: int) -> bool:
 
 
 def has_sysreg(vcpu: VcpuArch, encoding: int) -> bool:
-    """The vCPU has this system register, as far as the machine knows them."""
-    if encoding in vcpu.host.kernel.registers or encoding == MPIDR:
-        return True
-    if encoding == ZCR:
-        return vcpu.has_sve
-    return sysreg_id(encoding) in vcpu.host.registers
+    """The vCPU has this system register."""
+    return listed.has(vcpu, sysreg_id(encoding))
+
+
+def is_answered(vcpu: VcpuArch, register_id: int) -> bool:
+    """The machine has a rule for what this vCPU says of an id: its value, or that there is no such register."""
+    return (
+        is_modelled(register_id)
+        or not listed.has(vcpu, register_id)
+        or listed.reset_value(vcpu, register_id) is not None
+    )
 
 
 def _sysreg(vcpu: VcpuArch, register_id: int) -> int | None:
@@ -196,8 +201,14 @@ def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if encoding in vcpu.vm.id_registers and encoding != CLIDR:
         value = vcpu.id_value(encoding)
         return rule.ok(value, value.to_bytes(8, "little"))
-    data = vcpu.values.get(register_id) or vcpu.host.registers.get(register_id, bytes(8))
+    data = vcpu.values.get(register_id) or _default(vcpu, register_id)
     return rule.ok(int.from_bytes(data, "little"), data)
+
+
+def _default(vcpu: VcpuArch, register_id: int) -> bytes:
+    """What reset leaves in a register; of a captured host what it was seen to hold."""
+    value = listed.reset_value(vcpu, register_id)
+    return vcpu.host.registers.get(register_id, bytes(8)) if value is None else value.to_bytes(8, "little")
 
 
 def _set_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int, value: int | None) -> Outcome:

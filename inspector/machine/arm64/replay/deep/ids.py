@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
-from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
@@ -23,7 +23,7 @@ def _zeros(state: State, register_id: int) -> Outcome:
 
 def _bad(state: State, record: Record) -> Iterator[Counted]:
     register_id, count, vcpu = int(record["id"], 16), Count("bad", record), state.vcpu()
-    if not is_modelled(register_id):
+    if not is_answered(vcpu, register_id):
         yield NotAsked("bad", causes.OTHER_SYSREG, 1 + (record["set"] != _UNTRIED))
         return
     got = vcpu.get(register_id)
@@ -69,7 +69,7 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
     for first, last, character in record["runs"]:
         for low in range(int(first, 16), int(last, 16) + 1):
             register_id = high | low
-            if not is_modelled(register_id):
+            if record["call"] != "get" and not is_answered(vcpu, register_id):
                 skipped += 1
                 continue
             outcome = vcpu.get(register_id) if record["call"] == "get" else _zeros(state, register_id)
@@ -87,7 +87,7 @@ def _null(state: State, record: Record) -> Iterator[Counted]:
     name = record["id"].split()[0]
     register_id = _NAMED.get(name) or int(name, 16)
     count, vcpu = Count("null", record), state.vcpu()
-    if not is_modelled(register_id):
+    if not is_answered(vcpu, register_id):
         yield NotAsked("null", causes.OTHER_SYSREG, 2)
         return
     count.call(record["set"], vcpu.set(register_id, None), "set")

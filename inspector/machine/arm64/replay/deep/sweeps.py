@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import idregs, sve
-from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
@@ -183,7 +183,7 @@ def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int
 
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
-    if not is_modelled(register_id):
+    if not is_answered(state.vcpu(), register_id):
         yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
         return
     size = RegisterId(register_id).size_bytes

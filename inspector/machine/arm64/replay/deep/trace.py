@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from inspector.machine.answer import NotAsked, RecordError
 from inspector.machine.arm64 import sve, vgic
 from inspector.machine.arm64.host import SVE
-from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
@@ -102,7 +102,7 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     state.shown.setdefault(register_id, record.get("v", ""))
-    if not is_modelled(register_id):
+    if not is_answered(state.vcpu(number), register_id):
         yield NotAsked("get", causes.OTHER_SYSREG, 1)
         return
     if register_id in state.guest:
@@ -121,7 +121,7 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
 def _set(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     data = bytes.fromhex(record["v"])
-    if not is_modelled(register_id):
+    if not is_answered(state.vcpu(number), register_id):
         yield NotAsked("set", causes.OTHER_SYSREG, 1)
         return
     if not number:
