@@ -165,7 +165,7 @@ def _set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
 
 
 def is_modelled(register_id: int) -> bool:
-    """The machine has rules for such an id: all but system registers outside the ID space, of which it has no table."""
+    """The machine has rules for such an id: the ID space, and all that is no system register."""
     found = ids.RegisterId(register_id)
     if found.coprocessor != ids.SYSREG or found.size_bytes != _SYSREG_SIZE_BYTES:
         return True

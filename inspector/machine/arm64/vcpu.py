@@ -126,7 +126,7 @@ class Vcpu(VcpuArch):
         return registers.put(self, register_id, data)
 
     def register_ids(self) -> list[int]:
-        """The ids of KVM_GET_REG_LIST that this machine knows of, in their order."""
+        """The ids whose values this machine knows: see ``reg_list`` for all that the kernel lists."""
         found = core.register_ids(has_sve=self.has_sve and self.vm.abi == "merged")
         found += sve.register_ids() if self.has_sve else []
         found += demux.register_ids(self.host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OTHER_SYSREG = "system registers outside the ID space are not in the machine"
+OTHER_SYSREG = "values of the PMU, of timers and of EL2 have rules that the machine does not know"
 GUEST_CODE = "values that guest code computed"
 EL0 = "what Linux shows its own processes (MRS from EL0)"
 MEMORY = "memory slots"

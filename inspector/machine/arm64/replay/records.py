@@ -11,7 +11,7 @@ from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
-from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of_records, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
@@ -65,13 +65,11 @@ def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
             yield from found.idreg(record)
         elif kind in recalled:
             yield NotAsked(kind, causes.RECALLED, 1)
-        elif kind == "reg" and not is_modelled(int(record["id"], 16)):
-            yield NotAsked(kind, causes.OTHER_SYSREG, 1)
         elif kind in kinds:
             text = text_of(record)
             for expected, predicted, accepted, because in kinds[kind](record):
-                if because == causes.HIDDEN:
-                    yield NotAsked(kind, causes.HIDDEN, 1)
+                if because in (causes.HIDDEN, causes.OTHER_SYSREG):
+                    yield NotAsked(kind, because, 1)
                     continue
                 yield Answer(kind, text, expected, predicted, accepted, because)
     yield from found.vls_subsets()
@@ -227,7 +225,11 @@ class _Replay:
         """A register as a fresh vCPU has it; the recorder had written nothing."""
         vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
         vcpu.sve_finalized = vcpu.has_sve
-        outcome = vcpu.get(int(record["id"], 16))
+        register_id = int(record["id"], 16)
+        if not is_answered(vcpu, register_id):
+            yield 0, 0, False, causes.OTHER_SYSREG
+            return
+        outcome = vcpu.get(register_id)
         found = outcome.image.hex() if outcome.accepted else outcome.name
         yield record["le"] if record["err"] == 0 else record["err"], found, record["err"] == 0, outcome.because
 

@@ -9,7 +9,7 @@ from typing import Any
 from inspector.machine.answer import Answer, NotAsked, RecordError, text_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
-from inspector.machine.arm64.registers import is_modelled
+from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
@@ -31,7 +31,7 @@ def replay_sequence(host: Host, record: dict[str, Any], *, recalled: bool = Fals
     for number, step in enumerate(record["steps"]):
         if step[0] == "nop":
             continue
-        cause = _not_asked(step, recalled=recalled)
+        cause = sequence.not_asked(step, recalled=recalled)
         if cause:
             yield NotAsked(f"seq {step[0]}", cause, 1)
             if step[0] in ("get", "set"):
@@ -49,18 +49,6 @@ def replay_sequence(host: Host, record: dict[str, Any], *, recalled: bool = Fals
         else:
             where = f"{record['n']} step {number}: {text_of(step)}"
             yield Answer(f"seq {step[0]}", where, expected, predicted, accepted, because)
-
-
-def _not_asked(step: Recorded, *, recalled: bool) -> str:
-    """Why a step's answer is not asked for; empty where it is."""
-    operation = step[0]
-    if operation in ("get", "set"):
-        register_id = int(step[2], 16)
-        if not is_modelled(register_id):
-            return causes.OTHER_SYSREG
-        is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
-        return causes.RECALLED if is_recalled else ""
-    return causes.TIMER if operation == "run" and step[3] == _INTERRUPTED else ""
 
 
 Played = tuple[list[Any], bool, str]
@@ -91,6 +79,20 @@ class _Sequence:
         if found is None:
             raise RecordError(f"{text_of(step)}: vCPU {step[1]} was not created")
         return found
+
+    def not_asked(self, step: Recorded, *, recalled: bool) -> str:
+        """Why a step's answer is not asked for; empty where it is."""
+        operation = step[0]
+        if operation in ("get", "set"):
+            register_id = int(step[2], 16)
+            if not is_answered(self._vcpu(step), register_id):
+                return causes.OTHER_SYSREG
+            is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
+            return causes.RECALLED if is_recalled else ""
+        if operation == "list" and recalled and step[2] == errno.E2BIG:
+            # How many there are hangs on ID registers that the file may not show.
+            return causes.RECALLED
+        return causes.TIMER if operation == "run" and step[3] == _INTERRUPTED else ""
 
     def _create(self, step: Recorded) -> Played:
         outcome = self.vm.create_vcpu(step[1])

@@ -58,6 +58,11 @@ def _of(state: State, number: int, call: Callable[[Vcpu], Outcome]) -> Outcome:
     return Outcome("errno", errno.EBADF, (Check("the vCPU was created", False),), "KVM_CREATE_VCPU")
 
 
+def _is_answered(state: State, number: int, register_id: int) -> bool:
+    vcpu = state.vm.vcpus.get(number)
+    return vcpu is None or is_answered(vcpu, register_id)
+
+
 def _init(state: State, record: Record) -> Iterator[Counted]:
     count = Count("init", record)
     count.call(record["e"], _of(state, record["i"], lambda vcpu: vcpu.init(record["f"])))
@@ -102,7 +107,7 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     state.shown.setdefault(register_id, record.get("v", ""))
-    if not is_answered(state.vcpu(number), register_id):
+    if not _is_answered(state, number, register_id):
         yield NotAsked("get", causes.OTHER_SYSREG, 1)
         return
     if register_id in state.guest:
@@ -121,7 +126,7 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
 def _set(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     data = bytes.fromhex(record["v"])
-    if not is_answered(state.vcpu(number), register_id):
+    if not _is_answered(state, number, register_id):
         yield NotAsked("set", causes.OTHER_SYSREG, 1)
         return
     if not number:
