@@ -7,7 +7,7 @@ from functools import cached_property
 
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Capture, Vcpu
-from inspector.decode.fields import Field, FieldTable
+from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
 from layouts.vocabulary import Bits
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register
 from layouts.x86.kvm import KVM_CPUID2, cpuid2_unpack
@@ -40,6 +40,11 @@ class State:
         """A field's value; None where it was not captured."""
         found = self.field(path)
         return found.value if found is not None else None
+
+    def hex(self, path: str) -> str:
+        """A field's value for evidence."""
+        value = self.number(path)
+        return NOT_CAPTURED if value is None else hex(value)
 
     def numbers(self, *paths: str) -> tuple[int, ...] | None:
         """Some fields' values; None where one of them was not captured."""

@@ -19,14 +19,14 @@ _ILLEGAL_VECTORS = 0xFFFF
 def x2apic_not_offered(state: State) -> Iterator[Hit]:
     """EXTD against CPUID."""
     if state.bit("sregs.apic_base.EXTD") and state.feature("1.0.ecx.x2apic") is False:
-        yield Hit("sregs.apic_base.EXTD", f"IA32_APIC_BASE is {state.number('sregs.apic_base'):#x}")
+        yield Hit("sregs.apic_base.EXTD", f"IA32_APIC_BASE is {state.hex('sregs.apic_base')}")
 
 
 @check("X0515")
 def x2apic_but_off(state: State) -> Iterator[Hit]:
     """EXTD against EN."""
     if state.bit("sregs.apic_base.EXTD") and not state.bit("sregs.apic_base.EN"):
-        yield Hit("sregs.apic_base.EN", f"IA32_APIC_BASE is {state.number('sregs.apic_base'):#x}")
+        yield Hit("sregs.apic_base.EN", f"IA32_APIC_BASE is {state.hex('sregs.apic_base')}")
 
 
 @check("X0516")
@@ -76,7 +76,7 @@ def _is_deadline_mode(state: State) -> bool | None:
 def deadline_not_offered(state: State) -> Iterator[Hit]:
     """LVT timer mode against CPUID."""
     if _is_deadline_mode(state) and state.feature("1.0.ecx.tsc_deadline_timer") is False:
-        yield Hit("lapic.lvt_timer", f"{state.number('lapic.lvt_timer'):#x}")
+        yield Hit("lapic.lvt_timer", f"{state.hex('lapic.lvt_timer')}")
 
 
 @check("X0521")
@@ -84,7 +84,7 @@ def deadline_not_used(state: State) -> Iterator[Hit]:
     """IA32_TSC_DEADLINE against the LVT timer mode."""
     value = state.number("msr.IA32_TSC_DEADLINE")
     if value and _is_deadline_mode(state) is False:
-        yield Hit("msr.IA32_TSC_DEADLINE", f"{value:#x}, the LVT timer is {state.number('lapic.lvt_timer'):#x}")
+        yield Hit("msr.IA32_TSC_DEADLINE", f"{value:#x}, the LVT timer is {state.hex('lapic.lvt_timer')}")
 
 
 @check("X0522")

@@ -50,12 +50,12 @@ def long_mode(state: State) -> Iterator[Hit]:
 def long_code(state: State) -> Iterator[Hit]:
     """CS.L against EFER."""
     if state.number("sregs.cs.l") and state.number("sregs.efer") is not None and not is_long(state):
-        yield Hit("sregs.cs.l", f"CS.L is 1, EFER is {state.number('sregs.efer'):#x}")
+        yield Hit("sregs.cs.l", f"CS.L is 1, EFER is {state.hex('sregs.efer')}")
 
 
 def _cr0(state: State, condition: bool | int | None) -> Iterator[Hit]:
     if condition:
-        yield Hit("sregs.cr0", f"CR0 is {state.number('sregs.cr0'):#x}")
+        yield Hit("sregs.cr0", f"CR0 is {state.hex('sregs.cr0')}")
 
 
 @check("X0203")
@@ -129,14 +129,14 @@ def cr3_beyond(state: State) -> Iterator[Hit]:
 def identifiers_outside_long_mode(state: State) -> Iterator[Hit]:
     """CR4.PCIDE needs EFER.LMA."""
     if state.bit("sregs.cr4.PCIDE") and state.bit("sregs.efer.LMA") == 0:
-        yield Hit("sregs.cr4.PCIDE", f"EFER is {state.number('sregs.efer'):#x}")
+        yield Hit("sregs.cr4.PCIDE", f"EFER is {state.hex('sregs.efer')}")
 
 
 @check("X0212")
 def shadow_stacks_without_write_protection(state: State) -> Iterator[Hit]:
     """CR4.CET needs CR0.WP."""
     if state.bit("sregs.cr4.CET") and state.bit("sregs.cr0.WP") == 0:
-        yield Hit("sregs.cr4.CET", f"CR0 is {state.number('sregs.cr0'):#x}")
+        yield Hit("sregs.cr4.CET", f"CR0 is {state.hex('sregs.cr0')}")
 
 
 @check("X0213")
@@ -151,7 +151,7 @@ def rflags_reserved(state: State) -> Iterator[Hit]:
 def virtual_8086(state: State) -> Iterator[Hit]:
     """RFLAGS.VM against the mode."""
     if state.bit("regs.rflags.VM") and (is_long(state) or state.bit("sregs.cr0.PE") == 0):
-        yield Hit("regs.rflags.VM", f"RFLAGS is {state.number('regs.rflags'):#x}")
+        yield Hit("regs.rflags.VM", f"RFLAGS is {state.hex('regs.rflags')}")
 
 
 @check("X0215")
@@ -162,7 +162,7 @@ def instruction_pointer(state: State) -> Iterator[Hit]:
         return
     if not (is_64bit and is_long(state)):
         if rip & _HIGH_HALF:
-            yield Hit("regs.rip", f"RIP is {rip:#x}, CS.L is {is_64bit}, EFER is {state.number('sregs.efer') or 0:#x}")
+            yield Hit("regs.rip", f"RIP is {rip:#x}, CS.L is {is_64bit}, EFER is {state.hex('sregs.efer')}")
     elif not is_canonical(rip, state):
         yield Hit("regs.rip", f"RIP is {rip:#x}, which is not canonical")
 
@@ -216,7 +216,7 @@ def pdptr_reserved(state: State) -> Iterator[Hit]:
 def pdptrs_missing(state: State) -> Iterator[Hit]:
     """PAE paging without SREGS2."""
     if state.has(KVM_SREGS.name) and _is_pae(state, "sregs") and not state.bit("sregs2.flags.PDPTRS_VALID"):
-        yield Hit("sregs.cr3", f"CR3 is {state.number('sregs.cr3'):#x}, no PDPTRs are in the capture")
+        yield Hit("sregs.cr3", f"CR3 is {state.hex('sregs.cr3')}, no PDPTRs are in the capture")
 
 
 def _high(state: State, path: str) -> Iterator[Hit]:

@@ -40,7 +40,7 @@ def injected_and_pending(state: State) -> Iterator[Hit]:
 def pending_without_flag(state: State) -> Iterator[Hit]:
     """Pending against PAYLOAD."""
     if state.number(f"{_EVENT}.pending") and not state.bit("vcpu_events.flags.PAYLOAD"):
-        yield Hit(f"{_EVENT}.pending", f"flags is {state.number('vcpu_events.flags'):#x}")
+        yield Hit(f"{_EVENT}.pending", f"flags is {state.hex('vcpu_events.flags')}")
 
 
 @check("X0504")
@@ -66,14 +66,14 @@ def error_code(state: State) -> Iterator[Hit]:
 def nmi_without_flag(state: State) -> Iterator[Hit]:
     """nmi.pending against NMI_PENDING."""
     if state.number("vcpu_events.nmi.pending") and not state.bit("vcpu_events.flags.NMI_PENDING"):
-        yield Hit("vcpu_events.nmi.pending", f"flags is {state.number('vcpu_events.flags'):#x}")
+        yield Hit("vcpu_events.nmi.pending", f"flags is {state.hex('vcpu_events.flags')}")
 
 
 @check("X0507")
 def smm_without_flag(state: State) -> Iterator[Hit]:
     """Smi against SMM."""
     if state.number("vcpu_events.smi.smm") and not state.bit("vcpu_events.flags.SMM"):
-        yield Hit("vcpu_events.smi.smm", f"flags is {state.number('vcpu_events.flags'):#x}")
+        yield Hit("vcpu_events.smi.smm", f"flags is {state.hex('vcpu_events.flags')}")
 
 
 @check("X0508")
@@ -89,7 +89,7 @@ def interrupt_not_let_in(state: State) -> Iterator[Hit]:
     """interrupt.injected against RFLAGS.IF."""
     injected, soft = state.number("vcpu_events.interrupt.injected"), state.number("vcpu_events.interrupt.soft")
     if injected and not soft and state.bit("regs.rflags.IF") == 0:
-        yield Hit("vcpu_events.interrupt.injected", f"RFLAGS is {state.number('regs.rflags'):#x}")
+        yield Hit("vcpu_events.interrupt.injected", f"RFLAGS is {state.hex('regs.rflags')}")
 
 
 @check("X0510")

@@ -151,7 +151,7 @@ def cet(state: State) -> Iterator[Hit]:
     for number in range(4):
         path = f"msr.IA32_PL{number}_SSP"
         if (state.number(path) or 0) & 3:
-            yield Hit(path, f"{state.number(path):#x} is no multiple of 4")
+            yield Hit(path, f"{state.hex(path)} is no multiple of 4")
 
 
 @check("X0348")

@@ -39,14 +39,14 @@ def guest_mode_without_svme(state: State) -> Iterator[Hit]:
     flags, gif = state.number(_FLAGS) or 0, state.bits(f"{_FLAGS}.GIF_SET")
     is_svm = state.number("nested_state.format") == _SVM
     if is_svm and gif and flags & ~gif.mask and state.bit("sregs.efer.SVME") == 0:
-        yield Hit(_FLAGS, f"flags is {flags:#x}, EFER is {state.number('sregs.efer'):#x}")
+        yield Hit(_FLAGS, f"flags is {flags:#x}, EFER is {state.hex('sregs.efer')}")
 
 
 @check("X0525")
 def vmx_without_vmxe(state: State) -> Iterator[Hit]:
     """A VMXON region against CR4.VMXE."""
     if _is_vmx_on(state) and state.bit("sregs.cr4.VMXE") == 0 and not state.number("nested_state.hdr.smm_flags"):
-        yield Hit("nested_state.hdr.vmxon_or_vmcb_pa", f"CR4 is {state.number('sregs.cr4'):#x}")
+        yield Hit("nested_state.hdr.vmxon_or_vmcb_pa", f"CR4 is {state.hex('sregs.cr4')}")
 
 
 @check("X0526")
@@ -69,7 +69,7 @@ def other_vendor(state: State) -> Iterator[Hit]:
 def pending_into_nothing(state: State) -> Iterator[Hit]:
     """RUN_PENDING against GUEST_MODE."""
     if state.bit(f"{_FLAGS}.RUN_PENDING") and not state.bit(f"{_FLAGS}.GUEST_MODE"):
-        yield Hit(_FLAGS, f"flags is {state.number(_FLAGS):#x}")
+        yield Hit(_FLAGS, f"flags is {state.hex(_FLAGS)}")
 
 
 @check("X0529")

@@ -1,7 +1,7 @@
 """Rules over arm64 state, a module for each group of codes."""
 
-from layouts.lint.rule import LintRule
+from layouts.lint.arm64 import counters, features, lists, vcpus, vectors, vmm
 
 __all__ = ["RULES"]
 
-RULES: tuple[LintRule, ...] = ()
+RULES = (*features.RULES, *vectors.RULES, *lists.RULES, *vcpus.RULES, *counters.RULES, *vmm.RULES)

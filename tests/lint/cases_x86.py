@@ -1,44 +1,17 @@
-"""For each rule a capture that breaks it, and a near miss that does not."""
+"""For each rule over x86 state a capture that breaks it, and a near miss that does not."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from tests.lint.case import Case, On
 
-
-class Case(NamedTuple):
-    """Edits of a sample with which a rule is broken, and almost the same with which it is not.
-
-    An edit is a word: ``path=value``, ``-prefix`` (the area was not captured) or ``prefix<bytes`` (it is cut); ``x2``
-    makes a second vCPU of the first as it is by then.
-    """
-
-    code: str
-    sample: str
-    breaks: str
-    near: str
-    vcpu: int = 0
-    vmm: str = ""
-
-
-class _On(NamedTuple):
-    """Cases on one sample."""
-
-    sample: str
-    vcpu: int = 0
-    vmm: str = ""
-
-    def __call__(self, code: str, breaks: str, near: str = "") -> Case:
-        return Case(code, self.sample, breaks, near, self.vcpu, self.vmm)
-
-
-_AMX = _On("amx")
-_INTEL = _On("kvm-vcpus/sapphire-rapids-linux-7.2")
-_NESTED = _On("kvm-vcpus/milan-nested-linux-7.3")
-_TWO = _On("zen5-kvm", 1)
-_STREAM = _On("qemu-kvm-reset/migration-stream.gz")
-_FIRECRACKER = _On("kvm-vcpus/sapphire-rapids-linux-7.2", 0, "firecracker")
-_CLOUD = _On("amx", 0, "cloud-hypervisor")
-_QEMU = _On("amx", 0, "qemu")
+_AMX = On("amx")
+_INTEL = On("kvm-vcpus/sapphire-rapids-linux-7.2")
+_NESTED = On("kvm-vcpus/milan-nested-linux-7.3")
+_TWO = On("zen5-kvm", 1)
+_STREAM = On("qemu-kvm-reset/migration-stream.gz")
+_FIRECRACKER = On("kvm-vcpus/sapphire-rapids-linux-7.2", 0, "firecracker")
+_CLOUD = On("amx", 0, "cloud-hypervisor")
+_QEMU = On("amx", 0, "qemu")
 
 _XSAVE = (
     _AMX("X0101", "xcr.xcr0=0x2e7", "xcr.xcr0=0x602e7"),
@@ -64,7 +37,7 @@ _XSAVE = (
     _AMX("X0117", "xsave.header.xstate_bv=0x80246", "xsave.header.xstate_bv=0x60246"),
     _AMX("X0118", "fpu.xmm[3]=1", "fpu.mxcsr=0x1fbf"),
     _AMX("X0119", "-xsave", "-xsave xcr.xcr0=3"),
-    _On("amx", 1)("X0120", "kvm_xsave.header.xstate_bv=0x44", "kvm_xsave.pkru.pkru=4"),
+    On("amx", 1)("X0120", "kvm_xsave.header.xstate_bv=0x44", "kvm_xsave.pkru.pkru=4"),
     _AMX("X0121", "sregs.cr4.OSXSAVE=0", "sregs.cr4.OSXSAVE=0 xcr.xcr0=1"),
 )
 
@@ -122,7 +95,7 @@ _SEGMENTS = (
 )
 
 
-def _renamed(on: _On, code: str, *names: str, also: str = "") -> Case:
+def _renamed(on: On, code: str, *names: str, also: str = "") -> Case:
     """The MSRs are another one, 0xc001; or one that the rule does not ask for is."""
     gone = " ".join(f"msr.{name}.index=0xc001" for name in names)
     return on(code, f"{gone} {also}", f"msr.IA32_BIOS_SIGN_ID.index=0xc001 {also}")
@@ -314,11 +287,11 @@ _VMMS = (
     _FIRECRACKER("X0701", "", "cpuid.d.1.eax.xsaves=0"),
     _CLOUD("X0702", "", "xcr.xcr0=0x2e7"),
     _QEMU("X0703", "xsave.header.xcomp_bv=1", "xsave.header.xstate_bv=0"),
-    _On("kvm-vcpus/sapphire-rapids-linux-7.2", 0, "qemu")(
+    On("kvm-vcpus/sapphire-rapids-linux-7.2", 0, "qemu")(
         "X0704", "cpuid.80000007.0.edx.constant_tsc=1", "cpuid.80000007.0.edx.constant_tsc=0"
     ),
     _QEMU("X0705", "msr.IA32_PAT=2", "msr.IA32_PAT=1"),
     _FIRECRACKER("X0706", "sregs.cr4.VMXE=1", "sregs.cr4.VMXE=0"),
 )
 
-CASES = (*_XSAVE, *_CONTROL, *_SEGMENTS, *_MSRS, *_CPUID, *_EVENTS, *_CLOCKS, *_VMMS)
+X86_CASES = (*_XSAVE, *_CONTROL, *_SEGMENTS, *_MSRS, *_CPUID, *_EVENTS, *_CLOCKS, *_VMMS)
