@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from inspector.capture.model import Capture
+from inspector.capture.model import Capture, Vcpu
 from inspector.lint import arm64, x86
-from inspector.lint.registry import CAPTURE_CHECKS, CHECKS
+from inspector.lint.registry import CHECKS, GROUP_CHECKS
 from inspector.lint.state import State
 from layouts.lint.rule import LintRule
 from layouts.lint.table import lint_rules
 
 #: The packages in which the checks stand.
 _CHECKED = {"X": x86, "A": arm64}
+_NUMBER = re.compile(r"\d+")
 
 
 class Finding(NamedTuple):
-    """A broken rule in a capture. ``vcpu`` is its number, None for the whole capture."""
+    """A broken rule in a capture. ``vcpu`` is its number, None where it is about several."""
 
     rule: LintRule
     vcpu: int | None
@@ -27,22 +29,37 @@ class Finding(NamedTuple):
 
 
 def findings(capture: Capture, vmm: str = "") -> Iterator[Finding]:
-    """What contradicts itself in a capture, vCPU by vCPU, then over all of them."""
-    states = [State(capture, vcpu, vmm) for vcpu in capture.vcpus]
-    for state in states:
-        for rule in _applying(state.vcpu.arch, vmm):
-            for hit in CHECKS[rule.code](state) if rule.code in CHECKS else ():
-                yield Finding(rule, state.vcpu.index, hit.path, hit.evidence, hit.remedy or rule.remedy)
-    for arch in {state.vcpu.arch: None for state in states}:
-        alike = [state for state in states if state.vcpu.arch == arch]
-        for rule in _applying(arch, vmm):
-            for hit in CAPTURE_CHECKS[rule.code](alike) if rule.code in CAPTURE_CHECKS else ():
+    """What contradicts itself in a capture, vCPU by vCPU, then between those of one machine."""
+    groups: dict[tuple[str, str], list[State]] = {}
+    for vcpu in capture.vcpus:
+        state = State(capture, vcpu, vmm)
+        yield from _of_vcpu(state)
+        groups.setdefault((vcpu.arch, _machine_of(vcpu)), []).append(state)
+    for (arch, _), states in groups.items():
+        for rule in _applying(arch, vmm) if len(states) > 1 else ():
+            for hit in GROUP_CHECKS[rule.code](states) if rule.code in GROUP_CHECKS else ():
                 yield Finding(rule, None, hit.path, hit.evidence, hit.remedy or rule.remedy)
+
+
+def findings_of_vcpu(capture: Capture, vcpu: Vcpu, vmm: str = "") -> Iterator[Finding]:
+    """What contradicts itself in one vCPU."""
+    return _of_vcpu(State(capture, vcpu, vmm))
 
 
 def codes_with_checks() -> frozenset[str]:
     """The codes that a function stands behind."""
-    return frozenset(CHECKS) | frozenset(CAPTURE_CHECKS)
+    return frozenset(CHECKS) | frozenset(GROUP_CHECKS)
+
+
+def _of_vcpu(state: State) -> Iterator[Finding]:
+    for rule in _applying(state.vcpu.arch, state.vmm):
+        for hit in CHECKS[rule.code](state) if rule.code in CHECKS else ():
+            yield Finding(rule, state.vcpu.index, hit.path, hit.evidence, hit.remedy or rule.remedy)
+
+
+def _machine_of(vcpu: Vcpu) -> str:
+    """VCPUs whose names differ in nothing but a number were taken together; ``reset`` and ``pattern`` were not."""
+    return _NUMBER.sub("", vcpu.name)
 
 
 def _applying(arch: str, vmm: str) -> Iterator[LintRule]:

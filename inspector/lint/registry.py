@@ -17,28 +17,30 @@ class Hit(NamedTuple):
 
 
 Check = Callable[[State], Iterable[Hit]]
-#: A check over all vCPUs of a capture at once.
-CaptureCheck = Callable[[list[State]], Iterable[Hit]]
+#: A check over the vCPUs that one machine had at one time.
+GroupCheck = Callable[[list[State]], Iterable[Hit]]
 
 CHECKS: dict[str, Check] = {}
-CAPTURE_CHECKS: dict[str, CaptureCheck] = {}
+GROUP_CHECKS: dict[str, GroupCheck] = {}
 
 
 def check(code: str) -> Callable[[Check], Check]:
     """The function is the check of a rule, for each vCPU."""
 
     def keep(function: Check) -> Check:
+        assert code not in CHECKS, code
         CHECKS[code] = function
         return function
 
     return keep
 
 
-def capture_check(code: str) -> Callable[[CaptureCheck], CaptureCheck]:
-    """The function is the check of a rule over all vCPUs together."""
+def group_check(code: str) -> Callable[[GroupCheck], GroupCheck]:
+    """The function is the check of a rule over several vCPUs of one machine together."""
 
-    def keep(function: CaptureCheck) -> CaptureCheck:
-        CAPTURE_CHECKS[code] = function
+    def keep(function: GroupCheck) -> GroupCheck:
+        assert code not in GROUP_CHECKS, code
+        GROUP_CHECKS[code] = function
         return function
 
     return keep

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Capture, Vcpu
-from inspector.decode.fields import Field, FieldTable
+from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
+from layouts.vocabulary import Bits
+from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register
+from layouts.x86.kvm import KVM_CPUID2, cpuid2_unpack
+
+#: KVM's signature in EBX, ECX, EDX of its first leaf, which Hyper-V's leaves may push up by 0x100.
+_KVM_SIGNATURE = b"KVMKVMKVM\0\0\0"
 
 
 class State:
@@ -16,6 +23,7 @@ class State:
         self.capture = capture
         self.vcpu = vcpu
         self.vmm = vmm
+        self._fields: dict[str, Field | None] = {}
 
     @cached_property
     def tables(self) -> Sequence[FieldTable]:
@@ -24,27 +32,93 @@ class State:
 
     def field(self, path: str) -> Field | None:
         """A field; None where the capture has no such field."""
-        for table in self.tables:
-            found = table.get(path)
-            if found is not None:
-                return found
-        return None
+        if path not in self._fields:
+            self._fields[path] = next((found for table in self.tables if (found := table.get(path))), None)
+        return self._fields[path]
 
     def number(self, path: str) -> int | None:
-        """A field's value; None where it was not captured. ``path.BIT`` of a register is a bit."""
+        """A field's value; None where it was not captured."""
         found = self.field(path)
-        if found is not None:
-            return found.value
-        for table in self.tables:
-            bits = table.find(path) if "." in path else []
-            if bits:
-                return table.decode(bits[0]).value
-        return None
+        return found.value if found is not None else None
 
-    def areas(self, layout: str) -> Iterator[Area]:
-        """The areas of a layout."""
-        return (area for area in self.vcpu.areas if area.layout == layout)
+    def hex(self, path: str) -> str:
+        """A field's value for evidence."""
+        value = self.number(path)
+        return NOT_CAPTURED if value is None else hex(value)
 
-    def cpuid(self, leaf: int, subleaf: int, register: str) -> int | None:
-        """A register of the guest's CPUID; None where the capture has no CPUID, or no such leaf."""
-        return self.number(f"cpuid.{leaf:x}.{subleaf:x}.{register}")
+    def numbers(self, *paths: str) -> tuple[int, ...] | None:
+        """Some fields' values; None where one of them was not captured."""
+        values = [value for path in paths if (value := self.number(path)) is not None]
+        return tuple(values) if len(values) == len(paths) else None
+
+    def bits(self, path: str) -> Bits | None:
+        """Where a bit lies, by ``REGISTER.BIT``; None where the capture has no such register."""
+        head, _, name = path.rpartition(".")
+        field = self.field(head)
+        register = field.spec.register if field is not None else None
+        return next((bits for bits in register.bits if bits.name == name), None) if register is not None else None
+
+    def bit(self, path: str) -> int | None:
+        """A bit, or a range of bits, by ``REGISTER.BIT``; None where it was not captured."""
+        value, bits = self.number(path.rpartition(".")[0]), self.bits(path)
+        return bits.get(value) if value is not None and bits is not None else None
+
+    def areas(self, *layouts: str) -> Iterator[Area]:
+        """The areas of some layouts."""
+        return (area for area in self.vcpu.areas if area.layout in layouts)
+
+    def has(self, *layouts: str) -> bool:
+        """Every one of these layouts is there."""
+        return all(any(self.areas(layout)) for layout in layouts)
+
+    @property
+    def is_restorable(self) -> bool:
+        """What a VMM gives back to KVM: segments and control registers, MSRs, and the CPUID table that rules them."""
+        return self.has("kvm-sregs", "kvm-msrs") and bool(self.cpuid)
+
+    @cached_property
+    def cpuid_entries(self) -> list[tuple[int, ...]]:
+        """The guest's CPUID as it lies: function, index, flags, eax, ebx, ecx, edx."""
+        return [entry for area in self.areas(KVM_CPUID2.name) for entry in cpuid2_unpack(area.data)]
+
+    @cached_property
+    def cpuid(self) -> Cpuid:
+        """The guest's CPUID; empty where the capture has none. Of entries that repeat, the first, as KVM takes it."""
+        leaves: dict[tuple[int, int], tuple[int, int, int, int]] = {}
+        for function, index, _, eax, ebx, ecx, edx in self.cpuid_entries:
+            leaves.setdefault((function, index), (eax, ebx, ecx, edx))
+        return Cpuid(leaves)
+
+    def leaf(self, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
+        """A sub-leaf of the guest's CPUID, zeros where the table has none."""
+        return self.cpuid.get(leaf, subleaf) or (0, 0, 0, 0)
+
+    def feature(self, place: str) -> bool | None:
+        """A bit of the guest's CPUID, as ``7.0.ebx.smep``; None where no CPUID was captured."""
+        return None if not self.cpuid else bool(self.cpuid_range(place))
+
+    def cpuid_range(self, place: str) -> int:
+        """A range of bits of the guest's CPUID, as ``80000008.0.eax.phys_addr_bits``; 0 where it is not there."""
+        leaf, subleaf, register, name = place.split(".")
+        declared = cpuid_register(int(leaf, 16), int(subleaf), register)
+        assert declared is not None, place
+        number = int(leaf, 16)
+        if number >> 8 == HYPERVISOR_LEAF >> 8:
+            number += self.kvm_base - HYPERVISOR_LEAF
+        value = self.leaf(number, int(subleaf))[["eax", "ebx", "ecx", "edx"].index(register)]
+        return declared.field(name).get(value)
+
+    @cached_property
+    def kvm_base(self) -> int:
+        """KVM's first CPUID leaf; where the guest has none of KVM's, one that nobody has."""
+        for leaf in range(HYPERVISOR_LEAF, HYPERVISOR_LEAF + 0x10000, 0x100):
+            if (leaf, 0) in self.cpuid.leaves:
+                _, ebx, ecx, edx = self.leaf(leaf)
+                if b"".join(part.to_bytes(4, "little") for part in (ebx, ecx, edx)) == _KVM_SIGNATURE:
+                    return leaf
+        return HYPERVISOR_LEAF + 0xFF000
+
+    @property
+    def physical_bits(self) -> int | None:
+        """MAXPHYADDR of the guest: leaf 0x80000008, 36 without it (cpuid_query_maxphyaddr); None without CPUID."""
+        return (self.leaf(0x8000_0008)[0] & 0xFF or 36) if self.cpuid else None

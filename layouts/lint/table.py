@@ -10,5 +10,5 @@ from layouts.lint.rule import LintRule
 
 @cache
 def lint_rules() -> dict[str, LintRule]:
-    """Every rule by its code."""
-    return {rule.code: rule for rule in (*x86.RULES, *arm64.RULES)}
+    """Every rule by its code, in the order of the codes."""
+    return {rule.code: rule for rule in sorted((*x86.RULES, *arm64.RULES), key=lambda rule: "XA".index(rule.code[0]))}

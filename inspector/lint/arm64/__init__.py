@@ -1,3 +1,7 @@
 """Checks over arm64 state."""
 
+from inspector.lint.arm64 import counters, features, lists, vcpus, vectors, vmm
+
+__all__ = ["ARCH", "counters", "features", "lists", "vcpus", "vectors", "vmm"]
+
 ARCH = "arm64"

@@ -1,7 +1,7 @@
 """Checks over x86 state."""
 
-from inspector.lint.x86 import control, xsave
+from inspector.lint.x86 import apic, clocks, control, cpuid, events, msrs, nested, segments, vmm, xsave
 
-__all__ = ["ARCH", "control", "xsave"]
+__all__ = ["ARCH", "apic", "clocks", "control", "cpuid", "events", "msrs", "nested", "segments", "vmm", "xsave"]
 
 ARCH = "x86"
