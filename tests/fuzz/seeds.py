@@ -403,8 +403,8 @@ CPUID = (
 
 
 LOGS = (
-    b"ioctl(4<x>, KVM_CREATE_VCPU, 0) = 5\n7 ioctl(5, KVM_SET_CPUID2, {nent=1, entries=[{function=0xd, index=0, flags=0, "
-    b"eax=7, ebx=1, ecx=2, edx=3}]}) = -1 EPERM (x)\n[pid 3] ioctl(5, KVM_SET_REGS, {rax=0x5, ...}) = 0\n",
+    b"ioctl(4<x>, KVM_CREATE_VCPU, 0) = 5\n7 ioctl(5, KVM_SET_CPUID2, {nent=1, entries=[{function=0xd, index=0, "
+    b"flags=0, eax=7, ebx=1, ecx=2, edx=3}]}) = -1 EPERM (x)\n[pid 3] ioctl(5, KVM_SET_REGS, {rax=0x5, ...}) = 0\n",
     b"9 ioctl(5, KVM_GET_SREGS <unfinished ...>\n9 <... ioctl resumed>, {cs={base=1, limit=2}, gdt={base=3}}) = 0\n"
     b"ioctl(0x4, 0xae41, 0) = 0x5\narch_prctl(ARCH_REQ_XCOMP_GUEST_PERM, 0x12 /* x */) = -1 EPERM (y)\n",
     b"warning: host doesn't support requested feature: CPUID.07H:EBX.fsgsbase [bit 0]\n"

@@ -7,6 +7,7 @@ Source: strace's own grammar (strace(1), "Structures and arrays"; src/print_fiel
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from inspector.capture.calls import Printed
@@ -124,3 +125,12 @@ class _Parser:
                     return int(found[0], _base(found[0]))
                 return found[0]
         return self.unclear()
+
+
+def is_whole(value: Printed) -> bool:
+    """Nothing of it is left out."""
+    if isinstance(value, Mapping):
+        return "..." not in value and all(is_whole(member) for member in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return all(is_whole(item) for item in value)
+    return value is not None

@@ -11,9 +11,9 @@ Source: strace 6.1, src/kvm.c (print_kvm_*), src/ioctl.c, src/prctl.c; measured 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from inspector.capture.calls import Call, Printed
+from inspector.capture.calls import Call
 from inspector.capture.errors import InputError
 from inspector.readers.logs.found import Found, Line
 from inspector.readers.logs.printed import UnclearError, arguments
@@ -115,12 +115,3 @@ def _named(request: str) -> str:
         return f"{_UNNAMED}{number:#x}"
     names = request.split(" or ")
     return next((name for name in names if name.startswith("KVM_")), names[0]).split(" ")[0]
-
-
-def is_whole(value: Printed) -> bool:
-    """Nothing of it is left out."""
-    if isinstance(value, Mapping):
-        return "..." not in value and all(is_whole(member) for member in value.values())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return all(is_whole(item) for item in value)
-    return value is not None
