@@ -25,6 +25,23 @@ class Ioctl(NamedTuple):
         return self.request >> 16 & 0x3FFF
 
 
+#: Arguments that are the number itself, no address (virt/kvm/kvm_main.c and the architectures' ioctls).
+PLAIN = frozenset(
+    {
+        "KVM_GET_API_VERSION",
+        "KVM_CREATE_VM",
+        "KVM_CHECK_EXTENSION",
+        "KVM_GET_VCPU_MMAP_SIZE",
+        "KVM_CREATE_VCPU",
+        "KVM_SET_TSS_ADDR",
+        "KVM_CREATE_IRQCHIP",
+        "KVM_SET_TSC_KHZ",
+        "KVM_GET_TSC_KHZ",
+        "KVM_SET_BOOT_CPU_ID",
+        "KVM_NMI",
+        "KVM_KVMCLOCK_CTRL",
+    }
+)
 _ROWS = (
     ("KVM_GET_API_VERSION", 0x0000AE00, "kvm"),
     ("KVM_CREATE_VM", 0x0000AE01, "kvm"),

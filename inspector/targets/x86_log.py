@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from inspector.capture.calls import Call
@@ -11,15 +10,11 @@ from inspector.capture.model import Capture
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.replay.calls import Compared, Replay
-from inspector.readers.logs.printed import is_whole
+from inspector.readers.logs.passed import passed_by
 from inspector.readers.options import Options
-from inspector.readers.synthesized import build
 from inspector.targets.kernels import release_of
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_named import host_of_capture
-from layouts.registry import layouts
-
-_STRUCTS = {"KVM_SET_SREGS": "kvm-sregs"}
 
 
 class Comparison(NamedTuple):
@@ -67,7 +62,4 @@ def _host(capture: Capture, host_name: str, kernel_name: str, options: Options) 
 
 def _bytes(call: Call) -> bytes | None:
     """The bytes of the structure that a call passes; None where not all of it is printed."""
-    name = _STRUCTS.get(call.name)
-    if name is None or not isinstance(call.given, Mapping) or not is_whole(call.given):
-        return None
-    return build(layouts()[name].construct, call.given)
+    return passed_by(call).data

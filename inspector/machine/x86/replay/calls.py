@@ -18,6 +18,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from layouts.x86.capabilities import CAPABILITIES, Capability
+from layouts.x86.kvm import cpuid2_unpack
 
 _API_VERSION = 12
 _XCOMP_GUEST = "GUEST"
@@ -98,10 +99,10 @@ class Replay:
 
     def _set_cpuid2(self, call: Call) -> Outcome | str:
         vcpu = self.vcpus.get(call.descriptor)
-        entries = _entries(call)
-        if vcpu is None or entries is None:
+        image = self.bytes_of(call)
+        if vcpu is None or image is None:
             return _UNKNOWN if vcpu is None else _NO_BYTES
-        return vcpu.set_cpuid2(entries)
+        return vcpu.set_cpuid2(tuple(Entry(*row) for row in cpuid2_unpack(image)))
 
     def _set_sregs(self, call: Call) -> Outcome | str:
         vcpu = self.vcpus.get(call.descriptor)
@@ -161,30 +162,3 @@ def _agree(call: Call, outcome: Outcome) -> bool | None:
 def _capability(given: object) -> Capability | None:
     """Of several rows of a number, by release, the last."""
     return next((one for one in reversed(CAPABILITIES) if given in (one.number, f"KVM_CAP_{one.name}")), None)
-
-
-def _entries(call: Call) -> tuple[Entry, ...] | None:
-    """The entries of a table that is printed whole."""
-    entries = call.given.get("entries") if isinstance(call.given, Mapping) else None
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        return None
-    found = []
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            return None
-        flags = entry.get("flags")
-        # strace writes the one flag that is left of them with its header's spelling.
-        words = [entry.get(name) for name in ("function", "index", "eax", "ebx", "ecx", "edx")]
-        if not all(isinstance(word, int) for word in words):
-            return None
-        leaf, subleaf, eax, ebx, ecx, edx = (word for word in words if isinstance(word, int))
-        number = flags if isinstance(flags, int) else sum(_FLAGS.get(word, 0) for word in str(flags).split("|"))
-        found.append(Entry(leaf, subleaf, number, eax, ebx, ecx, edx))
-    return tuple(found)
-
-
-_FLAGS = {
-    "KVM_CPUID_FLAG_SIGNIFCANT_INDEX": 1,
-    "KVM_CPUID_FLAG_STATEFUL_FUNC": 2,
-    "KVM_CPUID_FLAG_STATE_READ_NEXT": 4,
-}
