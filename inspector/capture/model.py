@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from inspector.capture.calls import Call
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 
@@ -105,7 +106,7 @@ class Capture:
 
     ``faults`` say what could not be read and why; a capture with faults is partial.
     ``notices`` are things a reader had to decide (a guessed layout). ``context`` are areas
-    of the whole process or machine.
+    of the whole process or machine. ``calls`` are what a log tells of, in its order.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Capture:
         context: Sequence[Area] = (),
         faults: Sequence[InputError] = (),
         notices: Sequence[str] = (),
+        calls: Sequence[Call] = (),
     ) -> None:
         self.target = target
         self.format = format_name
@@ -126,6 +128,7 @@ class Capture:
         self.context = list(context)
         self.faults = list(faults)
         self.notices = list(notices)
+        self.calls: list[Call] = list(calls)
 
     @property
     def partial(self) -> bool:

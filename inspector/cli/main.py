@@ -30,6 +30,7 @@ COMMANDS = {
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
     "set": ("set", "edit fields, and see what a kernel says to the edited state"),
+    "reproduce": ("reproduce", "a C program that makes a refused call of a log again"),
     "models": ("models", "named CPU models of arm64, on a host or on many"),
     "migrate": ("migrate", "would an arm64 vCPU arrive on another host, and if not, which field"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),

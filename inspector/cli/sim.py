@@ -38,6 +38,7 @@ _EXAMPLES = """\
   inspector sim restore --from sample:amx
   inspector sim guest-xfd --save tiles.xsave
   inspector sim two-buffers --save machine.vcpu
+  inspector sim --from-log strace.txt --host emerald-rapids --kernel 6.18
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 
@@ -68,8 +69,16 @@ _COMPONENTS = 63
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
-    parser.add_argument("name", help="a scenario, list for their names, new for an empty host, restore with --from")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        default="",
+        help="a scenario, list for their names, new for an empty host, restore with --from",
+    )
     parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
+    parser.add_argument(
+        "--from-log", default="", metavar="LOG", help="a log of KVM's calls (strace): each beside the machine's answer"
+    )
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--event", action="append", default=[], metavar="WORDS", help="one more event; again for more")
     parser.add_argument(
@@ -96,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 def run(words: Sequence[str]) -> int:
     """Run a scenario and print its timeline."""
     found = _parser().parse_args(words)
+    if found.from_log:
+        return _from_log(found)
     _check(found)
     if found.name == "list":
         for scenario in scenarios().values():
@@ -114,6 +125,21 @@ def run(words: Sequence[str]) -> int:
         if found.why is not None:
             say(*_why_lines(world, found.why))
     return 0 if all(step.outcome.accepted for step in world.steps) else 1
+
+
+def _from_log(found: argparse.Namespace) -> int:
+    """A log's calls beside the machine's answers; 1 when one differs."""
+    from inspector.export.log_timeline import comparison_json, comparison_text
+    from inspector.targets.x86_log import compared
+
+    if found.name or found.source or found.event or found.save or found.lab or found.why is not None:
+        raise UsageError("--from-log: it goes with --host, --kernel, --explain and --json, and nothing else")
+    comparison = compared(found.from_log, found.host, found.kernel, arguments.TOLD)
+    if found.json:
+        say_json(comparison_json(comparison))
+    else:
+        say(*comparison_text(comparison, explain=found.explain))
+    return int(comparison.first is not None)
 
 
 def _why_json(world: World, component: int) -> dict[str, Any]:
@@ -136,7 +162,9 @@ def _origin(found: argparse.Namespace) -> list[str]:
 
 
 def _check(found: argparse.Namespace) -> None:
-    """UsageError for options that would do nothing."""
+    """UsageError for options that would do nothing, and for no scenario."""
+    if not found.name:
+        raise UsageError("expected a scenario (inspector sim list), new, restore --from TARGET, or --from-log LOG")
     if found.why is not None and not 0 <= found.why < _COMPONENTS:
         raise UsageError(f"--why {found.why}: expected the number of a state component, 0 to {_COMPONENTS - 1}")
     if found.vcpu is not None and not found.source:

@@ -91,6 +91,8 @@ class FieldTable(Sequence[Field]):
         self.specs = specs_of(area)
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
+        # Of a host that a log tells of, some bits; a template's are kept as the host has them.
+        self._unknown_is = "is unknown" if area.prefix == "host" else "keeps the host's bit"
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
@@ -133,7 +135,7 @@ class FieldTable(Sequence[Field]):
             mask = int.from_bytes(gather(self._unknown, spec), "little")
             mask &= spec.bit.mask if spec.bit else mask
             if mask:
-                return Field(spec, self.area, None, None, kept_text(spec, raw, mask), "", False)
+                return Field(spec, self.area, None, None, kept_text(spec, raw, mask, self._unknown_is), "", False)
         state, value = self._value(spec, raw)
         changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:

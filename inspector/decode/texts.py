@@ -32,12 +32,12 @@ def initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
     return f"initial{f': {value:#x}' if value else ''}{stale}"
 
 
-def kept_text(spec: FieldSpec, raw: bytes, mask: int) -> str:
-    """A value with bits that a template leaves as the host has them."""
+def kept_text(spec: FieldSpec, raw: bytes, mask: int, unknown: str) -> str:
+    """A value with bits that are not known; ``unknown`` says what an ``x`` is."""
     value = int.from_bytes(raw, "little")
     low, width = (spec.bit.lsb, spec.bit.width) if spec.bit else (0, 8 * len(raw))
     digits = ["x" if mask >> n & 1 else str(value >> n & 1) for n in range(low + width - 1, low - 1, -1)]
-    return f"x keeps the host's bit: 0b{''.join(digits)}"
+    return f"x {unknown}: 0b{''.join(digits)}"
 
 
 def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:

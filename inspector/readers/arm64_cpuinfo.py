@@ -35,4 +35,4 @@ def _midr(text: str) -> int:
 
 def _number(text: str, name: str) -> int | None:
     found = re.search(rf"^{name}\s*:\s*(0x[0-9a-f]+|\d+)\s*$", text, re.MULTILINE)
-    return int(found[1], 0) if found else None
+    return int(found[1], 16 if found[1].startswith("0x") else 10) if found else None

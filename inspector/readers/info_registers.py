@@ -13,7 +13,7 @@ Source: QEMU ``target/i386/cpu-dump.c``, ``target/arm/cpu.c`` (aarch64_cpu_dump_
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture, Vcpu
@@ -93,9 +93,17 @@ def looks_like_registers(head: bytes) -> bool:
 def read(source: Source, _options: Options) -> Capture:
     """One vCPU for each ``CPU#n``, or one when there is no such line."""
     faults: list[InputError] = []
+    vcpus, notices = cpus_of([line for _, line in text_lines(source, faults)], source.name)
+    faults[:0] = [source.fault] if source.fault else []
+    if not vcpus:
+        raise (faults or [InputError(source.name, "registers", "none")])[0]
+    return Capture(source.name, "info-registers", vcpus, faults=faults, notices=notices)
+
+
+def cpus_of(lines: Sequence[str], file: str) -> tuple[list[Vcpu], list[str]]:
+    """The CPUs whose registers are in these lines, and what is to be said of them."""
     vcpus: list[Vcpu] = []
     turned: list[str] = []
-    lines = [line for _, line in text_lines(source, faults)]
     kvm = any(_KVM.search(line) for line in lines)
     for number, own in _by_cpu(lines):
         values = dict(_values(own))
@@ -103,12 +111,8 @@ def read(source: Source, _options: Options) -> Capture:
             if _name_x87(values, kvm):
                 turned.append(f"cpu {number}")
             arch = "arm64" if "core.pc" in values else "x86"
-            vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [named_area(values, source.name, "info registers")]))
-    faults[:0] = [source.fault] if source.fault else []
-    if not vcpus:
-        raise (faults or [InputError(source.name, "registers", "none")])[0]
-    notices = [f"{', '.join(turned[:3])}: {_X87_NOTICE}"] if turned else []
-    return Capture(source.name, "info-registers", vcpus, faults=faults, notices=notices)
+            vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [named_area(values, file, "info registers")]))
+    return vcpus, [f"{', '.join(turned[:3])}: {_X87_NOTICE}"] if turned else []
 
 
 def _by_cpu(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

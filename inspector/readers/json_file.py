@@ -15,8 +15,8 @@ from inspector.readers.text import parse_json, shown
 
 #: A snapshot of 512 vCPUs has 30 MB.
 MAX_SIZE_BYTES = 64 << 20
-#: ``[   12.345678] text``: no JSON list goes on behind its bracket.
-_STAMP = re.compile(rb"\[ *\d+\.\d+\] *[^\s\[{]")
+#: ``[   12.345678] text``, ``[pid 12] text``: no JSON list goes on behind its bracket.
+_STAMP = re.compile(rb"\[ *\d+\.\d+\] *[^\s\[{]|\[pid +\d")
 
 
 class Kind(NamedTuple):
@@ -52,7 +52,7 @@ KINDS = (
 
 
 def looks_like_json(head: bytes) -> bool:
-    """Begins with an object or a list; a list whose first item has a time stamp's form is a kernel log."""
+    """Begins with an object or a list; a list whose first item has a time stamp's form is a log."""
     text = head[:4096].lstrip()
     return text[:1] in (b"{", b"[") and not _STAMP.match(text)
 

@@ -43,7 +43,7 @@ _ARM_WORD = re.compile(r"\b(x\d\d?|sp|pc|lr) ?: ?([0-9a-f]{16})\b")
 _ARM_SYMBOL = re.compile(r"\bpc : (\S+)")
 
 
-class _Dump(NamedTuple):
+class Dump(NamedTuple):
     """One dump of registers: whose, its values, and where it was if that is a symbol."""
 
     name: str
@@ -65,13 +65,7 @@ def looks_like_oops(head: bytes) -> bool:
 def read(source: Source, _options: Options) -> Capture:
     """Each dump of registers as a vCPU. Raises InputError when there is none."""
     faults: list[InputError] = []
-    dumps: list[_Dump] = []
-    for dump in _dumps(line for _, line in text_lines(source, faults)):
-        # The kernel repeats the registers behind "end trace".
-        if dump.values and not any(dump.values == other.values for other in dumps[-2:]):
-            dumps.append(dump)
-        if len(dumps) == _MOST_DUMPS:
-            break
+    dumps = dumps_of(line for _, line in text_lines(source, faults))
     if not dumps:
         missing = InputError(source.name, "registers of an Oops or a panic", "a kernel log without any")
         raise source.fault or (faults or [missing])[0]
@@ -88,7 +82,19 @@ def read(source: Source, _options: Options) -> Capture:
     return Capture(source.name, "kernel-oops", vcpus, faults=faults, notices=notices[:8])
 
 
-def _dumps(lines: Iterable[str]) -> Iterator[_Dump]:
+def dumps_of(lines: Iterable[str]) -> list[Dump]:
+    """The dumps in a log, as many as are kept."""
+    dumps: list[Dump] = []
+    for dump in _dumps(lines):
+        # The kernel repeats the registers behind "end trace".
+        if dump.values and not any(dump.values == other.values for other in dumps[-2:]):
+            dumps.append(dump)
+        if len(dumps) == _MOST_DUMPS:
+            break
+    return dumps
+
+
+def _dumps(lines: Iterable[str]) -> Iterator[Dump]:
     owner, dump, last = "", None, 0
     for number, line in enumerate(lines):
         found = _CPU.search(line) if "CPU: " in line else None
@@ -108,11 +114,11 @@ def _dumps(lines: Iterable[str]) -> Iterator[_Dump]:
         yield dump
 
 
-def _start(line: str, owner: str) -> _Dump | None:
+def _start(line: str, owner: str) -> Dump | None:
     """The first line of a dump: the instruction pointer on x86, PSTATE on arm64."""
     arm = _ARM_START.search(line) if "pstate" in line else None
     if arm:
-        return _Dump(owner or "cpu", "arm64", {"core.pstate": (int(arm[1], 16), 8)}, "")
+        return Dump(owner or "cpu", "arm64", {"core.pstate": (int(arm[1], 16), 8)}, "")
     x86 = _X86_START.search(line) if "IP: " in line else None
     if not x86:
         return None
@@ -125,7 +131,7 @@ def _start(line: str, owner: str) -> _Dump | None:
         values["regs.rip"] = (int(number, 16), 8)
     user = selector is not None and selector & 3 == 3
     name = (owner or "cpu") + (", user registers" if user else "")
-    return _Dump(name, "x86", values, "" if number else visible(x86["symbol"]))
+    return Dump(name, "x86", values, "" if number else visible(x86["symbol"]))
 
 
 def _x86(line: str) -> Iterator[tuple[str, Sized]]:

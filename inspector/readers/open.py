@@ -45,8 +45,8 @@ FORMATS = (
     Format("cpu-record", "cpu_record:read", looks_like="cpu_record:looks_like_record"),
     Format("firecracker-state", "firecracker:read_state", looks_like="firecracker:looks_like_state"),
     Format("crosvm", "crosvm:read", looks_like="crosvm:looks_like_cbor"),
-    Format("info-registers", "info_registers:read", looks_like="info_registers:looks_like_registers"),
-    Format("kernel-oops", "kernel_oops:read", looks_like="kernel_oops:looks_like_oops"),
+    Format("log", "logs.log:read", looks_like="logs.log:looks_like_log"),
+    Format("info-registers, kernel-oops", "logs.log:read_registers", looks_like="logs.log:has_registers"),
     Format("gdb-registers", "gdb_text:read", looks_like="gdb_text:looks_like_gdb"),
     Format("kvm-registers", "register_list:read", looks_like="register_list:looks_like_list"),
     Format("not read, by its words", "foreign:read", looks_like="foreign:by_text"),
@@ -109,7 +109,17 @@ def _read(source: Source, options: Options) -> Capture:
         if known.recognise(head):
             capture: Capture = _function(known.read)(source, options)
             return capture
+    found = _in_the_text(source, head, options)
+    if found is not None:
+        return found
     raise _unrecognised(source, head)
+
+
+def _in_the_text(source: Source, head: bytes, options: Options) -> Capture | None:
+    """What lines further on in a text tell, where its beginning tells nothing."""
+    from inspector.readers.logs import log
+
+    return log.read_anywhere(source, options) if log.is_text(head) else None
 
 
 def _unrecognised(source: Source, head: bytes) -> InputError:

@@ -38,21 +38,28 @@ def text_lines(source: Source, faults: list[InputError]) -> Iterator[tuple[int, 
     A line that is too long is left out and, like the end of the budget, becomes a fault. Raises InputError for a
     text of more than MAX_TEXT_BYTES.
     """
-    budget = Budget(source.name, "lines", records=_MAX_LINES)
+    return lines_of_text(source.read_all(MAX_TEXT_BYTES), source.name, faults)
+
+
+def lines_of_text(
+    data: bytes, file: str, faults: list[InputError], most_line_bytes: int = _MAX_LINE_BYTES
+) -> Iterator[tuple[int, str]]:
+    """The same of bytes that were read; ``file`` is what faults call it."""
+    budget = Budget(file, "lines", records=_MAX_LINES)
     told = False
-    for match in _LINE.finditer(source.read_all(MAX_TEXT_BYTES)):
+    for match in _LINE.finditer(data):
         at = match.start()
         try:
             budget.take(at)
         except InputError as error:
             faults.append(error)
             return
-        if match.end() - at <= _MAX_LINE_BYTES:
+        if match.end() - at <= most_line_bytes:
             yield at, match[0].decode("latin-1")
         elif not told:
             told = True
             found = f"{match.end() - at}"
-            faults.append(InputError(source.name, f"a line of at most {_MAX_LINE_BYTES} bytes", found, at))
+            faults.append(InputError(file, f"a line of at most {most_line_bytes} bytes", found, at))
 
 
 def parse_json(data: bytes | str, *, keep_halves: bool = False) -> Any:

@@ -55,5 +55,5 @@ def _number(text: str, *names: str) -> int | None:
     for name in names:
         found = re.search(rf"^\s*{name}\s*:\s*(0x[0-9a-f]+|\d+)\s*$", text, re.MULTILINE)
         if found:
-            return int(found[1], 0)
+            return int(found[1], 16 if found[1].startswith("0x") else 10)
     return None

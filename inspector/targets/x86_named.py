@@ -60,7 +60,9 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
     """The CPU whose CPUID was captured, else the one that the first vCPU sees. Raises UsageError for none."""
     tables = [capture.host.cpuid] if capture.host.cpuid else []
     for area in (*capture.context, *(area for vcpu in capture.vcpus for area in vcpu.areas)):
-        if not tables and area.layout == "kvm-cpuid2" and (found := cpuid_of(area.data)) is not None:
+        # A table of which bits are unknown is no host.
+        told = area.layout == "kvm-cpuid2" and not area.attributes.get("unknown")
+        if not tables and told and (found := cpuid_of(area.data)) is not None:
             tables.append(found)
     if not tables or not tables[0].xsave_table():
         raise UsageError(f"--host {capture.target}: no CPUID with leaf 0xD in it")

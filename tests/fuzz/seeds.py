@@ -402,6 +402,28 @@ CPUID = (
 )
 
 
+LOGS = (
+    b"ioctl(4<x>, KVM_CREATE_VCPU, 0) = 5\n7 ioctl(5, KVM_SET_CPUID2, {nent=1, entries=[{function=0xd, index=0, "
+    b"flags=0, eax=7, ebx=1, ecx=2, edx=3}]}) = -1 EPERM (x)\n[pid 3] ioctl(5, KVM_SET_REGS, {rax=0x5, ...}) = 0\n",
+    b"9 ioctl(5, KVM_GET_SREGS <unfinished ...>\n9 <... ioctl resumed>, {cs={base=1, limit=2}, gdt={base=3}}) = 0\n"
+    b"ioctl(0x4, 0xae41, 0) = 0x5\narch_prctl(ARCH_REQ_XCOMP_GUEST_PERM, 0x12 /* x */) = -1 EPERM (y)\n",
+    b"warning: host doesn't support requested feature: CPUID.07H:EBX.fsgsbase [bit 0]\n"
+    b"error: failed to set MSR 0x48b to 0x15\n"
+    b"warning: host doesn't support requested feature: CPUID[eax=0Dh,ecx=01h].EAX.xsaves [bit 3]\n",
+    b" CPU 0/KVM-4371 [005] d.. 156.01: kvm_entry: vcpu 1, rip 0xfff0\n q-1 [0] 1.2: kvm_cpuid: func d idx 1 rax 1f"
+    b" rbx 9 rcx 1 rdx 0, found\n q-1 [0] 1.3: kvm_msr: msr_write 1c4 = 0x40000\n",
+    b"x 1 [007] 1.2: x86_fpu:x86_fpu_after_save: x86/fpu: 0xff load: 0 xfeatures: 3 xcomp_bv: 80\n",
+    b"VMCS 00ff, last attempted VM-entry on CPU 3\n*** Guest State ***\nCR0: actual=0x33, shadow=0x33, gh_mask=ff\n"
+    b"CS:   sel=0x0010, attr=0x0a09b, limit=0xff, base=0x0\nEFER= 0x0d01\n"
+    b"*** Control State ***\nPinBased=0x1 EntryControls=2\n",
+    b"VMCB 00ff, last attempted VMRUN on CPU 5\nVMCB Control Area:\ncr_read: 0010\nasid: 1\nVMCB State Save Area:\n"
+    b"cs:   s: f000 a: 009b l: 0000ffff b: 00000000ffff0000\n"
+    b"cr0:            0000000060000010 cr2:          0000000000000000\n",
+    b"vendor_id : x\nflags : fpu vme avx2 other\n\nflags : fpu\n",
+    b"Features : fp asimd sve\nCPU implementer : 0x41\nCPU part : 0xd40\nCPU variant : 0x1\n",
+)
+
+
 def packed() -> list[bytes]:
     data = core64(note("CORE", 1, prstatus64(7)))
     packers = (gzip.compress, lzma.compress, zstd.compress)

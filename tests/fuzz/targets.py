@@ -118,6 +118,7 @@ TARGETS = {
     "cpuid-text": Target(lambda: list(seeds.CPUID)),
     "gdb-registers": Target(lambda: [seeds.GDB]),
     "kernel-oops": Target(lambda: [seeds.OOPS]),
+    "logs": Target(lambda: list(seeds.LOGS)),
     "qcow2": Target(seeds.qcow2),
     "cpu-record": Target(lambda: [seeds.RECORD, seeds.RECORD[:180]]),
     "packed": Target(seeds.packed),

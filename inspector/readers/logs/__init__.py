@@ -1,0 +1,1 @@
+"""Logs: what their lines tell of vCPUs, of the host, and of calls."""
