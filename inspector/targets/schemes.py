@@ -92,6 +92,18 @@ SCHEMES: tuple[Scheme, ...] = (
         architectures=("arm64",),
         opens_lab=True,
     ),
+    Scheme(
+        "gdb:",
+        "gdb:HOST:PORT",
+        "every thread behind a gdb stub, also gdb:PATH of its unix socket: stopped, read, resumed",
+        capture="live.gdb:capture_of_gdb",
+    ),
+    Scheme(
+        "pid:",
+        "pid:N[/TID]",
+        "every thread of a running process, or one: stopped, read, resumed",
+        capture="live.pid:capture_of_pid",
+    ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(
         "",
