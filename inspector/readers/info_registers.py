@@ -92,11 +92,19 @@ def looks_like_registers(head: bytes) -> bool:
 
 def read(source: Source, _options: Options) -> Capture:
     """One vCPU for each ``CPU#n``, or one when there is no such line."""
+    return read_registers(source)
+
+
+def read_registers(source: Source, is_kvm: bool | None = None) -> Capture:
+    """The same, where somebody knows on which accelerator; else the text tells, or not.
+
+    Raises InputError when no line names a register.
+    """
     faults: list[InputError] = []
     vcpus: list[Vcpu] = []
     turned: list[str] = []
     lines = [line for _, line in text_lines(source, faults)]
-    kvm = any(_KVM.search(line) for line in lines)
+    kvm = any(_KVM.search(line) for line in lines) if is_kvm is None else is_kvm
     for number, own in _by_cpu(lines):
         values = dict(_values(own))
         if values:

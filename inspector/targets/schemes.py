@@ -99,6 +99,12 @@ SCHEMES: tuple[Scheme, ...] = (
         capture="live.gdb:capture_of_gdb",
     ),
     Scheme(
+        "qmp:",
+        "qmp:PATH",
+        "a QEMU machine through its monitor, also qmp:HOST:PORT: stopped, read, resumed (needs inspector[qmp])",
+        capture="live.qmp:capture_of_qmp",
+    ),
+    Scheme(
         "pid:",
         "pid:N[/TID]",
         "every thread of a running process, or one: stopped, read, resumed",

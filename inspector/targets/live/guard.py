@@ -28,20 +28,28 @@ for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(one, signal.SIG_IGN)
 pipe, link = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
 farewell, taken, heard, armed = bytes.fromhex(sys.argv[3]), bytes.fromhex(sys.argv[4]), b"", False
+again, parent = sys.argv[5] == "again", os.getppid()
 os.write(1, b"R")
 os.close(1)
 while word := os.read(pipe, 1):
     armed = word == b"A"
 if armed:
-    end = time.monotonic() + 1
-    try:
-        link.settimeout(1)
-        link.sendall(farewell)
-        # What has come is taken: a socket that is closed with bytes unread may lose the farewell.
-        while taken not in heard and time.monotonic() < end and (data := link.recv(65536)):
+    begun, said = time.monotonic(), 0.0
+    # Nobody waits for a guard whose program is gone.
+    while taken not in heard and time.monotonic() < begun + (1.5 if os.getppid() == parent else 60 if again else 5):
+        try:
+            link.settimeout(0.2)
+            if not said or again and time.monotonic() > said + 0.2:
+                link.sendall(farewell)
+                said = time.monotonic()
+            # What has come is taken: a socket that is closed with bytes unread may lose the farewell.
+            if not (data := link.recv(65536)):
+                break
             heard = heard[-64:] + data
-    except OSError:
-        pass
+        except TimeoutError:
+            said = said or 1.0
+        except OSError:
+            break
     sys.exit(taken not in heard)
 """
 
@@ -49,25 +57,18 @@ if armed:
 class Guard:
     """A guard for one socket, there when the constructor returns. Raises InputError when none can be started.
 
-    ``taken`` is in the answer to ``farewell`` when that was understood.
+    ``taken`` is in the answer to ``farewell`` when that was understood; ``again``: it may be said until then.
     """
 
-    def __init__(self, name: str, socket_: socket.socket, farewell: bytes, taken: bytes) -> None:
+    def __init__(
+        self, name: str, socket_: socket.socket, farewell: bytes, taken: bytes, *, again: bool = False
+    ) -> None:
         read, self._pipe = os.pipe()
+        words = [str(read), str(socket_.fileno()), farewell.hex(), taken.hex(), "again" if again else "once"]
         try:
             # -I -S: neither the user's environment nor site-packages have a say in it.
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and our own words
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    _SCRIPT,
-                    str(read),
-                    str(socket_.fileno()),
-                    farewell.hex(),
-                    taken.hex(),
-                ],
+                [sys.executable, "-I", "-S", "-c", _SCRIPT, *words],
                 pass_fds=(read, socket_.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -77,6 +77,18 @@ def made_socket(word: Word) -> tuple[socket.socket, Place]:
     return socket.socket(family, kind, protocol), place
 
 
+def connect(socket_: socket.socket, place: Place, name: str, what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Connect within some time. Raises InputError naming ``what`` should be there."""
+    try:
+        socket_.settimeout(seconds)
+        socket_.connect(place)
+    except OSError as error:
+        raise InputError(name, what, _reason(error)) from None
+    if socket_.family != socket.AF_UNIX:
+        # Else every small packet waits for the answer to the one before (30 s instead of 1 s for arm64).
+        socket_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class Link:
     """One connection. ``what`` is what should be at the other end, for errors."""
 
@@ -87,14 +99,7 @@ class Link:
         self._until = monotonic() + DEADLINE_SECONDS
         self._budget = Budget(self.name, f"answers of {what}", records=MOST_BYTES, size_bytes=MOST_BYTES)
         self._held = bytearray()
-        try:
-            self._socket.settimeout(self._left())
-            self._socket.connect(place)
-        except OSError as error:
-            raise InputError(self.name, what, _reason(error)) from None
-        if socket_.family != socket.AF_UNIX:
-            # Else every small packet waits for the answer to the one before (30 s instead of 1 s for arm64).
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connect(socket_, place, self.name, what, DEADLINE_SECONDS)
 
     def send(self, data: bytes) -> None:
         """Send all of it. Raises InputError when the other end is gone or does not read."""

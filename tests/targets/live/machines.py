@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from inspector.capture.model import Capture
+from inspector.diff.changes import Change, difference
+from inspector.diff.pairing import rows
+
 #: cli; CR0.EM=0, MP=1; CR4.OSFXSR, OSXMMEXCPT; fninit; fldpi; fld1 (TOP 6); xmm3 = eax = 0x12345678; ebx; jmp .
 _X86 = bytes.fromhex(
     "fa 0f20c0 6683e0fb 6683c802 0f22c0 0f20e0 660d00060000 0f22e0 dbe3 d9eb d9e8"
@@ -117,3 +121,14 @@ def machine(arch: str, folder: Path, *words: str) -> Iterator[Machine]:
     finally:
         made.process.kill()
         made.process.wait()
+
+
+def disagreements(one: Capture, other: Capture) -> tuple[list[Change], int]:
+    """Fields of both that differ, and how many fields both have that do not."""
+    found: list[Change] = []
+    equal = 0
+    for row in rows([one, other]):
+        both = difference(row.areas)
+        found += [change for change in both.changes if all(side is not None for side in change.fields)]
+        equal += both.equal
+    return found, equal

@@ -10,24 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from inspector.capture.model import Capture
 from inspector.cli.main import main
-from inspector.diff.changes import Change, difference
-from inspector.diff.pairing import rows
 from inspector.targets.schemes import capture_of
 from tests.support import field
-from tests.targets.live.machines import machine
-
-
-def disagreements(one: Capture, other: Capture) -> tuple[list[Change], int]:
-    """Fields of both that differ, and how many fields both have that do not."""
-    found: list[Change] = []
-    equal = 0
-    for row in rows([one, other]):
-        both = difference(row.areas)
-        found += [change for change in both.changes if all(side is not None for side in change.fields)]
-        equal += both.equal
-    return found, equal
+from tests.targets.live.machines import disagreements, machine
 
 
 @pytest.mark.parametrize(("arch", "shared"), [("x86", 90), ("arm64", 300)])
