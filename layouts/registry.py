@@ -22,6 +22,8 @@ def layouts() -> dict[str, Layout]:
         elf.SIGINFO,
         elf_x86.PRSTATUS_64,
         elf_x86.PRSTATUS_32,
+        elf_x86.REGSET_64,
+        elf_x86.REGSET_32,
         elf_x86.SHSTK,
         elf_x86.FSAVE,
         elf_x86.QEMU_CPU,

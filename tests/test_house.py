@@ -107,7 +107,8 @@ def test_every_command_is_in_the_usage_and_the_guide() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     reasons = (ROOT / "docs/decisions/0002-dependencies.md").read_text()
-    for line in project["project"]["dependencies"]:
+    extras = project["project"]["optional-dependencies"].values()
+    for line in [*project["project"]["dependencies"], *(line for extra in extras for line in extra)]:
         assert re.split(r"[<>=; ]", line)[0] in reasons
         assert "<" in line, "bounded"
 

@@ -51,9 +51,14 @@ def _expansion(model: dict[str, Any], source: Source) -> Capture:
     if not isinstance(props, dict):
         raise malformed(source, "properties of the model", props)
     name = visible(_text(model.get("name", "?")))
-    area = _properties(props, "props", f"properties of the model {name}", source)
+    area = model_area(name, props, source)
     arch = "arm64" if "aarch64" in props or "pauth" in props else "x86"
     return Capture(source.name, "qmp-model", [Vcpu(0, name, arch, [area])], host=Host(about=f"CPU model {name}"))
+
+
+def model_area(name: str, props: dict[str, Any], source: Source) -> Area:
+    """What query-cpu-model-expansion says of a model."""
+    return _properties(props, "props", f"properties of the model {name}", source)
 
 
 def _definitions(rows: list[Any], source: Source) -> Capture:

@@ -220,9 +220,12 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
 
 
 def _alternative(known: Note | None, note: NoteAt) -> Note | None:
-    """A CPU of a 64-bit guest dump that is not in long mode has the 32-bit thread status."""
+    """Another form of the thread status: 32-bit of a guest's CPU that is not in long mode, or registers alone."""
     if known and known.layout == "elf-prstatus-x86-64" and note.size_bytes == size_bytes("elf-prstatus-i386"):
         return known._replace(layout="elf-prstatus-i386")
+    registers = known.layout.replace("elf-prstatus-", "elf-regs-") if known and known.type == NT_PRSTATUS else ""
+    if known and registers in layouts() and note.size_bytes == size_bytes(registers):
+        return known._replace(layout=registers)
     return known
 
 
@@ -268,6 +271,22 @@ def read_notes(source: Source, options: Options, segment: Segment, format_name: 
     core = _Core(source, options, machine, 64)
     core.scan([segment])
     return _capture(core, format_name, about)
+
+
+def read_regsets(
+    source: Source,
+    options: Options,
+    threads: list[tuple[str, list[NoteAt]]],
+    process: list[NoteAt],
+    machine: int,
+    table: XsaveTable | None,
+) -> Capture:
+    """Threads whose notes are told apart already: register sets that a kernel gave of a running process."""
+    core = _Core(source, options, machine, 32 if machine == EM_386 else 64)
+    core.threads = [_Thread(name, notes) for name, notes in threads]
+    core.process = process
+    core.table = table
+    return _capture(core, "ptrace", "running process")
 
 
 def _capture(core: _Core, format_name: str, about: str) -> Capture:

@@ -31,7 +31,7 @@ _MOST_ITEMS = 256
 
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 #: gdb's name -> path and bytes.
-_SINGLE = {
+SINGLE = {
     **{f"{wide}{name}": (f"regs.r{name}", 8) for wide in "re" for name in ("ax", "bx", "cx", "dx", "si", "di")},
     **{f"{wide}{name}": (f"regs.r{name}", 8) for wide in "re" for name in ("bp", "sp", "ip")},
     **{f"r{n}": (f"regs.r{n}", 8) for n in range(8, 16)},
@@ -40,8 +40,7 @@ _SINGLE = {
     **{f"cr{n}": (f"sregs.cr{n}", 8) for n in (0, 2, 3, 4, 8)},
     **{f"k{n}": (f"xsave.opmask.k[{n}]", 8) for n in range(8)},
     "eflags": ("regs.rflags", 8),
-    "fs_base": ("sregs.fs.base", 8),
-    "gs_base": ("sregs.gs.base", 8),
+    **{f"{name}_base": (f"sregs.{name}.base", 8) for name in _SEGMENTS},
     "k_gs_base": ("msr.IA32_KERNEL_GS_BASE", 8),
     "efer": ("sregs.efer", 8),
     "fctrl": ("xsave.legacy.fcw", 2),
@@ -59,7 +58,7 @@ _SINGLE = {
     "tpidr2": ("sysreg.TPIDR2_EL0", 8),
 }
 #: Vectors: gdb's name without its number -> path.
-_VECTORS = {"xmm": "xsave.xmm", "ymm": "xsave.ymm", "zmm": "xsave.zmm", "v": "core.v", "z": "sve.z"}
+VECTORS = {"xmm": "xsave.xmm", "ymm": "xsave.ymm", "zmm": "xsave.zmm", "v": "core.v", "z": "sve.z"}
 
 
 def looks_like_gdb(head: bytes) -> bool:
@@ -99,7 +98,7 @@ def _values(lines: Iterable[str]) -> Iterator[tuple[str, Sized]]:
     """Path -> (value, bytes), in the order of the text."""
     for row in filter(None, map(_ROW.fullmatch, lines)):
         name, rest = row[1], row[2]
-        known = _SINGLE.get(name) or (_system(name) if name[0].isupper() else None)
+        known = SINGLE.get(name) or (system_register(name) if name[0].isupper() else None)
         kind, number = name.rstrip("0123456789"), name.lstrip("abcdefghijklmnopqrstuvwxyz")
         if known:
             found = _NUMBER.match(rest)
@@ -107,14 +106,14 @@ def _values(lines: Iterable[str]) -> Iterator[tuple[str, Sized]]:
                 yield known[0], (int(found[1], 16), known[1])
         elif kind == "st" and number.isdigit() and (raw := _RAW.search(rest)):
             yield f"xsave.st[{int(number)}]", (int(raw[1], 16), 10)
-        elif kind in _VECTORS and number.isdigit() and (whole := _WIDEST.search(rest)):
-            yield f"{_VECTORS[kind]}[{int(number)}]", _joined(whole[1], 16)
+        elif kind in VECTORS and number.isdigit() and (whole := _WIDEST.search(rest)):
+            yield f"{VECTORS[kind]}[{int(number)}]", _joined(whole[1], 16)
         elif ((kind == "p" and number.isdigit()) or name == "ffr") and rest.startswith("{0x"):
             yield "sve.ffr" if name == "ffr" else f"sve.p[{int(number)}]", _joined(rest.partition("}")[0], 1)
 
 
-def _system(name: str) -> tuple[str, int] | None:
-    """A system register by its Arm name."""
+def system_register(name: str) -> tuple[str, int] | None:
+    """Path and bytes of a system register by its Arm name."""
     return (f"sysreg.{name}", 8) if id_of_name(name) else None
 
 

@@ -92,19 +92,27 @@ def looks_like_registers(head: bytes) -> bool:
 
 def read(source: Source, _options: Options) -> Capture:
     """One vCPU for each ``CPU#n``, or one when there is no such line."""
+    return read_registers(source)
+
+
+def read_registers(source: Source, is_kvm: bool | None = None) -> Capture:
+    """The same, where somebody knows on which accelerator; else the text tells, or not.
+
+    Raises InputError when no line names a register.
+    """
     faults: list[InputError] = []
-    vcpus, notices = cpus_of([line for _, line in text_lines(source, faults)], source.name)
+    vcpus, notices = cpus_of([line for _, line in text_lines(source, faults)], source.name, is_kvm)
     faults[:0] = [source.fault] if source.fault else []
     if not vcpus:
         raise (faults or [InputError(source.name, "registers", "none")])[0]
     return Capture(source.name, "info-registers", vcpus, faults=faults, notices=notices)
 
 
-def cpus_of(lines: Sequence[str], file: str) -> tuple[list[Vcpu], list[str]]:
+def cpus_of(lines: Sequence[str], file: str, is_kvm: bool | None = None) -> tuple[list[Vcpu], list[str]]:
     """The CPUs whose registers are in these lines, and what is to be said of them."""
     vcpus: list[Vcpu] = []
     turned: list[str] = []
-    kvm = any(_KVM.search(line) for line in lines)
+    kvm = any(_KVM.search(line) for line in lines) if is_kvm is None else is_kvm
     for number, own in _by_cpu(lines):
         values = dict(_values(own))
         if values:

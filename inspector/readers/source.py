@@ -86,6 +86,19 @@ class FileSource(Source):
         self._close()
 
 
+class BytesSource(Source):
+    """Bytes that are there already, and are of no file: what a kernel or a machine answered."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name = name
+        self.size: int = len(data)
+        self._data = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See Source.read."""
+        return self._data[offset : offset + size] if offset >= 0 else b""
+
+
 class StreamSource(Source):
     """Bytes that come one after another: a pipe, or what is unpacked on the way."""
 

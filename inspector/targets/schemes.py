@@ -92,6 +92,24 @@ SCHEMES: tuple[Scheme, ...] = (
         architectures=("arm64",),
         opens_lab=True,
     ),
+    Scheme(
+        "gdb:",
+        "gdb:HOST:PORT",
+        "every thread behind a gdb stub, also gdb:PATH of its unix socket: stopped, read, resumed",
+        capture="live.gdb:capture_of_gdb",
+    ),
+    Scheme(
+        "qmp:",
+        "qmp:PATH",
+        "a QEMU machine through its monitor, also qmp:HOST:PORT: stopped, read, resumed (needs inspector[qmp])",
+        capture="live.qmp:capture_of_qmp",
+    ),
+    Scheme(
+        "pid:",
+        "pid:N[/TID]",
+        "every thread of a running process, or one: stopped, read, resumed",
+        capture="live.pid:capture_of_pid",
+    ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(
         "",

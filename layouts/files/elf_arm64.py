@@ -14,6 +14,12 @@ from layouts.vocabulary import Construct, Layout
 
 _PTRACE = "Linux arch/arm64/kernel/ptrace.c"
 _TIME = Struct("sec" / Int64ul * "seconds", "usec" / Int64ul * "microseconds")
+_USER_REGS = Struct(
+    "x" / Array(31, Int64ul) * "general register",
+    "sp" / Int64ul * "stack pointer",
+    "pc" / Int64ul * "program counter",
+    "pstate" / Int64ul * "process state",
+)
 
 PRSTATUS = Layout(
     "elf-prstatus-arm64",
@@ -32,17 +38,22 @@ PRSTATUS = Layout(
         "pgrp" / Int32sl * "process group",
         "sid" / Int32sl * "session",
         *(name / _TIME for name in ("utime", "stime", "cutime", "cstime")),
-        "reg"
-        / Struct(
-            "x" / Array(31, Int64ul) * "general register",
-            "sp" / Int64ul * "stack pointer",
-            "pc" / Int64ul * "program counter",
-            "pstate" / Int64ul * "process state",
-        ),
+        "reg" / _USER_REGS,
         "fpvalid" / Int32sl * "floating point registers are valid",
         "pad388" / Int32ul * "padding",
     ),
     "Linux include/linux/elfcore.h, struct elf_prstatus",
+    registers={"reg.pstate": reg.PSTATE},
+    roots={"reg": "core"},
+)
+
+#: What PTRACE_GETREGSET gives of the thread status: its registers alone.
+REGSET = Layout(
+    "elf-regs-arm64",
+    "general registers (PTRACE_GETREGSET NT_PRSTATUS)",
+    "prstatus",
+    Struct("reg" / _USER_REGS),
+    f"{_PTRACE}, gpr_get",
     registers={"reg.pstate": reg.PSTATE},
     roots={"reg": "core"},
 )
@@ -224,6 +235,7 @@ HW_WATCH = _hardware("watch", 0x403)
 
 ALL = (
     PRSTATUS,
+    REGSET,
     FPREGSET,
     TLS,
     FPMR,

@@ -69,6 +69,27 @@ PRSTATUS_32 = Layout(
     roots={"reg": "regs"},
 )
 
+#: What PTRACE_GETREGSET gives of the thread status: its registers alone.
+REGSET_64 = Layout(
+    "elf-regs-x86-64",
+    "general registers (PTRACE_GETREGSET NT_PRSTATUS)",
+    "prstatus",
+    Struct("reg" / Struct(*(name / Int64ul for name in _USER_REGS_64))),
+    "Linux arch/x86/include/asm/user_64.h, struct user_regs_struct",
+    registers={"reg.rflags": reg.RFLAGS},
+    roots={"reg": "regs"},
+)
+
+REGSET_32 = Layout(
+    "elf-regs-i386",
+    "general registers (PTRACE_GETREGSET NT_PRSTATUS, 32-bit)",
+    "prstatus",
+    Struct("reg" / Struct(*(name / Int32ul for name in _USER_REGS_32))),
+    "Linux arch/x86/include/asm/user_32.h, struct user_regs_struct",
+    registers={"reg.eflags": reg.RFLAGS},
+    roots={"reg": "regs"},
+)
+
 SHSTK = Layout(
     "elf-x86-shstk",
     "user shadow stack (NT_X86_SHSTK)",
