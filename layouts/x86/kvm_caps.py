@@ -7,6 +7,10 @@ add or take is in inspector/machine/x86/kvm/caps.py.
 
 from __future__ import annotations
 
+#: Models of Intel's family 6 whose PEBS guests may use, from a release on: Ice Lake servers; Sapphire, Emerald and
+#: Granite Rapids (x86_pmu.pebs_ept, arch/x86/events/intel/core.c; 6.6 is the first source read that has the latter).
+PEBS_WITH_EPT = {(6, 0): (0x6A, 0x6C), (6, 6): (0x8F, 0xCF, 0xAD, 0xAE)}
+
 #: By word (leaf.subleaf.register, hex), by the release from which on it holds: names of features.
 #: ``+`` KVM emulates the feature whatever the host has (EMULATED_F); ``!`` the CPU alone decides, not Linux
 #: (PASSTHROUGH_F); ``~`` Linux may have made the bit, CPUID need not have it (SYNTHESIZED_F, and what

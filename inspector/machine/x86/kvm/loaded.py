@@ -17,7 +17,6 @@ from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
-from layouts.x86.xsave import DYNAMIC, XTILE
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
@@ -121,16 +120,8 @@ class Loaded:
 
     @property
     def xcr0(self) -> int:
-        """kvm_caps.supported_xcr0: none where Linux does without XSAVE."""
-        return self.host.kvm_xcr0 if self.boot_has("XSAVE") else 0
-
-    @property
-    def permitted_xcr0(self) -> int:
-        """kvm_get_filtered_xcr0, for a process without permission for dynamic components."""
-        mask = self.host.kvm_xcr0
-        if mask & DYNAMIC:
-            mask &= ~(XTILE if self.kernel.filters_xtile else DYNAMIC)
-        return mask
+        """kvm_caps.supported_xcr0: none where Linux does without XSAVE. A table without leaf 1 does not tell."""
+        return self.host.kvm_xcr0 if self.boot_has("XSAVE") or self.host.cpuid.get(1) is None else 0
 
     @cached_property
     def checks_efer_in_sregs(self) -> bool:
@@ -158,6 +149,9 @@ class Loaded:
         """A word of boot_cpu_data.x86_capability."""
         values = self.host.cpuid.get(*word[:2])
         found = values[word[2]] if values else 0
+        if word == FEATURES["ERMS"][:3] and self.host.is_intel and not self.host.fast_strings:
+            # early_init_intel takes it.
+            found &= ~(1 << FEATURES["ERMS"].bit)
         for name in self.synthesized:
             if name in FEATURES and FEATURES[name][:3] == word:
                 found |= 1 << FEATURES[name].bit

@@ -49,8 +49,6 @@ def synthesized(host: Host) -> frozenset[str]:
     if _has(host, "XMM2"):
         # Intel by itself, AMD by a bit of DE_CFG that Linux sets.
         found.add("LFENCE_RDTSC")
-    if _has(host, "PKU"):
-        found.add("OSPKE")
     if _is_amd(host):
         found |= _of_amd(host)
     return frozenset(found)
