@@ -74,8 +74,7 @@ def _as_model(name: str, release: str, options: Options) -> Offer:
     model = qemu_models().named(name)
     assert model is not None
     kernel = kernel_named(profile_for, release, options.note) if release else KERNELS[-1]
-    processor = Processor(vmx_mpx="mpx" in model.features)
-    kvm = assumed_kvm(cpuid_of_model(name), release or kernel.name, processor=processor)
+    kvm = assumed_kvm(cpuid_of_model(name), release or kernel.name)
     given = offer_of_cpuid(name, supported_table(kvm), host=kvm.raw)
     asked = model.features | expand(request(name), given).features
     there = given.features | asked & _of_msrs()
@@ -191,14 +190,14 @@ def _captured(name: str, release: str, options: Options) -> Offer:
     kernel = release or capture.host.kernel
     table = _supported_table(capture)
     if table is None and capture.host.cpuid is not None:
-        return offer_of_cpu(name, capture.host.cpuid, kernel, _feature_msrs(capture), options)
-    table = table or _guest_table(capture)
+        return offer_of_cpu(name, capture.host.cpuid, kernel, feature_msrs(capture), options)
+    table = table or guest_table(capture)
     if table is not None:
-        return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
+        return offer_of_cpuid(name, table, msrs=feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
     raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
 
 
-def _feature_msrs(capture: Capture) -> dict[int, int]:
+def feature_msrs(capture: Capture) -> dict[int, int]:
     """MSRs that say what a CPU has, of the host where they were kept, else as its first guest sees them."""
     areas = [area for area in capture.context if area.layout == "kvm-msrs"]
     areas += [area for vcpu in capture.vcpus[:1] for area in vcpu.areas if area.layout == "kvm-msrs"]
@@ -228,7 +227,7 @@ def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], op
     return offer._replace(model_id=brand(cpuid))
 
 
-def _guest_table(capture: Capture) -> Cpuid | None:
+def guest_table(capture: Capture) -> Cpuid | None:
     """What the host gave to a guest of it."""
     for vcpu in capture.vcpus:
         area = vcpu.area("cpuid")

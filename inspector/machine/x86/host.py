@@ -28,11 +28,13 @@ class Host:
     ``emulated``: the processor is the emulator of the recorded answers, else it is silicon. The emulator tracks
     use by contents, looks at XFD before the tile configuration and at MXCSR before XFD, takes any TILECFG from
     an image, clears the reserved header with XSAVEC, and does not get back what a guest buffer of the default
-    size holds when a vCPU runs again (docs/x86-machine.md).
+    size holds when a vCPU runs again (docs/x86-machine.md). ``vmx_mpx``: VMX has the controls that load and clear
+    BNDCFGS.
     """
 
-    def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False) -> None:
+    def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False, vmx_mpx: bool = False) -> None:
         self.cpuid = cpuid
+        self.vmx_mpx = vmx_mpx
         self.kernel = kernel
         self.emulated = emulated
         self._images: dict[int, bytes] = {}
@@ -164,7 +166,7 @@ class Host:
     @cached_property
     def kvm_xcr0(self) -> int:
         """kvm_caps.supported_xcr0. VMX without the MPX controls drops MPX."""
-        return self.user_max & self.kernel.kvm_xcr0 & ~MPX
+        return self.user_max & self.kernel.kvm_xcr0 & (~0 if self.vmx_mpx else ~MPX)
 
     def permitted_xcr0(self, guest_perm: int) -> int:
         """kvm_get_filtered_xcr0: dynamic components only with permission.

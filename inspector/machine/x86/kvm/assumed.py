@@ -51,11 +51,13 @@ def assumed_kvm(
     parameters: Mapping[str, str] | None = None,
     processor: Processor | None = None,
 ) -> Kvm:
-    """KVM of a release on a CPU by its own CPUID; ``parameters`` are those that somebody set.
+    """KVM of a release on a CPU by its own CPUID; ``parameters`` are those that somebody set. VMX has MPX where it has.
 
     Raises UnknownReleaseError for a release without a profile.
     """
-    host = Host(booted(raw), profile_for(release))
+    seen = booted(raw)
+    mpx = Host(seen, profile_for(release)).has(*FEATURES["MPX"])
+    host = Host(seen, profile_for(release), vmx_mpx=mpx)
     vendor = VMX if host.is_intel else SVM
     defaults = default_parameters(host.cpuid, vendor, release_numbers(release) or (0, 0))
     return Kvm(
@@ -63,7 +65,7 @@ def assumed_kvm(
         release=_with_update(release, host.kernel.version),
         raw=raw,
         parameters={**defaults, **(parameters or {})},
-        processor=processor,
+        processor=(processor or Processor())._replace(vmx_mpx=mpx),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inspector.machine.x86.kvm.loaded import Loaded
+from inspector.machine.x86.linux import features as linux_features
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kvm_caps import KVM_FEATURES, PEBS_WITH_EPT
 
@@ -40,6 +41,8 @@ class Caps:
 
     def _initial(self, word: tuple[int, int, int]) -> int:
         """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
+        if word in _KVM_ONLY and not self.kvm.since(5, 11):
+            return linux_features.lnx_5(self.kvm.host)
         by_release = KVM_FEATURES.get(f"{word[0]:x}.{word[1]:x}.{('eax', 'ebx', 'ecx', 'edx')[word[2]]}")
         linux = self.kvm.boot_word(word)
         since = [release for release in by_release or () if self.kvm.since(*release)]

@@ -20,6 +20,7 @@ from layouts.x86.msr_rules import MsrRules, rules_for
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
+_ARCH_CAPABILITIES = 0x10A
 
 
 class Processor(NamedTuple):
@@ -174,7 +175,9 @@ class Loaded:
 
     @cached_property
     def _bugs(self) -> frozenset[str]:
-        return linux_features.bugs(self.host) if self.processor.bugs is None else self.processor.bugs
+        if self.processor.bugs is not None:
+            return self.processor.bugs
+        return linux_features.bugs(self.host, self.processor.msrs.get(_ARCH_CAPABILITIES))
 
     @cached_property
     def msr_rules(self) -> MsrRules:

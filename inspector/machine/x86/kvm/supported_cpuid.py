@@ -27,14 +27,14 @@ _SGX_ATTRIBUTES = 0xB6
 _SGX_AEX_NOTIFY = 1 << 10
 
 
-def supported_cpuid(kvm: Kvm) -> tuple[Entry, ...]:
+def supported_cpuid(kvm: Kvm, guest_perm: int = 0) -> tuple[Entry, ...]:
     """The entries of KVM_GET_SUPPORTED_CPUID, in the kernel's order."""
-    return Supported(kvm).table()
+    return Supported(kvm, guest_perm).table()
 
 
-def supported_table(kvm: Kvm) -> Cpuid:
+def supported_table(kvm: Kvm, guest_perm: int = 0) -> Cpuid:
     """The same by leaf and sub-leaf."""
-    return Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in supported_cpuid(kvm)})
+    return Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in supported_cpuid(kvm, guest_perm)})
 
 
 def emulated_cpuid(kvm: Kvm) -> tuple[Entry, ...]:
