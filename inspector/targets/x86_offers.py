@@ -28,6 +28,7 @@ from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
+from inspector.targets.x86_cpus import model_named
 from layouts.arm64.chips import chips, known_cores
 from layouts.x86.kernels import KERNELS, profile_for
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
@@ -44,7 +45,7 @@ _TEXT_BYTES = 4 << 20
 def is_x86_word(text: str) -> bool:
     """Whether a word can only be an x86 host: the emulator or a model of QEMU."""
     name, _ = split(text)
-    return name.partition(":")[0] == TCG or qemu_models().named(name) is not None
+    return name.partition(":")[0] == TCG or model_named(name) is not None
 
 
 def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
@@ -55,8 +56,9 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         if version not in VERSIONS:
             raise UsageError(f"{text}: expected tcg:{', tcg:'.join(VERSIONS)}")
         return tcg_offer(version)
-    if qemu_models().named(name) is not None:
-        return _as_model(name, release, options)
+    model = model_named(name)
+    if model is not None:
+        return _as_model(name if qemu_models().named(name) else model.name, release, options)
     if name in chips() or name in known_cores():
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):

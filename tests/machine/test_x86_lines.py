@@ -301,6 +301,12 @@ def test_a_model_under_a_kernel_has_what_that_kernel_gives() -> None:
     assert (alone.kernel, alone.has("auto-ibrs"), alone.has("arch-capabilities")) == ("", True, False)
 
 
+def test_a_cpu_goes_by_the_name_that_people_say() -> None:
+    assert offer_named("milan@6.18").name.startswith("EPYC-Milan-v")
+    assert offer_named("sapphire-rapids").has("amx-tile")
+    assert offer_named("cascadelake@5.10").label.startswith("Cascadelake-Server-v")
+
+
 def test_what_is_assumed_of_a_cpu_is_said(tmp_path: Path) -> None:
     path = tmp_path / "cpuid.txt"
     said: list[str] = []
