@@ -9,7 +9,7 @@ from functools import partial
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.streams import say
+from inspector.cli.streams import say, say_json
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
@@ -35,7 +35,8 @@ _EXAMPLES = """\
   inspector layouts show 0x2030000300000000
   inspector layouts show ID_AA64PFR0_EL1
   inspector layouts kernels
-  inspector layouts kernels 6.17"""
+  inspector layouts kernels 6.17
+  inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids"""
 
 
 def run(words: Sequence[str]) -> int:
@@ -45,13 +46,23 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id, a release"
     )
+    parser.add_argument("newer", nargs="?", default="", metavar="NEWER", help="kernels: the release to upgrade to")
+    parser.add_argument("--cpu", default="", metavar="CPU", help="kernels A B: milan, EPYC-Milan-v2, a file with CPUID")
+    parser.add_argument("--arch", choices=("x86", "arm64"), default="", help="kernels: one architecture")
+    parser.add_argument("--json", action="store_true", help="kernels A B: print JSON")
     found = parser.parse_args(words)
+    if found.newer and found.verb != "kernels":
+        raise UsageError(f"layouts {found.verb} {found.name} {found.newer}: expected one name")
     if found.verb == "list" and found.name:
         raise UsageError(f"layouts list {found.name}: list takes no name; layouts show {found.name}")
+    if (found.cpu or found.json) and not found.newer:
+        raise UsageError("--cpu and --json: expected layouts kernels OLDER NEWER")
     if found.verb == "list":
         _list()
+    elif found.newer:
+        _upgrade(found.name, found.newer, found.cpu, found.arch, is_json=found.json)
     elif found.verb == "kernels":
-        _kernels(found.name)
+        _kernels(found.name, found.arch)
     else:
         _show(found.name)
     return 0
@@ -72,16 +83,47 @@ def _list() -> None:
         say(f"  {layout.name:<22} {layout.title}")
 
 
-def _kernels(release: str) -> None:
+def _kernels(release: str, only: str) -> None:
     """All profiles, or what one release changed."""
     tables: dict[str, Sequence[Kernel]] = {"x86": KERNELS, "arm64": tuple(arm64_kernels().values())}
     for arch, kernels in tables.items():
+        if only not in ("", arch):
+            continue
         if not release:
             say(*profiles_text(arch, kernels))
             continue
         kernel = kernel_named(partial(profile_for, kernels), release, arguments.TOLD.note)
         at = [each.name for each in kernels].index(kernel.name)
         say(*profile_text(arch, kernel, kernels[at - 1] if at else None))
+
+
+def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> None:
+    """What guests have otherwise under another kernel, all else the same."""
+    from inspector.export import kernel_changes
+    from inspector.targets.x86_cpus import cpu_named
+
+    if cpu and arch == "arm64":
+        raise UsageError(
+            f"--cpu {cpu}: only x86 is asked CPU by CPU; arm64 has its tables (--arch arm64 without --cpu)"
+        )
+    x86 = arm64 = None
+    if arch != "arm64":
+        for release in (older, newer):
+            kernel_named(partial(profile_for, KERNELS), release, arguments.TOLD.note)
+        x86 = kernel_changes.x86_changes(older, newer, cpu_named(cpu) if cpu else None)
+    if arch != "x86" and not cpu:
+        tables = tuple(arm64_kernels().values())
+        before, after = (
+            kernel_named(partial(profile_for, tables), each, arguments.TOLD.note) for each in (older, newer)
+        )
+        arm64 = kernel_changes.arm64_text(before, after)
+    if is_json:
+        say_json(kernel_changes.json_of(older, newer, x86, arm64))
+        return
+    if x86 is not None:
+        say(f"x86: Linux {older} to {newer}, {x86.cpu or 'any CPU'}", *kernel_changes.x86_text(x86))
+    if arm64 is not None:
+        say(f"arm64: Linux {older} to {newer}", *arm64)
 
 
 def _show(name: str) -> None:

@@ -32,6 +32,12 @@ def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[s
     yield from found or ["    nothing that is modelled"]
 
 
+def changed_lines(older: Kernel, newer: Kernel) -> Iterator[str]:
+    """Every rule or table entry in which two profiles of one architecture differ, a line or more each."""
+    for name in _rules(newer):
+        yield from _changes(name, newer, older)
+
+
 def _rules(kernel: Kernel) -> Iterator[str]:
     yield from (field.name for field in fields(kernel) if field.name not in _NAMES)
 

@@ -18,6 +18,7 @@ SCHEMAS = {
     "models": 1,
     "realization": 1,
     "baseline": 1,
+    "kernels": 1,
 }
 
 

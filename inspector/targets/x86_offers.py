@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
-from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.supported import supported_leaf_7
+from inspector.machine.x86.kvm.assumed import assumed_kvm, assumptions
+from inspector.machine.x86.kvm.module import Processor
+from inspector.machine.x86.kvm.supported_cpuid import supported_table
+from inspector.machine.x86.models.cpuid import cpuid_of_model
 from inspector.machine.x86.models.expand import expand
-from inspector.machine.x86.models.offer import Offer, offer_of_cpuid, offer_of_features, tcg_offer
+from inspector.machine.x86.models.offer import Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.domcapabilities import parse_domcapabilities
@@ -25,8 +28,9 @@ from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
+from inspector.targets.x86_cpus import model_named
 from layouts.arm64.chips import chips, known_cores
-from layouts.x86.kernels import profile_for
+from layouts.x86.kernels import KERNELS, profile_for
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
@@ -34,12 +38,6 @@ from layouts.x86.models.qemu import VERSIONS, qemu_models
 
 TCG = "tcg"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
-#: What CPUs have and KVM of no release gives to a guest (kvm_set_cpu_caps, arch/x86/kvm/cpuid.c).
-_NOT_OF_KVM = frozenset(
-    "monitor acpi pn tm ia64 pbe ds-cpl smx est tm2 cid xtpr dca extapic ibs skinit wdt lwp tce perfctr-nb".split()  # noqa: SIM905
-)
-#: What depends on the release and the PMU, which a CPU's own table does not tell.
-_OF_THE_PMU = frozenset({"ds", "dtes64", "pdcm", "arch-lbr", "perfmon-v2"})
 #: A file of words is read whole when it is no larger.
 _TEXT_BYTES = 4 << 20
 
@@ -47,7 +45,7 @@ _TEXT_BYTES = 4 << 20
 def is_x86_word(text: str) -> bool:
     """Whether a word can only be an x86 host: the emulator or a model of QEMU."""
     name, _ = split(text)
-    return name.partition(":")[0] == TCG or qemu_models().named(name) is not None
+    return name.partition(":")[0] == TCG or model_named(name) is not None
 
 
 def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
@@ -58,8 +56,9 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         if version not in VERSIONS:
             raise UsageError(f"{text}: expected tcg:{', tcg:'.join(VERSIONS)}")
         return tcg_offer(version)
-    if qemu_models().named(name) is not None:
-        return _as_model(name)._replace(kernel=release)
+    model = model_named(name)
+    if model is not None:
+        return _as_model(name if qemu_models().named(name) else model.name, release, options)
     if name in chips() or name in known_cores():
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):
@@ -69,14 +68,29 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
     return found._replace(kernel=release) if found else _captured(name, release, options)
 
 
-def _as_model(name: str) -> Offer:
-    """A host that has what a model has, and what KVM gives everywhere."""
+def _as_model(name: str, release: str, options: Options) -> Offer:
+    """A CPU that has what a model has, under KVM of a release.
+
+    Without one it has what its model has and KVM gives everywhere, less what the newest KVM gives to nobody.
+    """
     model = qemu_models().named(name)
     assert model is not None
+    kernel = kernel_named(profile_for, release, options.note) if release else KERNELS[-1]
+    kvm = assumed_kvm(cpuid_of_model(name), release or kernel.name)
+    given = offer_of_cpuid(name, supported_table(kvm), host=kvm.raw)
+    asked = model.features | expand(request(name), given).features
+    there = given.features | asked & _of_msrs()
+    if not release:
+        everywhere = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features
+        there &= asked | everywhere
     signature = (model.vendor, model.family, model.model, model.stepping)
-    kvm = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)}))
-    there = model.features - _NOT_OF_KVM | kvm.features | expand(request(name), kvm).features
-    return offer_of_features(name, there, features().keys() - there, signature=signature)
+    return offer_of_features(name, there, features().keys() - there, signature=signature, kernel=release)
+
+
+@cache
+def _of_msrs() -> frozenset[str]:
+    """Features that MSRs tell, not CPUID."""
+    return frozenset(name for name, bits in features().items() if bits[0].word.is_msr)
 
 
 # Files of words
@@ -178,14 +192,14 @@ def _captured(name: str, release: str, options: Options) -> Offer:
     kernel = release or capture.host.kernel
     table = _supported_table(capture)
     if table is None and capture.host.cpuid is not None:
-        return offer_of_cpu(name, capture.host.cpuid, kernel, _feature_msrs(capture), options)
-    table = table or _guest_table(capture)
+        return offer_of_cpu(name, capture.host.cpuid, kernel, feature_msrs(capture), options)
+    table = table or guest_table(capture)
     if table is not None:
-        return offer_of_cpuid(name, table, msrs=_feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
+        return offer_of_cpuid(name, table, msrs=feature_msrs(capture), host=capture.host.cpuid, kernel=kernel)
     raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
 
 
-def _feature_msrs(capture: Capture) -> dict[int, int]:
+def feature_msrs(capture: Capture) -> dict[int, int]:
     """MSRs that say what a CPU has, of the host where they were kept, else as its first guest sees them."""
     areas = [area for area in capture.context if area.layout == "kvm-msrs"]
     areas += [area for vcpu in capture.vcpus[:1] for area in vcpu.areas if area.layout == "kvm-msrs"]
@@ -206,22 +220,16 @@ def _supported_table(capture: Capture) -> Cpuid | None:
 
 
 def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], options: Options) -> Offer:
-    """By a CPU's own table: what KVM of that release passes on of it, else of the default one."""
+    """By a CPU's own table: what KVM of that release, else of the default one, gives of it to guests."""
     kernel = kernel_named(profile_for, release, options.note)
-    passed = Cpuid({**cpuid.leaves, (7, 0): supported_leaf_7(Host(cpuid, kernel))})
-    offer = offer_of_cpuid(name, passed, msrs=msrs, host=cpuid, kernel=release or kernel.name)
-    values, known = dict(offer.values), dict(offer.known)
-    for bit in features()["x2apic"]:
-        # Emulated (EMULATED_F of kvm_set_cpu_caps), whatever the CPU has.
-        values[bit.word] |= 1 << bit.number
-    for bit in (bit for feature in _NOT_OF_KVM for bit in features()[feature]):
-        values[bit.word] &= ~(1 << bit.number)
-    for bit in (bit for feature in _OF_THE_PMU for bit in features()[feature]):
-        known[bit.word] &= ~(1 << bit.number)
-    return offer._replace(values=values, known=known)
+    kvm = assumed_kvm(cpuid, release or kernel.name, processor=Processor(msrs=msrs))
+    for assumption in assumptions(kvm):
+        options.note(f"{name}: assumed: {assumption}")
+    offer = offer_of_cpuid(name, supported_table(kvm), msrs=msrs, host=cpuid, kernel=release or kernel.name)
+    return offer._replace(model_id=brand(cpuid))
 
 
-def _guest_table(capture: Capture) -> Cpuid | None:
+def guest_table(capture: Capture) -> Cpuid | None:
     """What the host gave to a guest of it."""
     for vcpu in capture.vcpus:
         area = vcpu.area("cpuid")

@@ -7,6 +7,10 @@ add or take is in inspector/machine/x86/kvm/caps.py.
 
 from __future__ import annotations
 
+#: Models of Intel's family 6 whose PEBS guests may use, from a release on: Ice Lake servers; Sapphire, Emerald and
+#: Granite Rapids (x86_pmu.pebs_ept, arch/x86/events/intel/core.c; 6.6 is the first source read that has the latter).
+PEBS_WITH_EPT = {(6, 0): (0x6A, 0x6C), (6, 6): (0x8F, 0xCF, 0xAD, 0xAE)}
+
 #: By word (leaf.subleaf.register, hex), by the release from which on it holds: names of features.
 #: ``+`` KVM emulates the feature whatever the host has (EMULATED_F); ``!`` the CPU alone decides, not Linux
 #: (PASSTHROUGH_F); ``~`` Linux may have made the bit, CPUID need not have it (SYNTHESIZED_F, and what
@@ -162,7 +166,8 @@ KVM_FEATURES: dict[str, dict[tuple[int, int], str]] = {
         ),
     },
     "80000021.0.ecx": {
-        (5, 10): "~TSA_SQ_NO ~TSA_L1_NO",
+        # 5.10 shows a word of Linux's own (inspector/machine/x86/linux/features.py, lnx_5).
+        (6, 1): "~TSA_SQ_NO ~TSA_L1_NO",
         (6, 6): "",
         (6, 12): "~TSA_SQ_NO ~TSA_L1_NO ~TSA_FILL_NO",
         (6, 16): "~TSA_SQ_NO ~TSA_L1_NO",

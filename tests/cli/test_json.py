@@ -28,6 +28,7 @@ COMMANDS = (
     ("models", "expand", "neoverse-v1-v1", "--host", "max"),
     ("models", "check", "neoverse-v1-v1", "--host", "max", "--host", "neoverse-v1"),
     ("models", "baseline", "neoverse-v1", "neoverse-n2"),
+    ("layouts", "kernels", "6.1", "6.18"),
 )
 
 

@@ -16,6 +16,7 @@ from inspector.readers.cloud_hypervisor_cpu import parse_cpus
 from inspector.readers.domcapabilities import parse_domcapabilities
 from inspector.readers.kubevirt_cpu import parse_nodes, parse_virtual_machine
 from inspector.readers.libvirt_x86 import parse_libvirt_x86
+from inspector.readers.options import Options
 from inspector.readers.qemu_cpu import parse_qemu_cpu
 from inspector.readers.template_cpu import parse_template
 from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
@@ -287,7 +288,35 @@ def test_a_cpus_own_table_is_a_host_less_what_kvm_keeps(tmp_path: Path) -> None:
     path.write_text("CPU 0:\n" + "".join(f"   {leaf:#010x} 0x00: {row}\n" for leaf, row in rows.items()))
     offer = offer_named(str(path))
     assert (offer.vendor, offer.has("erms"), offer.has("avx2")) == ("GenuineIntel", True, True)
-    assert (offer.has("monitor"), offer.has("est"), offer.has("dtes64"), offer.has("avx")) == (False, False, None, True)
+    assert (offer.has("monitor"), offer.has("est"), offer.has("dtes64"), offer.has("avx")) == (False, False, True, True)
+    older = offer_named(f"{path}@6.1")
+    assert (older.kernel, older.has("dtes64"), older.has("tsc-adjust")) == ("6.1", False, True)
+
+
+def test_a_model_under_a_kernel_has_what_that_kernel_gives() -> None:
+    older, newer = offer_named("EPYC-Turin@6.1"), offer_named("EPYC-Turin@6.18")
+    assert (older.kernel, older.has("auto-ibrs"), newer.has("auto-ibrs")) == ("6.1", False, True)
+    assert offer_named("SapphireRapids@5.10").has("amx-tile") is False
+    alone = offer_named("EPYC-Turin")
+    assert (alone.kernel, alone.has("auto-ibrs"), alone.has("arch-capabilities")) == ("", True, False)
+
+
+def test_a_cpu_goes_by_the_name_that_people_say() -> None:
+    assert offer_named("milan@6.18").name.startswith("EPYC-Milan-v")
+    assert offer_named("sapphire-rapids").has("amx-tile")
+    assert offer_named("cascadelake@5.10").label.startswith("Cascadelake-Server-v")
+
+
+def test_what_is_assumed_of_a_cpu_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "cpuid.txt"
+    said: list[str] = []
+    path.write_text("CPU 0:\n   0x00000000 0x00: eax=0x00000001 ebx=0x68747541 ecx=0x444d4163 edx=0x69746e65\n")
+    offer_named(str(path), Options(note=said.append))
+    assert [line.partition(": assumed: ")[2].split(":")[0] for line in said] == [
+        "the CPU has SVM, which its CPUID does not show",
+        "module parameters at their defaults",
+        "Linux has every feature of the CPU",
+    ]
 
 
 def test_hosts_that_are_none() -> None:

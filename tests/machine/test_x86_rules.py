@@ -254,7 +254,9 @@ def test_the_first_xcrs_entry_for_xcr0_counts() -> None:
     [("6.1", False, False), ("6.12", False, True), ("7.2", True, True)],
 )
 def test_leaf_7_passes_what_the_kernel_knows(kernel: str, has_cet: bool, has_flush_l1d: bool) -> None:
-    everything = Cpuid({(0, 0): (7, *INTEL), (7, 0): (9, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF)})
+    leaf_0xd = {(0xD, 0): (7, 0, 0x340, 0), (0xD, 1): (0xF, 0, 0x1800, 0), (0xD, 2): (0x100, 0x240, 0, 0)}
+    cet = {(0xD, 11): (0x10, 0, 1, 0), (0xD, 12): (0x18, 0, 1, 0)}
+    everything = Cpuid({(0, 0): (0xD, *INTEL), (7, 0): (9, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF), **leaf_0xd, **cet})
     eax, ebx, ecx, edx = supported_leaf_7(Host(everything, profile_for(kernel)))
     assert eax == 2
     assert (bool(ecx >> 7 & 1), bool(edx >> 20 & 1), bool(edx >> 28 & 1)) == (has_cet, has_cet, has_flush_l1d)

@@ -10,7 +10,7 @@ from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KernelProfile
-from layouts.x86.xsave import APX, BY_NUMBER, CET, DYNAMIC, EXTENDED_OFFSET, MPX
+from layouts.x86.xsave import APX, BY_NUMBER, CET, DYNAMIC, EXTENDED_OFFSET, MPX, XTILE
 
 #: CPUID(7,0).ECX: the CPU has protection keys, and the kernel that runs on it has turned them on.
 PKU, OSPKE = 1 << 3, 1 << 4
@@ -28,11 +28,13 @@ class Host:
     ``emulated``: the processor is the emulator of the recorded answers, else it is silicon. The emulator tracks
     use by contents, looks at XFD before the tile configuration and at MXCSR before XFD, takes any TILECFG from
     an image, clears the reserved header with XSAVEC, and does not get back what a guest buffer of the default
-    size holds when a vCPU runs again (docs/x86-machine.md).
+    size holds when a vCPU runs again (docs/x86-machine.md). ``vmx_mpx``: VMX has the controls that load and clear
+    BNDCFGS.
     """
 
-    def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False) -> None:
+    def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False, vmx_mpx: bool = False) -> None:
         self.cpuid = cpuid
+        self.vmx_mpx = vmx_mpx
         self.kernel = kernel
         self.emulated = emulated
         self._images: dict[int, bytes] = {}
@@ -164,7 +166,17 @@ class Host:
     @cached_property
     def kvm_xcr0(self) -> int:
         """kvm_caps.supported_xcr0. VMX without the MPX controls drops MPX."""
-        return self.user_max & self.kernel.kvm_xcr0 & ~MPX
+        return self.user_max & self.kernel.kvm_xcr0 & (~0 if self.vmx_mpx else ~MPX)
+
+    def permitted_xcr0(self, guest_perm: int) -> int:
+        """kvm_get_filtered_xcr0: dynamic components only with permission.
+
+        Without it newer kernels hide XTILECFG too; 6.1 offers it alone, and no XCR0 can have it.
+        """
+        mask = self.kvm_xcr0
+        if mask & DYNAMIC and not guest_perm & DYNAMIC:
+            mask &= ~(XTILE if self.kernel.filters_xtile else DYNAMIC)
+        return mask
 
     @cached_property
     def uses_xfd(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inspector.machine.x86.kvm.loaded import Loaded
+from inspector.machine.x86.linux import features as linux_features
 from layouts.x86.features import FEATURES, WORDS
-from layouts.x86.kvm_caps import KVM_FEATURES
+from layouts.x86.kvm_caps import KVM_FEATURES, PEBS_WITH_EPT
 
 _NO_MARK = ""
 _MARKS = "+!~?"
@@ -27,6 +28,7 @@ _NESTED_SVM = {
 }
 #: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
 _KVM_ONLY = frozenset(((0x80000021, 0, 2),))
+_FAMILY_6 = 6
 _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
 
 
@@ -39,6 +41,8 @@ class Caps:
 
     def _initial(self, word: tuple[int, int, int]) -> int:
         """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
+        if word in _KVM_ONLY and not self.kvm.since(5, 11):
+            return linux_features.lnx_5(self.kvm.host)
         by_release = KVM_FEATURES.get(f"{word[0]:x}.{word[1]:x}.{('eax', 'ebx', 'ecx', 'edx')[word[2]]}")
         linux = self.kvm.boot_word(word)
         since = [release for release in by_release or () if self.kvm.since(*release)]
@@ -161,8 +165,19 @@ def _vmx(caps: Caps) -> None:
         caps.clear(*_SGX)
     caps.set("UMIP", not kvm.boot_has("UMIP"))
     caps.check_and_set("WAITPKG")
+    for feature in ("DS", "DTES64"):
+        caps.check_and_set(feature, _has_pebs(kvm))
     if not kvm.is_on("unrestricted_guest", default=True):
         caps.clear("SHSTK", "IBT")
+
+
+def _has_pebs(kvm: Loaded) -> bool:
+    """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
+    signature = kvm.host.cpuid.signature()
+    if signature is None or kvm.host.emulated or not kvm.is_on("enable_pmu", default=True):
+        return False
+    models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}
+    return signature[1] == _FAMILY_6 and signature[2] in models
 
 
 def _supervisor_state(caps: Caps) -> None:

@@ -17,10 +17,10 @@ from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
-from layouts.x86.xsave import DYNAMIC, XTILE
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
+_ARCH_CAPABILITIES = 0x10A
 
 
 class Processor(NamedTuple):
@@ -121,16 +121,8 @@ class Loaded:
 
     @property
     def xcr0(self) -> int:
-        """kvm_caps.supported_xcr0: none where Linux does without XSAVE."""
-        return self.host.kvm_xcr0 if self.boot_has("XSAVE") else 0
-
-    @property
-    def permitted_xcr0(self) -> int:
-        """kvm_get_filtered_xcr0, for a process without permission for dynamic components."""
-        mask = self.host.kvm_xcr0
-        if mask & DYNAMIC:
-            mask &= ~(XTILE if self.kernel.filters_xtile else DYNAMIC)
-        return mask
+        """kvm_caps.supported_xcr0: none where Linux does without XSAVE. A table without leaf 1 does not tell."""
+        return self.host.kvm_xcr0 if self.boot_has("XSAVE") or self.host.cpuid.get(1) is None else 0
 
     @cached_property
     def checks_efer_in_sregs(self) -> bool:
@@ -158,6 +150,9 @@ class Loaded:
         """A word of boot_cpu_data.x86_capability."""
         values = self.host.cpuid.get(*word[:2])
         found = values[word[2]] if values else 0
+        if word == FEATURES["ERMS"][:3] and self.host.is_intel and not self.host.fast_strings:
+            # early_init_intel takes it.
+            found &= ~(1 << FEATURES["ERMS"].bit)
         for name in self.synthesized:
             if name in FEATURES and FEATURES[name][:3] == word:
                 found |= 1 << FEATURES[name].bit
@@ -180,7 +175,9 @@ class Loaded:
 
     @cached_property
     def _bugs(self) -> frozenset[str]:
-        return linux_features.bugs(self.host) if self.processor.bugs is None else self.processor.bugs
+        if self.processor.bugs is not None:
+            return self.processor.bugs
+        return linux_features.bugs(self.host, self.processor.msrs.get(_ARCH_CAPABILITIES))
 
     @cached_property
     def msr_rules(self) -> MsrRules:

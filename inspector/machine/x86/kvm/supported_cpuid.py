@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from inspector.capture.host import CpuidValues
+from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kvm_cpuid import INDEXED_LEAVES, KVM_FEATURES_EAX
@@ -20,14 +20,21 @@ _CENTAUR, _KVM = 0xC0000000, 0x40000000
 _ZERO: CpuidValues = (0, 0, 0, 0)
 _M32 = 0xFFFFFFFF
 _SGX_MISC_EXINFO = 1
+#: KVM_MAX_CPUID_ENTRIES: a table with more is E2BIG.
+_MOST_SUBLEAVES = 256
 #: SECS.ATTRIBUTES that KVM shows: DEBUG, MODE64BIT, PROVISIONKEY, EINITTOKENKEY, KSS; from 6.12 AEX_NOTIFY (bit 10).
 _SGX_ATTRIBUTES = 0xB6
 _SGX_AEX_NOTIFY = 1 << 10
 
 
-def supported_cpuid(kvm: Kvm) -> tuple[Entry, ...]:
+def supported_cpuid(kvm: Kvm, guest_perm: int = 0) -> tuple[Entry, ...]:
     """The entries of KVM_GET_SUPPORTED_CPUID, in the kernel's order."""
-    return Supported(kvm).table()
+    return Supported(kvm, guest_perm).table()
+
+
+def supported_table(kvm: Kvm, guest_perm: int = 0) -> Cpuid:
+    """The same by leaf and sub-leaf."""
+    return Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in supported_cpuid(kvm, guest_perm)})
 
 
 def emulated_cpuid(kvm: Kvm) -> tuple[Entry, ...]:
@@ -41,10 +48,14 @@ def emulated_cpuid(kvm: Kvm) -> tuple[Entry, ...]:
 
 
 class Supported:
-    """The making of a table: one function a leaf, named by it."""
+    """The making of a table: one function a leaf, named by it.
 
-    def __init__(self, kvm: Kvm) -> None:
+    ``guest_perm``: the dynamic components that the process may give to guests.
+    """
+
+    def __init__(self, kvm: Kvm, guest_perm: int = 0) -> None:
         self.kvm = kvm
+        self.guest_perm = guest_perm
         self.caps = dict(zip(WORDS, kvm.caps, strict=True))
 
     def table(self) -> tuple[Entry, ...]:
@@ -53,13 +64,17 @@ class Supported:
         for base in (0, 0x80000000, _CENTAUR, _KVM):
             if base == _CENTAUR and self.kvm.host.cpuid.vendor() not in ("CentaurHauls", "  Shanghai  "):
                 continue
-            first = list(self._leaf(base))
+            first = self.leaf(base)
             found += first
             for leaf in range(base + 1, first[-1].eax + 1):
-                found += self._leaf(leaf)
+                found += self.leaf(leaf)
         return tuple(found)
 
-    def _leaf(self, leaf: int) -> Iterator[Entry]:
+    def leaf(self, leaf: int) -> list[Entry]:
+        """The entries of one leaf."""
+        return list(self._entries(leaf))
+
+    def _entries(self, leaf: int) -> Iterator[Entry]:
         """__do_cpuid_func."""
         maker = getattr(self, f"_leaf_{leaf:x}", None)
         for subleaf, values in enumerate(maker() if maker else [_ZERO]):
@@ -133,7 +148,8 @@ class Supported:
         return [(0, 0, 0, self._host(0x1F)[3])]
 
     def _leaf_d(self) -> list[CpuidValues | None]:
-        host, mask, xss = self.kvm.host, self.kvm.permitted_xcr0, self.kvm.xss
+        host, xss = self.kvm.host, self.kvm.xss
+        mask = host.permitted_xcr0(self.guest_perm)
         eax, _, _, edx = self._host(0xD)
         size = host.standard_size_bytes(mask)
         found: list[CpuidValues | None] = [(eax & mask & _M32, size, size, edx & mask >> 32)]
@@ -166,7 +182,7 @@ class Supported:
         ]
 
     def _as_many(self, leaf: int) -> list[CpuidValues]:
-        return [self._host(leaf, subleaf) for subleaf in range(self._host(leaf)[0] + 1)]
+        return [self._host(leaf, subleaf) for subleaf in range(min(self._host(leaf)[0], _MOST_SUBLEAVES) + 1)]
 
     def _leaf_14(self) -> list[CpuidValues]:
         return self._as_many(0x14) if self.kvm.has("INTEL_PT") else [_ZERO]

@@ -121,4 +121,4 @@ def xsave2_capability(vcpu: WholeVcpu) -> int:
     """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2) on the VM; 0 where the kernel does not know it."""
     if not vcpu.kernel.kvm_xsave2:
         return 0
-    return max(KVM_XSAVE_SIZE_BYTES, vcpu.host.standard_size_bytes(vcpu.kvm.permitted_xcr0))
+    return max(KVM_XSAVE_SIZE_BYTES, vcpu.host.standard_size_bytes(vcpu.host.permitted_xcr0(guest_perm=0)))

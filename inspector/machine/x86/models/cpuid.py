@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.x86.models.offer import AMD_LIKE, KVM
-from inspector.machine.x86.models.realize import Realization
+from inspector.machine.x86.models.offer import AMD_LIKE, KVM, TCG, offer_of_features
+from inspector.machine.x86.models.realize import Realization, realize
+from inspector.machine.x86.models.request import request
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.models.features import AMD_ALIASES, Word, features
 from layouts.x86.models.qemu import numbers_of
@@ -19,6 +20,9 @@ from layouts.x86.xsave import EXTENDED_OFFSET
 #: Leaves of which only a part is the model's: caches (2, 4, 0x8000_0005, 6, 1D), topology (0xB, 0x1F, 0x8000_001E),
 #: MONITOR (5), the PMU (0xA, 0x8000_0022), SEV (0x8000_001F), the hypervisor's own.
 NOT_TOLD = frozenset({2, 4, 5, 0xA, 0xB, 0x1F, 0x80000005, 0x80000006, 0x8000001D, 0x8000001E, 0x8000001F, 0x80000022})
+#: Of those, what is the CPU's all the same; and what no guest has at the level of its model.
+_OF_A_CPU = frozenset({0x1E, 0x24, 0x80000022, 0xC0000001})
+_CENTAUR = 0xC0000000
 #: TCG_PHYS_ADDR_BITS, the default of every accelerator.
 _DEFAULT_PHYS_BITS = 40
 #: Whose XSAVE areas the emulator has.
@@ -156,6 +160,26 @@ def guest_cpuid(made: Realization) -> Cpuid:
     _xsave(rows, made)
     _amx(rows, made)
     return Cpuid({key: _row(row) for key, row in sorted(rows.items()) if _is_shown(key, levels)})
+
+
+def cpuid_of_model(name: str) -> Cpuid:
+    """The CPUID of a CPU that has what a model has, no more: as if it were a processor, Linux runs on it."""
+    asked = request(name)
+    model = asked.model
+    assert model is not None
+    made = realize(asked, offer_of_features(name, features(), accelerator=TCG))
+    rows = {key: list(row) for key, row in guest_cpuid(made._replace(features=model.features)).leaves.items()}
+    for bit in (bit for feature in model.features for bit in features()[feature] if bit.word.at in _OF_A_CPU):
+        row = rows.setdefault(bit.word.leaf, [0, 0, 0, 0])
+        row[bit.word.register_number] |= 1 << bit.number
+    for leaf in (0x1E, 0x24):
+        if (leaf, 1) in rows:
+            rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = 1
+    if _CENTAUR + 1 in {leaf for leaf, _ in rows}:
+        rows[_CENTAUR, 0] = [_CENTAUR + 4, 0, 0, 0]
+    extended = rows.setdefault((0x80000000, 0), [0, 0, 0, 0])
+    extended[0] = max(0, *(leaf for leaf, _ in rows if leaf >> 16 == 0x8000))
+    return Cpuid({key: _row(row) for key, row in sorted(rows.items())})
 
 
 def _row(row: list[int]) -> CpuidValues:

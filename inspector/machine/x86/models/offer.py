@@ -156,7 +156,7 @@ def offer_of_cpuid(
         known[bit.word] &= ~(1 << bit.number) | values[bit.word]
     row = supported.get(0x80000008)
     bits = row[0] & 0xFF if row else 0
-    return Offer(name, KVM, values, known, supported.signature(), bits, _brand(supported), supported, kernel)
+    return Offer(name, KVM, values, known, supported.signature(), bits, brand(supported), supported, kernel)
 
 
 def _msr_features(index: int, value: int) -> int:
@@ -182,7 +182,8 @@ def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
         values[bit.word] |= (row[bit.word.register_number] if row else 0) & 1 << bit.number
 
 
-def _brand(cpuid: Cpuid) -> str:
+def brand(cpuid: Cpuid) -> str:
+    """The name of leaves 0x8000_0002 to 4, empty where they are not told."""
     rows = [cpuid.get(leaf) for leaf in (0x80000002, 0x80000003, 0x80000004)]
     raw = b"".join(part.to_bytes(4, "little") for row in rows if row for part in row)
     return raw.split(b"\0")[0].decode("latin-1").strip()

@@ -115,9 +115,6 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     )
     seen = without(raw, cleared(files.get("/proc/cmdline", "")))
     host = Host(seen, profile_for(release), emulated=bool(processor.emulator))
-    if host.is_intel and not host.fast_strings:
-        # early_init_intel takes it.
-        host = Host(without(seen, ["ERMS"]), host.kernel, emulated=host.emulated)
     vendor = next((name for module, name in _VENDORS if module in modules), "")
     return Kvm(host, release=release, vendor=vendor, raw=raw, parameters=parameters, processor=processor)
 

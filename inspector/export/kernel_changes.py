@@ -1,0 +1,110 @@
+"""What a kernel upgrade alone changes for guests, as text, as JSON, and as the page docs/kernels.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from inspector.capture.host import Cpuid
+from inspector.export.kernels import changed_lines
+from inspector.export.kinds import head
+from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
+from layouts.arm64.kernels import Arm64Kernel, arm64_kernels
+from layouts.x86.kernels import KERNELS
+
+_TITLES = {
+    "cpuid": "KVM_GET_SUPPORTED_CPUID",
+    "xcr0": "XCR0 of guests",
+    "xss": "XSS of guests",
+    "msr": "KVM_GET_MSR_INDEX_LIST",
+    "feature-msr": "KVM_GET_MSR_FEATURE_INDEX_LIST",
+    "capability": "KVM_CHECK_EXTENSION on /dev/kvm",
+    "msr-rule": "rules of MSRs (layouts/x86/msr_rules.py)",
+    "vcpu-rule": "rules of a vCPU's state (layouts/x86/vcpu_rules.py)",
+}
+_VENDORS = {"AMD": AMD, "Intel": INTEL}
+
+
+class X86Changes(NamedTuple):
+    """What is otherwise on x86: each change with the vendor that it is of, empty for all."""
+
+    cpu: str
+    rows: tuple[tuple[str, Change], ...]
+
+
+def x86_changes(older: str, newer: str, cpu: tuple[str, Cpuid] | None = None) -> X86Changes:
+    """For guests of a CPU by name and CPUID; without one, of any CPU of each vendor. Raises UnknownReleaseError."""
+    if cpu is not None:
+        return X86Changes(cpu[0], tuple(("", change) for change in changes(cpu[1], older, newer)))
+    found = {vendor: changes(any_cpu(layout), older, newer) for vendor, layout in _VENDORS.items()}
+    return X86Changes("", tuple(of_both_vendors(found)))
+
+
+def x86_text(found: X86Changes) -> Iterator[str]:
+    """A heading a kind of change, then a line each: ``+`` comes, ``-`` goes, ``~`` is otherwise."""
+    if not found.rows:
+        yield "  nothing that is modelled"
+    for group, title in _TITLES.items():
+        rows = [(vendor, change) for vendor, change in found.rows if change.group == group]
+        if rows:
+            yield f"  {title}"
+            yield from (_line(vendor, change) for vendor, change in rows)
+
+
+def _line(vendor: str, change: Change) -> str:
+    of = f"  [{vendor}]" if vendor else ""
+    if not change.before or not change.after:
+        value = change.before or change.after
+        shown = "" if value in ("shown", "listed", "0x1") else f": {value}"
+        return f"    {'-' if change.before else '+'} {change.name}{shown}{of}"
+    return f"    ~ {change.name}: {change.before} -> {change.after}{of}"
+
+
+def arm64_text(older: Arm64Kernel, newer: Arm64Kernel) -> Sequence[str]:
+    """Registers, fields, masks and rules of the arm64 profiles."""
+    return tuple(changed_lines(older, newer)) or ("    nothing that is modelled",)
+
+
+def json_of(older: str, newer: str, x86: X86Changes | None, arm64: Iterable[str] | None) -> dict[str, Any]:
+    """The answer of ``layouts kernels A B --json``; an architecture that was not asked for is null."""
+    rows = None
+    if x86 is not None:
+        rows = [{"vendor": vendor or None, **change._asdict()} for vendor, change in x86.rows]
+    return {
+        **head("kernels"),
+        "older": older,
+        "newer": newer,
+        "cpu": (x86.cpu or None) if x86 is not None else None,
+        "x86": rows,
+        "arm64": None if arm64 is None else [line.strip() for line in arm64],
+    }
+
+
+_PAGE = """\
+# What a kernel upgrade alone changes for guests
+
+`inspector layouts kernels 6.1 6.18` prints what guests have otherwise when nothing but the host's kernel changes: x86
+by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md). `--cpu milan`
+asks for one CPU: a model of QEMU, the way people say it, or a file with a CPU's own CPUID. `--arch` takes one
+architecture, `--json` prints an object of the kind `kernels`. Module parameters are at their defaults, SEV and SGX off.
+
+`+` comes, `-` goes, `~` is otherwise; a change of one vendor's CPUs alone is marked. Without `--cpu` the CPU has every
+feature of its vendor that Linux names. The releases are the stable updates whose source was read, so that a change may
+go again that an older series took later. What guests of six CPUs saw under three kernels is in
+[x86-restore.md](x86-restore.md). `docs/make_kernels.py` writes this page.
+"""
+
+
+def page() -> str:
+    """docs/kernels.md."""
+    lines = [_PAGE]
+    for older, newer in pairwise(KERNELS):
+        lines += [f"## x86: {older.version} to {newer.version}", "", "```"]
+        lines += [line.removeprefix("  ") for line in x86_text(x86_changes(older.version, newer.version))]
+        lines += ["```", ""]
+    for before, after in pairwise(arm64_kernels().values()):
+        lines += [f"## arm64: {before.version} to {after.version}", "", "```"]
+        lines += [line.removeprefix("    ") for line in arm64_text(before, after)]
+        lines += ["```", ""]
+    return "\n".join(lines)

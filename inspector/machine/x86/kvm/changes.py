@@ -1,0 +1,195 @@
+"""What two kernels give to guests of one CPU, side by side: what an upgrade of the kernel alone changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.x86.host import shipped_cpu
+from inspector.machine.x86.kvm.assumed import assumed_kvm
+from inspector.machine.x86.kvm.capabilities import check_extension
+from inspector.machine.x86.kvm.module import Kvm
+from inspector.machine.x86.kvm.msrs import lists
+from inspector.machine.x86.kvm.supported_cpuid import supported_table
+from layouts.x86.capabilities import NUMBERS
+from layouts.x86.features import FEATURES, REGISTERS, WORDS
+from layouts.x86.msrs import msr_name
+from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.xsave import BY_NUMBER, DYNAMIC
+
+AMD, INTEL = "zen5", "sapphire-rapids"
+_CET_STATE = 1 << 11 | 1 << 12
+#: What no CPU that hosts guests says of itself, or what turns its PMU off for them.
+_NOT_THERE = ("HYPERVISOR", "HYBRID_CPU")
+_ZERO = (0, 0, 0, 0)
+#: What only the other vendor's CPUs have, leaves or leaves with sub-leaf. Memory encryption is off.
+_INTEL_LEAVES = frozenset((0x12, 0x1E, 0x24, (7, 2)))
+_AMD_LEAVES = frozenset((0x8000000A, 0x80000021, 0x80000022))
+_NOBODYS = frozenset((0x8000001F, 0xC0000001, 0x80860001))
+_INTEL_FEATURES = (
+    *("SGX", "SGX_LC", "VMX", "MPX", "INTEL_PT", "ARCH_LBR", "AMX_TILE", "AMX_INT8", "AMX_BF16", "AVX512_FP16", "XFD"),
+    *("SPEC_CTRL", "INTEL_STIBP", "SPEC_CTRL_SSBD", "ARCH_CAPABILITIES", "SERIALIZE", "TSXLDTRK", "HLE", "RTM"),
+    *("AMX_FP16", "AMX_COMPLEX", "AVX10", "PDCM", "DS", "DTES64", "WAITPKG", "MSR_IMM", "WRMSRNS", "LKGS"),
+)
+_AMD_FEATURES = (
+    *(
+        "SVM",
+        "PERFCTR_CORE",
+        "SSE4A",
+        "MISALIGNSSE",
+        "XOP",
+        "FMA4",
+        "TBM",
+        "TOPOEXT",
+        "OSVW",
+        "CR8_LEGACY",
+        "CMP_LEGACY",
+    ),
+    *("AMD_IBPB", "AMD_IBRS", "AMD_STIBP", "AMD_STIBP_ALWAYS_ON", "AMD_IBRS_SAME_MODE", "AMD_SSBD", "VIRT_SSBD"),
+    *("AMD_SSB_NO", "AMD_PSFD", "AMD_IBPB_RET", "CLZERO", "XSAVEERPTR", "EFER_LMSLE_MBZ"),
+)
+#: What follows the host and not the kernel: how many CPUs are online.
+_NOT_OF_KERNELS = frozenset({"NR_VCPUS"})
+
+
+class Change(NamedTuple):
+    """One thing that guests have otherwise; ``group`` is its kind. Empty ``before`` or ``after``: not there."""
+
+    group: str
+    name: str
+    before: str
+    after: str
+
+
+def any_cpu(layout: str) -> Cpuid:
+    """A CPU that has every feature of its vendor that Linux names; its XSAVE components are those of a CPU layout."""
+    rows = {key: list(values) for key, values in shipped_cpu(layout).leaves.items()}
+    foreign = _INTEL_LEAVES if layout == AMD else _AMD_LEAVES
+    for leaf, subleaf, register in WORDS:
+        is_own = leaf not in foreign and (leaf, subleaf) not in foreign and leaf not in _NOBODYS
+        rows.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] = 0xFFFFFFFF if is_own else 0
+    for leaf in (0, 7, 0x80000000):
+        rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = leaf & 0xF0000000 | 0xFF
+    rows[0xD, 1][2] |= _CET_STATE
+    for number in (11, 12):
+        rows.setdefault((0xD, number), [BY_NUMBER[number].size_bytes, 0, 1, 0])
+    for name in (*_NOT_THERE, *(_INTEL_FEATURES if layout == AMD else _AMD_FEATURES)):
+        leaf, subleaf, register, bit = FEATURES[name]
+        rows[leaf, subleaf][register] &= ~(1 << bit)
+    rows[0x80000008, 0][0] = 0x3930
+    return Cpuid({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()})
+
+
+def changes(cpu: Cpuid, older: str, newer: str) -> tuple[Change, ...]:
+    """What guests of a CPU have otherwise under the newer release. Raises UnknownReleaseError."""
+    before, after = assumed_kvm(cpu, older), assumed_kvm(cpu, newer)
+    return (
+        *_cpuid(before, after),
+        *_components(before, after),
+        *_msrs(before, after),
+        *_capabilities(before, after),
+        *_rules(before, after),
+    )
+
+
+def _cpuid(before: Kvm, after: Kvm) -> Iterator[Change]:
+    old, new = (supported_table(kvm, DYNAMIC) for kvm in (before, after))
+    names = {tuple(place): name for name, place in FEATURES.items()}
+    for key in sorted({*old, *new}):
+        if key not in old or key not in new:
+            yield Change("cpuid", f"CPUID.{key[0]:X}.{key[1]:X}", _registers(old.get(*key)), _registers(new.get(*key)))
+            continue
+        for register, word in enumerate(REGISTERS):
+            a, b = ((table.get(*key) or _ZERO)[register] for table in (old, new))
+            place = f"CPUID.{key[0]:X}.{key[1]:X}.{word.upper()}"
+            if (*key, register) in WORDS:
+                for bit in (bit for bit in range(32) if (a ^ b) >> bit & 1):
+                    name = names.get((*key, register, bit), "reserved")
+                    yield Change("cpuid", f"{name} ({place}[{bit}])", *_shown(a >> bit & 1, b >> bit & 1))
+            elif a != b:
+                yield Change("cpuid", place, f"{a:#x}", f"{b:#x}")
+
+
+def _registers(values: CpuidValues | None) -> str:
+    return " ".join(f"{value:#x}" for value in values) if values is not None else ""
+
+
+def _shown(before: int, after: int) -> tuple[str, str]:
+    return "shown" if before else "", "shown" if after else ""
+
+
+def _components(before: Kvm, after: Kvm) -> Iterator[Change]:
+    for group, a, b in (("xcr0", before.xcr0, after.xcr0), ("xss", before.xss, after.xss)):
+        if a != b:
+            yield Change(group, group.upper(), f"{a:#x}", f"{b:#x}")
+
+
+def _msrs(before: Kvm, after: Kvm) -> Iterator[Change]:
+    for group, listed in (("msr", _saved), ("feature-msr", _features)):
+        old, new = listed(before), listed(after)
+        for index in sorted(old ^ new):
+            told = ("listed" if index in which else "" for which in (old, new))
+            yield Change(group, f"{msr_name(index)} ({index:#x})", *told)
+
+
+def _saved(kvm: Kvm) -> set[int]:
+    return {*lists.saved(kvm, kvm.msr_rules), *lists.emulated(kvm)}
+
+
+def _features(kvm: Kvm) -> set[int]:
+    return set(lists.features(kvm, kvm.msr_rules))
+
+
+def _capabilities(before: Kvm, after: Kvm) -> Iterator[Change]:
+    old, new = check_extension(before), check_extension(after)
+    for number in sorted({*old, *new}):
+        if old.get(number) != new.get(number) and NUMBERS[number] not in _NOT_OF_KERNELS:
+            values = (f"{table[number]:#x}" if number in table else "" for table in (old, new))
+            yield Change("capability", f"KVM_CAP_{NUMBERS[number]} ({number})", *values)
+
+
+def _rules(before: Kvm, after: Kvm) -> Iterator[Change]:
+    """The switches of the rules: each is told where its table stands (layouts/x86)."""
+    yield from _switches("msr-rule", before.msr_rules, after.msr_rules)
+    yield from _switches("vcpu-rule", VCPU_RULES[before.kernel.name], VCPU_RULES[after.kernel.name])
+    for name, told in (("CR4 reserved for every guest", "cr4_reserved"), ("EFER bits known", "efer_known")):
+        a, b = getattr(before, told) & (1 << 64) - 1, getattr(after, told) & (1 << 64) - 1
+        if a != b:
+            yield Change("vcpu-rule", name, f"{a:#x}", f"{b:#x}")
+    if before.checks_efer_in_sregs != after.checks_efer_in_sregs:
+        yield Change("vcpu-rule", "KVM_SET_SREGS checks EFER", *_words((before, after)))
+
+
+def _words(both: Iterable[Kvm]) -> tuple[str, str]:
+    before, after = ("yes" if kvm.checks_efer_in_sregs else "no" for kvm in both)
+    return before, after
+
+
+def _switches(group: str, old: Any, new: Any) -> Iterator[Change]:
+    assert is_dataclass(old)
+    for field in fields(old):
+        a, b = getattr(old, field.name), getattr(new, field.name)
+        if a != b:
+            yield Change(group, field.name, _text(a), _text(b))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value & (1 << 64) - 1:#x}" if value > 9 or value < 0 else str(value)
+    return str(value) or "none"
+
+
+def of_both_vendors(found: Mapping[str, tuple[Change, ...]]) -> Iterator[tuple[str, Change]]:
+    """Changes by vendor, once where all vendors have them: the vendor's name, empty for all."""
+    tables = list(found.values())
+    everywhere = [change for change in tables[0] if all(change in table for table in tables[1:])]
+    for change in everywhere:
+        yield "", change
+    for vendor, table in found.items():
+        for change in table:
+            if change not in everywhere:
+                yield vendor, change

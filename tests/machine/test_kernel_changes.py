@@ -1,0 +1,74 @@
+"""What a kernel upgrade alone changes for guests: inspector layouts kernels OLDER NEWER, and docs/kernels.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inspector.cli.main import main
+from inspector.export.kernel_changes import page, x86_changes
+from inspector.targets.x86_cpus import cpu_named
+
+PAGE = Path(__file__).parents[2] / "docs/kernels.md"
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["layouts", "kernels", *words]) == 0
+    return capsys.readouterr().out
+
+
+def changed(older: str, newer: str, cpu: str) -> dict[str, tuple[str, str]]:
+    found = x86_changes(older, newer, cpu_named(cpu))
+    return {change.name.split(" (")[0]: (change.before, change.after) for _, change in found.rows}
+
+
+def test_the_page_is_what_the_tables_say() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run docs/make_kernels.py"
+
+
+def test_amx_comes_to_sapphire_rapids_and_not_to_milan() -> None:
+    assert changed("5.10", "6.1", "sapphire-rapids")["AMX_TILE"] == ("", "shown")
+    assert changed("5.10", "6.1", "sapphire-rapids")["XCR0"] == ("0x2e7", "0x602e7")
+    assert "AMX_TILE" not in changed("5.10", "6.1", "milan")
+
+
+def test_cet_comes_with_6_18_state_components_and_msrs() -> None:
+    found = changed("6.17", "6.18", "sapphire-rapids")
+    assert (found["SHSTK"], found["XSS"]) == (("", "shown"), ("0x0", "0x1800"))
+    assert found["IA32_U_CET"] == ("", "listed")
+    assert found["KVM_CAP_ONE_REG"] == ("", "0x1")
+
+
+def test_a_guest_of_milan_loses_spec_ctrl() -> None:
+    assert changed("6.1", "6.18", "milan")["SPEC_CTRL"] == ("shown", "")
+
+
+def test_the_same_kernel_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "6.18", "6.18")
+    assert out.count("nothing that is modelled") == 2
+
+
+def test_text_and_json_of_one_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "6.1", "6.18", "--cpu", "milan")
+    assert text.startswith("x86: Linux 6.1 to 6.18, EPYC-Milan-v")
+    assert "    - SPEC_CTRL (CPUID.7.0.EDX[26])\n" in text
+    assert "arm64" not in text
+    found = json.loads(said(capsys, "6.1", "6.18", "--arch", "arm64", "--json"))
+    assert (found["kind"], found["schema"], found["x86"], found["cpu"]) == ("kernels", 1, None, None)
+    assert any(line.startswith("registers ") for line in found["arm64"])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["6.1", "x"], "'x': expected a release"),
+        (["6.1", "6.18", "--cpu", "milam"], "no such CPU or file"),
+        (["6.1", "6.18", "--cpu", "milan", "--arch", "arm64"], "only x86"),
+        (["6.1", "--json"], "expected layouts kernels OLDER NEWER"),
+    ],
+)
+def test_words_that_are_wrong(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels", *words]) == 2
+    assert why in capsys.readouterr().err
