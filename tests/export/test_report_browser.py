@@ -113,7 +113,7 @@ def test_fields_and_bytes_mark_each_other(browser: Browser, page: Path) -> None:
     )
     browser.value(f"{row}.click()")
     marked = f"[...{row}.closest('.pair').querySelectorAll('mark')].map((one) => one.textContent).join(' ')"
-    assert browser.value(marked) == browser.value(f"{row}.querySelectorAll('td')[2].textContent")
+    assert browser.value(marked) == browser.value(f"{row}.querySelector('.b').textContent")
     # The third byte of the other one: XCOMP_BV at 520.
     place = browser.value(
         f"""(() => {{

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import inspector
@@ -155,6 +156,21 @@ def open_fields(case: Case, area: Area) -> list[Field]:
     found.sort(key=lambda spec: (spec.path not in case.wanted, rank(spec.path)))
     fields = [field for spec in found if not is_quiet(field := table.decode(spec)) and _tells(field, case)]
     return fields[:_MOST_OPEN]
+
+
+def telling_areas(case: Case) -> Iterator[tuple[Capture, Vcpu | None, Area, list[Field]]]:
+    """Areas with fields that matter, vCPU by vCPU; the most telling area of each first."""
+    for capture in case.captures:
+        for vcpu, group in groupby(areas_of(capture), key=lambda found: found[0]):
+            areas = [(area, open_fields(case, area)) for _, area in group]
+            # Facts of a layout alone say nothing that the tables of all fields do not.
+            telling = [
+                (area, fields)
+                for area, fields in areas
+                if any(field.spec.pieces or field.path in case.wanted for field in fields)
+            ]
+            telling.sort(key=lambda found: rank(found[1][0].path))
+            yield from ((capture, vcpu, area, fields) for area, fields in telling)
 
 
 def all_fields(area: Area) -> list[Field]:

@@ -27,7 +27,7 @@ def html(text: str) -> str:
 def pair(area: Area, fields: Sequence[Field], notes: Mapping[str, str], *, whole: bool) -> str:
     """Fields beside the bytes they lie in; ``whole``: beside all bytes of the area."""
     rows = "\n".join(_row(field, notes.get(field.path, "")) for field in fields)
-    head = "<thead><tr><th>field</th><th>value</th><th>bytes</th><th>meaning</th></tr></thead>"
+    head = "<thead><tr><th>field</th><th>value, bytes</th><th>meaning</th></tr></thead>"
     table = f'<div class="wide"><table>{head}<tbody>\n{rows}\n</tbody></table></div>'
     lines = _lines_of(area, fields, whole=whole)
     dump = "".join(_dump(area, lines))
@@ -53,16 +53,17 @@ def _row(field: Field, note: str) -> str:
     remark = f'<span class="note">{html(note)}</span>' if note else ""
     return (
         f'<tr{at}><td><code title="{html(field.spec.title)}">{html(field.path)}</code></td>'
-        f'<td class="v">{html(value_of(field))}</td><td class="v">{_bytes(field)}</td>'
+        f'<td class="v">{html(value_of(field))}{_bytes(field)}</td>'
         f"<td{left}>{html(text)}{remark}</td></tr>"
     )
 
 
 def _bytes(field: Field) -> str:
+    """The bytes as they lie, in a line of their own; of what is zero there is nothing to see."""
     if not field.data or not any(field.data):
-        return "" if not field.data else "00" if len(field.data) == 1 else "00 …"
+        return ""
     more = " …" if len(field.data) > _BYTES_SHOWN else ""
-    return field.data[:_BYTES_SHOWN].hex(" ") + more
+    return f'<span class="b">{field.data[:_BYTES_SHOWN].hex(" ")}{more}</span>'
 
 
 def _lines_of(area: Area, fields: Iterable[Field], *, whole: bool) -> list[int]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from inspector.capture.errors import visible
-from inspector.export.report.case import Case, areas_of, facts_of, folded_paths, open_fields, value_of
+from inspector.export.report.case import Case, facts_of, folded_paths, telling_areas, value_of
 from inspector.lint.findings import Finding
 
 #: Lines of a table in an issue; who needs more opens the file.
@@ -61,9 +61,8 @@ def _changes(case: Case) -> Iterator[str]:
 def _fields(case: Case) -> Iterator[str]:
     rows = [
         (capture.target, vcpu, field)
-        for capture in case.captures
-        for vcpu, area in areas_of(capture)
-        for field in open_fields(case, area)
+        for capture, vcpu, _, fields in telling_areas(case)
+        for field in fields
         if field.spec.pieces or field.path in case.wanted
     ]
     if not rows:

@@ -8,7 +8,6 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from itertools import groupby
 from typing import BinaryIO
 
 from inspector.capture.model import Capture, Vcpu
@@ -20,7 +19,7 @@ from inspector.export.report.case import (
     facts_of,
     folded_paths,
     notes_by_path,
-    open_fields,
+    telling_areas,
 )
 from inspector.export.report.fields import heading, html, pair
 from inspector.export.report.redact import Dropped
@@ -166,22 +165,16 @@ def html_lines(lines: Sequence[str]) -> str:
 def _matter(page: _Page, case: Case) -> None:
     """The fields that matter, area by area."""
     page.add("<h2>Fields that matter</h2>\n")
-    shown = 0
-    for capture in case.captures:
-        for vcpu, areas in groupby(areas_of(capture), key=lambda found: found[0]):
-            for _, area in areas:
-                fields = open_fields(case, area)
-                # Facts of a layout alone say nothing that the tables below do not.
-                if not any(field.spec.pieces or field.path in case.wanted for field in fields):
-                    continue
-                text = f"{_owner(case, capture, vcpu)}{heading(area)}\n"
-                text += pair(area, fields, notes_by_path(capture, vcpu), whole=False) + "\n"
-                if not page.fits(text):
-                    page.add('<p class="quiet">More is in the capture inside: inspector open shows it.</p>\n')
-                    return
-                page.add(text)
-                shown += 1
-    if not shown:
+    shown: object = None
+    for capture, vcpu, area, fields in telling_areas(case):
+        text = _owner(case, capture, vcpu) if shown != (capture, vcpu) else ""
+        text += f"{heading(area)}\n{pair(area, fields, notes_by_path(capture, vcpu), whole=False)}\n"
+        if not page.fits(text):
+            page.add('<p class="quiet">More is in the capture inside: inspector open shows it.</p>\n')
+            return
+        page.add(text)
+        shown = (capture, vcpu)
+    if shown is None:
         page.add('<p class="quiet">No field here decides anything alone; all of them are below.</p>\n')
 
 
@@ -192,7 +185,7 @@ def _owner(case: Case, capture: Capture, vcpu: Vcpu | None) -> str:
         words.append(number if vcpu.name in ("", number) else f"{number}, {vcpu.name}")
     elif len(capture.vcpus):
         words.append("machine or process")
-    return f'<p class="kicker">{html(" · ".join(words))}</p>\n' if words else ""
+    return f'<p class="owner">{html(" · ".join(words))}</p>\n' if words else ""
 
 
 def _everything(page: _Page, case: Case) -> None:
