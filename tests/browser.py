@@ -22,6 +22,8 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (apt-get install chromium)")
 _TIMEOUT_SECONDS = 30.0
+#: A binary frame (RFC 6455, 5.2).
+_BINARY = 2
 _WORDS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
     *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-extensions"),
@@ -30,7 +32,11 @@ _WORDS = (
 
 
 class Browser:
-    """One page of one browser. ``requests`` are the URLs that it asked for, ``errors`` what its console told."""
+    """One page of one browser.
+
+    ``requests`` are the URLs that it asked for, ``answered`` those that somebody answered, ``errors`` what its console
+    told, ``frames`` what came through its WebSockets. ``folder`` is its own, with a short name: it makes sockets there.
+    """
 
     def __init__(self, folder: Path) -> None:
         ours_read, theirs_write = os.pipe()
@@ -57,7 +63,9 @@ class Browser:
         self._number = 0
         self._session = ""
         self.requests: list[str] = []
+        self.answered: list[str] = []
         self.errors: list[str] = []
+        self.frames = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
@@ -90,13 +98,19 @@ class Browser:
         self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
     ) -> None:
         """Show a file, and wait until it is loaded."""
-        self.requests.clear()
-        self.errors.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Page.navigate", url=page.as_uri())
+        self.open_url(page.as_uri())
+
+    def open_url(self, url: str) -> None:
+        """Show an address, and wait until it is loaded."""
+        self.requests.clear()
+        self.answered.clear()
+        self.errors.clear()
+        self.frames = ""
+        self.call("Page.navigate", url=url)
         self._until(lambda found: found.get("method") == "Page.loadEventFired")
 
     def value(self, expression: str) -> Any:
@@ -133,6 +147,12 @@ class Browser:
         parameters = found.get("params", {})
         if found.get("method") == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
+        elif found.get("method") == "Network.responseReceived":
+            self.answered.append(parameters["response"]["url"])
+        elif found.get("method") == "Network.webSocketFrameReceived":
+            data = parameters["response"]
+            text = data["payloadData"]
+            self.frames += b64decode(text).decode(errors="replace") if data["opcode"] == _BINARY else text
         elif found.get("method") == "Runtime.exceptionThrown":
             self.errors.append(str(parameters["exceptionDetails"]))
         elif found.get("method") == "Log.entryAdded":
