@@ -120,14 +120,15 @@ def test_links_and_pictures_of_the_docs_exist() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_readme_commands_work(tmp_path: Path) -> None:
-    """Every `inspector ...` line of a shell block in README runs as printed, and exits as it says."""
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/report.md"])
+def test_commands_of_the_docs_work(page: str, tmp_path: Path) -> None:
+    """Every `inspector ...` line of a shell block runs as printed, and exits as it says; but those that stay."""
+    text = (ROOT / page).read_text()
     commands = [
         line
         for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
         for line in block.splitlines()
-        if line.startswith("inspector ") and not line.startswith("inspector open")
+        if line.startswith("inspector ") and not line.startswith(("inspector open", "inspector serve"))
     ]
     assert commands
     for command in commands:

@@ -22,6 +22,7 @@ PLAIN_ATTRIBUTES: dict[str, type] = {
     "rows": list,
     "named": list,
     "unknown": str,
+    "dropped": list,
 }
 
 

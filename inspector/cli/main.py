@@ -27,6 +27,8 @@ COMMANDS = {
     "lint": ("lint", "does a state contradict itself, and what happens then"),
     "explain": ("explain", "what a code of lint means"),
     "convert": ("convert", "write a capture in another format"),
+    "report": ("report", "one file for a bug tracker, without what it should not tell"),
+    "serve": ("serve", "the same application in a browser (an optional extra)"),
     "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
     "set": ("set", "edit fields, and see what a kernel says to the edited state"),

@@ -35,6 +35,8 @@ def run(words: Sequence[str]) -> int:
     options = arguments.options_of(found)
     from inspector.tui import terminal
 
+    if terminal.is_browser():
+        return _in_browser(app_of(found.target, options))
     terminal.require_screen()
     keys = terminal.keys_of_terminal(reads_input=found.target == STANDARD_INPUT)
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
@@ -47,6 +49,12 @@ def run(words: Sequence[str]) -> int:
     if app.failure is not None:
         raise app.failure
     return code
+
+
+def _in_browser(app: BaseApp) -> int:
+    """Run for a page of ``inspector serve``: it has neither a terminal nor signals of one."""
+    app.run()
+    return app.return_code or 0
 
 
 def app_of(target: str, options: Options | None = None, capture: Capture | None = None) -> BaseApp:

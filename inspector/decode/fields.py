@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode import values
+from inspector.decode.dropped import DroppedBytes
 from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import FieldSpec, Span
@@ -93,17 +94,20 @@ class FieldTable(Sequence[Field]):
         self._unknown = bytes.fromhex(unknown) if unknown else b""
         # Of a host that a log tells of, some bits; a template's are kept as the host has them.
         self._unknown_is = "is unknown" if area.prefix == "host" else "keeps the host's bit"
+        self._dropped = DroppedBytes(area)
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
 
     def same_reading(self, other: FieldTable) -> bool:
         """Whether equal bytes of two areas with the same specs are equal fields: what else decides is the same."""
-        return self._bv == other._bv and self._unknown == other._unknown
+        return (self._bv, self._unknown, self._dropped) == (other._bv, other._unknown, other._dropped)
 
     def same_value(self, other: FieldTable, spec: FieldSpec) -> bool:
         """Whether a field of both is the same without decoding it: its bytes, and whether its components are in use."""
         if spec.fact is not None or self._unknown or other._unknown or len(self.area.data) != len(other.area.data):
+            return False
+        if self._dropped or other._dropped:
             return False
         if self._bv != other._bv and spec.components != (-1,):
             changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
@@ -127,6 +131,9 @@ class FieldTable(Sequence[Field]):
         data = self.area.data
         if spec.end > len(data):
             return Field(spec, self.area, None, None, NOT_CAPTURED, "", False)
+        kind = self._dropped.kind(spec.pieces) if self._dropped else ""
+        if kind:
+            return Field(spec, self.area, None, None, f"{NOT_CAPTURED} (dropped: {kind})", "", False)
         raw = gather(data, spec)
         if spec.missing_bytes:
             low = f"low {8 * len(raw)} of {spec.bits} bits: {raw[:16].hex(' ')} ..., the rest {NOT_CAPTURED}"

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from inspector.capture.model import Area, Capture, Vcpu
+from inspector.decode.dropped import DroppedBytes
 from inspector.decode.fields import FieldTable
 from inspector.decode.header import xstate_bv
 from inspector.decode.placement import places
+from inspector.decode.spec import Span
 from layouts.files.elf import NT_X86_XSTATE
 from layouts.kernels import release_numbers
 from layouts.x86.xsave import BY_NUMBER, PKRU
@@ -83,11 +85,13 @@ def _stale_pkru(area: Area) -> dict[str, Note]:
 
 def _in_use(area: Area) -> dict[str, Note]:
     """XSTATE_BV, and the bits of components that are in use and hold nothing but their initial value."""
-    bits, zero = xstate_bv(area.data), []
+    bits, zero, dropped = xstate_bv(area.data), [], DroppedBytes(area)
     if bits is None:
         return {}
     for place in places(area.data, area.declared_size_bytes, area.attributes["table"]):
         held = bytes(area.data[place.offset : place.offset + place.size_bytes])
+        if dropped.kind([Span(place.offset, place.size_bytes)]):
+            continue
         if bits >> place.component & 1 and len(held) == place.size_bytes and not any(held):
             component = BY_NUMBER.get(place.component)
             zero.append(component.name if component else f"component{place.component}")

@@ -241,6 +241,11 @@ def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
                 yield from _mapped(row, mapped, qemu.ARM_SOURCE)
             elif not _is_taken(row):
                 yield from _plain("qemu", row)
+    indexes = places.get(("cpu", "cpreg_vmstate_indexes"))
+    if indexes is not None and registers:
+        offset, size_bytes, count = indexes
+        title, span = "ids of the system registers that follow", Span(offset, size_bytes * count)
+        yield FieldSpec("qemu.cpreg_vmstate_indexes", "bytes", (span,), (-1,), "entries", title, qemu.ARM_SOURCE)
     for register_id, span in registers.items():
         yield from spec_of_register(register_id, span, swap=8)
     if not aarch32:

@@ -8,11 +8,13 @@ from typing import TextIO
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
+from inspector.decode.fields import FieldTable
 from inspector.readers.cpu_record import VERSION
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.arm64_host import registers_of
 from layouts.arm64.kvm_ids import explain
 from layouts.x86.kvm import msrs_unpack
+from layouts.x86.msrs import msr_name
 
 
 def write_record(out: TextIO, capture: Capture) -> None:
@@ -51,7 +53,11 @@ def _cpuid(area: Area) -> Iterator[str]:
 
 
 def _msrs(area: Area) -> Iterator[str]:
-    values = {index: value for index, _, value in msrs_unpack(area.data)}
+    table = FieldTable(area)
+    dropped = {field.path for field in table if field.value is None}
+    values = {
+        index: value for index, _, value in msrs_unpack(area.data) if f"{area.prefix}.{msr_name(index)}" not in dropped
+    }
     yield from ["\n[msr]", *(f'{index:#x} = "{value:#x}"' for index, value in values.items())]
 
 

@@ -40,6 +40,7 @@ FORMATS = (
     Format("qcow2-snapshot", "qcow2:read", (b"QFI\xfb",)),
     Format("kdump", "kdump:read", (b"KDUMP   ", b"makedumpfile\0\0\0\0")),
     Format("vcpu", "vcpu_file:read", (b'{"vcpu_capture":',)),
+    Format("report", "report:read", (b"<!DOCTYPE html><!-- inspector report ",)),
     Format("not read, by its magic", "foreign:read", looks_like="foreign:by_magic"),
     Format("json", "json_file:read", looks_like="json_file:looks_like_json"),
     Format("cpu-record", "cpu_record:read", looks_like="cpu_record:looks_like_record"),

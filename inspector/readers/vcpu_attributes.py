@@ -8,6 +8,7 @@ from typing import Any
 from inspector.readers.numbers import is_number
 from inspector.readers.synthesized import MAX_REGISTERS, is_register_id
 from inspector.readers.text import shown
+from layouts.secrets import KINDS
 
 #: Layouts that are no entry of the registry, and the attribute that says what their bytes are.
 BY_CONTENT = {
@@ -80,6 +81,15 @@ def _fields(rows: Any) -> None:
         raise MalformedError(f"fields: more than {_MAX_ELEMENTS} elements")
 
 
+def _dropped(rows: Any) -> None:
+    _each("dropped", "[kind, offset, size]", _MAX_ROWS, lambda row: _is_row(row, 1, 2) and row[0] in KINDS)(rows)
+    end = 0
+    for _, offset, size_bytes in rows:
+        if offset < end:
+            raise MalformedError(f"dropped: bytes at {offset:#x} twice, or out of order")
+        end = offset + size_bytes
+
+
 def _unknown(text: Any) -> None:
     try:
         bytes.fromhex(text)
@@ -101,6 +111,7 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "named": _each("named", "[path, kind, size]", _MAX_ROWS, _is_named),
     "ids": _each("ids", "a register id", MAX_REGISTERS, _is_id),
     "unknown": _unknown,
+    "dropped": _dropped,
     "note_type": _one_of("note_type", "a number of 32 bits", lambda value: is_number(value, 32)),
     "word_bytes": _one_of("word_bytes", "4 or 8", lambda value: value in (4, 8)),
 }

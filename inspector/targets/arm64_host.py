@@ -8,6 +8,8 @@ from typing import Any
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.decode.dropped import DroppedBytes
+from inspector.decode.spec import Span
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_showing, state_of
 from inspector.machine.arm64.host import Host
@@ -67,11 +69,12 @@ def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
         if area.layout != "arm64-regs":
             continue
         at = 0
-        unknown = bytes.fromhex(area.attributes.get("unknown", ""))
+        unknown, dropped = bytes.fromhex(area.attributes.get("unknown", "")), DroppedBytes(area)
         for register_id in map(RegisterId, area.attributes["ids"]):
             size = register_id.size_bytes
             data = bytes(area.data[at : at + size])
-            if register_id.architecture == ARM64 and len(data) == size and not any(unknown[at : at + size]):
+            is_known = not any(unknown[at : at + size]) and not dropped.kind([Span(at, size)])
+            if register_id.architecture == ARM64 and len(data) == size and is_known:
                 found.setdefault(register_id, data)
             at += size
     return found

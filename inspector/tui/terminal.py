@@ -30,6 +30,11 @@ _LEAVE = (
 )
 
 
+def is_browser() -> bool:
+    """The screen is a page of ``inspector serve``: textual-serve names the driver for it."""
+    return os.environ.get("TEXTUAL_DRIVER", "").startswith("textual.drivers.web_driver:")
+
+
 def require_screen() -> None:
     """Raises UsageError where no screen can be shown."""
     instead = "inspector show prints the same as text"

@@ -14,6 +14,7 @@ from typing import Any
 from inspector.readers import qemu_walk
 from inspector.readers.budget import Budget
 from inspector.readers.kvm_struct import as_words
+from inspector.readers.report import BLOCK_BEGIN, BLOCK_END, MAGIC
 from layouts.registry import layouts, size_bytes
 from tests.readers import test_qemu
 from tests.support import SAMPLES, core64, note, prstatus64
@@ -209,6 +210,11 @@ def libvirt_seeds() -> list[bytes]:
     return [xml + b"\0" + description for description in descriptions()]
 
 
+def report(capture_file: bytes) -> bytes:
+    """A page with a capture file inside."""
+    return MAGIC.encode() + BLOCK_BEGIN + base64.b64encode(gzip.compress(capture_file, 1, mtime=0)) + BLOCK_END
+
+
 def own() -> list[bytes]:
     blob = base64.b64encode(bytes(64))
     place = {
@@ -220,7 +226,7 @@ def own() -> list[bytes]:
     }
     table = {"origin": "note", "guessed": False, "rooms": [[2, 256, 576, False], [9, 8, 2688, False]]}
     areas: list[dict[str, Any]] = [
-        {"layout": "kvm-regs", "prefix": "regs", "attributes": {}},
+        {"layout": "kvm-regs", "prefix": "regs", "attributes": {"dropped": [["pointer", 0, 8], ["memory", 16, 4]]}},
         {"layout": "xsave", "prefix": "xsave", "attributes": {}, "xsave_table": table},
         {"layout": "arm64-regs", "prefix": "arm64", "attributes": {"ids": [0x603000000013C020], "unknown": "ff"}},
         {

@@ -15,6 +15,10 @@ from inspector.capture.model import Area, Capture
 from inspector.decode.fields import FieldTable, children
 from inspector.export.json import write_json
 from inspector.export.listing import write_list
+from inspector.export.report.case import Asked, case_of
+from inspector.export.report.markdown import markdown_of
+from inspector.export.report.page import write_page
+from inspector.export.report.redact import Redaction
 from inspector.export.text import write_text
 from inspector.export.vcpu import write_vcpu
 from inspector.readers.kvm_struct import as_words
@@ -72,14 +76,26 @@ def _write(capture: Capture, number: int) -> None:
         write_text(text, capture, capture.vcpus, [])
     elif kind <= 3:
         write_json(text, capture, capture.vcpus, [])
-    elif kind <= 5:
+    elif kind == 4:
         write_list(text, capture, capture.vcpus)
+    elif kind == 5:
+        _report(capture)
     else:
         out = io.BytesIO()
         write_vcpu(out, capture)
         again = read_source(BytesSource(out.getvalue()), Options())
         assert len(again.vcpus) == len(capture.vcpus)
     text.flush()
+
+
+def _report(capture: Capture) -> None:
+    """A report, which has to open again."""
+    case = case_of([(capture, capture.vcpus)], Asked(lint=True), Redaction())
+    out = io.BytesIO()
+    write_page(out, case)
+    assert all(line.isprintable() for line in markdown_of(case))
+    again = read_source(BytesSource(out.getvalue()), Options())
+    assert len(again.vcpus) == len(capture.vcpus)
 
 
 class Target(NamedTuple):
@@ -104,6 +120,8 @@ TARGETS = {
     "qemu-walked": Target(seeds.walked),
     "libvirt": Target(seeds.libvirt_seeds, seeds.libvirt),
     "own-file": Target(seeds.own),
+    "report": Target(lambda: [seeds.report(data) for data in seeds.own()]),
+    "report-capture": Target(seeds.own, seeds.report),
     "xsave": Target(lambda: [seeds.xsave(832), seeds.xsave(1088), seeds.compacted()]),
     "kvm-structs": Target(seeds.structs, run=_run_struct),
     "firecracker": Target(seeds.firecracker),

@@ -11,6 +11,8 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.strip import Strip
 
+from inspector.decode.dropped import DroppedBytes
+from inspector.decode.spec import Span
 from inspector.tui import keys
 from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView
@@ -48,6 +50,7 @@ class HexPane(LineView):
     session: Session | None = None
     byte = 0
     _marked: tuple[tuple[int, int], ...] = ()
+    _dropped: DroppedBytes | None = None
 
     @property
     def columns(self) -> int:
@@ -64,6 +67,7 @@ class HexPane(LineView):
         self.session = session
         field = session.field()
         self._marked = _bytes_of(field.spec) if field else ()
+        self._dropped = DroppedBytes(session.area) if session.area is not None else None
         if self._marked and not any(o <= self.byte < o + n for o, n in self._marked):
             self.byte = self._marked[0][0]
         self.resized()
@@ -95,7 +99,8 @@ class HexPane(LineView):
             if start + nth == self.byte and self.has_focus:
                 style = self.get_component_rich_style("line--cursor")
             gap = " " if nth % 8 == 7 else ""
-            cells += [Segment(f"{byte:02x}", style), Segment(f" {gap}")]
+            is_dropped = self._dropped is not None and bool(self._dropped.kind([Span(start + nth, 1)]))
+            cells += [Segment("··" if is_dropped else f"{byte:02x}", style), Segment(f" {gap}")]
             letters.append(Segment(chr(byte) if 32 <= byte < 127 else "·", style))
         missing = self.columns - len(row)
         cells.append(Segment("   " * missing))
