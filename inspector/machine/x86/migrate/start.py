@@ -50,7 +50,7 @@ def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
             row = table.get(word.leaf, (0, 0, 0, 0))
             mine, theirs = row[word.register_number] >> bit.number & 1, int(feature in made.features)
             rule = rule_of(place)
-            if mine != theirs and rule != "ignore" and not _is_alias(place, made):
+            if mine != theirs and not _is_alias(place, made):
                 found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
     return tuple(found)
 
@@ -117,6 +117,9 @@ def compared(
     """What the VMM compares before it restores anything, and what it says."""
     if not guest.table and made is None:
         return ()
+    machines = machine_types(guest, made) if made is not None and not vmm.sends_cpuid else None
+    if machines is not None:
+        return (machines,)
     if vmm.compares == "registers":
         return tuple(_registers(guest, destination))
     if vmm.sends_cpuid:
@@ -127,6 +130,17 @@ def compared(
     if vmm.compares == "names":
         found.append(_by_names(missing, extra))
     return tuple(found)
+
+
+def machine_types(guest: Guest, made: Realization) -> Compared | None:
+    """QEMU's stream begins with the machine type (configuration_post_load, migration/savevm.c); None where it fits."""
+    if guest.made is None or guest.made.request.machine.name == made.request.machine.name:
+        return None
+    mine, theirs = guest.made.request.machine.name, made.request.machine.name
+    text = f"Machine type received is '{mine}' and local is '{theirs}'"
+    return Compared(
+        "the machine types are the same", False, True, text, "QEMU migration/savevm.c, configuration_post_load"
+    )
 
 
 def _qemu_name(bit: Difference) -> str:
