@@ -1,10 +1,13 @@
-"""``inspector migrate``: would an arm64 vCPU arrive on another host."""
+"""``inspector migrate``: would a vCPU arrive on another host."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import Literal
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.migration import migration_json, migration_text
@@ -12,29 +15,44 @@ from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.migrate import migrate
 from inspector.targets import arm64_named, kernels
 from inspector.targets.arm64_host import captured_state
-from inspector.targets.schemes import capture_of, host_of, require
+from inspector.targets.schemes import capture_of, host_of, require, scheme_of
+from layouts.x86.vmms import VMMS
 
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12
   inspector migrate sample:graviton3/linux-6.18 neoverse-n1
   inspector migrate neoverse-v1 neoverse-n2 --steps
+  inspector migrate sample:kvm-vcpus/genoa-linux-7.2 milan@6.18
+  inspector migrate sample:sapphire-rapids/linux-6.18 sapphire-rapids@6.1 --vmm firecracker
+  inspector migrate model:EPYC-Milan EPYC-Rome --vmm libvirt
 
-Every register is tried, also after one that failed; a VMM stops at the first. The exit code is 1 when one fails, or
-when that is not known of the destination."""
+Every call is made, also after one that failed; most VMMs stop at the first. The exit code is 1 when the vCPU does not
+arrive as it was, or when that is not known of the destination."""
 
 
 def run(words: Sequence[str]) -> int:
     """Restore a vCPU on a host, call by call."""
-    parser = arguments.parser("migrate", "Would an arm64 vCPU arrive on another host, and if not, why.", _EXAMPLES)
+    parser = arguments.parser("migrate", "Would a vCPU arrive on another host, and if not, why.", _EXAMPLES)
     parser.add_argument("source", metavar="SRC", help="a capture, or a host: a guest with all that it has")
     parser.add_argument("destination", metavar="DST", help=arm64_named.HELP)
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
+    parser.add_argument("--vmm", default="", choices=("", *VMMS), metavar="NAME", help=f"x86: {', '.join(VMMS)}")
+    parser.add_argument("--model", default="", metavar="LINE", help="x86: the destination's -cpu line or <cpu>")
+    parser.add_argument("--machine", default="", metavar="TYPE", help="x86: the machine type of --model (pc-q35-9.0)")
+    parser.add_argument("--bits", action="store_true", help="x86: every differing bit, also those in nobody's way")
     parser.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
     parser.add_argument("--imp-ids", action="store_true", help="with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS")
     parser.add_argument("--steps", action="store_true", help="every call, also those that succeed")
     parser.add_argument("--json", action="store_true", help="as JSON")
     found = parser.parse_args(words)
+    capture = _x86_source(found.source)
+    if capture is not False:
+        from inspector.cli import migrate_x86
+
+        return migrate_x86.run(found, capture)
+    if found.vmm or found.model or found.machine:
+        raise UsageError("--vmm, --model and --machine go with x86 vCPUs")
     state = _state(found.source, found.vcpu)
     host = host_of(found.destination, "arm64", found.kernel, arguments.TOLD)
     made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
@@ -43,6 +61,16 @@ def run(words: Sequence[str]) -> int:
     else:
         say(*migration_text(made, steps=found.steps))
     return 0 if made.accepted and not made.open else 1
+
+
+def _x86_source(text: str) -> Capture | Literal[False] | None:
+    """The capture of an x86 vCPU, None for an x86 word that is none; False for what is not x86."""
+    if text.startswith("model:") or not (scheme_of(text).prefix or os.path.lexists(text)):
+        from inspector.targets.x86_words import is_x86_guest_word
+
+        return None if is_x86_guest_word(text) else False
+    capture = capture_of(text, arguments.TOLD)
+    return capture if capture.vcpus and capture.vcpus[0].arch == "x86" else False
 
 
 def _state(text: str, number: int | None) -> State:

@@ -64,7 +64,7 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
     if not (os.path.exists(name) or ":" in name):
         every = (TCG, *qemu_models().models, *qemu_models().aliases)
         raise UsageError(f"{name}: no such CPU or file; {did_you_mean(name, every, 'inspector models list')}")
-    found = _of_text(name) if os.path.isfile(name) else None
+    found = offer_of_text(name) if os.path.isfile(name) else None
     return found._replace(kernel=release) if found else _captured(name, release, options)
 
 
@@ -96,7 +96,7 @@ def _of_msrs() -> frozenset[str]:
 # Files of words
 
 
-def _of_text(name: str) -> Offer | None:
+def offer_of_text(name: str) -> Offer | None:
     """A file that some program wrote about its host; None for one that is a capture."""
     if os.path.getsize(name) > _TEXT_BYTES:
         return None

@@ -125,7 +125,7 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [
-        (["migrate", "sample:amx", "neoverse-n1"], "expected an arm64 vCPU with KVM registers, found x86"),
+        (["migrate", "sample:amx", "neoverse-n1"], "neoverse-n1 is an arm64 CPU, and an x86 model was asked for"),
         (["migrate", "neoverse-n1", "nothing"], "nothing: no such CPU or file; inspector layouts list has them all"),
         (["migrate", "nothing", "neoverse-n1"], "nothing: no such CPU or file"),
         (["migrate", "neoverse-n1", "sample:amx"], "expected an arm64 vCPU with ID registers"),

@@ -17,6 +17,7 @@ from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
+from layouts.x86.xsave import DYNAMIC, MPX, XTILE
 
 SVM, VMX, PVM = "svm", "vmx", "pvm"
 _ON = ("Y", "y", "1")
@@ -122,7 +123,22 @@ class Loaded:
     @property
     def xcr0(self) -> int:
         """kvm_caps.supported_xcr0: none where Linux does without XSAVE. A table without leaf 1 does not tell."""
-        return self.host.kvm_xcr0 if self.boot_has("XSAVE") or self.host.cpuid.get(1) is None else 0
+        return self._kvm_xcr0 if self.boot_has("XSAVE") or self.host.cpuid.get(1) is None else 0
+
+    @property
+    def _kvm_xcr0(self) -> int:
+        """KVM_SUPPORTED_XCR0 of what Linux has; MPX where VMX has its controls (vmx_set_cpu_caps)."""
+        if not self.processor.vmx_mpx:
+            return self.host.kvm_xcr0
+        return self.host.kvm_xcr0 | self.host.user_max & self.kernel.kvm_xcr0 & MPX
+
+    @property
+    def permitted_xcr0(self) -> int:
+        """kvm_get_filtered_xcr0, for a process without permission for dynamic components."""
+        mask = self._kvm_xcr0
+        if mask & DYNAMIC:
+            mask &= ~(XTILE if self.kernel.filters_xtile else DYNAMIC)
+        return mask
 
     @cached_property
     def checks_efer_in_sregs(self) -> bool:

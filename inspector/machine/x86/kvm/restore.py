@@ -1,7 +1,8 @@
 """A whole vCPU, saved and restored: the calls that a VMM makes, in its order.
 
 Source: the ioctls of Linux Documentation/virt/kvm/api.rst; the orders are those of QEMU (target/i386/kvm/kvm.c,
-kvm_arch_put_registers) and Firecracker (src/vmm/src/arch/x86_64/vcpu.rs, restore_state).
+kvm_arch_put_registers), Firecracker (src/vmm/src/arch/x86_64/vcpu.rs, restore_state) and Cloud Hypervisor
+(hypervisor/src/kvm/mod.rs, set_state).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: Steps by name. ``sregs2`` is KVM_SET_SREGS where the state or the kernel has no KVM_SET_SREGS2.
 QEMU = ("tsc_khz", "sregs2", "nested", "regs", "xsave", "xcrs", "msrs", "events", "mp", "debugregs", "lapic")
 FIRECRACKER = ("tsc_khz", "mp", "regs", "sregs", "xsave", "xcrs", "debugregs", "lapic", "msrs", "events", "nested")
+CLOUD_HYPERVISOR = ("mp", "regs", "sregs", "xsave", "xcrs", "lapic", "tsc_khz", "msrs", "events")
 MSRS_FIRST = ("msrs", "lapic", "xcrs", "xsave", "sregs", "regs", "debugregs", "events", "mp", "nested")
 #: As many as the recorder gives to one KVM_SET_MSRS.
 MSRS_A_CALL = 250

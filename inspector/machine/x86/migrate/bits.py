@@ -1,0 +1,155 @@
+"""The bits and fields in which a guest and a destination differ, and which of them are in the guest's way.
+
+How two values go together is a table: ``layouts/x86/combine.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
+from layouts.x86.combine import FEATURE_MSRS, Combine
+from layouts.x86.features import REGISTERS
+from layouts.x86.xsave import BY_NUMBER
+
+_VMX_MSRS = range(0x480, 0x492)
+_VMX_BIT = 1 << 5
+#: Leaves that describe what both have: the vendor's name, and the palette of tiles.
+_DESCRIBING = frozenset((0, 0x1D))
+
+
+class Difference(NamedTuple):
+    """A bit or field that differs.
+
+    ``source`` is the guest's value, ``target`` what the destination can give at most, or what its VMM will give.
+    ``known`` is False where nothing tells the destination's. ``blocks``: the rule does not hold, the guest cannot keep
+    what it has.
+    """
+
+    place: Place
+    rule: Combine
+    source: int
+    target: int
+    blocks: bool
+    known: bool = True
+
+    @property
+    def name(self) -> str:
+        """What it is called: QEMU's name where it has one."""
+        return names_of(self.place)[0]
+
+
+def violates(rule: Combine, source: int, target: int) -> bool:
+    """Whether a guest with ``source`` cannot keep it where there is ``target``."""
+    if rule == "and":
+        return bool(source & ~target)
+    if rule == "or":
+        return False
+    if rule == "at_most":
+        return source > target
+    return rule == "equal" and source != target
+
+
+def differences(guest: Guest, destination: Destination, leaves: frozenset[int] | None = None) -> tuple[Difference, ...]:
+    """Every bit and field that differs, CPUID first, then XCR0 and XSS, then feature MSRs.
+
+    ``leaves``: these leaves of CPUID alone, and none of the MSRs.
+    """
+    if leaves is not None:
+        return (*_cpuid(guest, destination, leaves), *_xstate(guest, destination))
+    if not guest.table:
+        return tuple(_msrs(guest, destination))
+    return (*_cpuid(guest, destination, None), *_xstate(guest, destination), *_msrs(guest, destination))
+
+
+def _cpuid(guest: Guest, destination: Destination, leaves: frozenset[int] | None) -> Iterator[Difference]:
+    table, supported = guest.table, destination.supported.leaves
+    keys = table.keys() | supported.keys()
+    for leaf, subleaf in sorted(keys if leaves is None else (key for key in keys if key[0] in leaves)):
+        if leaf >> 28 == 4 and (leaf & 0xFF) > 1:
+            continue
+        row = table.get((leaf, subleaf), (0, 0, 0, 0))
+        for number, register in enumerate(REGISTERS):
+            parts = parts_of(leaf, subleaf, register)
+            if not parts:
+                continue
+            shown, known = destination.shown(leaf, subleaf, register), destination.known(leaf, subleaf, register)
+            if leaf in _DESCRIBING and (not shown or (leaf, subleaf) not in table):
+                continue
+            if row[number] != shown or known != 0xFFFFFFFF:
+                # What VMMs add is there for a guest that has it; it is nothing that the destination shows by itself.
+                target = shown | row[number] & destination.word(leaf, subleaf, register)
+                yield from _parts(parts, row[number], target, known)
+
+
+def _parts(parts: tuple[tuple[Place, Combine, int], ...], source: int, target: int, known: int) -> Iterator[Difference]:
+    looked_at = source ^ target | source & ~known
+    for place, rule, mask in parts:
+        if not looked_at & mask:
+            continue
+        mine, theirs = (source & mask) >> place.low, (target & mask) >> place.low
+        is_known = not mask & ~known
+        if is_known or (mine and rule != "ignore"):
+            yield Difference(place, rule, mine, theirs, is_known and violates(rule, mine, theirs), is_known)
+
+
+def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
+    """Leaf 0xD: the components as bits of XCR0 and XSS, and where each lies in a standard image."""
+    table, kvm = guest.table, destination.kvm
+    zero = (0, 0, 0, 0)
+    eax, _, _, edx = table.get((XSTATE_LEAF, 0), zero)
+    _, _, ecx, high = table.get((XSTATE_LEAF, 1), zero)
+    for kind, mine, theirs in (
+        ("xcr0", eax | edx << 32, kvm.xcr0),
+        ("xss", ecx | high << 32, kvm.xss),
+    ):
+        for bit in range(63):
+            if (mine ^ theirs) >> bit & 1:
+                source, target = mine >> bit & 1, theirs >> bit & 1
+                place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
+                yield Difference(place, "and", source, target, bool(source and not target))
+    host = destination.supported
+    for number in BY_NUMBER:
+        row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
+        if number < 2 or not (eax & kvm.xcr0) >> number & 1 or not row[0] or not other[0]:
+            continue
+        for at, register in ((0, "eax"), (1, "ebx")):
+            if row[at] != other[at]:
+                yield Difference(
+                    Place("xstate", XSTATE_LEAF, number, register, 31, 0), "equal", row[at], other[at], True
+                )
+
+
+def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
+    """Feature MSRs, bit by bit; those of VMX only for a guest that has VMX."""
+    msrs = guest.msrs
+    has_vmx = bool(guest.table.get((1, 0), (0, 0, 0, 0))[2] & _VMX_BIT)
+    for index in (*FEATURE_MSRS, *(_VMX_MSRS if has_vmx else ())):
+        if index not in msrs or not destination.has_feature_msr(index):
+            continue
+        mine, theirs = msrs[index], destination.feature_msr(index)
+        if theirs is None:
+            if mine:
+                yield Difference(Place("msr", index, 0, "", 63, 0), "and", mine, 0, False, known=False)
+            continue
+        for bit in range(64):
+            if (mine ^ theirs) >> bit & 1:
+                place = Place("msr", index, 0, "", bit, bit)
+                rule = _vmx_rule(index, bit) if index in _VMX_MSRS else rule_of(place)
+                source, target = mine >> bit & 1, theirs >> bit & 1
+                yield Difference(place, rule, source, target, violates(rule, source, target))
+
+
+#: VMX_BASIC, VMCS_ENUM: numbers; CR0_FIXED0, CR4_FIXED0: bits that must be 1.
+_VMX_NUMBERS, _VMX_MUST = (0x480, 0x48A), (0x486, 0x488)
+_VMX_CONTROLS = frozenset((0x481, 0x482, 0x483, 0x484, 0x48B, *range(0x48D, 0x491)))
+
+
+def _vmx_rule(index: int, bit: int) -> Combine:
+    """Controls: the lower half says which must be 1, the upper which may be (Intel SDM vol. 3, appendix A)."""
+    if index in _VMX_MUST or (index in _VMX_CONTROLS and bit < 32):
+        return "or"
+    return "ignore" if index in _VMX_NUMBERS and bit < 32 else "and"

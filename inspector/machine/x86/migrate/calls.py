@@ -1,0 +1,156 @@
+"""The calls that a VMM makes to restore a vCPU, in its order, and what it does with a refusal.
+
+Source: the rules are those of ``kvm/``; the orders and what is done with refusals are in ``kvm/restore.py`` and
+``layouts/x86/vmms.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from inspector.machine.outcome import Outcome
+from inspector.machine.x86.kvm import restore
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.msrs import access, lists
+from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.guest import Guest
+from layouts.x86.vmms import OnRefusal, Vmm
+from layouts.x86.xsave import DYNAMIC
+
+ORDERS = {
+    "qemu": restore.QEMU,
+    "libvirt": restore.QEMU,
+    "firecracker": tuple(name for name in restore.FIRECRACKER if name != "nested"),
+    "cloud-hypervisor": restore.CLOUD_HYPERVISOR,
+}
+_IOCTLS = {
+    "tsc_khz": "KVM_SET_TSC_KHZ",
+    "sregs": "KVM_SET_SREGS",
+    "sregs2": "KVM_SET_SREGS2",
+    "nested": "KVM_SET_NESTED_STATE",
+    "regs": "KVM_SET_REGS",
+    "xsave": "KVM_SET_XSAVE",
+    "xcrs": "KVM_SET_XCRS",
+    "msrs": "KVM_SET_MSRS",
+    "events": "KVM_SET_VCPU_EVENTS",
+    "mp": "KVM_SET_MP_STATE",
+    "debugregs": "KVM_SET_DEBUGREGS",
+    "lapic": "KVM_SET_LAPIC",
+}
+_TILEDATA = 18
+#: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
+_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
+#: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
+_NOT_SET = frozenset((0x179, 0x17B, 0x9E))
+
+
+class GuestMemory(bytearray):
+    """Guest memory of which nothing was captured, as large as any: every page is there, and none can be read."""
+
+    def __len__(self) -> int:
+        """52 bits of addresses."""
+        return 1 << 52
+
+
+class Call(NamedTuple):
+    """A call on the destination: its name, the step of a restore that it is, what it came to.
+
+    ``entries`` is how many MSRs were given, ``refused`` those that KVM did not take, in order, with why. ``then`` is
+    what the VMM does with the refusal; None where the call was accepted.
+    """
+
+    name: str
+    step: str
+    outcome: Outcome
+    entries: int = 0
+    refused: tuple[tuple[int, str], ...] = ()
+    then: OnRefusal | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """KVM took all of it."""
+        return self.outcome.accepted and not self.refused
+
+
+class Restored(NamedTuple):
+    """The calls, and the vCPU as they left it.
+
+    ``not_captured`` are calls whose structure the capture lacks, ``left_out`` MSRs that QEMU does not set on a host
+    that does not list them. Without the guest's CPUID no call is made.
+    """
+
+    calls: tuple[Call, ...]
+    vcpu: WholeVcpu
+    not_captured: tuple[str, ...]
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def first_refused(self) -> Call | None:
+        """The call that is refused first."""
+        return next((call for call in self.calls if not call.accepted), None)
+
+
+def order_of(guest: Guest, vmm: Vmm, destination: Destination) -> list[str]:
+    """The steps that the VMM makes for what was captured."""
+    known = guest.captured
+    steps = [name for name in ORDERS[vmm.name] if name in known or (name == "sregs2" and "sregs" in known)]
+    has_sregs2 = guest.saved.sregs2 is not None and destination.kvm.since(5, 14)
+    return ["sregs" if name == "sregs2" and not has_sregs2 else name for name in steps]
+
+
+def restored(
+    guest: Guest,
+    destination: Destination,
+    vmm: Vmm,
+    table: Sequence[Entry],
+    *,
+    order: Sequence[str] = (),
+    memory: bytearray | None = None,
+) -> Restored:
+    """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
+    vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
+    missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
+    if not table:
+        return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
+    calls: list[Call] = []
+    if _wants_tiles(table):
+        # Asked for before the first vCPU is made, which locks it.
+        vcpu.process.guest_perm_locked = False
+        outcome = vcpu.process.request_permission(_TILEDATA, guest=True)
+        calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
+    calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
+    guest, left_out = _listed(guest, destination)
+    for step in restore.restore(vcpu, guest.saved, list(order) or order_of(guest, vmm, destination)):
+        refused = tuple((index, _why(vcpu, guest, index)) for index in step.refused)
+        entries = len(guest.saved.msrs) if step.name == "msrs" else 0
+        calls.append(Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused))
+    told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
+    return Restored(told, vcpu, missing, left_out)
+
+
+def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
+    """QEMU's own MSRs: only what KVM_GET_MSR_INDEX_LIST has there; what it leaves out where there is a value."""
+    if not guest.of_qemu:
+        return guest, ()
+    kvm = destination.kvm
+    listed = {*lists.saved(kvm, kvm.msr_rules), *lists.emulated(kvm)} | _ALWAYS
+    kept = tuple(row for row in guest.saved.msrs if row[0] in listed)
+    left = tuple(index for index, value in guest.saved.msrs if index not in listed | _NOT_SET and value)
+    return guest._replace(saved=guest.saved._replace(msrs=kept)), left
+
+
+#: Steps that every vCPU has; the others only where it has such state.
+_NEEDED = frozenset({"sregs", "sregs2", "regs", "xsave", "xcrs", "msrs", "events", "debugregs"})
+
+
+def _wants_tiles(table: Sequence[Entry]) -> bool:
+    return any(entry.leaf == 0xD and entry.subleaf == 0 and entry.eax & DYNAMIC for entry in table)
+
+
+def _why(vcpu: WholeVcpu, guest: Guest, index: int) -> str:
+    """The check that an MSR of the capture fails; asked once more, for its words."""
+    value = guest.msrs.get(index, 0)
+    refusal = access.write(vcpu, index, value)
+    return refusal.told(index, value) if refusal is not None else "refused at this point of the order"

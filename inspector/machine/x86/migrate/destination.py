@@ -1,0 +1,215 @@
+"""The host that a vCPU is to arrive on: its KVM, and what that gives to guests, as far as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from inspector.capture.host import Cpuid
+from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.module import Kvm, Processor
+from inspector.machine.x86.kvm.msrs import access
+from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
+from inspector.machine.x86.kvm.whole import WholeVcpu
+from inspector.machine.x86.migrate.places import feature_words
+from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
+from layouts.x86.kernels import KernelProfile, kernels
+from layouts.x86.models.features import AMD_ALIASES, Word
+
+_ALL = 0xFFFFFFFF
+_SVM_LEAF = 0x8000000A
+_ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
+#: Module parameters that are on where the CPU has the feature: bits of CPUID leaf, register, bit (svm.c,
+#: svm_hardware_setup; sev.c, sev_hardware_setup; vmx.c).
+_SWITCHES = {
+    "npt": (0x8000000A, 3, 0),
+    "lbrv": (0x8000000A, 3, 1),
+    "nrips": (0x8000000A, 3, 3),
+    "tsc_scaling": (0x8000000A, 3, 4),
+    "vls": (0x8000000A, 3, 15),
+    "vgif": (0x8000000A, 3, 16),
+    "gmet": (0x8000000A, 3, 17),
+    "vnmi": (0x8000000A, 3, 25),
+    "sev": (0x8000001F, 0, 1),
+    "sev_es": (0x8000001F, 0, 3),
+    "sgx": (7, 1, 2),
+}
+_REGISTERS = ("eax", "ebx", "ecx", "edx")
+
+
+class Destination:
+    """A host with its kernel.
+
+    ``kvm`` is its KVM. ``supported`` is KVM_GET_SUPPORTED_CPUID where somebody kept it, else worked out. ``known``
+    are the bits of each feature word that are known; None for all. ``is_raw``: the CPU's own CPUID is known, so that
+    what its KVM keeps back is too. ``msrs`` are its feature MSRs, where somebody kept them. ``is_guests``: the table is
+    one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kvm: Kvm,
+        *,
+        is_raw: bool,
+        supported: Cpuid | None = None,
+        offer: Offer | None = None,
+        msrs: Mapping[int, int] | None = None,
+        because: str = "",
+        is_guests: bool = False,
+    ) -> None:
+        self.name = name
+        self.kvm = kvm
+        self.is_raw = is_raw
+        self.is_guests = is_guests
+        self.because = because
+        self.msrs = dict(msrs or {})
+        self._supported = supported
+        self._otherwise: dict[tuple[str, str], Kvm] = {}
+        self._offer = offer
+
+    @property
+    def kernel(self) -> KernelProfile:
+        """The profile of its kernel."""
+        return self.kvm.kernel
+
+    @cached_property
+    def supported(self) -> Cpuid:
+        """KVM_GET_SUPPORTED_CPUID."""
+        if self._supported is not None and not self.is_guests:
+            return self._supported
+        made = {(entry.leaf, entry.subleaf): entry.values for entry in reversed(supported_cpuid(self.kvm))}
+        for key, row in (self._supported.leaves if self._supported is not None else {}).items():
+            other = made.get(key, (0, 0, 0, 0))
+            eax, ebx, ecx, edx = (
+                mine | theirs if (*key, register) in feature_words() else mine
+                for mine, theirs, register in zip(row, other, _REGISTERS, strict=True)
+            )
+            made[key] = (eax, ebx, ecx, edx)
+        return Cpuid(made)
+
+    @cached_property
+    def offer(self) -> Offer:
+        """What QEMU may give to a guest there: KVM's answer with what QEMU adds."""
+        if self._offer is not None:
+            return self._offer
+        raw = self.kvm.raw if self.is_raw else None
+        return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
+
+    @cached_property
+    def bare(self) -> WholeVcpu:
+        """A vCPU without CPUID, to ask what KVM says of itself."""
+        return WholeVcpu(self.kvm)
+
+    def shown(self, leaf: int, subleaf: int, register: str) -> int:
+        """A register of CPUID as KVM shows it."""
+        row = self.supported.get(leaf, subleaf)
+        found = row[_REGISTERS.index(register)] if row else 0
+        if (leaf, register) == (0x80000001, "edx") and self._offer is not None and self.kvm.is_svm:
+            return found | self.shown(1, 0, "edx") & AMD_ALIASES
+        return found
+
+    def word(self, leaf: int, subleaf: int, register: str) -> int:
+        """A register of CPUID as a guest may have it at most, with what VMMs add."""
+        return self.shown(leaf, subleaf, register) | self.offer.values.get(self._word(leaf, subleaf, register), 0)
+
+    def known(self, leaf: int, subleaf: int, register: str) -> int:
+        """The bits of a register of which it is known."""
+        if self.is_guests and leaf == _SVM_LEAF and not self.kvm.raw.get(leaf):
+            return 0
+        if self._offer is None or self._offer.cpuid is not None:
+            return _ALL
+        found = self._offer.known.get(self._word(leaf, subleaf, register), 0)
+        if (leaf, register) == (0x80000001, "edx"):
+            # AMD's copies of leaf 1.
+            found |= self._offer.known.get(self._word(1, 0, "edx"), 0) & AMD_ALIASES
+        if leaf == 0:
+            return _ALL if self._offer.vendor else 0
+        if (leaf, register) == (0x80000008, "eax"):
+            return _ALL if self._offer.phys_bits else 0
+        return found
+
+    def _word(self, leaf: int, subleaf: int, register: str) -> Word:
+        found = Word(False, leaf, subleaf, register)
+        return found if found in self.offer.values else Word(False, leaf, None, register)
+
+    def feature_msr(self, index: int) -> int | None:
+        """A feature MSR as KVM_GET_MSRS on /dev/kvm gives it; None where that is not known."""
+        if index in self.msrs:
+            return self.msrs[index]
+        if index in (_ARCH_CAPABILITIES, *_VMX_MSRS) and self.kvm.is_vmx:
+            return None
+        found = access.read_feature(self.bare, index)
+        return found if isinstance(found, int) else None
+
+    def has_feature_msr(self, index: int) -> bool:
+        """The MSR is one by which this KVM tells what it has."""
+        return index in self.msrs or isinstance(access.read_feature(self.bare, index), int)
+
+    def on_kernel(self, kernel: KernelProfile) -> Kvm:
+        """The same CPU and parameters under another kernel."""
+        host = Host(self.kvm.host.cpuid, kernel, emulated=self.kvm.host.emulated)
+        return Kvm(
+            host,
+            vendor=self.kvm.vendor,
+            raw=self.kvm.raw,
+            parameters=self.kvm.parameters,
+            processor=self.kvm.processor,
+        )
+
+    @cached_property
+    def on_kernels(self) -> Mapping[str, Kvm]:
+        """The same CPU under every known kernel, the oldest first."""
+        return {name: self.on_kernel(kernel) for name, kernel in kernels().items()}
+
+    def with_parameter(self, name: str, value: str) -> Kvm:
+        """The same host with a module parameter set otherwise."""
+        if (name, value) not in self._otherwise:
+            self._otherwise[name, value] = self._set(name, value)
+        return self._otherwise[name, value]
+
+    def _set(self, name: str, value: str) -> Kvm:
+        return Kvm(
+            self.kvm.host,
+            release=".".join(map(str, self.kvm.release)),
+            vendor=self.kvm.vendor,
+            raw=self.kvm.raw,
+            parameters={**self.kvm.parameters, name: value},
+            processor=self.kvm.processor,
+        )
+
+
+def destination(
+    name: str,
+    cpuid: Cpuid,
+    kernel: KernelProfile,
+    *,
+    release: str = "",
+    is_raw: bool = True,
+    supported: Cpuid | None = None,
+    offer: Offer | None = None,
+    msrs: Mapping[int, int] | None = None,
+    because: str = "",
+    emulator: str = "",
+    is_guests: bool = False,
+) -> Destination:
+    """A host by its CPUID and kernel. ``msrs`` are feature MSRs that somebody kept; parameters are the defaults."""
+    features = {index: value for index, value in (msrs or {}).items() if 0x480 <= index < 0x492}
+    known = {index: value for index, value in (msrs or {}).items() if index == 0x10A}
+    host = Host(cpuid, kernel, emulated=bool(emulator))
+    kvm = Kvm(
+        host,
+        release=release or kernel.version,
+        parameters={name: "Y" for name, (leaf, at, bit) in _SWITCHES.items() if host.has(leaf, 0, at, bit)},
+        processor=Processor(emulator, msrs=known, features=features, vmx_mpx=not emulator and host.has(7, 0, 1, 14)),
+    )
+    return Destination(
+        name,
+        kvm,
+        is_raw=is_raw,
+        supported=supported,
+        offer=offer,
+        msrs=msrs,
+        because=because,
+        is_guests=is_guests,
+    )

@@ -1,0 +1,99 @@
+"""The vCPU that moves: what was captured of it, and what its state says of the features that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.restore import Saved
+from inspector.machine.x86.models.realize import Realization
+
+NOTHING = Saved((), b"", b"", None, b"", b"", (), b"", 0, b"", None, None)
+#: Offsets in struct kvm_sregs of the registers that say what the guest turned on.
+_SREGS = {"cr0": 224, "cr3": 240, "cr4": 248, "efer": 264, "apic_base": 272}
+_XSTATE_BV_AT = 512
+_XCR0_AT = 16
+
+
+class Guest(NamedTuple):
+    """A vCPU that is to arrive elsewhere.
+
+    ``saved`` is what was captured, as the structures that a VMM sets; ``captured`` are the steps of a restore whose
+    structure is there. ``facts`` are registers by name (``cr4``, ``efer``, ``xcr0``, ``xstate_bv``), as far as they are
+    known. ``kernel`` is the release of the host that it was captured on, empty where nobody said. ``made`` is how
+    QEMU's line made its features, where that is known. ``irqchip`` is one of IRQCHIP_*. ``of_qemu``: it is a stream of
+    QEMU, whose MSRs are QEMU's own list and are set only where the destination lists them.
+    """
+
+    name: str
+    saved: Saved
+    captured: frozenset[str]
+    facts: Mapping[str, int]
+    kernel: str = ""
+    made: Realization | None = None
+    irqchip: int = 1
+    of_qemu: bool = False
+
+    @property
+    def table(self) -> Mapping[tuple[int, int], CpuidValues]:
+        """Its CPUID by leaf and sub-leaf; empty where it was not captured."""
+        return {(entry.leaf, entry.subleaf): entry.values for entry in reversed(self.saved.cpuid)}
+
+    @property
+    def cpuid(self) -> Cpuid:
+        """Its CPUID."""
+        return Cpuid(self.table)
+
+    @property
+    def msrs(self) -> Mapping[int, int]:
+        """Its MSRs by index."""
+        return dict(self.saved.msrs)
+
+    def with_table(self, table: Mapping[tuple[int, int], CpuidValues]) -> Guest:
+        """The same vCPU with another CPUID: what is in both keeps its flags and place."""
+        before = {(entry.leaf, entry.subleaf): entry for entry in self.saved.cpuid}
+        entries = [
+            before[key]._replace(eax=row[0], ebx=row[1], ecx=row[2], edx=row[3])
+            for key, row in table.items()
+            if key in before
+        ]
+        entries += [
+            Entry(*key, int(key[1] > 0 or key[0] in (4, 7, 0xD)), *row)
+            for key, row in table.items()
+            if key not in before
+        ]
+        return self._replace(saved=self.saved._replace(cpuid=tuple(entries)))
+
+
+def facts_of(saved: Saved) -> dict[str, int]:
+    """The registers that say what a guest uses, of the structures that are there."""
+    found = {}
+    for name, at in _SREGS.items():
+        if len(saved.sregs) >= at + 8:
+            found[name] = int.from_bytes(saved.sregs[at : at + 8], "little")
+    if len(saved.xcrs) >= _XCR0_AT + 8:
+        found["xcr0"] = int.from_bytes(saved.xcrs[_XCR0_AT : _XCR0_AT + 8], "little")
+    if len(saved.xsave) >= _XSTATE_BV_AT + 8:
+        found["xstate_bv"] = int.from_bytes(saved.xsave[_XSTATE_BV_AT : _XSTATE_BV_AT + 8], "little")
+    return found
+
+
+def steps_of(saved: Saved) -> frozenset[str]:
+    """The steps of a restore for which something was captured."""
+    parts = {
+        "regs": saved.regs,
+        "sregs": saved.sregs,
+        "sregs2": saved.sregs2 or saved.sregs,
+        "xsave": saved.xsave,
+        "xcrs": saved.xcrs,
+        "msrs": saved.msrs,
+        "events": saved.events,
+        "debugregs": saved.debugregs,
+        "lapic": saved.lapic,
+        "nested": saved.nested,
+        "tsc_khz": saved.tsc_khz,
+        "mp": saved.regs,
+    }
+    return frozenset(name for name, part in parts.items() if part)

@@ -1,0 +1,110 @@
+"""What would help: a change is applied, and the question asked again. Nothing is told that was not tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from inspector.machine.x86.migrate.bits import Difference, differences
+from inspector.machine.x86.migrate.calls import Call, restored
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
+from inspector.machine.x86.models.realize import realize
+from layouts.x86.features import REGISTERS
+from layouts.x86.models.features import features
+from layouts.x86.xsave import BY_NUMBER
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.migrate.verdict import Migration
+
+
+class Remedied(NamedTuple):
+    """A change that was tried: the bit is not in the way any more, and no other came into it."""
+
+    helps: bool
+    still: tuple[Difference, ...] = ()
+
+
+def features_of(bit: Difference) -> tuple[tuple[int, int, str, int], ...]:
+    """The CPUID bits that bring a component of XCR0 or XSS; the bit itself for a feature."""
+    place = bit.place
+    if place.kind == "cpuid":
+        return (place.key,)
+    number = place.subleaf if place.kind == "xstate" else place.low
+    component = BY_NUMBER.get(number)
+    if component is None or not component.feature:
+        return ()
+    subleaf, register, at = component.feature
+    # OSPKE follows CR4; the feature is the bit before it.
+    at = 3 if (subleaf, register, at) == (0, 2, 4) else at
+    return ((7, subleaf, REGISTERS[register], at),)
+
+
+def remedied(made: Migration, bit: Difference) -> Remedied:
+    """Apply the change for one bit to the guest, and to the destination's line, and ask again about it."""
+    guest = without(made.guest, bit)
+    if guest is None:
+        return Remedied(False)
+    leaves = frozenset((XSTATE_LEAF, *(key[0] for key in features_of(bit))))
+    after = differences(guest, made.destination, None if bit.place.kind == "msr" else leaves)
+    wanted = {bit.place, *(Place("cpuid", *key[:3], key[3], key[3]) for key in features_of(bit))}
+    still = tuple(other for other in after if other.blocks and other.place in wanted)
+    before = {other.place for other in made.bits if other.blocks}
+    new = tuple(other for other in after if other.blocks and other.place not in before)
+    return Remedied(not still and not new and _line_helps(made, bit), (*still, *new))
+
+
+def _line_helps(made: Migration, bit: Difference) -> bool:
+    """With the feature off, QEMU on the destination does not miss it: the line is realized again."""
+    line = made.made
+    if line is None:
+        return True
+    name = bit.name
+    if bit.place.kind != "cpuid" or name not in features():
+        return True
+    request = line.request._replace(switches={**line.request.switches, name: False})
+    again = realize(request, line.offer)
+    return all(entry.feature != name for entry in again.missing) and name not in again.features
+
+
+def without(guest: Guest, bit: Difference) -> Guest | None:
+    """The guest as it would be, had it started without the bit; None where no switch takes it."""
+    place = bit.place
+    if place.kind == "msr":
+        kept = tuple((index, value & ~place.mask if index == place.at else value) for index, value in guest.saved.msrs)
+        return guest._replace(saved=guest.saved._replace(msrs=kept))
+    rows = {key: list(row) for key, row in guest.table.items()}
+    keys = features_of(bit)
+    if not keys:
+        return None
+    for leaf, subleaf, register, at in keys:
+        row = rows.get((leaf, subleaf))
+        if row is not None:
+            row[REGISTERS.index(register)] &= ~(1 << at)
+    if place.kind in ("xcr0", "xss", "xstate"):
+        number = place.subleaf if place.kind == "xstate" else place.low
+        for subleaf, at in ((0, 0), (1, 2)):
+            row = rows.get((XSTATE_LEAF, subleaf))
+            if row is not None:
+                row[at] &= ~(1 << number)
+        rows.pop((XSTATE_LEAF, number), None)
+    return guest.with_table({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()})
+
+
+def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
+    """The releases that would take a refused call on this CPU: each is asked with the same vCPU."""
+    if call.accepted:
+        return ()
+    found = []
+    wanted = {index for index, _ in call.refused}
+    for name, kvm in made.destination.on_kernels.items():
+        if name == made.destination.kernel.name:
+            continue
+        host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
+        again = restored(made.guest, host, made.vmm, made.guest.saved.cpuid)
+        other = next((one for one in again.calls if one.step == call.step), None)
+        if other is None:
+            other = next((one for one in again.calls if one.step.startswith(call.step.rstrip("2"))), None)
+        if other is not None and (other.accepted or (wanted and not wanted & {index for index, _ in other.refused})):
+            found.append(name)
+    return tuple(found)

@@ -1,0 +1,205 @@
+"""What a VMM does before the first call: the CPUID that the guest will have there, and what is compared.
+
+Source: QEMU target/i386/cpu.c, x86_cpu_filter_features; libvirt src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU;
+Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from inspector.capture.host import CpuidValues
+from inspector.machine.x86.migrate.bits import Difference, violates
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
+from inspector.machine.x86.models.cpuid import guest_cpuid
+from inspector.machine.x86.models.realize import Realization, place_in_warning
+from layouts.x86.features import REGISTERS
+from layouts.x86.models.features import AMD_ALIASES, Bit, features
+from layouts.x86.models.features import words as qemu_words
+from layouts.x86.models.libvirt import libvirt_feature
+from layouts.x86.models.qemu import numbers_of
+from layouts.x86.vmms import CLOUD_HYPERVISOR_COMPARES, Vmm
+
+Table = Mapping[tuple[int, int], CpuidValues]
+
+
+class Compared(NamedTuple):
+    """A comparison that a VMM makes: what, whether it held, whether it ends the migration, its message, its source."""
+
+    what: str
+    held: bool
+    refuses: bool
+    message: str
+    source: str
+
+
+def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
+    """The feature bits in which the guest of a line differs from the guest that moves."""
+    table, found = guest.table, []
+    if not table:
+        return ()
+    for feature, bits in features().items():
+        for bit in bits:
+            word = bit.word
+            if word.is_msr or word.at >> 28 == 4:
+                continue
+            place = Place("cpuid", *word.leaf, word.register, bit.number, bit.number)
+            row = table.get(word.leaf, (0, 0, 0, 0))
+            mine, theirs = row[word.register_number] >> bit.number & 1, int(feature in made.features)
+            rule = rule_of(place)
+            if mine != theirs and not _is_alias(place, made):
+                found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
+    return tuple(found)
+
+
+def _is_alias(place: Place, made: Realization) -> bool:
+    """AMD's copies of leaf 1 in 8000_0001 follow those, whatever the switches say."""
+    is_amd = made.expansion.vendor in ("AuthenticAMD", "HygonGenuine")
+    return is_amd and place.key[:3] == (0x80000001, 0, "edx") and bool(AMD_ALIASES >> place.low & 1)
+
+
+def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> Table:
+    """The CPUID that the guest has on the destination: its own where it is sent, else as QEMU makes it anew."""
+    table = guest.table
+    if vmm.sends_cpuid:
+        return table
+    rows = {key: list(row) for key, row in table.items()}
+    if made is not None:
+        _take_features(rows, made)
+    for bit in bits:
+        place = bit.place
+        if made is None and bit.blocks and bit.rule == "and" and place.kind == "cpuid":
+            rows[place.at, place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
+        if bit.blocks and place.kind in ("xcr0", "xss"):
+            _drop_component(rows, place)
+    return {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
+
+
+def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> None:
+    """A component that the destination's KVM does not have."""
+    subleaf, (low, high) = (0, (0, 3)) if place.kind == "xcr0" else (1, (2, 3))
+    row = rows.get((XSTATE_LEAF, subleaf))
+    if row is not None:
+        row[low if place.low < 32 else high] &= ~(1 << place.low % 32)
+    rows.pop((XSTATE_LEAF, place.low), None)
+
+
+def _take_features(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
+    """The feature words and the XSAVE leaf as QEMU's line gives them; caches and topology stay."""
+    theirs = guest_cpuid(made).leaves
+    for word, names in qemu_words().items():
+        if word.is_msr or word.at >> 28 == 4:
+            continue
+        mask = sum(1 << number for number in names if number not in _runtime(word.at, word.register))
+        row = rows.setdefault(word.leaf, [0, 0, 0, 0])
+        other = theirs.get(word.leaf, (0, 0, 0, 0))
+        at = word.register_number
+        row[at] = row[at] & ~mask | other[at] & mask
+    for key in [key for key in rows if key[0] == XSTATE_LEAF]:
+        del rows[key]
+    rows.update({key: list(row) for key, row in theirs.items() if key[0] == XSTATE_LEAF})
+
+
+def _runtime(leaf: int, register: str) -> frozenset[int]:
+    """Bits that KVM keeps up to date by itself: APIC, HT."""
+    return frozenset((9, 28)) if (leaf, register) == (1, "edx") else frozenset()
+
+
+# What is compared
+
+
+def compared(
+    guest: Guest, destination: Destination, vmm: Vmm, bits: Iterable[Difference], made: Realization | None
+) -> tuple[Compared, ...]:
+    """What the VMM compares before it restores anything, and what it says."""
+    if not guest.table and made is None:
+        return ()
+    machines = machine_types(guest, made) if made is not None and not vmm.sends_cpuid else None
+    if machines is not None:
+        return (machines,)
+    if vmm.compares == "registers":
+        return tuple(_registers(guest, destination))
+    if vmm.sends_cpuid:
+        return ()
+    missing = [bit for bit in bits if bit.source and not bit.target and bit.known and _qemu_name(bit)]
+    extra = [bit for bit in bits if made is not None and bit.target and not bit.source and _qemu_name(bit)]
+    found = list(_warnings(missing, made))
+    if vmm.compares == "names":
+        found.append(_by_names(missing, extra))
+    return tuple(found)
+
+
+def machine_types(guest: Guest, made: Realization) -> Compared | None:
+    """QEMU's stream begins with the machine type (configuration_post_load, migration/savevm.c); None where it fits."""
+    if guest.made is None or guest.made.request.machine.name == made.request.machine.name:
+        return None
+    mine, theirs = guest.made.request.machine.name, made.request.machine.name
+    text = f"Machine type received is '{mine}' and local is '{theirs}'"
+    return Compared(
+        "the machine types are the same", False, True, text, "QEMU migration/savevm.c, configuration_post_load"
+    )
+
+
+def _qemu_name(bit: Difference) -> str:
+    return bit.name if bit.name in features() and bit.rule != "ignore" and bit.place.kind == "cpuid" else ""
+
+
+def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterator[Compared]:
+    """QEMU names what the host does not have, and starts all the same, unless with enforce."""
+    source = "QEMU target/i386/cpu.c, x86_cpu_filter_features"
+    if made is not None:
+        enforce = made.request.enforce
+        for entry in (*made.missing, *made.dropped):
+            yield Compared(f"the destination has {entry.feature}", False, enforce, f"warning: {entry.warning}", source)
+        return
+    version = numbers_of("11.1")
+    for bit in missing:
+        for place in features()[bit.name]:
+            if _is_at(place, bit.place):
+                where = place_in_warning(place, version)
+                text = f"warning: host doesn't support requested feature: {where}.{bit.name} [bit {place.number}]"
+                yield Compared(f"the destination has {bit.name}", False, False, text, source)
+
+
+def _is_at(bit: Bit, place: Place) -> bool:
+    return bit.word.leaf == (place.at, place.subleaf) and bit.word.register == place.register
+
+
+def _by_names(missing: Iterable[Difference], extra: Iterable[Difference]) -> Compared:
+    """libvirt: a migrated domain has check='full', so that every feature must be as on the source."""
+    lacks = [name for bit in missing if (name := libvirt_feature(bit.name))]
+    more = [name for bit in extra if (name := libvirt_feature(bit.name))]
+    parts = [
+        f"{kind} features: {','.join(dict.fromkeys(names))}"
+        for kind, names in (("extra", more), ("missing", lacks))
+        if names
+    ]
+    text = f"guest CPU doesn't match specification: {', '.join(parts)}" if parts else ""
+    source = "libvirt src/cpu/cpu_x86.c, virCPUx86UpdateLive; src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU"
+    return Compared("the guest CPU is the domain's (check='full')", not parts, bool(parts), text, source)
+
+
+def _registers(guest: Guest, destination: Destination) -> Iterator[Compared]:
+    """Cloud Hypervisor: registers of CPUID, the source's against those that it would make here."""
+    source = "Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility"
+    for (leaf, subleaf, register), rule in CLOUD_HYPERVISOR_COMPARES.items():
+        row = guest.table.get((leaf, subleaf), (0, 0, 0, 0))
+        mine = row[REGISTERS.index(register)]
+        theirs = destination.word(leaf, subleaf, register) | _OF_CLOUD_HYPERVISOR.get((leaf, register), 0)
+        theirs |= mine & ~destination.known(leaf, subleaf, register)
+        theirs |= mine & _RUNTIME.get((leaf, register), 0)
+        if violates(rule, mine, theirs):  # type: ignore[arg-type]
+            text = (
+                f"Detected incompatible CPUID entry: leaf={leaf:#04x} (subleaf={subleaf:#04x}), "
+                f"register='{register.upper()}', source VM feature='{mine:#06x}', destination VM feature'{theirs:#06x}'"
+            )
+            yield Compared(f"CPUID.{leaf:X}.{subleaf:X}.{register.upper()}", False, True, text, source)
+
+
+#: What Cloud Hypervisor adds to KVM's table: HYPERVISOR, TSC_DEADLINE, MTRR, MSI_EXT_DEST_ID.
+_OF_CLOUD_HYPERVISOR = {(1, "ecx"): 1 << 31 | 1 << 24, (1, "edx"): 1 << 12, (0x40000001, "eax"): 1 << 15}
+#: Bits of a captured table that follow the vCPU's state; the one that is compared has them as KVM tells them.
+_RUNTIME = {(1, "ecx"): 1 << 27 | 1 << 3, (1, "edx"): 1 << 9 | 1 << 28, (7, "ecx"): 1 << 4, (0x80000001, "edx"): 1 << 9}

@@ -1,0 +1,184 @@
+"""The x86 host that a vCPU is to arrive on, by a word: a chip, a model, a capture, CPUID text, words about a host."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.host import Cpuid, CpuidValues
+from inspector.capture.model import Capture
+from inspector.machine.x86.host import booted
+from inspector.machine.x86.migrate.destination import Destination, destination
+from inspector.machine.x86.models.offer import Offer
+from inspector.readers.cpuid_table import cpuid_of
+from inspector.readers.options import Options
+from inspector.targets.kernels import kernel_named, release_of
+from inspector.targets.samples import names as sample_names
+from inspector.targets.schemes import capture_of, scheme_of
+from inspector.targets.x86_offers import offer_named, offer_of_text
+from layouts.kernels import DEFAULT_RELEASE, release_numbers
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import profile_for
+from layouts.x86.models.qemu import qemu_models
+from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
+
+HELP = "an x86 host, as `inspector models --host` takes it: a capture, CPUID text, a model, a chip; @RELEASE its kernel"
+#: The area where components of XSAVE lie, where only names of features are known: a CPU of the vendor's.
+_AREAS = {"AuthenticAMD": "zen5", "HygonGenuine": "zen5"}
+_DEFAULT_AREAS = ("skylake-x", "sapphire-rapids")
+_COMPONENTS = {2: (1, 2, 28), 9: (7, 2, 3), 5: (7, 1, 16), 6: (7, 1, 16), 7: (7, 1, 16), 17: (7, 3, 24), 18: (7, 3, 24)}
+
+
+def destination_of(word: str, kernel: str, options: Options) -> Destination:
+    """A host by a word. Raises UsageError for a word that is none, InputError for a file that is none."""
+    name, release = release_of(word, kernel)
+    if qemu_models().named(name) is None and (sample := _sample_of_chip(name, release)):
+        return _of_capture(capture_of(sample, options), release, options, name)
+    if os.path.exists(name) or scheme_of(name).prefix:
+        offer = offer_of_text(name) if os.path.isfile(name) else None
+        if offer is None:
+            return _of_capture(capture_of(name, options), release, options, name)
+        return _of_offer(offer, release, options)
+    return _of_offer(offer_named(name, options), release, options)
+
+
+def is_x86_destination(word: str) -> bool:
+    """A word that can only be an x86 host."""
+    name, _ = release_of(word, "")
+    return qemu_models().named(name) is not None or bool(_sample_of_chip(name, "")) or name in cpu_layouts()
+
+
+def _sample_of_chip(name: str, release: str) -> str:
+    """The shipped capture of a chip (``milan``, ``sapphire-rapids``): of that kernel, else of the newest."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]+", name) or os.path.exists(name):
+        return ""
+    wanted = name.lower()
+    found = {}
+    for sample in sample_names():
+        folder, _, member = sample.partition("/linux-")
+        if member and folder.removeprefix("epyc-") == wanted.removeprefix("epyc-") and folder[:8] != "graviton":
+            found[member] = f"sample:{sample}"
+    if not found:
+        return "sample:zen5" if wanted == "zen5" else ""
+    return found.get(release) or found[max(found, key=lambda text: tuple(map(int, text.split("."))))]
+
+
+def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
+    """By what was captured of the host, the best first: its CPUID, KVM's table, a guest's table."""
+    kernel = kernel_named(profile_for, release or capture.host.kernel or DEFAULT_RELEASE, options.note)
+    emulator = "tcg" if "TCG" in capture.host.about else "bochs" if "Bochs" in capture.host.about else ""
+    tables = {area.prefix: cpuid_of(bytes(area.data)) for area in capture.context if area.layout == "kvm-cpuid2"}
+    supported, raw = tables.get("supported_cpuid"), tables.get("host_cpuid")
+    msrs = _feature_msrs(capture)
+    if raw is None and supported is None:
+        raw = capture.host.cpuid
+    captured = capture.host.kernel
+    same = not release or not captured or release_numbers(captured) == release_numbers(release)
+    exact = captured if captured and same else release
+    if raw is not None and raw.xsave_table():
+        because = "the host's own CPUID was captured"
+        return destination(
+            name, booted(raw), kernel, release=exact, supported=supported if same else None, msrs=msrs, because=because
+        )
+    guest = supported or _guest_table(capture)
+    if guest is None:
+        raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
+    because = "KVM_GET_SUPPORTED_CPUID was captured" if supported else "the table of a guest stands in for the host's"
+    return destination(
+        name,
+        booted(guest),
+        kernel,
+        release=exact,
+        is_raw=False,
+        # A guest's own table is what its KVM gives at least, on the kernel that it was captured on.
+        supported=guest if same else None,
+        msrs=msrs,
+        because=because,
+        emulator=emulator,
+        is_guests=supported is None,
+    )
+
+
+def _guest_table(capture: Capture) -> Cpuid | None:
+    for vcpu in capture.vcpus:
+        area = vcpu.area("cpuid")
+        if area is not None and (found := cpuid_of(bytes(area.data))) is not None:
+            return found
+    return None
+
+
+def _feature_msrs(capture: Capture) -> dict[int, int]:
+    """Feature MSRs of the host, else as its first guest has them."""
+    wanted = {index for row in (FEATURE_VMX_RANGE, *FEATURES) for index in row.indexes}
+    areas = [area for area in capture.context if area.layout == "kvm-msrs"]
+    areas += [area for vcpu in capture.vcpus[:1] for area in vcpu.areas if area.layout == "kvm-msrs" and not areas]
+    found: dict[int, int] = {}
+    for area in areas:
+        data = bytes(area.data)
+        for at in range(8, len(data) - 15, 16):
+            index = int.from_bytes(data[at : at + 4], "little")
+            if index in wanted:
+                found.setdefault(index, int.from_bytes(data[at + 8 : at + 16], "little"))
+    return found
+
+
+def _of_offer(offer: Offer, release: str, options: Options) -> Destination:
+    """By names of features: what nobody tells is open."""
+    if offer.accelerator != "kvm":
+        raise UsageError(f"{offer.name} is an emulator; a destination of migrate is a host with KVM")
+    kernel = kernel_named(profile_for, release or offer.kernel or DEFAULT_RELEASE, options.note)
+    because = "by names of features: what nothing names is open"
+    return destination(
+        offer.name,
+        _cpuid_of_offer(offer),
+        kernel,
+        release=release or offer.kernel,
+        is_raw=False,
+        supported=offer.cpuid,
+        offer=offer,
+        because=because,
+    )
+
+
+def _cpuid_of_offer(offer: Offer) -> Cpuid:
+    """A CPU that has what is known to be there, with its vendor's places of components."""
+    if offer.cpuid is not None:
+        return booted(offer.cpuid)
+    rows: dict[tuple[int, int], list[int]] = {}
+    for word, value in offer.values.items():
+        if not word.is_msr:
+            rows.setdefault(word.leaf, [0, 0, 0, 0])[word.register_number] |= value
+    vendor = (offer.vendor or "GenuineIntel").encode().ljust(12, b"\0")
+    ebx, edx, ecx = (int.from_bytes(vendor[at : at + 4], "little") for at in (0, 4, 8))
+    rows[0, 0] = [0x24, ebx, ecx, edx]
+    rows[0x80000000, 0] = [0x80000022, ebx, ecx, edx]
+    rows.setdefault((7, 0), [0, 0, 0, 0])[0] = 2
+    rows.setdefault((0x80000008, 0), [0, 0, 0, 0])[0] = (57 if _has(rows, (7, 2, 16)) else 48) << 8 | (
+        offer.phys_bits or 52
+    )
+    _xstate(rows, offer.vendor)
+    leaves: dict[tuple[int, int], CpuidValues] = {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
+    return booted(Cpuid(leaves))
+
+
+def _has(rows: dict[tuple[int, int], list[int]], bit: tuple[int, int, int]) -> bool:
+    leaf, register, number = bit
+    return bool(rows.get((leaf, 0), [0, 0, 0, 0])[register] >> number & 1)
+
+
+def _xstate(rows: dict[tuple[int, int], list[int]], vendor: str) -> None:
+    """Leaf 0xD from the features that bring components."""
+    if not _has(rows, (1, 2, 26)):
+        return
+    names = (_AREAS[vendor],) if vendor in _AREAS else _DEFAULT_AREAS
+    areas = {number: row for name in names for number, row in cpu_layouts()[name].leaf_0xd.items()}
+    mask = 3 | sum(1 << number for number, bit in _COMPONENTS.items() if _has(rows, bit) and number in areas)
+    xss = sum(1 << number for number in (11, 12) if _has(rows, (7, 2, 7)) or _has(rows, (7, 3, 20)))
+    end = max((areas[number][0] + areas[number][1] for number in range(2, 63) if mask >> number & 1), default=576)
+    rows[0xD, 0] = [mask, end, end, 0]
+    one = rows.setdefault((0xD, 1), [0, 0, 0, 0])
+    one[1], one[2] = end, xss if one[0] & 8 else 0
+    for number in range(2, 63):
+        if (mask | one[2]) >> number & 1 and number in areas:
+            rows[0xD, number] = list(areas[number])

@@ -1,0 +1,141 @@
+"""The x86 vCPU that is to move, by a word: a capture of any kind, a model on a host, or a host with all that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspector.capture.errors import InputError, UsageError
+from inspector.capture.host import Cpuid
+from inspector.capture.model import Capture, Vcpu
+from inspector.decode.fields import FieldTable
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.restore import Saved
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
+from inspector.machine.x86.models.cpuid import guest_cpuid
+from inspector.machine.x86.models.offer import Offer
+from inspector.machine.x86.models.realize import Realization, realize
+from inspector.machine.x86.models.request import RequestError
+from inspector.readers.options import Options
+from inspector.targets.x86_models import asked_of, optional_of
+from inspector.targets.x86_offers import offer_named
+from inspector.targets.x86_words import MODEL
+from layouts.x86.kvm import cpuid2_unpack, msrs_unpack, xcrs_pack
+from layouts.x86.msrs import MSR_NAMES
+
+_PREFIXES = {
+    "kvm-regs": "regs",
+    "kvm-sregs": "sregs",
+    "kvm-sregs2": "sregs2",
+    "kvm-debugregs": "debugregs",
+    "kvm-vcpu-events": "events",
+    "kvm-lapic": "lapic",
+    "kvm-nested-state": "nested",
+}
+_NUMBERS = {name: index for index, name in MSR_NAMES.items()}
+_SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
+
+
+def guest_of_vcpu(capture: Capture, vcpu: Vcpu, options: Options) -> Guest:
+    """A captured vCPU. What the capture has as KVM's structures is taken whole, else field by field."""
+    saved = _structures(vcpu)
+    fields = _fields(vcpu)
+    if not saved.cpuid and (table := _table_of(capture)):
+        options.note(f"{capture.target}: no CPUID of the vCPU; the table of its host stands in for it")
+        saved = saved._replace(cpuid=table)
+    if not saved.msrs:
+        saved = saved._replace(msrs=_msrs_of(fields))
+    if not saved.xcrs and "xcr.xcr0" in fields:
+        saved = saved._replace(xcrs=xcrs_pack([(0, 0, fields["xcr.xcr0"])]))
+    facts = facts_of(saved)
+    for path, name in (("sregs", ""), ("xcr.xcr0", "xcr0"), ("xsave.header.xstate_bv", "xstate_bv")):
+        for register in ("cr0", "cr3", "cr4", "efer", "apic_base") if not name else (name,):
+            value = fields.get(path if name else f"{path}.{register}")
+            if value is not None:
+                facts.setdefault(register, value)
+    captured = steps_of(saved)
+    if not (saved.cpuid or captured or facts):
+        raise InputError(capture.target, "an x86 vCPU with CPUID, MSRs or registers", vcpu.name)
+    irqchip = 1 if saved.lapic or not captured - {"msrs", "xcrs"} else 0
+    name = f"{vcpu.name} of {capture.target}"
+    of_qemu = capture.format == "qemu-stream"
+    return Guest(name, saved, captured, facts, capture.host.kernel, irqchip=irqchip, of_qemu=of_qemu)
+
+
+def _structures(vcpu: Vcpu) -> Saved:
+    found = NOTHING
+    for area in vcpu.areas:
+        data = bytes(area.data)
+        if area.layout == "kvm-cpuid2":
+            found = found._replace(cpuid=tuple(Entry(*entry[:7]) for entry in cpuid2_unpack(data)))
+        elif area.layout == "kvm-msrs":
+            found = found._replace(msrs=tuple((index, value) for index, _, value in msrs_unpack(data)))
+        elif area.layout == "kvm-xcrs":
+            found = found._replace(xcrs=data)
+        elif area.layout == "kvm-mp-state":
+            found = found._replace(mp_state=int.from_bytes(data, "little"))
+        elif area.layout == "xsave" and area.prefix == "xsave" and not area.attributes.get("xstate_bv_unmaintained"):
+            found = found._replace(xsave=data.ljust(4096, b"\0") if len(data) > 576 else b"")
+        elif area.layout in _PREFIXES and data:
+            parts: dict[str, Any] = {_PREFIXES[area.layout]: data}
+            found = found._replace(**parts)
+    if found.sregs2 and not found.sregs:
+        # struct kvm_sregs2 begins as kvm_sregs does, up to the interrupt bitmap.
+        found = found._replace(sregs=found.sregs2[:280].ljust(_SREGS_SIZE_BYTES, b"\0"))
+    return found
+
+
+def _fields(vcpu: Vcpu) -> dict[str, int]:
+    """Registers by path, of captures that are no structures of KVM: a QEMU stream, text."""
+    found: dict[str, int] = {}
+    for area in vcpu.areas:
+        if area.layout.startswith("kvm-"):
+            continue
+        for field in FieldTable(area):
+            if field.value is not None and field.path.startswith(("sregs.", "msr.", "xcr.", "xsave.header.")):
+                found.setdefault(field.path, field.value)
+    return found
+
+
+def _msrs_of(fields: dict[str, int]) -> tuple[tuple[int, int], ...]:
+    named = ((_NUMBERS.get(path.removeprefix("msr.")), value) for path, value in fields.items() if path[:4] == "msr.")
+    return tuple((index, value) for index, value in named if index is not None)
+
+
+def _table_of(capture: Capture) -> tuple[Entry, ...]:
+    for area in capture.context:
+        if area.layout == "kvm-cpuid2" and "supported" in area.prefix:
+            return tuple(Entry(*entry[:7]) for entry in cpuid2_unpack(bytes(area.data)))
+    return ()
+
+
+# Models
+
+
+def realized(line: str, offer: Offer, *, machine: str = "", qemu: str = "") -> Realization:
+    """What QEMU makes of a line on a host. Raises UsageError."""
+    asked = asked_of(line, machine=machine, qemu=qemu)
+    try:
+        return realize(optional_of(asked, offer), offer)
+    except RequestError as error:
+        raise UsageError(f"{line[:60]}: {error}") from None
+
+
+def guest_of_model(word: str, machine: str, options: Options) -> Guest:
+    """``model:LINE:HOST``; without HOST on a host that has just what the model has. Raises UsageError."""
+    line, _, host = word.removeprefix(MODEL).partition(":")
+    first = line.removeprefix("-cpu ").split(",")[0]
+    line, _, kernel = line.partition("@") if not host else (line, "", "")
+    made = realized(line, offer_named(host or first.partition("@")[0], options), machine=machine)
+    return guest_of_realization(word, made, kernel or made.offer.kernel)
+
+
+def guest_of_realization(name: str, made: Realization, kernel: str = "") -> Guest:
+    """A guest of a line as it starts: its CPUID, and no state yet."""
+    entries = entries_of(guest_cpuid(made))
+    return Guest(name, NOTHING._replace(cpuid=entries), frozenset(), {}, kernel, made)
+
+
+def entries_of(cpuid: Cpuid) -> tuple[Entry, ...]:
+    """A table as KVM_SET_CPUID2 takes it."""
+    indexed = {4, 7, 0xB, 0xD, 0x12, 0x14, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D}
+    return tuple(Entry(*key, int(key[0] in indexed), *values) for key, values in cpuid.leaves.items())

@@ -1,0 +1,169 @@
+"""What VMMs do when they restore an x86 vCPU: whose CPUID the guest gets, and what becomes of a refused call, as data.
+
+Each entry says where it was read. A version is the first in which it is so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+#: What a VMM does with a call that KVM refuses: the migration ends (``abort``), or the guest goes on without what the
+#: call would have set (``lost``), or it leaves out the refused MSR alone and sets the others (``skip``).
+Does = Literal["abort", "lost", "skip"]
+#: What a VMM compares before it makes a vCPU: nothing, every feature by name, or registers of CPUID.
+Compares = Literal["nothing", "names", "registers"]
+
+
+class OnRefusal(NamedTuple):
+    """What a version of a VMM does with a refused call. ``calls``: these steps alone; empty for all others."""
+
+    since: str
+    does: Does
+    text: str
+    source: str
+    calls: tuple[str, ...] = ()
+
+
+class Vmm(NamedTuple):
+    """A VMM. ``sends_cpuid``: the guest's CPUID is part of what moves; else the destination makes it of its own line.
+
+    ``newest`` is the version that answers where nobody names one.
+    """
+
+    name: str
+    title: str
+    sends_cpuid: bool
+    compares: Compares
+    newest: str
+    refusals: tuple[OnRefusal, ...]
+    source: str
+
+    def on_refusal(self, call: str) -> OnRefusal:
+        """What the newest version does with this call refused; ``history`` has what older ones did."""
+        return self.history(call)[0]
+
+    def history(self, call: str) -> tuple[OnRefusal, ...]:
+        """What versions do with this call refused, the newest first."""
+        own = tuple(entry for entry in self.refusals if call in entry.calls)
+        return own or tuple(entry for entry in self.refusals if not entry.calls)
+
+
+_QEMU = (
+    OnRefusal(
+        "2.6",
+        "abort",
+        "QEMU prints `error: failed to set MSR 0x... to 0x...` and dies of an assertion",
+        "QEMU target/i386/kvm/kvm.c, kvm_buf_set_msrs",
+        ("msrs",),
+    ),
+    OnRefusal(
+        "2.6",
+        "lost",
+        "QEMU goes on: the guest's TSC runs at the destination's frequency (tsc-frequency= makes it an error)",
+        "QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz, kvm_arch_put_registers",
+        ("tsc_khz",),
+    ),
+    OnRefusal(
+        "9.2",
+        "abort",
+        "QEMU prints which registers failed (`Putting registers after init: ...`) and exits",
+        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",
+    ),
+    OnRefusal(
+        "9.0",
+        "abort",
+        "QEMU prints `Failed to put registers after init: Invalid argument` and exits",
+        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",
+    ),
+    OnRefusal(
+        "2.6",
+        "lost",
+        "QEMU says nothing, makes none of the later calls, and runs the guest",
+        "QEMU accel/kvm/kvm-all.c of 2023, do_kvm_cpu_synchronize_post_init: nobody looks at the answer",
+    ),
+)
+
+VMMS = {
+    vmm.name: vmm
+    for vmm in (
+        Vmm("qemu", "QEMU", False, "nothing", "11.1", _QEMU, "QEMU target/i386/kvm/kvm.c, kvm_arch_put_registers"),
+        Vmm(
+            "libvirt",
+            "libvirt",
+            False,
+            "names",
+            "12.8",
+            _QEMU,
+            "libvirt src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU; the calls are QEMU's",
+        ),
+        Vmm(
+            "cloud-hypervisor",
+            "Cloud Hypervisor",
+            True,
+            "registers",
+            "51",
+            (
+                OnRefusal(
+                    "15",
+                    "skip",
+                    "Cloud Hypervisor warns `Detected faulty MSR 0x... while setting MSRs` and goes on without it",
+                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+                    ("msrs",),
+                ),
+                OnRefusal(
+                    "15",
+                    "abort",
+                    "Cloud Hypervisor ends the restore with the call's errno",
+                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+                ),
+            ),
+            "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+        ),
+        Vmm(
+            "firecracker",
+            "Firecracker",
+            True,
+            "nothing",
+            "1.15",
+            (
+                OnRefusal(
+                    "1.4",
+                    "abort",
+                    "Firecracker: `Failed to set all KVM MSRs for this vCPU. Only a partial write was done.`",
+                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+                    ("msrs",),
+                ),
+                OnRefusal(
+                    "1.0",
+                    "abort",
+                    "Firecracker ends the load of the snapshot with the call's errno",
+                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+                ),
+            ),
+            "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+        ),
+    )
+}
+
+#: The registers that Cloud Hypervisor compares: leaf, sub-leaf, register, and how (``and``: the source's bits are a
+#: subset, ``at_most``: as a number, ``equal``).
+#: Source: Cloud Hypervisor arch/src/x86_64/mod.rs, checked_feature_entry_list.
+CLOUD_HYPERVISOR_COMPARES: dict[tuple[int, int, str], str] = {
+    (1, 0, "ecx"): "and",
+    (1, 0, "edx"): "and",
+    (7, 0, "eax"): "at_most",
+    (7, 0, "ebx"): "and",
+    (7, 0, "ecx"): "and",
+    (7, 0, "edx"): "and",
+    (7, 1, "eax"): "and",
+    (0x80000001, 0, "ecx"): "and",
+    (0x80000001, 0, "edx"): "and",
+    (0x40000000, 0, "eax"): "at_most",
+    (0x40000000, 0, "ebx"): "equal",
+    (0x40000000, 0, "ecx"): "equal",
+    (0x40000000, 0, "edx"): "equal",
+    (0x40000001, 0, "eax"): "and",
+    (0x40000001, 0, "ebx"): "and",
+    (0x40000001, 0, "ecx"): "and",
+    (0x40000001, 0, "edx"): "and",
+}
