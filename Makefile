@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint types arrows unit fuzz screenshots bench clean
+.PHONY: run test lint types arrows unit fuzz rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -31,6 +31,10 @@ SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# The page of every rule, from the machine's code.
+rules: $(READY)
+	$(BIN)/python -m docs.make_rules
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)
