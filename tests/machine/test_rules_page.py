@@ -17,7 +17,7 @@ from inspector.machine.outcome import Outcome
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.world import World
-from layouts.arm64.ids import MPIDR, sysreg_id
+from layouts.arm64.ids import sysreg_id
 from layouts.x86.kernels import KERNELS, POLICIES
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
