@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from docs import make_rules
-from docs.make_rules import HOLE, Row, Section
+from docs.machine_rules import HOLE, Row, Section, modules
+from docs.make_rules import sections
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
@@ -24,7 +25,7 @@ from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import host_named, policy_of, world
 from tests.machine.test_random import _START, event
 
-SECTIONS = make_rules.sections()
+SECTIONS = sections()
 #: Outcomes under these carry the checks of what happened below them: an instruction's, another call's.
 COMPOSED = (
     "__msr_io",
@@ -102,7 +103,7 @@ def test_the_page_is_current() -> None:
 def test_every_check_is_on_the_page() -> None:
     told = {row.text for section in SECTIONS for row in section.rows}
     count = 0
-    for module in make_rules.modules().values():
+    for module in modules().values():
         for node in ast.walk(ast.parse(module.path.read_text())):
             is_check = isinstance(node, ast.Call) and ast.unparse(node.func) == "rule.check"
             if is_check and isinstance(node.args[0], ast.Constant):
