@@ -354,6 +354,8 @@ class Reader:
                 of_kernel = each.attr in _SWITCHES and ast.unparse(each.value).rpartition(".")[2] == "kernel"
                 if of_kernel or each.attr in _OF_HOST:
                     found = _joined(found, (each.attr,))
+            elif isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute) and each.func.attr == "since":
+                found = _joined(found, (f"since {'.'.join(map(ast.unparse, each.args))}",))
             elif isinstance(each, ast.Name):
                 found = _joined(found, self._switches.get(each.id, ()))
         return found

@@ -22,8 +22,9 @@ _HEAD = f"""\
 What every event is checked for, in the order of the checks, and what is answered where one does not hold. `make rules`
 writes this page from the machine's code; edit that. A heading is the kernel's function or the manual's section, as
 the outcome names it. `{HOLE}` stands for a number that the outcome tells. *by* names the fields of the
-[kernel profiles](#what-differs-between-kernels) on which a check hangs (`emulated`: of a host that is an emulator).
-Where no answer stands the check only tells, or the function goes another way. How a rule is written is in
+[kernel profiles](#what-differs-between-kernels) on which a check hangs, or the release (`emulated`: the host is an
+emulator). Where no answer stands the check only tells, or the function goes another way; *fewer are done* is
+KVM_SET_MSRS or KVM_GET_MSRS, which count so far. How a rule is written is in
 [inspector/machine/\\_\\_init\\_\\_.py](../inspector/machine/__init__.py).
 """
 
