@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint types arrows unit fuzz rules screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -24,6 +24,18 @@ arrows: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest -n auto
+
+# Branch coverage of what has rules and formats, by the tests that need no screen: at least 95 %.
+coverage: $(READY)
+	$(BIN)/pytest -n auto --ignore=tests/tui --cov --cov-report=term
+
+# Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
+MUTANTS ?=
+
+mutants: $(READY)
+	$(BIN)/python -m pip install --quiet --group mutants
+	$(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/mutmut results
 
 # Mutated inputs for every reader, or for one: make fuzz SECONDS=600 READER=elf
 SECONDS ?= 60
