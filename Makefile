@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint types arrows unit fuzz screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -25,12 +25,28 @@ arrows: $(READY)
 unit: $(READY)
 	$(BIN)/pytest -n auto
 
+# Branch coverage of what has rules and formats, by the tests that need no screen: at least 95 %.
+coverage: $(READY)
+	$(BIN)/pytest -n auto --ignore=tests/tui --cov --cov-report=term
+
+# Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
+MUTANTS ?=
+
+mutants: $(READY)
+	$(BIN)/python -m pip install --quiet --group mutants
+	$(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/mutmut results
+
 # Mutated inputs for every reader, or for one: make fuzz SECONDS=600 READER=elf
 SECONDS ?= 60
 SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# The page of every rule, from the machine's code.
+rules: $(READY)
+	$(BIN)/python -m docs.make_rules
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)

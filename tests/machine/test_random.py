@@ -150,3 +150,23 @@ def test_random_sequences(seed: int) -> None:
             check(world)
             if moves_no_tiles(words) and before != tiles_of(world):
                 assert any(not held and "lost" in text for text, held in step.outcome.checks), (words, step.outcome)
+
+
+def test_an_event_that_cannot_happen_changes_nothing() -> None:
+    """Neither what is seen of the state, nor a byte of the vCPU's image, nor the steps."""
+    pick, refused = random.Random(4), 0
+    for _ in range(120):
+        world = World(Host(shipped_cpu("sapphire-rapids"), pick.choice(KERNELS)))
+        for words in [*(_START if pick.random() < 0.7 else ()), *(event(pick) for _ in range(LENGTH))]:
+            if world.is_down:
+                break
+            before, count = world.moment(), len(world.steps)
+            image = before.image()
+            try:
+                world.happen(words)
+            except EventError:
+                refused += 1
+                assert world.moment().state == before.state, words
+                assert world.moment().image() == image, words
+                assert len(world.steps) == count
+    assert refused > 100
