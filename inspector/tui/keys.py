@@ -87,19 +87,6 @@ BYTES: Table = (
     ),
 )
 
-COLUMNS: Table = (
-    Group(
-        "Moving",
-        (
-            line(
-                "vCPUs to the left and right, where not all fit",
-                Key("left,h", "column(-1)", "compare.left", "vCPUs to the left"),
-                Key("right,l", "column(1)", "compare.right", "vCPUs to the right"),
-            ),
-        ),
-    ),
-)
-
 # Inspect
 
 INSPECT: Table = (
@@ -151,7 +138,7 @@ INSPECT: Table = (
         "Looking",
         (
             line(
-                "all vCPUs side by side; d there: only differences",
+                "all vCPUs side by side: what differs",
                 Key("c", "compare", "inspect.compare", "Compare", footer=60),
             ),
             line(
@@ -199,19 +186,76 @@ SIMULATED: Table = (
     ),
 )
 
+#: The Inspect screen over another one that holds the capture too.
+FIELD: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "all fields again, then back to where it was chosen",
+                Key("escape", "clear", "field.back", "Back"),
+            ),
+        ),
+    ),
+)
+
 COMPARE: Table = (
+    Group(
+        "Moving",
+        (
+            panes("the fields, the whole values"),
+            line(
+                "the column to the left, right; in time the step before, behind",
+                Key("left,h", "column(-1)", "compare.left", "Column to the left"),
+                Key("right,l", "column(1)", "compare.right", "Column to the right"),
+            ),
+            line(
+                "next, previous difference",
+                Key("n", "difference(1)", "compare.next", "Next ≠", footer=10),
+                Key("N", "difference(-1)", "compare.previous", "Previous ≠"),
+            ),
+            line(
+                "the field in the capture of the selected column; Esc there: back",
+                Key("enter", "field", "compare.field", "Field", footer=20),
+            ),
+            line(
+                "of captures: the vCPU before, behind",
+                Key("left_square_bracket", "row(-1)", "compare.row_back", "Previous vCPU"),
+                Key("right_square_bracket", "row(1)", "compare.row_on", "Next vCPU"),
+            ),
+        ),
+    ),
     Group(
         "Looking",
         (
             line(
-                "all fields, or only those that differ",
-                Key("d", "differences", "compare.differences", "Only differences", footer=10),
+                "only fields that differ, or all",
+                Key("d", "differences", "compare.differences", "All/≠", footer=30),
             ),
             line(
                 "only paths with a text; an empty text shows all again",
-                Key("slash,f", "filter", "compare.filter", "Filter", footer=20),
+                Key("slash,f", "filter", "compare.filter", "Filter", footer=40),
             ),
-            line("back", Key("escape,c", "app.up", "compare.back", "Back")),
+            line(
+                "the selected column is the reference; again: what most have is",
+                Key("r", "reference", "compare.reference", "Reference", footer=50),
+            ),
+            line(
+                "captures in the order of time: what each step changes",
+                Key("T", "time", "compare.time", "Time", footer=60),
+            ),
+            line("fold and unfold a section", Key("space", "fold", "compare.fold", "Fold")),
+            line("all fields again, then back", Key("escape", "clear", "compare.clear", "Clear")),
+            line("back", Key("c", "app.up", "compare.back", "Back")),
+        ),
+    ),
+    Group(
+        "Taking away",
+        (
+            line(
+                "copy the command that prints what differs in the field",
+                Key("Y", "copy_command", "compare.copy_command", "Copy command"),
+            ),
         ),
     ),
 )
@@ -220,7 +264,8 @@ COMPARE: Table = (
 SCREENS: dict[str, Table] = {
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
     "simulated": merged(SIMULATED, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
-    "compare": merged(LINES, COLUMNS, COMPARE),
+    "field": merged(FIELD, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
+    "compare": merged(LINES, COMPARE),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),

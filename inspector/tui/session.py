@@ -53,13 +53,17 @@ class Session:
 
     def areas(self) -> list[Area]:
         """The areas among which the user moves now; they are read when they are first asked for."""
-        if self.vcpu is None:
+        return self.areas_of(self.vcpu_number)
+
+    def areas_of(self, number: int) -> list[Area]:
+        """The areas of a vCPU, -1 those of the process; none where they cannot be read."""
+        if number < 0:
             return self.capture.context
-        if self.vcpu_number not in self.trouble:
+        if number not in self.trouble:
             try:
-                return self.vcpu.areas
+                return self.capture.vcpus[number].areas
             except Exception as error:  # noqa: BLE001 - shown instead of the fields
-                self.trouble[self.vcpu_number] = str(told(error))
+                self.trouble[number] = str(told(error))
         return []
 
     def select_vcpu(self, number: int) -> None:

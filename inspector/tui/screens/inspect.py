@@ -16,7 +16,7 @@ from inspector.capture.errors import EditError
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
-from inspector.tui.wanted import LabWanted
+from inspector.tui.wanted import CompareWanted, LabWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -108,18 +108,22 @@ class InspectScreen(KeyedScreen):
         self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
     ) -> None:
         """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
+        from inspector.tui.session import Session
+
+        await self.show_session(Session(capture, options), path, vcpu_number)
+
+    async def show_session(self, session: Session, path: str = "", vcpu_number: int = 0) -> None:
+        """The same for a capture on which somebody works already."""
+        from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
         await self.mount(Prompt(), before=self.query_one(Footer))
-        from inspector.tui.session import Session
-        from inspector.tui.titles import notice_of
-
-        self.session = Session(capture, options)
+        self.session = session
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
-        self.say(notice_of(capture))
+        self.say(notice_of(session.capture))
         self._show_all()
         self.refresh_bindings()
 
@@ -128,6 +132,10 @@ class InspectScreen(KeyedScreen):
         notice = self.query_one("#notice", Static)
         notice.update(words)
         notice.set_class(bool(words), "shown")
+
+    def on_screen_resume(self) -> None:
+        """A screen above may have gone elsewhere in this capture, or edited it."""
+        self._show_all()
 
     # Painting
 
@@ -305,10 +313,8 @@ class InspectScreen(KeyedScreen):
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""
-        from inspector.tui.screens.compare import CompareScreen
-
         if self.session is not None and len(self.session.capture.vcpus) > 1:
-            self.app.push_screen(CompareScreen(self.session.capture))
+            self.want(CompareWanted(self.session))
         else:
             self.notify("one vCPU: nothing to compare it with", timeout=3)
 
