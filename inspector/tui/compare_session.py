@@ -80,9 +80,13 @@ class CompareSession:
             return session, -1
         return session, session.capture.vcpus.index(vcpu) if vcpu is not None else None
 
-    def edits(self) -> int:
-        """How many edits the captures have."""
-        return sum(len(session.overlay.edits) for session in self.sessions)
+    def edits(self) -> list[int]:
+        """How many edits each capture has."""
+        return [len(session.overlay.edits) for session in self.sessions]
+
+    def unsaved_edits(self) -> int:
+        """How many edits would be lost with all captures."""
+        return sum(len(session.unsaved_edits()) for session in self.sessions)
 
     def command(self, path: str) -> str:
         """The command that prints what differs in a field."""

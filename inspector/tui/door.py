@@ -11,7 +11,7 @@ from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError
 from inspector.tui.base_app import BaseApp
-from inspector.tui.wanted import BytesWanted, CompareWanted, FieldWanted, Wanted
+from inspector.tui.wanted import BytesWanted, CompareWanted, EditsWanted, FieldWanted, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ class DoorApp(BaseApp):
 
     def open(self, wanted: Wanted) -> None:
         """A lab, or why there is none; the bytes of a simulated machine; vCPUs side by side, a field of one."""
-        if isinstance(wanted, CompareWanted | FieldWanted):
+        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted):
             self.push_screen(_over(wanted))
             return
         from inspector.tui.labs import bytes_screen, lab_screen, session_of_vcpu
@@ -39,8 +39,12 @@ class DoorApp(BaseApp):
             self.notify(str(error), markup=False, timeout=3)
 
 
-def _over(wanted: CompareWanted | FieldWanted) -> Screen[None]:
+def _over(wanted: CompareWanted | FieldWanted | EditsWanted) -> Screen[None]:
     """Another screen on an opened capture."""
+    if isinstance(wanted, EditsWanted):
+        from inspector.tui.screens.edits import EditsScreen
+
+        return EditsScreen(*wanted)
     if isinstance(wanted, FieldWanted):
         from inspector.tui.screens.field import FieldScreen
 

@@ -117,6 +117,8 @@ INSPECT: Table = (
                 Key("u", "undo", "inspect.undo", "Undo", footer=30),
                 Key("ctrl+r", "redo", "inspect.redo", "Redo"),
             ),
+            line("save the edited capture as a new file (.vcpu)", Key("S", "save", "inspect.save", "Save edits")),
+            line("the edits in a list", Key("v", "edits", "inspect.edits", "Edits")),
         ),
     ),
     Group(
@@ -166,7 +168,7 @@ INSPECT: Table = (
         (
             line("copy the value (OSC 52)", Key("y", "copy_value", "inspect.copy", "Copy value")),
             line(
-                "copy the command that prints it; with edits, the one that makes them",
+                "copy the command that prints it, as edited",
                 Key("Y", "copy_command", "inspect.copy_command", "Copy command"),
             ),
         ),
@@ -195,6 +197,20 @@ FIELD: Table = (
                 "all fields again, then back to where it was chosen",
                 Key("escape", "clear", "field.back", "Back"),
             ),
+        ),
+    ),
+)
+
+EDITS: Table = (
+    Group(
+        "Edits",
+        (
+            line("back to the field", Key("enter", "field", "edits.field", "To the field", footer=10)),
+            line(
+                "copy the inspector set command that makes them",
+                Key("y,Y", "copy", "edits.copy", "Copy as a command", footer=20),
+            ),
+            line("back", Key("escape,v", "app.up", "edits.back", "Back")),
         ),
     ),
 )
@@ -265,6 +281,7 @@ SCREENS: dict[str, Table] = {
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
     "simulated": merged(SIMULATED, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
     "field": merged(FIELD, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
+    "edits": merged(EDITS, LINES),
     "compare": merged(LINES, COMPARE),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "id lab": merged(LINES, ID_LAB),

@@ -58,4 +58,5 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
 }
+MARKS["edits"] = (("Marks", (("+ -", "a bit that was set, cleared"),)),)
 MARKS["simulated"] = MARKS["field"] = MARKS["inspect"]

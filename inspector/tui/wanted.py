@@ -37,4 +37,10 @@ class FieldWanted(NamedTuple):
     vcpu_number: int
 
 
-Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted
+class EditsWanted(NamedTuple):
+    """The edits of an opened capture."""
+
+    session: Session
+
+
+Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted

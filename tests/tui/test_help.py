@@ -26,6 +26,7 @@ SCREENS = {
     "inspect": ("sample:zen5-kvm", []),
     "simulated": ("sim:snapshot-einval", [*["n"] * 6, "o"]),
     "compare": ("sample:zen5-kvm", ["c"]),
+    "edits": ("sample:amx/process.core", ["colon", *"mxcsr", "enter", "enter", *"0x1fa0", "enter", "v"]),
     "field": ("sample:zen5-kvm", ["c", "n", "enter"]),
     "xstate lab": ("sample:amx", ["L", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
@@ -72,6 +73,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
     own = {
         "inspect": keys.INSPECT,
         "compare": keys.COMPARE,
+        "edits": keys.EDITS,
         "xstate lab": lab_keys.XSTATE_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,

@@ -76,8 +76,8 @@ class CompareScreen(KeyedScreen):
 
     def unsaved(self) -> str:
         """See KeyedScreen: where the captures were opened here, their edits go with this screen."""
-        edits = self.session.edits() if self.session.is_over_captures else 0
-        return f"{edits} edit{'s' if edits > 1 else ''} would be lost: again leaves" if edits else ""
+        edits = self.session.unsaved_edits() if self.session.is_over_captures else 0
+        return f"{edits} edit{'s' if edits > 1 else ''} would be lost: again leaves; Enter and S save" if edits else ""
 
     # Comparing
 
