@@ -112,6 +112,7 @@ async def test_every_line_of_the_help_works(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr("inspector.export.files.save_new", lambda *_: left.append("saved"))
     async with shown(name) as (app, pilot):
         screen = app.screen
+        monkeypatch.setattr(app, "_may_close", lambda _: True)
         monkeypatch.setattr(app, "exit", lambda *_, **__: left.append("exit"))
         monkeypatch.setattr(screen, "dismiss", lambda *_: left.append("back"))
         to_press = {one.id: one.keys.partition(",")[0] for one, _ in keys_of(keys.help_of(name))}
