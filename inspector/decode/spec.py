@@ -51,6 +51,8 @@ class FieldSpec(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Bytes of all pieces."""
+        if len(self.pieces) == 1:
+            return self.pieces[0].size_bytes
         return sum(piece.size_bytes for piece in self.pieces)
 
     @property

@@ -100,35 +100,35 @@ def meanings(fields: Sequence[Field | None]) -> list[Meaning | None]:
 
 def within(changes: Sequence[Change]) -> dict[str, str]:
     """Fields all of whose bytes belong to a larger field that differs too: the path of the largest such field."""
-    holders: dict[tuple[int, int], Change] = {}
-    for change in changes:
-        for key in _blocks(change):
-            known = holders.get(key)
-            if known is None or _size(known) < _size(change):
-                holders[key] = change
+    wide = [(change, bits, _blocks(field)) for change in changes for field, bits in [_wide(change)] if bits > 64]
+    holders: dict[tuple[int, int], tuple[int, Change]] = {}
+    for change, bits, blocks in wide:
+        for key in blocks:
+            if key not in holders or holders[key][0] < bits:
+                holders[key] = (bits, change)
     found = {}
-    for change in changes:
-        above = {id(holders[key]): holders[key] for key in _blocks(change)}
-        holder = next(iter(above.values()), change)
-        if len(above) == 1 and _size(holder) > _size(change) and holder.sign == change.sign:
+    for change, bits, blocks in wide:
+        if not blocks:
+            continue
+        holder_bits, holder = holders[blocks[0]]
+        alone = all(holders[key][1] is holder for key in blocks)
+        if alone and holder_bits > bits and holder.sign == change.sign:
             found[change.path] = holder.path
     return found
 
 
-def _blocks(change: Change) -> list[tuple[int, int]]:
-    """The 16-byte blocks of a field that is wider than a number: vectors share them with their parts."""
+def _wide(change: Change) -> tuple[Field, int]:
+    """The first field that is there, and its width in bits."""
     field = next(field for field in change.fields if field is not None)
-    if field.bits <= 64:
-        return []
+    return field, field.bits
+
+
+def _blocks(field: Field) -> list[tuple[int, int]]:
+    """The 16-byte blocks of a field that is wider than a number: vectors share them with their parts."""
+    area = id(field.area)
     return [
-        (id(field.area), at)
-        for piece in field.spec.pieces
-        for at in range(piece.offset // 16, (piece.offset + piece.size_bytes - 1) // 16 + 1)
+        (area, at) for offset, size in field.spec.pieces for at in range(offset // 16, (offset + size - 1) // 16 + 1)
     ]
-
-
-def _size(change: Change) -> int:
-    return next(field.bits for field in change.fields if field is not None)
 
 
 def _same_bytes(found: Sequence[_Place | None]) -> bool:
