@@ -75,12 +75,14 @@ DECISIVE = (
 )
 
 
+@lru_cache(maxsize=1 << 14)
 def volatile(path: str) -> str:
     """Why a field differs between any two captures; empty when it does not."""
     found = _volatile_pattern().fullmatch(path)
     return VOLATILE[found.lastindex - 1].why if found is not None and found.lastindex else ""
 
 
+@lru_cache(maxsize=1 << 14)
 def rank(path: str) -> int:
     """Where a field stands among differences: 0 the most telling, what always differs last."""
     if volatile(path):

@@ -14,6 +14,7 @@ PLAIN_ATTRIBUTES: dict[str, type] = {
     "note_type": int,
     "word_bytes": int,
     "synthesized": bool,
+    "implied": bool,
     "xstate_bv_unmaintained": bool,
     "arch": str,
     "x87_order": str,

@@ -42,6 +42,16 @@ def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentPar
 def add_target(to: argparse.ArgumentParser) -> None:
     """TARGET, ``--layout`` and ``--as``."""
     to.add_argument("target", metavar="TARGET", help="a capture: see targets below")
+    _add_reading(to)
+
+
+def add_targets(to: argparse.ArgumentParser) -> None:
+    """The same for one TARGET or more."""
+    to.add_argument("targets", nargs="+", metavar="TARGET", help="captures: see targets below")
+    _add_reading(to)
+
+
+def _add_reading(to: argparse.ArgumentParser) -> None:
     to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
     list_targets(to)

@@ -23,13 +23,14 @@ _EXAMPLES = """\
   inspector open sim:snapshot-einval             a scenario in the XSTATE lab
   inspector open model:neoverse-v1-v1:max        a CPU model on a host in the ID-register lab
   inspector open model:host:guest.regs           what else the host of a captured arm64 vCPU could give
-  inspector open regs.bin --as kvm-regs"""
+  inspector open regs.bin --as kvm-regs
+  inspector open before.bin after.bin            side by side: what differs; three or more: T is time"""
 
 
 def run(words: Sequence[str]) -> int:
-    """Open a target; the exit code says whether it could be read."""
-    parser = arguments.parser("open", "Open a capture in the terminal interface.", _EXAMPLES)
-    arguments.add_target(parser)
+    """Open a target, or several side by side; the exit code says whether they could be read."""
+    parser = arguments.parser("open", "Open captures in the terminal interface.", _EXAMPLES)
+    arguments.add_targets(parser)
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     found = parser.parse_args(words)
     options = arguments.options_of(found)
@@ -38,13 +39,14 @@ def run(words: Sequence[str]) -> int:
     if terminal.is_browser():
         return _in_browser(app_of(found.target, options))
     terminal.require_screen()
-    keys = terminal.keys_of_terminal(reads_input=found.target == STANDARD_INPUT)
+    keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
-    capture = None
-    if found.target == STANDARD_INPUT:
-        capture = capture_of(found.target, options)
+    if len(found.targets) > 1:
+        app = comparing(found.targets, options)
+    else:
+        (target,) = found.targets
+        app = app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None)
     terminal.take_keys(keys)
-    app = app_of(found.target, options, capture)
     code = terminal.run(app, mouse=not found.no_mouse)
     if app.failure is not None:
         raise app.failure
@@ -73,3 +75,17 @@ def app_of(target: str, options: Options | None = None, capture: Capture | None 
 
     check_layout(options.layout)
     return InspectorApp(target, options, capture)
+
+
+def comparing(targets: Sequence[str], options: Options | None = None) -> BaseApp:
+    """The application for captures side by side, which are read here. Raises UsageError and InputError."""
+    from inspector.readers.options import check_layout
+    from inspector.tui.door import CompareApp
+    from inspector.tui.session import Session
+
+    options = options or arguments.TOLD
+    check_layout(options.layout)
+    # --layout and --as are for those that are files.
+    told = [options if scheme_of(target).is_file else arguments.TOLD for target in targets]
+    pairs = zip(targets, told, strict=True)
+    return CompareApp([Session(capture_of(target, one), one) for target, one in pairs])

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from inspector.capture.errors import UsageError
-from inspector.capture.model import Area, Capture, Vcpu
-from inspector.capture.overlay import Overlay
+from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
+from inspector.cli.edits import edited
 from inspector.cli.sim import place
 from inspector.cli.streams import say, say_json
-from inspector.decode.edit import set_field
-from inspector.decode.fields import FieldTable
 from inspector.export.files import save_new
 from inspector.export.kinds import head
 from inspector.export.timeline import timeline_json, timeline_text
@@ -45,7 +43,7 @@ def run(words: Sequence[str]) -> int:
     found = parser.parse_args(words)
     capture = capture_of(found.target, arguments.options_of(found))
     vcpu = arguments.choose_vcpus(capture, found.vcpu if found.vcpu is not None else 0)[0]
-    edits = [_edit(capture, vcpu, text) for text in found.edits]
+    edits = [edited(capture, vcpu, text) for text in found.edits]
     if found.output:
         if not found.output.endswith(".vcpu"):
             raise UsageError(f"-o {found.output}: the edited capture is a .vcpu file")
@@ -55,31 +53,6 @@ def run(words: Sequence[str]) -> int:
     arguments.tell(capture)
     refused = played is not None and not all(step.outcome.accepted for step in played[1].steps)
     return 1 if refused else 0
-
-
-def _edit(capture: Capture, vcpu: Vcpu, text: str) -> dict[str, Any]:
-    """One edit: the path, the value before and after. Raises UsageError and EditError."""
-    path, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text}: expected FIELD=VALUE")
-    area, table = _area_of(capture, vcpu, path)
-    spec = table.find(path)[0]
-    before = table.decode(spec).value
-    set_field(Overlay(), table, spec, value)
-    after = FieldTable(area).decode(spec).value
-    return {"path": path, "before": _hex(before), "after": _hex(after)}
-
-
-def _area_of(capture: Capture, vcpu: Vcpu, path: str) -> tuple[Area, FieldTable]:
-    for area in (*vcpu.areas, *capture.context):
-        table = FieldTable(area)
-        if table.get(path) is not None:
-            return area, table
-    raise UsageError(f"{path}: no such field; inspector show {capture.target} lists them")
-
-
-def _hex(value: int | None) -> str | None:
-    return None if value is None else hex(value)
 
 
 def _restore(capture: Capture, vcpu: Vcpu, host: str, kernel: str) -> tuple[Scenario, World] | None:

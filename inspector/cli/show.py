@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from inspector.capture.errors import InspectorError
+from inspector.capture.errors import InspectorError, UsageError
+from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.targets.schemes import capture_of
 
@@ -25,9 +26,13 @@ def run(words: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--list", action="store_true", help="one line a vCPU")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
+    )
     found = parser.parse_args(words)
     capture = capture_of(found.target, arguments.options_of(found))
     vcpus = arguments.choose_vcpus(capture, found.vcpu)
+    _edit(capture, vcpus, found.set)
     if found.json:
         from inspector.export.json import write_json
 
@@ -45,3 +50,15 @@ def run(words: Sequence[str]) -> int:
     if found.field and not matched:
         raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
     return code
+
+
+def _edit(capture: Capture, vcpus: Sequence[Vcpu], edits: Sequence[str]) -> None:
+    """Give fields of the one vCPU that is shown other values, in memory. Raises UsageError and EditError."""
+    if not edits:
+        return
+    if len(vcpus) != 1:
+        raise UsageError(f"--set: {capture.target} has {len(vcpus)} vCPUs; --vcpu N says which")
+    from inspector.cli.edits import edited
+
+    for edit in edits:
+        edited(capture, vcpus[0], edit)

@@ -26,8 +26,8 @@ def set_field(overlay: Overlay, table: FieldTable, spec: FieldSpec, text: str) -
     field = table.decode(spec)
     if spec.fact is not None:
         raise EditError(f"{spec.path} follows from the layout and cannot be edited")
-    if table.area.attributes.get("synthesized"):
-        raise EditError(f"{spec.path} was read from text: there are no bytes to edit")
+    if table.area.attributes.get("implied"):
+        raise EditError(f"{spec.path} is in no note: it follows from which notes there are")
     if field.data is None:
         raise EditError(f"{spec.path} was not captured: there are no bytes to edit")
     new = parse_value(spec, text)

@@ -51,6 +51,8 @@ class FieldSpec(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Bytes of all pieces."""
+        if len(self.pieces) == 1:
+            return self.pieces[0].size_bytes
         return sum(piece.size_bytes for piece in self.pieces)
 
     @property
@@ -68,6 +70,9 @@ class FieldSpec(NamedTuple):
     @property
     def end(self) -> int:
         """The first byte of the area behind the field."""
+        if len(self.pieces) == 1:
+            # Most fields; a value is never read without this question.
+            return self.pieces[0].offset + self.pieces[0].size_bytes
         return max((piece.offset + piece.size_bytes for piece in self.pieces), default=0)
 
 

@@ -109,9 +109,9 @@ def flags_text(value: int, register: Register) -> str:
 
 def words_text(data: bytes) -> str:
     """A vector as 64-bit words, low first; one word if all are the same."""
-    words = [f"{word:#x}" for word in elements(data, BY_NAME["u64"])]
     if not any(data):
         return "0"
+    words = [f"{word:#x}" for word in elements(data, BY_NAME["u64"])]
     if len(words) > 1 and len(set(words)) == 1:
         return f"{words[0]} x {len(words)}"
     return " ".join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from inspector.capture.model import Area
@@ -56,17 +56,26 @@ class Difference(NamedTuple):
         return not self.changes and not self.missing
 
 
+#: Value and state of a field, and how it reads.
+Meaning = tuple[object, ...]
 _Place = tuple[FieldTable, FieldSpec]
 _Places = dict[str, list[_Place | None]]
 
 
-def difference(sides: Sequence[Sequence[Area]], patterns: Sequence[str] = (), *, whole: bool = False) -> Difference:
+def difference(
+    sides: Sequence[Sequence[Area]],
+    patterns: Sequence[str] = (),
+    *,
+    whole: bool = False,
+    table: Callable[[Area], FieldTable] = FieldTable,
+) -> Difference:
     """Compare states field by field.
 
     A field is the same where its value and its state (initial, not captured) are. ``patterns`` are path globs.
     ``whole`` lists the fields of areas that a side lacks altogether too, instead of counting them.
+    ``table`` decodes an area.
     """
-    places, equal = _candidates(sides, patterns)
+    places, equal = _candidates([[table(area) for area in areas] for areas in sides], patterns)
     missing = [] if whole or patterns else _whole_areas(sides, places)
     changes = []
     for path, found in places.items():
@@ -74,8 +83,7 @@ def difference(sides: Sequence[Sequence[Area]], patterns: Sequence[str] = (), *,
             equal += 1
             continue
         fields = tuple(None if place is None else place[0].decode(place[1]) for place in found)
-        read = len({field.area.layout for field in fields if field is not None}) == 1
-        shown = [None if field is None or is_quiet(field) else _compared(field, read=read) for field in fields]
+        shown = meanings(fields)
         if all(one == shown[0] for one in shown):
             equal += shown[0] is not None
         else:
@@ -84,37 +92,43 @@ def difference(sides: Sequence[Sequence[Area]], patterns: Sequence[str] = (), *,
     return Difference(changes, missing, equal)
 
 
+def meanings(fields: Sequence[Field | None]) -> list[Meaning | None]:
+    """What is compared of each: fields are the same where this is. None where there is no field that says anything."""
+    read = len({field.area.layout for field in fields if field is not None}) == 1
+    return [None if field is None or is_quiet(field) else _compared(field, read=read) for field in fields]
+
+
 def within(changes: Sequence[Change]) -> dict[str, str]:
     """Fields all of whose bytes belong to a larger field that differs too: the path of the largest such field."""
-    holders: dict[tuple[int, int], Change] = {}
-    for change in changes:
-        for key in _blocks(change):
-            known = holders.get(key)
-            if known is None or _size(known) < _size(change):
-                holders[key] = change
+    wide = [(change, bits, _blocks(field)) for change in changes for field, bits in [_wide(change)] if bits > 64]
+    holders: dict[tuple[int, int], tuple[int, Change]] = {}
+    for change, bits, blocks in wide:
+        for key in blocks:
+            if key not in holders or holders[key][0] < bits:
+                holders[key] = (bits, change)
     found = {}
-    for change in changes:
-        above = {id(holders[key]): holders[key] for key in _blocks(change)}
-        holder = next(iter(above.values()), change)
-        if len(above) == 1 and _size(holder) > _size(change) and holder.sign == change.sign:
+    for change, bits, blocks in wide:
+        if not blocks:
+            continue
+        holder_bits, holder = holders[blocks[0]]
+        alone = all(holders[key][1] is holder for key in blocks)
+        if alone and holder_bits > bits and holder.sign == change.sign:
             found[change.path] = holder.path
     return found
 
 
-def _blocks(change: Change) -> list[tuple[int, int]]:
-    """The 16-byte blocks of a field that is wider than a number: vectors share them with their parts."""
+def _wide(change: Change) -> tuple[Field, int]:
+    """The first field that is there, and its width in bits."""
     field = next(field for field in change.fields if field is not None)
-    if field.bits <= 64:
-        return []
+    return field, field.bits
+
+
+def _blocks(field: Field) -> list[tuple[int, int]]:
+    """The 16-byte blocks of a field that is wider than a number: vectors share them with their parts."""
+    area = id(field.area)
     return [
-        (id(field.area), at)
-        for piece in field.spec.pieces
-        for at in range(piece.offset // 16, (piece.offset + piece.size_bytes - 1) // 16 + 1)
+        (area, at) for offset, size in field.spec.pieces for at in range(offset // 16, (offset + size - 1) // 16 + 1)
     ]
-
-
-def _size(change: Change) -> int:
-    return next(field.bits for field in change.fields if field is not None)
 
 
 def _same_bytes(found: Sequence[_Place | None]) -> bool:
@@ -126,16 +140,15 @@ def _same_bytes(found: Sequence[_Place | None]) -> bool:
     return all(place is not None and place[1] is spec and place[0].same_value(table, spec) for place in found[1:])
 
 
-def _compared(field: Field, *, read: bool) -> tuple[object, ...]:
+def _compared(field: Field, *, read: bool) -> Meaning:
     """What makes two fields the same: value and state; in one format also width, and how the value reads."""
     if read:
         return field.value, field.state, field.text, field.bits
     return field.value, field.state, field.text if field.value is None else ""
 
 
-def _candidates(sides: Sequence[Sequence[Area]], patterns: Sequence[str]) -> tuple[_Places, int]:
+def _candidates(tables: Sequence[Sequence[FieldTable]], patterns: Sequence[str]) -> tuple[_Places, int]:
     """Where each path that may differ is on each side, and how many fields are known to be the same."""
-    tables = [[FieldTable(area) for area in areas] for areas in sides]
     by_prefix = [{table.area.prefix: table for table in side} for side in tables]
     skipped: dict[str, frozenset[int] | None] = {}
     equal = 0
@@ -149,7 +162,7 @@ def _candidates(sides: Sequence[Sequence[Area]], patterns: Sequence[str]) -> tup
     for side, there in enumerate(tables):
         for table in there:
             for spec in _specs(table, skipped.get(table.area.prefix), patterns):
-                found = places.setdefault(spec.path, [None] * len(sides))
+                found = places.setdefault(spec.path, [None] * len(tables))
                 if found[side] is None:
                     found[side] = (table, spec)
     return places, equal

@@ -14,7 +14,12 @@ class Row(NamedTuple):
 
     name: str
     vcpus: tuple[Vcpu | None, ...]
-    areas: tuple[Sequence[Area], ...]
+    contexts: tuple[Sequence[Area], ...] = ()
+
+    @property
+    def areas(self) -> tuple[Sequence[Area], ...]:
+        """What is compared; a vCPU's areas are made when they are asked for."""
+        return self.contexts or tuple(vcpu.areas if vcpu else () for vcpu in self.vcpus)
 
 
 def rows(captures: Sequence[Capture], wanted: Sequence[int] = ()) -> list[Row]:
@@ -46,4 +51,4 @@ def _chosen(captures: Sequence[Capture], wanted: Sequence[int]) -> Row:
 
 def _row(vcpus: Sequence[Vcpu | None]) -> Row:
     names = {f"vCPU {vcpu.index} {vcpu.name}".rstrip(): None for vcpu in vcpus if vcpu is not None}
-    return Row(" / ".join(names), tuple(vcpus), tuple(vcpu.areas if vcpu else () for vcpu in vcpus))
+    return Row(" / ".join(names), tuple(vcpus))

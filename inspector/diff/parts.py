@@ -62,10 +62,13 @@ def _bits(values: Sequence[int], field: Field) -> list[Part]:
 
 
 def _pieces(values: Sequence[int], bits: int, width: int, name: str) -> list[Part]:
+    differing = 0
+    for value in values[1:]:
+        differing |= value ^ values[0]
     mask = (1 << width) - 1
     found = []
     for number in range(-(-bits // width)):
-        inside = tuple(value >> width * number & mask for value in values)
-        if len(set(inside)) > 1:
+        if differing >> width * number & mask:
+            inside = tuple(value >> width * number & mask for value in values)
             found.append(Part(name.format(number), width * number, width, inside))
     return found

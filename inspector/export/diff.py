@@ -25,6 +25,10 @@ _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 _MOVES = {"a": "only 1", "b": "only 2", "both": "both, to the same", "conflict": "both, to different values"}
 
 
+#: Pieces of a line, each with its style.
+_Line = tuple[tuple[str, str], ...]
+
+
 class Compared(NamedTuple):
     """A row of vCPUs, and what differs between them."""
 
@@ -41,9 +45,9 @@ class Shown(NamedTuple):
 
 def write_text(out: TextIO, captures: Sequence[Capture], compared: Iterator[Compared], shown: Shown) -> bool:
     """Write differences as text; whether there was one."""
-    console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    printer = _Printer(out)
     for number, capture in enumerate(captures):
-        console.print(
+        printer.line(
             _line((f"{_label(number, len(captures), shown)}  {capture.target}", "bold"), f"  {capture.format}")
         )
     equal, differs = 0, False
@@ -52,11 +56,12 @@ def write_text(out: TextIO, captures: Sequence[Capture], compared: Iterator[Comp
         lines = list(_row_lines(row, found, shown))
         if lines:
             differs = True
-            console.print()
-            console.print(_line((row.name or "machine or process", "bold cyan")))
-            console.print(Text("\n").join(lines))
-    console.print()
-    console.print(_line((f"{'no other difference' if differs else 'no difference'}; {equal} fields are equal", "dim")))
+            printer.line(())
+            printer.line(_line((row.name or "machine or process", "bold cyan")))
+            for line in lines:
+                printer.line(line)
+    printer.line(())
+    printer.line(_line((f"{'no other difference' if differs else 'no difference'}; {equal} fields are equal", "dim")))
     return differs
 
 
@@ -107,7 +112,7 @@ def _label(number: int, count: int, shown: Shown) -> str:
     return "-+"[number] if count == 2 else f"[{number}]"
 
 
-def _row_lines(row: Row, found: Difference, shown: Shown) -> Iterator[Text]:
+def _row_lines(row: Row, found: Difference, shown: Shown) -> Iterator[_Line]:
     presence = _presence(row)
     if None in presence:
         there = [_label(at, len(presence), shown) for at, vcpu in enumerate(presence) if vcpu is not None]
@@ -130,15 +135,15 @@ class _Entry(NamedTuple):
     """A change as it is printed: what stands behind the path, and the lines below."""
 
     change: Change
-    said: Text
-    below: list[Text]
+    said: _Line
+    below: list[_Line]
 
     @property
     def style(self) -> str:
         return "dim" if self.change.volatile else _STYLES[self.change.sign]
 
 
-def _folded(entries: Sequence[_Entry]) -> Iterator[Text]:
+def _folded(entries: Sequence[_Entry]) -> Iterator[_Line]:
     """Fields of one array of which the same is said become one line: ``xmm[1..15]``."""
     at = 0
     while at < len(entries):
@@ -155,8 +160,8 @@ def _folded(entries: Sequence[_Entry]) -> Iterator[Text]:
         path, said = first.change.path, first.said
         if last > at:
             numbers = f"[{number}..{(number or 0) + last - at}]"
-            path, said = name + numbers, _line((said.plain.replace(f"[{number}]", numbers), "dim"))
-        yield Text.assemble((f"  {first.change.sign} {path:<{_PATH_WIDTH}} ", first.style), said)
+            path, said = name + numbers, ((_plain_text(said).replace(f"[{number}]", numbers), "dim"),)
+        yield ((f"  {first.change.sign} {path:<{_PATH_WIDTH}} ", first.style), *said)
         yield from first.below
         at = last + 1
 
@@ -168,7 +173,8 @@ def _indexed(path: str) -> tuple[str, int | None]:
 
 def _without(entry: _Entry, number: int) -> tuple[str, str, list[str]]:
     """What is said, but for the number of the register."""
-    return entry.change.sign, entry.said.plain.replace(f"[{number}]", "[]"), [line.plain for line in entry.below]
+    said = _plain_text(entry.said).replace(f"[{number}]", "[]")
+    return entry.change.sign, said, [_plain_text(line) for line in entry.below]
 
 
 def _entry(change: Change, holders: Mapping[str, str], shown: Shown) -> _Entry:
@@ -280,7 +286,27 @@ def _missing_json(missing: Missing, sides: int) -> dict[str, Any]:
     }
 
 
-def _line(*pieces: str | tuple[str, str]) -> Text:
+class _Printer:
+    """Lines for people: rich is asked only where styles can be seen, for it takes most of the time."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+        self.console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
+        self.styled = self.console.is_terminal
+
+    def line(self, line: _Line) -> None:
+        """Print one."""
+        if self.styled:
+            self.console.print(Text.assemble(*line))
+        else:
+            self.out.write(f"{_plain_text(line)}\n")
+
+
+def _plain_text(line: _Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def _line(*pieces: str | tuple[str, str]) -> _Line:
     """A line of parts, each with a style: whatever a file brings is visible, and stays in the line."""
     pairs = [(piece, "") if isinstance(piece, str) else piece for piece in pieces]
-    return Text.assemble(*((visible(text), style) for text, style in pairs))
+    return tuple((visible(text), style) for text, style in pairs)

@@ -216,7 +216,8 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
     value = int(sizes.get("ssve", 0) > HEADER_SIZE_BYTES) | int(sizes.get("za", 0) > HEADER_SIZE_BYTES) << 1
     layout = layouts()["elf-arm64-svcr"]
     data = value.to_bytes(8, "little")
-    return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes={"synthesized": True})]
+    attributes = {"synthesized": True, "implied": True}
+    return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes=attributes)]
 
 
 def _alternative(known: Note | None, note: NoteAt) -> Note | None:

@@ -1,6 +1,6 @@
 """Values that text names: an area whose fields are the paths that the names have everywhere.
 
-Every reader of printed registers ends here. Such an area has no place in a file, and is not edited.
+Every reader of printed registers ends here. Such an area has no place in a file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Areas made from values instead of bytes: JSON and text have numbers, the layouts want memory.
 
 Every format that is no memory image goes through here, so that its fields get the same
-paths and meanings. Such an area has no place in a file, and is not edited.
+paths and meanings. Such an area has no place in a file; edited, it is saved as a capture file.
 """
 
 from __future__ import annotations

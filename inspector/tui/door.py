@@ -11,17 +11,23 @@ from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError
 from inspector.tui.base_app import BaseApp
-from inspector.tui.wanted import BytesWanted, Wanted
+from inspector.tui.wanted import BytesWanted, CompareWanted, EditsWanted, FieldWanted, Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inspector.tui.labs import LabSession
+    from inspector.tui.session import Session
 
 
 class DoorApp(BaseApp):
     """An application that opens labs and their bytes where a screen asks for them."""
 
     def open(self, wanted: Wanted) -> None:
-        """The lab of a captured vCPU, or why there is none; the bytes of a simulated machine."""
+        """A lab, or why there is none; the bytes of a simulated machine; vCPUs side by side, a field of one."""
+        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted):
+            self.push_screen(_over(wanted))
+            return
         from inspector.tui.labs import bytes_screen, lab_screen, session_of_vcpu
 
         if isinstance(wanted, BytesWanted):
@@ -31,6 +37,42 @@ class DoorApp(BaseApp):
             self.push_screen(lab_screen(session_of_vcpu(*wanted)))
         except InspectorError as error:
             self.notify(str(error), markup=False, timeout=3)
+
+
+def _over(wanted: CompareWanted | FieldWanted | EditsWanted) -> Screen[None]:
+    """Another screen on an opened capture."""
+    if isinstance(wanted, EditsWanted):
+        from inspector.tui.screens.edits import EditsScreen
+
+        return EditsScreen(*wanted)
+    if isinstance(wanted, FieldWanted):
+        from inspector.tui.screens.field import FieldScreen
+
+        return FieldScreen(*wanted)
+    from inspector.tui.compare_session import CompareSession
+    from inspector.tui.screens.compare import CompareScreen
+
+    return CompareScreen(CompareSession([wanted.session]))
+
+
+class CompareApp(DoorApp):
+    """Several captures side by side as the lowest screen."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        from inspector.tui.compare_session import CompareSession
+        from inspector.tui.screens.compare import CompareScreen
+
+        super().__init__()
+        self.compare = CompareScreen(CompareSession(sessions))
+
+    def get_default_screen(self) -> Screen[None]:
+        """The Compare screen."""
+        return self.compare
+
+    @property
+    def is_ready(self) -> bool:
+        """See BaseApp."""
+        return self.compare.comparison.found is not None
 
 
 class LabApp(DoorApp):

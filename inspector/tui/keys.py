@@ -87,19 +87,6 @@ BYTES: Table = (
     ),
 )
 
-COLUMNS: Table = (
-    Group(
-        "Moving",
-        (
-            line(
-                "vCPUs to the left and right, where not all fit",
-                Key("left,h", "column(-1)", "compare.left", "vCPUs to the left"),
-                Key("right,l", "column(1)", "compare.right", "vCPUs to the right"),
-            ),
-        ),
-    ),
-)
-
 # Inspect
 
 INSPECT: Table = (
@@ -130,6 +117,8 @@ INSPECT: Table = (
                 Key("u", "undo", "inspect.undo", "Undo", footer=30),
                 Key("ctrl+r", "redo", "inspect.redo", "Redo"),
             ),
+            line("save the edited capture as a new file (.vcpu)", Key("S", "save", "inspect.save", "Save edits")),
+            line("the edits in a list", Key("v", "edits", "inspect.edits", "Edits")),
         ),
     ),
     Group(
@@ -151,7 +140,7 @@ INSPECT: Table = (
         "Looking",
         (
             line(
-                "all vCPUs side by side; d there: only differences",
+                "all vCPUs side by side: what differs",
                 Key("c", "compare", "inspect.compare", "Compare", footer=60),
             ),
             line(
@@ -179,7 +168,7 @@ INSPECT: Table = (
         (
             line("copy the value (OSC 52)", Key("y", "copy_value", "inspect.copy", "Copy value")),
             line(
-                "copy the command that prints it; with edits, the one that makes them",
+                "copy the command that prints it, as edited",
                 Key("Y", "copy_command", "inspect.copy_command", "Copy command"),
             ),
         ),
@@ -199,19 +188,90 @@ SIMULATED: Table = (
     ),
 )
 
+#: The Inspect screen over another one that holds the capture too.
+FIELD: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "all fields again, then back to where it was chosen",
+                Key("escape", "clear", "field.back", "Back"),
+            ),
+        ),
+    ),
+)
+
+EDITS: Table = (
+    Group(
+        "Edits",
+        (
+            line("back to the field", Key("enter", "field", "edits.field", "To the field", footer=10)),
+            line(
+                "copy the inspector set command that makes them",
+                Key("y,Y", "copy", "edits.copy", "Copy as a command", footer=20),
+            ),
+            line("back", Key("escape,v", "app.up", "edits.back", "Back")),
+        ),
+    ),
+)
+
 COMPARE: Table = (
+    Group(
+        "Moving",
+        (
+            panes("the fields, the whole values"),
+            line(
+                "the column to the left, right; in time the step before, behind",
+                Key("left,h", "column(-1)", "compare.left", "Column to the left"),
+                Key("right,l", "column(1)", "compare.right", "Column to the right"),
+            ),
+            line(
+                "next, previous difference",
+                Key("n", "difference(1)", "compare.next", "Next ≠", footer=10),
+                Key("N", "difference(-1)", "compare.previous", "Previous ≠"),
+            ),
+            line(
+                "the field in the capture of the selected column; Esc there: back",
+                Key("enter", "field", "compare.field", "Field", footer=20),
+            ),
+            line(
+                "of captures: the vCPU before, behind",
+                Key("left_square_bracket", "row(-1)", "compare.row_back", "Previous vCPU"),
+                Key("right_square_bracket", "row(1)", "compare.row_on", "Next vCPU"),
+            ),
+        ),
+    ),
     Group(
         "Looking",
         (
             line(
-                "all fields, or only those that differ",
-                Key("d", "differences", "compare.differences", "Only differences", footer=10),
+                "only fields that differ, or all",
+                Key("d", "differences", "compare.differences", "All/≠", footer=30),
             ),
             line(
                 "only paths with a text; an empty text shows all again",
-                Key("slash,f", "filter", "compare.filter", "Filter", footer=20),
+                Key("slash,f", "filter", "compare.filter", "Filter", footer=40),
             ),
-            line("back", Key("escape,c", "app.up", "compare.back", "Back")),
+            line(
+                "the selected column is the reference; again: what most have is",
+                Key("r", "reference", "compare.reference", "Reference", footer=50),
+            ),
+            line(
+                "captures in the order of time: what each step changes",
+                Key("T", "time", "compare.time", "Time", footer=60),
+            ),
+            line("fold and unfold a section", Key("space", "fold", "compare.fold", "Fold")),
+            line("all fields again, then back", Key("escape", "clear", "compare.clear", "Clear")),
+            line("back", Key("c", "app.up", "compare.back", "Back")),
+        ),
+    ),
+    Group(
+        "Taking away",
+        (
+            line(
+                "copy the command that prints what differs in the field",
+                Key("Y", "copy_command", "compare.copy_command", "Copy command"),
+            ),
         ),
     ),
 )
@@ -220,7 +280,9 @@ COMPARE: Table = (
 SCREENS: dict[str, Table] = {
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
     "simulated": merged(SIMULATED, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
-    "compare": merged(LINES, COLUMNS, COMPARE),
+    "field": merged(FIELD, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
+    "edits": merged(EDITS, LINES),
+    "compare": merged(LINES, COMPARE),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),

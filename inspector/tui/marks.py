@@ -17,7 +17,18 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             ),
         ),
     ),
-    "compare": (("Marks", (("≠", "the vCPUs differ"), ("-", "this vCPU has no such field"))),),
+    "compare": (
+        (
+            "Marks",
+            (
+                ("≠", "not as the reference, or as most; in time: changed in this step"),
+                ("-", "no such field there"),
+                ("▸ ▾", "a section, folded and unfolded"),
+                ("◂ 2 more  3 ▸", "columns further to the left and to the right"),
+                ("●─3─●━12≠━●", "captures in time: fields that a step changes; ≠ the selected one too"),
+            ),
+        ),
+    ),
     "timeline": (
         ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
     ),
@@ -47,4 +58,5 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
 }
-MARKS["simulated"] = MARKS["inspect"]
+MARKS["edits"] = (("Marks", (("+ -", "a bit that was set, cleared"),)),)
+MARKS["simulated"] = MARKS["field"] = MARKS["inspect"]

@@ -5,6 +5,7 @@ Toolkit-free, so that it can be tested without a screen.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 
@@ -17,7 +18,10 @@ from inspector.decode.fields import Field, FieldTable
 from inspector.decode.notes import Note, notes_of
 from inspector.decode.spec import FieldSpec
 from inspector.decode.values import BY_NAME, ELEMENTS
+from inspector.export.files import file_name, save_new
+from inspector.export.vcpu import write_vcpu
 from inspector.readers.options import Options
+from inspector.tui.edits import EditedField, edited_fields
 from inspector.tui.rows import Row, Rows
 from inspector.tui.table import ShownTable
 
@@ -31,6 +35,7 @@ class Session:
         #: Why a vCPU has no areas, by its number.
         self.trouble: dict[int, str] = {}
         self.overlay = Overlay()
+        self._saved: list[Edit] = []
         self.vcpu_number = -1
         self.element = BY_NAME["x32"]
         self.area: Area | None = None
@@ -53,13 +58,17 @@ class Session:
 
     def areas(self) -> list[Area]:
         """The areas among which the user moves now; they are read when they are first asked for."""
-        if self.vcpu is None:
+        return self.areas_of(self.vcpu_number)
+
+    def areas_of(self, number: int) -> list[Area]:
+        """The areas of a vCPU, -1 those of the process; none where they cannot be read."""
+        if number < 0:
             return self.capture.context
-        if self.vcpu_number not in self.trouble:
+        if number not in self.trouble:
             try:
-                return self.vcpu.areas
+                return self.capture.vcpus[number].areas
             except Exception as error:  # noqa: BLE001 - shown instead of the fields
-                self.trouble[self.vcpu_number] = str(told(error))
+                self.trouble[number] = str(told(error))
         return []
 
     def select_vcpu(self, number: int) -> None:
@@ -296,10 +305,11 @@ class Session:
         return "not captured" if field.value is None else hex(field.value)
 
     def command(self) -> str:
-        """The command that prints what is selected; with edits, the one that makes them."""
-        if self.overlay.edits:
-            return "; ".join(self._set_command(vcpu) for vcpu in self._edited_vcpus())
+        """The command that prints what is selected, edits of this vCPU and all."""
         words = self._words("show", self.vcpu_number)
+        for edit in self.edited_fields():
+            if edit.vcpu in (self.vcpu_number, -1):
+                words += ["--set", edit.assignment]
         field = self.field()
         if field is not None:
             words += ["--field", field.path]
@@ -314,19 +324,38 @@ class Session:
         words += ["--as", self.options.as_format] if self.options.as_format else []
         return words + (["--vcpu", str(vcpu)] if vcpu >= 0 and len(self.capture.vcpus) > 1 else [])
 
-    def _edited_vcpus(self) -> list[int]:
-        areas = [change.area for edit in self.overlay.edits for change in edit.changes]
-        return list(dict.fromkeys(self._vcpu_of_area[id(area)] for area in areas))
+    # Keeping edits
 
-    def _set_command(self, vcpu: int) -> str:
-        """The edits of a vCPU as whole fields, which is what ``inspector set`` takes, with the values of now."""
-        values: dict[str, int | None] = {}
-        for edit in self.overlay.edits:
-            area = edit.changes[0].area
-            if self._vcpu_of_area[id(area)] == vcpu:
-                table, path = ShownTable(area), edit.label.partition(" = ")[0]
-                while (field := table.get(path)) is None and "." in path:
-                    path = path.rpartition(".")[0]
-                values[path] = field.value if field is not None else None
-        edits = [f"{path}={value:#x}" for path, value in values.items() if value is not None]
-        return shlex.join([*self._words("set", vcpu), *edits])
+    def edited_fields(self) -> list[EditedField]:
+        """What the edits have changed."""
+        return edited_fields(self.overlay.edits, self._vcpu_of_area)
+
+    def set_commands(self) -> str:
+        """The ``inspector set`` commands that make the edits, one for each vCPU."""
+        found: dict[int, list[str]] = {}
+        for edit in self.edited_fields():
+            found.setdefault(edit.vcpu, []).append(edit.assignment)
+        return "; ".join(shlex.join([*self._words("set", vcpu), *edits]) for vcpu, edits in found.items())
+
+    def name_of(self, vcpu: int) -> str:
+        """A vCPU's name; -1 is the machine or process."""
+        return self.capture.vcpus[vcpu].name or f"vCPU {vcpu}" if vcpu >= 0 else "process"
+
+    def file_name(self) -> str:
+        """A name for the edited capture that is not taken in the current folder."""
+        stem = os.path.basename(self.capture.target.rstrip("/")).rpartition(":")[2].removesuffix(".vcpu")
+        return file_name(f"{stem}-edited.vcpu", os.listdir())
+
+    def save(self, path: str) -> bool:
+        """Write the capture as it is now to a new file. Raises EditError for another kind of name, OutputError."""
+        path = path.strip()
+        if not path.endswith(".vcpu"):
+            raise EditError(f"{path}: an edited capture is a .vcpu file")
+        save_new(path, lambda out: write_vcpu(out, self.capture))
+        self._saved = self.overlay.edits
+        return True
+
+    def unsaved_edits(self) -> list[Edit]:
+        """The edits in force, none when they have been saved."""
+        edits = self.overlay.edits
+        return [] if edits == self._saved else edits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inspector.capture.model import Capture, Vcpu
+from inspector.tui.session import Session
 
 
 class LabWanted(NamedTuple):
@@ -22,4 +23,24 @@ class BytesWanted(NamedTuple):
     vcpu_number: int = 0
 
 
-Wanted = LabWanted | BytesWanted
+class CompareWanted(NamedTuple):
+    """The vCPUs of an opened capture side by side."""
+
+    session: Session
+
+
+class FieldWanted(NamedTuple):
+    """An opened capture, edits and all, at a field of a vCPU (-1: of the machine or process)."""
+
+    session: Session
+    path: str
+    vcpu_number: int
+
+
+class EditsWanted(NamedTuple):
+    """The edits of an opened capture."""
+
+    session: Session
+
+
+Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted

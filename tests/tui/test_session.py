@@ -85,7 +85,7 @@ def test_edits_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     session.set_value("0x1")
     session.jump("xsave.legacy.mxcsr")
     session.set_value("0x1fa0")
-    words = shlex.split(session.command())
+    words = shlex.split(session.set_commands())
     assert words[:3] == ["inspector", "set", "sample:amx/process.core"]
     assert main(words[1:]) in (0, 1)
     printed = capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_the_command_has_the_options_and_every_edited_vcpu() -> None:
         session.select_vcpu(number)
         session.jump("xsave.legacy.mxcsr")
         session.set_value("0x1fa0")
-    commands = session.command().split("; ")
+    commands = session.set_commands().split("; ")
     assert ["--vcpu 0" in commands[0], "--vcpu 2" in commands[1]] == [True, True]
     assert all(command.endswith("xsave.legacy.mxcsr=0x1fa0") for command in commands)
 
@@ -179,7 +179,7 @@ async def test_quitting_with_edits_asks_once() -> None:
         await pilot.press("q")
         assert not app._exit
         assert "the edit xsave.pkru.pkru = 0x5 would be lost" in [note.message for note in app._notifications][-1]
-        await pilot.press("Y")
+        await pilot.press("v", "Y", "escape")
         assert app.clipboard == "inspector set sample:amx/process.core xsave.pkru.pkru=0x5"
         await pilot.press("q")
         assert app._exit

@@ -1,198 +1,289 @@
-"""The Compare screen: the fields of all vCPUs side by side, differences marked."""
+"""The Compare screen: states side by side, what differs marked where it differs, and captures in the order of time."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
-from inspector.capture.model import Capture
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
-from inspector.tui.comparison import Comparison
+from inspector.tui.comparison import Comparison, Line
 from inspector.tui.key import bindings
-from inspector.tui.widgets.line_view import LineView, fitted
+from inspector.tui.wanted import FieldWanted
+from inspector.tui.whole_values import values_text
+from inspector.tui.widgets.compare_view import CompareView
+from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.slider import slider_text
 
-_PATH_WIDTH = 34
-#: The narrowest cell; and the widest, which is a 512-bit register in hex.
-_CELL_WIDTH, _WHOLE_WIDTH = 20, 132
+if TYPE_CHECKING:
+    from inspector.diff.changes import Difference
+    from inspector.tui.compare_session import CompareSession
 
-
-class CompareView(LineView):
-    """One line a field, one column a vCPU; ``≠`` where they differ."""
-
-    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.COLUMNS)
-
-    def __init__(self, comparison: Comparison) -> None:
-        super().__init__()
-        self.comparison = comparison
-        self.first = 0
-
-    def line_count(self) -> int:
-        """See LineView."""
-        return len(self.comparison.shown)
-
-    def cell_width(self, width: int) -> int:
-        """As wide as the terminal gives."""
-        return max(_CELL_WIDTH, min(_WHOLE_WIDTH, (width - _PATH_WIDTH) // max(1, len(self.comparison.vcpus))))
-
-    def columns(self, width: int) -> range:
-        """The vCPUs that fit."""
-        fit = max(1, (width - _PATH_WIDTH) // self.cell_width(width))
-        return range(self.first, min(len(self.comparison.vcpus), self.first + fit))
-
-    def paint(self, line: int, width: int) -> list[Segment]:
-        """See LineView."""
-        path = self.comparison.shown[line]
-        odd, wide = self.comparison.odd(path), self.cell_width(width)
-        mark = Segment("≠ " if odd else "  ", self.style_of("changed"))
-        segments = [mark, Segment(f"{fitted(path, _PATH_WIDTH - 3):<{_PATH_WIDTH - 2}}")]
-        for column in self.columns(width):
-            field = self.comparison.cell(path, column)
-            style: Style | None = self.style_of("changed") if column in odd else None
-            if field is None:
-                text, style = "-", style or self.style_of("quiet")
-            elif field.value is None:
-                text, style = field.text, self.style_of("missing")
-            elif path.startswith("id."):
-                text = f"{field.value} {field.text}"
-            else:
-                text = self.comparison.cell_text(path, field, wide - 1)
-            segments.append(Segment(f"{fitted(text, wide - 1):<{wide}}", style))
-        return segments
-
-    def action_column(self, by: int) -> None:
-        """Other vCPUs, where not all fit."""
-        last = max(0, len(self.comparison.vcpus) - len(self.columns(self.size.width)))
-        self.first = max(0, min(self.first + by, last))
-        self.refresh()
-        self.post_message(self.Moved(self, self.cursor))
-
-    def names(self) -> str:
-        """The heading: the vCPUs that are shown."""
-        width = self.size.width or self.app.size.width
-        wide = self.cell_width(width)
-        names = (visible(self.comparison.vcpus[n].name) for n in self.columns(width))
-        return f"{'':<{_PATH_WIDTH}}{''.join(f'{fitted(name, wide - 1):<{wide}}' for name in names)}"
-
-    def path(self) -> str:
-        """The path under the cursor; empty where nothing is shown."""
-        shown = self.comparison.shown
-        return shown[min(self.cursor, len(shown) - 1)] if shown else ""
-
-
-def values_text(comparison: Comparison, path: str) -> Text:
-    """The whole values of a row, by vCPU; the digits that differ are marked."""
-    text = Text(f"{visible(path)}\n", "bold")
-    differing = comparison.differing_digits(path)
-    for columns, field in comparison.groups(path):
-        names = ", ".join(comparison.vcpus[column].name for column in columns)
-        text.append(f"{visible(names)}: ", "bold" if columns[0] in comparison.odd(path) else "")
-        if field is None or field.value is None:
-            text.append(f"{visible(field.text) if field else 'no such field'}\n")
-            continue
-        text.append("0x")
-        for at, digit in enumerate(f"{field.value:0{-(-field.bits // 4)}x}"):
-            text.append(digit, "bold reverse" if at in differing else "")
-        text.append(f"  {visible(field.text)}\n")
-    return text
+#: More sides than these are compared beside the screen, which is there at once.
+_AT_ONCE = 8
 
 
 class CompareScreen(KeyedScreen):
-    """Differences between the vCPUs of one capture."""
+    """Two states or more, field by field."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.COMPARE)
     keys_name = "compare"
     DEFAULT_CSS = """
     CompareScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
+    CompareScreen #slider { height: 1; display: none; padding: 0 1; }
+    CompareScreen #slider.shown { display: block; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
     CompareScreen CompareView { height: 1fr; padding: 0 0 0 1; }
-    CompareScreen #values { height: auto; max-height: 30%; padding: 0 1; border-top: solid $primary; }
+    CompareScreen #values { height: auto; max-height: 40%; padding: 0 1; border-top: solid $primary; }
     """
 
-    def __init__(self, capture: Capture) -> None:
+    class Compared(Message):
+        """What differs has been found."""
+
+        def __init__(self, comparison: Comparison, found: Difference) -> None:
+            super().__init__()
+            self.comparison = comparison
+            self.found = found
+
+    def __init__(self, session: CompareSession) -> None:
         super().__init__()
-        self.capture = capture
-        self.comparison = Comparison(capture)
+        self.session = session
+        self._edits = session.edits()
+
+    @property
+    def comparison(self) -> Comparison:
+        """What is shown."""
+        return self.session.comparison
 
     def compose(self) -> ComposeResult:
-        """Title, names of the vCPUs, the table."""
+        """Title, the slider, names of the sides, the table, the whole values."""
         yield Static("", id="title", markup=False)
+        yield Static("", id="slider", markup=False)
         yield Static("", id="names", markup=False)
         yield CompareView(self.comparison)
-        with VerticalScroll(id="values", can_focus=False):
+        with VerticalScroll(id="values"):
             yield Static("", markup=False)
         yield Prompt()
         yield Footer(compact=True, show_command_palette=False)
 
+    def unsaved(self) -> str:
+        """See KeyedScreen: where the captures were opened here, their edits go with this screen."""
+        edits = self.session.unsaved_edits() if self.session.is_over_captures else 0
+        return f"{edits} edit{'s' if edits > 1 else ''} would be lost: again leaves; Enter and S save" if edits else ""
+
+    # Comparing
+
     def on_mount(self) -> None:
-        """Fill the headings once the width is known."""
+        """Compare."""
+        self.query_one(CompareView).focus()
+        self.compare()
+
+    def compare(self) -> None:
+        """Find what differs; of many sides beside the screen."""
+        comparison = self.comparison
+        if len(comparison.sides) <= _AT_ONCE:
+            comparison.take(comparison.compare())
+        else:
+            self.run_worker(lambda: self._compare(comparison), thread=True, exclusive=True)
         self.call_after_refresh(self._show)
+
+    def _compare(self, comparison: Comparison) -> None:
+        self.post_message(self.Compared(comparison, comparison.compare()))
+
+    @on(Compared)
+    def _compared(self, event: Compared) -> None:
+        event.comparison.take(event.found)
+        self._show()
+
+    def on_screen_resume(self) -> None:
+        """Back from a field: an edit there changes what differs."""
+        if self._edits != self.session.edits():
+            self._edits = self.session.edits()
+            self.compare()
+
+    # Painting
 
     def on_resize(self) -> None:
-        """How many vCPUs fit depends on the width."""
+        """How many sides fit depends on the width."""
         self.call_after_refresh(self._show)
 
-    def _show(self) -> None:
-        self.comparison.refresh()
+    def _show(self, line: Line | None = None) -> None:
+        """Paint what is compared now, at a line or where the cursor is."""
         view = self.query_one(CompareView)
+        line = line or view.line()
+        if self.comparison.found is not None:
+            self.comparison.refresh()
+        view.comparison = self.comparison
         view.resized()
-        view.place(view.cursor)
-        self._head()
-        self.show_values()
+        view.go_to(line)
+        self._show_selection()
 
-    def _head(self) -> None:
-        """Title and names of the vCPUs."""
-        comparison = self.comparison
-        view = self.query_one(CompareView)
-        columns = view.columns(view.size.width or self.app.size.width)
-        words = [self.capture.target, f"{len(comparison.vcpus)} vCPUs", f"{len(comparison.shown)} fields"]
-        if len(columns) < len(comparison.vcpus):
-            words.insert(2, f"{columns.start + 1} to {columns.stop} on screen, ← →")
-        if comparison.left_out:
-            words.append(f"{comparison.left_out} further vCPUs left out")
-        if comparison.only_differences:
-            words.append("only differences")
-        if comparison.filter_text:
-            words.append(f"filter {comparison.filter_text!r}")
-        if not comparison.shown:
-            words.append("the vCPUs agree" if comparison.matches else "no path has it")
-        self.query_one("#title", Static).update(visible(" · ".join(words)))
+    def _show_selection(self) -> None:
+        """Titles, slider and the whole values, which follow the cursor."""
+        view, comparison = self.query_one(CompareView), self.comparison
+        self.query_one("#title", Static).update(visible(" · ".join(self._words())))
         self.query_one("#names", Static).update(view.names())
+        path = view.line().path
+        self.query_one("#values Static", Static).update(values_text(comparison, path) if path else "")
+        self.query_one("#values").display = bool(path)
+        slider = self.query_one("#slider", Static)
+        slider.set_class(comparison.step is not None, "shown")
+        if comparison.step is not None and comparison.found is not None:
+            names = [side.name for side in comparison.sides]
+            counts, width = comparison.step_counts(), self.app.size.width - 2
+            slider.update(slider_text(names, counts, comparison.step, comparison.steps(path), width))
 
-    def on_line_view_moved(self) -> None:
-        """The headings follow the columns, the whole values the cursor."""
-        self._head()
-        self.show_values()
+    def _words(self) -> list[str]:
+        comparison = self.comparison
+        words = []
+        if comparison.filter_text:
+            words.append(f"filter {comparison.filter_text!r}, Esc: all")
+        if comparison.emptiness():
+            words.append(comparison.emptiness())
+        elif comparison.only_differences:
+            words.append(f"{comparison.shown_paths} differ")
+        else:
+            words.append(f"{comparison.shown_paths} fields, equal ones too")
+        return [*words, self.session.title()]
 
-    def show_values(self) -> None:
-        """What the cells of the selected row have no room for."""
-        path = self.query_one(CompareView).path()
-        self.query_one("#values Static", Static).update(values_text(self.comparison, path) if path else "")
+    @on(LineView.Moved)
+    def _moved(self) -> None:
+        self._show_selection()
+
+    @on(LineView.Chosen)
+    def _chosen(self) -> None:
+        if self.query_one(CompareView).line().path:
+            self.action_field()
+        else:
+            self.action_fold()
+
+    # Moving
+
+    def action_column(self, by: int) -> None:
+        """Another side; in time another step."""
+        view, comparison = self.query_one(CompareView), self.comparison
+        if comparison.step is None:
+            view.move_column(by)
+            return
+        comparison.step = max(0, min(comparison.step + by, len(comparison.sides) - 2))
+        view.side = comparison.step + 1
+        self._show()
+
+    def action_row(self, by: int) -> None:
+        """Another vCPU of the captures."""
+        if self.session.select_row(self.session.number + by):
+            self.compare()
+        elif not self.session.is_over_captures:
+            self.notify("the vCPUs are the columns: ← →", timeout=2)
+
+    def action_difference(self, by: int) -> None:
+        """The next or the previous field that differs; a folded section opens for it."""
+        comparison, view = self.comparison, self.query_one(CompareView)
+        places = [(section, path) for section in _sections(comparison) for path in comparison.sections[section]]
+        here = view.line()
+        at = next(
+            (n for n, (section, path) in enumerate(places) if section == here.section and path == here.path), None
+        )
+        if at is None:
+            first = next((n for n, (section, _) in enumerate(places) if section == here.section), 0)
+            at = first - 1 if by > 0 else first
+        order = range(at + 1, len(places)) if by > 0 else range(at - 1, -1, -1)
+        found = next((places[n] for n in order if comparison.differs(places[n][1])), None)
+        if found is None:
+            self.notify("no further difference", timeout=2)
+            return
+        if comparison.is_folded(found[0]):
+            comparison.turned ^= {found[0]}
+        self._show(Line(*found))
+
+    def action_fold(self) -> None:
+        """Fold the section of the cursor, or unfold it."""
+        line = self.query_one(CompareView).line()
+        if line.section:
+            self.comparison.turned ^= {line.section}
+            self._show(Line(line.section))
+
+    def action_field(self) -> None:
+        """Go to the field in the capture of the selected side."""
+        view = self.query_one(CompareView)
+        path = view.line().path
+        if not path:
+            self.action_fold()
+            return
+        session, number = self.session.place(view.side)
+        if number is None or self.comparison.fields(path)[view.side] is None:
+            self.notify(f"{self.comparison.sides[view.side].name} has no such field", markup=False, timeout=3)
+            return
+        self.want(FieldWanted(session, path, number))
+
+    # Looking
 
     def action_differences(self) -> None:
-        """All fields, or only those that differ."""
+        """Only fields that differ, or all."""
         self.comparison.only_differences = not self.comparison.only_differences
+        self._show()
+
+    def action_reference(self) -> None:
+        """The selected side is what the others are compared with; again: what most have is."""
+        view, comparison = self.query_one(CompareView), self.comparison
+        comparison.refer_to(None if comparison.reference == view.side else view.side)
+        self._show()
+
+    def action_time(self) -> None:
+        """The captures as moments: what each step changes; again: side by side."""
+        view, comparison = self.query_one(CompareView), self.comparison
+        if not self.session.is_over_captures:
+            self.notify("time is for captures in their order: inspector open A B C", markup=False, timeout=3)
+            return
+        comparison.step = max(0, view.side - 1) if comparison.step is None else None
+        if comparison.step is not None:
+            view.side = comparison.step + 1
         self._show()
 
     def action_filter(self) -> None:
         """Ask for a part of the path."""
         self.query_one(Prompt).ask("filter", "only paths with:", self.comparison.filter_text)
 
+    def action_clear(self) -> None:
+        """End the filter, else back, where there is something to go back to."""
+        if self.comparison.filter_text:
+            self.comparison.filter_text = ""
+            self._show()
+        elif len(self.app.screen_stack) > 1:
+            self.dismiss()
+
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Filter; an empty text shows all again."""
+        here = self.query_one(CompareView).line()
         self.comparison.filter_text = event.text.strip()
         self.query_one(Prompt).close()
-        self._show()
+        self.comparison.refresh()
+        # To the first field that is left, unless this one is.
+        self._show(here if here in self.comparison.lines and here.path else Line(""))
 
     def on_prompt_closed(self) -> None:
         """Back to the table."""
         self.set_focus(self.query_one(CompareView))
+
+    # Taking away
+
+    def action_copy_command(self) -> None:
+        """Copy the command that prints what differs in the selected field."""
+        path = self.query_one(CompareView).line().path
+        if path:
+            text = self.session.command(path)
+            self.app.copy_to_clipboard(text)
+            self.notify(f"sent to the terminal's clipboard: {text}", markup=False, timeout=3)
+
+
+def _sections(comparison: Comparison) -> list[str]:
+    """The sections in the order of their lines."""
+    return [line.section for line in comparison.lines if not line.path]

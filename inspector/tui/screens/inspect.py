@@ -12,11 +12,11 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Footer, Static
 
-from inspector.capture.errors import EditError
+from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
-from inspector.tui.wanted import LabWanted
+from inspector.tui.wanted import CompareWanted, EditsWanted, LabWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -98,28 +98,32 @@ class InspectScreen(KeyedScreen):
 
     def unsaved(self) -> str:
         """See KeyedScreen."""
-        edits = self.session.overlay.edits if self.session is not None else []
+        edits = self.session.unsaved_edits() if self.session is not None else []
         if not edits:
             return ""
         last = f"the edit {edits[0].label}" if len(edits) == 1 else f"{len(edits)} edits, the last {edits[-1].label},"
-        return f"{last} would be lost: again leaves; Y copies an inspector set command"
+        return f"{last} would be lost: again leaves; S saves them, v lists them"
 
     async def show_capture(
         self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
     ) -> None:
         """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
+        from inspector.tui.session import Session
+
+        await self.show_session(Session(capture, options), path, vcpu_number)
+
+    async def show_session(self, session: Session, path: str = "", vcpu_number: int = 0) -> None:
+        """The same for a capture on which somebody works already."""
+        from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
         await self.mount(Prompt(), before=self.query_one(Footer))
-        from inspector.tui.session import Session
-        from inspector.tui.titles import notice_of
-
-        self.session = Session(capture, options)
+        self.session = session
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
-        self.say(notice_of(capture))
+        self.say(notice_of(session.capture))
         self._show_all()
         self.refresh_bindings()
 
@@ -128,6 +132,10 @@ class InspectScreen(KeyedScreen):
         notice = self.query_one("#notice", Static)
         notice.update(words)
         notice.set_class(bool(words), "shown")
+
+    def on_screen_resume(self) -> None:
+        """A screen above may have gone elsewhere in this capture, or edited it."""
+        self._show_all()
 
     # Painting
 
@@ -218,7 +226,19 @@ class InspectScreen(KeyedScreen):
         elif field.value is None:
             self.notify(f"{field.path} was not captured: there are no bytes to edit", severity="warning", markup=False)
         else:
-            self._prompt().ask("edit", f"{field.path} =", hex(field.value))
+            self._prompt().ask("set_value", f"{field.path} =", hex(field.value))
+
+    def action_save(self) -> None:
+        """Ask for a name under which the edited capture is kept."""
+        if self.session is not None:
+            self._prompt().ask("save", "save as a new file:", self.session.file_name())
+
+    def action_edits(self) -> None:
+        """What has been edited."""
+        if self.session is not None and self.session.overlay.edits:
+            self.want(EditsWanted(self.session))
+        else:
+            self.notify("no edits", timeout=2)
 
     def action_undo(self) -> None:
         """Take the last edit back."""
@@ -262,12 +282,14 @@ class InspectScreen(KeyedScreen):
         session, prompt = self.session, self._prompt()
         if session is None:
             return
-        if event.purpose == "edit":
+        if event.purpose in ("set_value", "save"):
             try:
-                session.set_value(event.text)
-            except EditError as error:
+                getattr(session, event.purpose)(event.text)
+            except InspectorError as error:
                 prompt.refuse(str(error))
                 return
+            if event.purpose == "save":
+                self.notify(f"saved {event.text.strip()}", markup=False, timeout=3)
         elif not getattr(session, event.purpose)(event.text):
             prompt.give_up(f"{_NOTHING[event.purpose]}{event.text!r}")
             return
@@ -305,10 +327,8 @@ class InspectScreen(KeyedScreen):
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""
-        from inspector.tui.screens.compare import CompareScreen
-
         if self.session is not None and len(self.session.capture.vcpus) > 1:
-            self.app.push_screen(CompareScreen(self.session.capture))
+            self.want(CompareWanted(self.session))
         else:
             self.notify("one vCPU: nothing to compare it with", timeout=3)
 
@@ -342,7 +362,7 @@ class InspectScreen(KeyedScreen):
             self._copy(self.session.value_text())
 
     def action_copy_command(self) -> None:
-        """Copy the command that prints what is selected."""
+        """Copy the command that prints what is selected, as edited."""
         if self.session is not None:
             self._copy(self.session.command())
 

@@ -38,7 +38,7 @@ class SimulatedScreen(InspectScreen):
 
     def unsaved(self) -> str:
         """See KeyedScreen."""
-        return "edits of a simulated machine stay nowhere: again leaves" if super().unsaved() else ""
+        return "edits of a simulated machine stay nowhere: again leaves; S saves a capture" if super().unsaved() else ""
 
     @on(events.Mount)
     async def fill(self) -> None:
