@@ -83,11 +83,14 @@ class State:
 
     @cached_property
     def cpuid(self) -> Cpuid:
-        """The guest's CPUID; empty where the capture has none. Of entries that repeat, the first, as KVM takes it."""
+        """The guest's CPUID; empty where the capture has none, or a part (a trace has what the guest asked for).
+
+        Of entries that repeat, the first, as KVM takes it.
+        """
         leaves: dict[tuple[int, int], tuple[int, int, int, int]] = {}
         for function, index, _, eax, ebx, ecx, edx in self.cpuid_entries:
             leaves.setdefault((function, index), (eax, ebx, ecx, edx))
-        return Cpuid(leaves)
+        return Cpuid(leaves if (0, 0) in leaves else {})
 
     def leaf(self, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
         """A sub-leaf of the guest's CPUID, zeros where the table has none."""

@@ -18,6 +18,7 @@ _WRITTEN = {
     "left": "←",
     "right": "→",
     "question_mark": "?",
+    "exclamation_mark": "!",
     "slash": "/",
     "colon": ":",
     "left_square_bracket": "[",

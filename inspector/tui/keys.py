@@ -144,6 +144,10 @@ INSPECT: Table = (
                 Key("c", "compare", "inspect.compare", "Compare", footer=60),
             ),
             line(
+                "what contradicts itself, and what then happens",
+                Key("exclamation_mark", "findings", "inspect.findings", "Findings"),
+            ),
+            line(
                 "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
             ),
             line(
@@ -276,6 +280,16 @@ COMPARE: Table = (
     ),
 )
 
+FINDINGS: Table = (
+    Group(
+        "Looking",
+        (
+            line("back, to the field of the finding", Key("enter", "go", "findings.go", "To the field", footer=10)),
+            line("back", Key("escape,exclamation_mark", "app.up", "findings.back", "Back")),
+        ),
+    ),
+)
+
 #: The screens by name: each with the tables of its panes. Their help is this, and the program's keys.
 SCREENS: dict[str, Table] = {
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
@@ -283,6 +297,7 @@ SCREENS: dict[str, Table] = {
     "field": merged(FIELD, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
     "edits": merged(EDITS, LINES),
     "compare": merged(LINES, COMPARE),
+    "findings": merged(LINES, FINDINGS),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),

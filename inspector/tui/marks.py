@@ -11,6 +11,7 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
                 ("▸ ▾", "folded, unfolded"),
                 ("~", "edited"),
                 ("initial", "the component's XSTATE_BV bit is 0: its initial value is shown, not the bytes"),
+                ("X0101 error", "what contradicts itself (arm64: A...); the detail says why, ! lists all"),
                 ("may be stale", "the value can be older than the register was; the detail says why"),
                 ("not captured", "the file does not hold it"),
                 ("guess", "nothing in the capture says where components lie: the layout is an assumption"),
@@ -29,6 +30,7 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             ),
         ),
     ),
+    "findings": (("Columns", (("code, how bad", "inspector explain CODE tells more"), ("#0", "the vCPU"))),),
     "timeline": (
         ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
     ),

@@ -20,8 +20,10 @@ from inspector.decode.spec import FieldSpec
 from inspector.decode.values import BY_NAME, ELEMENTS
 from inspector.export.files import file_name, save_new
 from inspector.export.vcpu import write_vcpu
+from inspector.lint.findings import Finding
 from inspector.readers.options import Options
 from inspector.tui.edits import EditedField, edited_fields
+from inspector.tui.findings import both, finding_marks
 from inspector.tui.rows import Row, Rows
 from inspector.tui.table import ShownTable
 
@@ -46,6 +48,8 @@ class Session:
         self._found = ("", "")
         self._rows_by_area: dict[int, tuple[Rows, int]] = {}
         self._vcpu_of_area: dict[int, int] = {}
+        #: What lint marks, and the vCPU and the edits that it was made of.
+        self._marks: tuple[tuple[int, ...], dict[str, Note]] | None = None
         if capture.vcpus:
             self.select_vcpu(0)
         elif capture.context:
@@ -119,8 +123,20 @@ class Session:
         return self.rows.table.decode(row.spec) if self.rows and row and row.spec else None
 
     def notes(self) -> Mapping[str, Note]:
-        """What the capture as a whole says about single fields of the shown vCPU, by path."""
-        return notes_of(self.capture, self.vcpu) if self.vcpu is not None and self.areas() else {}
+        """What the capture as a whole and lint say about single fields of the shown vCPU, by path."""
+        if self.vcpu is None or not self.areas():
+            return {}
+        state = (self.vcpu_number, *map(id, self.overlay.edits))
+        if self._marks is None or self._marks[0] != state:
+            self._marks = (state, finding_marks(self.capture, self.vcpu))
+        return both(notes_of(self.capture, self.vcpu), self._marks[1])
+
+    def go_to_finding(self, finding: Finding) -> bool:
+        """To the vCPU and the field of a finding; whether the capture has the field."""
+        numbers = {vcpu.index: number for number, vcpu in enumerate(self.capture.vcpus)}
+        if finding.vcpu is not None:
+            self.select_vcpu(numbers[finding.vcpu])
+        return self.jump(finding.path)
 
     def step_element(self, by: int) -> None:
         """Another element type for vectors and tiles."""

@@ -38,6 +38,7 @@ _XSAVE = (
     _AMX("X0118", "fpu.xmm[3]=1", "fpu.mxcsr=0x1fbf"),
     _AMX("X0119", "-xsave", "-xsave xcr.xcr0=3"),
     On("amx", 1)("X0120", "kvm_xsave.header.xstate_bv=0x44", "kvm_xsave.pkru.pkru=4"),
+    On("emerald-rapids/full.core.gz")("X0122", "", "prstatus.cursig=0"),
     _AMX("X0121", "sregs.cr4.OSXSAVE=0", "sregs.cr4.OSXSAVE=0 xcr.xcr0=1"),
 )
 

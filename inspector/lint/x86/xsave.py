@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from inspector.capture.model import Area
+from inspector.decode.notes import notes_of
 from inspector.decode.placement import table_from_cpuid
 from inspector.lint.registry import Hit, check
 from inspector.lint.state import State
@@ -268,3 +269,12 @@ def switched_off(state: State) -> Iterator[Hit]:
     for value in _xcr0(state):
         if value != _X87 and state.bit("sregs.cr4.OSXSAVE") == 0:
             yield Hit("xcr.xcr0", f"XCR0 is {value:#x}, CR4.OSXSAVE is 0")
+
+
+@check("X0122")
+def stale_pkru(state: State) -> Iterator[Hit]:
+    """What decode says of PKRU in cores."""
+    for prefix in images(state):
+        path = f"{prefix}.pkru.pkru"
+        if path in notes_of(state.capture, state.vcpu):
+            yield Hit(path, f"PKRU is {state.hex(path)}")

@@ -25,6 +25,7 @@ from inspector.tui.widgets.target_tree import TargetTree
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
+    from inspector.lint.findings import Finding
     from inspector.readers.options import Options
     from inspector.tui.session import Session
     from inspector.tui.widgets.prompt import Prompt
@@ -331,6 +332,19 @@ class InspectScreen(KeyedScreen):
             self.want(CompareWanted(self.session))
         else:
             self.notify("one vCPU: nothing to compare it with", timeout=3)
+
+    def action_findings(self) -> None:
+        """What contradicts itself in the capture as it is now."""
+        from inspector.tui.screens.findings import FindingsScreen
+
+        if self.session is not None:
+            self.app.push_screen(FindingsScreen(self.session.capture, self._go_to))
+
+    def _go_to(self, finding: Finding) -> None:
+        assert self.session is not None
+        if not self.session.go_to_finding(finding):
+            self.notify(f"{finding.path} was not captured", markup=False, timeout=3)
+        self._show_all()
 
     def action_filter(self) -> None:
         """Ask which fields to show."""

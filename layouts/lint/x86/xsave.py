@@ -213,4 +213,15 @@ RULES = (
         "Nothing, unless CR4 was lost: then restore it.",
         "Intel SDM vol. 1, 13.2 and 13.3",
     ),
+    LintRule(
+        "X0122",
+        "note",
+        "PKRU of a core may be stale",
+        "The core is of a process of one thread, written by Linux 5.14 or later, and PKRU is in use.",
+        "The kernel writes thread.pkru, which only a context switch stores: if the process set PKRU and died "
+        "without one, "
+        "this is the value from before.",
+        "Do not conclude from PKRU why an access was refused; the siginfo has si_pkey.",
+        "Linux arch/x86/kernel/fpu/xstate.c, copy_xstate_to_uabi_buf; arch/x86/kernel/process_64.c, x86_pkru_load",
+    ),
 )
