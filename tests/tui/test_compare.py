@@ -170,7 +170,7 @@ async def test_columns_are_as_wide_as_the_terminal_gives() -> None:
         assert len(set(cells)) >= 2
         assert max(map(len, cells)) > 20
         for side in range(2):
-            assert f"0x{app.screen.comparison.fields(ZMM)[side].value:0128x}" in shown
+            assert f"0x{app.screen.comparison.field(ZMM, side).value:0128x}" in shown
 
 
 async def test_more_columns_than_fit_are_told() -> None:

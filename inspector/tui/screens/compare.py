@@ -219,7 +219,7 @@ class CompareScreen(KeyedScreen):
             self.action_fold()
             return
         session, number = self.session.place(view.side)
-        if number is None or self.comparison.fields(path)[view.side] is None:
+        if number is None or self.comparison.field(path, view.side) is None:
             self.notify(f"{self.comparison.sides[view.side].name} has no such field", markup=False, timeout=3)
             return
         self.want(FieldWanted(session, path, number))
