@@ -98,7 +98,7 @@ class CompareView(LineView):
         text = Text(f"{left:<{paths}}", no_wrap=True)
         for side in columns:
             name = visible(self.comparison.sides[side].name)
-            name += " (reference)" if side == self.comparison.reference and self.comparison.step is None else ""
+            name += " (ref)" if side == self.comparison.reference and self.comparison.step is None else ""
             name = fitted(name, wide - 3)
             text.append(_EVEN)
             text.append(name, "reverse" if side == self.side else "")
