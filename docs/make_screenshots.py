@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from inspector.cli.open import app_of
+from inspector.cli.open import app_of, comparing
 from inspector.tui.picture import photograph
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -13,7 +15,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SHOTS = {
     "tile": ("sample:amx/process.core", (160, 45), ["colon", *"tmm[1]", "enter"]),
     "start": ("sample:amx", (160, 45), []),
-    "compare": ("sample:zen5-kvm", (140, 30), ["c", "d", "slash", *"xsave.", "enter", "j", "j"]),
+    "compare": ("sample:zen5-kvm", (140, 30), ["c", "slash", *"xsave.", "enter", "j", "j"]),
     "lab-levels": ("sim:transcript-vm-amx", (160, 45), ["n"] * 11),
     "lab-timeline": ("sim:transcript-vm-amx", (130, 34), [*["n"] * 11, "T"]),
     "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),
@@ -22,12 +24,25 @@ SHOTS = {
 }
 
 
-def main() -> None:
-    """Take every picture."""
+#: name -> targets side by side, size, keys
+COMPARED = {
+    "time": (
+        [f"sample:emerald-rapids/{scene}.core.gz" for scene in ("init", "full", "tilezero", "released")],
+        (140, 30),
+        ["T", "right", "right"],
+    ),
+}
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Take the pictures of these names, or every one."""
     PICTURES.mkdir(exist_ok=True)
-    for name, (target, size, keys) in SHOTS.items():
-        data = photograph(app_of(target), size, keys, ["png"])["png"]
+    apps = {name: (app_of, *shot) for name, shot in SHOTS.items()}
+    apps |= {name: (comparing, *shot) for name, shot in COMPARED.items()}
+    for name in wanted or apps:
+        make, target, size, keys = apps[name]
+        data = photograph(make(target), size, keys, ["png"])["png"]
         (PICTURES / f"{name}.png").write_bytes(data)
 
 
-main()
+main(sys.argv[1:])

@@ -10,6 +10,7 @@ from inspector.capture.model import Area
 from inspector.diff.pairing import rows
 from inspector.tui.comparison import Comparison, Side
 from inspector.tui.session import Session
+from inspector.tui.titles import notice_of
 
 
 class CompareSession:
@@ -62,8 +63,8 @@ class CompareSession:
                 Side(vcpu.name or f"vCPU {vcpu.index}", lambda number=number: session.areas_of(number))  # type: ignore[misc]
                 for number, vcpu in enumerate(session.capture.vcpus)
             ]
-        names = _names([session.capture.target for session in self.sessions])
-        return [Side(name, lambda side=side: self._areas_of(side)) for side, name in enumerate(names)]  # type: ignore[misc]
+        targets = [session.capture.target for session in self.sessions]
+        return [Side(name, lambda side=side: self._areas_of(side)) for side, name in enumerate(names(targets))]  # type: ignore[misc]
 
     def _areas_of(self, side: int) -> Sequence[Area]:
         session, number = self.place(side)
@@ -88,12 +89,20 @@ class CompareSession:
         """How many edits would be lost with all captures."""
         return sum(len(session.unsaved_edits()) for session in self.sessions)
 
-    def command(self, path: str) -> str:
-        """The command that prints what differs in a field."""
+    def notice(self) -> str:
+        """What the readers had to say, and which areas cannot be read, each with its capture."""
+        said = []
+        for session, name in zip(self.sessions, names([s.capture.target for s in self.sessions]), strict=True):
+            words = [word for word in (notice_of(session.capture), *session.trouble.values()) if word]
+            said += [f"{name}: {'; '.join(words)}"] if words else []
+        return "; ".join(said)
+
+    def command(self, path: str, side: int) -> str:
+        """The command that prints what differs in a field: of all captures, or of a vCPU from the reference."""
         if not self.rows:
             session = self.sessions[0]
             sides = [session.capture.target] * 2
-            numbers = self._pair()
+            numbers = self._pair(path, side)
         else:
             sides = [session.capture.target for session in self.sessions]
             number = self.place(0)[1]
@@ -103,13 +112,17 @@ class CompareSession:
             words += ["--vcpu", str(number)]
         return shlex.join([*words, "--field", path])
 
-    def _pair(self) -> list[int]:
-        reference = self.comparison.reference or 0
-        return [reference, 1 if reference == 0 else 0]
+    def _pair(self, path: str, side: int) -> list[int]:
+        """A vCPU that is as it should be, and one that is not: the given one where it is odd."""
+        odd = self.comparison.odd(path)
+        usual = [other for other in range(len(self.comparison.sides)) if other not in odd]
+        if side not in odd:
+            return [side, min(odd, default=(side + 1) % len(self.comparison.sides))]
+        return [self.comparison.reference if self.comparison.reference is not None else usual[0], side]
 
 
-def _names(targets: Sequence[str]) -> list[str]:
+def names(targets: Sequence[str]) -> list[str]:
     """Short names of targets, whole ones where short ones are the same; a target that comes twice is numbered."""
     short = [os.path.basename(target.rstrip("/")) for target in targets]
-    names = short if len(set(short)) == len(short) else list(targets)
-    return [name if names.count(name) == 1 else f"{name} [{number}]" for number, name in enumerate(names)]
+    chosen = short if len(set(short)) == len(short) else list(targets)
+    return [name if chosen.count(name) == 1 else f"{name} [{number}]" for number, name in enumerate(chosen)]

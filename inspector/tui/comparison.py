@@ -11,7 +11,7 @@ from inspector.capture.model import Area
 from inspector.decode.fields import Field
 from inspector.decode.spec import FieldSpec
 from inspector.decode.values import short_hex
-from inspector.diff.changes import Change, Difference, difference, meanings
+from inspector.diff.changes import Change, Difference, Meaning, difference, meanings
 from inspector.tui.table import ShownTable
 from layouts.salience import volatile
 
@@ -54,7 +54,10 @@ class Comparison:
         self.found: Difference | None = None
         self.sections: dict[str, list[str]] = {}
         self._changes: dict[str, Change] = {}
+        #: What each change means on each side, which sides are odd, which digits differ in the shown ones.
+        self._meant: dict[str, list[Meaning | None]] = {}
         self._odd: dict[str, frozenset[int]] = {}
+        self._digits: dict[tuple[str, int | None], frozenset[int]] = {}
         self._places: list[dict[str, _Place]] = []
         #: Of sections of which some side holds nothing: the sides that hold something.
         self._partial: dict[str, tuple[int, ...]] = {}
@@ -67,8 +70,8 @@ class Comparison:
         """Show what was found."""
         self.found = found
         self._changes = {change.path: change for change in found.changes}
-        self._odd.clear()
-        self._places.clear()
+        for known in (self._meant, self._odd, self._digits, self._places):
+            known.clear()
         there: dict[str, set[int]] = {}
         for change in found.changes:
             holders = there.setdefault(section_of(change.path), set())
@@ -82,13 +85,19 @@ class Comparison:
 
     # Fields
 
-    def fields(self, path: str) -> Sequence[Field | None]:
-        """The field of each side, None where a side has none."""
+    def field(self, path: str, side: int) -> Field | None:
+        """The field of a side, None where it has none."""
         change = self._changes.get(path)
         if change is not None:
-            return change.fields
-        places = [side.get(path) for side in self._all()]
-        return [place[0].decode(place[1]) if place is not None else None for place in places]
+            return change.fields[side]
+        place = self._all()[side].get(path)
+        return place[0].decode(place[1]) if place is not None else None
+
+    def _meanings(self, path: str) -> list[Meaning | None]:
+        known = self._meant.get(path)
+        if known is None:
+            known = self._meant[path] = meanings(self._changes[path].fields)
+        return known
 
     def _all(self) -> list[dict[str, _Place]]:
         """Where each field of each side is; needed only where equal fields are shown too."""
@@ -122,7 +131,7 @@ class Comparison:
             return frozenset({self.step + 1}) if self.step in self.steps(path) else frozenset()
         known = self._odd.get(path)
         if known is None:
-            meant = meanings(self.fields(path))
+            meant = self._meanings(path)
             usual = Counter(meant).most_common(1)[0][0] if self.reference is None else meant[self.reference]
             known = self._odd[path] = frozenset(at for at, meaning in enumerate(meant) if meaning != usual)
         return known
@@ -136,7 +145,7 @@ class Comparison:
         """The sides behind which the field changes."""
         if path not in self._changes:
             return []
-        meant = meanings(self.fields(path))
+        meant = self._meanings(path)
         return [at for at in range(len(meant) - 1) if meant[at] != meant[at + 1]]
 
     def step_counts(self) -> list[int]:
@@ -146,13 +155,22 @@ class Comparison:
 
     def groups(self, path: str) -> list[tuple[list[int], Field | None]]:
         """The shown sides by value: those that are not odd first."""
-        fields, odd = self.fields(path), self.odd(path)
-        meant = meanings(fields)
+        shown = self.shown_sides()
+        if path not in self._changes:
+            return [([*shown], self.field(path, shown[0]))]
+        odd, meant = self.odd(path), self._meanings(path)
         found: dict[object, list[int]] = {}
-        for side in self.shown_sides():
+        for side in shown:
             found.setdefault(meant[side], []).append(side)
         groups = sorted(found.values(), key=lambda sides: (sides[0] in odd, sides[0]))
-        return [(sides, fields[sides[0]]) for sides in groups]
+        return [(sides, self.field(path, sides[0])) for sides in groups]
+
+    def digits(self, path: str) -> frozenset[int]:
+        """The hex digits in which the shown sides differ."""
+        key = (path, self.step)
+        if key not in self._digits:
+            self._digits[key] = differing_digits([field for _, field in self.groups(path)])
+        return self._digits[key]
 
     def shown_sides(self) -> range:
         """All sides; with a step the two moments around it."""
@@ -160,7 +178,7 @@ class Comparison:
 
     def cell_text(self, path: str, side: int, width: int) -> str:
         """A field in a width; where it is cut, from the first digit on that differs."""
-        field = self.fields(path)[side]
+        field = self.field(path, side)
         if field is None:
             return "-"
         if field.value is None:
@@ -170,7 +188,7 @@ class Comparison:
         state = f" {field.state}" if field.state else ""
         if path.startswith("id."):
             return f"{field.value} {field.text}"
-        return _hex(field, differing_digits([one for _, one in self.groups(path)]), width - len(state)) + state
+        return _hex(field, self.digits(path), width - len(state)) + state
 
     # Lines
 
@@ -238,8 +256,11 @@ def differing_digits(fields: Sequence[Field | None]) -> frozenset[int]:
         # Vectors of several lengths: no digit of one is a digit of the other.
         return frozenset()
     width = widths.pop()
-    words = [f"{field.value:0{width}x}" for field in there]
-    return frozenset(at for at in range(width) if len({word[at] for word in words}) > 1)
+    values = [field.value or 0 for field in there]
+    differing = 0
+    for value in values[1:]:
+        differing |= value ^ values[0]
+    return frozenset(at for at, digit in enumerate(f"{differing:0{width}x}") if digit != "0")
 
 
 def digits(bits: int) -> int:

@@ -10,7 +10,7 @@ from inspector.capture.errors import visible
 from inspector.decode.fields import Field
 from inspector.decode.values import short_hex
 from inspector.diff.parts import Part, parts
-from inspector.tui.comparison import Comparison, differing_digits, digits
+from inspector.tui.comparison import Comparison, digits
 from layouts.salience import volatile
 
 #: Values that are wider are told by their parts alone: a tile has 2,048 digits.
@@ -27,7 +27,7 @@ def values_text(comparison: Comparison, path: str) -> Text:
     title = there[0].spec.title if there else ""
     why = volatile(path)
     text.append(f"  {visible(title)}{f' ({why})' if why else ''}\n", "dim")
-    odd, differing = comparison.odd(path), differing_digits(fields)
+    odd, differing = comparison.odd(path), comparison.digits(path)
     names = [_names(comparison, sides) for sides, _ in groups]
     for (sides, field), name in zip(groups, names, strict=True):
         text.append(f"{'≠' if sides[0] in odd else ' '} {name}: ", "bold" if sides[0] in odd else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from textual.pilot import Pilot
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.cli import screenshot
+from inspector.cli.main import main
 from inspector.cli.open import comparing
 from inspector.decode.edit import set_field
 from inspector.tui.compare_session import CompareSession
@@ -170,7 +172,7 @@ async def test_columns_are_as_wide_as_the_terminal_gives() -> None:
         assert len(set(cells)) >= 2
         assert max(map(len, cells)) > 20
         for side in range(2):
-            assert f"0x{app.screen.comparison.fields(ZMM)[side].value:0128x}" in shown
+            assert f"0x{app.screen.comparison.field(ZMM, side).value:0128x}" in shown
 
 
 async def test_more_columns_than_fit_are_told() -> None:
@@ -267,6 +269,22 @@ async def test_sixty_four_vcpus_open_at_once() -> None:
         await pilot.pause()
         assert "differ" in text_of(app)
         assert monotonic() - start < 20
+
+
+async def test_what_is_partial_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "cut.core"
+    path.write_bytes((SAMPLES / "amx/process.core").read_bytes()[:6000])
+    async with side_by_side(str(path), "sample:amx/process.core") as (app, _):
+        assert "cut.core: partial" in text_of(app)
+
+
+async def test_the_command_of_a_field_prints_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running("sample:amx", (160, 45)) as (app, pilot):
+        await pilot.press("c", "slash", *"xcr0", "enter", "right", "Y")
+        await pilot.pause()
+        words = shlex.split(app.clipboard)
+    assert main(words[1:]) == 1
+    assert "xcr.xcr0" in capsys.readouterr().out
 
 
 async def test_a_cores_own_bytes_are_left_alone(tmp_path: Path) -> None:

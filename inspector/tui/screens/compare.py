@@ -38,6 +38,8 @@ class CompareScreen(KeyedScreen):
     keys_name = "compare"
     DEFAULT_CSS = """
     CompareScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
+    CompareScreen #notice { height: auto; max-height: 2; display: none; padding: 0 1; }
+    CompareScreen #notice.shown { display: block; }
     CompareScreen #slider { height: 1; display: none; padding: 0 1; }
     CompareScreen #slider.shown { display: block; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
@@ -64,8 +66,9 @@ class CompareScreen(KeyedScreen):
         return self.session.comparison
 
     def compose(self) -> ComposeResult:
-        """Title, the slider, names of the sides, the table, the whole values."""
+        """Title, what the readers said, the slider, names of the sides, the table, the whole values."""
         yield Static("", id="title", markup=False)
+        yield Static("", id="notice", markup=False)
         yield Static("", id="slider", markup=False)
         yield Static("", id="names", markup=False)
         yield CompareView(self.comparison)
@@ -131,6 +134,9 @@ class CompareScreen(KeyedScreen):
         view, comparison = self.query_one(CompareView), self.comparison
         self.query_one("#title", Static).update(visible(" · ".join(self._words())))
         self.query_one("#names", Static).update(view.names())
+        notice, said = self.query_one("#notice", Static), visible(self.session.notice())
+        notice.update(said)
+        notice.set_class(bool(said), "shown")
         path = view.line().path
         self.query_one("#values Static", Static).update(values_text(comparison, path) if path else "")
         self.query_one("#values").display = bool(path)
@@ -219,7 +225,7 @@ class CompareScreen(KeyedScreen):
             self.action_fold()
             return
         session, number = self.session.place(view.side)
-        if number is None or self.comparison.fields(path)[view.side] is None:
+        if number is None or self.comparison.field(path, view.side) is None:
             self.notify(f"{self.comparison.sides[view.side].name} has no such field", markup=False, timeout=3)
             return
         self.want(FieldWanted(session, path, number))
@@ -279,7 +285,7 @@ class CompareScreen(KeyedScreen):
         """Copy the command that prints what differs in the selected field."""
         path = self.query_one(CompareView).line().path
         if path:
-            text = self.session.command(path)
+            text = self.session.command(path, self.query_one(CompareView).side)
             self.app.copy_to_clipboard(text)
             self.notify(f"sent to the terminal's clipboard: {text}", markup=False, timeout=3)
 

@@ -68,9 +68,9 @@ class CompareView(LineView):
             return [Segment(fitted(comparison.heading(section), width), quiet or self.style_of("heading"))]
         wide, paths = self.cell_width(width), self.path_width(width)
         segments = [Segment(f"  {fitted(path, paths - 3):<{paths - 2}}", quiet)]
-        odd, fields = comparison.odd(path), comparison.fields(path)
+        odd = comparison.odd(path)
         for side in self.columns(width):
-            field = fields[side]
+            field = comparison.field(path, side)
             style = self.style_of("missing") if field is not None and field.value is None else None
             text = comparison.cell_text(path, side, wide - 3)
             style = quiet or (self.style_of("changed") if side in odd else style)
@@ -79,7 +79,7 @@ class CompareView(LineView):
 
     def move_column(self, by: int) -> None:
         """Another side; what is not on screen comes on."""
-        count, width = len(self.comparison.sides), self.size.width
+        count, width = len(self.comparison.sides), self.scrollable_content_region.width
         self.side = max(0, min(self.side + by, count - 1))
         columns = self.columns(width)
         if self.side < columns.start:
@@ -91,13 +91,14 @@ class CompareView(LineView):
 
     def names(self) -> Text:
         """The heading: the sides that are shown, the selected one marked; how many are further left and right."""
-        width = self.size.width or self.app.size.width
+        # Without the scrollbar, as the lines below.
+        width = self.scrollable_content_region.width or self.app.size.width
         wide, paths, columns = self.cell_width(width), self.path_width(width), self.columns(width)
         left = f"◂ {columns.start} more" if columns.start and self.comparison.step is None else ""
         text = Text(f"{left:<{paths}}", no_wrap=True)
         for side in columns:
             name = visible(self.comparison.sides[side].name)
-            name += " (reference)" if side == self.comparison.reference and self.comparison.step is None else ""
+            name += " (ref)" if side == self.comparison.reference and self.comparison.step is None else ""
             name = fitted(name, wide - 3)
             text.append(_EVEN)
             text.append(name, "reverse" if side == self.side else "")
@@ -114,7 +115,11 @@ class CompareView(LineView):
         return lines[min(self.cursor, len(lines) - 1)] if lines else Line("")
 
     def go_to(self, line: Line) -> None:
-        """To a line, else to the heading that hides it, else to the first field, without telling anybody."""
-        lines = self.comparison.lines
-        found = next((lines.index(one) for one in (line, Line(line.section)) if one in lines), 1)
-        self.place(found)
+        """To a line, else to the first of its section, else to the first field, without telling anybody."""
+        lines, heading = self.comparison.lines, Line(line.section)
+        if line in lines:
+            self.place(lines.index(line))
+        elif heading in lines:
+            self.place(lines.index(heading) + int(not self.comparison.is_folded(line.section)))
+        else:
+            self.place(1)
