@@ -39,6 +39,8 @@ FORMATS = (
     Format("libvirt-save", "libvirt_save:read", (b"LibvirtQemudSave",)),
     Format("qcow2-snapshot", "qcow2:read", (b"QFI\xfb",)),
     Format("kdump", "kdump:read", (b"KDUMP   ", b"makedumpfile\0\0\0\0")),
+    Format("minidump", "minidump:read", (b"MDMP\x93\xa7",)),
+    Format("criu-core", "criu:read", looks_like="criu:looks_like_core"),
     Format("vcpu", "vcpu_file:read", (b'{"vcpu_capture":',)),
     Format("report", "report:read", (b"<!DOCTYPE html><!-- inspector report ",)),
     Format("not read, by its magic", "foreign:read", looks_like="foreign:by_magic"),

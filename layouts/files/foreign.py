@@ -51,12 +51,6 @@ MAGIC = (
         "QEMU include/qemu/win_dump_defs.h",
     ),
     Foreign(
-        rb"MDMP\x93\xa7",
-        "a minidump",
-        "its thread contexts are not read: an ELF core of the process is (gcore)",
-        "Microsoft minidumpapiset.h, MINIDUMP_HEADER",
-    ),
-    Foreign(
         rb"\x7fVirtualBox SavedState V",
         "a VirtualBox saved state",
         "not read: `VBoxManage debugvm NAME dumpvmcore --filename=F` writes an ELF core",

@@ -27,7 +27,6 @@ MAGIC_EXAMPLES = {
     "a VMware disk": b"KDMV\1\0\0\0" + bytes(504),
     "a VirtualBox disk": b"<<< Oracle VM VirtualBox Disk Image >>>\n" + bytes(500),
     "a Windows crash dump": b"PAGEDU64" + bytes(8192),
-    "a minidump": b"MDMP\x93\xa7\0\0" + bytes(300),
     "a VirtualBox saved state": b"\x7fVirtualBox SavedState V2.0\n" + bytes(200),
     "a VMware suspended state": b"\xd2\xbe\xd2\xbe\x08\0\0\0" + bytes(300),
     "a Xen save image": b"LibxenFmt" + bytes(300),
