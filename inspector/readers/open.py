@@ -52,6 +52,11 @@ FORMATS = (
     Format("info-registers, kernel-oops", "logs.log:read_registers", looks_like="logs.log:has_registers"),
     Format("gdb-registers", "gdb_text:read", looks_like="gdb_text:looks_like_gdb"),
     Format("kvm-registers", "register_list:read", looks_like="register_list:looks_like_list"),
+    Format(
+        "libvirt-domcapabilities",
+        "libvirt_capabilities:read",
+        looks_like="libvirt_capabilities:looks_like_capabilities",
+    ),
     Format("not read, by its words", "foreign:read", looks_like="foreign:by_text"),
     Format("cpuid-r", "cpuid_text:read", looks_like="cpuid_text:looks_like_cpuid_text"),
     Format("xsave", "xsave_area:read_xsave", looks_like="xsave_area:looks_like_xsave"),

@@ -72,7 +72,6 @@ MAGIC = (
 )
 
 TEXT = (
-    Foreign(rb"<domainCapabilities\b", "libvirt domain capabilities (virsh domcapabilities)", _XML, "libvirt"),
     Foreign(rb"<capabilities\b", "libvirt host capabilities (virsh capabilities)", _XML, "libvirt"),
     Foreign(rb"<domain\b[^>]*>", "libvirt domain XML (virsh dumpxml)", _XML, "libvirt"),
     Foreign(

@@ -136,6 +136,7 @@ TARGETS = {
     "cpuid-text": Target(lambda: list(seeds.CPUID)),
     "gdb-registers": Target(lambda: [seeds.GDB]),
     "kernel-oops": Target(lambda: [seeds.OOPS]),
+    "libvirt-capabilities": Target(lambda: [seeds.CAPABILITIES]),
     "logs": Target(lambda: list(seeds.LOGS)),
     "criu": Target(lambda: [checkpoint_seeds.criu_x86(), checkpoint_seeds.criu_arm64()]),
     "minidump": Target(

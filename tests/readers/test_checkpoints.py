@@ -1,4 +1,4 @@
-"""Minidumps and CRIU's core images: registers and state components of each thread."""
+"""Minidumps, CRIU's core images, libvirt's domain capabilities."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
+from inspector.decode.fields import FieldTable
 from inspector.readers.open import open_capture
 from tests.fuzz import checkpoint_seeds as seeds
+from tests.fuzz.seeds import CAPABILITIES
 from tests.support import fields
 
 
@@ -94,3 +96,16 @@ def test_criu_that_is_not_whole(tmp_path: Path) -> None:
     assert opened(tmp_path, whole + b"\1").faults
     with pytest.raises(InputError, match="a task of mips"):
         opened(tmp_path, whole[:8] + b"\x02\0\0\0\x08\x06")
+
+
+def test_domain_capabilities(tmp_path: Path) -> None:
+    capture = opened(tmp_path, CAPABILITIES)
+    (vcpu,) = capture.vcpus
+    found = {path: field.text for path, field in fields(vcpu).items()}
+    assert (vcpu.name, vcpu.arch) == ("EPYC", "model")
+    assert found == {"props.vendor": "AMD", "props.x2apic": "on", "props.svm": "off"}
+    models = {field.path: field.text for field in FieldTable(capture.context[0])}
+    assert models == {"models.Broadwell": "not usable: hle, rtm", "models.EPYC": "usable"}
+    for data, said in ((b"<domainCapabilities>", "no XML"), (b"<domainCapabilities/>", "without <cpu>")):
+        with pytest.raises(InputError, match=said):
+            opened(tmp_path, data)

@@ -249,7 +249,6 @@ def test_aarch32_shows_no_zeros_as_registers(foreign: Path) -> None:
         ("cores/thr-min.kcore.lz4", "an LZ4 frame"),
         ("libvirt-x86t/partial.save", "never finished"),
         ("libvirt-x86t/dom.xml", "libvirt domain XML"),
-        ("domcaps-x86.xml", "libvirt domain capabilities"),
         ("capabilities.xml", "libvirt host capabilities"),
         ("cpuid-1-text.txt", "cpuid -r"),
         ("x86-host-caps/info-lapic.txt", "info lapic"),

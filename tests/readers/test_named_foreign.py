@@ -33,7 +33,6 @@ MAGIC_EXAMPLES = {
     "a perf recording": b"PERFILE2" + bytes(300),
 }
 TEXT_EXAMPLES = {
-    "libvirt domain capabilities": "<domainCapabilities>\n  <path>/usr/bin/qemu</path>\n</domainCapabilities>\n",
     "libvirt host capabilities": "<capabilities>\n\n  <host>\n  </host>\n</capabilities>\n",
     "libvirt domain XML": "<domain type='kvm'>\n  <name>vm</name>\n  <cpu mode='host-model'/>\n</domain>\n",
     "CPU models in libvirt's XML": '<cpus>\n  <cpu type="kvm" name="a-v1" usable="yes">\n  </cpu>\n</cpus>\n',
