@@ -1,7 +1,7 @@
 """``virsh domcapabilities``: the CPU models that libvirt can give a domain on this host, and its host-model.
 
-Every model is told with whether it is usable and, from libvirt 7.10 on, which features block it; the host-model with the
-features that make it. What is not told of the host is unknown: libvirt leaves features out that it has no name for.
+Every model is told with whether it is usable and, where libvirt says so, which features block it; the host-model with
+the features that make it. What is not told of the host is unknown: libvirt leaves features out that it has no name for.
 
 Source: libvirt docs/formatdomaincaps.rst, "CPU configuration".
 """
@@ -19,6 +19,7 @@ from inspector.readers.source import Source
 _MOST_BYTES = 4 << 20
 _MOST_ROWS = 16_384
 _FORMAT = "libvirt's <domainCapabilities>"
+_SWITCH = {"require": "on", "force": "on"}
 _NOTICE = "features that libvirt does not name are unknown"
 
 
@@ -63,8 +64,9 @@ def _host_model(cpu: ElementTree.Element) -> list[tuple[str, list[tuple[str, str
         name = mode.findtext("model", "").strip()
         if mode.get("name") == "host-model" and name:
             rows = [("vendor", mode.findtext("vendor", "").strip() or "not told")]
-            for feature in mode.findall("feature"):
-                rows.append((feature.get("name", "?"), "on" if feature.get("policy") == "require" else "off"))
+            rows += [
+                (one.get("name", "?"), _SWITCH.get(one.get("policy", ""), "off")) for one in mode.findall("feature")
+            ]
             return [(name, rows)]
     return []
 

@@ -240,7 +240,7 @@ def test_aarch32_shows_no_zeros_as_registers(foreign: Path) -> None:
         ("a32-host-a15/info-registers.txt", "32-bit Arm"),
         ("a32-host-a15/dump.kdump-zlib.zst", "32-bit Arm"),
         ("a32-host-a15/gdb-info-all.txt", "32-bit Arm"),
-        ("texts/mini.dmp", "a minidump"),
+        ("texts/mini.dmp", "system information, which names the architecture"),
         ("texts/win.dmp", "a Windows crash dump"),
         ("texts/vbox.sav", "a VirtualBox saved state"),
         ("texts/vmware.vmss", "a VMware suspended state"),
