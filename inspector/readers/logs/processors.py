@@ -85,7 +85,9 @@ def read(lines: Sequence[Line], file: str) -> Found:
     bits = {_bits()[word]: 1 for word in common if word in _bits()}
     rest = sorted(word for word in common if word not in _bits())
     context = [area for area in (bits_area(bits, "host: features that Linux names", file),) if area is not None]
-    context.append(facts_area([*told.items(), ("other_words", " ".join(rest))], "cpuinfo", "host, as Linux tells", file))
+    context.append(
+        facts_area([*told.items(), ("other_words", " ".join(rest))], "cpuinfo", "host, as Linux tells", file)
+    )
     return Found(context=context, notices=[*notices, _NOTICE])
 
 
