@@ -51,12 +51,6 @@ MAGIC = (
         "QEMU include/qemu/win_dump_defs.h",
     ),
     Foreign(
-        rb"MDMP\x93\xa7",
-        "a minidump",
-        "its thread contexts are not read: an ELF core of the process is (gcore)",
-        "Microsoft minidumpapiset.h, MINIDUMP_HEADER",
-    ),
-    Foreign(
         rb"\x7fVirtualBox SavedState V",
         "a VirtualBox saved state",
         "not read: `VBoxManage debugvm NAME dumpvmcore --filename=F` writes an ELF core",
@@ -78,7 +72,6 @@ MAGIC = (
 )
 
 TEXT = (
-    Foreign(rb"<domainCapabilities\b", "libvirt domain capabilities (virsh domcapabilities)", _XML, "libvirt"),
     Foreign(rb"<capabilities\b", "libvirt host capabilities (virsh capabilities)", _XML, "libvirt"),
     Foreign(rb"<domain\b[^>]*>", "libvirt domain XML (virsh dumpxml)", _XML, "libvirt"),
     Foreign(

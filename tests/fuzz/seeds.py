@@ -408,6 +408,12 @@ CPUID = (
 )
 
 
+CAPABILITIES = b"""<domainCapabilities><domain>kvm</domain><machine>q35</machine><arch>x86_64</arch><cpu>
+<mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model><vendor>AMD</vendor>
+<feature policy='require' name='x2apic'/><feature policy='disable' name='svm'/></mode>
+<mode name='custom' supported='yes'><model usable='no' vendor='Intel'>Broadwell</model><blockers model='Broadwell'>
+<feature name='hle'/><feature name='rtm'/></blockers><model usable='yes'>EPYC</model></mode></cpu>
+</domainCapabilities>"""
 LOGS = (
     b"ioctl(4<x>, KVM_CREATE_VCPU, 0) = 5\n7 ioctl(5, KVM_SET_CPUID2, {nent=1, entries=[{function=0xd, index=0, "
     b"flags=0, eax=7, ebx=1, ecx=2, edx=3}]}) = -1 EPERM (x)\n[pid 3] ioctl(5, KVM_SET_REGS, {rax=0x5, ...}) = 0\n",

@@ -25,7 +25,7 @@ from inspector.readers.kvm_struct import as_words
 from inspector.readers.open import read_source
 from inspector.readers.options import Options
 from inspector.readers.source import Source, unpacked
-from tests.fuzz import seeds
+from tests.fuzz import checkpoint_seeds, seeds
 
 
 class BytesSource(Source):
@@ -136,7 +136,16 @@ TARGETS = {
     "cpuid-text": Target(lambda: list(seeds.CPUID)),
     "gdb-registers": Target(lambda: [seeds.GDB]),
     "kernel-oops": Target(lambda: [seeds.OOPS]),
+    "libvirt-capabilities": Target(lambda: [seeds.CAPABILITIES]),
     "logs": Target(lambda: list(seeds.LOGS)),
+    "criu": Target(lambda: [checkpoint_seeds.criu_x86(), checkpoint_seeds.criu_arm64()]),
+    "minidump": Target(
+        lambda: [
+            checkpoint_seeds.minidump(),
+            checkpoint_seeds.minidump_arm64(),
+            checkpoint_seeds.minidump_arm64(old=True),
+        ]
+    ),
     "qcow2": Target(seeds.qcow2),
     "cpu-record": Target(lambda: [seeds.RECORD, seeds.RECORD[:180]]),
     "packed": Target(seeds.packed),

@@ -192,12 +192,12 @@ def test_cpuinfo_and_lscpu(tmp_path: Path) -> None:
         told = context(capture)
         assert told["host.7.0.ebx"].count("1") == 2
         assert told["host.d.1.eax"].endswith("1xxx")
-        assert told["host.other_words"] == "constant_tsc"
+        assert told["cpuinfo.other_words"] == "constant_tsc"
     assert "not of every processor: hle" in opened_text(tmp_path, cpuinfo).notices
     arm = "processor : 0\nFeatures : fp asimd sve\nCPU implementer : 0x41\nCPU part : 0xd40\nCPU variant : 0x1\n"
     capture = opened_text(tmp_path, arm)
     assert fields(capture.vcpus[0])["sysreg.MIDR_EL1"].value == 0x411FD400
-    assert context(capture)["host.hwcap.sve"] == "on"
+    assert context(capture)["cpuinfo.hwcap.sve"] == "on"
 
 
 def test_the_printks_of_a_patched_kernel(tmp_path: Path) -> None:

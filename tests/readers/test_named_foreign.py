@@ -27,14 +27,12 @@ MAGIC_EXAMPLES = {
     "a VMware disk": b"KDMV\1\0\0\0" + bytes(504),
     "a VirtualBox disk": b"<<< Oracle VM VirtualBox Disk Image >>>\n" + bytes(500),
     "a Windows crash dump": b"PAGEDU64" + bytes(8192),
-    "a minidump": b"MDMP\x93\xa7\0\0" + bytes(300),
     "a VirtualBox saved state": b"\x7fVirtualBox SavedState V2.0\n" + bytes(200),
     "a VMware suspended state": b"\xd2\xbe\xd2\xbe\x08\0\0\0" + bytes(300),
     "a Xen save image": b"LibxenFmt" + bytes(300),
     "a perf recording": b"PERFILE2" + bytes(300),
 }
 TEXT_EXAMPLES = {
-    "libvirt domain capabilities": "<domainCapabilities>\n  <path>/usr/bin/qemu</path>\n</domainCapabilities>\n",
     "libvirt host capabilities": "<capabilities>\n\n  <host>\n  </host>\n</capabilities>\n",
     "libvirt domain XML": "<domain type='kvm'>\n  <name>vm</name>\n  <cpu mode='host-model'/>\n</domain>\n",
     "CPU models in libvirt's XML": '<cpus>\n  <cpu type="kvm" name="a-v1" usable="yes">\n  </cpu>\n</cpus>\n',

@@ -85,7 +85,9 @@ def read(lines: Sequence[Line], file: str) -> Found:
     bits = {_bits()[word]: 1 for word in common if word in _bits()}
     rest = sorted(word for word in common if word not in _bits())
     context = [area for area in (bits_area(bits, "host: features that Linux names", file),) if area is not None]
-    context.append(facts_area([*told.items(), ("other_words", " ".join(rest))], "host", "host, as Linux tells", file))
+    context.append(
+        facts_area([*told.items(), ("other_words", " ".join(rest))], "cpuinfo", "host, as Linux tells", file)
+    )
     return Found(context=context, notices=[*notices, _NOTICE])
 
 
@@ -94,7 +96,7 @@ _NOTICE = "features that are not named are unknown: Linux also leaves out what i
 
 def _arm64(midr: int, words: frozenset[str], told: dict[str, str], file: str, notices: list[str]) -> Found:
     rows = [*told.items(), *((f"hwcap.{word}", "on") for word in sorted(words))]
-    context: list[Area] = [facts_area(rows, "host", "host, as Linux tells", file)]
+    context: list[Area] = [facts_area(rows, "cpuinfo", "host, as Linux tells", file)]
     if not midr:
         return Found(context=context, notices=[*notices, _NOTICE])
     state = State("cpu 0", "arm64", [named_area({"sysreg.MIDR_EL1": (midr, 8)}, file, "the CPU that it says to be")])
