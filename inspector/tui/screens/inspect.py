@@ -65,6 +65,9 @@ class InspectScreen(KeyedScreen):
     class Ready(Message):
         """The panes are there."""
 
+    class AgainWanted(Message):
+        """The target should be read again."""
+
     def on_mount(self) -> None:
         """Tell the application that it may read the target."""
         self.post_message(self.Ready())
@@ -324,6 +327,24 @@ class InspectScreen(KeyedScreen):
         """What this vCPU may do next: its state is restored in the XSTATE lab."""
         if self.session is not None:
             self.want(LabWanted(self.session.capture, self.session.vcpu))
+
+    def action_again(self) -> None:
+        """Read the target again; not over edits, which would be lost."""
+        if self.session is not None and self.session.overlay.edits:
+            self.notify("read again would lose the edits: undo them first (u)", severity="warning", timeout=3)
+        elif self.session is not None:
+            self.post_message(self.AgainWanted())
+
+    def show_again(self, capture: Capture) -> None:
+        """What was read again, at the same place, with what changed marked."""
+        from inspector.tui.again import read_again, told_again
+        from inspector.tui.titles import notice_of
+
+        if self.session is None or self.session.overlay.edits:
+            return
+        self.session = read_again(self.session, capture)
+        self.say("; ".join(filter(None, (told_again(self.session), notice_of(capture)))))
+        self._show_all()
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""
