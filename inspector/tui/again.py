@@ -6,6 +6,7 @@ from inspector.capture.model import Capture
 from inspector.diff.changes import difference
 from inspector.diff.pairing import rows
 from inspector.tui.session import Session
+from inspector.tui.titles import notice_of
 
 
 def read_again(before: Session, capture: Capture) -> Session:
@@ -37,7 +38,11 @@ def changed_paths(before: Capture, after: Capture) -> dict[int, frozenset[str]]:
 
 
 def told_again(session: Session) -> str:
-    """How much is another value, in one line."""
+    """How much is another value, and what the reader had to say, in one line."""
+    return "; ".join(filter(None, (_changed(session), notice_of(session.capture))))
+
+
+def _changed(session: Session) -> str:
     count = sum(len(paths) for paths in session.moved.values())
     where = sum(1 for number, paths in session.moved.items() if paths and number >= 0)
     if not count:

@@ -88,7 +88,7 @@ class InspectorApp(DoorApp):
         else:
             Thread(target=self._read, name="reading", daemon=True).start()
 
-    def on_inspect_screen_again_wanted(self) -> None:
+    def on_again_wanted(self) -> None:
         """Read the target again, where that is possible; what cannot be read leaves what is shown."""
         if self.target == "-":
             self.notify("standard input cannot be read again", timeout=3)

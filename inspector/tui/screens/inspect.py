@@ -16,7 +16,7 @@ from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
-from inspector.tui.wanted import CompareWanted, EditsWanted, LabWanted
+from inspector.tui.wanted import AgainWanted, CompareWanted, EditsWanted, LabWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -64,9 +64,6 @@ class InspectScreen(KeyedScreen):
 
     class Ready(Message):
         """The panes are there."""
-
-    class AgainWanted(Message):
-        """The target should be read again."""
 
     def on_mount(self) -> None:
         """Tell the application that it may read the target."""
@@ -330,21 +327,19 @@ class InspectScreen(KeyedScreen):
 
     def action_again(self) -> None:
         """Read the target again; not over edits, which would be lost."""
-        if self.session is not None and self.session.overlay.edits:
+        if self.session is None or not self.session.overlay.edits:
+            self.post_message(AgainWanted())
+        else:
             self.notify("read again would lose the edits: undo them first (u)", severity="warning", timeout=3)
-        elif self.session is not None:
-            self.post_message(self.AgainWanted())
 
     def show_again(self, capture: Capture) -> None:
         """What was read again, at the same place, with what changed marked."""
         from inspector.tui.again import read_again, told_again
-        from inspector.tui.titles import notice_of
 
-        if self.session is None or self.session.overlay.edits:
-            return
-        self.session = read_again(self.session, capture)
-        self.say("; ".join(filter(None, (told_again(self.session), notice_of(capture)))))
-        self._show_all()
+        if self.session is not None and not self.session.overlay.edits:
+            self.session = read_again(self.session, capture)
+            self.say(told_again(self.session))
+            self._show_all()
 
     def action_compare(self) -> None:
         """All vCPUs side by side."""
