@@ -29,7 +29,14 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
     )
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="read it again and again, and print what changed; Ctrl-C ends"
+    )
     found = parser.parse_args(words)
+    if found.watch is not None:
+        from inspector.cli.watch import check_watch
+
+        check_watch(found)
     capture = capture_of(found.target, arguments.options_of(found))
     vcpus = arguments.choose_vcpus(capture, found.vcpu)
     _edit(capture, vcpus, found.set)
@@ -49,6 +56,10 @@ def run(words: Sequence[str]) -> int:
     code = arguments.tell(capture)
     if found.field and not matched:
         raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
+    if found.watch is not None:
+        from inspector.cli.watch import watch
+
+        watch(capture, arguments.options_of(found), found)
     return code
 
 

@@ -50,6 +50,19 @@ def write_text(out: TextIO, captures: Sequence[Capture], compared: Iterator[Comp
         printer.line(
             _line((f"{_label(number, len(captures), shown)}  {capture.target}", "bold"), f"  {capture.format}")
         )
+    differs, equal = _write_rows(printer, compared, shown)
+    printer.line(())
+    printer.line(_line((f"{'no other difference' if differs else 'no difference'}; {equal} fields are equal", "dim")))
+    return differs
+
+
+def write_changes(out: TextIO, compared: Iterator[Compared], shown: Shown) -> bool:
+    """Write only what differs as text, nothing where nothing does; whether there was something."""
+    return _write_rows(_Printer(out), compared, shown)[0]
+
+
+def _write_rows(printer: _Printer, compared: Iterator[Compared], shown: Shown) -> tuple[bool, int]:
+    """Whether anything differs, and how many fields are equal."""
     equal, differs = 0, False
     for row, found in compared:
         equal += found.equal
@@ -60,9 +73,7 @@ def write_text(out: TextIO, captures: Sequence[Capture], compared: Iterator[Comp
             printer.line(_line((row.name or "machine or process", "bold cyan")))
             for line in lines:
                 printer.line(line)
-    printer.line(())
-    printer.line(_line((f"{'no other difference' if differs else 'no difference'}; {equal} fields are equal", "dim")))
-    return differs
+    return differs, equal
 
 
 def write_json(out: TextIO, captures: Sequence[Capture], compared: Iterator[Compared], shown: Shown) -> bool:

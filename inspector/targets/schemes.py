@@ -85,11 +85,10 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "kvm:",
         "kvm:",
-        "the KVM of this machine, where that is arm64: a vCPU that is made for it and never runs",
-        capture="live_kvm:capture_of_kvm",
-        host="live_kvm:host_of_kvm",
-        lab="live_kvm:lab_of_kvm",
-        architectures=("arm64",),
+        "the KVM of this machine: what it supports, and a vCPU that is made for it and never runs",
+        capture="live.kvm:capture_of_kvm",
+        host="live.kvm:host_of_kvm",
+        lab="live.kvm:lab_of_kvm",
         opens_lab=True,
     ),
     Scheme(

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from inspector.capture.bug import OurBugError, told
-from inspector.capture.errors import InspectorError
+from inspector.capture.errors import InspectorError, visible
 from inspector.readers.options import Options
 from inspector.tui.door import DoorApp
 from inspector.tui.screens.inspect import InspectScreen
@@ -31,6 +31,20 @@ class InspectorApp(DoorApp):
         def __init__(self, capture: Capture) -> None:
             super().__init__()
             self.capture = capture
+
+    class OpenedAgain(Message):
+        """The target has been read again."""
+
+        def __init__(self, capture: Capture) -> None:
+            super().__init__()
+            self.capture = capture
+
+    class Told(Message):
+        """Something to know while the target is read: that it is stopped, say."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
 
     class Reading(Message):
         """A long read goes on."""
@@ -54,6 +68,7 @@ class InspectorApp(DoorApp):
         self.capture = capture
         self.options = options or Options()
         self.inspect = InspectScreen()
+        self._is_reading = False
 
     def get_default_screen(self) -> Screen[None]:
         """The Inspect screen is the first one, so that the first frame has its panes."""
@@ -73,10 +88,39 @@ class InspectorApp(DoorApp):
         else:
             Thread(target=self._read, name="reading", daemon=True).start()
 
+    def on_again_wanted(self) -> None:
+        """Read the target again, where that is possible; what cannot be read leaves what is shown."""
+        if self.target == "-":
+            self.notify("standard input cannot be read again", timeout=3)
+        elif not self._is_reading:
+            Thread(target=self._read_again, name="reading", daemon=True).start()
+
     def _read(self) -> None:
+        try:
+            capture = self._capture()
+        except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
+            self.post_message(self.Failed(told(error)))
+            return
+        self.post_message(self.Opened(capture))
+
+    def _read_again(self) -> None:
+        self._is_reading = True
+        try:
+            self.post_message(self.OpenedAgain(self._capture()))
+        except Exception as error:  # noqa: BLE001 - told on screen; what was read before stays
+            self.post_message(self.Told(str(told(error))))
+        finally:
+            self._is_reading = False
+
+    def _capture(self) -> Capture:
         from inspector.targets.schemes import capture_of
 
         last = monotonic()
+        notes: list[str] = []
+
+        def note(line: str) -> None:
+            notes.append(line)
+            self.post_message(self.Told(line))
 
         def progress(what: str, done: int, total: int) -> None:
             nonlocal last
@@ -84,12 +128,17 @@ class InspectorApp(DoorApp):
                 last = monotonic()
                 self.post_message(self.Reading(what, done, total))
 
-        try:
-            capture = capture_of(self.target, self.options._replace(progress=progress))
-        except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
-            self.post_message(self.Failed(told(error)))
-            return
-        self.post_message(self.Opened(capture))
+        capture = capture_of(self.target, self.options._replace(progress=progress, note=note))
+        capture.notices += notes[-1:]
+        return capture
+
+    def on_inspector_app_told(self, event: Told) -> None:
+        """What is told while the target is read."""
+        self.inspect.say(visible(event.line))
+
+    def on_inspector_app_opened_again(self, event: OpenedAgain) -> None:
+        """Show what changed."""
+        self.inspect.show_again(event.capture)
 
     def on_inspector_app_reading(self, event: Reading) -> None:
         """Draw the progress bar."""

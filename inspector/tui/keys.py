@@ -165,6 +165,7 @@ INSPECT: Table = (
                 Key("a", "all", "inspect.all", "Padding too"),
             ),
             line("the detail pane over the whole screen, and back", Key("z", "zoom", "inspect.zoom", "Zoom")),
+            line("read the target again, and mark what changed", Key("R", "again", "inspect.again", "Read again")),
         ),
     ),
     Group(

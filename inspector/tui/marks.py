@@ -10,6 +10,7 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             (
                 ("▸ ▾", "folded, unfolded"),
                 ("~", "edited"),
+                ("≠", "another value than before the target was read again (R)"),
                 ("initial", "the component's XSTATE_BV bit is 0: its initial value is shown, not the bytes"),
                 ("X0101 error", "what contradicts itself (arm64: A...); the detail says why, ! lists all"),
                 ("may be stale", "the value can be older than the register was; the detail says why"),

@@ -38,6 +38,8 @@ class Session:
         self.trouble: dict[int, str] = {}
         self.overlay = Overlay()
         self._saved: list[Edit] = []
+        #: By vCPU (-1: the process), the paths that are other values than before the target was read again.
+        self.moved: Mapping[int, frozenset[str]] = {}
         self.vcpu_number = -1
         self.element = BY_NAME["x32"]
         self.area: Area | None = None

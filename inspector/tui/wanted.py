@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from textual.message import Message
+
 from inspector.capture.model import Capture, Vcpu
 from inspector.tui.session import Session
 
@@ -44,3 +46,7 @@ class EditsWanted(NamedTuple):
 
 
 Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+
+
+class AgainWanted(Message):
+    """The target should be read again."""

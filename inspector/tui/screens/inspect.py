@@ -14,9 +14,9 @@ from textual.widgets import Footer, Static
 
 from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
-from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
-from inspector.tui.wanted import CompareWanted, EditsWanted, LabWanted
+from inspector.tui.screens.inspect_doors import DOOR_ACTIONS, DoorScreen, actions_of
+from inspector.tui.wanted import EditsWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
@@ -25,7 +25,6 @@ from inspector.tui.widgets.target_tree import TargetTree
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
-    from inspector.lint.findings import Finding
     from inspector.readers.options import Options
     from inspector.tui.session import Session
     from inspector.tui.widgets.prompt import Prompt
@@ -38,7 +37,7 @@ _NOTHING = {
 }
 
 
-class InspectScreen(KeyedScreen):
+class InspectScreen(DoorScreen):
     """Look at a capture and edit it in an overlay."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.INSPECT)
@@ -69,10 +68,6 @@ class InspectScreen(KeyedScreen):
     def on_mount(self) -> None:
         """Tell the application that it may read the target."""
         self.post_message(self.Ready())
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.session: Session | None = None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Until the capture is there, and while something is typed, the screen's keys are off.
@@ -125,7 +120,7 @@ class InspectScreen(KeyedScreen):
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
         self.say(notice_of(session.capture))
-        self._show_all()
+        self.show_all()
         self.refresh_bindings()
 
     def say(self, words: str) -> None:
@@ -136,11 +131,12 @@ class InspectScreen(KeyedScreen):
 
     def on_screen_resume(self) -> None:
         """A screen above may have gone elsewhere in this capture, or edited it."""
-        self._show_all()
+        self.show_all()
 
     # Painting
 
-    def _show_all(self) -> None:
+    def show_all(self) -> None:
+        """Paint every pane anew."""
         if self.session is None:
             return
         self.query_one(TargetTree).show(self.session)
@@ -200,7 +196,7 @@ class InspectScreen(KeyedScreen):
             return
         number = max(0, min(self.session.vcpu_number + by, len(self.session.capture.vcpus) - 1))
         self.session.select_vcpu(number)
-        self._show_all()
+        self.show_all()
 
     # Editing
 
@@ -217,7 +213,7 @@ class InspectScreen(KeyedScreen):
             session.toggle_bit()
         except EditError as error:
             self.notify(str(error), severity="warning", markup=False)
-        self._show_all()
+        self.show_all()
 
     def action_edit(self) -> None:
         """Ask for a value of the field under the cursor."""
@@ -252,7 +248,7 @@ class InspectScreen(KeyedScreen):
     def _stepped(self, edit: object, done: str, nothing: str) -> None:
         label = getattr(edit, "label", None)
         self.notify(f"{done}: {label}" if label else nothing, markup=False, timeout=2)
-        self._show_all()
+        self.show_all()
 
     # Asking
 
@@ -272,7 +268,7 @@ class InspectScreen(KeyedScreen):
         if not self.session.search_text:
             self.action_search()
         elif self.session.search(self.session.search_text, backwards=backwards, again=True):
-            self._show_all()
+            self.show_all()
 
     def action_jump(self) -> None:
         """Ask where to go."""
@@ -295,7 +291,7 @@ class InspectScreen(KeyedScreen):
             prompt.give_up(f"{_NOTHING[event.purpose]}{event.text!r}")
             return
         prompt.close()
-        self._show_all()
+        self.show_all()
 
     def on_prompt_closed(self) -> None:
         """Back to the fields."""
@@ -319,32 +315,7 @@ class InspectScreen(KeyedScreen):
         rows.show_all = not rows.show_all
         rows.refresh()
         self.session.cursor = rows.reveal(field.spec) if field else 0
-        self._show_all()
-
-    def action_lab(self) -> None:
-        """What this vCPU may do next: its state is restored in the XSTATE lab."""
-        if self.session is not None:
-            self.want(LabWanted(self.session.capture, self.session.vcpu))
-
-    def action_compare(self) -> None:
-        """All vCPUs side by side."""
-        if self.session is not None and len(self.session.capture.vcpus) > 1:
-            self.want(CompareWanted(self.session))
-        else:
-            self.notify("one vCPU: nothing to compare it with", timeout=3)
-
-    def action_findings(self) -> None:
-        """What contradicts itself in the capture as it is now."""
-        from inspector.tui.screens.findings import FindingsScreen
-
-        if self.session is not None:
-            self.app.push_screen(FindingsScreen(self.session.capture, self._go_to))
-
-    def _go_to(self, finding: Finding) -> None:
-        assert self.session is not None
-        if not self.session.go_to_finding(finding):
-            self.notify(f"{finding.path} was not captured", markup=False, timeout=3)
-        self._show_all()
+        self.show_all()
 
     def action_filter(self) -> None:
         """Ask which fields to show."""
@@ -358,7 +329,7 @@ class InspectScreen(KeyedScreen):
             self.action_zoom()
         elif self.session is not None and self.session.is_filtered:
             self.session.filter("")
-            self._show_all()
+            self.show_all()
 
     def action_zoom(self) -> None:
         """The detail pane over the whole screen, and back."""
@@ -393,4 +364,4 @@ class InspectScreen(KeyedScreen):
             self.call_after_refresh(self._show_detail)
 
 
-_SCREEN_ACTIONS = frozenset(name.removeprefix("action_") for name in vars(InspectScreen) if name.startswith("action_"))
+_SCREEN_ACTIONS = DOOR_ACTIONS | actions_of(InspectScreen)

@@ -29,6 +29,10 @@ class SimulatedScreen(InspectScreen):
         """There is none: a machine is no target of a command."""
         self.notify("no command prints a simulated machine: S in the lab saves it as a capture", timeout=3)
 
+    def action_again(self) -> None:
+        """The lab is what changes it."""
+        self.notify("a simulated machine changes in its lab only", timeout=3)
+
     def action_clear(self) -> None:
         """End the zoom, else the filter, else back to the lab."""
         if self.maximized is not None or (self.session is not None and self.session.is_filtered):

@@ -52,10 +52,12 @@ class FieldList(LineView):
 
     def _field(self, rows: Rows, row: Row, fold: str, width: int) -> list[Segment]:
         assert row.spec is not None
+        assert self.session is not None
         field = rows.table.decode(row.spec)
         name = self.short_name(row.spec.path, row)
         name_width = max(16, min(34, width // 3))
-        mark = "~" if field.changed else " "
+        moved = row.spec.path in self.session.moved.get(self.session.vcpu_number, ())
+        mark = "~" if field.changed else "≠" if moved else " "
         head = f"{mark}{'  ' * row.depth}{fold}{name}"
         head = f"{fitted(head, name_width):<{name_width}} "
         if field.value is None:
@@ -65,7 +67,7 @@ class FieldList(LineView):
         value_width = 20 if width < 90 else 37
         value = short_hex(field.value, field.bits, value_width - 1)
         style = None
-        if field.changed:
+        if field.changed or moved:
             style = self.style_of("changed")
         elif field.state == "initial" or row.spec.is_structure:
             style = self.style_of("quiet")

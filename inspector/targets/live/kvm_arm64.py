@@ -1,4 +1,4 @@
-"""``kvm:``: this machine's real KVM, where it is arm64. Its vCPU never runs, and is gone with the program."""
+"""``kvm:`` on arm64: this machine's real KVM. Its vCPU never runs, and is gone with the program."""
 
 from __future__ import annotations
 

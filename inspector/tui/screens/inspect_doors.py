@@ -1,0 +1,78 @@
+"""Where the Inspect screen leads: labs, comparison, findings, and the same target read again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspector.tui.base_app import KeyedScreen
+from inspector.tui.wanted import AgainWanted, CompareWanted, LabWanted
+
+if TYPE_CHECKING:
+    from inspector.capture.model import Capture
+    from inspector.lint.findings import Finding
+    from inspector.tui.session import Session
+
+
+class DoorScreen(KeyedScreen):
+    """A screen over a session that opens others. ``session`` is None until the capture is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session: Session | None = None
+
+    def show_all(self) -> None:
+        """Paint every pane anew."""
+        raise NotImplementedError
+
+    def say(self, notice: str) -> None:
+        """Show a notice above the panes."""
+        raise NotImplementedError
+
+    def action_lab(self) -> None:
+        """What this vCPU may do next: its state is restored in the XSTATE lab."""
+        if self.session is not None:
+            self.want(LabWanted(self.session.capture, self.session.vcpu))
+
+    def action_again(self) -> None:
+        """Read the target again; not over edits, which would be lost."""
+        if self.session is None or not self.session.overlay.edits:
+            self.post_message(AgainWanted())
+        else:
+            self.notify("read again would lose the edits: undo them first (u)", severity="warning", timeout=3)
+
+    def show_again(self, capture: Capture) -> None:
+        """What was read again, at the same place, with what changed marked."""
+        from inspector.tui.again import read_again, told_again
+
+        if self.session is not None and not self.session.overlay.edits:
+            self.session = read_again(self.session, capture)
+            self.say(told_again(self.session))
+            self.show_all()
+
+    def action_compare(self) -> None:
+        """All vCPUs side by side."""
+        if self.session is not None and len(self.session.capture.vcpus) > 1:
+            self.want(CompareWanted(self.session))
+        else:
+            self.notify("one vCPU: nothing to compare it with", timeout=3)
+
+    def action_findings(self) -> None:
+        """What contradicts itself in the capture as it is now."""
+        from inspector.tui.screens.findings import FindingsScreen
+
+        if self.session is not None:
+            self.app.push_screen(FindingsScreen(self.session.capture, self._go_to))
+
+    def _go_to(self, finding: Finding) -> None:
+        assert self.session is not None
+        if not self.session.go_to_finding(finding):
+            self.notify(f"{finding.path} was not captured", markup=False, timeout=3)
+        self.show_all()
+
+
+def actions_of(screen: type[KeyedScreen]) -> frozenset[str]:
+    """The names of the actions that a class of screens itself has."""
+    return frozenset(name.removeprefix("action_") for name in vars(screen) if name.startswith("action_"))
+
+
+DOOR_ACTIONS = actions_of(DoorScreen)
