@@ -176,6 +176,7 @@ PUBLIC_SCHEMES = ("sample:", "sim:", "model:", "kvm:")
 UNCLAIMED = Secret(MEMORY, "bytes that no field claims", ())
 
 
+@lru_cache(maxsize=1 << 14)
 def secret_of(path: str, layout: str = "") -> Secret | None:
     """Why a field is left out of a report; None for one that stays."""
     whole = SECRET_LAYOUTS.get(layout)

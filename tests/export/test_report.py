@@ -155,6 +155,33 @@ def test_names_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert str(tmp_path) not in text
 
 
+def test_what_a_reader_says_of_other_files_is_left_out() -> None:
+    capture = opened("amx/process.core")
+    capture.target = "/home/user/secret/core.1"
+    capture.notices = [
+        "layout from /home/user/secret/cpuid.txt",
+        "beside ../other/file: x",
+        "and/or Linux arch/x86/x.c",
+    ]
+    redacted = Redaction().capture(capture, capture.vcpus, "capture")
+    assert redacted.notices[:3] == ["layout from (left out)", "beside (left out): x", "and/or Linux arch/x86/x.c"]
+    kept = Redaction(["name"]).capture(capture, capture.vcpus, "capture")
+    assert kept.notices[:3] == capture.notices
+    assert kept.target == capture.target
+
+
+def test_sentences_of_lint_tell_no_value_that_was_left_out() -> None:
+    capture = opened("amx/process.core")
+    redaction = Redaction()
+    redaction.capture(capture, capture.vcpus, "capture")
+    rip = fields(capture.vcpus[0])["regs.rip"].value
+    assert rip is not None
+    for text in (f"RIP {rip:#x}", f"RIP 0x{rip:016x}", f"RIP 0x{rip:X}"):
+        assert redaction.text(text) == "RIP (left out)"
+    assert redaction.text("XCR0 0x602e7") == "XCR0 0x602e7"
+    assert redaction.text(f"{rip:#x}0") == f"{rip:#x}0"
+
+
 def test_a_sample_does_not_tell_where_the_tool_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, target in enumerate(("sample:amx", "sample:amx/process.core", "sim:guest-xfd")):
         page = tmp_path / f"{number}.html"
