@@ -14,14 +14,16 @@ from inspector.decode.fields import FieldTable
 from inspector.decode.placement import XsaveTable
 from inspector.decode.spec import FieldSpec
 from inspector.targets.schemes import scheme_of
-from layouts.secrets import KINDS, NAME, PUBLIC_SCHEMES, UNCLAIMED, Secret, secret_of
+from layouts.secrets import KINDS, LOG, NAME, PUBLIC_SCHEMES, UNCLAIMED, Secret, is_log_line, secret_of
 
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 _NUMBER = re.compile(r"0x0*([0-9a-f]{5,16})(?![0-9a-f])", re.IGNORECASE)
 #: Names of vCPUs and threads that say nothing but their number.
 _PLAIN_NAME = re.compile(r"(vcpu|cpu|thread|task|lwp)?[ #-]?\d*", re.IGNORECASE)
 #: Paths in what a reader says: of files beside the one that was opened.
-_PATH = re.compile(r"(?<![\w.~/])(?:~|\.{1,2})?/[^\s,;:'\"()]+")
+_PATH = re.compile(r"(?<![\w.~/*])(?:~|\.{1,2})?/[\w.][^\s,;:'\"()]*")
+#: Numbers beyond 16 bits and words in quotes in a line of a log.
+_LOG_WORDS = re.compile(r"(?<!\w)0x0*[1-9a-f][0-9a-f]{4,}|\b(?=[a-f]*\d)[0-9a-f]{5,}\b|\"[^\"]*\"", re.IGNORECASE)
 #: What stands for each byte of a name.
 _NAME_BYTE = ord("?")
 #: Shorter names are words: "core" in a sentence is no file's name.
@@ -167,6 +169,8 @@ class Redaction:
                 self.dropped.append(Dropped(where, spec.path, secret))
         mask.apply(data)
         attributes = dict(area.attributes) | ({"dropped": rows} if (rows := mask.rows()) else {})
+        if "rows" in attributes:
+            attributes["rows"] = [self._row(area.prefix, name, text, where) for name, text in attributes["rows"]]
         placed: XsaveTable | None = attributes.get("table")
         if placed is not None:
             attributes["table"] = placed._replace(origin=self._told(placed.origin))
@@ -179,6 +183,18 @@ class Redaction:
             declared_size_bytes=area.declared_size_bytes,
             attributes=attributes,
         )
+
+    def _row(self, prefix: str, name: str, text: str, where: str) -> list[str]:
+        """A row of a table of words; of a log's line without numbers that may be a guest's."""
+        path = f"{prefix}.{name}"
+        if not is_log_line(path):
+            return [name, self._told(text)]
+        if self.keep.keeps(path, LOG.kind):
+            return [name, text]
+        told = _LOG_WORDS.sub(_LEFT_OUT, self._told(text))
+        if told != text:
+            self.dropped.append(Dropped(where, path, LOG))
+        return [name, told]
 
     def _file(self, name: str, shown: str) -> str:
         if self.keep.keeps("target", NAME):
