@@ -57,6 +57,7 @@ SECRETS = (
             "msr.MSR_0x*",
             "sysreg.S?_?_C*",
             "sysreg32.*",
+            "gdb.*",
             "xsave*.component*",
             "xsave*.lwp.*",
         ),
@@ -88,7 +89,7 @@ SECRETS = (
         POINTER,
         "page tables, and the address that faulted last",
         (
-            *("sregs*.cr2", "sregs*.cr3", "sregs2.pdptrs[*]", "vcpu_events.exception_payload", "siginfo.si_addr"),
+            *("sregs*.cr2", "sregs*.cr3", "sregs*.pdptrs[*]", "vcpu_events.exception_payload", "siginfo.si_addr"),
             *("sysreg.TTBR*", "sysreg.VTTBR*", "sysreg.FAR_EL*", "sysreg.HPFAR*", "sysreg.PFAR*", "sysreg.MFAR*"),
             *("sysreg.PAR_EL1", "sysreg.VNCR*", "sysreg.ERXADDR*", "msr.IA32_MC*_ADDR", "msr.IA32_MC*_MISC"),
             *("sysreg.LORSA*", "sysreg.LOREA*", "sysreg.PMBPTR*", "sysreg.TRBPTR*", "sysreg.TRBBASER*"),
@@ -144,6 +145,16 @@ SECRETS = (
     ),
     Secret(
         POINTER,
+        "where the hypervisor's code, stacks and tables lie, and the address at which a guest left",
+        (
+            *("vmcs.host.*ip", "vmcs.host.*sp", "vmcs.host.*base", "vmcs.host.cr3", "vmcs.*_addr*"),
+            *("vmcs.*pointer*", "vmcs.*eptp*", "vmcs.*qualification", "vmcs.*load.*", "vmcs.*linear*"),
+            *("vmcs.*physical*", "vmcs.*SYSENTER_E*"),
+            *("vmcb.*_pa", "vmcb.exit_info*", "vmcb.*cr3", "vmcb.*rip", "vmcb.*rsp", "vmcb.avic*", "vmcb.*base*"),
+        ),
+    ),
+    Secret(
+        POINTER,
         "where the program and its libraries were loaded",
         (
             *(
@@ -172,10 +183,24 @@ SECRET_LAYOUTS = {
 #: Targets whose names everybody has.
 PUBLIC_SCHEMES = ("sample:", "sim:", "model:", "kvm:")
 
+#: Lines of a log that are told as they are: they hold what a CPU can do, and no register of a guest.
+PLAIN_LINES = ("calls.*CPUID*", "calls.*cpuid", "calls.*ARCH_*", "calls.*CHECK_EXTENSION", "calls.*CREATE*")
+
+#: What is left out of the other lines: see LOG_LINES.
+LOG = Secret(MEMORY, "numbers, words in quotes and paths in the lines of a log", ())
+LOG_LINES = ("calls.*", "said.*")
+
 #: Bytes of an area that no field claims.
 UNCLAIMED = Secret(MEMORY, "bytes that no field claims", ())
 
 
+def is_log_line(path: str) -> bool:
+    """A field is a line of a log that may hold a guest's registers."""
+    plain, lines = (re.compile("|".join(map(_expression, globs)), re.IGNORECASE) for globs in (PLAIN_LINES, LOG_LINES))
+    return bool(lines.fullmatch(path)) and not plain.fullmatch(path)
+
+
+@lru_cache(maxsize=1 << 14)
 def secret_of(path: str, layout: str = "") -> Secret | None:
     """Why a field is left out of a report; None for one that stays."""
     whole = SECRET_LAYOUTS.get(layout)

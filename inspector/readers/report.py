@@ -26,7 +26,8 @@ MAGIC = f"<!DOCTYPE html><!-- inspector report {VERSION} -->"
 BLOCK_BEGIN = b'<script type="application/vnd.inspector.vcpu+gzip">'
 BLOCK_END = b"</script>"
 
-_MAX_SIZE_BYTES = 128 << 20
+#: A page and its captures.
+MAX_SIZE_BYTES = 128 << 20
 _MAX_CAPTURES = 16
 
 
@@ -35,7 +36,7 @@ def read(source: Source, options: Options) -> Capture:
 
     A block that is damaged is a fault; the others are read.
     """
-    data = source.read_all(_MAX_SIZE_BYTES)
+    data = source.read_all(MAX_SIZE_BYTES)
     _check_version(source.name, data)
     found: list[Capture] = []
     faults: list[InputError] = [source.fault] if source.fault else []

@@ -24,6 +24,7 @@ from tests.support import SAMPLES, fields, opened
 
 _SAMPLES = (
     *("amx", "amx/process.core", "arm64-process/sme-za.core", "arm64-kvm/max-linux-6.12.107.regs", "zen5-kvm"),
+    *("logs/vmcs.dmesg.txt", "logs/vmcb.journal.txt", "logs/trace.txt", "logs/refused-cpuid.strace.txt"),
     *("qemu-x86-max/migration-stream.gz", "qemu-arm64-max/migration-stream.gz", "pasted/oops-x86.txt"),
 )
 _KNOWN = [name for name in _SAMPLES if (SAMPLES / name).exists()]
@@ -42,7 +43,13 @@ def capture_inside(page: Path) -> bytes:
 
 _FOLLOWS = ("file[", "sve.", "ssve.")
 #: Masks of features and of lengths.
-_NO_POINTERS = ("auxv.AT_HWCAP", "sve.vls")
+_NO_POINTERS = (
+    "auxv.AT_HWCAP",
+    "sve.vls",
+    "vmcs.cr0_guest_host_mask",
+    "vmcs.cr4_guest_host_mask",
+    "vmcs.control.tsc_offset",
+)
 
 
 class _Marks(HTMLParser):
@@ -93,12 +100,12 @@ def test_it_opens_again_as_what_was_kept(name: str, tmp_path: Path, capsys: pyte
     for path, (value, text) in now.items():
         if "(dropped: " in text:
             assert value is None
-        elif path.startswith(_FOLLOWS):
+        elif path.startswith(_FOLLOWS) or "(left out)" in text:
             # Follows from bytes that were left out: lengths of names, the vector length of a stream.
             continue
         else:
             assert was[path] == (value, text), path
-    assert any("(dropped: " in text for _, text in now.values())
+    assert any("(dropped: " in text or "(left out)" in text for _, text in now.values())
     assert len(page.read_bytes()) - len(base64.b64encode(gzip.compress(capture_inside(page)))) < 1_000_000
 
 
@@ -153,6 +160,43 @@ def test_names_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for text in (page.read_text("utf-8"), capture_inside(page).decode(), capsys.readouterr().out):
         assert "customer" not in text
         assert str(tmp_path) not in text
+
+
+def test_what_a_reader_says_of_other_files_is_left_out() -> None:
+    capture = opened("amx/process.core")
+    capture.target = "/home/user/secret/core.1"
+    capture.notices = [
+        "layout from /home/user/secret/cpuid.txt",
+        "beside ../other/file: x",
+        "and/or Linux arch/x86/x.c",
+    ]
+    redacted = Redaction().capture(capture, capture.vcpus, "capture")
+    assert redacted.notices[:3] == ["layout from (left out)", "beside (left out): x", "and/or Linux arch/x86/x.c"]
+    kept = Redaction(["name"]).capture(capture, capture.vcpus, "capture")
+    assert kept.notices[:3] == capture.notices
+    assert kept.target == capture.target
+
+
+def test_sentences_of_lint_tell_no_value_that_was_left_out() -> None:
+    capture = opened("amx/process.core")
+    redaction = Redaction()
+    redaction.capture(capture, capture.vcpus, "capture")
+    rip = fields(capture.vcpus[0])["regs.rip"].value
+    assert rip is not None
+    for text in (f"RIP {rip:#x}", f"RIP 0x{rip:016x}", f"RIP 0x{rip:X}"):
+        assert redaction.text(text) == "RIP (left out)"
+    assert redaction.text("XCR0 0x602e7") == "XCR0 0x602e7"
+    assert redaction.text(f"{rip:#x}0") == f"{rip:#x}0"
+
+
+def test_lines_of_a_log_tell_no_registers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "case.html"
+    report(capsys, "sample:logs/trace.txt", "-o", str(page))
+    before, after = values(opened("logs/trace.txt")), values(open_capture(str(page)))
+    assert "0xffffffff81045678" in str(before["calls.2.kvm_exit"])
+    assert "reason CPUID rip (left out)" in str(after["calls.2.kvm_exit"])
+    assert after["calls.3.kvm_cpuid"] == before["calls.3.kvm_cpuid"]
+    assert "81045678" not in page.read_text("utf-8") + capture_inside(page).decode()
 
 
 def test_a_sample_does_not_tell_where_the_tool_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

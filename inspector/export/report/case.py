@@ -11,6 +11,7 @@ import inspector
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable, is_quiet
 from inspector.decode.notes import notes_of
+from inspector.decode.summary import summary_of
 from inspector.decode.values import short_hex
 from inspector.diff.changes import Change, Missing, difference
 from inspector.diff.pairing import rows
@@ -28,6 +29,7 @@ _MOST_OPEN = 40
 #: What decides, but for CPUID and properties: those are tables.
 _OPEN_RANKS = frozenset(range(len(DECISIVE))) - {rank("cpuid.0.0.eax")}
 _PARTS_SHOWN = 6
+_MOST_NAMED = 8
 
 
 class Verdict(NamedTuple):
@@ -124,8 +126,10 @@ def facts_of(case: Case) -> Iterator[tuple[str, str]]:
     for capture in case.captures:
         cpus = f"{counted(len(capture.vcpus), 'vCPU')}, {_architectures(capture)}"
         yield "capture", f"{capture.target}: {capture.format}, {cpus}"
-        for vcpu in capture.vcpus[:8]:
-            yield f"vCPU {vcpu.index}", " · ".join(filter(None, (vcpu.name, _summary(vcpu))))
+        for vcpu in capture.vcpus[:_MOST_NAMED]:
+            yield f"vCPU {vcpu.index}", " · ".join(filter(None, (vcpu.name, summary_of(vcpu))))
+        if len(capture.vcpus) > _MOST_NAMED:
+            yield "", f"and {len(capture.vcpus) - _MOST_NAMED} more"
         if capture.host.about:
             yield "host", capture.host.about
         if capture.host.kernel:
@@ -301,9 +305,3 @@ def _first(changes: Sequence[Differing]) -> tuple[list[Differing], int]:
 
 def _architectures(capture: Capture) -> str:
     return ", ".join(dict.fromkeys(vcpu.arch for vcpu in capture.vcpus)) or "no architecture"
-
-
-def _summary(vcpu: Vcpu) -> str:
-    from inspector.decode.summary import summary_of
-
-    return summary_of(vcpu)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import BinaryIO
 
+from inspector.capture.errors import OutputError
 from inspector.capture.model import Capture, Vcpu
 from inspector.export.report.case import (
     Case,
@@ -26,17 +27,23 @@ from inspector.export.report.redact import Dropped
 from inspector.export.vcpu import write_vcpu
 from inspector.export.words import counted
 from inspector.lint.findings import Finding
-from inspector.readers.report import BLOCK_BEGIN, BLOCK_END, MAGIC
+from inspector.readers import vcpu_file
+from inspector.readers.report import BLOCK_BEGIN, BLOCK_END, MAGIC, MAX_SIZE_BYTES
 from layouts.secrets import KINDS
 
 #: A page without its captures is smaller; what does not fit is in the capture alone.
 PAGE_LIMIT_BYTES = 900_000
+#: So many tables that do not fit are tried before the rest is only counted.
+_TRIED = 32
 #: Paths in one sentence.
 _MOST_PATHS = 200
 
 
 def write_page(out: BinaryIO, case: Case) -> None:
-    """Write the page, with the captures in it."""
+    """Write the page, with the captures in it. Raises OutputError for captures that no report can hold."""
+    blocks = [_block(capture) for capture in case.captures]
+    if sum(map(len, blocks)) > MAX_SIZE_BYTES - 2 * PAGE_LIMIT_BYTES:
+        raise OutputError(f"report: captures of more than {MAX_SIZE_BYTES >> 20} MiB; --vcpu N takes one vCPU")
     style, script = _part("page.css"), _part("page.js")
     page = _Page()
     page.add(_head(case.title, style, script))
@@ -50,8 +57,7 @@ def write_page(out: BinaryIO, case: Case) -> None:
     page.add("</main>\n")
     for text in page.texts:
         out.write(text)
-    for capture in case.captures:
-        out.write(_block(capture))
+    out.writelines(blocks)
     out.write(f"<script>{script}</script>\n</body>\n</html>\n".encode())
 
 
@@ -194,6 +200,10 @@ def _everything(page: _Page, case: Case) -> None:
     skipped = 0
     for capture in case.captures:
         for vcpu, area in areas_of(capture):
+            # A few more may fit that are smaller; of 10,000 threads not every one is tried.
+            if skipped >= _TRIED:
+                skipped += 1
+                continue
             fields = all_fields(area)
             if not fields:
                 continue
@@ -253,5 +263,8 @@ def _block(capture: Capture) -> bytes:
     """A capture file, packed, as a block of data that no browser runs."""
     written = io.BytesIO()
     write_vcpu(written, capture)
+    if written.tell() > vcpu_file.MAX_SIZE_BYTES:
+        limit = vcpu_file.MAX_SIZE_BYTES >> 20
+        raise OutputError(f"report: {capture.target} has more than {limit} MiB; --vcpu N takes one vCPU")
     packed = gzip.compress(written.getvalue(), mtime=0)
     return BLOCK_BEGIN + base64.b64encode(packed) + BLOCK_END + b"\n"

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.fields import FieldTable
+from inspector.decode.placement import XsaveTable
 from inspector.decode.spec import FieldSpec
 from inspector.targets.schemes import scheme_of
-from layouts.secrets import KINDS, NAME, PUBLIC_SCHEMES, UNCLAIMED, Secret, secret_of
+from layouts.secrets import KINDS, LOG, NAME, PUBLIC_SCHEMES, UNCLAIMED, Secret, is_log_line, secret_of
 
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 _NUMBER = re.compile(r"0x0*([0-9a-f]{5,16})(?![0-9a-f])", re.IGNORECASE)
 #: Names of vCPUs and threads that say nothing but their number.
 _PLAIN_NAME = re.compile(r"(vcpu|cpu|thread|task|lwp)?[ #-]?\d*", re.IGNORECASE)
+#: Paths in what a reader says: of files beside the one that was opened.
+_PATH = re.compile(r"(?<![\w.~/*])(?:~|\.{1,2})?/[\w.][^\s,;:'\"()]*")
+#: Numbers beyond 16 bits and words in quotes in a line of a log.
+_LOG_WORDS = re.compile(r"(?<!\w)0x0*[1-9a-f][0-9a-f]{4,}|\b(?=[a-f]*\d)[0-9a-f]{5,}\b|\"[^\"]*\"", re.IGNORECASE)
+#: What stands for each byte of a name.
+_NAME_BYTE = ord("?")
 #: Shorter names are words: "core" in a sentence is no file's name.
 _NAME_LENGTH = 5
 _LEFT_OUT = "(left out)"
@@ -83,14 +89,14 @@ class Redaction:
         context = [self._area(area, "", shown) for area in capture.context]
         found = [self._vcpu(vcpu, shown) for vcpu in vcpus]
         about = capture.host
-        notices = [self.text(notice) for notice in capture.notices]
+        notices = [self._told(notice) for notice in capture.notices]
         if self.dropped[before:]:
             notices.append(f"{NOTICE}: {counts_of(self.dropped[before:])}; such bytes are zero here")
         return Capture(
             shown,
             capture.format,
             found,
-            host=Host(about.cpuid, self.text(about.kernel), self.text(about.about)),
+            host=Host(about.cpuid, self._told(about.kernel), self._told(about.about)),
             context=context,
             faults=[self._fault(fault) for fault in capture.faults],
             notices=notices,
@@ -101,6 +107,11 @@ class Redaction:
         for name in sorted(self._names, key=len, reverse=True):
             words = words.replace(name, self._names[name])
         return _NUMBER.sub(lambda match: _LEFT_OUT if int(match[1], 16) in self._numbers else match[0], words)
+
+    def _told(self, words: str) -> str:
+        """The same of what a reader said, which may name other files as well."""
+        words = self.text(words)
+        return words if self.keep.keeps("target", NAME) else _PATH.sub(_LEFT_OUT, words)
 
     def is_dropped(self, path: str) -> bool:
         """A field would be left out."""
@@ -113,8 +124,10 @@ class Redaction:
         is_public = scheme.prefix in PUBLIC_SCHEMES
         files = {area.origin.file for area in capture.context}
         files |= {area.origin.file for vcpu in vcpus for area in vcpu.areas} | {fault.file for fault in capture.faults}
-        if is_public or self.keep.keeps("target", NAME):
-            # Where the tool is installed is nobody's business either.
+        if self.keep.keeps("target", NAME):
+            return capture.target
+        if is_public:
+            # Where the tool is installed is nobody's business.
             self._names |= {name: os.path.basename(name) for name in files if "/" in name and name != capture.target}
             return capture.target
         self.dropped.append(Dropped("", "target", _FILES))
@@ -156,16 +169,37 @@ class Redaction:
                 self.dropped.append(Dropped(where, spec.path, secret))
         mask.apply(data)
         attributes = dict(area.attributes) | ({"dropped": rows} if (rows := mask.rows()) else {})
-        file = self._names.get(area.origin.file, area.origin.file if not os.path.isabs(area.origin.file) else shown)
+        if "rows" in attributes:
+            attributes["rows"] = [self._row(area.prefix, name, text, where) for name, text in attributes["rows"]]
+        placed: XsaveTable | None = attributes.get("table")
+        if placed is not None:
+            attributes["table"] = placed._replace(origin=self._told(placed.origin))
         return Area(
             area.layout,
             self.text(area.prefix),
-            self.text(area.title),
+            self._told(area.title),
             bytes(data),
-            Origin(file, area.origin.offset),
+            Origin(self._file(area.origin.file, shown), area.origin.offset),
             declared_size_bytes=area.declared_size_bytes,
             attributes=attributes,
         )
+
+    def _row(self, prefix: str, name: str, text: str, where: str) -> list[str]:
+        """A row of a table of words; of a log's line without numbers that may be a guest's."""
+        path = f"{prefix}.{name}"
+        if not is_log_line(path):
+            return [name, self._told(text)]
+        if self.keep.keeps(path, LOG.kind):
+            return [name, text]
+        told = _LOG_WORDS.sub(_LEFT_OUT, self._told(text))
+        if told != text:
+            self.dropped.append(Dropped(where, path, LOG))
+        return [name, told]
+
+    def _file(self, name: str, shown: str) -> str:
+        if self.keep.keeps("target", NAME):
+            return name
+        return self._names.get(name, shown if os.path.isabs(name) else name)
 
     def _remember(self, table: FieldTable, spec: FieldSpec) -> None:
         """What sentences must not say any more."""
@@ -176,7 +210,7 @@ class Redaction:
             self._numbers.add(field.value)
 
     def _fault(self, fault: InputError) -> InputError:
-        return InputError(self.text(fault.file), self.text(fault.expected), self.text(fault.found), fault.offset)
+        return InputError(self._told(fault.file), self._told(fault.expected), self._told(fault.found), fault.offset)
 
 
 _FILES = Secret(NAME, "what the opened file is called, and where it lies", ())
@@ -230,30 +264,28 @@ class _Mask:
     def drop_unclaimed(self, data: bytearray) -> bool:
         """Leave out what no field claims, where it holds something; whether there was such."""
         found = False
-        at = 0
-        for claimed, group in groupby(self._claimed):
-            size = sum(1 for _ in group)
-            if not claimed and any(data[at : at + size]):
-                self._put(self._kinds, at, size, _KIND_NUMBERS[UNCLAIMED.kind])
+        for run in re.finditer(rb"\0+", self._claimed):
+            if any(data[run.start() : run.end()]):
+                self._put(self._kinds, run.start(), run.end() - run.start(), _KIND_NUMBERS[UNCLAIMED.kind])
                 found = True
-            at += size
         return found
 
     def apply(self, data: bytearray) -> None:
         """Take the bytes out. Texts keep their length, for where the next begins follows from it."""
-        for at, kind in enumerate(self._kinds):
-            if kind:
-                data[at] = ord("?") if self._text[at] and data[at] else 0
+        for _, at, size in _runs(self._kinds):
+            texts, held = self._text[at : at + size], data[at : at + size]
+            data[at : at + size] = (
+                bytes(size)
+                if not any(texts)
+                else bytes(_NAME_BYTE * bool(text and byte) for text, byte in zip(texts, held, strict=True))
+            )
 
     def rows(self) -> list[list[str | int]]:
         """The attribute ``dropped``."""
         kinds = list(KINDS)
-        return [[kinds[number - 1], at, size] for number, at, size in _runs(self._kinds) if number]
+        return [[kinds[number - 1], at, size] for number, at, size in _runs(self._kinds)]
 
 
-def _runs(values: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-    at = 0
-    for value, group in groupby(values):
-        size = sum(1 for _ in group)
-        yield value, at, size
-        at += size
+def _runs(kinds: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal numbers that are not 0: number, where, how many."""
+    return ((run[1][0], run.start(), len(run[0])) for run in re.finditer(rb"([^\0])\1*", kinds, re.DOTALL))
