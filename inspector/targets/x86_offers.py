@@ -30,9 +30,11 @@ from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named
 from layouts.arm64.chips import chips, known_cores
+from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.kvm_caps import emulated_everywhere
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
-from layouts.x86.models.features import feature_named, features
+from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import VERSIONS, qemu_models
 
@@ -176,7 +178,10 @@ def offer_of_words(name: str, words: X86Words) -> Offer:
     """/proc/cpuinfo: flags that Linux has shown since 5.10 are there or not; nothing else is known."""
     there = {feature for flag in words.flags for feature in feature_of_flag(flag, words.flags)}
     not_there = shown_features() - there
-    given = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features
+    places = (
+        (*FEATURES[one][:2], REGISTERS[FEATURES[one].register], FEATURES[one].bit) for one in emulated_everywhere()
+    )
+    given = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features | {feature_at()[place] for place in places}
     there = there | given
     return offer_of_features(
         name, there, not_there - given, signature=words.signature, phys_bits=words.phys_bits

@@ -197,3 +197,15 @@ KVM_FEATURES: dict[str, dict[tuple[int, int], str]] = {
         (7, 0): "AVX10_VNNI_INT",
     },
 }
+
+
+def emulated_everywhere() -> frozenset[str]:
+    """The features that KVM of every release gives to guests, whatever the host has."""
+    return frozenset(
+        name.removeprefix("+")
+        for by_release in KVM_FEATURES.values()
+        for name in min(by_release.items())[1].split()
+        if name.startswith("+")
+        and min(by_release) == (5, 10)
+        and all(name in features.split() for features in by_release.values())
+    )

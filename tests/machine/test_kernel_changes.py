@@ -10,6 +10,7 @@ import pytest
 from inspector.cli.main import main
 from inspector.export.kernel_changes import page, x86_changes
 from inspector.targets.x86_cpus import cpu_named
+from layouts.x86.kvm_caps import emulated_everywhere
 
 PAGE = Path(__file__).parents[2] / "docs/kernels.md"
 
@@ -72,3 +73,7 @@ def test_text_and_json_of_one_architecture(capsys: pytest.CaptureFixture[str]) -
 def test_words_that_are_wrong(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layouts", "kernels", *words]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_what_kvm_emulates_everywhere() -> None:
+    assert emulated_everywhere() == {"X2APIC", "TSC_ADJUST", "ARCH_CAPABILITIES"}

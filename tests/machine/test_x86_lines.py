@@ -259,6 +259,9 @@ def test_cpuinfo_is_a_host_of_which_a_part_is_known(tmp_path: Path) -> None:
     )  # fmt: skip
     made = realize(asked_of("EPYC-Rome-v4").request, offer)
     assert {entry.feature for entry in made.missing} == {"osvw"}
+    assert offer.has("arch-capabilities"), "KVM gives it on every host, and no flag of AMD's tells"
+    path.write_text(CPUINFO.replace(" x2apic", ""))
+    assert offer_named(str(path)).has("x2apic"), "KVM emulates it"
     assert parse_x86_cpuinfo("Features : fp asimd\n") is None
 
 

@@ -48,6 +48,10 @@ _WORDS = {
     "flexpriority": "",
     "tpr_shadow": "",
     "ibrs_enhanced": "ibrs-all",
+    "rng": "xstore",
+    "rng_en": "xstore-en",
+    "ace": "xcrypt",
+    "ace_en": "xcrypt-en",
 }
 #: Words that Linux sets for bits of both vendors (init_speculation_control), Intel's bits and AMD's.
 _EITHER = {

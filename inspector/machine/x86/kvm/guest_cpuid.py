@@ -55,9 +55,8 @@ class GuestCpuid:
         """Other entries in the place of those that were."""
         self.entries = entries
         self._remembered: dict[str, int] = {}
-        self._by_function: dict[int, list[Entry]] = {}
-        for entry in self.entries:
-            self._by_function.setdefault(entry.leaf, []).append(entry)
+        # Made when somebody looks: most tables of a sweep are refused or compared, and asked for nothing.
+        self._by_function: dict[int, list[Entry]] | None = None
 
     @property
     def is_set(self) -> bool:
@@ -70,10 +69,20 @@ class GuestCpuid:
         if index is None and not self.kvm.since(6, 0):
             # Every look-up had an index.
             index = 0
-        for entry in self._by_function.get(function, ()):
+        by_function = self._by_function
+        if by_function is None:
+            by_function = self._by_function = self._index()
+        for entry in by_function.get(function, ()):
             if not entry.flags & INDEXED or index is None or entry.subleaf == index:
                 return entry
         return None
+
+    def _index(self) -> dict[int, list[Entry]]:
+        """The entries of each leaf, in the table's order."""
+        found: dict[int, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.leaf, []).append(entry)
+        return found
 
     def remembered(self, name: str, make: Callable[[], int]) -> int:
         """What KVM works out of the table once, when it is set."""

@@ -7,7 +7,7 @@ vmx_get_segment, vmx_segment_access_rights, seg_setup.
 from __future__ import annotations
 
 import struct
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt")
@@ -68,6 +68,13 @@ def kept(name: str, image: bytes, *, svm: bool, unrestricted: bool = True) -> by
         avl=given.avl & 1,
     )
     return (_on_svm(name, found) if svm else _on_vmx(name, found, unrestricted=unrestricted)).image()
+
+
+@lru_cache(maxsize=1024)
+def all_kept(image: bytes, *, svm: bool, unrestricted: bool) -> tuple[bytes, ...]:
+    """The segments of struct kvm_sregs as they are read back."""
+    places = zip(SEGMENTS, range(0, len(image), SIZE_BYTES), strict=True)
+    return tuple(kept(name, image[at : at + SIZE_BYTES], svm=svm, unrestricted=unrestricted) for name, at in places)
 
 
 def _on_svm(name: str, given: Segment) -> Segment:

@@ -112,10 +112,7 @@ def _set_common(vcpu: VcpuState, rule: Rule, image: bytes, *, update_pdptrs: boo
         load_pdptrs(vcpu)
     svm = vcpu.kvm.is_svm
     unrestricted = vcpu.kvm.unrestricted_guest
-    vcpu.segments = tuple(
-        segments.kept(name, image[at : at + 24], svm=svm, unrestricted=unrestricted)
-        for name, at in zip(segments.SEGMENTS, range(0, _AT_GDT, segments.SIZE_BYTES), strict=True)
-    )
+    vcpu.segments = segments.all_kept(image[:_AT_GDT], svm=svm, unrestricted=unrestricted)
     set_cr8(vcpu, registers.cr8)
     return True
 
