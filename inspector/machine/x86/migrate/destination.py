@@ -105,12 +105,19 @@ class Destination:
         """A register of CPUID as KVM shows it."""
         row = self.supported.get(leaf, subleaf)
         found = row[_REGISTERS.index(register)] if row else 0
+        if self._offer is not None and self._offer.cpuid is None:
+            # What names tell goes before what KVM makes of it.
+            word = self._word(leaf, subleaf, register)
+            told = self._offer.known.get(word, 0)
+            found = found & ~told | self._offer.values.get(word, 0) & told
         if (leaf, register) == (0x80000001, "edx") and self._offer is not None and self.kvm.is_svm:
             return found | self.shown(1, 0, "edx") & AMD_ALIASES
         return found
 
     def word(self, leaf: int, subleaf: int, register: str) -> int:
         """A register of CPUID as a guest may have it at most, with what VMMs add."""
+        if self._offer is not None and self._offer.cpuid is None:
+            return self.shown(leaf, subleaf, register)
         return self.shown(leaf, subleaf, register) | self.offer.values.get(self._word(leaf, subleaf, register), 0)
 
     def known(self, leaf: int, subleaf: int, register: str) -> int:
@@ -131,12 +138,15 @@ class Destination:
 
     def _word(self, leaf: int, subleaf: int, register: str) -> Word:
         found = Word(False, leaf, subleaf, register)
-        return found if found in self.offer.values else Word(False, leaf, None, register)
+        return found if found in self.offer.known else Word(False, leaf, None, register)
 
     def feature_msr(self, index: int) -> int | None:
         """A feature MSR as KVM_GET_MSRS on /dev/kvm gives it; None where that is not known."""
         if index in self.msrs:
             return self.msrs[index]
+        word = Word(True, index)
+        if self._offer is not None and self._offer.known.get(word):
+            return self._offer.values.get(word, 0)
         if index in (_ARCH_CAPABILITIES, *_VMX_MSRS) and self.kvm.is_vmx:
             return None
         found = access.read_feature(self.bare, index)
@@ -144,6 +154,8 @@ class Destination:
 
     def has_feature_msr(self, index: int) -> bool:
         """The MSR is one by which this KVM tells what it has."""
+        if self._offer is not None and self._offer.known.get(Word(True, index)):
+            return True
         return index in self.msrs or isinstance(access.read_feature(self.bare, index), int)
 
     def on_kernel(self, kernel: KernelProfile) -> Kvm:

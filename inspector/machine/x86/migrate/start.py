@@ -144,7 +144,7 @@ def machine_types(guest: Guest, made: Realization) -> Compared | None:
 
 
 def _qemu_name(bit: Difference) -> str:
-    return bit.name if bit.name in features() and bit.rule != "ignore" and bit.place.kind == "cpuid" else ""
+    return bit.name if bit.name in features() and bit.rule != "ignore" and bit.place.kind in ("cpuid", "msr") else ""
 
 
 def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterator[Compared]:
@@ -165,6 +165,8 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
 
 
 def _is_at(bit: Bit, place: Place) -> bool:
+    if place.kind == "msr":
+        return bit.word.is_msr and bit.word.at == place.at
     return bit.word.leaf == (place.at, place.subleaf) and bit.word.register == place.register
 
 
