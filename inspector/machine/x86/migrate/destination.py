@@ -96,6 +96,11 @@ class Destination:
         raw = self.kvm.raw if self.is_raw else None
         return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
 
+    @property
+    def knows_areas(self) -> bool:
+        """Where components lie in an image is known, not only which there are."""
+        return self._offer is None or self._offer.cpuid is not None
+
     @cached_property
     def bare(self) -> WholeVcpu:
         """A vCPU without CPUID, to ask what KVM says of itself."""
@@ -133,7 +138,8 @@ class Destination:
         if leaf == 0:
             return _ALL if self._offer.vendor else 0
         if (leaf, register) == (0x80000008, "eax"):
-            return _ALL if self._offer.phys_bits else 0
+            # Every CPU in long mode has 48 linear bits.
+            return _ALL if self._offer.phys_bits else _ALL & ~0xFF
         return found
 
     def _word(self, leaf: int, subleaf: int, register: str) -> Word:
@@ -147,7 +153,9 @@ class Destination:
         word = Word(True, index)
         if self._offer is not None and self._offer.known.get(word):
             return self._offer.values.get(word, 0)
-        if index in (_ARCH_CAPABILITIES, *_VMX_MSRS) and self.kvm.is_vmx:
+        if index in _VMX_MSRS and index not in self.kvm.processor.features:
+            return None
+        if index == _ARCH_CAPABILITIES and self.kvm.is_vmx and index not in self.kvm.processor.msrs:
             return None
         found = access.read_feature(self.bare, index)
         return found if isinstance(found, int) else None
@@ -156,7 +164,13 @@ class Destination:
         """The MSR is one by which this KVM tells what it has."""
         if self._offer is not None and self._offer.known.get(Word(True, index)):
             return True
+        if index in _VMX_MSRS:
+            return self.kvm.is_vmx and self.kvm.has("VMX")
         return index in self.msrs or isinstance(access.read_feature(self.bare, index), int)
+
+    def is_untold(self, index: int) -> bool:
+        """Whether KVM takes this MSR hangs on a capability MSR of the processor that nobody told."""
+        return index in _VMX_MSRS and self.has_feature_msr(index) and self.feature_msr(index) is None
 
     def on_kernel(self, kernel: KernelProfile) -> Kvm:
         """The same CPU and parameters under another kernel."""

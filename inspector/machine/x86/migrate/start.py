@@ -125,7 +125,8 @@ def compared(
     if vmm.sends_cpuid:
         return ()
     missing = [bit for bit in bits if bit.source and not bit.target and bit.known and _qemu_name(bit)]
-    extra = [bit for bit in bits if made is not None and bit.target and not bit.source and _qemu_name(bit)]
+    given = made.features if made is not None else frozenset()
+    extra = [bit for bit in bits if not bit.source and _qemu_name(bit) in given]
     found = list(_warnings(missing, made))
     if vmm.compares == "names":
         found.append(_by_names(missing, extra))
