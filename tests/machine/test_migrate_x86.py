@@ -217,10 +217,10 @@ def test_a_verdict_takes_milliseconds() -> None:
     x86_migration_json(verdict_of("sample:sapphire-rapids/linux-6.18", "ice-lake@6.1"))
     best = 1.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         x86_migration_json(verdict_of("sample:sapphire-rapids/linux-6.18", "ice-lake@6.1"))
-        best = min(best, time.perf_counter() - start)
-    # Under 20 ms on an idle machine.
+        best = min(best, time.process_time() - start)
+    # Under 20 ms on an idle machine; processor time, as others run here too.
     assert best < 0.1
 
 
