@@ -6,18 +6,14 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.cli import arguments
-from inspector.cli.streams import say, say_json
-from inspector.export.migration import migration_json, migration_text
-from inspector.machine.arm64.captured import State
-from inspector.machine.arm64.migrate import migrate
-from inspector.targets import arm64_named, kernels
-from inspector.targets.arm64_host import captured_state
-from inspector.targets.schemes import capture_of, host_of, require, scheme_of
+from inspector.targets import kernels
+from inspector.targets.schemes import capture_of, scheme_of
 from layouts.x86.vmms import VMMS
 
+_HELP = "a host: a known core, a chip, a model, or a capture; its KVM is --kernel or @RELEASE after the name"
 _EXAMPLES = """\
   inspector migrate guest.regs neoverse-n1@6.12
   inspector migrate sample:graviton3/linux-6.18 neoverse-n1
@@ -34,7 +30,7 @@ def run(words: Sequence[str]) -> int:
     """Restore a vCPU on a host, call by call."""
     parser = arguments.parser("migrate", "Would a vCPU arrive on another host, and if not, why.", _EXAMPLES)
     parser.add_argument("source", metavar="SRC", help="a capture, or a host: a guest with all that it has")
-    parser.add_argument("destination", metavar="DST", help=arm64_named.HELP)
+    parser.add_argument("destination", metavar="DST", help=_HELP)
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
     parser.add_argument("--vmm", default="", choices=("", *VMMS), metavar="NAME", help=f"x86: {', '.join(VMMS)}")
@@ -53,14 +49,9 @@ def run(words: Sequence[str]) -> int:
         return migrate_x86.run(found, capture)
     if found.vmm or found.model or found.machine:
         raise UsageError("--vmm, --model and --machine go with x86 vCPUs")
-    state = _state(found.source, found.vcpu)
-    host = host_of(found.destination, "arm64", found.kernel, arguments.TOLD)
-    made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
-    if found.json:
-        say_json(migration_json(made))
-    else:
-        say(*migration_text(made, steps=found.steps))
-    return 0 if made.accepted and not made.open else 1
+    from inspector.cli import migrate_arm64
+
+    return migrate_arm64.run(found)
 
 
 def _x86_source(text: str) -> Capture | Literal[False] | None:
@@ -71,18 +62,3 @@ def _x86_source(text: str) -> Capture | Literal[False] | None:
         return None if is_x86_guest_word(text) else False
     capture = capture_of(text, arguments.TOLD)
     return capture if capture.vcpus and capture.vcpus[0].arch == "x86" else False
-
-
-def _state(text: str, number: int | None) -> State:
-    """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
-    scheme = require(text, "arm64")
-    guest = None if scheme.prefix else arm64_named.guest_of_word(text, arguments.TOLD)
-    if guest is not None:
-        return guest
-    capture = capture_of(text, arguments.TOLD)
-    arguments.tell(capture)
-    vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
-    state = captured_state(vcpu, f"{vcpu.name} of {text}")
-    if state is None:
-        raise InputError(text, "an arm64 vCPU with KVM registers", vcpu.arch)
-    return state

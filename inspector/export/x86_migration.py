@@ -210,7 +210,7 @@ def _lost_text(made: Migration) -> Iterator[str]:
         verb = "goes on seeing what is not there" if made.vmm.sends_cpuid else "loses what it has seen"
         yield f"  silence: the guest {verb}: {counted(len(made.lost) - len(entries), 'bit')}"
     for entry in entries[:_SHOWN]:
-        yield f"  silence: {entry.text}"
+        yield f"  silence: {entry.text}{f' ({entry.code})' if entry.code else ''}"
     if len(entries) > _SHOWN:
         yield f"  silence: {len(entries) - _SHOWN} more"
 

@@ -20,6 +20,7 @@ from inspector.targets.x86_models import asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from inspector.targets.x86_words import MODEL
 from layouts.x86.kvm import cpuid2_unpack, msrs_unpack, xcrs_pack
+from layouts.x86.models.features import features
 from layouts.x86.msrs import MSR_NAMES
 
 _PREFIXES = {
@@ -32,6 +33,7 @@ _PREFIXES = {
     "kvm-nested-state": "nested",
 }
 _NUMBERS = {name: index for index, name in MSR_NAMES.items()}
+_INITIAL_MSRS = frozenset((0x10A, 0xCF))
 _SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
 
 
@@ -132,7 +134,18 @@ def guest_of_model(word: str, machine: str, options: Options) -> Guest:
 def guest_of_realization(name: str, made: Realization, kernel: str = "") -> Guest:
     """A guest of a line as it starts: its CPUID, and no state yet."""
     entries = entries_of(guest_cpuid(made))
-    return Guest(name, NOTHING._replace(cpuid=entries), frozenset(), {}, kernel, made)
+    saved = NOTHING._replace(cpuid=entries, msrs=_feature_msrs(made))
+    return Guest(name, saved, steps_of(saved), {}, kernel, made, of_qemu=True)
+
+
+def _feature_msrs(made: Realization) -> tuple[tuple[int, int], ...]:
+    """The feature MSRs that QEMU gives a guest before it starts (kvm_init_msrs), but for those of VMX."""
+    found: dict[int, int] = {}
+    for feature in made.features:
+        for bit in features()[feature]:
+            if bit.word.at in _INITIAL_MSRS and bit.word.is_msr:
+                found[bit.word.at] = found.get(bit.word.at, 0) | 1 << bit.number
+    return tuple(sorted(found.items()))
 
 
 def entries_of(cpuid: Cpuid) -> tuple[Entry, ...]:

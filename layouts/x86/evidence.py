@@ -123,22 +123,23 @@ XSS_MSRS = {11: (0x6A0, 0x6A4, 0x6A5, 0x6A6, 0x6A7), 12: (0x6A2,)}
 
 
 class Needed(NamedTuple):
-    """An MSR that a guest's CPUID brings, and that has to be saved with it."""
+    """An MSR that a guest's CPUID brings, and that has to be saved with it; ``code`` is lint's for its loss."""
 
     msr: int
     feature: str
+    code: str
     consequence: str
 
 
 #: MSRs whose loss nobody tells of: by the feature of the guest's CPUID that brings each.
 NEEDED_MSRS = (
-    Needed(0xDA0, "xsaves", "supervisor state is not in XSS: XRSTORS of the guest's kernel raises #GP"),
-    Needed(0x1C4, "xfd", "XFD is 0: the guest's kernel thinks that tiles are off while they are on"),
-    Needed(0x6A0, "cet-ss", "shadow stacks and their pointers are gone"),
-    Needed(0x6A2, "cet-ibt", "branch tracking of the guest's kernel is off"),
-    Needed(0xC0000103, "rdtscp", "RDTSCP and RDPID give 0"),
-    Needed(0x48, "spec-ctrl", "mitigations that the guest turned on are off"),
-    Needed(0x3B, "tsc-adjust", "the guest's kernel sees its TSC adjusted by nobody"),
+    Needed(0xDA0, "xsaves", "X0301", "supervisor state is not in XSS: XRSTORS of the guest's kernel raises #GP"),
+    Needed(0x1C4, "xfd", "X0303", "XFD is 0: the guest's kernel thinks that tiles are off while they are on"),
+    Needed(0x6A0, "cet-ss", "X0302", "shadow stacks and their pointers are gone"),
+    Needed(0x6A2, "cet-ibt", "X0302", "branch tracking of the guest's kernel is off"),
+    Needed(0xC0000103, "rdtscp", "X0305", "RDTSCP and RDPID give 0"),
+    Needed(0x48, "spec-ctrl", "X0308", "mitigations that the guest turned on are off"),
+    Needed(0x3B, "tsc-adjust", "X0311", "the guest's kernel sees its TSC adjusted by nobody"),
 )
 
 

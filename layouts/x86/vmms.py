@@ -70,7 +70,7 @@ _QEMU = (
         "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",
     ),
     OnRefusal(
-        "9.0",
+        "8.2",
         "abort",
         "QEMU prints `Failed to put registers after init: Invalid argument` and exits",
         "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",

@@ -30,6 +30,8 @@ from inspector.readers.options import NO_OPTIONS
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_model, guest_of_vcpu, realized
+from layouts.lint.table import lint_rules
+from layouts.x86.evidence import NEEDED_MSRS
 from layouts.x86.vmms import VMMS
 from tests.machine.test_restore_whole import FOREIGN, RECORDED
 from tests.shared import needs
@@ -185,7 +187,8 @@ def test_an_msr_that_was_not_saved_is_told() -> None:
     saved = guest.saved._replace(msrs=tuple(row for row in guest.saved.msrs if row[0] != 0xDA0))
     made = migrate(guest._replace(saved=saved), host_of("sample:sapphire-rapids/linux-6.18"), VMMS["firecracker"])
     assert made.verdict == "lossy"
-    assert any("IA32_XSS was not saved" in entry.text for entry in made.lost)
+    assert any("IA32_XSS was not saved" in entry.text and entry.code == "X0301" for entry in made.lost)
+    assert {needed.code for needed in NEEDED_MSRS} <= lint_rules().keys()
 
 
 def test_json_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,10 +220,10 @@ def test_a_verdict_takes_milliseconds() -> None:
     x86_migration_json(verdict_of("sample:sapphire-rapids/linux-6.18", "ice-lake@6.1"))
     best = 1.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         x86_migration_json(verdict_of("sample:sapphire-rapids/linux-6.18", "ice-lake@6.1"))
-        best = min(best, time.perf_counter() - start)
-    # Under 20 ms on an idle machine.
+        best = min(best, time.process_time() - start)
+    # Under 20 ms on an idle machine; processor time, as others run here too.
     assert best < 0.1
 
 

@@ -112,6 +112,8 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
                 place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
                 yield Difference(place, "and", source, target, bool(source and not target))
     host = destination.supported
+    if not destination.knows_areas or (guest.made is not None and guest.made.offer.cpuid is None):
+        return
     for number in BY_NUMBER:
         row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
         if number < 2 or not (eax & kvm.xcr0) >> number & 1 or not row[0] or not other[0]:

@@ -131,10 +131,15 @@ def restored(
 
 
 def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
-    """QEMU's own MSRs: only what KVM_GET_MSR_INDEX_LIST has there; what it leaves out where there is a value."""
+    """The guest with the MSRs that are set, and those that QEMU leaves out although they have a value.
+
+    QEMU's own MSRs are set where KVM_GET_MSR_INDEX_LIST has them. Those of VMX whose limits nobody told are not tried.
+    """
+    kvm = destination.kvm
+    told = tuple(row for row in guest.saved.msrs if not destination.is_untold(row[0]))
+    guest = guest._replace(saved=guest.saved._replace(msrs=told))
     if not guest.of_qemu:
         return guest, ()
-    kvm = destination.kvm
     listed = {*lists.saved(kvm, kvm.msr_rules), *lists.emulated(kvm)} | _ALWAYS
     kept = tuple(row for row in guest.saved.msrs if row[0] in listed)
     left = tuple(index for index, value in guest.saved.msrs if index not in listed | _NOT_SET and value)

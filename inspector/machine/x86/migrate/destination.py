@@ -96,6 +96,11 @@ class Destination:
         raw = self.kvm.raw if self.is_raw else None
         return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
 
+    @property
+    def knows_areas(self) -> bool:
+        """Where components lie in an image is known, not only which there are."""
+        return self._offer is None or self._offer.cpuid is not None
+
     @cached_property
     def bare(self) -> WholeVcpu:
         """A vCPU without CPUID, to ask what KVM says of itself."""
@@ -105,12 +110,19 @@ class Destination:
         """A register of CPUID as KVM shows it."""
         row = self.supported.get(leaf, subleaf)
         found = row[_REGISTERS.index(register)] if row else 0
+        if self._offer is not None and self._offer.cpuid is None:
+            # What names tell goes before what KVM makes of it.
+            word = self._word(leaf, subleaf, register)
+            told = self._offer.known.get(word, 0)
+            found = found & ~told | self._offer.values.get(word, 0) & told
         if (leaf, register) == (0x80000001, "edx") and self._offer is not None and self.kvm.is_svm:
             return found | self.shown(1, 0, "edx") & AMD_ALIASES
         return found
 
     def word(self, leaf: int, subleaf: int, register: str) -> int:
         """A register of CPUID as a guest may have it at most, with what VMMs add."""
+        if self._offer is not None and self._offer.cpuid is None:
+            return self.shown(leaf, subleaf, register)
         return self.shown(leaf, subleaf, register) | self.offer.values.get(self._word(leaf, subleaf, register), 0)
 
     def known(self, leaf: int, subleaf: int, register: str) -> int:
@@ -126,25 +138,39 @@ class Destination:
         if leaf == 0:
             return _ALL if self._offer.vendor else 0
         if (leaf, register) == (0x80000008, "eax"):
-            return _ALL if self._offer.phys_bits else 0
+            # Every CPU in long mode has 48 linear bits.
+            return _ALL if self._offer.phys_bits else _ALL & ~0xFF
         return found
 
     def _word(self, leaf: int, subleaf: int, register: str) -> Word:
         found = Word(False, leaf, subleaf, register)
-        return found if found in self.offer.values else Word(False, leaf, None, register)
+        return found if found in self.offer.known else Word(False, leaf, None, register)
 
     def feature_msr(self, index: int) -> int | None:
         """A feature MSR as KVM_GET_MSRS on /dev/kvm gives it; None where that is not known."""
         if index in self.msrs:
             return self.msrs[index]
-        if index in (_ARCH_CAPABILITIES, *_VMX_MSRS) and self.kvm.is_vmx:
+        word = Word(True, index)
+        if self._offer is not None and self._offer.known.get(word):
+            return self._offer.values.get(word, 0)
+        if index in _VMX_MSRS and index not in self.kvm.processor.features:
+            return None
+        if index == _ARCH_CAPABILITIES and self.kvm.is_vmx and index not in self.kvm.processor.msrs:
             return None
         found = access.read_feature(self.bare, index)
         return found if isinstance(found, int) else None
 
     def has_feature_msr(self, index: int) -> bool:
         """The MSR is one by which this KVM tells what it has."""
+        if self._offer is not None and self._offer.known.get(Word(True, index)):
+            return True
+        if index in _VMX_MSRS:
+            return self.kvm.is_vmx and self.kvm.has("VMX")
         return index in self.msrs or isinstance(access.read_feature(self.bare, index), int)
+
+    def is_untold(self, index: int) -> bool:
+        """Whether KVM takes this MSR hangs on a capability MSR of the processor that nobody told."""
+        return index in _VMX_MSRS and self.has_feature_msr(index) and self.feature_msr(index) is None
 
     def on_kernel(self, kernel: KernelProfile) -> Kvm:
         """The same CPU and parameters under another kernel."""

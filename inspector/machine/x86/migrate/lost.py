@@ -25,12 +25,16 @@ _GUEST_MODE_FLAG, _EFER_SVME, _CR4_VMXE = 1, 1 << 12, 1 << 13
 
 
 class Lost(NamedTuple):
-    """Something lost in silence: ``kind`` is ``cpuid``, ``msr``, ``xsave``, ``call``, ``nested`` or ``sregs``."""
+    """Something lost in silence: ``kind`` is ``cpuid``, ``msr``, ``xsave``, ``call``, ``nested`` or ``sregs``.
+
+    ``code`` is the rule of lint that finds the same in the capture alone; empty where none does.
+    """
 
     kind: str
     where: str
     text: str
     source: str
+    code: str = ""
 
 
 def lost(guest: Guest, vmm: Vmm, bits: Iterable[Difference], found: Restored) -> Iterator[Lost]:
@@ -103,7 +107,7 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
     eax = guest.table.get((XSTATE_LEAF, 0), (0, 0, 0, 0))[0]
     if image and eax & DYNAMIC and len(image) <= _KVM_XSAVE_BYTES:
         text = f"the image is cut at {len(image)} bytes: a guest with tiles has 11008 (KVM_GET_XSAVE2)"
-        yield Lost("xsave", "xsave", text, "Linux Documentation/virt/kvm/api.rst, KVM_GET_XSAVE2")
+        yield Lost("xsave", "xsave", text, "Linux Documentation/virt/kvm/api.rst, KVM_GET_XSAVE2", "X0112")
     if not any(call.step == "xsave" and call.accepted for call in found.calls) or "xcrs" not in guest.captured:
         return
     gone = in_use & guest.facts.get("xcr0", in_use) & ~images.xstate_bv(xsave.get_xsave(found.vcpu))
@@ -123,7 +127,7 @@ def _not_saved(guest: Guest) -> Iterator[Lost]:
     for needed in NEEDED_MSRS:
         if needed.msr not in guest.msrs and _has(guest, needed.feature):
             text = f"{access.name_of(needed.msr)} was not saved: {needed.consequence}"
-            yield Lost("msr", f"MSR.{needed.msr:X}", text, "the capture's list of MSRs")
+            yield Lost("msr", f"MSR.{needed.msr:X}", text, "the capture's list of MSRs", needed.code)
 
 
 def _has(guest: Guest, feature: str) -> bool:

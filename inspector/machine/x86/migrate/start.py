@@ -125,7 +125,8 @@ def compared(
     if vmm.sends_cpuid:
         return ()
     missing = [bit for bit in bits if bit.source and not bit.target and bit.known and _qemu_name(bit)]
-    extra = [bit for bit in bits if made is not None and bit.target and not bit.source and _qemu_name(bit)]
+    given = made.features if made is not None else frozenset()
+    extra = [bit for bit in bits if not bit.source and _qemu_name(bit) in given]
     found = list(_warnings(missing, made))
     if vmm.compares == "names":
         found.append(_by_names(missing, extra))
@@ -144,7 +145,7 @@ def machine_types(guest: Guest, made: Realization) -> Compared | None:
 
 
 def _qemu_name(bit: Difference) -> str:
-    return bit.name if bit.name in features() and bit.rule != "ignore" and bit.place.kind == "cpuid" else ""
+    return bit.name if bit.name in features() and bit.rule != "ignore" and bit.place.kind in ("cpuid", "msr") else ""
 
 
 def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterator[Compared]:
@@ -165,6 +166,8 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
 
 
 def _is_at(bit: Bit, place: Place) -> bool:
+    if place.kind == "msr":
+        return bit.word.is_msr and bit.word.at == place.at
     return bit.word.leaf == (place.at, place.subleaf) and bit.word.register == place.register
 
 
