@@ -58,6 +58,7 @@ def test_what_a_guest_may_have_under_a_limit(policy: str, limit: int, safe: set[
 
 def test_a_register_of_one_cpu_is_its_fields() -> None:
     assert sanitise([field("lower"), field("exact", 8)], [0xABCD]) == 0xB0D
+    assert sanitise([field("exact", 8)], [0xABCD]) == 0xB00
     assert sanitise([field("lower")], []) == 0
 
 

@@ -31,7 +31,7 @@ from inspector.targets.schemes import capture_of
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_model, guest_of_vcpu, realized
 from layouts.x86.vmms import VMMS
-from tests.machine.test_restore_whole import FOREIGN, RECORDED
+from tests.machine.recorded import FOREIGN, RECORDED
 from tests.shared import needs
 
 CHIPS = ("cascade-lake", "ice-lake", "sapphire-rapids", "granite-rapids", "epyc-milan", "epyc-genoa")
