@@ -142,3 +142,12 @@ def test_commands_of_the_docs_work(page: str, tmp_path: Path) -> None:
         )
         expected = 1 if command.endswith("# exit code 1") else 0
         assert done.returncode == expected, (command, done.stderr)
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several need is in a support module of their room."""
+    for path in sorted(ROOT.glob("tests/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            whole = f"{getattr(node, 'module', None) or ''}.{'.'.join(names)}"
+            assert not re.search(r"\btests\..*\btest_", whole), (path.name, whole)

@@ -5,24 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inspector.decode.fields import FieldTable
-from inspector.decode.placement import compacted_places, table_from_layout
 from layouts.x86.xsave import BY_NUMBER
+from tests.decode.support import MASK, compacted
 from tests.support import xsave_area
-
-MASK = 0xE02E7 | 0x1DD00
-
-
-def compacted(mask: int, bv: int) -> bytes:
-    """Every component's bytes are its number."""
-    places = compacted_places(table_from_layout("apx"), mask)
-    data = bytearray(places[-1].offset + places[-1].size_bytes)
-    data[0:2] = (0x37F).to_bytes(2, "little")
-    data[24:28] = (0x1F80).to_bytes(4, "little")
-    data[512:520] = bv.to_bytes(8, "little")
-    data[520:528] = (mask | 1 << 63).to_bytes(8, "little")
-    for place in places:
-        data[place.offset : place.offset + place.size_bytes] = bytes([place.component]) * place.size_bytes
-    return bytes(data)
 
 
 @pytest.mark.parametrize("component", [n for n in range(2, 20) if MASK >> n & 1])

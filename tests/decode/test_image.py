@@ -5,7 +5,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.decode.fields import FieldTable
 from inspector.decode.image import read_image
-from tests.decode.test_compacted import MASK, compacted
+from tests.decode.support import MASK, compacted
 from tests.support import SAMPLES, xsave_area
 
 IMAGES = {

@@ -16,7 +16,7 @@ from inspector.readers.budget import Budget
 from inspector.readers.kvm_struct import as_words
 from inspector.readers.report import BLOCK_BEGIN, BLOCK_END, MAGIC
 from layouts.registry import layouts, size_bytes
-from tests.readers import test_qemu
+from tests.readers.support import kdump as _qemu_kdump
 from tests.support import SAMPLES, core64, note, prstatus64
 
 if sys.version_info >= (3, 14):
@@ -77,8 +77,8 @@ def elf() -> list[bytes]:
 
 def kdump() -> list[bytes]:
     notes = note("CORE", 1, prstatus64(7))
-    raw = test_qemu.kdump(notes, flattened=False)
-    return [raw, test_qemu.kdump(notes, flattened=True)]
+    raw = _qemu_kdump(notes, flattened=False)
+    return [raw, _qemu_kdump(notes, flattened=True)]
 
 
 _CPU_FIELDS = [

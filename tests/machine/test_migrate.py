@@ -27,8 +27,8 @@ from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import named_models
 from layouts.x86.kernels import profile_for
+from tests.machine.arm64 import VERDICTS
 from tests.machine.support import host_named
-from tests.machine.test_verify_arm64 import VERDICTS
 
 
 def guest_of(host_name: str, *words: str, model: str = "") -> State:

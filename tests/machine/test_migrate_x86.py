@@ -33,7 +33,7 @@ from inspector.targets.x86_guest import guest_of_model, guest_of_vcpu, realized
 from layouts.lint.table import lint_rules
 from layouts.x86.evidence import NEEDED_MSRS
 from layouts.x86.vmms import VMMS
-from tests.machine.test_restore_whole import FOREIGN, RECORDED
+from tests.machine.recorded import FOREIGN, RECORDED
 from tests.shared import needs
 
 CHIPS = ("cascade-lake", "ice-lake", "sapphire-rapids", "granite-rapids", "epyc-milan", "epyc-genoa")

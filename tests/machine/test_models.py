@@ -13,44 +13,22 @@ from inspector.export.model_hosts import baseline_toml
 from inspector.machine.arm64.host import PSCI_0_2, Host
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
-from inspector.machine.arm64.models.realize import places_of, realize, simulated
+from inspector.machine.arm64.models.realize import places_of, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.machine.arm64.vcpu import Vcpu
-from inspector.machine.arm64.vm import Vm
-from layouts.arm64.hosts import bare_hosts
-from layouts.arm64.ids import CTR, DFR0, sysreg_id
+from layouts.arm64.ids import CTR, DFR0
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
 from layouts.arm64.properties import COMPOSITE, assign, properties
+from tests.machine.arm64 import FILES, VERDICTS, as_vcpu, hosts, known_host, write
 from tests.machine.support import host_named
-from tests.machine.test_verify_arm64 import FILES, VERDICTS
 
 MODELS = sorted(named_models())
 NONE = parse_words([])
 
 
 @cache
-def known_host(name: str, kernel: str = "7.2") -> Host:
-    return host_named(f"{name}@{kernel}")
-
-
-@cache
 def recorded_host(name: str) -> Host:
     return host_named(str(VERDICTS / f"{name}.jsonl.gz"))
-
-
-def hosts() -> list[Host]:
-    return [known_host(name, kernel) for name in bare_hosts() for kernel in ("6.1", "6.12", "7.2")]
-
-
-def as_vcpu(host: Host, features: int = PSCI_0_2) -> tuple[Vm, Vcpu]:
-    vm, vcpu, _ = simulated(host, features, writable_imp=False)
-    return vm, vcpu
-
-
-def write(vcpu: Vcpu, encoding: int, value: int) -> str:
-    """The name of KVM's answer."""
-    return vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little")).name
 
 
 # Realization

@@ -33,11 +33,10 @@ from inspector.machine.x86.replay.restore.sweeps import compare
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import KVM_FEATURES
-from tests.shared import SHARED, needs
+from tests.machine.recorded import FOREIGN, RECORDED
+from tests.shared import needs
 
-RECORDED = SHARED / "restore"
 HOSTS = sorted(path.name.removesuffix(".jsonl.xz") for path in (RECORDED / "hosts").glob("*.xz"))
-FOREIGN = sorted(path.name for path in (RECORDED / "foreign").glob("*.xz"))
 AMD = (0xD, 0x68747541, 0x444D4163, 0x69746E65)
 INTEL = (0xD, 0x756E6547, 0x6C65746E, 0x49656E69)
 LONG_CR0, LONG_EFER = 0x80050033, 0x500

@@ -23,7 +23,7 @@ from layouts.x86.kernels import KERNELS, POLICIES
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import host_named, policy_of, world
-from tests.machine.test_random import _START, event
+from tests.machine.x86_events import START, event
 
 SECTIONS = sections()
 #: Outcomes under these carry the checks of what happened below them: an instruction's, another call's.
@@ -124,7 +124,7 @@ def test_what_random_events_say_is_on_the_page() -> None:
     for kernel in KERNELS:
         for policy in POLICIES[:2]:
             found = World(Host(shipped_cpu("sapphire-rapids"), kernel), policy)
-            for words in (*_START, *(event(pick) for _ in range(60))):
+            for words in (*START, *(event(pick) for _ in range(60))):
                 if found.is_down:
                     break
                 try:

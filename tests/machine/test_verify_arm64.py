@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,8 @@ from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.verify import verify
 from layouts.arm64.hosts import bare_hosts, encoding_of_text
 from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
-from tests.machine.test_verify_deep import DOCUMENTED, documented_row
+from tests.machine.arm64 import DOCUMENTED, FILES, VERDICTS, documented_row
 
-VERDICTS = Path(__file__).parent / "verdicts"
-FILES = sorted(path.name.removesuffix(".jsonl.gz") for path in VERDICTS.glob("arm64-*"))
 BATTERIES = [name for name in FILES if "sequences" not in name]
 #: The CPUs of the files, as the bare hosts are called.
 CPUS = {"max_sve-max-vq_3": "max,sve-max-vq=3"}

@@ -14,13 +14,13 @@ from inspector.cli.main import main
 from inspector.machine.arm64 import vm as machine
 from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
 from inspector.machine.arm64.replay.deep.hosts import bare_of, host_of_records
-from inspector.machine.verify import Agreement, verify
+from inspector.machine.verify import verify
+from tests.machine.arm64 import DOCUMENTED, documented_row
 
 VERDICTS = Path(__file__).parent / "verdicts"
 #: The whole set, in the folder beside the checkout.
 SHARED = Path(__file__).parents[3] / "shared" / "verdicts" / "arm64-deep"
 SHIPPED = sorted(path.name for path in VERDICTS.glob("arm*.jsonl.xz"))
-DOCUMENTED = (Path(__file__).parents[2] / "docs" / "arm64-machine.md").read_text("utf-8").splitlines()
 OTHERS = sorted({path.name for path in SHARED.glob("*.jsonl.xz")} - set(SHIPPED))
 
 
@@ -34,13 +34,6 @@ def check(path: Path) -> None:
     assert agreement.agree == agreement.total > 150_000
     assert agreement.host.endswith("from bare registers")
     assert documented_row(agreement) in DOCUMENTED
-
-
-def documented_row(agreement: Agreement) -> str:
-    """The row of a recording in the table of docs/arm64-machine.md."""
-    cells = [f"{agree:,} of {total:,}" for agree, total in agreement.by_answer.values()]
-    name = agreement.file.split(".jsonl")[0]
-    return f"| `{name}` | {' | '.join(cells)} | {agreement.unasked:,} |"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -20,8 +20,7 @@ from inspector.readers.open import open_capture
 from inspector.readers.source import unpacked
 from tests.fuzz.seeds import stream as _stream
 from tests.fuzz.targets import BytesSource
-from tests.readers.test_qemu import kdump
-from tests.readers.test_source import PACKERS
+from tests.readers.support import PACKERS, kdump
 from tests.support import core64, fields, note, prstatus64
 
 #: Of the processor, and generous: each of these once took more than ten seconds, most for ever.

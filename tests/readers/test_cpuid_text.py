@@ -14,19 +14,9 @@ from inspector.capture.model import Capture
 from inspector.cli.main import main
 from inspector.readers.cpuid_subleaves import numbered
 from inspector.readers.open import open_capture
+from tests.readers.support import LIBCPUID_TEXT
 from tests.shared import LIBCPUID, needs
 from tests.support import fields
-
-LIBCPUID_TEXT = """\
-version=0.4.1
-_________________ Logical CPU #0 _________________
-basic_cpuid[0]=0000000d 756e6547 6c65746e 49656e69
-basic_cpuid[13]=00000007 00000340 00000340 00000000
-intel_fn4[1]=1 2 3 4
-intel_fn11[1]=00000004 00000008 00000201 00000000
-intel_fn12h[0]=00000001 00000000 00000000 0000241f
-ext_cpuid[1]=5 6 7 8
-"""
 
 
 def dump(tmp_path: Path, text: str | bytes) -> Capture:

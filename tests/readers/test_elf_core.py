@@ -10,6 +10,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
 from inspector.readers.open import open_capture
+from tests.readers.support import thread
 from tests.support import SAMPLES, core64, field, note, prstatus64
 
 XSAVE = (SAMPLES / "amx/vcpu-permitted.kvm_xsave2.bin").read_bytes()
@@ -20,10 +21,6 @@ def write(tmp_path: Path, data: bytes) -> str:
     path = tmp_path / "core"
     path.write_bytes(data)
     return str(path)
-
-
-def thread(pid: int, **registers: int) -> bytes:
-    return note("CORE", 1, prstatus64(pid, **registers)) + note("CORE", 2, bytes(512)) + note("LINUX", 0x202, XSAVE)
 
 
 def test_threads_in_file_order(tmp_path: Path) -> None:

@@ -11,10 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.readers.test_cpuid_text import LIBCPUID_TEXT
-from tests.readers.test_hostile import survive
-from tests.readers.test_other_formats import REGISTER_TEXT, XSAVE, cloud_hypervisor_state
-from tests.readers.test_qemu import kdump, stream
+from tests.readers.support import LIBCPUID_TEXT, REGISTER_TEXT, XSAVE, cloud_hypervisor_state, kdump, stream, survive
 from tests.support import SAMPLES
 
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.capture.errors import InspectorError
-from inspector.export.json import write_json
-from inspector.export.text import write_text
 from inspector.readers.kvm_struct import as_words
-from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from tests.readers.support import survive
 from tests.support import SAMPLES
 
 FILES = sorted(
     path for path in SAMPLES.glob("*/*") if path.is_file() and path.suffix in (".bin", ".core", ".gz", ".txt")
 )
 SMALL = [path for path in FILES if path.stat().st_size < 70_000]
-
-
-def survive(path: Path, options: Options | None = None) -> str:
-    """Open and decode everything; the one line that a user would see, or nothing."""
-    try:
-        capture = open_capture(str(path), options)
-        write_json(io.StringIO(), capture, capture.vcpus, [])
-        write_text(io.StringIO(), capture, capture.vcpus, [])
-    except InspectorError as error:
-        line = str(error)
-    else:
-        line = str(capture.faults[0]) if capture.faults else ""
-    assert "\n" not in line
-    assert line.isprintable()
-    return line
 
 
 @settings(max_examples=150, deadline=None)

@@ -11,7 +11,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.readers.open import open_capture
 from layouts.files.foreign import MAGIC, TEXT
-from tests.readers.test_qemu import stream
+from tests.readers.support import stream
 from tests.support import SAMPLES, core64, fields, note, opened
 
 MAGIC_EXAMPLES = {

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from inspector.capture.errors import InputError, InspectorError
 from inspector.readers.open import open_capture
+from tests.readers.support import REGISTER_TEXT, XSAVE, cloud_hypervisor_state
 from tests.shared import FIRECRACKER, needs
-from tests.support import SAMPLES, fields, opened
+from tests.support import fields, opened
 
 FINGERPRINTS = sorted(path.name for path in FIRECRACKER.glob("fingerprint_*"))
-XSAVE = (SAMPLES / "amx/vcpu-permitted.kvm_xsave2.bin").read_bytes()
 
 
 def write(tmp_path: Path, value: Any) -> str:
@@ -100,26 +100,6 @@ def test_templates_of_other_people() -> None:
             assert any(field.value is None for field in fields(capture.vcpus[0]).values())
 
 
-def cloud_hypervisor_state() -> dict[str, Any]:
-    words = [int.from_bytes(XSAVE[at : at + 4], "little") for at in range(0, len(XSAVE), 4)]
-    state = {
-        "cpuid": [{"function": 0xD, "index": 0, "flags": 1, "eax": 7, "ebx": 832, "ecx": 832, "edx": 0}],
-        "msrs": [{"index": 0x1C4, "data": 0x40000}],
-        "regs": {"rax": 1, "rip": 0x1234},
-        "sregs": {"cs": {"base": 0, "selector": 8, "type_": 11}, "cr4": 0x40000},
-        "fpu": [0] * 416,
-        "xsave": {"region": words[:1024], "extra": words[1024:]},
-        "xcrs": {"nr_xcrs": 1, "flags": 0, "xcrs": [{"xcr": 0, "reserved": 0, "value": 0x602E7}]},
-        "mp_state": {"mp_state": 0},
-        "hyperv_synic": {"a": 1},
-    }
-    data = {"snapshots": {}, "snapshot_data": {"state": json.dumps({"Kvm": state})}}
-    return {
-        "snapshots": {"cpu-manager": {"snapshots": {"0": data, "1": data}, "snapshot_data": {}}},
-        "snapshot_data": {},
-    }
-
-
 def test_cloud_hypervisor_snapshot(tmp_path: Path) -> None:
     capture = open_capture(write(tmp_path, cloud_hypervisor_state()))
     assert [vcpu.name for vcpu in capture.vcpus] == ["vcpu 0", "vcpu 1"]
@@ -172,17 +152,6 @@ def test_firecracker_state_finds_images(tmp_path: Path) -> None:
     assert len(capture.vcpus) == 2
     assert "by their content" in capture.notices[0]
     assert fields(capture.vcpus[1])["xsave.zmm[0]"].value
-
-
-REGISTER_TEXT = """\
-# captured with a script
-0x603000000013c020 = 0x1101011021111111
-0x6030000000100040: 0xffff800080001000   ; pc
-ID_AA64ISAR0_EL1 0x0221100110212120
-0x6020000000110000 0x701fe00a
-0x6030000000140000 65537
-0x603000000013df1a 0x99
-"""
 
 
 def test_register_list_text_and_json(tmp_path: Path) -> None:

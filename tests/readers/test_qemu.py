@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from inspector.capture.errors import InspectorError
 from inspector.readers.open import open_capture
+from tests.readers.support import kdump, stream
 from tests.support import SAMPLES, fields, opened
 
 ARM = ("qemu-arm64-max", "qemu-arm64-streaming", "qemu-arm64-nosve", "qemu-neoverse-v1", "qemu-cortex-a57")
@@ -28,10 +29,6 @@ SYSTEM = (
 
 def expected(name: str) -> Any:
     return json.loads((SAMPLES / name / "expected.json").read_text())
-
-
-def stream(name: str) -> bytes:
-    return gzip.decompress((SAMPLES / name / "migration-stream.gz").read_bytes())
 
 
 def description_at(data: bytes) -> int:
@@ -255,20 +252,6 @@ def test_libvirt_save_image(tmp_path: Path) -> None:
         assert capture.format == "libvirt-save"
         assert "cpu custom EPYC-Turin" in capture.host.about
         assert fields(capture.vcpus[0])["regs.rax"].value == 0x0101010101010101
-
-
-def kdump(notes: bytes, *, flattened: bool) -> bytes:
-    block = 4096
-    header = b"KDUMP   " + (6).to_bytes(4, "little")
-    header = header.ljust(0x1A8, b"\0") + struct.pack("<iIII", 1, block, 1, 1)
-    sub = struct.pack("<QiiQQQQQQ", 0, 0, 0, 0, 0, 0, 0, block + 104, len(notes)).ljust(104, b"\0")
-    raw = header.ljust(block, b"\0") + sub + notes
-    if not flattened:
-        return raw
-    records = b"".join(
-        struct.pack(">qq", at, len(raw[at : at + 1000])) + raw[at : at + 1000] for at in range(0, len(raw), 1000)
-    )
-    return b"makedumpfile".ljust(16, b"\0").ljust(4096, b"\0") + records + struct.pack(">qq", -1, -1)
 
 
 @pytest.mark.parametrize("flattened", [False, True])

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import gzip
-import lzma
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -15,15 +13,10 @@ from inspector.capture.errors import InputError
 from inspector.readers.open import open_capture
 from inspector.readers.source import open_source
 from inspector.targets.schemes import capture_of
+from tests.readers.support import PACKERS
 from tests.support import SAMPLES, field
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 CORE = (SAMPLES / "amx/process.core").read_bytes()
-PACKERS = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstd.compress, "raw": bytes}
 
 
 @pytest.mark.parametrize("packing", PACKERS)

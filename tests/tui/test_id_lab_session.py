@@ -10,7 +10,7 @@ from inspector.machine.arm64.models.workbench import Workbench
 from inspector.tui.id_lab_session import IdLabSession, name_of
 from layouts.arm64.named_models import named_models
 from layouts.arm64.properties import properties
-from tests.machine.test_models import known_host
+from tests.machine.arm64 import known_host
 
 MODELS = sorted(named_models())
 

@@ -12,7 +12,7 @@ from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.target_tree import TargetTree
-from tests.readers.test_elf_core import thread
+from tests.readers.support import thread
 from tests.support import SAMPLES, core64
 from tests.tui.support import golden, running, session_of, type_line
 
