@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     from inspector.tui import terminal
 
     if terminal.is_browser():
-        return _in_browser(app_of(found.target, options))
+        return _in_browser(app_of(found.targets[0], options))
     terminal.require_screen()
     keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.

@@ -22,6 +22,7 @@ from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import profile_for
 from layouts.x86.models.qemu import qemu_models
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 HELP = "an x86 host, as `inspector models --host` takes it: a capture, CPUID text, a model, a chip; @RELEASE its kernel"
 #: The area where components of XSAVE lie, where only names of features are known: a CPU of the vendor's.
@@ -175,7 +176,9 @@ def _xstate(rows: dict[tuple[int, int], list[int]], vendor: str) -> None:
     areas = {number: row for name in names for number, row in cpu_layouts()[name].leaf_0xd.items()}
     mask = 3 | sum(1 << number for number, bit in _COMPONENTS.items() if _has(rows, bit) and number in areas)
     xss = sum(1 << number for number in (11, 12) if _has(rows, (7, 2, 7)) or _has(rows, (7, 3, 20)))
-    end = max((areas[number][0] + areas[number][1] for number in range(2, 63) if mask >> number & 1), default=576)
+    end = max(
+        (areas[number][0] + areas[number][1] for number in range(2, 63) if mask >> number & 1), default=EXTENDED_OFFSET
+    )
     rows[0xD, 0] = [mask, end, end, 0]
     one = rows.setdefault((0xD, 1), [0, 0, 0, 0])
     one[1], one[2] = end, xss if one[0] & 8 else 0

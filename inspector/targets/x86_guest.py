@@ -22,6 +22,7 @@ from inspector.targets.x86_words import MODEL
 from layouts.x86.kvm import cpuid2_unpack, msrs_unpack, xcrs_pack
 from layouts.x86.models.features import features
 from layouts.x86.msrs import MSR_NAMES
+from layouts.x86.xsave import EXTENDED_OFFSET
 
 _PREFIXES = {
     "kvm-regs": "regs",
@@ -76,7 +77,7 @@ def _structures(vcpu: Vcpu) -> Saved:
         elif area.layout == "kvm-mp-state":
             found = found._replace(mp_state=int.from_bytes(data, "little"))
         elif area.layout == "xsave" and area.prefix == "xsave" and not area.attributes.get("xstate_bv_unmaintained"):
-            found = found._replace(xsave=data.ljust(4096, b"\0") if len(data) > 576 else b"")
+            found = found._replace(xsave=data.ljust(4096, b"\0") if len(data) > EXTENDED_OFFSET else b"")
         elif area.layout in _PREFIXES and data:
             parts: dict[str, Any] = {_PREFIXES[area.layout]: data}
             found = found._replace(**parts)

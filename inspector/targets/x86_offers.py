@@ -26,6 +26,7 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_json
 from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
 from inspector.targets.kernels import kernel_named, split
+from inspector.targets.live.kvm_x86 import SCHEME as KVM_SCHEME
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named
@@ -58,6 +59,8 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         if version not in VERSIONS:
             raise UsageError(f"{text}: expected tcg:{', tcg:'.join(VERSIONS)}")
         return tcg_offer(version)
+    if release and name == KVM_SCHEME:
+        raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
     model = model_named(name)
     if model is not None:
         return _as_model(name if qemu_models().named(name) else model.name, release, options)

@@ -34,6 +34,8 @@ OTHER_NUMBERS = {
     ("inspector/machine/x86/replay/restore/cpuid.py", 416): "IA32_MISC_ENABLE",
     ("inspector/machine/x86/kvm/msrs/memory_types.py", 512): "MTRRs",
     ("inspector/machine/x86/kvm/msrs/memory_types.py", 528): "MTRRs",
+    ("inspector/machine/x86/migrate/calls.py", 512): "MTRRs",
+    ("inspector/machine/x86/migrate/calls.py", 528): "MTRRs",
     ("inspector/readers/kdump.py", 512): "a block of a disk",
     ("inspector/decode/fields.py", 512): "entries of a cache",
     ("inspector/diff/parts.py", 512): "the width of a register in bits",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
+from inspector.decode.header import xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.models.realize import Realization
@@ -13,7 +14,6 @@ from inspector.machine.x86.models.realize import Realization
 NOTHING = Saved((), b"", b"", None, b"", b"", (), b"", 0, b"", None, None)
 #: Offsets in struct kvm_sregs of the registers that say what the guest turned on.
 _SREGS = {"cr0": 224, "cr3": 240, "cr4": 248, "efer": 264, "apic_base": 272}
-_XSTATE_BV_AT = 512
 _XCR0_AT = 16
 
 
@@ -75,8 +75,9 @@ def facts_of(saved: Saved) -> dict[str, int]:
             found[name] = int.from_bytes(saved.sregs[at : at + 8], "little")
     if len(saved.xcrs) >= _XCR0_AT + 8:
         found["xcr0"] = int.from_bytes(saved.xcrs[_XCR0_AT : _XCR0_AT + 8], "little")
-    if len(saved.xsave) >= _XSTATE_BV_AT + 8:
-        found["xstate_bv"] = int.from_bytes(saved.xsave[_XSTATE_BV_AT : _XSTATE_BV_AT + 8], "little")
+    in_use = xstate_bv(saved.xsave)
+    if in_use is not None:
+        found["xstate_bv"] = in_use
     return found
 
 
