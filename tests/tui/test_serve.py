@@ -87,9 +87,21 @@ def address() -> Iterator[str]:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert line == f"inspector: http://127.0.0.1:{port}/ shows it; Ctrl-C ends\n"
+        _wait_for(port)
         yield f"127.0.0.1:{port}"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+def _wait_for(port: int) -> None:
+    """Until the server takes connections: it says so a moment before."""
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
 
 
 def asked(address: str, path: str, **headers: str) -> tuple[int, str]:

@@ -57,7 +57,7 @@ class Machine:
         self._connect(folder / "own.sock")
 
     def _connect(self, path: Path) -> None:
-        for _ in range(200):
+        for _ in range(500):
             try:
                 self._socket.connect(str(path))
                 break
@@ -65,14 +65,13 @@ class Machine:
                 assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
                 time.sleep(0.02)
         self._lines = self._socket.makefile("rb")
-        self._lines.readline()
         self.ask("qmp_capabilities")
 
     def ask(self, command: str, **arguments: Any) -> Any:
         self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
         while True:
             answer = json.loads(self._lines.readline())
-            if "event" not in answer:
+            if "event" not in answer and "QMP" not in answer:
                 assert "return" in answer, answer
                 return answer["return"]
 
@@ -92,7 +91,7 @@ class Machine:
 
     def settle(self) -> None:
         """Until the guest is in its loop."""
-        for _ in range(200):
+        for _ in range(500):
             text = self.ask("human-monitor-command", **{"command-line": "info registers"})
             if "cafebabe" in text or "X02=000000000000beef" in text:
                 return
