@@ -99,9 +99,13 @@ class FieldTable(Sequence[Field]):
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
 
-    def same_reading(self, other: FieldTable) -> bool:
-        """Whether equal bytes of two areas with the same specs are equal fields: what else decides is the same."""
-        return (self._bv, self._unknown, self._dropped) == (other._bv, other._unknown, other._dropped)
+    def other_reading(self, other: FieldTable) -> int | None:
+        """The components of which equal bytes of two areas with the same specs may be other fields; None: of any."""
+        if (self._unknown, self._dropped) != (other._unknown, other._dropped):
+            return None
+        if self._bv == other._bv:
+            return 0
+        return None if self._bv is None or other._bv is None else self._bv ^ other._bv
 
     def same_value(self, other: FieldTable, spec: FieldSpec) -> bool:
         """Whether a field of both is the same without decoding it: its bytes, and whether its components are in use."""

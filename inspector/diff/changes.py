@@ -180,7 +180,7 @@ def _alike(one: FieldTable, other: FieldTable) -> bool:
     if one is other:
         return True
     same = one.specs is other.specs or one.specs == other.specs
-    return same and len(one.area.data) == len(other.area.data) and one.same_reading(other)
+    return same and len(one.area.data) == len(other.area.data) and one.other_reading(other) is not None
 
 
 def _touched(tables: Sequence[FieldTable]) -> frozenset[int]:
@@ -197,7 +197,17 @@ def _touched(tables: Sequence[FieldTable]) -> frozenset[int]:
                 if data[at : at + _BLOCK_BYTES] != other[at : at + _BLOCK_BYTES]
             )
     holders = _holders(first.specs)
-    return frozenset(at for block in blocks for at in holders.get(block, ()))
+    touched = {at for block in blocks for at in holders.get(block, ())}
+    components = 0
+    for table in tables[1:]:
+        components |= first.other_reading(table) or 0
+    if components:
+        touched.update(at for at, spec in enumerate(first.specs) if _is_of(spec, components))
+    return frozenset(touched)
+
+
+def _is_of(spec: FieldSpec, components: int) -> bool:
+    return any(number >= 0 and components >> number & 1 for number in spec.components)
 
 
 _HOLDERS: dict[int, tuple[tuple[FieldSpec, ...], dict[int, list[int]]]] = {}
@@ -222,6 +232,9 @@ def _holders(specs: tuple[FieldSpec, ...]) -> dict[int, list[int]]:
 
 def _whole_areas(sides: Sequence[Sequence[Area]], places: _Places) -> list[Missing]:
     """Take out of ``places`` the areas of which another side has no field, and say which they are."""
+    prefixes = [{area.prefix for area in areas} for areas in sides]
+    if all(found == prefixes[0] for found in prefixes):
+        return []
     shared: dict[int, set[int]] = {}
     for found in places.values():
         there = {side for side, place in enumerate(found) if place is not None}
