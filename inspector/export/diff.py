@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from inspector.capture.errors import visible
 from inspector.capture.model import Capture
 from inspector.decode.fields import NOT_CAPTURED, Field
 from inspector.decode.values import short_hex
@@ -17,6 +16,7 @@ from inspector.diff.changes import Change, Difference, Missing, within
 from inspector.diff.pairing import Row
 from inspector.diff.parts import Part, parts
 from inspector.export import kinds
+from inspector.export.words import styled
 
 _PATH_WIDTH = 28
 _PARTS_SHOWN = 4
@@ -319,5 +319,4 @@ def _plain_text(line: _Line) -> str:
 
 def _line(*pieces: str | tuple[str, str]) -> _Line:
     """A line of parts, each with a style: whatever a file brings is visible, and stays in the line."""
-    pairs = [(piece, "") if isinstance(piece, str) else piece for piece in pieces]
-    return tuple((visible(text), style) for text, style in pairs)
+    return styled(*pieces)

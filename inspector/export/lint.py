@@ -7,6 +7,7 @@ from typing import Any
 
 from inspector.capture.model import Capture
 from inspector.export.kinds import head
+from inspector.export.words import counted
 from inspector.lint.findings import Finding
 from layouts.lint.rule import SEVERITIES, LintRule
 
@@ -19,7 +20,7 @@ def lint_text(capture: Capture, found: Sequence[Finding]) -> Iterator[str]:
         yield f"    {finding.evidence}"
         yield f"    then: {finding.rule.happens}"
         yield f"    do:   {finding.remedy}"
-    yield f"{capture.target}: {_counts(found)}"
+    yield f"{capture.target}: {counts_text(found)}"
 
 
 def lint_json(capture: Capture, vmm: str, found: Iterable[Finding]) -> dict[str, Any]:
@@ -104,7 +105,8 @@ what is missing; vCPUs are compared where their names differ in nothing but a nu
 {count} rules: {counts}. This page is made by `inspector explain --markdown`."""
 
 
-def _counts(found: Sequence[Finding]) -> str:
-    counted = {word: sum(finding.rule.severity == word for finding in found) for word in SEVERITIES}
-    words = [f"{count} {word}{'s' if count != 1 else ''}" for word, count in counted.items() if count]
+def counts_text(found: Iterable[Finding]) -> str:
+    """How many findings there are of each severity."""
+    severities = [finding.rule.severity for finding in found]
+    words = [counted(severities.count(word), word) for word in SEVERITIES if word in severities]
     return ", ".join(words) or "nothing contradicts itself"

@@ -8,12 +8,12 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from inspector.capture.errors import visible
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field
 from inspector.decode.notes import Note, notes_of
 from inspector.decode.values import short_hex
 from inspector.export.select import selected
+from inspector.export.words import styled
 
 _PATH_WIDTH = 28
 _LINES_A_PRINT = 256
@@ -76,5 +76,4 @@ def _field(field: Field) -> Text:
 
 def _line(*parts: str | tuple[str, str]) -> Text:
     """A line of parts, each with a style: whatever a file brings is visible, and stays in the line."""
-    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
-    return Text.assemble(*((visible(text), style) for text, style in pairs))
+    return Text.assemble(*styled(*parts))

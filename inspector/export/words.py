@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from inspector.capture.errors import visible
+
+
+def styled(*parts: str | tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    """Texts with a style each: whatever a file brings is visible, and stays in its line."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return tuple((visible(text), style) for text, style in pairs)
+
 
 def counted(number: int, what: str) -> str:
     """A number of things: ``1 byte``, ``2 bytes``."""

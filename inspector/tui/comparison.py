@@ -12,6 +12,7 @@ from inspector.decode.fields import Field
 from inspector.decode.spec import FieldSpec
 from inspector.decode.values import short_hex
 from inspector.diff.changes import Change, Difference, Meaning, difference, meanings
+from inspector.export.words import counted
 from inspector.tui.table import ShownTable
 from layouts.salience import volatile
 
@@ -214,7 +215,7 @@ class Comparison:
         """What a section's heading says."""
         paths = self.sections[section]
         words = [f"{'▸' if self.is_folded(section) else '▾'} {section}"]
-        words.append(f"{len(paths)} field{'' if len(paths) == 1 else 's'}")
+        words.append(counted(len(paths), "field"))
         if section in self._partial:
             words.append(f"only in {', '.join(self.sides[side].name for side in self._partial[section])}")
         elif not self.only_differences:

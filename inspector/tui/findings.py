@@ -48,11 +48,3 @@ def all_findings(capture: Capture) -> list[Finding]:
 def by_severity(found: Iterable[Finding]) -> list[Finding]:
     """Errors, warnings, notes; among them as they came."""
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.rule.severity))
-
-
-def counted(found: Iterable[Finding]) -> str:
-    """How many of each."""
-    severities = [finding.rule.severity for finding in found]
-    counts = {word: severities.count(word) for word in SEVERITIES if word in severities}
-    words = [f"{count} {word}{'s' if count != 1 else ''}" for word, count in counts.items()]
-    return ", ".join(words) or "nothing contradicts itself"

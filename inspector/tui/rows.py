@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from inspector.decode.spec import FieldSpec
+from inspector.export.words import counted
 from inspector.tui.table import ShownTable
 from layouts.x86.xsave import COMPONENTS
 
@@ -143,7 +144,7 @@ class Rows:
         title = component.title if component else _TITLES.get(name, "")
         words = [name] if not title else [name, title]
         count = len(self.groups[name])
-        words.append(f"{count} field{'' if count == 1 else 's'}")
+        words.append(counted(count, "field"))
         state = self._state(name)
         if state:
             words.append(state)

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.widgets import Footer, Static
 
 from inspector.capture.errors import visible
+from inspector.export.words import counted
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.edits import EditedField
@@ -63,7 +64,7 @@ class EditsScreen(KeyedScreen):
         """Title and list."""
         view = EditsView(self.session)
         count = len(view.fields)
-        words = f"{count} edited field{'' if count == 1 else 's'} · {self.session.capture.target}: file untouched"
+        words = f"{counted(count, 'edited field')} · {self.session.capture.target}: file untouched"
         yield Static(visible(words), id="title", markup=False)
         yield view
         yield Footer(compact=True, show_command_palette=False)

@@ -15,10 +15,11 @@ from textual.widgets import Footer, Static
 from inspector.capture.bug import told
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture
+from inspector.export.lint import counts_text
 from inspector.lint.findings import Finding
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
-from inspector.tui.findings import all_findings, counted
+from inspector.tui.findings import all_findings
 from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
 
@@ -65,7 +66,7 @@ class FindingsScreen(KeyedScreen):
         self.found: Sequence[Finding] = ()
         try:
             self.found = all_findings(capture)
-            self.heading = f"{capture.target} · {counted(self.found)}"
+            self.heading = f"{capture.target} · {counts_text(self.found)}"
         except Exception as error:  # noqa: BLE001 - told of instead of the list
             self.heading = str(told(error))
 
