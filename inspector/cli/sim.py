@@ -16,7 +16,7 @@ from inspector.export.files import save_bytes, save_new
 from inspector.export.machine_state import use_sentence
 from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.gates import walk
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
 from inspector.targets import x86_capture

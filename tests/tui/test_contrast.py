@@ -15,7 +15,10 @@ from tests.tui.support import type_line
 
 THEMES = ["textual-dark", "textual-light", "solarized-light", "catppuccin-latte"]
 #: Panes whose text is held to 4.5; the rest is Textual's or decoration.
-PANES = "TargetTree, FieldList, HexPane, CompareView, PropertyList, ComponentMatrix, Timeline, #title, #names, #columns"
+PANES = (
+    "TargetTree, FieldList, HexPane, CompareView, PropertyList, ComponentMatrix, DrawnView, Timeline, "
+    "#title, #names, #columns"
+)
 
 
 def text_region(widget: Widget) -> Region:

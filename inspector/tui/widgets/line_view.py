@@ -32,6 +32,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
     LineView > .line--quiet { color: $line-quiet; }
     LineView > .line--changed { color: $line-changed; text-style: bold; }
     LineView > .line--missing { color: $line-changed; text-style: italic; }
+    LineView > .line--good { color: $line-good; }
+    LineView > .line--bad { color: $line-bad; text-style: bold; }
     LineView > .line--mark { background: $mark; color: $on-mark; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -40,6 +42,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         "line--quiet",
         "line--changed",
         "line--missing",
+        "line--good",
+        "line--bad",
         "line--mark",
     }
 
