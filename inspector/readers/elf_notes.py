@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-from elftools.elf.structs import ELFStructs
+from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
@@ -35,7 +33,6 @@ class ElfHeader(NamedTuple):
     phoff: int
     phnum: int
     phentsize: int
-    structs: Any
 
 
 class NoteAt(NamedTuple):
@@ -63,37 +60,25 @@ def read_header(source: Source) -> ElfHeader:
     if ident[5] != 1:
         raise InputError(source.name, "a little-endian ELF file (1)", str(ident[5]), 5)
     elf_class = 32 * ident[4]
-    structs: Any = ELFStructs(little_endian=True, elfclass=elf_class)
-    structs.create_basic_structs()
-    size = 52 if elf_class == 32 else 64
-    raw = source.read_exactly(0, size, "an ELF header")
-    header = _parse(structs.Elf_Ehdr, raw, source, 0)
-    structs.create_advanced_structs(header["e_type"], header["e_machine"], header["e_ident"]["EI_OSABI"])
-    phnum = int(header["e_phnum"])
+    form = _HEADER[elf_class]
+    raw = source.read_exactly(0, form.size, "an ELF header")
+    kind, machine, phoff, shoff, phentsize, phnum = form.unpack(raw)
     if phnum == _PN_XNUM:
-        phnum = _extended_phnum(source, structs, int(header["e_shoff"]))
-    return ElfHeader(
-        elf_class,
-        int.from_bytes(raw[16:18], "little"),
-        int.from_bytes(raw[18:20], "little"),
-        int(header["e_phoff"]),
-        phnum,
-        int(header["e_phentsize"]),
-        structs,
-    )
+        phnum = _extended_phnum(source, _SECTION[elf_class], shoff)
+    return ElfHeader(elf_class, kind, machine, phoff, phnum, phentsize)
 
 
-def _parse(declaration: Any, raw: bytes, source: Source, offset: int) -> Any:
-    try:
-        return declaration.parse(raw)
-    except Exception as error:
-        raise InputError(source.name, "an ELF structure", str(error), offset) from error
+#: e_type, e_machine, e_phoff, e_shoff, e_phentsize, e_phnum of Elf32_Ehdr and Elf64_Ehdr (ELF gABI, chapter 4).
+_HEADER = {32: struct.Struct("<16xHH8xII6xHH6x"), 64: struct.Struct("<16xHH12xQQ6xHH6x")}
+#: sh_info of Elf32_Shdr and Elf64_Shdr.
+_SECTION = {32: struct.Struct("<28xI8x"), 64: struct.Struct("<44xI16x")}
 
 
-def _extended_phnum(source: Source, structs: Any, shoff: int) -> int:
+def _extended_phnum(source: Source, section: struct.Struct, shoff: int) -> int:
     """More than 65,534 segments: the number is in section 0 (ELF gABI, PN_XNUM)."""
-    raw = source.read_exactly(shoff, structs.Elf_Shdr.sizeof(), "section header 0 with the number of segments")
-    return int(_parse(structs.Elf_Shdr, raw, source, shoff)["sh_info"])
+    raw = source.read_exactly(shoff, section.size, "section header 0 with the number of segments")
+    number: int = section.unpack(raw)[0]
+    return number
 
 
 def note_segments(source: Source, header: ElfHeader, faults: list[InputError]) -> list[Segment]:

@@ -25,14 +25,35 @@ from layouts.kernels import Kernel, profile_for
 from layouts.vocabulary import Bits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldPolicy(Bits):
     """One entry of a kernel's ``arm64_ftr_bits`` table."""
 
-    policy: str
-    signed: bool
-    strict: bool
-    safe_value: int
+    __slots__ = ("policy", "safe_value", "signed", "strict")
+
+    def __init__(
+        self, name: str, lsb: int, width: int, *, policy: str, signed: bool, strict: bool, safe_value: int
+    ) -> None:
+        super().__init__(name, lsb, width)
+        self.policy = policy
+        self.signed = signed
+        self.strict = strict
+        self.safe_value = safe_value
+
+    def key(self) -> tuple[object, ...]:
+        """See Bits.key."""
+        return (*super().key(), self.policy, self.signed, self.strict, self.safe_value)
+
+    def with_policy(self, policy: str) -> FieldPolicy:
+        """The same field under another policy."""
+        return FieldPolicy(
+            self.name,
+            self.lsb,
+            self.width,
+            policy=policy,
+            signed=self.signed,
+            strict=self.strict,
+            safe_value=self.safe_value,
+        )
 
     def get(self, value: int) -> int:
         """The field's value, negative where it is signed and its top bit is set (arm64_ftr_value)."""

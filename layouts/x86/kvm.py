@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
-
+from layouts.declare import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Named, Padded, Struct
 from layouts.members import Counted, Readable
-from layouts.vocabulary import Bits, Construct, Layout, Register, flag
+from layouts.vocabulary import Bits, Layout, Register, flag
 from layouts.x86 import registers as reg
 from layouts.x86.xsave import XSTATE_BITMAP
 
@@ -291,8 +290,8 @@ _LAPIC_MEMBERS = (
 )
 
 
-def _lapic_members() -> list[Construct]:
-    members: list[Construct] = []
+def _lapic_members() -> list[Named]:
+    members: list[Named] = []
     at = 0
     for offset, name, doc in _LAPIC_MEMBERS:
         if offset > at:
