@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
 from inspector.cli import arguments
@@ -13,6 +13,9 @@ from inspector.machine.arm64.migrate import migrate
 from inspector.targets import arm64_named
 from inspector.targets.arm64_host import captured_state
 from inspector.targets.schemes import capture_of, host_of, require
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(found: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
@@ -15,6 +15,10 @@ from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_model, guest_of_realization, guest_of_vcpu, realized
 from inspector.targets.x86_words import is_x86_guest_word
 from layouts.x86.vmms import VMMS
+
+if TYPE_CHECKING:
+    import argparse
+
 
 #: VMMs by the format of a capture that only they write.
 _VMM_OF_FORMAT = {

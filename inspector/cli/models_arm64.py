@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
@@ -28,6 +28,10 @@ from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import arm64_kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
+
+if TYPE_CHECKING:
+    import argparse
+
 
 FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
 #: Forms in which no released program reads the models.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
@@ -17,6 +17,10 @@ from inspector.cli.open import app_of
 from inspector.cli.streams import note
 from inspector.export.files import save_bytes
 from inspector.targets.schemes import capture_of, scheme_of
+
+if TYPE_CHECKING:
+    import argparse
+
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.model import Capture, Vcpu
@@ -29,6 +28,12 @@ from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
+
 
 _EXAMPLES = """\
   inspector sim list
@@ -67,7 +72,7 @@ The exit code is 1 when an event was refused."""
 _COMPONENTS = 63
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
     parser.add_argument(
         "name",

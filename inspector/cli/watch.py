@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,6 +16,8 @@ from inspector.readers.options import Options
 from inspector.targets.schemes import capture_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from inspector.capture.model import Capture
     from inspector.export.diff import Compared
 
