@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inspector.capture.calls import Call
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
+
+if TYPE_CHECKING:
+    from inspector.capture.calls import Call
 
 Bytes = bytes | bytearray | memoryview
 

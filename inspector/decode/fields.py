@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -190,12 +189,12 @@ class FieldTable(Sequence[Field]):
         words = pattern.split(".")
         found = tile_rows(self.specs, whole) if words[0] == "za" and len(words) == 3 else []
         for spec in self.specs:
-            if whole.fullmatch(spec.path):
+            if whole(spec.path):
                 found.append(spec)
                 continue
             depth = spec.path.count(".") + 1
-            if len(words) > depth and _glob(".".join(words[:depth])).fullmatch(spec.path):
-                found += [child for child in children(spec, words[depth]) if whole.fullmatch(child.path)]
+            if len(words) > depth and _glob(".".join(words[:depth]))(spec.path):
+                found += [child for child in children(spec, words[depth]) if whole(child.path)]
         return found
 
     def at(self, offset: int) -> int | None:
@@ -228,11 +227,16 @@ def _by_path(specs: tuple[FieldSpec, ...]) -> dict[str, FieldSpec]:
 
 
 @lru_cache(maxsize=512)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A path pattern as a regular expression, case-insensitive."""
+def _glob(pattern: str) -> Callable[[str], object]:
+    """Whether a path is of a pattern, in upper or lower case: true or a match."""
+    if "*" not in pattern and "?" not in pattern:
+        path = pattern.lower()
+        return lambda other: other.lower() == path
+    import re
+
     parts = re.split(r"([*?])", pattern)
     special = {"*": ".*", "?": "."}
-    return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE)
+    return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE).fullmatch
 
 
 def gather(data: Any, spec: FieldSpec) -> bytes:
@@ -281,14 +285,14 @@ def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
     return []
 
 
-def tile_rows(specs: tuple[FieldSpec, ...], pattern: re.Pattern[str]) -> list[FieldSpec]:
+def tile_rows(specs: tuple[FieldSpec, ...], is_wanted: Callable[[str], object]) -> list[FieldSpec]:
     """ZA by tile: ``za.s[1].row[2]`` is row 2 * 4 + 1 of ZA (Arm ARM, B1.4.9)."""
     rows = [spec for spec in specs if spec.path.startswith("za.row[")]
     found = []
     for name, tiles in (("b", 1), ("h", 2), ("s", 4), ("d", 8), ("q", 16)):
         for number, spec in enumerate(rows):
             path = f"za.{name}[{number % tiles}].row[{number // tiles}]"
-            if pattern.fullmatch(path):
+            if is_wanted(path):
                 found.append(spec._replace(path=path))
     return found
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 from inspector.capture.errors import visible
 from inspector.decode import values
 from inspector.decode.spec import FieldSpec
@@ -69,7 +67,13 @@ def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
 
 def _beginning(raw: bytes) -> str:
     """The first bytes, and of more a checksum: no two values look the same."""
-    return raw.hex(" ") if len(raw) <= 16 else f"{raw[:16].hex(' ')} ... crc32 {crc32(raw):08x}"
+    return raw.hex(" ") if len(raw) <= 16 else f"{raw[:16].hex(' ')} ... crc32 {_crc32(raw):08x}"
+
+
+def _crc32(raw: bytes) -> int:
+    from zlib import crc32
+
+    return crc32(raw)
 
 
 def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -81,7 +85,7 @@ def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
         if value == full:
             return f"all .{name}"
     count = f"{value.bit_count()} of {8 * len(raw)} bits"
-    return count if len(raw) <= 16 else f"{count}, crc32 {crc32(raw):08x}"
+    return count if len(raw) <= 16 else f"{count}, crc32 {_crc32(raw):08x}"
 
 
 def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import stat
 import sys
 import time
@@ -122,6 +121,8 @@ def _first_of_fifo(path: str, descriptor: int) -> bytes:
 
 def _await_bytes(descriptor: int) -> None:
     """Return when there are bytes or the last writer is gone."""
+    import select
+
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.poll()

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.arm64 import HEADER_SIZE_BYTES
 from inspector.decode.placement import XsaveTable, table_from_note
 from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
 from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_budget, note_segments, read_header
@@ -30,7 +29,7 @@ from layouts.files.elf import (
     NT_X86_XSAVE_LAYOUT,
     Note,
 )
-from layouts.registry import layouts, size_bytes
+from layouts.registry import layout_named, size_bytes
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 _ET_CORE = 4
@@ -192,7 +191,7 @@ class _Core:
                 declared_size_bytes=note.size_bytes,
                 attributes=attributes,
             )
-        layout = layouts().get(known.layout) if known else None
+        layout = layout_named(known.layout) if known else None
         if known and layout and _fits(layout.name, note.size_bytes):
             return Area(
                 layout.name,
@@ -213,8 +212,11 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
     sizes = {area.prefix: area.declared_size_bytes for area in areas if area.layout in _VECTOR_LAYOUTS}
     if "ssve" not in sizes and "za" not in sizes:
         return []
+    from inspector.decode.arm64 import HEADER_SIZE_BYTES
+
     value = int(sizes.get("ssve", 0) > HEADER_SIZE_BYTES) | int(sizes.get("za", 0) > HEADER_SIZE_BYTES) << 1
-    layout = layouts()["elf-arm64-svcr"]
+    layout = layout_named("elf-arm64-svcr")
+    assert layout is not None
     data = value.to_bytes(8, "little")
     attributes = {"synthesized": True, "implied": True}
     return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes=attributes)]
@@ -225,7 +227,7 @@ def _alternative(known: Note | None, note: NoteAt) -> Note | None:
     if known and known.layout == "elf-prstatus-x86-64" and note.size_bytes == size_bytes("elf-prstatus-i386"):
         return known._replace(layout="elf-prstatus-i386")
     registers = known.layout.replace("elf-prstatus-", "elf-regs-") if known and known.type == NT_PRSTATUS else ""
-    if known and registers in layouts() and note.size_bytes == size_bytes(registers):
+    if known and registers and layout_named(registers) and note.size_bytes == size_bytes(registers):
         return known._replace(layout=registers)
     return known
 

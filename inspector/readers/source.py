@@ -8,7 +8,6 @@ behind 64 MiB into a temporary file, up to a limit. The input is only ever read.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -69,8 +68,6 @@ class FileSource(Source):
         self.name = path
         self.size: int = size
         self._descriptor = descriptor
-        # The vCPUs of a core read it as long as they live; it closes with the last of them.
-        self._close = weakref.finalize(self, os.close, descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read."""
@@ -83,7 +80,12 @@ class FileSource(Source):
 
     def close(self) -> None:
         """See Source.close."""
-        self._close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    # The vCPUs of a core read it as long as they live; it closes with the last of them.
+    __del__ = close
 
 
 class BytesSource(Source):

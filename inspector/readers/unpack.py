@@ -7,7 +7,6 @@ a tape, as gzip(1) passes them over). Anything else behind the last member is no
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
@@ -33,6 +32,8 @@ class Packing(NamedTuple):
 
 
 def _gzip() -> Any:
+    import zlib
+
     return zlib.decompressobj(wbits=31)
 
 

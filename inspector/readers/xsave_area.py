@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
@@ -94,6 +92,9 @@ def missing_fault(area: Area, file: str) -> InputError | None:
 
 def sibling_table(path: str) -> XsaveTable | None:
     """The table of the CPUID file that lies beside an image: ``X.kvm_cpuid2.bin`` for ``X.kvm_xsave2.bin``."""
+    import contextlib
+    import re
+
     folder, name = os.path.split(path)
     match = re.fullmatch(r"(.*)xsave2?(\..*)?", name)
     if not match or not os.path.isfile(path):

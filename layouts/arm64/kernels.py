@@ -16,11 +16,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
+from layouts.data import data_text
 from layouts.kernels import Kernel, profile_for
 from layouts.vocabulary import Bits
 
@@ -243,7 +243,7 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 def arm64_kernels() -> dict[str, Arm64Kernel]:
     """The profiles by name, oldest first."""
     known: dict[str, dict[str, Any]] = {}
-    for entry in json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8")):
+    for entry in json.loads(data_text("arm64/data/kernels.json")):
         known[entry["name"]] = _whole(entry, known)
     return {name: _kernel(entry) for name, entry in known.items()}
 

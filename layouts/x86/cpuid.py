@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
+from layouts.data import data_text
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"
@@ -57,7 +57,7 @@ def _bits(line: str) -> Bits:
 
 
 def _sections(table: str) -> Iterator[Section]:
-    text = files("layouts.x86").joinpath(f"data/cpuid/{table}.txt").read_text("utf-8")
+    text = data_text(f"x86/data/cpuid/{table}.txt")
     head = ""
     lines: list[str] = []
     for line in (*text.splitlines(), "["):
