@@ -8,7 +8,10 @@ construct. ``tests/decode/test_walk.py`` holds that both say the same of every l
 
 from __future__ import annotations
 
-from typing import Any
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Declaration:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from layouts.declare import Struct
+from layouts.light import NamedTuple
 
 #: What has bytes: of a file, an area or a machine.
 Readable = bytes | bytearray | memoryview

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from layouts.declare import Struct
+from layouts.light import NamedTuple
 
 
 class Bits:

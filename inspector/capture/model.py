@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from inspector.capture.calls import Call
 
 Bytes = bytes | bytearray | memoryview

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.parser import Parser
@@ -11,6 +9,7 @@ from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import SCHEMES
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from inspector.capture.errors import visible
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Any, NoReturn
 
     from _typeshed import SupportsWrite
 

@@ -9,9 +9,12 @@ import errno
 import io
 import os
 import sys
-from typing import Any, BinaryIO
 
 from inspector.capture.errors import visible
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 
 class _Closed(io.TextIOBase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode import values
@@ -13,7 +12,11 @@ from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import Bits
+
+if TYPE_CHECKING:
+    from typing import Any
 
 NOT_CAPTURED = "not captured"
 

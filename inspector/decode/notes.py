@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.dropped import DroppedBytes
@@ -12,6 +11,7 @@ from inspector.decode.header import xstate_bv
 from inspector.decode.placement import places
 from inspector.decode.spec import Span
 from layouts.files.elf import NT_X86_XSTATE
+from layouts.light import NamedTuple
 from layouts.x86.xsave import BY_NUMBER, PKRU
 
 

@@ -6,9 +6,8 @@ editing and the hex pane all use the leaves that come out here.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from layouts.declare import Array, Bytes, Declaration, Integer, Named, Padded, Struct
+from layouts.light import NamedTuple
 
 
 class Leaf(NamedTuple):

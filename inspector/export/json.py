@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
 
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.fields import Field
 from inspector.decode.notes import Note, notes_of
 from inspector.export import kinds
 from inspector.export.select import selected
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 
 def write_json(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 #: By kind. A number grows with a change that old readers would misread; a new key is none.
 SCHEMAS = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.summary import summary_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def write_list(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu]) -> int:

@@ -12,10 +12,10 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.readers.unpack import CHUNK_SIZE_BYTES
+from layouts.light import NamedTuple
 
 #: So long a FIFO may stay without a writer. One that has a writer is waited for as long as that lives.
 WRITER_TIMEOUT_SECONDS = 5.0

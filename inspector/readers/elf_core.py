@@ -6,7 +6,6 @@ Threads begin at each NT_PRSTATUS. Which layout a note has is data: ``layouts.fi
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
@@ -29,6 +28,7 @@ from layouts.files.elf import (
     NT_X86_XSAVE_LAYOUT,
     Note,
 )
+from layouts.light import NamedTuple
 from layouts.registry import layout_named, size_bytes
 from layouts.x86.xsave import EXTENDED_OFFSET
 

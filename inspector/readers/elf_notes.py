@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
+from layouts.light import NamedTuple
 
 _PT_NOTE = 4
 _PN_XNUM = 0xFFFF

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEAD_SIZE_BYTES = 1 << 16
 

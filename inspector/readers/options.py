@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from inspector.capture.errors import UsageError
+from layouts.light import NamedTuple
 
 Progress = Callable[[str, int, int], None]
 Note = Callable[[str], None]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import IO
 
 from inspector.capture.errors import InputError
 from inspector.readers.doors import open_path, standard_input
 from inspector.readers.unpack import Unpacking, packing_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import IO
 
 IN_MEMORY_SIZE_BYTES = 64 << 20
 UNPACKED_LIMIT_BYTES = 16 << 30

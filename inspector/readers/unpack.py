@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK_SIZE_BYTES = 1 << 18
 #: Input for a new member: what is behind its end is copied, so a member begins with little.

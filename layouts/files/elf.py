@@ -6,9 +6,8 @@ holds and in which order).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from layouts.declare import Bytes, Declaration, Int8sl, Int16ul, Int32sl, Int32ul, Int64ul, Named, Struct
+from layouts.light import NamedTuple
 from layouts.vocabulary import Layout
 
 EM_386 = 3

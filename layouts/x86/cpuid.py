@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from layouts.data import data_text
+from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"

@@ -1,0 +1,76 @@
+"""What declarations and fields need of typing, without importing typing: that takes as long as showing a field.
+
+:class:`NamedTuple` is typing's for type checkers. While running it makes the same tuples, but compiles nothing for a
+class: typing and collections compile each annotation and a constructor. A class that is generic has typing's own.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import NamedTuple as NamedTuple  # noqa: PLC0414
+else:
+    from _collections import _tuplegetter
+
+    class _Meta(type):
+        """Makes a field of each annotation of a class that names NamedTuple as its base."""
+
+        def __new__(meta, name, bases, body):  # noqa: ANN001, ANN204
+            if tuple in bases or NamedTuple not in bases:
+                return super().__new__(meta, name, bases, body)
+            fields = tuple(body.get("__annotations__", ()))
+            defaults = {field: body[field] for field in fields if field in body}
+            if tuple(defaults) != fields[len(fields) - len(defaults) :]:
+                raise TypeError(f"{name}: a field without a default follows one that has it")
+            body.update((field, _tuplegetter(at, None)) for at, field in enumerate(fields))
+            body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
+            return super().__new__(meta, name, bases, body)
+
+    class NamedTuple(tuple, metaclass=_Meta):
+        """See the module."""
+
+        __slots__ = ()
+        _fields = ()
+        _field_defaults = {}  # noqa: RUF012
+
+        def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204, D102
+            if len(values) != len(cls._fields) or named:
+                values = cls._filled(values, named)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _filled(cls, values, named):  # noqa: ANN001, ANN206
+            """All values in order, of some in order, some by name, and defaults."""
+            fields, defaults = cls._fields, cls._field_defaults
+            if len(values) > len(fields):
+                raise TypeError(f"{cls.__name__} has {len(fields)} fields, {len(values)} values were given")
+            try:
+                rest = [named.pop(field) if field in named else defaults[field] for field in fields[len(values) :]]
+            except KeyError as error:
+                raise TypeError(f"{cls.__name__}: no value for {error}") from None
+            if named:
+                raise TypeError(f"{cls.__name__} has no field {next(iter(named))!r}, or it was given twice")
+            return (*values, *rest)
+
+        @classmethod
+        def _make(cls, values):  # noqa: ANN001, ANN206
+            return cls(*values)
+
+        def _replace(self, **named):  # noqa: ANN003, ANN202
+            made = tuple.__new__(
+                type(self), [named.pop(field, value) for field, value in zip(self._fields, self, strict=True)]
+            )
+            if named:
+                raise ValueError(f"{type(self).__name__} has no field {next(iter(named))!r}")
+            return made
+
+        def _asdict(self):  # noqa: ANN202
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self):  # noqa: ANN204
+            shown = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({shown})"
+
+        def __getnewargs__(self):  # noqa: ANN204
+            return tuple(self)
