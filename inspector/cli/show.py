@@ -25,6 +25,7 @@ def run(words: Sequence[str]) -> int:
         "--field", action="append", default=[], metavar="GLOB", help="only fields with such a path (may be repeated)"
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--jsonl", action="store_true", help="as JSON, a line a vCPU: it begins at once, however many")
     parser.add_argument("--list", action="store_true", help="one line a vCPU")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
@@ -40,10 +41,11 @@ def run(words: Sequence[str]) -> int:
     capture = capture_of(found.target, arguments.options_of(found))
     vcpus = arguments.choose_vcpus(capture, found.vcpu)
     _edit(capture, vcpus, found.set)
-    if found.json:
-        from inspector.export.json import write_json
+    if found.json or found.jsonl:
+        from inspector.export.json import write_json, write_json_lines
 
-        matched = write_json(sys.stdout, capture, vcpus, found.field)
+        write = write_json_lines if found.jsonl else write_json
+        matched = write(sys.stdout, capture, vcpus, found.field)
     elif found.list:
         from inspector.export.listing import write_list
 

@@ -60,31 +60,6 @@ class Field(NamedTuple):
         assert self.value is not None
         return self.value.to_bytes(-(-self.bits // 8), "little")
 
-    def as_json(self) -> dict[str, Any]:
-        """The field as ``show --json`` prints it."""
-        spec = self.spec
-        span: dict[str, Any] | None = None
-        if spec.pieces and not self.area.attributes.get("synthesized"):
-            bit = spec.bit.lsb if spec.bit else 0
-            span = {"file_offset": self.file_offset, "bit": bit, "width": spec.bits}
-            if len(spec.pieces) > 1:
-                base = self.area.origin.offset
-                span["pieces"] = [
-                    {"file_offset": base + piece.offset, "width": 8 * piece.size_bytes} for piece in spec.pieces
-                ]
-        result: dict[str, Any] = {
-            "path": spec.path,
-            "value": None if self.value is None else hex(self.value),
-            "bytes": None if self.data is None else self.data.hex(),
-            "bits": self.bits,
-            "text": self.text,
-            "span": span,
-            "source": spec.source,
-        }
-        if self.state:
-            result["state"] = self.state
-        return result
-
 
 class FieldTable(Sequence[Field]):
     """The fields of one area. Nothing is decoded before it is asked for."""
@@ -100,6 +75,23 @@ class FieldTable(Sequence[Field]):
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
+
+    @property
+    def xstate_bv(self) -> int | None:
+        """XSTATE_BV, where it decides which components are in their initial configuration."""
+        return self._bv
+
+    @property
+    def is_ordinary(self) -> bool:
+        """No byte of the area is unknown or was dropped."""
+        return not self._unknown and not self._dropped
+
+    def state_of(self, spec: FieldSpec) -> str:
+        """Empty, or that all or some of a field is in the initial configuration of its components."""
+        if self._bv is None or spec.components == (-1,):
+            return ""
+        initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
+        return "" if not any(initial) else "initial" if all(initial) else PARTLY_INITIAL
 
     def other_reading(self, other: FieldTable) -> int | None:
         """The components of which equal bytes of two areas with the same specs may be other fields; None: of any."""
@@ -164,15 +156,13 @@ class FieldTable(Sequence[Field]):
         value = int.from_bytes(raw, "little")
         if self._bv is None or spec.components == (-1,):
             return "", value
-        initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
-        if not any(initial):
-            return "", value
-        if all(initial):
-            return "initial", spec.initial
+        state = self.state_of(spec)
+        if state != PARTLY_INITIAL:
+            return state, spec.initial if state else value
         shown = bytearray(raw)
         at = 0
-        for piece, is_initial in zip(spec.pieces, initial, strict=True):
-            if is_initial:
+        for piece, component in zip(spec.pieces, spec.components, strict=True):
+            if component >= 0 and not self._bv >> component & 1:
                 shown[at : at + piece.size_bytes] = bytes(piece.size_bytes)
             at += piece.size_bytes
         return PARTLY_INITIAL, int.from_bytes(shown, "little")

@@ -9,6 +9,7 @@ from layouts.files.elf import SIGNALS
 
 #: Larger unsigned numbers are addresses and masks: decimal tells nothing about them.
 _DECIMAL_LIMIT = 1 << 32
+_SIGNAL_NUMBERS = ("si_signo", "cursig")
 
 
 def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -19,6 +20,19 @@ def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
     if spec.register is not None:
         return values.flags_text(value, spec.register)
     return _TEXT.get(spec.kind, _bytes_text)(spec, value, raw)
+
+
+#: Kinds whose value says all: a word beside it would be the value again, in decimal or cut in words.
+_VALUE_SAYS_ALL = frozenset({"uint", "vector", "bytes", "tile", "predicate", "reserved", "gap"})
+
+
+def has_words(spec: FieldSpec) -> bool:
+    """What a person reads for a value is more than the value: names of bits, a number in floating point, a string."""
+    if spec.kind not in _VALUE_SAYS_ALL or spec.register is not None or spec.text:
+        return True
+    if spec.bit is not None:
+        return bool(spec.bit.values)
+    return spec.path.endswith(_SIGNAL_NUMBERS)
 
 
 def initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -40,7 +54,7 @@ def kept_text(spec: FieldSpec, raw: bytes, mask: int, unknown: str) -> str:
 
 def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:
     last = spec.path.rpartition(".")[2]
-    if last in ("si_signo", "cursig") and value in SIGNALS:
+    if last in _SIGNAL_NUMBERS and value in SIGNALS:
         return SIGNALS[value]
     return str(value) if value < _DECIMAL_LIMIT else ""
 

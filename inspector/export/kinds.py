@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: By kind. A number grows with a change that old readers would misread; a new key is none.
 SCHEMAS = {
-    "state": 1,
+    "state": 2,
     "diff": 1,
     "lint": 1,
     "timeline": 1,

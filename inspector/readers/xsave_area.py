@@ -14,7 +14,6 @@ from inspector.decode.placement import (
     table_from_cpuid,
     table_from_layout,
 )
-from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, XCOMP_COMPACTED
@@ -94,6 +93,8 @@ def sibling_table(path: str) -> XsaveTable | None:
     """The table of the CPUID file that lies beside an image: ``X.kvm_cpuid2.bin`` for ``X.kvm_xsave2.bin``."""
     import contextlib
     import re
+
+    from inspector.readers.cpuid_table import cpuid_of
 
     folder, name = os.path.split(path)
     match = re.fullmatch(r"(.*)xsave2?(\..*)?", name)
