@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 else:
     from _collections import _tuplegetter
 
+    #: Stands for a value that a field has to be given.
+    _MISSING = object()
+
     class _Meta(type):
         """Makes a field of each annotation of a class that names NamedTuple as its base."""
 
@@ -25,6 +28,9 @@ else:
                 raise TypeError(f"{name}: a field without a default follows one that has it")
             body.update((field, _tuplegetter(at, None)) for at, field in enumerate(fields))
             body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
+            required = len(fields) - len(defaults)
+            body |= {"_required": required, "_tail": (*[_MISSING] * required, *defaults.values())}
+            body["_places"] = {field: at for at, field in enumerate(fields)}
             return super().__new__(meta, name, bases, body)
 
     class NamedTuple(tuple, metaclass=_Meta):
@@ -41,17 +47,16 @@ else:
 
         @classmethod
         def _filled(cls, values, named):  # noqa: ANN001, ANN206
-            """All values in order, of some in order, some by name, and defaults."""
-            fields, defaults = cls._fields, cls._field_defaults
-            if len(values) > len(fields):
-                raise TypeError(f"{cls.__name__} has {len(fields)} fields, {len(values)} values were given")
-            try:
-                rest = [named.pop(field) if field in named else defaults[field] for field in fields[len(values) :]]
-            except KeyError as error:
-                raise TypeError(f"{cls.__name__}: no value for {error}") from None
-            if named:
-                raise TypeError(f"{cls.__name__} has no field {next(iter(named))!r}, or it was given twice")
-            return (*values, *rest)
+            """All values in order, of some in order, some by name, and defaults. Raises TypeError."""
+            found = [*values, *cls._tail[len(values) :]]
+            for name, value in named.items():
+                at = cls._places.get(name, -1)
+                if at < len(values):
+                    raise TypeError(f"{cls.__name__}: {name} is no field, or given twice")
+                found[at] = value
+            if len(values) > len(cls._fields) or any(value is _MISSING for value in found[: cls._required]):
+                raise TypeError(f"{cls.__name__} has the fields {', '.join(cls._fields)}")
+            return found
 
         @classmethod
         def _make(cls, values):  # noqa: ANN001, ANN206

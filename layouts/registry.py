@@ -15,11 +15,10 @@ def layouts() -> dict[str, Layout]:
 
 def layout_named(name: str) -> Layout | None:
     """One of them; None when there is none. Only what an architecture's files have is imported for it."""
-    for found in (_elf_arm64,) if "arm64" in name else (_elf, _kvm):
-        layout = found().get(name)
-        if layout is not None:
-            return layout
-    return None
+    if "arm64" in name:
+        return _elf_arm64().get(name)
+    found = _elf().get(name)
+    return found if found is not None or name.startswith("elf-") else _kvm().get(name)
 
 
 @cache

@@ -11,7 +11,8 @@ import os
 import sys
 
 from inspector.capture.errors import visible
-from layouts.light import TYPE_CHECKING
+
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from typing import Any, BinaryIO

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 
@@ -22,8 +22,8 @@ _BY_CONTENT = {
     "kvm-msrs": "entries:msr_specs",
     "kvm-msr-list": "entries:msr_list_specs",
     "kvm-xcrs": "entries:xcr_specs",
-    "elf-auxv": "entries:auxv_specs",
-    "elf-file": "entries:file_specs",
+    "elf-auxv": "process_notes:auxv_specs",
+    "elf-file": "process_notes:file_specs",
     "arm64-regs": "arm64:register_specs",
     "arm64-sve": "arm64:sve_specs",
     "arm64-za": "arm64:za_specs",
@@ -53,6 +53,31 @@ def specs_of(area: Area) -> tuple[FieldSpec, ...]:
     if area.layout == "raw":
         return _raw(area.prefix, area.title, area.declared_size_bytes)
     return fixed_specs(area.layout, area.prefix, area.declared_size_bytes)
+
+
+def could_match(area: Area, patterns: Sequence[str]) -> bool:
+    """Whether a field of the area may match one of the globs, as its first words tell; without globs, all do."""
+    roots = _roots(area.layout, area.prefix)
+    if roots is None or not patterns:
+        return True
+    for pattern in patterns:
+        begins = pattern.partition("*")[0].partition("?")[0].lower()
+        if any(begins.startswith(root) or root.startswith(begins) for root in roots):
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _roots(name: str, prefix: str) -> tuple[str, ...] | None:
+    """How paths of a layout may begin; None where its bytes decide."""
+    if name == "xsave":
+        return prefix.lower(), prefix.replace("xsave", "xstate").lower()
+    if _BY_CONTENT.get(name, "").startswith(("entries:", "process_notes:")) and name != "named-values":
+        return (prefix.lower(),)
+    layout = None if name in _BY_CONTENT or name == "raw" else layout_named(name)
+    if layout is None:
+        return None
+    return tuple({prefix.lower(), *((root or head).lower() for head, root in layout.roots.items())})
 
 
 def _xsave(area: Area) -> tuple[FieldSpec, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from inspector.capture.model import Area, Capture, Vcpu
-from inspector.decode.fields import FieldTable
 from inspector.decode.notes import Note, notes_of
 from inspector.export import kinds
 from inspector.export.encode import encode
@@ -72,7 +71,7 @@ def _fields(writer: FieldWriter, areas: Sequence[Area], notes: Mapping[str, Note
     found: list[str] = []
     begin: dict[str, int | None] = {}
     for area in areas:
-        fields = writer.fields(FieldTable(area), notes)
+        fields = writer.fields(area, notes)
         if fields:
             begin[area.prefix] = None if area.attributes.get("synthesized") else area.origin.offset
             found += fields

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from inspector.capture.model import Area
 from inspector.decode.fields import PARTLY_INITIAL, Field, FieldTable
 from inspector.decode.notes import Note
+from inspector.decode.plans import could_match
 from inspector.decode.spec import FieldSpec
 from inspector.decode.texts import has_words
 from inspector.export.encode import encode
@@ -52,8 +54,11 @@ class FieldWriter:
         self._numbers: dict[str, int] = {}
         self._plans: dict[tuple[int, int | None, str], tuple[Sequence[FieldSpec], list[_Step]]] = {}
 
-    def fields(self, table: FieldTable, notes: Mapping[str, Note]) -> list[str]:
-        """The fields of a table that one of the globs matches, an object each."""
+    def fields(self, area: Area, notes: Mapping[str, Note]) -> list[str]:
+        """The fields of an area that one of the globs matches, an object each."""
+        if not could_match(area, self._patterns):
+            return []
+        table = FieldTable(area)
         steps = self._plan(table)
         if not table.is_ordinary:
             return [_decoded(table, step, notes) for step in steps]

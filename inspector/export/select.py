@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from inspector.capture.model import Area
 from inspector.decode.fields import Field, FieldTable, is_quiet
+from inspector.decode.plans import could_match
 from inspector.decode.spec import FieldSpec
 
 
@@ -24,6 +25,8 @@ def selected(
     Without ``structure``, padding and its like are left out where it holds nothing.
     """
     for area in areas:
+        if not could_match(area, patterns):
+            continue
         table = FieldTable(area)
         if not patterns:
             yield area, [f for f in table if structure or not is_quiet(f)]

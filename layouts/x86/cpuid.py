@@ -8,7 +8,6 @@ Linux give; a name is for good, because it is part of a field's path.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -24,8 +23,6 @@ TABLES = ("features", "state", "platform", "amd", "others")
 HYPERVISOR_LEAF = 0x4000_0000
 HYPERVISOR_LEAVES = {b"KVMKVMKVM\0\0\0": (1, 0x10), b"VMwareVMware": (0x10,)}
 
-_SECTION = re.compile(r"\[([0-9a-f]+)\.(\d+)(?:-(\d+))? (e[abcd]x)\] (.+)")
-
 
 class Section(NamedTuple):
     """One output register of a leaf, for the sub-leaves that it holds for."""
@@ -38,10 +35,12 @@ class Section(NamedTuple):
 
 
 def _section(head: str, lines: list[str]) -> Section:
-    found = _SECTION.fullmatch(head)
-    if not found:
+    place, closed, source = head.removeprefix("[").partition("] ")
+    numbers, _, register = place.partition(" ")
+    leaf, dot, subleaves = numbers.partition(".")
+    low, _, high = subleaves.partition("-")
+    if not (closed and dot and source) or register not in ("eax", "ebx", "ecx", "edx"):
         raise ValueError(f"not [leaf.subleaves register] source: {head}")
-    leaf, low, high, register, source = found.groups()
     return Section(
         int(leaf, 16), range(int(low), int(high or low) + 1), register, source, tuple(_bits(line) for line in lines)
     )
