@@ -9,6 +9,12 @@ from inspector.capture.errors import InspectorError, UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.targets.schemes import capture_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
 
 _EXAMPLES = """\
   inspector show sample:amx/process.core --field 'xsave.header.*'
@@ -18,6 +24,27 @@ _EXAMPLES = """\
 
 def run(words: Sequence[str]) -> int:
     """Print the fields of a target."""
+    found = _parser().parse_args(words)
+    if found.watch is not None:
+        from inspector.cli.watch import check_watch
+
+        check_watch(found)
+    capture = capture_of(found.target, arguments.options_of(found))
+    vcpus = arguments.choose_vcpus(capture, found.vcpu)
+    _edit(capture, vcpus, found.set)
+    matched = _write(capture, vcpus, found)
+    sys.stdout.flush()
+    code = arguments.tell(capture)
+    if found.field and not matched:
+        raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
+    if found.watch is not None:
+        from inspector.cli.watch import watch
+
+        watch(capture, arguments.options_of(found), found)
+    return code
+
+
+def _parser() -> Parser:
     parser = arguments.parser("show", "Print the state of a capture as text or JSON.", _EXAMPLES)
     arguments.add_target(parser)
     parser.add_argument("--vcpu", type=int, metavar="N", help="only this vCPU or thread")
@@ -33,36 +60,23 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument(
         "--watch", type=float, metavar="SECONDS", help="read it again and again, and print what changed; Ctrl-C ends"
     )
-    found = parser.parse_args(words)
-    if found.watch is not None:
-        from inspector.cli.watch import check_watch
+    return parser
 
-        check_watch(found)
-    capture = capture_of(found.target, arguments.options_of(found))
-    vcpus = arguments.choose_vcpus(capture, found.vcpu)
-    _edit(capture, vcpus, found.set)
+
+def _write(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespace) -> int:
+    """Print in the form that was asked for; how many fields or vCPUs."""
     if found.json or found.jsonl:
         from inspector.export.json import write_json, write_json_lines
 
         write = write_json_lines if found.jsonl else write_json
-        matched = write(sys.stdout, capture, vcpus, found.field)
-    elif found.list:
+        return write(sys.stdout, capture, vcpus, found.field)
+    if found.list:
         from inspector.export.listing import write_list
 
-        matched = write_list(sys.stdout, capture, vcpus)
-    else:
-        from inspector.export.text import write_text
+        return write_list(sys.stdout, capture, vcpus)
+    from inspector.export.text import write_text
 
-        matched = write_text(sys.stdout, capture, vcpus, found.field)
-    sys.stdout.flush()
-    code = arguments.tell(capture)
-    if found.field and not matched:
-        raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
-    if found.watch is not None:
-        from inspector.cli.watch import watch
-
-        watch(capture, arguments.options_of(found), found)
-    return code
+    return write_text(sys.stdout, capture, vcpus, found.field)
 
 
 def _edit(capture: Capture, vcpus: Sequence[Vcpu], edits: Sequence[str]) -> None:
