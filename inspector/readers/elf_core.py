@@ -36,6 +36,8 @@ _ET_CORE = 4
 _ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64", EM_RISCV: "riscv"}
 _PID_OFFSET = {64: 32, 32: 24}
 
+_BEGINS_THREAD = ("CORE", NT_PRSTATUS)
+
 #: Linux writes up to 20 notes a thread, and fewer for the process.
 _MAX_THREAD_NOTES = 1024
 _VECTOR_LAYOUTS = ("arm64-sve", "arm64-za")
@@ -95,18 +97,19 @@ class _Core:
         return all(note.type != NT_ARM_TLS for thread in self.threads for note in thread.notes)
 
     def _add(self, note: NoteAt) -> None:
-        known = self.known.get((note.owner, note.type))
+        key = note.owner, note.type
+        known = self.known.get(key)
         scope = known.scope if known else "thread"
-        if note.owner == "CORE" and note.type == NT_PRSTATUS:
+        if key == _BEGINS_THREAD:
             self.threads.append(_Thread(self._thread_name(note), [note]))
+        elif scope == "thread" and self.threads:
+            self._keep(self.threads[-1].notes, note)
         elif scope == "cpu":
             self.cpus.append(note)
         elif scope == "layout":
             self._layout_note(note)
-        elif scope == "process" or not self.threads:
-            self._keep(self.process, note)
         else:
-            self._keep(self.threads[-1].notes, note)
+            self._keep(self.process, note)
 
     def _keep(self, notes: list[NoteAt], note: NoteAt) -> None:
         """Add to a thread's notes, or to those of the process, as many as any may have."""

@@ -147,6 +147,7 @@ def iter_notes(source: Source, segment: Segment, faults: list[InputError], budge
     owners: dict[bytes, str] = {}
     padding_at = -1
     at, end = segment.offset, segment.offset + segment.size_bytes
+    held_to = 0 if source.size is None else min(end, source.size)
     window, window_at = b"", 0
     while at + 12 <= end:
         start = at - window_at
@@ -176,8 +177,9 @@ def iter_notes(source: Source, segment: Segment, faults: list[InputError], budge
         raw = window[start + 12 : start + 12 + name_size]
         owner = owners.get(raw) or owners.setdefault(raw, raw.rstrip(b"\0").decode("latin-1"))
         data_at = at + 12 + (-(-name_size // 4) * 4)
-        present = _present(source, data_at, size, end)
-        yield NoteAt(owner, number, data_at, size, present)
+        present = size if data_at + size <= held_to else _present(source, data_at, size, end)
+        # As NoteAt(...), which would take a third of the time of a note.
+        yield tuple.__new__(NoteAt, (owner, number, data_at, size, present))
         if present < size:
             found = f"{present} bytes before the end"
             faults.append(InputError(source.name, f"note {owner} {number:#x} of {size} bytes", found, data_at))
