@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 else:
     from _collections import _tuplegetter
 
+    #: After so many tuples of a class its constructor is compiled: 50 us, given back by the next thousand.
+    _WORTH_COMPILING = 256
     #: Stands for a value that a field has to be given.
     _MISSING = object()
 
@@ -30,6 +32,7 @@ else:
             body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
             required = len(fields) - len(defaults)
             body |= {"_required": required, "_tail": (*[_MISSING] * required, *defaults.values())}
+            body["_made"] = [0]
             body["_places"] = {field: at for at, field in enumerate(fields)}
             return super().__new__(meta, name, bases, body)
 
@@ -39,11 +42,23 @@ else:
         __slots__ = ()
         _fields = ()
         _field_defaults = {}  # noqa: RUF012
+        _made = [0]  # noqa: RUF012
 
         def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204, D102
+            cls._made[0] += 1
+            if cls._made[0] == _WORTH_COMPILING:
+                cls._compile()
             if len(values) != len(cls._fields) or named:
                 values = cls._filled(values, named)
             return tuple.__new__(cls, values)
+
+        @classmethod
+        def _compile(cls):  # noqa: ANN206
+            """The constructor that collections compiles, for a class of which there are many."""
+            names = "".join(f"{field}, " for field in cls._fields)
+            made = eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": tuple.__new__})  # noqa: S307
+            made.__defaults__ = tuple(cls._field_defaults.values())
+            cls.__new__ = made
 
         @classmethod
         def _filled(cls, values, named):  # noqa: ANN001, ANN206

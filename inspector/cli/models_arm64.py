@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,10 @@ from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
-from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
 from inspector.export.kinds import head
 from inspector.export.register_list import register_list
-from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
@@ -75,6 +72,8 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
 
 def list_(found: argparse.Namespace) -> int:
     """The models, and with a host whether they run there."""
+    from inspector.export import model_formats as formats
+
     rows = _rows(found)
     if found.to == "qmp":
         say_json(formats.qmp_definitions(rows))
@@ -183,6 +182,8 @@ def check(found: argparse.Namespace) -> int:
 
 def expand(found: argparse.Namespace) -> int:
     """What a guest gets, and what else the host accepts."""
+    from inspector.export import model_formats as formats
+
     host = _hosts(found)[0]
     made = _realized(found, host)
     if found.save:
@@ -218,6 +219,10 @@ def expand(found: argparse.Namespace) -> int:
 
 
 def _save(made: Realization, name: str, path: str) -> None:
+    import shlex
+
+    from inspector.export.vcpu import write_vcpu
+
     vcpu, _ = ask(made.request, made.host)
     state = state_of_scratch(vcpu, f"{name} on {made.host.name}")
     if path.endswith(".vcpu"):
@@ -229,6 +234,8 @@ def _save(made: Realization, name: str, path: str) -> None:
 
 def best(found: argparse.Namespace) -> int:
     """The best that runs on all hosts."""
+    from inspector.export import model_formats as formats
+
     hosts = _hosts(found)
     best = baseline(hosts)
     ranked = rank(named_models(), hosts, _words(()))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 #: What an argument may say of itself to be read here.
-_PLAIN = {"action", "choices", "default", "dest", "help", "metavar", "nargs", "required", "type"}
-_ACTIONS = ("store", "store_true", "append")
+_PLAIN = {"action", "choices", "const", "default", "dest", "help", "metavar", "nargs", "required", "type"}
+_ACTIONS = ("store", "store_true", "store_const", "append")
 
 
 class _Found:
@@ -90,7 +90,9 @@ class Parser:
             if how.keys() - _PLAIN or how.get("action", "store") not in _ACTIONS:
                 raise _Unusual
             name = how.get("dest") or _name(names)
-            setattr(found, name, _default(how))
+            # Of several options that set the same, the first says what it is without them, as in argparse.
+            if not hasattr(found, name):
+                setattr(found, name, _default(how))
             if names[0].startswith("-"):
                 if how.get("nargs") is not None:
                     raise _Unusual
@@ -145,8 +147,8 @@ def _fill_options(found: _Found, options: dict[str, tuple[str, dict[str, Any]]],
         if word not in options:
             raise _Unusual
         name, how = options[word]
-        if how.get("action") == "store_true":
-            setattr(found, name, True)
+        if how.get("action") in ("store_true", "store_const"):
+            setattr(found, name, how.get("const", True))
             continue
         given = next(left, "-")
         if given.startswith("-"):

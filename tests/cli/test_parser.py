@@ -21,6 +21,8 @@ def parser() -> Parser:
     made.add_argument("--imp-ids", action="store_true")
     made.add_argument("-o", "--output")
     made.add_argument("--count", type=int, default="7")
+    made.add_argument("--to", choices=("text", "json"), default="text")
+    made.add_argument("--json", dest="to", action="store_const", const="json")
     return made
 
 
@@ -34,7 +36,16 @@ def test_both_read_the_same() -> None:
         ("--imp-ids",),
         ("-o", "f"),
     ]
-    parts += [("--abi", "proposal"), ("--as", "kvm-regs"), ("-",), ("--press", "q"), ("--output", "g"), ("",)]
+    parts += [
+        ("--abi", "proposal"),
+        ("--as", "kvm-regs"),
+        ("-",),
+        ("--press", "q"),
+        ("--json",),
+        ("--to", "text"),
+        ("--output", "g"),
+        ("",),
+    ]
     read = 0
     for chosen in itertools.permutations(parts, 3):
         words = [word for part in chosen for word in part]

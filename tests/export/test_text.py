@@ -11,8 +11,10 @@ from inspector.export.rich_lines import printer
 from inspector.export.text import write_text
 from tests.support import opened
 
+SAMPLES = ("amx/process.core", "zen5-kvm", "qemu-arm64-max/guest-memory.elf.gz", "pasted/oops.txt")
 
-@pytest.mark.parametrize("sample", ["amx/process.core", "zen5-kvm", "qemu-arm64-max/guest-memory.elf.gz", "pasted/oops.txt"])
+
+@pytest.mark.parametrize("sample", SAMPLES)
 def test_plain_lines_are_richs(sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
     capture = opened(sample)
     plain, rich = io.StringIO(), io.StringIO()
