@@ -66,7 +66,7 @@ class FieldTable(Sequence[Field]):
 
     def __init__(self, area: Area) -> None:
         self.area = area
-        self.specs = specs_of(area)
+        self._specs: tuple[FieldSpec, ...] | None = None
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
         # Of a host that a log tells of, some bits; a template's are kept as the host has them.
@@ -75,6 +75,13 @@ class FieldTable(Sequence[Field]):
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
+
+    @property
+    def specs(self) -> tuple[FieldSpec, ...]:
+        """The specs of all fields, in the order in which they are shown; areas of one layout share them."""
+        if self._specs is None:
+            self._specs = specs_of(self.area)
+        return self._specs
 
     @property
     def xstate_bv(self) -> int | None:
