@@ -91,7 +91,6 @@ def missing_fault(area: Area, file: str) -> InputError | None:
 
 def sibling_table(path: str) -> XsaveTable | None:
     """The table of the CPUID file that lies beside an image: ``X.kvm_cpuid2.bin`` for ``X.kvm_xsave2.bin``."""
-    import contextlib
     import re
 
     from inspector.readers.cpuid_table import cpuid_of
@@ -102,8 +101,11 @@ def sibling_table(path: str) -> XsaveTable | None:
         return None
     for sibling in (f"{match[1]}cpuid2{match[2] or ''}", f"{match[1]}supported_cpuid{match[2] or ''}"):
         try:
-            with contextlib.closing(open_source(os.path.join(folder, sibling))) as source:
+            source = open_source(os.path.join(folder, sibling))
+            try:
                 data = source.read_all(MAX_SIZE_BYTES)
+            finally:
+                source.close()
         except InputError:
             continue
         cpuid = cpuid_of(data)
