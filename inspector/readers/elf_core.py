@@ -12,7 +12,16 @@ from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.placement import XsaveTable, table_from_note
 from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
-from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_budget, note_segments, read_header
+from inspector.readers.elf_notes import (
+    ElfHeader,
+    NoteAt,
+    Segment,
+    elf_name,
+    iter_notes,
+    note_budget,
+    note_segments,
+    read_header,
+)
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
@@ -245,7 +254,7 @@ def read(source: Source, options: Options) -> Capture:
     """An ELF core as a capture: one vCPU a thread (or CPU of a guest), the process's notes as context."""
     header: ElfHeader = read_header(source)
     if header.type != _ET_CORE:
-        raise InputError(source.name, "an ELF core (type 4)", f"ELF type {header.type}", 16)
+        raise InputError(source.name, "an ELF core (type 4)", f"ELF type {elf_name('E_TYPE', header.type)}", 16)
     if header.machine == EM_ARM:
         raise arm32_refusal(source, 18)
     cut: list[InputError] = []
@@ -297,7 +306,7 @@ def read_regsets(
 
 def _capture(core: _Core, format_name: str, about: str) -> Capture:
     core.choose_layout()
-    arch = _ARCH.get(core.machine, f"ELF machine {core.machine}")
+    arch = _ARCH.get(core.machine) or f"ELF machine {elf_name('E_MACHINE', core.machine)}"
     if core.machine not in (EM_386, EM_X86_64, EM_AARCH64):
         core.notices.append(f"registers of {arch} are not decoded: notes by name, their bytes as they lie")
     if core.is_guest and format_name == "elf-core":

@@ -68,6 +68,14 @@ def read_header(source: Source) -> ElfHeader:
     return ElfHeader(elf_class, kind, machine, phoff, phnum, phentsize)
 
 
+def elf_name(field: str, number: int) -> str:
+    """A number of the header with its name, where pyelftools has one: ``E_TYPE`` 2 is ``2 (ET_EXEC)``."""
+    from elftools.elf import enums
+
+    names = {value: name for name, value in getattr(enums, f"ENUM_{field}").items() if name != "_default_"}
+    return f"{number} ({names[number]})" if number in names else str(number)
+
+
 #: e_type, e_machine, e_phoff, e_shoff, e_phentsize, e_phnum of Elf32_Ehdr and Elf64_Ehdr (ELF gABI, chapter 4).
 _HEADER = {32: struct.Struct("<16xHH8xII6xHH6x"), 64: struct.Struct("<16xHH12xQQ6xHH6x")}
 #: sh_info of Elf32_Shdr and Elf64_Shdr.
