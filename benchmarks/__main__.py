@@ -38,7 +38,7 @@ def measured(known: Iterable[Case]) -> dict[str, dict[str, float]]:
         most = f"at most {case.most:g}" + ("" if theirs else f" {case.unit}")
         flag = "" if ratio <= case.most else " **more**"
         print(f"| {case.name} | {case.against} | {most} | {shown}{flag} |", flush=True)
-        found[f"{case.name} / {case.against}"] = {"ours": ours, "ratio": ratio, "most": case.most}
+        found[f"{case.name} / {case.against}"] = {"ours": round(ours, 3), "ratio": round(ratio, 3), "most": case.most}
     return found
 
 

@@ -57,7 +57,7 @@ def starts() -> Iterator[Case]:
         ("`show` of one field of a core", ("show", CORE, *field), 2.5, False),
         ("`show --json` of a core", ("show", CORE, "--json"), 3.0, True),
         ("`show --list` of a core", ("show", CORE, "--list"), 2.5, False),
-        ("`show` of one field of a raw image", ("show", IMAGE, *field), 8.0, False),
+        ("`show` of one field of a raw image", ("show", IMAGE, *field), 3.5, False),
         ("`models check`", ("models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"), 10.0, False),
         ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 12.0, False),
     ):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 _ROOT = __file__.rpartition("/")[0]
 
 
 def data_text(path: str) -> str:
     """A file of ours, which is UTF-8: importlib.resources takes longer to import than most of them to read."""
-    loader = __loader__  # type: ignore[name-defined]
+    loader: Any = __spec__.loader
     read: bytes = loader.get_data(f"{_ROOT}/{path}")
     return read.decode("utf-8")
 

@@ -81,11 +81,11 @@ class FileSource(Source):
         except OSError as error:
             raise InputError(self.name, "readable bytes", str(error.strerror), offset) from error
 
-    def close(self) -> None:
-        """See Source.close."""
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        """See Source.close. ``close`` is there when the module os is gone already, at the program's end."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            close(descriptor)
 
     # The vCPUs of a core read it as long as they live; it closes with the last of them.
     __del__ = close
