@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from layouts.arm64.kernels import Arm64Kernel
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 
 ROOT = Path(__file__).parents[1]
 MACHINE = ROOT / "inspector/machine"
@@ -21,7 +21,7 @@ MACHINE = ROOT / "inspector/machine"
 _NO_RULES = ("replay", "models", "matrix.py", "outcome.py", "__init__.py")
 #: What stands in a text for a value that is known when the rule runs.
 HOLE = "…"
-_SWITCHES = {each.name for kind in (KernelProfile, Arm64Kernel) for each in fields(kind)} - {"registers", "fields"}
+_SWITCHES = {each.name for kind in (X86Kernel, Arm64Kernel) for each in fields(kind)} - {"registers", "fields"}
 #: What of a host other than its kernel switches a check: recorded silicon and an emulator differ.
 _OF_HOST = {"emulated"}
 _FAULT_AT = "#GP or #PF"

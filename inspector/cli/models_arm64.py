@@ -26,7 +26,7 @@ from inspector.targets.arm64_host import capture_of
 from inspector.targets.models import target
 from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
 
 FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
@@ -138,7 +138,7 @@ def find_(found: argparse.Namespace) -> int:
 
 
 def _on_each_kernel(name: str) -> list[Host]:
-    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in arm64_kernels()]
+    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in kernels()]
 
 
 def _each_kernel(found: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
-from layouts.x86.kernels import KernelProfile, kernels
+from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
 
 _ALL = 0xFFFFFFFF
@@ -69,7 +69,7 @@ class Destination:
         self._offer = offer
 
     @property
-    def kernel(self) -> KernelProfile:
+    def kernel(self) -> X86Kernel:
         """The profile of its kernel."""
         return self.kvm.kernel
 
@@ -172,7 +172,7 @@ class Destination:
         """Whether KVM takes this MSR hangs on a capability MSR of the processor that nobody told."""
         return index in _VMX_MSRS and self.has_feature_msr(index) and self.feature_msr(index) is None
 
-    def on_kernel(self, kernel: KernelProfile) -> Kvm:
+    def on_kernel(self, kernel: X86Kernel) -> Kvm:
         """The same CPU and parameters under another kernel."""
         host = Host(self.kvm.host.cpuid, kernel, emulated=self.kvm.host.emulated)
         return Kvm(
@@ -208,7 +208,7 @@ class Destination:
 def destination(
     name: str,
     cpuid: Cpuid,
-    kernel: KernelProfile,
+    kernel: X86Kernel,
     *,
     release: str = "",
     is_raw: bool = True,
