@@ -231,8 +231,9 @@ class Reader:
             self._hand_to(node, under)
 
     def _check(self, node: ast.Call, under: tuple[str, ...]) -> None:
-        told = isinstance(node.args[1], ast.Constant) and node.args[1].value is True
-        switches = _joined(under, self.switches(node.args[1]))
+        held = node.args[1] if len(node.args) > 1 else node.keywords[0].value
+        told = isinstance(held, ast.Constant) and held.value is True
+        switches = _joined(under, self.switches(held))
         for text in self._texts_of(node.args[0]):
             self.section.add(Row(text, "", switches, told))
 

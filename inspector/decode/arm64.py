@@ -93,7 +93,7 @@ def _register_specs(ids: tuple[int, ...], prefix: str, size_bytes: int) -> tuple
 def sve_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_ARM_SVE or NT_ARM_SSVE: a header and, as its flags and sizes say, SVE or FPSIMD registers."""
     vl_bytes, flags = _vector_header(area)
-    return _sve_specs(area.prefix, vl_bytes, bool(flags & 1), area.declared_size_bytes)
+    return _sve_specs(area.prefix, vl_bytes, area.declared_size_bytes, is_sve=bool(flags & 1))
 
 
 def _vector_header(area: Area) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def _vector_header(area: Area) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _sve_specs(prefix: str, vl_bytes: int, is_sve: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
+def _sve_specs(prefix: str, vl_bytes: int, size_bytes: int, *, is_sve: bool) -> tuple[FieldSpec, ...]:
     specs = _header_specs(prefix)
     if size_bytes > HEADER_SIZE_BYTES:
         if is_sve and vl_bytes:

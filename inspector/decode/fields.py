@@ -131,22 +131,24 @@ class FieldTable(Sequence[Field]):
     def decode(self, spec: FieldSpec) -> Field:
         """The field of one spec (of this table, or a child of one)."""
         if spec.fact is not None:
-            return Field(spec, self.area, spec.fact, None, spec.text or str(spec.fact), "", False)
+            return Field(spec, self.area, spec.fact, None, spec.text or str(spec.fact), "", changed=False)
         data = self.area.data
         if spec.end > len(data):
-            return Field(spec, self.area, None, None, NOT_CAPTURED, "", False)
+            return Field(spec, self.area, None, None, NOT_CAPTURED, "", changed=False)
         kind = self._dropped.kind(spec.pieces) if self._dropped else ""
         if kind:
-            return Field(spec, self.area, None, None, f"{NOT_CAPTURED} (dropped: {kind})", "", False)
+            return Field(spec, self.area, None, None, f"{NOT_CAPTURED} (dropped: {kind})", "", changed=False)
         raw = gather(data, spec)
         if spec.missing_bytes:
             low = f"low {8 * len(raw)} of {spec.bits} bits: {raw[:16].hex(' ')} ..., the rest {NOT_CAPTURED}"
-            return Field(spec, self.area, None, raw, low, "partly captured", False)
+            return Field(spec, self.area, None, raw, low, "partly captured", changed=False)
         if self._unknown:
             mask = int.from_bytes(gather(self._unknown, spec), "little")
             mask &= spec.bit.mask if spec.bit else mask
             if mask:
-                return Field(spec, self.area, None, None, kept_text(spec, raw, mask, self._unknown_is), "", False)
+                return Field(
+                    spec, self.area, None, None, kept_text(spec, raw, mask, self._unknown_is), "", changed=False
+                )
         state, value = self._value(spec, raw)
         changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:

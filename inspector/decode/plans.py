@@ -59,7 +59,7 @@ def _xsave(area: Area) -> tuple[FieldSpec, ...]:
     table: XsaveTable = area.attributes["table"]
     placed = places(area.data, area.declared_size_bytes, table)
     compacted = is_compacted(area.data)
-    return xsave_specs(area.prefix, placed, compacted, area.declared_size_bytes)
+    return xsave_specs(area.prefix, placed, area.declared_size_bytes, compacted=compacted)
 
 
 @lru_cache(maxsize=256)

@@ -17,11 +17,11 @@ _HEADER = "header"
 
 
 @lru_cache(maxsize=256)
-def xsave_specs(prefix: str, placed: tuple[Place, ...], compacted: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
+def xsave_specs(prefix: str, placed: tuple[Place, ...], size_bytes: int, *, compacted: bool) -> tuple[FieldSpec, ...]:
     """All fields of an image with these places; ``size_bytes`` is the image's declared size."""
     specs = [
         *_header_specs(prefix),
-        *_legacy_specs(prefix, compacted),
+        *_legacy_specs(prefix, compacted=compacted),
         *_view_specs(prefix, placed),
     ]
     for place in placed:
@@ -36,7 +36,7 @@ def _legacy_leaves() -> tuple[Leaf, ...]:
     return tuple(walk(x.LEGACY.construct))
 
 
-def _legacy_specs(prefix: str, compacted: bool) -> list[FieldSpec]:
+def _legacy_specs(prefix: str, *, compacted: bool) -> list[FieldSpec]:
     specs = []
     for leaf in _legacy_leaves():
         name = leaf.plain_name

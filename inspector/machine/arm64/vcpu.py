@@ -118,7 +118,7 @@ class Vcpu(VcpuArch):
         outcome = registers.get(self, register_id)
         if readable or not outcome.accepted:
             return outcome
-        checks = (*outcome.checks, Check("the pointer can be written through", False))
+        checks = (*outcome.checks, Check("the pointer can be written through", held=False))
         return Outcome("errno", errno.EFAULT, checks, outcome.source)
 
     def set(self, register_id: int, data: bytes | None) -> Outcome:

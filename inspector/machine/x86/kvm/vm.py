@@ -36,7 +36,7 @@ class Vm:
         """KVM_TDX_INIT_VM."""
         if not self.is_td or self.xfam:
             rule = Rule("tdx_td_init (vmx/tdx.c)")
-            rule.check("a TD that is not initialized yet", False)
+            rule.check("a TD that is not initialized yet", held=False)
             return rule.refuse(errno.EINVAL)
         outcome = tdx.init_vm(self.process.host, xfam)
         self.xfam = outcome.value
@@ -79,7 +79,7 @@ class Vm:
         linux = Linux(self.guest_host(kernel), self._machine, level="guest", trace=host.trace)
         rule = Rule("fpu__init_cpu_xstate (fpu/xstate.c), in the guest")
         if kernel.note:
-            rule.checks.append(Check(kernel.note, True))
+            rule.checks.append(Check(kernel.note, held=True))
         for number in range(count):
             outcome = linux.bring_up(number)
             rule.checks += outcome.checks

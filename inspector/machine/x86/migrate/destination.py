@@ -143,14 +143,14 @@ class Destination:
         return found
 
     def _word(self, leaf: int, subleaf: int, register: str) -> Word:
-        found = Word(False, leaf, subleaf, register)
-        return found if found in self.offer.known else Word(False, leaf, None, register)
+        found = Word.of_cpuid(leaf, subleaf, register)
+        return found if found in self.offer.known else Word.of_cpuid(leaf, None, register)
 
     def feature_msr(self, index: int) -> int | None:
         """A feature MSR as KVM_GET_MSRS on /dev/kvm gives it; None where that is not known."""
         if index in self.msrs:
             return self.msrs[index]
-        word = Word(True, index)
+        word = Word.of_msr(index)
         if self._offer is not None and self._offer.known.get(word):
             return self._offer.values.get(word, 0)
         if index in _VMX_MSRS and index not in self.kvm.processor.features:
@@ -162,7 +162,7 @@ class Destination:
 
     def has_feature_msr(self, index: int) -> bool:
         """The MSR is one by which this KVM tells what it has."""
-        if self._offer is not None and self._offer.known.get(Word(True, index)):
+        if self._offer is not None and self._offer.known.get(Word.of_msr(index)):
             return True
         if index in _VMX_MSRS:
             return self.kvm.is_vmx and self.kvm.has("VMX")
