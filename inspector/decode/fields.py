@@ -12,7 +12,7 @@ from inspector.decode import values
 from inspector.decode.dropped import DroppedBytes
 from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import UNOWNED, FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
 from layouts.vocabulary import Bits
 
@@ -113,7 +113,7 @@ class FieldTable(Sequence[Field]):
             return False
         if self._dropped or other._dropped:
             return False
-        if self._bv != other._bv and spec.components != (-1,):
+        if self._bv != other._bv and spec.components != UNOWNED:
             changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
             if any(component >= 0 and changed >> component & 1 for component in spec.components):
                 return False
@@ -162,7 +162,7 @@ class FieldTable(Sequence[Field]):
     def _value(self, spec: FieldSpec, raw: bytes) -> tuple[str, int]:
         """Memory, or the initial configuration of the components whose XSTATE_BV bit is 0."""
         value = int.from_bytes(raw, "little")
-        if self._bv is None or spec.components == (-1,):
+        if self._bv is None or spec.components == UNOWNED:
             return "", value
         initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
         if not any(initial):
