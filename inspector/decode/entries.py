@@ -154,7 +154,7 @@ def xcr_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_AUXV: pairs of words, type and value; ``word_bytes`` is 4 or 8."""
-    word = int(area.attributes.get("word_bytes", 8))
+    word = area.attributes.get("word_bytes", 8)
     specs = []
     for at in range(0, min(area.size_bytes, 2 * word * _MAX_AUXV) - 2 * word + 1, 2 * word):
         number = int.from_bytes(area.data[at : at + word], "little")
@@ -167,7 +167,7 @@ def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 def file_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_FILE: count, page size, (start, end, page offset) each, then the names."""
-    word = int(area.attributes.get("word_bytes", 8))
+    word = area.attributes.get("word_bytes", 8)
     prefix, source = area.prefix, "Linux fs/binfmt_elf.c, fill_files_note"
     specs = [
         _spec(f"{prefix}.count", Member(0, word), prefix, "mapped files", source),

@@ -18,7 +18,7 @@ from inspector.decode.entries import (
     xcr_specs,
 )
 from inspector.decode.header import is_compacted
-from inspector.decode.placement import XsaveTable, places
+from inspector.decode.placement import places
 from inspector.decode.section import section_specs
 from inspector.decode.spec import FieldSpec, Span, field_spec
 from inspector.decode.walk import walk
@@ -56,8 +56,7 @@ def specs_of(area: Area) -> tuple[FieldSpec, ...]:
 
 
 def _xsave(area: Area) -> tuple[FieldSpec, ...]:
-    table: XsaveTable = area.attributes["table"]
-    placed = places(area.data, area.declared_size_bytes, table)
+    placed = places(area.data, area.declared_size_bytes, area.attributes["table"])
     compacted = is_compacted(area.data)
     return xsave_specs(area.prefix, placed, area.declared_size_bytes, compacted=compacted)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.model import Area
 from inspector.decode.arm64 import spec_of_register
 from inspector.decode.section_arm64 import vector_specs
@@ -21,15 +22,13 @@ from layouts.arm64.registers import PSTATE
 from layouts.files import qemu
 from layouts.x86.xsave import BY_NUMBER
 
-Row = tuple[str, str, str, int, int, int]
-
 _TEXT_TYPES = ("buffer", "unused_buffer")
 _INDEX = re.compile(r"\[(\d{1,4})\]", re.ASCII)
 
 
 def section_specs(area: Area) -> tuple[FieldSpec, ...]:
     """All fields of a section; what no field claims is a gap."""
-    rows: list[Row] = [tuple(row) for row in area.attributes["fields"]]
+    rows = list(area.attributes["fields"])
     arch = area.attributes.get("arch", "")
     specs: list[FieldSpec]
     if arch == "x86":

@@ -15,12 +15,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.errors import InputError, visible
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
 from layouts.files import qemu
-
-Row = tuple[str, str, str, int, int, int]
 
 _DEVICES_LIMIT_BYTES = 64 << 20
 #: Pages of 64 GiB. What is read record by record costs as much as several pages.

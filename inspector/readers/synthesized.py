@@ -11,6 +11,7 @@ from typing import Any
 
 import construct
 
+from inspector.capture.attributes import Attributes
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
@@ -81,7 +82,7 @@ def cpuid_area(cpuid: Cpuid, origin: Origin, title: str, prefix: str = "cpuid") 
 def _area(
     layout: str, prefix: str, title: str, data: bytes, origin: Origin, unknown: bytes, ids: list[int] | None = None
 ) -> Area:
-    attributes: dict[str, Any] = {"synthesized": True}
+    attributes: Attributes = {"synthesized": True}
     if any(unknown):
         attributes["unknown"] = unknown.hex()
     if ids is not None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.header import is_compacted, xstate_bv
-from inspector.decode.placement import XsaveTable
 from inspector.machine.x86.host import Host, booted, enumerated_features, shipped_cpu, shipped_host
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import NO_OPTIONS
@@ -90,7 +90,7 @@ def contradiction(host: Host, vcpu: Vcpu) -> str:
     image = vcpu.area("xsave")
     if image is None or is_compacted(image.data):
         return ""
-    table: XsaveTable = image.attributes["table"]
+    table = image.attributes["table"]
     held = xstate_bv(image.data)
     for room in table.rooms:
         values = host.cpuid.get(0xD, room.component)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
+from inspector.decode.placement import Place, compacted_places, standard_places, table_from_cpuid
 from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
