@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
@@ -64,7 +65,7 @@ def run(words: Sequence[str]) -> int:
         _kernels(found.name, found.arch)
     else:
         _show(found.name)
-    return 0
+    return ExitCode.OK
 
 
 def _list() -> None:
