@@ -17,9 +17,9 @@ from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, known_leaf
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
-from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
+from layouts.x86.kvm_counted import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
 from layouts.x86.msrs import MSR_REGISTERS, msr_name
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 
 def _spec(

@@ -10,6 +10,7 @@ from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec
 from inspector.decode.walk import Leaf, walk
 from layouts.vocabulary import Bits, Component, View
 from layouts.x86 import xsave as x
+from layouts.x86.xsave_views import FIRST_INDEX, HEADER_REGISTERS, LEGACY_REGISTERS, VIEWS
 
 #: Groups of an image's fields that are no component, with their titles.
 _LEGACY = "legacy"
@@ -59,7 +60,7 @@ def _legacy_specs(prefix: str, *, compacted: bool) -> list[FieldSpec]:
                 title=leaf.doc,
                 source=x.LEGACY.source,
                 owner=owner,
-                register=x.LEGACY_REGISTERS.get(name),
+                register=LEGACY_REGISTERS.get(name),
                 initial=x.INITIAL_VALUES.get(name, 0),
             )
         )
@@ -81,7 +82,7 @@ def _header_specs(prefix: str) -> list[FieldSpec]:
             group=_HEADER,
             title=leaf.doc,
             source=x.HEADER.source,
-            register={"xstate_bv": x.XSTATE_BITMAP, "xcomp_bv": x.XCOMP_BITMAP}.get(leaf.name),
+            register=HEADER_REGISTERS.get(leaf.name),
         )
         for leaf in walk(x.HEADER.construct)
     ]
@@ -90,7 +91,7 @@ def _header_specs(prefix: str) -> list[FieldSpec]:
 def _view_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
     offsets = {x.X87: 0, x.SSE: 0} | {place.component: place.offset for place in placed}
     specs = []
-    for view in x.VIEWS:
+    for view in VIEWS:
         if all(piece.component in offsets for piece in view.pieces):
             specs += [_view_spec(prefix, view, number, offsets) for number in view.numbers]
     return specs
@@ -145,7 +146,7 @@ def _component_specs(prefix: str, place: Place) -> list[FieldSpec]:
 def _renumbered(component: Component, name: str) -> str:
     """``zmm[0]`` of component 7 is ZMM16, ``r[0]`` of component 19 is R16."""
     member, _, rest = name.partition("[")
-    first = x.FIRST_INDEX.get((component.name, member))
+    first = FIRST_INDEX.get((component.name, member))
     if first is None:
         return name
     return f"{member}[{first + int(rest.rstrip(']'))}]"

@@ -19,7 +19,7 @@ from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
 from layouts.vocabulary import Construct
-from layouts.x86.kvm import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
+from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
 
 #: A value with bits that are not known: (value, mask of the unknown bits).
 Masked = tuple[int, int]

@@ -20,7 +20,7 @@ from inspector.readers.xsave_area import xsave_area
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.live.own_cpuid import own_cpuid
 from layouts.x86.kernels import profile_for
-from layouts.x86.kvm import cpuid2_pack, msrs_pack
+from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack
 
 SCHEME = "kvm:"
 

@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
-from layouts.x86.kvm import cpuid2_unpack, msrs_unpack
+from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Files = Mapping[str, bytes]
