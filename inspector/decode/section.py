@@ -69,32 +69,17 @@ def _mapped(row: Row, mapped: qemu.Mapped, source: str) -> list[FieldSpec]:
     section, name, _, offset, size, count = row
     title = f"QEMU's {name}" + (f" in {section}" if "/" in section else "")
     group = mapped.path.partition("[")[0].rpartition(".")[0] or "cpu"
-    if "{" not in mapped.path:
-        span = Span(offset, size * count)
-        return [
-            field_spec(
-                mapped.path,
-                span,
-                mapped.kind,
-                group=group,
-                title=title,
-                source=source,
-                register=mapped.register,
-                swap=size,
-            )
+    found = [(mapped.path, Span(offset, size * count))]
+    if "{" in mapped.path:
+        names = mapped.names or ("",) * count
+        found = [
+            (mapped.path.format(n=nth + mapped.first, name=name), Span(offset + nth * size, size))
+            for nth, name in enumerate(names[:count])
         ]
+    kind, register = mapped.kind, mapped.register
     return [
-        field_spec(
-            mapped.path.format(n=nth + mapped.first, name=mapped.names[nth] if mapped.names else ""),
-            Span(offset + nth * size, size),
-            mapped.kind,
-            group=group,
-            title=title,
-            source=source,
-            register=mapped.register,
-            swap=size,
-        )
-        for nth in range(min(count, len(mapped.names) or count))
+        field_spec(path, span, kind, group=group, title=title, source=source, register=register, swap=size)
+        for path, span in found
     ]
 
 
