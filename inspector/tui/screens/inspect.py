@@ -261,8 +261,15 @@ class InspectScreen(DoorScreen):
         """Ask what to look for."""
         self._prompt().ask("search", "search (path, meaning or value):")
 
-    def action_search_again(self, backwards: bool) -> None:
-        """To the next or the previous match."""
+    def action_search_next(self) -> None:
+        """To the next match."""
+        self._search_again(backwards=False)
+
+    def action_search_previous(self) -> None:
+        """To the previous match."""
+        self._search_again(backwards=True)
+
+    def _search_again(self, *, backwards: bool) -> None:
         if self.session is None:
             return
         if not self.session.search_text:
