@@ -10,8 +10,15 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414
+    from typing import TypedDict as TypedDict  # noqa: PLC0414
 else:
     from _collections import _tuplegetter
+
+    class TypedDict(dict):
+        """A dictionary of known keys: which ones is for type checkers."""
+
+        def __init_subclass__(cls, *, total: bool = True) -> None:
+            pass
 
     #: After so many tuples of a class its constructor is compiled: 50 us, given back by the next thousand.
     _WORTH_COMPILING = 256

@@ -23,15 +23,15 @@ def layout_named(name: str) -> Layout | None:
 
 @cache
 def _kvm() -> dict[str, Layout]:
-    from layouts.x86 import fpstate, kvm, xsave
+    from layouts.files import elf_x86
+    from layouts.x86 import fpstate, kvm
 
-    return {layout.name: layout for layout in (*kvm.STRUCTS, xsave.FPREGSET, fpstate.FPSTATE)}
+    return {layout.name: layout for layout in (*kvm.STRUCTS, elf_x86.FPREGSET, fpstate.FPSTATE)}
 
 
 @cache
 def _elf() -> dict[str, Layout]:
     from layouts.files import elf, elf_x86
-    from layouts.x86 import xsave
 
     found = (
         elf.PRPSINFO_64,
@@ -44,7 +44,7 @@ def _elf() -> dict[str, Layout]:
         elf_x86.SHSTK,
         elf_x86.FSAVE,
         elf_x86.QEMU_CPU,
-        xsave.FPREGSET,
+        elf_x86.FPREGSET,
     )
     return {layout.name: layout for layout in found}
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
+from inspector.capture.attributes import Attributes
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from inspector.capture.calls import Call
 
 Bytes = bytes | bytearray | memoryview
@@ -30,7 +29,7 @@ class Area:
     is the first word of the paths of its fields, unique in its vCPU. ``declared_size_bytes``
     is what the file says it has; ``data`` may be shorter when the file was cut, and what is
     not there is "not captured". ``attributes`` hold what the layout needs beside the bytes
-    (the placement of an XSAVE image, a note's number).
+    (the placement of an XSAVE image, a note's number): :mod:`inspector.capture.attributes`.
 
     ``data`` is what is decoded now; ``original`` is what the file holds. They differ only by
     the edits of an :class:`~inspector.capture.overlay.Overlay`.
@@ -47,7 +46,7 @@ class Area:
         origin: Origin,
         *,
         declared_size_bytes: int | None = None,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Attributes | None = None,
     ) -> None:
         self.layout = layout
         self.prefix = prefix
@@ -56,7 +55,7 @@ class Area:
         self.original: Bytes = data
         self.origin = origin
         self.declared_size_bytes = len(data) if declared_size_bytes is None else declared_size_bytes
-        self.attributes: dict[str, Any] = dict(attributes or {})
+        self.attributes: Attributes = attributes.copy() if attributes else {}
 
     @property
     def size_bytes(self) -> int:

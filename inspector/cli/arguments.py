@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.parser import Parser
 from inspector.cli.streams import note
@@ -66,7 +67,7 @@ TOLD = Options(note=_note)
 def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
     tell_of(capture, _note)
-    return 3 if capture.faults else 0
+    return ExitCode.UNREADABLE if capture.faults else ExitCode.OK
 
 
 def choose_vcpus(capture: Capture, wanted: int | None) -> list[Vcpu]:

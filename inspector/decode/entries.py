@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area
-from inspector.decode.spec import FieldSpec, Span, unique
+from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec, unique
 from inspector.decode.xsave import gap_specs
 from layouts.members import Member
 from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, known_leaf
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
-from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
+from layouts.x86.kvm_counted import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
 from layouts.x86.msrs import MSR_REGISTERS, msr_name
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 
 def _spec(
     path: str, at: Member, group: str, title: str, source: str, register: Register | None = None, kind: str = "uint"
 ) -> FieldSpec:
-    return FieldSpec(path, kind, (Span(*at),), (-1,), group, title, source, register=register)
+    return field_spec(path, Span(*at), kind, group=group, title=title, source=source, register=register)
 
 
 #: More entries than any kernel gives stay bytes: KVM_MAX_CPUID_ENTRIES is 256, MSRs number hundreds.
@@ -150,9 +150,7 @@ def xcr_specs(area: Area) -> tuple[FieldSpec, ...]:
 def property_specs(area: Area) -> tuple[FieldSpec, ...]:
     """Named values that have no bytes: ``rows`` of name and text."""
     return tuple(
-        FieldSpec(
-            f"{area.prefix}.{name}", "fact", (), (), area.prefix, area.title, "QMP", fact=_number(text), text=text
-        )
+        fact_spec(f"{area.prefix}.{name}", _number(text), group=area.prefix, title=area.title, source="QMP", text=text)
         for name, text in area.attributes["rows"]
     )
 
@@ -164,7 +162,9 @@ def named_specs(area: Area) -> tuple[FieldSpec, ...]:
     for path, kind, size in area.attributes["named"]:
         group = path.partition("[")[0].rpartition(".")[0] or path
         register = NAMED_REGISTERS.get(path) or _arm_register(path)
-        specs.append(FieldSpec(path, kind, (Span(at, size),), (-1,), group, "", area.title, register=register))
+        specs.append(
+            field_spec(path, Span(at, size), kind, group=group, title="", source=area.title, register=register)
+        )
         at += size
     return tuple(unique(specs))
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from inspector.capture.attributes import Attributes, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import XsaveTable, table_from_note
+from inspector.decode.placement import table_from_note
 from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
 from inspector.readers.elf_notes import (
     ElfHeader,
@@ -183,7 +184,7 @@ class _Core:
         data = self.source.read(note.offset, min(note.present_bytes, limit_bytes))
         origin = Origin(self.source.name, note.offset)
         known = _alternative(self.known.get((note.owner, note.type)), note)
-        attributes = {"note_owner": note.owner, "note_type": note.type}
+        attributes: Attributes = {"note_owner": note.owner, "note_type": note.type}
         if known and known.layout == "xsave" and self.table is not None:
             area = xsave_area("xsave", "XSAVE image (NT_X86_XSTATE)", data, origin, self.table, note.size_bytes)
             area.attributes.update(attributes)
@@ -230,7 +231,7 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
     layout = layout_named("elf-arm64-svcr")
     assert layout is not None
     data = value.to_bytes(8, "little")
-    attributes = {"synthesized": True, "implied": True}
+    attributes: Attributes = {"synthesized": True, "implied": True}
     return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes=attributes)]
 
 

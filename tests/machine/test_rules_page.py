@@ -19,7 +19,7 @@ from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.world import World
 from layouts.arm64.ids import sysreg_id
-from layouts.x86.kernels import KERNELS, POLICIES
+from layouts.x86.kernels import POLICIES, kernels
 from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import host_named, policy_of, world
@@ -121,7 +121,7 @@ def test_what_scenarios_say_is_on_the_page(scenario: Scenario) -> None:
 
 def test_what_random_events_say_is_on_the_page() -> None:
     pick = random.Random(18)
-    for kernel in KERNELS:
+    for kernel in kernels().values():
         for policy in POLICIES[:2]:
             found = World(Host(shipped_cpu("sapphire-rapids"), kernel), policy)
             for words in (*START, *(event(pick) for _ in range(60))):
