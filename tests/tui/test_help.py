@@ -16,6 +16,8 @@ from inspector.tui.key import keys_of, written
 from inspector.tui.marks import MARKS
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.help import HelpScreen
+from inspector.tui.screens.xstate_lab import XstateLabScreen
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 
@@ -217,3 +219,21 @@ async def test_a_message_does_not_cover_the_outcome(target: str, size: tuple[int
         assert toast.region.bottom <= 4
         if not app.screen.has_class("wide"):
             assert not toast.region.overlaps(outcome.region)
+
+
+async def test_a_key_of_the_key_line_can_be_clicked_and_says_what_it_does() -> None:
+    app = app_of("sample:zen5-kvm")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot)
+        line = app.screen.query_one(KeyLine)
+        x = text_of(app).splitlines()[-1].index("L Lab")
+        await pilot.hover(line, offset=(x + 4, 0))
+        assert line.tooltip == "the lab: what would KVM and Linux say to this vCPU"
+        await pilot.hover(line, offset=(x - 1, 0))
+        assert line.tooltip is None
+        below = app.screen
+        await pilot.click(line, offset=(x - 1, 0))
+        assert app.screen is below
+        await pilot.click(line, offset=(x + 4, 0))
+        await pilot.pause()
+        assert isinstance(app.screen, XstateLabScreen)

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.tui import keys
@@ -19,6 +19,7 @@ from inspector.tui.key import bindings
 from inspector.tui.wanted import FieldWanted
 from inspector.tui.whole_values import values_text
 from inspector.tui.widgets.compare_view import CompareView
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.slider import slider_text
@@ -75,7 +76,7 @@ class CompareScreen(KeyedScreen):
         with VerticalScroll(id="values"):
             yield Static("", markup=False)
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def unsaved(self) -> str:
         """See KeyedScreen: where the captures were opened here, their edits go with this screen."""

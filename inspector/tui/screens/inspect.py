@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
@@ -20,6 +20,7 @@ from inspector.tui.wanted import EditsWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.target_tree import TargetTree
 
@@ -90,7 +91,7 @@ class InspectScreen(DoorScreen):
                     yield FieldList()
                     yield HexPane()
                 yield DetailPane()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def unsaved(self) -> str:
         """See KeyedScreen."""
@@ -113,7 +114,7 @@ class InspectScreen(DoorScreen):
         from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
-        await self.mount(Prompt(), before=self.query_one(Footer))
+        await self.mount(Prompt(), before=self.query_one(KeyLine))
         self.session = session
         self.query_one(FieldList).focus()
         if path:

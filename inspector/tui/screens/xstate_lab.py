@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.machine_state import use_sentence
@@ -23,6 +23,7 @@ from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import fitted
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
@@ -88,7 +89,7 @@ class XstateLabScreen(MachineScreen):
             yield Timeline(self.session.world, self.session.to_come)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start at the matrix."""
