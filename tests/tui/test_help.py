@@ -91,6 +91,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
 
 @pytest.mark.parametrize("name", SCREENS)
 async def test_help_and_bindings_say_the_same(name: str) -> None:
+    """And the line of keys says Quit only where q quits."""
     async with shown(name) as (app, pilot):
         screen, bound = app.screen, set()
         assert isinstance(screen, KeyedScreen)
@@ -105,7 +106,10 @@ async def test_help_and_bindings_say_the_same(name: str) -> None:
         assert {word for line in lines for word in line.written.split()} == bound
         assert all(line.written in text for line in lines)
         await pilot.press("question_mark")
+        await pilot.pause()
         assert app.screen is screen
+        last, lowest = text_of(app).splitlines()[-1], len(app.screen_stack) == 1
+        assert ("q Quit" in last, "q Back" in last) == (lowest, not lowest)
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -135,14 +139,6 @@ async def test_every_line_of_the_help_works(name: str, monkeypatch: pytest.Monke
                     prompt.close()
         assert not to_press
         assert {"picture", "exit"} <= {*left}
-
-
-@pytest.mark.parametrize("name", SCREENS)
-async def test_a_footer_says_quit_only_where_q_quits(name: str) -> None:
-    async with shown(name) as (app, _):
-        last = text_of(app).splitlines()[-1]
-        lowest = len(app.screen_stack) == 1
-        assert ("q Quit" in last, "q Back" in last) == (lowest, not lowest)
 
 
 async def test_the_palette_explains_every_key_once() -> None:
