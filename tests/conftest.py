@@ -30,6 +30,7 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     assert not [path.name for path in folder.iterdir() if not path.name.startswith("inspector-bug-")]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers a processor for ``-n auto``: those that drive the application wait half of the time."""
     return 2 * (os.cpu_count() or 1)
