@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -28,6 +29,13 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setattr(tempfile, "tempdir", str(folder))
         yield
     assert not [path.name for path in folder.iterdir() if not path.name.startswith("inspector-bug-")]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at the tests and modules again and again: 40 % of a screen's test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
