@@ -9,6 +9,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+# What these assert is told as a test itself would.
+pytest.register_assert_rewrite("tests.support", "tests.tui.support")
+
 #: A test that takes more of a processor, its programs included, is named at the end.
 SLOW_SECONDS = 5
 
