@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from inspector.machine.x86.cpu.instructions import x87
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import Host, shipped_cpu
-from layouts.x86.kernels import KERNELS
+from layouts.x86.kernels import profile_for
 from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
 
 _IE, _ZE, _SF, _C1, _SUMMARY = 1, 4, 0x40, 0x200, 0x8080
@@ -18,7 +18,7 @@ _STACK = ("fld1", "fldz", "fstp %st(0)", "fincstp", "fdecstp", "ffree %st(0)", "
 
 
 def processor() -> Processor:
-    return Processor(Host(shipped_cpu("sapphire-rapids"), KERNELS[0]))
+    return Processor(Host(shipped_cpu("sapphire-rapids"), profile_for("6.12")))
 
 
 def x87_of(cpu: Processor) -> tuple[int, int, int]:
