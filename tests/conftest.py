@@ -8,6 +8,11 @@ import tempfile
 from collections.abc import Generator, Iterator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else runs.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 # What these assert is told as a test itself would.
 pytest.register_assert_rewrite("tests.support", "tests.tui.support")
