@@ -50,6 +50,12 @@ def is_x86_destination(word: str) -> bool:
     return qemu_models().named(name) is not None or bool(_sample_of_chip(name, "")) or name in cpu_layouts()
 
 
+def chips_of_samples() -> list[str]:
+    """The chips of which a shipped capture tells, by name."""
+    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in sample_names() if "/linux-" in sample)
+    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
+
+
 def _sample_of_chip(name: str, release: str) -> str:
     """The shipped capture of a chip (``milan``, ``sapphire-rapids``): of that kernel, else of the newest."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]+", name) or os.path.exists(name):

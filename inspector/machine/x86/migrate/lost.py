@@ -125,13 +125,17 @@ def _not_saved(guest: Guest) -> Iterator[Lost]:
     if "msrs" not in guest.captured or not guest.table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
-        if needed.msr not in guest.msrs and _has(guest, needed.feature):
+        if needed.msr not in guest.msrs and has(guest, needed.feature):
             text = f"{access.name_of(needed.msr)} was not saved: {needed.consequence}"
             yield Lost("msr", f"MSR.{needed.msr:X}", text, "the capture's list of MSRs", needed.code)
 
 
-def _has(guest: Guest, feature: str) -> bool:
-    bit = features()[feature][0]
+def has(guest: Guest, feature: str) -> bool:
+    """The guest's CPUID has a feature; of XSAVES, something that XSS saves with it."""
+    bits = features().get(feature)
+    if not bits:
+        return False
+    bit = bits[0]
     row = guest.table.get(bit.word.leaf)
     has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
     if feature == "xsaves":
