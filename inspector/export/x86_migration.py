@@ -40,7 +40,7 @@ def x86_migration_json(made: Migration) -> dict[str, Any]:
         "source": made.guest.name,
         "destination": made.destination.name,
         "known_by": made.destination.because,
-        "kernel": made.destination.kernel.name,
+        "kernel": None if made.destination.emulator else made.destination.kernel.name,
         "answers_for": made.destination.kernel.answers_for or None,
         "vmm": made.vmm.name,
         "arrives": made.arrives,
@@ -112,7 +112,7 @@ def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
 def x86_migration_text(made: Migration, *, steps: bool = False, bits: bool = False) -> Iterator[str]:
     """The verdict, what refuses, what is in the way by origin, what is lost, and what to change."""
     host, vmm = made.destination, made.vmm
-    yield f"{made.guest.name} to {host.name}, kernel {host.kernel.label}, {vmm.title}: {_VERDICTS[made.verdict]}"
+    yield f"{made.guest.name} to {host.name}, {host.system}, {vmm.title}: {_VERDICTS[made.verdict]}"
     if host.because:
         yield f"  {host.name}: {host.because}"
     for entry in made.compared:

@@ -20,10 +20,12 @@ def host_names(architecture: str) -> tuple[str, ...]:
 
         return (*chips(), *known_cores(), _KVM, *samples)
     from inspector.targets.x86_destination import chips_of_samples
-    from layouts.x86.models.qemu import qemu_models
+    from inspector.targets.x86_offers import TCG
+    from layouts.x86.models.qemu import VERSIONS, qemu_models
 
     models = qemu_models()
-    return (*chips_of_samples(), *models.aliases, *models.models, _KVM, *samples)
+    emulators = (TCG, *(f"{TCG}:{version}" for version in VERSIONS))
+    return (*chips_of_samples(), *models.aliases, *models.models, *emulators, _KVM, *samples)
 
 
 @cache

@@ -36,6 +36,8 @@ def guest_of_word(word: str, machine: str, options: Options) -> Guest:
 def migration_of(guest: Guest, destination: Destination, move: Move) -> Migration:
     """The verdict on a guest and a host. Raises UsageError for a line that is none."""
     vmm = VMMS[move.vmm or "qemu"]
+    if destination.emulator and vmm.sends_cpuid:
+        raise UsageError(f"{destination.name} is QEMU's emulator; {vmm.title} runs guests with KVM alone")
     if move.model and vmm.sends_cpuid:
         raise UsageError(f"--model goes with qemu and libvirt; {vmm.title} sends the guest's CPUID along")
     made = realized(move.model, destination.offer, machine=move.machine) if move.model else None

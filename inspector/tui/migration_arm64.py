@@ -81,7 +81,7 @@ def picture_of(made: Migration, others: Mapping[str, Host], move: Move) -> Pictu
     return Picture(
         who=made.state.name,
         where=made.host.name,
-        kernel=made.host.kernel.label,
+        kernel=made.host.kernel.title,
         vmm=_VMM,
         verdict="refused" if not made.possible else "open" if made.undecided or made.open else "arrives",
         because=_because(made, bits),

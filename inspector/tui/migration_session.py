@@ -100,8 +100,10 @@ class MigrationSession:
 
     def step_kernel(self, by: int) -> str:
         """The next newer or older kernel of the destination."""
+        if not self.kernel:
+            return f"{self.picture.where} has no kernel that decides"
         known = self.mover.kernels()
-        at = known.index(self.kernel) + by if self.kernel in known else len(known) - 1
+        at = known.index(self.kernel) + by
         if not 0 <= at < len(known):
             return f"{self.kernel} is the {'newest' if by > 0 else 'oldest'} kernel that is known"
         name, _ = split(self.move.destination)
@@ -110,7 +112,8 @@ class MigrationSession:
     @property
     def kernel(self) -> str:
         """The release of the destination whose profile answers."""
-        return next((name for name in self.mover.kernels() if name == self.picture.kernel.partition(" ")[0]), "")
+        words = self.picture.kernel.split()
+        return next((name for name in self.mover.kernels() if words[:2] == ["Linux", name]), "")
 
     def step_vmm(self, by: int) -> str:
         """The next VMM; a line of a model stays with those that have one."""
@@ -195,7 +198,7 @@ class MigrationSession:
                 if self.is_open(call):
                     yield from call.parts
             if not picture.calls:
-                yield Words("no call can be asked about: the guest's CPUID was not captured")
+                yield Words("no call of KVM is asked: an emulator takes none, and without CPUID there is none to ask")
         if picture.untried:
             yield Words(f"not captured, so not asked: {', '.join(picture.untried)}")
         yield from self._bit_lines()

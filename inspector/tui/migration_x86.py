@@ -70,7 +70,7 @@ def picture_of(made: Migration) -> Picture:
     return Picture(
         who=made.guest.name,
         where=host.name,
-        kernel=host.kernel.label,
+        kernel=host.emulator or host.kernel.title,
         vmm=made.vmm.title,
         verdict=made.verdict,
         because=_because(made),

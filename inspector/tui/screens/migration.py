@@ -74,7 +74,7 @@ class MigrationScreen(KeyedScreen):
 
     def _head(self) -> None:
         picture = self.session.picture
-        words = f"{picture.who} → {picture.where} · Linux {picture.kernel} · {picture.vmm}"
+        words = f"{picture.who} → {picture.where} · {picture.kernel} · {picture.vmm}"
         model = f" · -cpu {self.session.move.model}" if self.session.move.model else ""
         self.query_one("#title", Static).update(visible(words + model))
         verdict = self.query_one("#verdict", Static)

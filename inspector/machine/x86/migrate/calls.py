@@ -78,7 +78,7 @@ class Restored(NamedTuple):
     """The calls, and the vCPU as they left it.
 
     ``not_captured`` are calls whose structure the capture lacks, ``left_out`` MSRs that QEMU does not set on a host
-    that does not list them. Without the guest's CPUID no call is made.
+    that does not list them. Without the guest's CPUID no call is made, nor where an emulator runs the guest.
     """
 
     calls: tuple[Call, ...]
@@ -111,6 +111,8 @@ def restored(
 ) -> Restored:
     """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
+    if destination.emulator:
+        return Restored((), vcpu, ())
     missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
     if not table:
         return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
