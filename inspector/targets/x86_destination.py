@@ -16,6 +16,7 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import names as sample_names
 from inspector.targets.schemes import capture_of, scheme_of
+from inspector.targets.x86_guest import tsc_khz_of
 from inspector.targets.x86_offers import TCG, offer_named, offer_of_text
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.x86.cpus import cpu_layouts
@@ -90,10 +91,18 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
     captured = capture.host.kernel
     same = not release or not captured or release_numbers(captured) == release_numbers(release)
     exact = captured if captured and same else release
+    khz = tsc_khz_of(capture.vcpus[0]) if capture.vcpus else 0
     if raw is not None and raw.xsave_table():
         because = "the host's own CPUID was captured"
         return destination(
-            name, booted(raw), kernel, release=exact, supported=supported if same else None, msrs=msrs, because=because
+            name,
+            booted(raw),
+            kernel,
+            release=exact,
+            supported=supported if same else None,
+            msrs=msrs,
+            because=because,
+            tsc_khz=khz,
         )
     guest = supported or _guest_table(capture)
     if guest is None:
@@ -111,6 +120,7 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
         because=because,
         emulator=emulator,
         is_guests=supported is None,
+        tsc_khz=khz,
     )
 
 

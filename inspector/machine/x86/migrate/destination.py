@@ -230,8 +230,12 @@ def destination(
     because: str = "",
     emulator: str = "",
     is_guests: bool = False,
+    tsc_khz: int = 0,
 ) -> Destination:
-    """A host by its CPUID and kernel. ``msrs`` are feature MSRs that somebody kept; parameters are the defaults."""
+    """A host by its CPUID and kernel. ``msrs`` are feature MSRs that somebody kept; parameters are the defaults.
+
+    ``tsc_khz`` is its TSC's frequency where somebody kept it; else CPUID's, where the CPU's own table has it.
+    """
     features = {index: value for index, value in (msrs or {}).items() if 0x480 <= index < 0x492}
     known = {index: value for index, value in (msrs or {}).items() if index == 0x10A}
     host = Host(cpuid, kernel, emulated=bool(emulator))
@@ -239,7 +243,13 @@ def destination(
         host,
         release=release or kernel.version,
         parameters={name: "Y" for name, (leaf, at, bit) in _SWITCHES.items() if host.has(leaf, 0, at, bit)},
-        processor=Processor(emulator, msrs=known, features=features, vmx_mpx=not emulator and host.has(7, 0, 1, 14)),
+        processor=Processor(
+            emulator,
+            tsc_khz=tsc_khz or (_frequency_khz(cpuid) if is_raw else 0),
+            msrs=known,
+            features=features,
+            vmx_mpx=not emulator and host.has(7, 0, 1, 14),
+        ),
     )
     return Destination(
         name,
@@ -251,3 +261,9 @@ def destination(
         because=because,
         is_guests=is_guests,
     )
+
+
+def _frequency_khz(cpuid: Cpuid) -> int:
+    """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
+    denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
+    return crystal_hz * numerator // denominator // 1000 if denominator else 0
