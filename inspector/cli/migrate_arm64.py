@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
@@ -21,7 +22,7 @@ def run(found: argparse.Namespace, move: Move, capture: Capture | None) -> int:
         say_json(migration_json(made))
     else:
         say(*migration_text(made, steps=found.steps))
-    return 0 if made.accepted and not made.open else 1
+    return ExitCode.of(made.accepted and not made.open)
 
 
 def _state(found: argparse.Namespace, capture: Capture | None) -> State:

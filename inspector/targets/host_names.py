@@ -32,9 +32,9 @@ def host_names(architecture: str) -> tuple[str, ...]:
 def kernel_names(architecture: str) -> tuple[str, ...]:
     """The releases whose KVM is known, the newest first."""
     if architecture == "arm64":
-        from layouts.arm64.kernels import arm64_kernels
+        from layouts.arm64.kernels import kernels
 
-        return tuple(reversed(arm64_kernels()))
+        return tuple(reversed(kernels()))
     from layouts.x86.kernels import kernels
 
     return tuple(reversed(kernels()))

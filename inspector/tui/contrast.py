@@ -31,15 +31,17 @@ def legible(color: Color, *grounds: Color) -> Color:
 
 
 def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
-    """Our CSS variables for a theme's: text of titles, headings, changed and quiet lines, the cursor, marked bytes."""
+    """Our CSS variables for a theme's: text of titles, of every kind of line, of the cursor, and marked bytes."""
     if ansi:
         # The terminal's own palette: what it looks like is not known here.
         text = dict.fromkeys(("on-title", "on-cursor-blurred", "line-text", "line-quiet"), "ansi_default")
         # On blue, in a light terminal too, where the default is black.
         text |= dict.fromkeys(("on-cursor", "on-mark"), "ansi_bright_white")
         grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
-        return {**text, **grounds, "line-heading": theme["accent"], "line-changed": theme["warning"]}
-    colour = {name: Color.parse(theme[name]) for name in ("primary", "accent", "warning", "foreground", "surface")}
+        told = {"heading": "accent", "changed": "warning", "good": "success", "bad": "error"}
+        return {**text, **grounds, **{f"line-{name}": theme[of] for name, of in told.items()}}
+    names = ("primary", "accent", "warning", "success", "error", "foreground", "surface")
+    colour = {name: Color.parse(theme[name]) for name in names}
     background = Color.parse(theme["background"])
     panes = (colour["surface"], background, background + Color.parse(theme["panel"]))
     blurred = colour["surface"].blend(colour["primary"], 0.4)
@@ -48,6 +50,8 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
         "line-text": legible(colour["foreground"], *panes),
         "line-heading": legible(colour["accent"], *panes),
         "line-changed": legible(colour["warning"], *panes),
+        "line-good": legible(colour["success"], *panes),
+        "line-bad": legible(colour["error"], *panes),
         "line-quiet": legible(background.blend(colour["foreground"], 0.55), *panes),
         "cursor-blurred": blurred,
         "mark": mark,

@@ -38,6 +38,15 @@ _XSTATE_LAB: Table = (
                 Key("left_square_bracket", "vcpu(-1)", "xstate.vcpu_back", "Previous vCPU"),
                 Key("right_square_bracket", "vcpu(1)", "xstate.vcpu_on", "Next vCPU"),
             ),
+            line(
+                "what a column says",
+                Key("left", "column(-1)", "xstate.column_back", "Previous column"),
+                Key("right", "column(1)", "xstate.column_on", "Next column"),
+            ),
+            line(
+                "the buffer or the gates (low terminals)",
+                Key("m", "picture_of", "xstate.picture_of", "Buffer or gates"),
+            ),
             line("host's or guest's Linux (narrow terminals)", Key("L", "levels", "xstate.levels", "Host or guest")),
         ),
     ),

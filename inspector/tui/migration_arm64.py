@@ -18,7 +18,7 @@ from inspector.targets.kernels import split
 from inspector.targets.moves import Move
 from inspector.targets.schemes import capture_of, host_of
 from inspector.tui.migration_picture import BitRow, CallRow, Part, Picture, RemedyRow
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 
 _VMM = "QEMU"
 _THEN = "QEMU prints which register failed, and exits"
@@ -54,7 +54,7 @@ class Arm64Mover:
 
     def kernels(self) -> list[str]:
         """The releases whose KVM is known, the oldest first."""
-        return list(arm64_kernels())
+        return list(kernels())
 
     def picture(self, move: Move) -> Picture:
         """The verdict. Raises UsageError for words that are none, InputError for files that are none."""
@@ -157,7 +157,7 @@ def _taken(steps: list[Call]) -> Iterator[CallRow]:
     if steps:
         parts = tuple(Part(name_of(step.register_id), "ok") for step in steps)
         name = f"KVM_SET_ONE_REG, {counted(len(steps), 'register')}"
-        yield CallRow(name, "ok", True, (), steps[0].outcome.source, parts)
+        yield CallRow(name, "ok", held=True, source=steps[0].outcome.source, parts=parts)
 
 
 def _call(step: Call) -> CallRow:
@@ -180,18 +180,18 @@ def _bit(made: Migration, asked: Asked, others: Mapping[str, Host]) -> BitRow:
     by, text = decided(made, asked, others)
     evidence, use = noticed(made.state, asked)
     return BitRow(
-        asked.name,
-        asked.where,
-        str(asked.value),
-        str(asked.host),
-        "at_most",
-        True,
-        True,
-        by,
-        text,
-        use,
-        bool(evidence),
-        {"qemu": words_for(made, asked)},
+        name=asked.name,
+        where=asked.where,
+        source=str(asked.value),
+        target=str(asked.host),
+        rule="at_most",
+        blocks=True,
+        known=True,
+        by=by,
+        origin=text,
+        noticed=use,
+        in_use=bool(evidence),
+        remedies={"qemu": words_for(made, asked)},
     )
 
 

@@ -120,7 +120,7 @@ def _compared(made: Migration) -> Iterator[CallRow]:
             f"{title} compares features",
             counted(len(warned), "warning"),
             None,
-            (Check("the destination has every feature", False),),
+            (Check("the destination has every feature", held=False),),
             warned[0].source,
             tuple(Part(entry.what, entry.message) for entry in warned),
             f"{title} warns, and goes on",

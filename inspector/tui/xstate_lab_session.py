@@ -9,7 +9,9 @@ import shlex
 from collections.abc import Sequence
 
 from inspector.capture.model import Capture
+from inspector.machine.x86.world.buffer import BufferMap, buffer_map
 from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.x86.world.gates import Chain, chains
 from inspector.machine.x86.world.matrix import component_rows
 from inspector.machine.x86.world.world import World
 from layouts.x86.scenario import Scenario
@@ -111,6 +113,18 @@ class XstateLabSession:
     def _look(self) -> None:
         self.vcpu_number = min(self.vcpu_number, max(0, self.vcpu_count - 1))
         self.rows = component_rows(self.world, self.vcpu_number)
+
+    def chains(self, component: int) -> tuple[Chain, ...]:
+        """The gates between a component and each actor."""
+        return chains(self.world, component, self.vcpu_number)
+
+    def buffers(self) -> tuple[BufferMap, BufferMap]:
+        """The buffer before the last event, and now."""
+        states = [self.world.steps[-1].before] if self.world.steps else []
+        before, *_, now = (
+            buffer_map(self.world.host, state, self.vcpu_number) for state in (*states, *[self.world.state()] * 2)
+        )
+        return before, now
 
     def search(self, text: str, start: int) -> int | None:
         """The next row behind ``start`` whose component has the name or the number."""

@@ -8,26 +8,43 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.machine_state import use_sentence
-from inspector.machine.x86.world.matrix import walk
+from inspector.machine.x86.world.gates import GateName, walk
 from inspector.tui import lab_keys
-from inspector.tui.key import bindings
+from inspector.tui.byte_map import map_heading, map_lines
+from inspector.tui.chain import chain_heading, chain_lines
+from inspector.tui.drawn import Drawn, Piece
+from inspector.tui.key import bindings, keys_of
 from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
+from inspector.tui.widgets.drawn_view import DrawnView
+from inspector.tui.widgets.key_line import KeyLine
+from inspector.tui.widgets.line_view import fitted
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.xstate_lab_session import XstateLabSession
 
-#: Title, names of the columns and footer.
-_FRAME_LINES = 4
-#: In fewer lines than these, timeline and outcome need all but two.
-_LOW_LINES = 12
+#: The key that opens a gate, by its id.
+_OPENS: dict[GateName, str] = {
+    "permission": "xstate.permit_process",
+    "guest permission": "xstate.permit",
+    "vCPU": "xstate.create",
+    "CPUID": "xstate.cpuid",
+    "XCR0": "xstate.xcr0",
+    "XFD": "xstate.xfd",
+}
+_KEYS = {key.id: key.written[0] for key, _ in keys_of(lab_keys.XSTATE_LAB)}
+GATE_KEYS = {gate: _KEYS[name] for gate, name in _OPENS.items()}
+#: Lines of a terminal in which every actor's reason is told; gates and buffer are both drawn; one of them is.
+_HIGH, _MIDDLE, _LOW = 40, 33, 20
+#: What timeline and outcome need, and the frame: title, names of the columns, footer.
+_BELOW_LINES, _FRAME_LINES = 9, 4
 
 
 class XstateLabScreen(MachineScreen):
@@ -39,6 +56,11 @@ class XstateLabScreen(MachineScreen):
     XstateLabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     XstateLabScreen #columns { height: auto; text-style: bold; color: $accent; padding: 0 1; }
     XstateLabScreen ComponentMatrix { height: auto; padding: 0 1; }
+    XstateLabScreen DrawnView { height: auto; padding: 0 1; background: $background; }
+    XstateLabScreen.high #gates, XstateLabScreen.high #buffer { margin-top: 1; }
+    XstateLabScreen.low DrawnView, XstateLabScreen.middle #buffer { display: none; }
+    XstateLabScreen.middle.buffer #buffer { display: block; }
+    XstateLabScreen.middle.buffer #gates { display: none; }
     XstateLabScreen #below { height: 1fr; layout: vertical; }
     XstateLabScreen Timeline { height: 2fr; min-height: 2; padding: 0 1; border-top: solid $primary; }
     XstateLabScreen OutcomePane { height: 3fr; padding: 0 1; border-top: solid $primary; }
@@ -60,11 +82,14 @@ class XstateLabScreen(MachineScreen):
         yield Static("", id="title", markup=False)
         yield Static("", id="columns", markup=False)
         yield ComponentMatrix(self.session)
+        yield DrawnView(self._legend, "legend")
+        yield DrawnView(self._gates, "gates")
+        yield DrawnView(self._buffer, "buffer")
         with Container(id="below"):
             yield Timeline(self.session.world, self.session.to_come)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start at the matrix."""
@@ -77,12 +102,36 @@ class XstateLabScreen(MachineScreen):
         self.show_all()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Timeline and outcome side by side where there is room."""
-        wide, height = event.size.width >= WIDE_COLUMNS, event.size.height - _FRAME_LINES
+        """What there is room for: the pictures, timeline and outcome side by side."""
+        width, height = event.size
+        wide = width >= WIDE_COLUMNS
         self.set_class(wide, "wide")
-        rows = min(22, 2 * height // 3) if wide else height // 2
-        self.matrix.styles.max_height = rows if height >= _LOW_LINES else 2
-        self._head(event.size.width)
+        self.set_class(height >= _HIGH, "high")
+        self.set_class(_LOW <= height < _MIDDLE, "middle")
+        self.set_class(height < _LOW, "low")
+        self._head(width)
+        self.query_one("#gates", DrawnView).resized()
+        drawn = (
+            0 if height < _LOW else len(self._gates(width)) + (len(self._buffer(width)) + 1 if height >= _MIDDLE else 0)
+        )
+        below = _BELOW_LINES if wide else _BELOW_LINES + 1
+        self.matrix.styles.max_height = max(2, height - _FRAME_LINES - drawn - below)
+
+    def _legend(self, width: int) -> list[Drawn]:
+        """What the chosen column of the matrix says."""
+        text = self.matrix.legend(self.app.size.width)
+        return [[Piece(f"  ↑ {fitted(text, width - 4)}", "quiet")]] if text else []
+
+    def _gates(self, width: int) -> list[Drawn]:
+        """The gates of the selected component."""
+        row, brief = self.matrix.row(), self.app.size.height < _HIGH
+        found = self.session.chains(row.number)
+        return [chain_heading(row.name, row.number, width), *chain_lines(found, GATE_KEYS, width, brief=brief)]
+
+    def _buffer(self, width: int) -> list[Drawn]:
+        """The buffer that the selected component is in, or is not."""
+        before, now = self.session.buffers()
+        return [map_heading(now), *map_lines(before, now, self.matrix.row().number, width)]
 
     @property
     def matrix(self) -> ComponentMatrix:
@@ -95,7 +144,7 @@ class XstateLabScreen(MachineScreen):
         words = [session.name, scenario.host, session.world.host.kernel.title, scenario.policy]
         if session.vcpu_count > 1:
             words.append(f"vCPU {session.vcpu_number} ({session.vcpu_number + 1}/{session.vcpu_count})")
-        self.query_one("#title", Static).update(visible(" · ".join(words)))
+        self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)
         self.query_one("#columns", Static).update(self.matrix.heading(width))
 
     def show_all(self) -> None:
@@ -106,7 +155,13 @@ class XstateLabScreen(MachineScreen):
         timeline = self.query_one(Timeline)
         timeline.resized()
         timeline.place(max(0, len(steps) - 1))
+        self.draw()
         self.show_step(len(steps) - 1)
+
+    def draw(self) -> None:
+        """The pictures anew."""
+        for picture in self.query(DrawnView):
+            picture.resized()
 
     def show_step(self, number: int) -> None:
         """The outcome of an event, or how to begin."""
@@ -114,10 +169,12 @@ class XstateLabScreen(MachineScreen):
         self.query_one(OutcomePane).show(step, self.session.scenario, number + 1)
 
     def on_line_view_moved(self, event: Timeline.Moved) -> None:
-        """The outcome follows the timeline's cursor."""
+        """The outcome follows the timeline's cursor, the pictures the matrix's."""
         steps = self.session.world.steps
         if isinstance(event.view, Timeline) and event.line < len(steps):
             self.show_step(event.line)
+        elif event.view is self.matrix:
+            self.draw()
 
     def action_event(self, event: str) -> None:
         """One of the events with a key; {row} is the selected component."""
@@ -143,6 +200,16 @@ class XstateLabScreen(MachineScreen):
         """In a narrow terminal: the host's level or the guest's Linux."""
         self.matrix.inner = not self.matrix.inner
         self.show_all()
+
+    def action_column(self, by: int) -> None:
+        """Another column of the matrix, which the legend explains."""
+        self.matrix.choose(by)
+        self._head(self.app.size.width)
+        self.draw()
+
+    def action_picture_of(self) -> None:
+        """In a low terminal: the buffer or the gates."""
+        self.toggle_class("buffer")
 
     def action_vcpu(self, by: int) -> None:
         """Another vCPU in the matrix, and for the keys."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rich.segment import Segment
+from rich.text import Text
 
 from inspector.machine.x86.world.matrix import Bit, ComponentRow
 from inspector.machine.x86.world.state import Use
@@ -19,10 +20,11 @@ _GAP = 2
 
 
 class _Column(NamedTuple):
-    """A heading and what is under it: a bit or a word."""
+    """A heading, what is under it (a bit or a word), and what that means."""
 
     name: str
     of: Callable[[ComponentRow], Bit | str]
+    means: str
     width: int = _BIT_WIDTH
 
 
@@ -40,34 +42,37 @@ _USES: dict[Use, Bit | str] = {"no": False, "initial": "○", "yes": True}
 _HOST = _Group(
     "host's Linux",
     (
-        _Column("host", lambda row: row.kernel),
-        _Column("perm", lambda row: row.permission),
-        _Column("gperm", lambda row: row.guest_permission),
+        _Column("host", lambda row: row.kernel, "the host's Linux uses it"),
+        _Column("perm", lambda row: row.permission, "the process may use it (ARCH_REQ_XCOMP_PERM)"),
+        _Column("gperm", lambda row: row.guest_permission, "its guests may use it (ARCH_REQ_XCOMP_GUEST_PERM)"),
     ),
 )
 _VCPU = _Group(
     "vCPU",
     (
-        _Column("CPUID", lambda row: row.cpuid),
-        _Column("XCR0", lambda row: row.xcr0),
-        _Column("XFD", lambda row: row.xfd),
-        _Column("use", lambda row: _USES[row.use] if row.use is not None else None),
-        _Column("BV", lambda row: row.saved),
-        _Column("room", lambda row: row.room),
+        _Column("CPUID", lambda row: row.cpuid, "the vCPU's CPUID has it (KVM_SET_CPUID2)"),
+        _Column("XCR0", lambda row: row.xcr0, "its bit of the guest's XCR0 or XSS is set"),
+        _Column("XFD", lambda row: row.xfd, "its bit of the guest's XFD is set: using it is #NM"),
+        _Column("use", lambda row: _USES[row.use] if row.use is not None else None, "XINUSE; ○ with initial contents"),
+        _Column("BV", lambda row: row.saved, "its bit of XSTATE_BV in the vCPU's buffer"),
+        _Column("room", lambda row: row.room, "the vCPU's buffer has room for it"),
     ),
 )
 _GUEST = _Group(
     "guest's Linux",
-    (_Column("perm", lambda row: row.task_permission), _Column("room", lambda row: row.task_room)),
+    (
+        _Column("perm", lambda row: row.task_permission, "the guest's program may use it (ARCH_REQ_XCOMP_PERM)"),
+        _Column("room", lambda row: row.task_room, "its task's buffer has room for it"),
+    ),
 )
-_PROCESS_TOUCH = _Column("prog", lambda row: row.process, _WORD_WIDTH)
-_GUEST_TOUCH = _Column("guest", lambda row: row.guest, _WORD_WIDTH)
-_TASK_TOUCH = _Column("task", lambda row: row.task, _WORD_WIDTH)
+_PROCESS_TOUCH = _Column("prog", lambda row: row.process, "an instruction on it in the host's program", _WORD_WIDTH)
+_GUEST_TOUCH = _Column("guest", lambda row: row.guest, "an instruction on it in the guest's kernel", _WORD_WIDTH)
+_TASK_TOUCH = _Column("task", lambda row: row.task, "an instruction on it in the guest's program", _WORD_WIDTH)
 #: At each width what fits: wide has all levels side by side, narrow one or the other.
 _WIDE = (_HOST, _VCPU, _GUEST, _Group("touching it gives", (_PROCESS_TOUCH, _GUEST_TOUCH, _TASK_TOUCH)))
 _NARROW = (
-    (_Group("", (_Column("touch", lambda row: row.guest, _WORD_WIDTH),)), _HOST, _VCPU),
-    (_Group("", (_Column("touch", lambda row: row.task, _WORD_WIDTH), *_GUEST.columns)), _VCPU),
+    (_Group("", (_GUEST_TOUCH._replace(name="touch"),)), _HOST, _VCPU),
+    (_Group("", (_TASK_TOUCH._replace(name="touch"), *_GUEST.columns)), _VCPU),
 )
 WIDE_COLUMNS = 120
 #: Offset and size; the padding left and right.
@@ -84,22 +89,51 @@ class ComponentMatrix(LineView):
         super().__init__()
         self.session = session
         self.inner = False
+        #: The column that the legend explains, -1 for none.
+        self.chosen = -1
+
+    def choose(self, by: int) -> None:
+        """Another column; before the first and behind the last there is none."""
+        count = len(self._columns(self.app.size.width))
+        self.chosen = (self.chosen + 1 + by) % (count + 1) - 1
+
+    def _columns(self, width: int) -> list[_Column]:
+        return [column for group in self.groups(width) for column in group.columns]
+
+    def legend(self, width: int) -> str:
+        """What the chosen column says of the selected component; nothing where none is chosen."""
+        columns = self._columns(width)
+        if not 0 <= self.chosen < len(columns):
+            return ""
+        column = columns[self.chosen]
+        value = column.of(self.row())
+        said = "not there yet" if value is None else value if isinstance(value, str) else "yes" if value else "no"
+        return f"{self.row().name}: {column.means}: {said}"
 
     def groups(self, width: int) -> tuple[_Group, ...]:
         """The columns that fit."""
         return _WIDE if width >= WIDE_COLUMNS else _NARROW[int(self.inner)]
 
-    def heading(self, width: int) -> str:
-        """The names of the columns; in a wide terminal the levels above them."""
+    def heading(self, width: int) -> Text:
+        """The names of the columns, the chosen one marked; in a wide terminal the levels above them."""
         groups = self.groups(width)
         gap = self._gap(groups)
-        names = gap.join("".join(_cell(column.name, column.width) for column in group.columns) for group in groups)
-        place = f"{gap[1:]}{'at':<6}bytes" if self._has_place(groups, width) else ""
-        line = f"{'component':<{_NAME_WIDTH}}{names}{place}"
-        if groups is not _WIDE:
-            return line
-        titles = gap.join(f"{self._title(group):<{group.width}}" for group in groups)
-        return f"{'':<{_NAME_WIDTH}}{titles}{gap[1:]}image\n{line}"
+        text = Text()
+        if groups is _WIDE:
+            titles = gap.join(f"{self._title(group):<{group.width}}" for group in groups)
+            text.append(f"{'':<{_NAME_WIDTH}}{titles}{gap[1:]}image\n")
+        text.append(f"{'component':<{_NAME_WIDTH}}")
+        number = 0
+        for group in groups:
+            for column in group.columns:
+                name = _cell(column.name, column.width)
+                text.append(name.rstrip(), "reverse" if number == self.chosen else "")
+                text.append(name[len(name.rstrip()) :])
+                number += 1
+            text.append(gap if group is not groups[-1] else gap[1:])
+        if self._has_place(groups, width):
+            text.append(f"{'at':<6}bytes")
+        return text
 
     def _title(self, group: _Group) -> str:
         return f"vCPU {self.session.vcpu_number}" if group is _VCPU else group.title

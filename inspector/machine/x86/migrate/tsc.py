@@ -62,12 +62,12 @@ def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vm
     khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
     if not host_khz:
         rule = Rule("kvm_set_tsc_khz (x86.c)")
-        rule.check("KVM scales TSCs (KVM_CAP_TSC_CONTROL), whatever the destination's frequency is", True)
+        rule.check("KVM scales TSCs (KVM_CAP_TSC_CONTROL), whatever the destination's frequency is", held=True)
         return rule.ok()
     if not vmm.sends_cpuid and not scales(destination) and not is_within(destination, khz):
         rule = Rule("QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz")
         near = f"within {tolerance_ppm(destination)} ppm of the destination's {host_khz} kHz"
-        rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", False)
+        rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", held=False)
         return rule.refuse(errno.ENOTSUP)
     return clock.set_tsc_khz(vcpu, khz)
 

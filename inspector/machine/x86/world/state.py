@@ -20,13 +20,14 @@ Use = Literal["no", "initial", "yes"]
 
 
 class TaskState(NamedTuple):
-    """A thread: the size of its own buffer, that buffer's XFD, and XINUSE (XSTATE_BV where it is in memory).
+    """A thread: its own buffer's size, ``room`` and XFD, and XINUSE (XSTATE_BV where it is in memory).
 
     ``changed`` are the components of XINUSE whose contents are not initial.
     """
 
     number: int
     buffer_size_bytes: int
+    room: int
     xfd: int
     in_use: int
     changed: int
@@ -93,7 +94,6 @@ class GuestState(NamedTuple):
 
     process: ProcessState
     supervisor: int
-    room: int
     cached_xfd: tuple[tuple[int, int], ...]
 
 
@@ -125,7 +125,7 @@ def _process_state(linux: Linux, process: Process) -> ProcessState:
         in_use = registers.in_use if in_registers else own.xstate_bv
         # In KVM_RUN the register may be the guest's.
         changed = registers.changed if thread.task_fpstate is not None else _changed(registers, linux.pkru(thread))
-        tasks.append(TaskState(thread.number, own.size_bytes, own.xfd, in_use, in_use & changed))
+        tasks.append(TaskState(thread.number, own.size_bytes, own.xfeatures | 3, own.xfd, in_use, in_use & changed))
     return ProcessState(process.perm, process.guest_perm, process.guest_perm_locked, tuple(tasks))
 
 
@@ -174,8 +174,7 @@ def _guest_state(vm: Vm) -> GuestState | None:
     if vm.linux is None or vm.guest_process is None:
         return None
     cached = tuple((cpu.number, cpu.xfd_state) for cpu in vm.linux.cpus.values())
-    room = vm.guest_process.leader.fpstate.xfeatures | 3
-    return GuestState(_process_state(vm.linux, vm.guest_process), vm.linux.host.supervisor, room, cached)
+    return GuestState(_process_state(vm.linux, vm.guest_process), vm.linux.host.supervisor, cached)
 
 
 def live(vcpu: Vcpu) -> Processor | None:
