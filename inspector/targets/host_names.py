@@ -32,12 +32,12 @@ def host_names(architecture: str) -> tuple[str, ...]:
 def kernel_names(architecture: str) -> tuple[str, ...]:
     """The releases whose KVM is known, the newest first."""
     if architecture == "arm64":
-        from layouts.arm64.kernels import kernels
+        from layouts.arm64 import kernels as arm64
 
-        return tuple(reversed(kernels()))
-    from layouts.x86.kernels import kernels
+        return tuple(reversed(arm64.kernels()))
+    from layouts.x86 import kernels as x86
 
-    return tuple(reversed(kernels()))
+    return tuple(reversed(x86.kernels()))
 
 
 def completed(text: str, architecture: str) -> list[str]:
