@@ -266,7 +266,9 @@ class MigrationSession:
         for name in ("kernel", "vmm", "model", "machine"):
             value = getattr(self.move, name)
             words += [f"--{name}", value] if value else []
-        words += ["--bits"] if self.all_bits else []
+        words += ["--abi", self.move.abi] if self.move.abi != Move._field_defaults["abi"] else []
+        words += ["--imp-ids"] if self.move.imp_ids else []
+        words += ["--bits"] if self.all_bits and self.mover.has_models else []
         return shlex.join(words)
 
 

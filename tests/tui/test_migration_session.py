@@ -187,7 +187,7 @@ def test_arm64_says_which_kernel_decides() -> None:
     assert any("takes it; 6.6 does not" in line.origin for line in found.lines if isinstance(line, BitRow))
 
 
-@pytest.mark.parametrize("move", [CET, AMX, ARM])
+@pytest.mark.parametrize("move", [CET, AMX, ARM, ARM._replace(imp_ids=True, abi="proposal")])
 def test_the_command_says_the_same(move: Move, capsys: pytest.CaptureFixture[str]) -> None:
     found = seen(move)
     assert main(found.command().split()[1:]) == 1

@@ -9,7 +9,7 @@ from inspector.tui.migration_picture import BitRow, CallRow, LostRow, Part, Reme
 from inspector.tui.migration_session import Heading, Line, MigrationSession, Words
 from inspector.tui.widgets.line_view import LineView, fitted
 
-_NAME, _PLACE, _VALUES, _CALL, _PART, _ANSWER = 18, 25, 8, 34, 32, 12
+_NAME, _PLACE, _VALUES, _CALL, _PART, _ANSWER = 18, 25, 7, 34, 32, 12
 
 
 class MigrationList(LineView):
@@ -58,11 +58,11 @@ class MigrationList(LineView):
     def _bit(self, bit: BitRow, width: int) -> list[Segment]:
         mark = "✗" if bit.blocks else "?" if not bit.known else "·"
         values = f"{bit.source} → {bit.target}"
-        head = f"  {mark} {_cell(bit.name, _NAME)}{_cell(bit.where, _PLACE)}{values:<{_VALUES}}"
+        head = f"  {mark} {_cell(bit.name, _NAME)}{_cell(bit.where, _PLACE)}{values:<{_VALUES}} "
         head += "● " if bit.in_use else "  "
         style = self.style_of("changed") if bit.blocks else None
         words = bit.remedies.get(self.session.vmm, "")
-        shown = "y: a template" if words.startswith("{") else words
+        shown = "y: a template" if words.startswith("{") else words.removeprefix("-cpu ...,")
         return [Segment(head, style), Segment(fitted(shown, max(0, width - len(head))), self.style_of("quiet"))]
 
     def _remedy(self, row: RemedyRow) -> list[Segment]:
