@@ -12,15 +12,16 @@ from inspector.machine.x86.host import booted
 from inspector.machine.x86.migrate.destination import Destination, destination
 from inspector.machine.x86.models.offer import Offer
 from inspector.readers.cpuid_table import cpuid_of
-from inspector.readers.options import Options
+from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import names as sample_names
 from inspector.targets.schemes import capture_of, scheme_of
-from inspector.targets.x86_offers import offer_named, offer_of_text
+from inspector.targets.x86_guest import tsc_khz_of
+from inspector.targets.x86_offers import TCG, offer_named, offer_of_text
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import profile_for
-from layouts.x86.models.qemu import qemu_models
+from layouts.x86.models.qemu import VERSIONS, qemu_models
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
@@ -34,6 +35,8 @@ _COMPONENTS = {2: (1, 2, 28), 9: (7, 2, 3), 5: (7, 1, 16), 6: (7, 1, 16), 7: (7,
 def destination_of(word: str, kernel: str, options: Options) -> Destination:
     """A host by a word. Raises UsageError for a word that is none, InputError for a file that is none."""
     name, release = release_of(word, kernel)
+    if name.partition(":")[0] == TCG:
+        return _emulator(name, offer_named(name, options), release)
     if qemu_models().named(name) is None and (sample := _sample_of_chip(name, release)):
         return _of_capture(capture_of(sample, options), release, options, name)
     if os.path.exists(name) or scheme_of(name).prefix:
@@ -47,7 +50,18 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
 def is_x86_destination(word: str) -> bool:
     """A word that can only be an x86 host."""
     name, _ = release_of(word, "")
-    return qemu_models().named(name) is not None or bool(_sample_of_chip(name, "")) or name in cpu_layouts()
+    return (
+        name.partition(":")[0] == TCG
+        or qemu_models().named(name) is not None
+        or bool(_sample_of_chip(name, ""))
+        or name in cpu_layouts()
+    )
+
+
+def chips_of_samples() -> list[str]:
+    """The chips of which a shipped capture tells, by name."""
+    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in sample_names() if "/linux-" in sample)
+    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
 
 
 def _sample_of_chip(name: str, release: str) -> str:
@@ -77,10 +91,18 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
     captured = capture.host.kernel
     same = not release or not captured or release_numbers(captured) == release_numbers(release)
     exact = captured if captured and same else release
+    khz = tsc_khz_of(capture.vcpus[0]) if capture.vcpus else 0
     if raw is not None and raw.xsave_table():
         because = "the host's own CPUID was captured"
         return destination(
-            name, booted(raw), kernel, release=exact, supported=supported if same else None, msrs=msrs, because=because
+            name,
+            booted(raw),
+            kernel,
+            release=exact,
+            supported=supported if same else None,
+            msrs=msrs,
+            because=because,
+            tsc_khz=khz,
         )
     guest = supported or _guest_table(capture)
     if guest is None:
@@ -98,6 +120,7 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
         because=because,
         emulator=emulator,
         is_guests=supported is None,
+        tsc_khz=khz,
     )
 
 
@@ -126,8 +149,6 @@ def _feature_msrs(capture: Capture) -> dict[int, int]:
 
 def _of_offer(offer: Offer, release: str, options: Options) -> Destination:
     """By names of features: what nobody tells is open."""
-    if offer.accelerator != "kvm":
-        raise UsageError(f"{offer.name} is an emulator; a destination of migrate is a host with KVM")
     kernel = kernel_named(profile_for, release or offer.kernel or DEFAULT_RELEASE, options.note)
     because = "by names of features: what nothing names is open"
     return destination(
@@ -139,6 +160,23 @@ def _of_offer(offer: Offer, release: str, options: Options) -> Destination:
         supported=offer.cpuid,
         offer=offer,
         because=because,
+    )
+
+
+def _emulator(name: str, offer: Offer, release: str) -> Destination:
+    """QEMU's TCG: what max has there. No KVM, so no calls; QEMU sets the registers of its own CPU."""
+    if release:
+        raise UsageError(f"{name}@{release}: {name} is an emulator without KVM, so no kernel decides")
+    version = name.partition(":")[2] or VERSIONS[0]
+    kernel = kernel_named(profile_for, DEFAULT_RELEASE, NO_OPTIONS.note)
+    kvm = destination(name, _cpuid_of_offer(offer), kernel, is_raw=False).kvm
+    return Destination(
+        name,
+        kvm,
+        is_raw=False,
+        offer=offer,
+        because="what -cpu max has there, by names of features; an emulator takes no calls of KVM",
+        emulator=f"TCG of QEMU {version}",
     )
 
 

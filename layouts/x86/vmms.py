@@ -59,7 +59,8 @@ _QEMU = (
     OnRefusal(
         "2.6",
         "lost",
-        "QEMU goes on: the guest's TSC runs at the destination's frequency (tsc-frequency= makes it an error)",
+        "QEMU warns `TSC frequency mismatch between VM (... kHz) and host (... kHz), and TSC scaling unavailable` and "
+        "goes on: the guest's TSC runs at the destination's frequency (tsc-frequency= makes it an error)",
         "QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz, kvm_arch_put_registers",
         ("tsc_khz",),
     ),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
 
 SILICON, KERNEL, PARAMETER, LINUX = "silicon", "kernel", "module parameter", "Linux on the host"
+EMULATOR = "the emulator"
 VMM, CAPTURE, NOT_KNOWN, IDENTITY = "VMM", "what was captured", "nobody who is known", "the vCPU itself"
 #: Module parameters that are asked about, with the value that gives less and the one that gives more.
 _PARAMETERS = (
@@ -49,6 +50,8 @@ def origin_of(made: Migration, bit: Difference) -> Origin:
         return Origin(IDENTITY, f"{bit.name} moves with the vCPU")
     if made.made is not None and (found := _by_line(made, bit)):
         return found
+    if made.destination.emulator and bit.source and bit.known:
+        return Origin(EMULATOR, f"{made.destination.emulator} does not have {bit.name}")
     if bit.place.kind == "msr":
         return _of_msr(made, bit)
     if bit.place.high > bit.place.low or bit.place.kind == "xstate":
