@@ -40,6 +40,7 @@ from layouts.arm64.ids import (
     PFR0,
     PFR1,
     PFR1_AARCH32,
+    PMCR,
     REVIDR,
     WORKAROUND_1,
     WORKAROUND_2,
@@ -83,6 +84,7 @@ def from_bare(
         name=" + ".join(cpu.name for cpu in cpus),
     )
     host.bare_ctr = cpus[0].registers.get(CTR, 0)
+    host.pmcr = cpus[0].registers.get(PMCR, host.pmcr)
     return host
 
 
