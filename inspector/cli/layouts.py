@@ -36,7 +36,8 @@ _EXAMPLES = """\
   inspector layouts show ID_AA64PFR0_EL1
   inspector layouts kernels
   inspector layouts kernels 6.17
-  inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids"""
+  inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids
+  inspector layouts kernels 6.6 6.12 --cpu neoverse-v1"""
 
 
 def run(words: Sequence[str]) -> int:
@@ -47,7 +48,12 @@ def run(words: Sequence[str]) -> int:
         "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id, a release"
     )
     parser.add_argument("newer", nargs="?", default="", metavar="NEWER", help="kernels: the release to upgrade to")
-    parser.add_argument("--cpu", default="", metavar="CPU", help="kernels A B: milan, EPYC-Milan-v2, a file with CPUID")
+    parser.add_argument(
+        "--cpu",
+        default="",
+        metavar="CPU",
+        help="kernels A B: milan, a file with CPUID, neoverse-v1",
+    )
     parser.add_argument("--arch", choices=("x86", "arm64"), default="", help="kernels: one architecture")
     parser.add_argument("--json", action="store_true", help="kernels A B: print JSON")
     found = parser.parse_args(words)
@@ -102,10 +108,11 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
     from inspector.export import kernel_changes
     from inspector.targets.x86_cpus import cpu_named
 
+    if cpu and arch != "x86" and _upgrade_of_arm64(older, newer, cpu, is_json=is_json):
+        return
     if cpu and arch == "arm64":
-        raise UsageError(
-            f"--cpu {cpu}: only x86 is asked CPU by CPU; arm64 has its tables (--arch arm64 without --cpu)"
-        )
+        hint = did_you_mean(cpu, (*known_cores(), *chips()), "inspector layouts list")
+        raise UsageError(f"--cpu {cpu}: no arm64 CPU; {hint}")
     x86 = arm64 = None
     if arch != "arm64":
         for release in (older, newer):
@@ -121,6 +128,25 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
         say(f"x86: Linux {older} to {newer}, {x86.cpu or 'any CPU'}", *kernel_changes.x86_text(x86))
     if arm64 is not None:
         say(f"arm64: Linux {older} to {newer}", *arm64)
+
+
+def _upgrade_of_arm64(older: str, newer: str, cpu: str, *, is_json: bool) -> bool:
+    """The same for guests of an arm64 CPU; False where the name is none."""
+    from inspector.export import kernel_changes
+
+    if cpu in chips():
+        cpus = [chips()[cpu].likely]
+    elif all(name in known_cores() for name in cpu.split("+")):
+        cpus = [known_cores()[name] for name in cpu.split("+")]
+    else:
+        return False
+    tables = tuple(arm64_kernels().values())
+    before, after = (kernel_named(partial(profile_for, tables), each, arguments.TOLD.note) for each in (older, newer))
+    if is_json:
+        say_json(kernel_changes.arm64_json(cpu, cpus, before, after))
+    else:
+        say(f"arm64: Linux {older} to {newer}, {cpu}", *kernel_changes.arm64_guest_text(cpus, before, after))
+    return True
 
 
 def _show(name: str) -> None:

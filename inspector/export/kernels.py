@@ -7,6 +7,7 @@ from dataclasses import fields
 from textwrap import wrap
 from typing import Any
 
+from layouts.arm64.commits import COMMITS
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, IdRegister, Limit
 from layouts.kernels import Kernel
 
@@ -50,6 +51,8 @@ def _changes(name: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
             yield f"    {name}: {_text(after)}"
         elif old != after:
             yield f"    {name}: {_text(old)} -> {_text(after)}"
+            if isinstance(kernel, Arm64Kernel) and name in COMMITS:
+                yield "      commit {} ({})".format(*COMMITS[name])
         return
     old_table: dict[int, Any] = getattr(before, name) if before is not None else {}
     if before is None:
