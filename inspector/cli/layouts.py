@@ -16,6 +16,7 @@ from inspector.decode.walk import walk
 from inspector.export.kernels import profile_text, profiles_text
 from inspector.targets.kernels import kernel_named
 from layouts.arm64 import kernels as arm64_kernels
+from layouts.arm64.arm_features import feature_named
 from layouts.arm64.chips import chips, known_cores
 from layouts.kernels import Kernel
 from layouts.registry import layouts
@@ -34,6 +35,7 @@ _EXAMPLES = """\
   inspector layouts show 0x603000000013c020
   inspector layouts show 0x2030000300000000
   inspector layouts show ID_AA64PFR0_EL1
+  inspector layouts show FEAT_SVE2
   inspector layouts kernels
   inspector layouts kernels 6.17
   inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids
@@ -158,6 +160,10 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
+    elif name.upper().startswith("FEAT_") and feature_named(name):
+        from inspector.export.arm_features import feature_text
+
+        say(*feature_text(name))
     elif _show_cpuid(name) or _show_register_id(name):
         return
     else:
