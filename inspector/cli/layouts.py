@@ -13,11 +13,12 @@ from inspector.cli.streams import say, say_json
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
-from inspector.export.kernels import profile_text, profiles_text
+from inspector.export.kernels import coming_text, profile_text, profiles_text
 from inspector.targets.kernels import kernel_named
 from layouts.arm64 import kernels as arm64_kernels
 from layouts.arm64.arm_features import feature_named
 from layouts.arm64.chips import chips, known_cores
+from layouts.coming import NEXT
 from layouts.kernels import Kernel
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
@@ -38,6 +39,7 @@ _EXAMPLES = """\
   inspector layouts show FEAT_SVE2
   inspector layouts kernels
   inspector layouts kernels 6.17
+  inspector layouts kernels next
   inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids
   inspector layouts kernels 6.6 6.12 --cpu neoverse-v1"""
 
@@ -93,6 +95,9 @@ def _list() -> None:
 
 def _kernels(release: str, only: str) -> None:
     """All profiles, or what one release changed."""
+    if release == NEXT:
+        say(*coming_text(only))
+        return
     for arch, tables in {"x86": x86_kernels, "arm64": arm64_kernels}.items():
         if only not in ("", arch):
             continue
@@ -110,6 +115,8 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
     from inspector.export import kernel_changes
     from inspector.targets.x86_cpus import cpu_named
 
+    if NEXT in (older, newer):
+        raise UsageError(f"layouts kernels {older} {newer}: next is no release; layouts kernels next tells of it")
     if cpu and arch != "x86" and _upgrade_of_arm64(older, newer, cpu, is_json=is_json):
         return
     if cpu and arch == "arm64":

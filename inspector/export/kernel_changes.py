@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from inspector.capture.host import Cpuid
-from inspector.export.kernels import changed_lines
+from inspector.export.kernels import changed_lines, coming_text
 from inspector.export.kinds import head
 from inspector.machine.arm64 import changes as arm64_changes
 from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
@@ -138,4 +138,6 @@ def page() -> str:
         found = arm64_guest_text([known_cores()[_PAGE_CPU]], before, after)
         lines += [line.removeprefix("  ") for line in found]
         lines += ["```", ""]
+    lines += ["## Not merged", "", "In no release that was read, and played nowhere; `--kernel next` says so.", ""]
+    lines += ["```", *coming_text(), "```", ""]
     return "\n".join(lines)
