@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.arm64 import idregs
+from inspector.machine.arm64 import el0, idregs
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import HAS_EL2, MTE, PMU_V3, PSCI_0_2, PTRAUTH, SVE
 from inspector.machine.arm64.vcpu import Vcpu
@@ -121,3 +121,21 @@ def test_what_a_write_hangs_on_is_all_of_it() -> None:
                 written = idregs.write(asked)
                 found = written.outcome.name, written.value
                 assert known.setdefault((*idregs.hangs_on(asked), asked.value), found) == found
+
+
+def test_what_programs_read() -> None:
+    """emulate_sys_reg: visible fields, safe values of the others, SIGILL where nothing is emulated."""
+    host = known_host("neoverse-v1", "7.2")
+    isar0, pfr1, mmfr0 = (encoding_of_op((3, 0, 0, *place)) for place in ((6, 0), (4, 1), (7, 0)))
+    assert el0.mrs(host, isar0) == host.sanitised[isar0] & ~(0xF << 24 | 0xF << 56)
+    assert (el0.mrs(host, mmfr0) or 0) & 0xFFFF_FFFF == 0xFF00_0000
+    assert el0.mrs(host, encoding_of_op((3, 0, 0, 0, 5))) == 1 << 31
+    assert el0.mrs(host, encoding_of_op((3, 0, 0, 1, 0))) is None
+    assert el0.mrs(host, pfr1) == 0, "SSBS is hidden from programs on this core"
+    assert el0.mrs(known_host("neoverse-v1", "6.6"), pfr1) == 0x20
+
+
+def test_aarch32_is_sigill_on_an_old_5_10() -> None:
+    mvfr0 = encoding_of_op((3, 0, 0, 3, 0))
+    assert el0.mrs(known_host("max", "5.10"), mvfr0) is None
+    assert el0.mrs(known_host("max", "6.1"), mvfr0) is not None

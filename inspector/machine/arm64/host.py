@@ -107,6 +107,8 @@ class Host:
         self.pmcr = int.from_bytes(self.registers.get(sysreg_id(PMCR), b""), "little") or _SIX_COUNTERS
         #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
         self.bare_ctr = self.sanitised.get(CTR, self.limits.get(CTR, 0))
+        #: DCZID_EL0 of the first CPU; None where nobody knows it.
+        self.bare_dczid: int | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
         #: Bits of ``limits`` that nobody knows, by encoding: the kernel under which a guest was captured hid them.
