@@ -149,8 +149,7 @@ def _upgrade_of_arm64(older: str, newer: str, cpu: str, *, is_json: bool) -> boo
         cpus = [known_cores()[name] for name in cpu.split("+")]
     else:
         return False
-    tables = tuple(arm64_kernels().values())
-    before, after = (kernel_named(partial(profile_for, tables), each, arguments.TOLD.note) for each in (older, newer))
+    before, after = (kernel_named(arm64_kernels.profile_for, each, arguments.TOLD.note) for each in (older, newer))
     if is_json:
         say_json(kernel_changes.arm64_json(cpu, cpus, before, after))
     else:

@@ -33,27 +33,28 @@ def features_of(capture: Capture, vcpu: Vcpu) -> FeatureView:
     return FeatureView(registers, features_known(registers), tuple(violated(registers)))
 
 
-def _sorted(view: FeatureView, value: bool | None) -> list[str]:
-    return sorted((name for name, known in view.features.items() if known is value), key=str.lower)
+def _sorted(view: FeatureView, *, there: bool | None) -> list[str]:
+    return sorted((name for name, known in view.features.items() if known is there), key=str.lower)
 
 
 def features_text(name: str, view: FeatureView) -> Iterator[str]:
     """The features that are there, those that nobody can tell, and each broken constraint with its features."""
-    yield f"{name}: {len(_sorted(view, True))} features of {len(view.features)} are there"
-    yield from wrap(" ".join(_sorted(view, True)), _WIDTH, initial_indent="  ", subsequent_indent="  ")
-    unknown = _sorted(view, None)
+    yield f"{name}: {len(_sorted(view, there=True))} features of {len(view.features)} are there"
+    yield from wrap(" ".join(_sorted(view, there=True)), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    unknown = _sorted(view, there=None)
     if unknown:
         yield f"  not captured: what {len(unknown)} more hang on"
     for one in view.violations:
         yield f"  violated: {one.text}"
-        yield "    " + ", ".join(f"{feature} {_word(view.features[feature])}" for feature in _known(view, one))
+        yield "    " + ", ".join(f"{feature} {_word(view, feature)}" for feature in _known(view, one))
 
 
 def _known(view: FeatureView, one: Constraint) -> list[str]:
     return sorted(name for name in one.root.names() if view.features.get(name) is not None)
 
 
-def _word(known: bool | None) -> str:
+def _word(view: FeatureView, name: str) -> str:
+    known = view.features.get(name)
     return "not captured" if known is None else "there" if known else "absent"
 
 

@@ -132,7 +132,7 @@ def page() -> str:
         lines += [f"## arm64: {before.version} to {after.version}", "", "```"]
         lines += [line.removeprefix("    ") for line in arm64_text(before, after)]
         lines += ["```", ""]
-    kernels = list(arm64_kernels().values())
+    kernels = list(arm64.kernels().values())
     for before, after in pairwise(kernels[1:]):
         lines += [f"## arm64: guests of {_PAGE_CPU}, {before.version} to {after.version}", "", "```"]
         found = arm64_guest_text([known_cores()[_PAGE_CPU]], before, after)

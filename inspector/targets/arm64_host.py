@@ -25,7 +25,7 @@ from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import ARM64, MMFR0, RegisterId
-from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
+from layouts.arm64.kernels import Arm64Kernel, profile_for
 from layouts.kernels import UnknownReleaseError
 
 
@@ -102,7 +102,7 @@ def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str, captured_on: str = 
 
 def _profile(release: str) -> Arm64Kernel | None:
     try:
-        return arm64_kernel_for(release) if release else None
+        return profile_for(release) if release else None
     except UnknownReleaseError:
         return None
 

@@ -11,7 +11,7 @@ from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import encoding_of_op, sysreg_id
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 from layouts.arm64.sysregs import encodings
 from tests.machine.arm64 import known_host
 
@@ -19,7 +19,7 @@ PMU = PSCI_0_2 | PMU_V3
 
 
 def vcpu_of(kernel: str, features: int = PMU, cpu: str = "max", *, nested: bool = False) -> Vcpu:
-    made = from_bare(arm64_kernels()[kernel], [bare_hosts()[cpu]], nested=nested)
+    made = from_bare(kernels()[kernel], [bare_hosts()[cpu]], nested=nested)
     vm = Vm(made)
     vm.create_vcpu(0)
     assert vm.vcpus[0].init(features).accepted

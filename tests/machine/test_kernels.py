@@ -18,7 +18,7 @@ from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd,
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
-from layouts.arm64.kernels import arm64_kernel_for
+from layouts.arm64 import kernels as arm64
 from layouts.coming import COMING
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
@@ -183,12 +183,12 @@ def test_a_command_on_next_says_not_merged(words: tuple[str, ...], capsys: pytes
     main(list(words))
     told = capsys.readouterr()
     assert "not merged; Linux" in told.err
-    assert arm64_kernel_for("next").label.endswith(", next is not merged")
+    assert arm64.profile_for("next").label.endswith(", next is not merged")
 
 
 def test_what_is_coming_is_in_no_profile() -> None:
     """Where a release has it, the entry has to go."""
-    newest = arm64_kernel_for("next")
+    newest = arm64.profile_for("next")
     pfr1 = next(at for at, register in newest.registers.items() if register.name == "ID_AA64PFR1_EL1")
     fields = {"SME": 24, "GCS": 44}
     assert all(newest.limits[pfr1].hidden >> lsb & 0xF == 0xF for lsb in fields.values())

@@ -336,9 +336,9 @@ def test_a_hidden_field_that_an_older_kernel_shows_is_the_cores(capsys: pytest.C
 
 def test_a_hidden_field_of_an_unknown_core_is_open() -> None:
     """Nobody knows whether that host has MPAM: the answer depends on it, and other refusals stay."""
-    kernels = arm64_kernels()
+    known = kernels()
     shown = {sysreg_id(PFR0): 0x1_1112.to_bytes(8, "little")}
-    host = host_showing(state_of("captured", shown), kernels["6.6"], kernels["6.18"])
+    host = host_showing(state_of("captured", shown), known["6.6"], known["6.18"])
     answers = {}
     for name, value in (("same", 0x1_1112), ("MPAM", 0x100_0001_1112), ("EL0", 0x1_1111)):
         made = migrate(state_of("guest", {sysreg_id(PFR0): value.to_bytes(8, "little")}), host)

@@ -16,7 +16,7 @@ from layouts.arm64.ids import CLIDR, ZCR, sysreg_id
 #: What is above the coprocessor in an id but its size: the architecture alone.
 _ABOVE, _ARM64 = 0xFF0F_FFFF << 32, ids.ARM64 << 56
 #: The checks that come first, and hold for nearly all.
-_FIRST = (Check("the vCPU is initialized", True), Check("the id is an arm64 register's", True))
+_FIRST = (Check("the vCPU is initialized", held=True), Check("the id is an arm64 register's", held=True))
 _SYSREG_UPPER = sysreg_id(0) >> 16
 _SYSREG_SIZE_BYTES = 8
 _ENCODING = 0xFFFF
@@ -67,7 +67,7 @@ def put(vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
 def _refuse(rule: Rule, vcpu: VcpuArch) -> Outcome:
     if not rule.check("the vCPU is initialized", vcpu.initialized):
         return rule.refuse(errno.ENOEXEC)
-    rule.check("the id is an arm64 register's", False)
+    rule.check("the id is an arm64 register's", held=False)
     return rule.refuse(errno.EINVAL)
 
 
