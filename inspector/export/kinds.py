@@ -19,6 +19,7 @@ SCHEMAS = {
     "realization": 1,
     "baseline": 1,
     "kernels": 1,
+    "features": 1,
 }
 
 
