@@ -10,10 +10,11 @@ from inspector.export.words import counted
 from inspector.export.x86_lines import VMMS as LINES
 from inspector.export.x86_lines import msr_remedies, remedies
 from inspector.machine.x86.kvm.msrs.access import name_of
+from inspector.machine.x86.migrate.actors import NOT_KNOWN, Origin
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call
 from inspector.machine.x86.migrate.noticed import noticed
-from inspector.machine.x86.migrate.origin import NOT_KNOWN, Origin, origin_of
+from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.places import names_of
 from inspector.machine.x86.migrate.remedy import features_of, kernels_that_take, remedied
 from inspector.machine.x86.migrate.start import Compared
