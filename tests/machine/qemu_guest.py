@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -106,6 +107,12 @@ class Qemu:
         for number, leaf in enumerate(LEAVES):
             rows[leaf] = struct.unpack_from("<4I", data, 16 * number)
         return Cpuid(rows)
+
+    @property
+    def spent_seconds(self) -> float:
+        """Processor time that it has taken: more and more while its guest hangs, none while it waits for a CPU."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _count(self) -> int:
         return int.from_bytes(self.memory(_COUNT_AT, 4), "little")
