@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("target", metavar="kvm:", help="the KVM of this machine")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="JSON lines; it must not exist")
     parser.add_argument(
-        "--restore", action="store_true", help="x86: what KVM offers to a VMM that restores vCPUs (docs/x86-restore.md)"
+        "--restore", action="store_true", help="x86: what KVM offers to a VMM that restores vCPUs"
     )
     found = parser.parse_args(words)
     machine = os.uname().machine

@@ -21,7 +21,7 @@ from inspector.export import text
 from inspector.targets import samples
 from inspector.targets.schemes import capture_of
 from layouts.salience import rank, volatile
-from tests.readers.test_elf_core import XSAVE
+from tests.readers.support import XSAVE
 from tests.support import core64, note, prstatus64
 
 
