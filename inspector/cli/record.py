@@ -27,9 +27,7 @@ def run(words: Sequence[str]) -> int:
     parser = arguments.parser("record", _ABOUT, _EXAMPLES)
     parser.add_argument("target", metavar="kvm:", help="the KVM of this machine")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="JSON lines; it must not exist")
-    parser.add_argument(
-        "--restore", action="store_true", help="x86: what KVM offers to a VMM that restores vCPUs"
-    )
+    parser.add_argument("--restore", action="store_true", help="x86: what KVM offers to a VMM that restores vCPUs")
     found = parser.parse_args(words)
     machine = os.uname().machine
     records = {"x86_64": _x86, "aarch64": _arm64}.get(machine)

@@ -45,7 +45,13 @@ class EditsWanted(NamedTuple):
     session: Session
 
 
-Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+class CallsWanted(NamedTuple):
+    """The calls of a log beside the machine's answers."""
+
+    capture: Capture
+
+
+Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | CallsWanted
 
 
 class AgainWanted(Message):
