@@ -14,7 +14,7 @@ from inspector.machine.x86.migrate.verdict import migrate
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_model, guest_of_realization, guest_of_vcpu, realized
 from inspector.targets.x86_words import is_x86_guest_word
-from layouts.x86.vmms import VMMS
+from layouts.x86.vmms import VMMS, Vmm
 
 #: VMMs by the format of a capture that only they write.
 _VMM_OF_FORMAT = {
@@ -27,8 +27,7 @@ _VMM_OF_FORMAT = {
 def run(found: argparse.Namespace, capture: Capture | None) -> int:
     """Restore a vCPU on a host as a VMM does, call by call. ``capture`` is the source, where that is one."""
     destination = destination_of(found.destination, found.kernel, arguments.TOLD)
-    name = found.vmm or (_VMM_OF_FORMAT.get(capture.format, "") if capture is not None else "") or "qemu"
-    vmm = VMMS[name]
+    vmm = vmm_of(found.vmm, capture)
     if found.model and vmm.sends_cpuid:
         raise UsageError(f"--model goes with qemu and libvirt; {vmm.title} sends the guest's CPUID along")
     made = realized(found.model, destination.offer, machine=found.machine) if found.model else None
@@ -42,6 +41,11 @@ def run(found: argparse.Namespace, capture: Capture | None) -> int:
     else:
         say(*x86_migration_text(verdict, steps=found.steps, bits=found.bits))
     return 0 if verdict.verdict == "arrives" else 1
+
+
+def vmm_of(name: str, capture: Capture | None) -> Vmm:
+    """The VMM that restores: the one that is named, else the one that alone writes such captures, else QEMU."""
+    return VMMS[name or (_VMM_OF_FORMAT.get(capture.format, "") if capture is not None else "") or "qemu"]
 
 
 def _guest(found: argparse.Namespace, capture: Capture | None) -> Guest:
