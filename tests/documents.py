@@ -14,11 +14,12 @@ _NEEDS = re.compile(r"^needs (a stub|a monitor|a process|/dev/kvm(?: of x86)?)\b
 
 
 class Example(NamedTuple):
-    """A command of a page: its words, and what has to be there for it (``a stub``), else nothing."""
+    """A command of a page: its words, what must be there for it (``a stub``, or nothing), the exit code that it says."""
 
     page: str
     text: str
     needs: str
+    exit_code: int
 
     @property
     def words(self) -> list[str]:
@@ -39,7 +40,8 @@ def examples_of(page: str) -> list[Example]:
             continue
         words, _, comment = command[1].partition(" #")
         needs = _NEEDS.match(comment.strip())
-        found.append(Example(page, words.strip(), needs[1] if needs else ""))
+        code = int(comment.strip() == "exit code 1")
+        found.append(Example(page, words.strip(), needs[1] if needs else "", code))
     return found
 
 
