@@ -14,7 +14,7 @@ _NEEDS = re.compile(r"^needs (a stub|a monitor|a process|/dev/kvm(?: of x86)?)\b
 
 
 class Example(NamedTuple):
-    """A command of a page: its words, what must be there for it (``a stub``, or nothing), the exit code that it says."""
+    """A command of a page: its words, what must be there for it (``a stub``), the exit code that it says."""
 
     page: str
     text: str
