@@ -92,8 +92,8 @@ class FieldTable(Sequence[Field]):
         self.specs = specs_of(area)
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
-        # Of a host that a log tells of, some bits; a template's are kept as the host has them.
-        self._unknown_is = "is unknown" if area.prefix == "host" else "keeps the host's bit"
+        # Of a host, or a guest's CPUID, that QEMU tells of, some bits; a template's are kept as the host has them.
+        self._unknown_is = "is unknown" if area.prefix in ("host", "guest") else "keeps the host's bit"
         self._dropped = DroppedBytes(area)
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
