@@ -41,7 +41,11 @@ def criu_arm64() -> bytes:
         b"".join(_number(1, n) for n in range(31)) + _number(2, 1 << 40) + _number(3, 0x400000) + _number(4, 6 << 28)
     )
     vectors = b"".join(_number(1, n) for n in range(64)) + _number(2, 1) + _number(3, 2)
-    return _core(_number(1, 3) + _bytes(8, _number(2, 0x7777) + _bytes(3, registers) + _bytes(4, vectors)))
+    keys = _bytes(6, b"".join(_number(n, 0x1111 * n) for n in range(1, 10))) + _bytes(
+        7, _number(1, 0xA) + _number(2, 0xB)
+    )
+    info = _number(2, 0x7777) + _bytes(3, registers) + _bytes(4, vectors) + _bytes(5, keys)
+    return _core(_number(1, 3) + _bytes(8, info))
 
 
 def _dump(arch: int, threads: list[tuple[int, bytes]], misc: bytes = b"") -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.decode.fields import FieldTable
+from inspector.export.report.redact import Redaction
 from inspector.readers.open import open_capture
 from tests.fuzz import checkpoint_seeds as seeds
 from tests.fuzz.seeds import CAPABILITIES
@@ -87,6 +88,14 @@ def test_criu_of_aarch64(tmp_path: Path) -> None:
     assert found["core.x[30]"].value == 30
     assert found["core.v[1]"].value == 3 << 64 | 2
     assert found["sysreg.TPIDR_EL0"].value == 0x7777
+    assert found["sysreg.APIAKeyLo_EL1"].value == 0x1111
+    assert found["sysreg.APDBKeyHi_EL1"].value == 0x8888
+    assert found["sysreg.APGAKeyHi_EL1"].value == 0xB
+    assert found["pac_enabled_keys.keys"].value == 0x9999
+    # A report has none of them.
+    kept = Redaction(()).capture(opened(tmp_path, seeds.criu_arm64()), [vcpu], "capture")
+    (redacted,) = kept.vcpus
+    assert fields(redacted)["sysreg.APIAKeyLo_EL1"].value is None
 
 
 def test_criu_that_is_not_whole(tmp_path: Path) -> None:

@@ -65,9 +65,8 @@ def _registers(word: Word, options: Options) -> Capture:
     capture.host = Host(about=visible(f"QEMU {found['version']}, {'KVM' if found['is_kvm'] else 'no KVM'}"))
     if found["model"]:
         capture.context.append(model_area(visible(found["model"]), found["props"], source))
-    capture.context += areas_of(
-        *(found["words"].get(name) for name in ("feature-words", "filtered-features")), word.target
-    )
+    words = found["words"]
+    capture.context += areas_of(words.get("feature-words"), words.get("filtered-features"), word.target)
     capture.notices += found["notices"]
     return capture
 
