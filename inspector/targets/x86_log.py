@@ -44,8 +44,8 @@ def compared(target: str, host_name: str, kernel_name: str, options: Options) ->
 
 
 def has_calls(capture: Capture) -> bool:
-    """The log tells of calls that KVM and Linux answer."""
-    return any(call.name.startswith(("KVM_", "ARCH_")) for call in capture.calls)
+    """The log tells of calls that KVM and Linux answer, or of events that it traces."""
+    return any(call.name.startswith(("KVM_", "ARCH_", "kvm_", "x86_fpu_")) for call in capture.calls)
 
 
 def of_capture(
