@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import inspector
+from inspector.capture.exit_code import ExitCode
 from inspector.cli.main import COMMANDS, main, usage
 
 ROOT = Path(__file__).parents[1]
@@ -85,11 +86,11 @@ def test_input_and_output_are_seen(text: str) -> None:
     assert input_and_output(text)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_name_no_page_that_an_installed_user_lacks(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    assert "docs/" not in capsys.readouterr().out
+def test_commands_name_no_page_that_an_installed_user_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "docs/" not in capsys.readouterr().out, command
 
 
 def test_version_is_in_the_changelog() -> None:
@@ -101,6 +102,17 @@ def test_every_command_is_in_the_usage_and_the_guide() -> None:
     for command in COMMANDS:
         assert command in usage()
         assert f"inspector {command}" in guide
+
+
+def test_exit_codes_have_names_and_are_in_the_guide() -> None:
+    """Commands return ExitCode, never a number; the guide has a row for each."""
+    for path in SOURCES:
+        if "cli" in path.parts:
+            assert not re.search(r"(return|else) \d+$", path.read_text(), re.MULTILINE), path
+    guide = (ROOT / "docs/guide.md").read_text()
+    rows = {int(code) for code in re.findall(r"^\| (\d+) \| ", guide.partition("## Exit codes")[2], re.MULTILINE)}
+    assert rows == set(ExitCode) - {ExitCode.INTERRUPTED}
+    assert f"{ExitCode.INTERRUPTED} for Ctrl-C" in guide
 
 
 def test_every_dependency_has_its_reason() -> None:

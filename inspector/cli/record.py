@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import InputError, UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import say
 from inspector.export.files import save_bytes
@@ -36,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     lines = [json.dumps(record, separators=(",", ":")) for record in records(found.target, restore=found.restore)]
     save_bytes(found.output, ("\n".join(lines) + "\n").encode())
     say(f"{found.output}: {len(lines)} records of Linux {os.uname().release}")
-    return 0
+    return ExitCode.OK
 
 
 def _x86(target: str, *, restore: bool) -> Iterator[dict[str, Any]]:

@@ -118,7 +118,7 @@ def _migration(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespac
         )
     made = migrate(state, host_of(found.migrate, "arm64", found.kernel, arguments.TOLD))
     is_good = None if made.open or made.undecided else made.accepted
-    return _verdict(found, list(migration_text(made, steps=False)), is_good)
+    return _verdict(found, list(migration_text(made, steps=False)), is_good=is_good)
 
 
 def _migration_x86(capture: Capture, vcpu: Vcpu, found: argparse.Namespace) -> tuple[Verdict, Sequence[str]]:
@@ -132,8 +132,8 @@ def _migration_x86(capture: Capture, vcpu: Vcpu, found: argparse.Namespace) -> t
     guest = guest_of_vcpu(capture, vcpu, arguments.TOLD)
     made = migrate(guest, destination, vmm_of(found.vmm, capture))
     is_good = {"arrives": True, "open": None}.get(made.verdict, False)
-    return _verdict(found, list(x86_migration_text(made, steps=False, bits=False)), is_good)
+    return _verdict(found, list(x86_migration_text(made, steps=False, bits=False)), is_good=is_good)
 
 
-def _verdict(found: argparse.Namespace, lines: Sequence[str], is_good: bool | None) -> tuple[Verdict, Sequence[str]]:
+def _verdict(found: argparse.Namespace, lines: Sequence[str], *, is_good: bool | None) -> tuple[Verdict, Sequence[str]]:
     return Verdict(f"migrate to {found.migrate}", lines[0].rpartition(": ")[2], is_good), lines

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note, say
 from inspector.export.files import save_bytes
@@ -44,7 +45,7 @@ def run(words: Sequence[str]) -> int:
             raise UsageError(f"--call {found.call}: {found.target} is no log of calls")
         _write(_of_vcpu(capture, found.vcpu or 0), found.output)
         note("inspector: the program has the capture's bytes: registers, addresses, keys")
-        return 0
+        return ExitCode.OK
     if found.vcpu is not None:
         raise UsageError(f"--vcpu {found.vcpu}: {found.target} is a log of calls; --call names one")
     last = refused_call(capture.calls, found.call)
@@ -54,7 +55,7 @@ def run(words: Sequence[str]) -> int:
     if without:
         names = ", ".join(dict.fromkeys(one.call.name for one in without))
         note(f"inspector: left out, for their bytes are not in the log: {names}")
-    return 0
+    return ExitCode.OK
 
 
 def _write(lines: Sequence[str], output: str) -> None:
@@ -90,6 +91,6 @@ def _dynamic(vcpu: Vcpu) -> int:
 
     state = captured_state(vcpu)
     if state is None:
-        return 0
+        return ExitCode.OK
     leaf = state.leaves.get((0xD, 0), (0, 0, 0, 0))
     return (leaf[0] | leaf[3] << 32) & DYNAMIC

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import UsageError, visible
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
@@ -111,7 +112,7 @@ def run(words: Sequence[str]) -> int:
     if found.name == "list":
         for scenario in scenarios().values():
             say(f"{scenario.name:<22} {scenario.title}")
-        return 0
+        return ExitCode.OK
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)), _origin(found))
@@ -124,7 +125,7 @@ def run(words: Sequence[str]) -> int:
         say(*timeline_text(scenario, world, calls=found.calls, explain=found.explain))
         if found.why is not None:
             say(*_why_lines(world, found.why))
-    return 0 if all(step.outcome.accepted for step in world.steps) else 1
+    return ExitCode.of(all(step.outcome.accepted for step in world.steps))
 
 
 def _from_log(found: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspector.capture.model import Area, Origin
-from inspector.readers.logs.found import CpuidBit, bits_area, facts_area
+from inspector.readers.logs.found import CpuidBit, bits_area
+from inspector.readers.named_values import facts_area
 from inspector.readers.synthesized import Masked, masked_cpuid_area
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator
 
 from inspector.capture.errors import InputError
-from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.capture.model import Area, Capture, Vcpu
 from inspector.readers import minidump
+from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from layouts.files import minidump as contexts
@@ -43,11 +44,8 @@ def read(source: Source, options: Options) -> Capture:
         vcpus.append(Vcpu(0, "the header's context", "x86", _context(dump, layout.CONTEXT_AT)))
     if not vcpus:
         raise (faults or [InputError(source.name, "a context of a CPU", "none")])[0]
-    facts = [["NumberProcessors", str(count)], ["BugcheckCode", f"{code:#x}"]]
-    context = Area(
-        *("properties", "dump", "header of the crash dump", b"", Origin(source.name, 0)),
-        attributes={"synthesized": True, "rows": facts},
-    )
+    facts = (("NumberProcessors", str(count)), ("BugcheckCode", f"{code:#x}"))
+    context = facts_area(facts, "dump", "header of the crash dump", source.name)
     return Capture(source.name, "win-dmp", vcpus, context=[context], faults=faults, notices=dump.notices)
 
 

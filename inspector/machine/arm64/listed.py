@@ -20,7 +20,7 @@ from layouts.arm64.sysregs import encodings
 def register_ids(vcpu: VcpuArch) -> list[int]:
     """Core registers, SVE, firmware, (timers and invariant registers,) system registers, caches."""
     found = core.register_ids(has_sve=vcpu.has_sve and vcpu.vm.abi == "merged")
-    found += sve.listed_ids() if vcpu.has_sve else []
+    found += sve.register_ids() if vcpu.has_sve else []
     found += [one for one in firmware.register_ids(vcpu.host) if firmware.get(vcpu, one).accepted]
     found += system_register_ids(vcpu)
     return found + demux.register_ids(vcpu.host)

@@ -12,7 +12,7 @@ from inspector.readers.logs.printed import is_whole
 from inspector.readers.synthesized import build
 from layouts.kvm_ioctls import PLAIN, ioctls
 from layouts.registry import layouts
-from layouts.x86.kvm import cpuid2_pack, msrs_pack, xcrs_pack
+from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack, xcrs_pack
 
 _STRUCTS = {
     "KVM_SET_SREGS": "kvm-sregs",

@@ -20,7 +20,7 @@ from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
 from inspector.tui.widgets.line_view import LineView, fitted
-from layouts.x86.kernels import KERNELS
+from layouts.x86.kernels import kernels
 
 _NUMBER_WIDTH, _ANSWER_WIDTH = 7, 12
 #: Of the width: the call; the rest is the machine's answer.
@@ -106,7 +106,7 @@ class CallsScreen(KeyedScreen):
 
     def action_kernel(self, by: int) -> None:
         """The same calls on the kernel before or behind."""
-        releases = [kernel.name for kernel in KERNELS]
+        releases = list(kernels())
         if self.found.release not in releases:
             self.notify("no machine was asked: inspector sim --from-log with --host names one", timeout=3)
             return

@@ -5,9 +5,6 @@ from __future__ import annotations
 from textwrap import wrap
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
@@ -17,36 +14,22 @@ from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.linux.trace import Line
 from inspector.machine.x86.world.world import WorldStep
-from inspector.tui.shown import visible_text
+from inspector.tui.widgets.text_pane import TextPane
 from layouts.x86.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
 
 
-class OutcomePane(VerticalScroll, can_focus=True):
+class OutcomePane(TextPane):
     """The outcome of the selected event."""
 
-    DEFAULT_CSS = "OutcomePane { background: $background; scrollbar-size-vertical: 1; }"
-
-    def compose(self) -> ComposeResult:
-        """One text."""
-        yield Static("", markup=False)
+    wraps = True
 
     def show(self, step: WorldStep | None, scenario: Scenario, number: int = 0) -> None:
         """Show the outcome of the numbered event, or how to begin."""
         self.tell(
             outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
         )
-
-    @property
-    def text_width(self) -> int:
-        """Columns for text, before the first layout about as many as there will be."""
-        return self.scrollable_content_region.width - 1 if self.size.width else self.app.size.width // 2
-
-    def tell(self, text: Text) -> None:
-        """Show a text from its beginning."""
-        self.query_one(Static).update(visible_text(text))
-        self.scroll_home(animate=False)
 
 
 def beginning_text(scenario: Scenario) -> Text:

@@ -19,7 +19,7 @@ from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.targets.live import recorder_restore as asked
-from layouts.x86.kvm import cpuid2_pack, msrs_pack, msrs_unpack
+from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack, msrs_unpack
 
 _VM, _VCPU = "vm", "vcpu"
 
