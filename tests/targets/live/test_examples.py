@@ -11,8 +11,9 @@ from shutil import copyfile
 
 import pytest
 
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import watch
-from inspector.cli.main import INTERRUPTED, main
+from inspector.cli.main import main
 from inspector.machine.x86.live import LiveError, LiveKvm
 from tests.documents import Example, live_examples
 from tests.support import SAMPLES
@@ -94,7 +95,7 @@ def test_a_live_example_runs(
     if "Operation not permitted" in said.err:
         pytest.skip(said.err.strip())
     if "--watch" in words:
-        assert code == INTERRUPTED
+        assert code == ExitCode.INTERRUPTED
     else:
         # What was saved before, and what a kernel answers, may differ.
         assert code == 0 or (code == 1 and words[0] in ("diff", "verify", "sim")), said.err
