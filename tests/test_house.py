@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -130,23 +129,6 @@ def test_links_and_pictures_of_the_docs_exist() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/report.md"])
-def test_commands_of_the_docs_work(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every `inspector ...` line of a shell block runs as printed, and exits as it says; but those that stay."""
-    text = (ROOT / page).read_text()
-    commands = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-        for line in block.splitlines()
-        if line.startswith("inspector ") and not line.startswith(("inspector open", "inspector serve"))
-    ]
-    assert commands
-    monkeypatch.chdir(tmp_path)
-    for command in commands:
-        expected = 1 if command.endswith("# exit code 1") else 0
-        assert main(shlex.split(command, comments=True)[1:]) == expected, command
 
 
 def test_no_test_module_imports_another() -> None:

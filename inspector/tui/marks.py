@@ -32,6 +32,16 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
     "findings": (("Columns", (("code, how bad", "inspector explain CODE tells more"), ("#0", "the vCPU"))),),
+    "calls": (
+        (
+            "Marks",
+            (
+                (">", "the first call that the machine answers otherwise"),
+                ("≠", "another one"),
+                ("not asked", "the log lacks its bytes, or the machine a rule"),
+            ),
+        ),
+    ),
     "timeline": (
         ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
     ),
