@@ -5,7 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
+# Compiled modules are kept, also where the environment wants none beside the sources: compiling is two thirds of a start.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
+.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -23,11 +27,11 @@ arrows: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # Branch coverage of what has rules and formats, by the tests that need no screen: at least 95 %.
 coverage: $(READY)
-	$(BIN)/pytest -n auto --ignore=tests/tui --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/tui --cov --cov-report=term
 
 # Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
 MUTANTS ?=
@@ -43,6 +47,10 @@ SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# Guests of one QEMU that go on in another, by every pair of -cpu lines: what breaks was named before. Ten minutes.
+pairs: $(READY)
+	$(BIN)/python -m tests.machine.test_migrate_uses
 
 # The page of every rule, from the machine's code.
 rules: $(READY)

@@ -39,6 +39,19 @@ def _add_reading(to: Parser) -> None:
     list_targets(to)
 
 
+def add_move(to: Parser) -> None:
+    """How a VMM restores a vCPU elsewhere: see inspector.targets.moves.Move."""
+    from inspector.targets import kernels
+    from layouts.x86.vmms import VMMS
+
+    to.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
+    to.add_argument("--vmm", default="", choices=("", *VMMS), metavar="NAME", help=f"x86: {', '.join(VMMS)}")
+    to.add_argument("--model", default="", metavar="LINE", help="x86: the destination's -cpu line or <cpu>")
+    to.add_argument("--machine", default="", metavar="TYPE", help="x86: the machine type of --model (pc-q35-9.0)")
+    to.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
+    to.add_argument("--imp-ids", action="store_true", help="with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS")
+
+
 def list_targets(to: Parser) -> None:
     """What a TARGET may be, behind the examples."""
     wide = max(len(scheme.form) for scheme in SCHEMES)

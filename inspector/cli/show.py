@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   inspector show sample:amx/process.core --field 'xsave.header.*'
   inspector show sample:zen5-threads/xcore.core.gz --vcpu 1 --field 'xsave.zmm[*]' --json
-  inspector show sample:zen5-threads/xcore.core.gz --list"""
+  inspector show sample:zen5-threads/xcore.core.gz --list
+  inspector show sample:graviton3/linux-6.18 --feat"""
 
 
 def run(words: Sequence[str]) -> int:
@@ -32,6 +33,8 @@ def run(words: Sequence[str]) -> int:
     capture = capture_of(found.target, arguments.options_of(found))
     vcpus = arguments.choose_vcpus(capture, found.vcpu)
     _edit(capture, vcpus, found.set)
+    if found.feat:
+        return _features(capture, vcpus, is_json=found.json)
     matched = _write(capture, vcpus, found)
     sys.stdout.flush()
     code = arguments.tell(capture)
@@ -53,6 +56,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--jsonl", action="store_true", help="as JSON, a line a vCPU: it begins at once, however many")
+    parser.add_argument("--feat", action="store_true", help="arm64: Arm's features (FEAT_) that the ID registers show")
     parser.add_argument("--list", action="store_true", help="one line a vCPU")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
@@ -77,6 +81,23 @@ def _write(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespace) -
     from inspector.export.text import write_text
 
     return write_text(sys.stdout, capture, vcpus, found.field)
+
+
+def _features(capture: Capture, vcpus: Sequence[Vcpu], *, is_json: bool) -> int:
+    """Which features ID registers show, and which of Arm's constraints they break; 1 where any."""
+    from inspector.cli.streams import say, say_json
+    from inspector.export.arm_features import features_json, features_of, features_text
+
+    found = [(vcpu, features_of(capture, vcpu)) for vcpu in vcpus]
+    if not any(view.registers for _, view in found):
+        raise InspectorError(f"{capture.target}: no vCPU with ID registers of arm64")
+    if is_json:
+        say_json(features_json(capture, found))
+    else:
+        for vcpu, view in found:
+            say(*features_text(vcpu.name, view))
+    arguments.tell(capture)
+    return int(any(view.violations for _, view in found))
 
 
 def _edit(capture: Capture, vcpus: Sequence[Vcpu], edits: Sequence[str]) -> None:

@@ -69,8 +69,8 @@ class FieldTable(Sequence[Field]):
         self._specs: tuple[FieldSpec, ...] | None = None
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
-        # Of a host that a log tells of, some bits; a template's are kept as the host has them.
-        self._unknown_is = "is unknown" if area.prefix == "host" else "keeps the host's bit"
+        # Of a host, or a guest's CPUID, that QEMU tells of, some bits; a template's are kept as the host has them.
+        self._unknown_is = "is unknown" if area.prefix in ("host", "guest") else "keeps the host's bit"
         self._dropped = DroppedBytes(area)
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
@@ -108,17 +108,25 @@ class FieldTable(Sequence[Field]):
             return 0
         return None if self._bv is None or other._bv is None else self._bv ^ other._bv
 
-    def same_value(self, other: FieldTable, spec: FieldSpec) -> bool:
-        """Whether a field of both is the same without decoding it: its bytes, and whether its components are in use."""
-        if spec.fact is not None or self._unknown or other._unknown or len(self.area.data) != len(other.area.data):
-            return False
-        if self._dropped or other._dropped:
-            return False
-        if self._bv != other._bv and spec.components != UNOWNED:
-            changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
-            if any(component >= 0 and changed >> component & 1 for component in spec.components):
-                return False
-        return all(self.area.data[at : at + size] == other.area.data[at : at + size] for at, size in spec.pieces)
+    def same_value(self, other: FieldTable, spec: FieldSpec) -> bool | None:
+        """Whether a field of both is the same, by its bytes and by its components in use; None: decoding tells."""
+        if spec.fact is not None or self._unknown or other._unknown or self._dropped or other._dropped:
+            return None
+        if len(self.area.data) != len(other.area.data):
+            return None
+        initial = self._initial(spec)
+        if initial != other._initial(spec):
+            return None
+        if all(self.area.data[at : at + size] == other.area.data[at : at + size] for at, size in spec.pieces):
+            return True
+        plain = spec.bit is None and not spec.missing_bytes and not spec.is_structure
+        return False if plain and not initial and spec.end <= len(self.area.data) else None
+
+    def _initial(self, spec: FieldSpec) -> int:
+        """The components of a field that are in their initial configuration, as a mask."""
+        if self._bv is None or spec.components == UNOWNED:
+            return 0
+        return _mask(spec.components) & ~self._bv
 
     def __len__(self) -> int:
         return len(self.specs)
@@ -207,6 +215,11 @@ class FieldTable(Sequence[Field]):
                 key = (spec.size_bytes, index)
                 best = min(best, key) if best else key
         return best[1] if best else None
+
+
+@lru_cache(maxsize=1 << 10)
+def _mask(components: tuple[int, ...]) -> int:
+    return sum({1 << number for number in components if number >= 0})
 
 
 def is_quiet(field: Field) -> bool:

@@ -47,6 +47,7 @@ FORMATS = (
     Format("qcow2-snapshot", "qcow2:read", (b"QFI\xfb",)),
     Format("kdump", "kdump:read", (b"KDUMP   ", b"makedumpfile\0\0\0\0")),
     Format("minidump", "minidump:read", (b"MDMP\x93\xa7",)),
+    Format("win-dmp", "win_dump:read", (b"PAGEDU64",)),
     Format("criu-core", "criu:read", looks_like="marks:looks_like_criu"),
     Format("vcpu", "vcpu_file:read", (b'{"vcpu_capture":',)),
     Format("report", "report:read", (b"<!DOCTYPE html><!-- inspector report ",)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 from inspector.tui.lab_keys import ID_LAB, TIMELINE, XSTATE_LAB
+from inspector.tui.migration_keys import MIGRATION
 
 PROGRAM: Table = (
     Group(
@@ -32,7 +33,16 @@ PROGRAM: Table = (
 HELP: Table = (Group("Help", (line("close", Key("escape,question_mark,q", "dismiss", "help.close", "Close")),)),)
 
 PROMPT: Table = (
-    Group("Typing", (line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),)),
+    Group(
+        "Typing",
+        (
+            line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),
+            line(
+                "what the text can become, where something can; again: the next one",
+                Key("tab", "complete", "prompt.complete", "Complete", footer=20),
+            ),
+        ),
+    ),
 )
 
 # Panes
@@ -149,6 +159,14 @@ INSPECT: Table = (
             ),
             line(
                 "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
+            ),
+            line(
+                "would this vCPU arrive on another host: asks for it by name",
+                Key("M", "migrate", "inspect.migrate", "Migrate"),
+            ),
+            line(
+                "of a log: its calls beside the machine's answers",
+                Key("T", "calls", "inspect.calls", "Calls"),
             ),
             line(
                 "show only fields whose path or meaning has a text; all again",
@@ -291,6 +309,25 @@ FINDINGS: Table = (
     ),
 )
 
+CALLS: Table = (
+    Group(
+        "Looking",
+        (
+            line(
+                "the next, the previous call that was answered otherwise",
+                Key("n", "divergence(1)", "calls.next", "Next ≠", footer=10),
+                Key("N", "divergence(-1)", "calls.previous", "Previous ≠"),
+            ),
+            line(
+                "the same calls on the kernel before, behind",
+                Key("minus,left", "kernel(-1)", "calls.kernel_back", "Older kernel"),
+                Key("plus,right", "kernel(1)", "calls.kernel_on", "Newer kernel", footer=15),
+            ),
+            line("to the vCPUs and fields of the log", Key("escape,T", "app.up", "calls.back", "Fields", footer=20)),
+        ),
+    ),
+)
+
 #: The screens by name: each with the tables of its panes. Their help is this, and the program's keys.
 SCREENS: dict[str, Table] = {
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
@@ -299,6 +336,8 @@ SCREENS: dict[str, Table] = {
     "edits": merged(EDITS, LINES),
     "compare": merged(LINES, COMPARE),
     "findings": merged(LINES, FINDINGS),
+    "migration": merged(LINES, MIGRATION),
+    "calls": merged(LINES, CALLS),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),

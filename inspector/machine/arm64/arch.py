@@ -6,6 +6,7 @@ Source: Linux arch/arm64/include/asm/kvm_host.h.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
@@ -14,6 +15,13 @@ from layouts.vocabulary import mask_of
 
 #: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
 _WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
+
+
+class AtReset(NamedTuple):
+    """What a vCPU's last reset found: the PMU's counters, as a set, and the bits of PMEVTYPERn_EL0."""
+
+    counters: int = 0
+    event: int = 0
 
 
 class KvmArch:
@@ -32,6 +40,8 @@ class KvmArch:
         #: MTE where KVM_CAP_ARM_MTE is enabled, else 0.
         self.mte = 0
         self.id_registers: dict[int, int] = {}
+        #: PMCR_EL0.N, where it is the VM's.
+        self.pmu_counters = 0
         self.writable_imp = False
         self.ran = False
         self.psci_version = 0
@@ -66,6 +76,7 @@ class VcpuArch:
         self.sve_finalized = False
         self.ran = False
         self.pmu_created = self.pmu_has_irq = False
+        self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         self.vq = 0
         self.values: dict[int, bytes] = {}
