@@ -19,7 +19,7 @@ from inspector.machine.x86.world.world import World
 from inspector.targets.kernels import HELP
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_restore import captured_state, restore_scenario
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 
 _EXAMPLES = """\
   inspector set sample:amx xcr.xcr0=0x40007

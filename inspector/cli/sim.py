@@ -25,9 +25,9 @@ from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
 from inspector.targets.x86_named import on_host, scenario_of, world_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
+from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
-from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
 _EXAMPLES = """\

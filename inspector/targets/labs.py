@@ -10,7 +10,7 @@ from inspector.capture.model import Capture, Vcpu
 if TYPE_CHECKING:
     from inspector.machine.arm64.models.workbench import Workbench
     from inspector.machine.x86.world.world import World
-    from layouts.x86.scenario import Scenario
+    from layouts.scenario import Scenario
 
 _NEEDS = "the lab needs CPUID or an XSAVE image (x86), or ID registers (arm64)"
 

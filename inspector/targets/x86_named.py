@@ -16,9 +16,9 @@ from inspector.targets import x86_capture
 from inspector.targets.kernels import kernel_named, release_of, split
 from inspector.targets.labs import XstateLab
 from inspector.targets.schemes import host_of
+from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
-from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
 SCHEME = "sim:"

@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Sequence
 
 from inspector.capture.model import Capture
+from inspector.machine.events import EventError
 from inspector.machine.x86.world.buffer import BufferMap, buffer_map
-from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.gates import Chain, chains
 from inspector.machine.x86.world.matrix import component_rows
 from inspector.machine.x86.world.world import World
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 from layouts.x86.scenarios import scenarios
 
 

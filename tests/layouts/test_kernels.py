@@ -9,9 +9,9 @@ import pytest
 
 from layouts.arm64.kernels import Arm64Kernel, Limit, arm64_kernel_for, arm64_kernels
 from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_for, release_numbers
+from layouts.scenario import Scenario
 from layouts.x86 import kernels as x86
 from layouts.x86.kernels import KernelProfile
-from layouts.x86.scenario import Scenario
 
 NEWEST = x86.KERNELS[-1].name
 RELEASES = {

@@ -8,7 +8,7 @@ from inspector.export.timeline import stamp_of
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.world.world import World
 from inspector.targets.x86_named import scenario_of, world_of
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 
 

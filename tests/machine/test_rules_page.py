@@ -14,13 +14,13 @@ from docs.machine_rules import HOLE, Row, Section, modules
 from docs.make_rules import sections
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.vm import Vm
+from inspector.machine.events import EventError
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.world import World
 from layouts.arm64.ids import sysreg_id
+from layouts.scenario import Scenario
 from layouts.x86.kernels import KERNELS, POLICIES
-from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import host_named, policy_of, world
 from tests.machine.x86_events import START, event

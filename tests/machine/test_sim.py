@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from inspector.capture.host import Cpuid
 from inspector.cli.main import main
 from inspector.export.machine_state import changes_of
+from inspector.machine.events import EventError
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.world import World
+from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy
-from layouts.x86.scenario import Scenario
 from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import events_of, policy_of, world
 

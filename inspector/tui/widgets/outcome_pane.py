@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import wrap
+from typing import Any
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,10 +16,9 @@ from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.world import WorldStep
+from inspector.machine.world import Line, WorldStep
 from inspector.tui.shown import visible_text
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
 
@@ -32,7 +32,7 @@ class OutcomePane(VerticalScroll, can_focus=True):
         """One text."""
         yield Static("", markup=False)
 
-    def show(self, step: WorldStep | None, scenario: Scenario, number: int = 0) -> None:
+    def show(self, step: WorldStep[Any] | None, scenario: Scenario, number: int = 0) -> None:
         """Show the outcome of the numbered event, or how to begin."""
         self.tell(
             outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
@@ -90,7 +90,7 @@ def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
     return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
 
 
-def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int) -> Text:
+def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> Text:
     """The sentence, the checks, what each kernel did, the changes."""
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
@@ -106,7 +106,7 @@ def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int) -
     return text
 
 
-def _log_text(text: Text, step: WorldStep, scenario: Scenario, number: int, width: int) -> None:
+def _log_text(text: Text, step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> None:
     """What the kernels did, in order: the host's on the left, the guest's on the right where there is room."""
     beside = width >= _SIDE_BY_SIDE_COLUMNS and any(line.level == "guest" for line in step.log)
     column = (width - 4) // 2
