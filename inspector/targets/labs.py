@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.models.workbench import Workbench
+    from inspector.machine.world import BaseWorld
     from inspector.machine.x86.world.world import World
     from layouts.scenario import Scenario
 
@@ -22,13 +23,20 @@ class XstateLab(NamedTuple):
     scenario: Scenario
 
 
+class Arm64Lab(NamedTuple):
+    """The lab of an arm64 world, and the events that are to come."""
+
+    world: BaseWorld[Any]
+    scenario: Scenario
+
+
 class IdLab(NamedTuple):
     """The ID-register lab: a host, a model, and the user's properties."""
 
     bench: Workbench
 
 
-Lab: TypeAlias = XstateLab | IdLab
+Lab: TypeAlias = XstateLab | Arm64Lab | IdLab
 
 
 def lab_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.models.request import IDENTITY, parse_words, request
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
+from inspector.machine.events import CAPTURED
+from layouts.arm64.ids import CLIDR, sysreg_id
+from layouts.arm64.named_models import model_named, named_models
+
+MODEL = "model:"
 
 
 class Node:
@@ -74,7 +80,9 @@ class Stage:
         return found
 
     def state_to_put(self, text: str) -> Saved:
-        """What was ``saved``, or ``captured``. Raises ValueError."""
+        """What was ``saved`` or ``captured``, or what ``model:NAME,PROPERTY=VALUE`` asks for. Raises ValueError."""
+        if text.startswith(MODEL):
+            return self._of_model(text.removeprefix(MODEL))
         if text == "saved":
             if not self.saved.features:
                 raise ValueError("nothing was saved; KVM_GET_ONE_REG all comes first")
@@ -85,3 +93,23 @@ class Stage:
         found.registers, found.features = dict(self.captured.registers), self.captured.features
         found.vqs = self.captured.vqs or None
         return found
+
+    def _of_model(self, text: str) -> Saved:
+        """What a VMM sets for a guest of a model on the host: features, lengths, and ID registers that change."""
+        name, *words = text.split(",")
+        model = model_named(name, named_models())
+        if model is None:
+            raise ValueError(f"no CPU model {name}; inspector models list has them")
+        host = self.node().host
+        asked = request(model, parse_words(words), host)
+        found = Saved()
+        found.features, found.vqs = asked.features, asked.vqs
+        for encoding, value in sorted(asked.registers.items()):
+            if encoding != CLIDR and (encoding not in IDENTITY or value != host.limit(encoding, asked.features)):
+                found.registers[sysreg_id(encoding)] = value.to_bytes(8, "little")
+        return found
+
+
+def names_state(text: str) -> bool:
+    """The word names a whole state to put."""
+    return text in ("saved", CAPTURED) or text.startswith(MODEL)

@@ -11,15 +11,14 @@ from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import POWER_OFF
 from inspector.machine.arm64.sve import FINALIZE
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
-from inspector.machine.arm64.world.stage import Stage
+from inspector.machine.arm64.world.stage import Stage, names_state
 from inspector.machine.arm64.world.words import capability, feature_bits, vector_lengths
-from inspector.machine.events import CAPTURED, Words, below, number, word
+from inspector.machine.events import Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.ids import PC
 
 _API_VERSION = 12
 _U32 = 1 << 32
-SAVED = ("saved", CAPTURED)
 _DEVICES = {"vgic-v2": 5, "vgic-v3": 7, "its": 8}
 
 
@@ -111,7 +110,7 @@ def _init(stage: Stage, words: Words) -> Outcome:
     vcpu, target = stage.vcpu(), None
     if words and words[0].startswith("target="):
         target, words = below(words[0].removeprefix("target="), _U32), words[1:]
-    if words and words[0] in SAVED:
+    if words and names_state(words[0]):
         features = stage.state_to_put(words[0]).features | feature_bits(words[1:])
     else:
         features = feature_bits(words)
@@ -150,7 +149,7 @@ def _set_sve_vls(stage: Stage, words: Words) -> Outcome:
 
 def lengths(stage: Stage, words: Words) -> int:
     """Vector lengths in bytes, a set as 0x3, or those that were saved. Raises ValueError."""
-    if words and words[0] in SAVED:
+    if words and names_state(words[0]):
         vqs = stage.state_to_put(words[0]).vqs
         if vqs is None:
             raise ValueError("no vector lengths were saved")
