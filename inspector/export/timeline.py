@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import visible
@@ -92,6 +92,25 @@ def timeline_text(
         yield f"Source: {scenario.source}"
     for note in scenario.notes:
         yield from textwrap.wrap(f"The source errs: {note}", _WIDTH, subsequent_indent="  ")
+
+
+def scenarios_json(found: Iterable[Scenario]) -> dict[str, Any]:
+    """The documented shape of ``sim list --json``."""
+    rows = [
+        {
+            "name": one.name,
+            "title": one.title,
+            "architecture": one.architecture,
+            "host": one.host,
+            "destinations": list(one.destinations),
+            "kernel": one.kernel,
+            "policy": one.policy,
+            "events": list(one.events),
+            "source": one.source,
+        }
+        for one in found
+    ]
+    return {**head("scenarios"), "scenarios": rows}
 
 
 def place_words(scenario: Scenario, world: BaseWorld[Any]) -> str:

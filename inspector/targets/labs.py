@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.models.workbench import Workbench
-    from inspector.machine.world import BaseWorld
+    from inspector.machine.arm64.world.world import Arm64World
     from inspector.machine.x86.world.world import World
     from layouts.scenario import Scenario
 
@@ -26,7 +26,7 @@ class XstateLab(NamedTuple):
 class Arm64Lab(NamedTuple):
     """The lab of an arm64 world, and the events that are to come."""
 
-    world: BaseWorld[Any]
+    world: Arm64World
     scenario: Scenario
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from inspector.capture.errors import UsageError
@@ -12,9 +13,13 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import release_of, split
 from inspector.targets.labs import Arm64Lab, Lab, XstateLab
 from inspector.targets.schemes import Architecture, host_of
+from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.scenarios import ABIS
+from layouts.kernels import release_numbers
 from layouts.scenario import Scenario
 from layouts.scenarios import scenarios
+from layouts.x86.cpus import cpu_layouts
+from layouts.x86.kernels import policies
 
 SCHEME = "sim:"
 _X86, _ARM64 = "x86", "arm64"
@@ -33,6 +38,28 @@ def scenario_of(name: str) -> Scenario:
 def empty_arm64(host: str = "max") -> Scenario:
     """An arm64 host to which nothing happened yet."""
     return Scenario("new", "an empty host", (), "", host=host, policy=ABIS[0], architecture=_ARM64)
+
+
+def is_arm64_host(word: str) -> bool:
+    """A word for a host is one of arm64: a known core or chip, or a file that says so."""
+    name, _ = split(word)
+    if not name or name in cpu_layouts():
+        return False
+    if name in chips() or name.partition("+")[0].partition(",")[0] in known_cores():
+        return True
+    from inspector.targets.model_architecture import ARM64, architecture_of
+
+    return (os.path.exists(name) or ":" in name) and architecture_of("", [name]) == ARM64
+
+
+def other_way(scenario: Scenario, word: str) -> Scenario:
+    """The scenario with another policy or interface, else on another kernel. Raises UsageError."""
+    ways = ABIS if scenario.architecture == _ARM64 else tuple(policies())
+    if word in ways:
+        return scenario._replace(policy=word)
+    if not release_numbers(word):
+        raise UsageError(f"--against {word}: expected {', '.join(ways)}, or a release of Linux")
+    return scenario._replace(kernel=word)
 
 
 def on_host(scenario: Scenario, host: str, kernel: str) -> Scenario:
@@ -103,6 +130,9 @@ def lab_of_scenario(target: str, options: Options) -> Lab:
 def lab_of_world(world: BaseWorld[Any], scenario: Scenario) -> XstateLab | Arm64Lab:
     """The lab in which a world is played."""
     if scenario.architecture == _ARM64:
+        from inspector.machine.arm64.world.world import Arm64World
+
+        assert isinstance(world, Arm64World)
         return Arm64Lab(world, scenario)
     from inspector.machine.x86.world.world import World
 
