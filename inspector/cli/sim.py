@@ -234,12 +234,12 @@ def _from_capture(found: argparse.Namespace, scenario: Scenario) -> tuple[Scenar
 
 
 def _from_arm64(found: argparse.Namespace, capture: Capture, vcpu: Vcpu) -> tuple[Scenario, BaseWorld[Any]]:
-    from inspector.targets.arm64_world import restored
+    from inspector.targets.arm64_world import place_of, restored
 
-    made = restored(capture, vcpu, found.host, found.kernel, arguments.TOLD)
-    if made is None:
+    place = place_of(capture, vcpu, found.host, found.kernel, arguments.TOLD)
+    if place is None:
         raise UsageError(f"--from {found.source}: {vcpu.name} has no KVM registers")
-    scenario, world = made
+    scenario, world = restored(capture, vcpu, place)
     _with_way(found, scenario)
     if found.abi == "proposal":
         raise UsageError("--abi proposal: a captured vCPU has the registers of the merged interface")

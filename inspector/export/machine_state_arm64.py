@@ -5,8 +5,11 @@ from __future__ import annotations
 from inspector.machine.arm64.sve import lengths_bytes
 from inspector.machine.arm64.world.state import MachineState, VcpuState, VmState
 from inspector.machine.arm64.world.words import FEATURE_NAMES, name_of
+from layouts.arm64.ids import AIDR, CTR, IDS, RegisterId
 
 _SHOWN_BYTES = 8
+#: System registers that are told each: what says which CPU it is. Of all others as many.
+_TOLD, _MOST_OTHERS = frozenset((*IDS, CTR, AIDR)), 8
 
 
 def words_of_machine(state: MachineState) -> dict[str, str]:
@@ -48,8 +51,12 @@ def _vcpu_words(vcpu: VcpuState) -> dict[str, str]:
         found[" vector lengths"] = _lengths(vcpu.vqs)
     if vcpu.pmu_has_irq or vcpu.pmu_initialized:
         found[" PMU"] = "initialized" if vcpu.pmu_initialized else "has an interrupt, not initialized"
+    others = [one for one, _ in vcpu.registers if RegisterId(one).is_sysreg and RegisterId(one).encoding not in _TOLD]
     for register_id, data in vcpu.registers:
-        found[f" {name_of(register_id)}"] = _value(data)
+        if len(others) <= _MOST_OTHERS or register_id not in others:
+            found[f" {name_of(register_id)}"] = _value(data)
+    if len(others) > _MOST_OTHERS:
+        found[" other registers"] = f"{len(others)} not as reset leaves them"
     return found
 
 

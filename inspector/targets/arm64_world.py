@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
@@ -53,35 +53,46 @@ def world_of(scenario: Scenario, options: Options = NO_OPTIONS, captured: State 
     return Arm64World([first, *others], scenario.policy, captured)
 
 
-def restored(capture: Capture, vcpu: Vcpu, host_word: str, kernel: str, options: Options) -> Any:
-    """The scenario that restores a captured vCPU, and its world; None where it has no KVM registers.
+class Place(NamedTuple):
+    """Where a captured vCPU is restored: the host, its word, and why it is this one where nobody named it."""
 
-    On the host named, else on the one that the vCPU shows. Raises UsageError and InputError.
+    host: Host
+    word: str
+    because: str
+
+
+def place_of(capture: Capture, vcpu: Vcpu, host_word: str, kernel: str, options: Options) -> Place | None:
+    """The host named, else the one that the vCPU shows; None where it has no KVM registers.
+
+    An edit changes what it shows: ask before. Raises UsageError and InputError.
     """
-    state = captured_state(vcpu, capture.target)
-    if state is None:
+    if captured_state(vcpu, capture.target) is None:
         return None
     name, release = release_of(host_word, kernel)
     if name:
-        host: Host | None = host_of_word(name, release or capture.host.kernel, options)
-        because = ""
-    else:
-        named = kernel_named(arm64_kernel_for, release, options.note) if release else None
-        host = host_of_vcpu(vcpu, named or kernel_captured(arm64_kernel_for, capture, options.note), capture.target)
-        because = "what the captured guest shows of its host"
+        return Place(host_of_word(name, release or capture.host.kernel, options), name, "")
+    named = kernel_named(arm64_kernel_for, release, options.note) if release else None
+    host = host_of_vcpu(vcpu, named or kernel_captured(arm64_kernel_for, capture, options.note), capture.target)
     assert host is not None
+    return Place(host, capture.target, "as the captured guest shows it: its values are the most that a guest may have")
+
+
+def restored(capture: Capture, vcpu: Vcpu, place: Place) -> tuple[Scenario, Arm64World]:
+    """The scenario that restores a captured vCPU, and its world."""
+    state = captured_state(vcpu, capture.target)
+    assert state is not None
     scenario = Scenario(
         "restore",
         f"Restore {vcpu.name} of {capture.target}",
         restore_events(state),
         "kvm_arch_put_registers (QEMU target/arm/kvm.c)",
-        host=name or capture.target,
-        kernel=host.kernel.release,
+        host=place.word,
+        kernel=place.host.kernel.release,
         policy=ABIS[0],
-        because=because,
+        because=place.because,
         architecture="arm64",
     )
-    return scenario, Arm64World([host], ABIS[0], state)
+    return scenario, Arm64World([place.host], ABIS[0], state)
 
 
 def restore_events(state: State) -> tuple[str, ...]:

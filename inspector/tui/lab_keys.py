@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.tui.key import Group, Key, Table, line, merged, panes
+from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 
 #: What both labs have.
 _LAB: Table = (
@@ -145,8 +145,8 @@ _ARM64_LAB: Table = (
         (
             line(
                 "KVM_ARM_VCPU_INIT with the feature, or without it; its instruction",
-                Key("x", "feature", "arm64.feature", "Ask for it", footer=30),
-                Key("i", "execute", "arm64.execute", "Instruction", footer=40),
+                Key("x", "feature", "arm64.feature", "Ask", footer=30),
+                Key("i", "execute", "arm64.execute", "Use", footer=40),
             ),
             line(
                 "KVM_CREATE_VM, KVM_CREATE_VCPU",
@@ -232,5 +232,6 @@ TIMELINE: Table = (
 )
 
 XSTATE_LAB = merged(_XSTATE_LAB, _LAB)
-ARM64_LAB = merged(_ARM64_LAB, _LAB)
+#: No other screen is under it.
+ARM64_LAB = merged(_ARM64_LAB, without("lab.back", _LAB))
 ID_LAB = merged(_ID_LAB, _LAB)

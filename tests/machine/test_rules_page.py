@@ -28,6 +28,7 @@ from tests.machine.x86_events import START, event
 SECTIONS = sections()
 #: Outcomes under these carry the checks of what happened below them: an instruction's, another call's.
 COMPOSED = (
+    "set_sve_vls",
     "__msr_io",
     "handle_xfd_event",
     "switch_fpu",

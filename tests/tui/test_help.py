@@ -30,6 +30,7 @@ SCREENS = {
     "field": ("sample:zen5-kvm", ["c", "n", "enter"]),
     "findings": ("sample:zen5-kvm", ["exclamation_mark"]),
     "xstate lab": ("sample:amx", ["L", "n"]),
+    "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
 }
@@ -77,6 +78,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "edits": keys.EDITS,
         "findings": keys.FINDINGS,
         "xstate lab": lab_keys.XSTATE_LAB,
+        "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.machine.arm64 import core
+from inspector.machine.arm64 import core, demux, listed
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.arm64.world.stage import Stage
 from inspector.machine.arm64.world.state import MachineState, NodeState, VcpuState, VmState
-from layouts.arm64.ids import CLIDR, MPIDR, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, V, sysreg_id
+from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, RegisterId, V, sysreg_id
 
 _FIRST = {"z": SVE_Z0, "p": SVE_P0}
 
@@ -60,11 +60,24 @@ def _changed(vcpu: VcpuArch) -> Iterator[tuple[int, bytes]]:
             yield sysreg_id(encoding), value.to_bytes(8, "little")
     for register_id, data in sorted(vcpu.values.items()):
         is_hidden = vcpu.has_sve and register_id in _V_IDS and vm.abi == "merged"
-        if register_id not in own and not is_hidden and data != reset.get(register_id, bytes(len(data))):
+        if (
+            register_id not in own
+            and not is_hidden
+            and data != (reset.get(register_id) or _at_reset(vcpu, register_id))
+        ):
             yield register_id, data
     for name, data in vcpu.sve.items():
         if any(data):
             yield (SVE_FFR if name == "ffr" else _FIRST[name[0]] + int(name[1:]) * SVE_STEP), data
+
+
+def _at_reset(vcpu: VcpuArch, register_id: int) -> bytes:
+    """What reset leaves in a system register or tells of a cache, else zero."""
+    found = RegisterId(register_id)
+    value = listed.reset_value(vcpu, register_id) or 0
+    if found.coprocessor == DEMUX:
+        value = demux.default(vcpu.host, register_id)
+    return value.to_bytes(found.size_bytes, "little")
 
 
 _V_IDS = frozenset(V.id(number) for number in range(V.count))
