@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
@@ -370,3 +372,20 @@ def test_several_hosts_are_told_apart_in_words() -> None:
     assert words["host 0 vCPU 0 vector lengths"] == "16, 32 bytes"
     assert words["host 1 VM"].startswith("IPA of 40 bits")
     assert words["saved vector lengths"] == "16, 32 bytes"
+
+
+PAGE = Path(__file__).parents[2] / "docs/arm64-machine.md"
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("inspector ")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_page_answer_as_it_says(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, _, comment = command.partition("  # ")
+    name, *rest = shlex.split(words)[1:]
+    assert {"sim": sim.run, "set": set_command.run}[name](rest) == int(comment.strip() == "exit code 1")
+    assert capsys.readouterr().out
