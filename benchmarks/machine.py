@@ -13,10 +13,10 @@ from inspector.machine.arm64.bare import from_bare
 from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.world.world import World
 from inspector.targets.arm64_world import world_of
+from layouts.arm64 import kernels as arm64
 from layouts.arm64 import scenarios as arm64_scenarios
 from layouts.arm64.hosts import bare_hosts
-from layouts.arm64.kernels import arm64_kernels
-from layouts.x86.kernels import kernels, policies
+from layouts.x86 import kernels as x86
 from layouts.x86.scenarios import SCENARIOS
 
 _OF_ALL = ("KVM_GET_ONE_REG all", "KVM_SET_ONE_REG saved", "KVM_SET_ONE_REG model:")
@@ -28,8 +28,8 @@ def events_us(rounds: int = 40) -> list[float]:
     times = []
     for _ in range(rounds):
         for scenario in SCENARIOS:
-            policy = policies()[scenario.policy]
-            world = World(shipped_host(scenario.host, kernels()[scenario.kernel]), policy)
+            policy = x86.policies()[scenario.policy]
+            world = World(shipped_host(scenario.host, x86.kernels()[scenario.kernel]), policy)
             for event in scenario.events:
                 start = time.perf_counter()
                 world.happen(event)
@@ -54,7 +54,7 @@ def arm64_events_us(rounds: int = 40) -> list[float]:
 
 def checks_us(rounds: int = 20) -> list[float]:
     """Each value of each writable field of a host's ID registers, with its Outcome."""
-    host = from_bare(arm64_kernels()["7.2"], [bare_hosts()["neoverse-v1"]])
+    host = from_bare(arm64.kernels()["7.2"], [bare_hosts()["neoverse-v1"]])
     times = []
     for encoding, register in host.kernel.registers.items():
         limit = host.limit(encoding, host.features)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from layouts.arm64.kernels import Arm64Kernel
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 
 ROOT = Path(__file__).parents[1]
 MACHINE = ROOT / "inspector/machine"
@@ -21,7 +21,7 @@ MACHINE = ROOT / "inspector/machine"
 _NO_RULES = ("replay", "models", "matrix.py", "outcome.py", "__init__.py")
 #: What stands in a text for a value that is known when the rule runs.
 HOLE = "…"
-_SWITCHES = {each.name for kind in (KernelProfile, Arm64Kernel) for each in fields(kind)} - {"registers", "fields"}
+_SWITCHES = {each.name for kind in (X86Kernel, Arm64Kernel) for each in fields(kind)} - {"registers", "fields"}
 #: What of a host other than its kernel switches a check: recorded silicon and an emulator differ.
 _OF_HOST = {"emulated"}
 _FAULT_AT = "#GP or #PF"
@@ -233,8 +233,9 @@ class Reader:
             self._hand_to(node, under)
 
     def _check(self, node: ast.Call, under: tuple[str, ...]) -> None:
-        told = isinstance(node.args[1], ast.Constant) and node.args[1].value is True
-        switches = _joined(under, self.switches(node.args[1]))
+        held = node.args[1] if len(node.args) > 1 else node.keywords[0].value
+        told = isinstance(held, ast.Constant) and held.value is True
+        switches = _joined(under, self.switches(held))
         for text in self._texts_of(node.args[0]):
             self.section.add(Row(text, "", switches, told))
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 from docs.machine_rules import HOLE, ROOT, Reader, Section, modules
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64 import kernels as arm64
 from layouts.kernels import Kernel
-from layouts.x86.kernels import KERNELS as X86_KERNELS
+from layouts.x86 import kernels as x86
 
 PAGE = ROOT / "docs/rules.md"
 
@@ -85,7 +85,10 @@ def _kernels_text() -> Iterator[str]:
     yield "## What differs between kernels\n"
     yield "Single values of the profiles, each from the release on that is named; what they mean is told in"
     yield "`layouts/x86/kernels.py` and `layouts/arm64/kernels.py`. Tables by register: `inspector layouts kernels`.\n"
-    every: dict[str, Sequence[Kernel]] = {"x86": X86_KERNELS, "arm64": list(arm64_kernels().values())}
+    every: dict[str, Sequence[Kernel]] = {
+        "x86": list(x86.kernels().values()),
+        "arm64": list(arm64.kernels().values()),
+    }
     shared = {each.name for each in fields(Kernel)}
     for architecture, kernels in every.items():
         yield f"### {architecture}\n\n| field | value |\n|---|---|"

@@ -14,7 +14,7 @@ def main() -> int:
         # All is said and written: Python's own end is not interrupted any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
-        return 130
+        return 130  # ExitCode.INTERRUPTED, which may not be there yet
     return code
 
 

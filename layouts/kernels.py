@@ -85,7 +85,7 @@ def release_numbers(release: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def profile_for(profiles: Iterable[Profile], release: str) -> Profile:
+def profile_among(profiles: Iterable[Profile], release: str) -> Profile:
     """The profile of a release: its own, or the newest that is not newer, with ``answers_for`` set.
 
     ``profiles`` are oldest first. Raises UnknownReleaseError.

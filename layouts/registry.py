@@ -11,11 +11,11 @@ from layouts.vocabulary import Layout
 def layouts() -> dict[str, Layout]:
     """All fixed and open-ended structures by name."""
     from layouts.files import elf, elf_arm64, elf_x86
-    from layouts.x86 import fpstate, kvm, xsave
+    from layouts.x86 import fpstate, kvm
 
     found = (
         *kvm.STRUCTS,
-        xsave.FPREGSET,
+        elf_x86.FPREGSET,
         fpstate.FPSTATE,
         elf.PRPSINFO_64,
         elf.PRPSINFO_32,

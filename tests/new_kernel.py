@@ -18,10 +18,10 @@ NAME = "7.4"
 
 def add() -> None:
     """The profiles, before anything else has read the tables."""
-    newest = x86.KERNELS[-1]
+    newest = list(x86.kernels().values())[-1]
     changed = {"kvm_xss": 0, "xfeature_max": newest.xfeature_max + 1}
-    x86.KERNELS += (replace(newest, name=NAME, version=f"{NAME}.0", since="", package="", later="", **changed),)
-    known = arm64.arm64_kernels()
+    x86.kernels()[NAME] = replace(newest, name=NAME, version=f"{NAME}.0", since="", package="", later="", **changed)
+    known = arm64.kernels()
     last = list(known.values())[-1]
     rules = {"checks_features": False, "imp_ids": not last.imp_ids}
     known[NAME] = replace(last, name=NAME, version=f"{NAME}.0", since="", package="", later="", **rules)

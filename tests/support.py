@@ -6,9 +6,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.fields import Field, FieldTable
-from inspector.decode.placement import XsaveTable, table_from_layout
+from inspector.decode.placement import table_from_layout
 from inspector.targets.schemes import capture_of
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import inspector
+from inspector.capture.exit_code import ExitCode
 from inspector.cli.main import COMMANDS, usage
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,17 @@ def test_every_command_is_in_the_usage_and_the_guide() -> None:
     for command in COMMANDS:
         assert command in usage()
         assert f"inspector {command}" in guide
+
+
+def test_exit_codes_have_names_and_are_in_the_guide() -> None:
+    """Commands return ExitCode, never a number; the guide has a row for each."""
+    for path in SOURCES:
+        if "cli" in path.parts:
+            assert not re.search(r"(return|else) \d+$", path.read_text(), re.MULTILINE), path
+    guide = (ROOT / "docs/guide.md").read_text()
+    rows = {int(code) for code in re.findall(r"^\| (\d+) \| ", guide.partition("## Exit codes")[2], re.MULTILINE)}
+    assert rows == set(ExitCode) - {ExitCode.INTERRUPTED}
+    assert f"{ExitCode.INTERRUPTED} for Ctrl-C" in guide
 
 
 def test_every_dependency_has_its_reason() -> None:

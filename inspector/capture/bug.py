@@ -10,6 +10,7 @@ import traceback
 
 from inspector import __version__
 from inspector.capture.errors import InspectorError, MemoryShortError, OutputError, visible
+from inspector.capture.exit_code import ExitCode
 
 #: What write(2) says of a standard output that is full, closed, or a terminal that is gone.
 _PRINTING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO, errno.EPIPE)
@@ -22,8 +23,7 @@ class OurBugError(InspectorError):
     ``report`` is its path, empty where no such file can be written.
     """
 
-    #: EX_SOFTWARE of sysexits.h.
-    exit_code = 70
+    exit_code = ExitCode.OUR_BUG
 
     def __init__(self, error: BaseException) -> None:
         self.report = _kept(_report_of(error))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspector.capture.exit_code import ExitCode
+
 
 def visible(text: str) -> str:
     r"""Make control characters visible: text from a file never drives the terminal.
@@ -16,7 +18,7 @@ def visible(text: str) -> str:
 class InspectorError(Exception):
     """One clear line for the user, and the exit code that goes with it."""
 
-    exit_code = 1
+    exit_code = ExitCode.NO
 
     def __init__(self, message: str) -> None:
         super().__init__(visible(message))
@@ -25,25 +27,25 @@ class InspectorError(Exception):
 class UsageError(InspectorError):
     """The command's words are off."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class OutputError(InspectorError):
     """Something cannot be written where it should go: a full disk, a closed stream, a name that is taken."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class MemoryShortError(InspectorError):
     """The machine has less memory than reading this takes."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNREADABLE
 
 
 class EditError(InspectorError):
     """An edit that cannot be made; nothing was changed."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class InputError(InspectorError):
@@ -52,7 +54,7 @@ class InputError(InspectorError):
     ``offset`` is in bytes from the start of the (decompressed) file.
     """
 
-    exit_code = 3
+    exit_code = ExitCode.UNREADABLE
 
     def __init__(
         self,

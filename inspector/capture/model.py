@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from inspector.capture.attributes import Attributes
 from inspector.capture.calls import Call
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
@@ -26,7 +27,7 @@ class Area:
     is the first word of the paths of its fields, unique in its vCPU. ``declared_size_bytes``
     is what the file says it has; ``data`` may be shorter when the file was cut, and what is
     not there is "not captured". ``attributes`` hold what the layout needs beside the bytes
-    (the placement of an XSAVE image, a note's number).
+    (the placement of an XSAVE image, a note's number): :mod:`inspector.capture.attributes`.
 
     ``data`` is what is decoded now; ``original`` is what the file holds. They differ only by
     the edits of an :class:`~inspector.capture.overlay.Overlay`.
@@ -43,7 +44,7 @@ class Area:
         origin: Origin,
         *,
         declared_size_bytes: int | None = None,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: Attributes | None = None,
     ) -> None:
         self.layout = layout
         self.prefix = prefix
@@ -52,7 +53,7 @@ class Area:
         self.original: Bytes = data
         self.origin = origin
         self.declared_size_bytes = len(data) if declared_size_bytes is None else declared_size_bytes
-        self.attributes: dict[str, Any] = dict(attributes or {})
+        self.attributes: Attributes = attributes.copy() if attributes else {}
 
     @property
     def size_bytes(self) -> int:

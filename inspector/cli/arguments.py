@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from inspector.capture.errors import UsageError, visible
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
@@ -85,7 +86,7 @@ TOLD = Options(note=_note)
 def tell(capture: Capture) -> int:
     """Print what a reader had to say to stderr; the exit code of reading."""
     tell_of(capture, _note)
-    return 3 if capture.faults else 0
+    return ExitCode.UNREADABLE if capture.faults else ExitCode.OK
 
 
 def choose_vcpus(capture: Capture, wanted: int | None) -> list[Vcpu]:

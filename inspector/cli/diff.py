@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.targets.schemes import capture_of, scheme_of
@@ -56,7 +57,7 @@ def run(words: Sequence[str]) -> int:
     shown = diff.Shown(three_ways=bool(found.base), volatile=not found.no_volatile)
     differs = write(sys.stdout, captures, _compared(captures, found.vcpu, found.field, whole=found.all), shown)
     sys.stdout.flush()
-    return max(arguments.tell(capture) for capture in captures) or int(differs)
+    return max(arguments.tell(capture) for capture in captures) or ExitCode.of(not differs)
 
 
 def _compared(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say
@@ -22,12 +23,12 @@ def run(words: Sequence[str]) -> int:
     rules = lint_rules()
     if found.markdown:
         say(*rules_page(rules))
-        return 0
+        return ExitCode.OK
     if found.code is None:
         say(*(f"{rule.code}  {rule.severity:<8} {rule.title}" for rule in rules.values()))
-        return 0
+        return ExitCode.OK
     rule = rules.get(found.code.upper())
     if rule is None:
         raise UsageError(f"{found.code}: no such code; {did_you_mean(found.code, rules, 'inspector explain')}")
     say(*explain_text(rule))
-    return 0
+    return ExitCode.OK

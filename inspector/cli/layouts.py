@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import partial
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
@@ -15,14 +15,14 @@ from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
 from inspector.export.kernels import profile_text, profiles_text
 from inspector.targets.kernels import kernel_named
+from layouts.arm64 import kernels as arm64_kernels
 from layouts.arm64.chips import chips, known_cores
-from layouts.arm64.kernels import arm64_kernels
-from layouts.kernels import Kernel, profile_for
+from layouts.kernels import Kernel
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
+from layouts.x86 import kernels as x86_kernels
 from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS
 from layouts.x86.xsave import COMPONENTS
 
 _EXAMPLES = """\
@@ -65,7 +65,7 @@ def run(words: Sequence[str]) -> int:
         _kernels(found.name, found.arch)
     else:
         _show(found.name)
-    return 0
+    return ExitCode.OK
 
 
 def _list() -> None:
@@ -85,14 +85,14 @@ def _list() -> None:
 
 def _kernels(release: str, only: str) -> None:
     """All profiles, or what one release changed."""
-    tables: dict[str, Sequence[Kernel]] = {"x86": KERNELS, "arm64": tuple(arm64_kernels().values())}
-    for arch, kernels in tables.items():
+    for arch, tables in {"x86": x86_kernels, "arm64": arm64_kernels}.items():
         if only not in ("", arch):
             continue
+        kernels: Sequence[Kernel] = tuple(tables.kernels().values())
         if not release:
             say(*profiles_text(arch, kernels))
             continue
-        kernel = kernel_named(partial(profile_for, kernels), release, arguments.TOLD.note)
+        kernel: Kernel = kernel_named(tables.profile_for, release, arguments.TOLD.note)
         at = [each.name for each in kernels].index(kernel.name)
         say(*profile_text(arch, kernel, kernels[at - 1] if at else None))
 
@@ -109,13 +109,10 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
     x86 = arm64 = None
     if arch != "arm64":
         for release in (older, newer):
-            kernel_named(partial(profile_for, KERNELS), release, arguments.TOLD.note)
+            kernel_named(x86_kernels.profile_for, release, arguments.TOLD.note)
         x86 = kernel_changes.x86_changes(older, newer, cpu_named(cpu) if cpu else None)
     if arch != "x86" and not cpu:
-        tables = tuple(arm64_kernels().values())
-        before, after = (
-            kernel_named(partial(profile_for, tables), each, arguments.TOLD.note) for each in (older, newer)
-        )
+        before, after = (kernel_named(arm64_kernels.profile_for, each, arguments.TOLD.note) for each in (older, newer))
         arm64 = kernel_changes.arm64_text(before, after)
     if is_json:
         say_json(kernel_changes.json_of(older, newer, x86, arm64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.targets.schemes import capture_of
@@ -36,4 +37,4 @@ def run(words: Sequence[str]) -> int:
         say_json(lint_json(capture, found.vmm, results))
     else:
         say(*lint_text(capture, results))
-    return arguments.tell(capture) or int(any(finding.rule.severity == "error" for finding in results))
+    return arguments.tell(capture) or ExitCode.of(all(finding.rule.severity != "error" for finding in results))

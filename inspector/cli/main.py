@@ -1,8 +1,7 @@
 """``inspector COMMAND ...``: find the command, run it, turn errors into one line.
 
-Only the command that was asked for is imported. Exit codes: 0 fine, 1 a difference or a
-refusal, 2 bad usage or an output that cannot be written, 3 unreadable input, 70 a bug of ours,
-130 Ctrl-C. A reader that has seen enough (``| head``) is no error, for any command.
+Only the command that was asked for is imported. Exit codes are those of inspector/capture/exit_code.py. A reader
+that has seen enough (``| head``) is no error, for any command.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from importlib import import_module
 
 from inspector import __version__
 from inspector.capture.errors import InputError, UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import streams
 from inspector.cli.streams import say
-
-#: The exit code of a program that Ctrl-C ended, as a shell has it.
-INTERRUPTED = 130
 
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
@@ -74,22 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         streams.drop_output()
-        return 0
+        return ExitCode.OK
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary: told() says which are bugs of ours
         if _is_interrupt(error):
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         return _tell(error)
 
 
 def _command(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         say(*usage().splitlines())
-        return 0 if words else 2
+        return ExitCode.OK if words else ExitCode.USAGE
     if words[0] in ("-V", "--version"):
         say(f"inspector {__version__}")
-        return 0
+        return ExitCode.OK
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")

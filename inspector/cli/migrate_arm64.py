@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from inspector.capture.errors import InputError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.migration import migration_json, migration_text
@@ -24,7 +25,7 @@ def run(found: argparse.Namespace) -> int:
         say_json(migration_json(made))
     else:
         say(*migration_text(made, steps=found.steps))
-    return 0 if made.accepted and not made.open else 1
+    return ExitCode.of(made.accepted and not made.open)
 
 
 def _state(text: str, number: int | None) -> State:

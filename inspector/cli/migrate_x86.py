@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
@@ -41,7 +42,7 @@ def run(found: argparse.Namespace, capture: Capture | None) -> int:
         say_json(x86_migration_json(verdict))
     else:
         say(*x86_migration_text(verdict, steps=found.steps, bits=found.bits))
-    return 0 if verdict.verdict == "arrives" else 1
+    return ExitCode.of(verdict.verdict == "arrives")
 
 
 def _guest(found: argparse.Namespace, capture: Capture | None) -> Guest:

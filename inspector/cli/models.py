@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments, models_arm64
 from inspector.cli.streams import say_json
 from inspector.export.kinds import head
@@ -90,9 +91,9 @@ def _list_both(found: argparse.Namespace) -> int:
         from inspector.cli import models_x86
 
         say_json({**head("models"), "models": [*models_arm64.list_json(found), *models_x86.list_json(found)]})
-        return 0
+        return ExitCode.OK
     models_arm64.list_(found)
-    return _on_x86("list_text")(found) if found.to == "text" else 0
+    return _on_x86("list_text")(found) if found.to == "text" else ExitCode.OK
 
 
 COMMANDS = {

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
@@ -26,7 +27,7 @@ from inspector.targets.arm64_host import capture_of
 from inspector.targets.models import target
 from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
 
 FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
@@ -85,7 +86,7 @@ def list_(found: argparse.Namespace) -> int:
         for model, row in rows:
             said = _usable(row) if model.realizable else "for other models to build on: it leaves fields open"
             say(f"{model.name:<18} {model.title:<28} {said if row else model.parent}".rstrip())
-    return 0
+    return ExitCode.OK
 
 
 def _rows(found: argparse.Namespace) -> list[tuple[NamedModel, Realization | None]]:
@@ -125,7 +126,7 @@ def show(found: argparse.Namespace) -> int:
         say_json(export.model_json(named.model, named.models))
     else:
         say(*export.model_text(named.model, named.models))
-    return 0
+    return ExitCode.OK
 
 
 def find_(found: argparse.Namespace) -> int:
@@ -134,11 +135,11 @@ def find_(found: argparse.Namespace) -> int:
     if not matches:
         raise UsageError(f"models find {found.word}: no feature, field or value has that name")
     say(*model_features.matches_text(matches))
-    return 0
+    return ExitCode.OK
 
 
 def _on_each_kernel(name: str) -> list[Host]:
-    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in arm64_kernels()]
+    return [host_of(name, "arm64", kernel, arguments.TOLD) for kernel in kernels()]
 
 
 def _each_kernel(found: argparse.Namespace) -> int:
@@ -147,7 +148,7 @@ def _each_kernel(found: argparse.Namespace) -> int:
         say_json([export.realization_json(found.model, row) for row in rows])
     else:
         say(*model_features.kernels_text(found.model, rows))
-    return 0 if all(row.usable for row in rows) else 1
+    return ExitCode.of(all(row.usable for row in rows))
 
 
 def check(found: argparse.Namespace) -> int:
@@ -174,7 +175,7 @@ def check(found: argparse.Namespace) -> int:
                 say(*export.steps_text(one))
         for line in model_hosts.moves_text(made, moved, differing):
             say(line)
-    return 0 if all(one.usable for one in made) and all(move.arrives for move in moved) else 1
+    return ExitCode.of(all(one.usable for one in made) and all(move.arrives for move in moved))
 
 
 def expand(found: argparse.Namespace) -> int:
@@ -205,12 +206,12 @@ def expand(found: argparse.Namespace) -> int:
             say(*export.steps_text(made))
         if found.features:
             say(*["", *model_features.features_text(made)])
-            return 0 if made.usable else 1
+            return ExitCode.of(made.usable)
         say("", "registers of the guest")
         say(*export.registers_text(made))
         say("", "properties, and the values that this host accepts")
         say(*export.accepted_text(made.request, host))
-    return 0 if made.usable else 1
+    return ExitCode.of(made.usable)
 
 
 def _save(made: Realization, name: str, path: str) -> None:
@@ -237,7 +238,7 @@ def best(found: argparse.Namespace) -> int:
         if not first.possible:
             raise UsageError("models baseline --to qmp: no named model runs on all of these hosts")
         say_json(formats.qmp_baseline(first))
-        return 0 if first.usable else 1
+        return ExitCode.of(first.usable)
     moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
         say_json(
@@ -255,4 +256,4 @@ def best(found: argparse.Namespace) -> int:
         say(*model_hosts.ranking_text(ranked, hosts))
         for line in model_hosts.moves_text(first.realizations, moved, differing):
             say(line)
-    return 1 if best.differences else 0
+    return ExitCode.of(not best.differences)

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli.arguments import TOLD
 from inspector.cli.streams import say, say_json
 from inspector.export import x86_lines as lines
@@ -56,10 +57,10 @@ def list_text(found: argparse.Namespace) -> int:
     """A line a model, or JSON."""
     if found.to == "json":
         say_json({**head("models"), "models": list_json(found)})
-        return 0
+        return ExitCode.OK
     for model, made in list_(found):
         say(f"{model.name:<26} {model.model_id:<44} {_usable(made)}".rstrip())
-    return 0
+    return ExitCode.OK
 
 
 def list_json(found: argparse.Namespace) -> list[dict[str, object]]:
@@ -93,7 +94,7 @@ def show(found: argparse.Namespace) -> int:
         say_json(export.model_json(model, models))
     else:
         say(*export.model_text(model, models))
-    return 0
+    return ExitCode.OK
 
 
 def expand(found: argparse.Namespace) -> int:
@@ -111,7 +112,7 @@ def expand(found: argparse.Namespace) -> int:
         if found.steps:
             say(*export.steps_text(made))
         say(*export.expand_text(made))
-    return 0 if made.verdict == "yes" else 1
+    return ExitCode.of(made.verdict == "yes")
 
 
 def _say_line(form: str, asked: Asked) -> None:
@@ -145,7 +146,7 @@ def check(found: argparse.Namespace) -> int:
     else:
         for one in made:
             say(*export.check_text(found.model, one, asked.nameless, steps=found.steps))
-    return 0 if all(one.verdict == "yes" for one in made) else 1
+    return ExitCode.of(all(one.verdict == "yes" for one in made))
 
 
 def best(found: argparse.Namespace) -> int:
@@ -159,7 +160,7 @@ def best(found: argparse.Namespace) -> int:
         _say_line(found.to, Asked(asked_of(first.model).line, first.request, ()))
     else:
         say(*export.baseline_text(result, offers))
-    return 0 if first is not None else 1
+    return ExitCode.of(first is not None)
 
 
 _RUN = {"list_text": list_text, "show": show, "expand": expand, "check": check, "best": best}

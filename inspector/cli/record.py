@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import say
 from inspector.export.files import save_bytes
@@ -35,4 +36,4 @@ def run(words: Sequence[str]) -> int:
         lines = [json.dumps(record, separators=(",", ":")) for record in recorded(kvm)]
     save_bytes(found.output, ("\n".join(lines) + "\n").encode())
     say(f"{found.output}: {len(lines)} records of Linux {os.uname().release}")
-    return 0
+    return ExitCode.OK

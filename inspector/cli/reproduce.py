@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note, say
 from inspector.export.files import save_bytes
@@ -44,4 +45,4 @@ def run(words: Sequence[str]) -> int:
     if without:
         names = ", ".join(dict.fromkeys(one.call.name for one in without))
         note(f"inspector: left out, for their bytes are not in the log: {names}")
-    return 0
+    return ExitCode.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspector.capture.errors import InspectorError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import say
 from inspector.targets import samples
@@ -26,4 +27,4 @@ def run(words: Sequence[str]) -> int:
         raise InspectorError(f"samples {' '.join(wanted)}: none of the {len(lines)} samples has that")
     width = max(map(len, shown))
     say(*(f"{name:<{width}}  {about}" for name, about in shown.items()))
-    return 0
+    return ExitCode.OK

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
@@ -62,13 +63,13 @@ def run(words: Sequence[str]) -> int:
         raise app.failure
     save_bytes(found.output, pictures[suffix])
     note(found.output)
-    return arguments.tell(capture) if capture is not None else 0
+    return arguments.tell(capture) if capture is not None else ExitCode.OK
 
 
 @contextmanager
 def _ends_at_once() -> Iterator[None]:
     """Ctrl-C ends the program here and now: nothing is written yet, and a half-built screen cannot be unwound."""
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note
 from inspector.targets.schemes import capture_of
@@ -42,7 +43,7 @@ def run(words: Sequence[str]) -> int:
         note(f"inspector: {found.host} is reached by others: who reaches it can open every file that you can")
     options = [word for name in ("layout", "as") if (value := _option(found, name)) for word in (f"--{name}", value)]
     serve([*options, "--", found.target], found.host, found.port, lambda line: note(f"inspector: {line}"))
-    return 0
+    return ExitCode.OK
 
 
 def _option(found: object, name: str) -> str:

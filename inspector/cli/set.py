@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.cli.edits import edited
@@ -64,7 +65,7 @@ def run(words: Sequence[str]) -> int:
     _print(edits, played, as_json=found.json)
     arguments.tell(capture)
     refused = played is not None and not all(step.outcome.accepted for step in played[1].steps)
-    return 1 if refused else 0
+    return ExitCode.of(not refused)
 
 
 def _arm64_place(capture: Capture, vcpu: Vcpu, found: argparse.Namespace) -> Place | None:

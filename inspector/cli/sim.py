@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.errors import UsageError, visible
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.cli.sim_words import EXAMPLES
@@ -112,17 +113,17 @@ def run(words: Sequence[str]) -> int:
         say(*timeline_text(scenario, world, calls=found.calls, explain=found.explain))
         if found.why is not None:
             say(*_why_lines(world, found.why))
-    return 0 if all(step.outcome.accepted for step in world.steps) else 1
+    return ExitCode.of(all(step.outcome.accepted for step in world.steps))
 
 
 def _list(*, as_json: bool) -> int:
     """The scenarios of both architectures."""
     if as_json:
         say_json(scenarios_json(scenarios().values()))
-        return 0
+        return ExitCode.OK
     for scenario in scenarios().values():
         say(f"{scenario.name:<26} {scenario.title}")
-    return 0
+    return ExitCode.OK
 
 
 def _against(found: argparse.Namespace, scenario: Scenario, world: BaseWorld[Any], events: Sequence[str]) -> int:
@@ -135,7 +136,7 @@ def _against(found: argparse.Namespace, scenario: Scenario, world: BaseWorld[Any
         say_json(comparison_of_worlds_json(comparison))
     else:
         say(*comparison_of_worlds_text(comparison))
-    return int(comparison.first is not None)
+    return ExitCode.of(comparison.first is None)
 
 
 def _from_log(found: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from inspector.capture.errors import UsageError
+from inspector.capture.exit_code import ExitCode
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
@@ -41,7 +42,7 @@ def run(words: Sequence[str]) -> int:
             say_json(head("verification") | agreement.as_json(), indent=None)
         else:
             _print(agreement)
-    return 1 if disagree else 0
+    return ExitCode.of(not disagree)
 
 
 def _host_beside(file: str) -> Iterable[bytes] | None:

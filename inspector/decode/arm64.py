@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from inspector.capture.model import Area
-from inspector.decode.spec import FieldSpec, Span, unique
+from inspector.decode.spec import FieldSpec, Span, field_spec, unique
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs
 from layouts.arm64.ids import ARM32, ARM64
@@ -42,7 +42,9 @@ def spec_of_register(register_id: int, span: Span, swap: int = 0) -> list[FieldS
     kind = "vector" if span.size_bytes in (16, 32, 64, 256) else "uint"
     group = known.path.partition(".")[0]
     source = register.source if register else (SOURCE if known.name else _KVM_SOURCES.get(known.id.architecture, _UAPI))
-    whole = FieldSpec(known.path, kind, (span,), (-1,), group, known.title, source, register=register, swap=swap)
+    whole = field_spec(
+        known.path, span, kind, group=group, title=known.title, source=source, register=register, swap=swap
+    )
     if known.name not in id_registers() or register is None:
         return [whole]
     return [whole, *id_field_specs(whole, register)]
@@ -93,7 +95,7 @@ def _register_specs(ids: tuple[int, ...], prefix: str, size_bytes: int) -> tuple
 def sve_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_ARM_SVE or NT_ARM_SSVE: a header and, as its flags and sizes say, SVE or FPSIMD registers."""
     vl_bytes, flags = _vector_header(area)
-    return _sve_specs(area.prefix, vl_bytes, bool(flags & 1), area.declared_size_bytes)
+    return _sve_specs(area.prefix, vl_bytes, area.declared_size_bytes, is_sve=bool(flags & 1))
 
 
 def _vector_header(area: Area) -> tuple[int, int]:
@@ -102,7 +104,7 @@ def _vector_header(area: Area) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _sve_specs(prefix: str, vl_bytes: int, is_sve: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
+def _sve_specs(prefix: str, vl_bytes: int, size_bytes: int, *, is_sve: bool) -> tuple[FieldSpec, ...]:
     specs = _header_specs(prefix)
     if size_bytes > HEADER_SIZE_BYTES:
         if is_sve and vl_bytes:
@@ -114,7 +116,7 @@ def _sve_specs(prefix: str, vl_bytes: int, is_sve: bool, size_bytes: int) -> tup
 
 def _plain(prefix: str, name: str, span: Span, kind: str, title: str, register: Register | None = None) -> FieldSpec:
     group = name.partition("[")[0] if "[" in name else prefix
-    return FieldSpec(f"{prefix}.{name}", kind, (span,), (-1,), group, title, _SVE_SOURCE, register=register)
+    return field_spec(f"{prefix}.{name}", span, kind, group=group, title=title, source=_SVE_SOURCE, register=register)
 
 
 def _header_specs(prefix: str) -> list[FieldSpec]:

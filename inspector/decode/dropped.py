@@ -1,6 +1,6 @@
 """Bytes that were left out when a report was made: zero where they lie, and told as not captured.
 
-The attribute ``dropped`` of an area holds rows ``[kind, offset, size_bytes]``: sorted, without overlap, each with a
+The attribute ``dropped`` of an area holds rows of kind, offset and size in bytes: sorted, without overlap, each with a
 kind of ``layouts.secrets``.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from inspector.capture.attributes import DroppedRow
 from inspector.capture.model import Area
 from inspector.decode.spec import Span
 
@@ -17,8 +18,8 @@ class DroppedBytes:
     """Which bytes of an area were left out."""
 
     def __init__(self, area: Area) -> None:
-        self.rows: list[list[str | int]] = area.attributes.get("dropped", [])
-        self._starts = [int(row[1]) for row in self.rows]
+        self.rows: list[DroppedRow] = area.attributes.get("dropped", [])
+        self._starts = [row[1] for row in self.rows]
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -32,6 +33,6 @@ class DroppedBytes:
         """The kind of what was left out of some bytes; empty when nothing was."""
         for offset, size_bytes in pieces:
             at = bisect_left(self._starts, offset + size_bytes) - 1
-            if at >= 0 and self._starts[at] + int(self.rows[at][2]) > offset:
-                return str(self.rows[at][0])
+            if at >= 0 and self._starts[at] + self.rows[at][2] > offset:
+                return self.rows[at][0]
         return ""

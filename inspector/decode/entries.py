@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area
-from inspector.decode.spec import FieldSpec, Span, unique
+from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec, unique
 from inspector.decode.xsave import gap_specs
 from layouts.files.elf import AUXV_NAMES
 from layouts.members import Member
@@ -17,15 +17,15 @@ from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, known_leaf
 from layouts.x86.cpuid import SOURCE as CPUID_SOURCE
-from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
+from layouts.x86.kvm_counted import COUNTED, KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCR_ENTRIES, KVM_XCRS
 from layouts.x86.msrs import MSR_REGISTERS, msr_name
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 
 def _spec(
     path: str, at: Member, group: str, title: str, source: str, register: Register | None = None, kind: str = "uint"
 ) -> FieldSpec:
-    return FieldSpec(path, kind, (Span(*at),), (-1,), group, title, source, register=register)
+    return field_spec(path, Span(*at), kind, group=group, title=title, source=source, register=register)
 
 
 #: More entries than any kernel gives stay bytes: KVM_MAX_CPUID_ENTRIES is 256, MSRs number hundreds.
@@ -154,7 +154,7 @@ def xcr_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_AUXV: pairs of words, type and value; ``word_bytes`` is 4 or 8."""
-    word = int(area.attributes.get("word_bytes", 8))
+    word = area.attributes.get("word_bytes", 8)
     specs = []
     for at in range(0, min(area.size_bytes, 2 * word * _MAX_AUXV) - 2 * word + 1, 2 * word):
         number = int.from_bytes(area.data[at : at + word], "little")
@@ -167,7 +167,7 @@ def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
 
 def file_specs(area: Area) -> tuple[FieldSpec, ...]:
     """NT_FILE: count, page size, (start, end, page offset) each, then the names."""
-    word = int(area.attributes.get("word_bytes", 8))
+    word = area.attributes.get("word_bytes", 8)
     prefix, source = area.prefix, "Linux fs/binfmt_elf.c, fill_files_note"
     specs = [
         _spec(f"{prefix}.count", Member(0, word), prefix, "mapped files", source),
@@ -194,9 +194,7 @@ def file_specs(area: Area) -> tuple[FieldSpec, ...]:
 def property_specs(area: Area) -> tuple[FieldSpec, ...]:
     """Named values that have no bytes: ``rows`` of name and text."""
     return tuple(
-        FieldSpec(
-            f"{area.prefix}.{name}", "fact", (), (), area.prefix, area.title, "QMP", fact=_number(text), text=text
-        )
+        fact_spec(f"{area.prefix}.{name}", _number(text), group=area.prefix, title=area.title, source="QMP", text=text)
         for name, text in area.attributes["rows"]
     )
 
@@ -208,7 +206,9 @@ def named_specs(area: Area) -> tuple[FieldSpec, ...]:
     for path, kind, size in area.attributes["named"]:
         group = path.partition("[")[0].rpartition(".")[0] or path
         register = NAMED_REGISTERS.get(path) or _arm_register(path)
-        specs.append(FieldSpec(path, kind, (Span(at, size),), (-1,), group, "", area.title, register=register))
+        specs.append(
+            field_spec(path, Span(at, size), kind, group=group, title="", source=area.title, register=register)
+        )
         at += size
     return tuple(unique(specs))
 

@@ -12,7 +12,7 @@ from inspector.decode import values
 from inspector.decode.dropped import DroppedBytes
 from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import UNOWNED, FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
 from layouts.vocabulary import Bits
 
@@ -113,7 +113,7 @@ class FieldTable(Sequence[Field]):
             return False
         if self._dropped or other._dropped:
             return False
-        if self._bv != other._bv and spec.components != (-1,):
+        if self._bv != other._bv and spec.components != UNOWNED:
             changed = -1 if self._bv is None or other._bv is None else self._bv ^ other._bv
             if any(component >= 0 and changed >> component & 1 for component in spec.components):
                 return False
@@ -131,22 +131,24 @@ class FieldTable(Sequence[Field]):
     def decode(self, spec: FieldSpec) -> Field:
         """The field of one spec (of this table, or a child of one)."""
         if spec.fact is not None:
-            return Field(spec, self.area, spec.fact, None, spec.text or str(spec.fact), "", False)
+            return Field(spec, self.area, spec.fact, None, spec.text or str(spec.fact), "", changed=False)
         data = self.area.data
         if spec.end > len(data):
-            return Field(spec, self.area, None, None, NOT_CAPTURED, "", False)
+            return Field(spec, self.area, None, None, NOT_CAPTURED, "", changed=False)
         kind = self._dropped.kind(spec.pieces) if self._dropped else ""
         if kind:
-            return Field(spec, self.area, None, None, f"{NOT_CAPTURED} (dropped: {kind})", "", False)
+            return Field(spec, self.area, None, None, f"{NOT_CAPTURED} (dropped: {kind})", "", changed=False)
         raw = gather(data, spec)
         if spec.missing_bytes:
             low = f"low {8 * len(raw)} of {spec.bits} bits: {raw[:16].hex(' ')} ..., the rest {NOT_CAPTURED}"
-            return Field(spec, self.area, None, raw, low, "partly captured", False)
+            return Field(spec, self.area, None, raw, low, "partly captured", changed=False)
         if self._unknown:
             mask = int.from_bytes(gather(self._unknown, spec), "little")
             mask &= spec.bit.mask if spec.bit else mask
             if mask:
-                return Field(spec, self.area, None, None, kept_text(spec, raw, mask, self._unknown_is), "", False)
+                return Field(
+                    spec, self.area, None, None, kept_text(spec, raw, mask, self._unknown_is), "", changed=False
+                )
         state, value = self._value(spec, raw)
         changed = self.area.original is not data and _differs(spec, gather(self.area.original, spec), raw)
         if spec.bit is not None:
@@ -160,7 +162,7 @@ class FieldTable(Sequence[Field]):
     def _value(self, spec: FieldSpec, raw: bytes) -> tuple[str, int]:
         """Memory, or the initial configuration of the components whose XSTATE_BV bit is 0."""
         value = int.from_bytes(raw, "little")
-        if self._bv is None or spec.components == (-1,):
+        if self._bv is None or spec.components == UNOWNED:
             return "", value
         initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
         if not any(initial):

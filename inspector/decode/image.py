@@ -30,7 +30,7 @@ def read_image(area: Area) -> Components:
     is not told apart. Raises InputError when the image is shorter than its layout needs.
     """
     placed = places(area.data, area.declared_size_bytes, area.attributes["table"])
-    unpack, size_bytes, shape = _compiled(placed, is_compacted(area.data))
+    unpack, size_bytes, shape = _compiled(placed, compacted=is_compacted(area.data))
     if len(area.data) < size_bytes:
         found = f"{len(area.data)} bytes"
         raise InputError(area.origin.file, f"an XSAVE image of {size_bytes} bytes", found, area.origin.offset)
@@ -42,10 +42,12 @@ _Shape = list[tuple[str, tuple[str, ...], int, int]]
 
 
 @lru_cache(maxsize=64)
-def _compiled(placed: tuple[Place, ...], compacted: bool) -> tuple[Callable[..., tuple[int | bytes, ...]], int, _Shape]:
+def _compiled(
+    placed: tuple[Place, ...], *, compacted: bool
+) -> tuple[Callable[..., tuple[int | bytes, ...]], int, _Shape]:
     """One struct for all members in the order of their offsets, and how to group what it gives."""
     end = max((place.offset + place.size_bytes for place in placed), default=EXTENDED_OFFSET)
-    specs = [spec for spec in xsave_specs("xsave", placed, compacted, end) if _is_member(spec)]
+    specs = [spec for spec in xsave_specs("xsave", placed, end, compacted=compacted) if _is_member(spec)]
     specs.sort(key=lambda spec: spec.pieces[0].offset)
     code, at = "<", 0
     shape: _Shape = []

@@ -73,7 +73,7 @@ def _is_dumping_thread(capture: Capture, vcpu: Vcpu) -> bool:
 
 
 def _owner(area: Area) -> str:
-    return str(area.attributes.get("note_owner", ""))
+    return area.attributes.get("note_owner", "")
 
 
 def _stale_pkru(area: Area) -> dict[str, Note]:

@@ -11,37 +11,13 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.model import Bytes
 from inspector.decode.header import sw_xcr0, xcomp_bv, xstate_bv
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 #: No component ends behind this: the largest set known takes 12 KiB.
 _MAX_IMAGE_BYTES = 1 << 16
-
-
-class Room(NamedTuple):
-    """What is known of one component: its size, standard offset (0: none) and alignment."""
-
-    component: int
-    size_bytes: int
-    offset: int
-    align64: bool
-
-
-class XsaveTable(NamedTuple):
-    """The rooms of all components, and who says so. ``layout`` is the shipped CPU whose they are, if any."""
-
-    rooms: tuple[Room, ...]
-    origin: str
-    guessed: bool = False
-    layout: str = ""
-
-    def room(self, component: int) -> Room | None:
-        """The room of one component."""
-        for room in self.rooms:
-            if room.component == component:
-                return room
-        return None
 
 
 class Place(NamedTuple):

@@ -18,9 +18,9 @@ from inspector.decode.entries import (
     xcr_specs,
 )
 from inspector.decode.header import is_compacted
-from inspector.decode.placement import XsaveTable, places
+from inspector.decode.placement import places
 from inspector.decode.section import section_specs
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, field_spec
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs, xsave_specs
 from layouts.files.elf import TEXT_MEMBERS
@@ -56,16 +56,15 @@ def specs_of(area: Area) -> tuple[FieldSpec, ...]:
 
 
 def _xsave(area: Area) -> tuple[FieldSpec, ...]:
-    table: XsaveTable = area.attributes["table"]
-    placed = places(area.data, area.declared_size_bytes, table)
+    placed = places(area.data, area.declared_size_bytes, area.attributes["table"])
     compacted = is_compacted(area.data)
-    return xsave_specs(area.prefix, placed, compacted, area.declared_size_bytes)
+    return xsave_specs(area.prefix, placed, area.declared_size_bytes, compacted=compacted)
 
 
 @lru_cache(maxsize=256)
 def _raw(prefix: str, title: str, size_bytes: int) -> tuple[FieldSpec, ...]:
     span = Span(0, size_bytes)
-    return (FieldSpec(prefix, "bytes", (span,), (-1,), "raw", title, "no layout is known for these bytes"),)
+    return (field_spec(prefix, span, "bytes", group="raw", title=title, source="no layout is known for these bytes"),)
 
 
 @lru_cache(maxsize=256)
@@ -80,14 +79,13 @@ def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...
         path = leaf.name if alone else f"{root or prefix}.{rest if root else leaf.name}"
         kind = "text" if leaf.plain_name in TEXT_MEMBERS else leaf.kind
         specs.append(
-            FieldSpec(
+            field_spec(
                 path,
+                Span(leaf.offset, leaf.size_bytes),
                 kind,
-                (Span(leaf.offset, leaf.size_bytes),),
-                (-1,),
-                root or (head.partition("[")[0] if rest else prefix or layout.name),
-                leaf.doc or leaf.name,
-                layout.source,
+                group=root or (head.partition("[")[0] if rest else prefix or layout.name),
+                title=leaf.doc or leaf.name,
+                source=layout.source,
                 register=layout.registers.get(leaf.plain_name),
             )
         )

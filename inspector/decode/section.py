@@ -11,17 +11,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.model import Area
 from inspector.decode.arm64 import spec_of_register
 from inspector.decode.section_arm64 import vector_specs
-from inspector.decode.spec import FieldSpec, Span, unique
+from inspector.decode.spec import FieldSpec, Span, field_spec, pieces_spec, unique
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs
 from layouts.arm64.registers import PSTATE
 from layouts.files import qemu
 from layouts.x86.xsave import BY_NUMBER
-
-Row = tuple[str, str, str, int, int, int]
 
 _TEXT_TYPES = ("buffer", "unused_buffer")
 _INDEX = re.compile(r"\[(\d{1,4})\]", re.ASCII)
@@ -29,7 +28,7 @@ _INDEX = re.compile(r"\[(\d{1,4})\]", re.ASCII)
 
 def section_specs(area: Area) -> tuple[FieldSpec, ...]:
     """All fields of a section; what no field claims is a gap."""
-    rows: list[Row] = [tuple(row) for row in area.attributes["fields"]]
+    rows = list(area.attributes["fields"])
     arch = area.attributes.get("arch", "")
     specs: list[FieldSpec]
     if arch == "x86":
@@ -49,18 +48,18 @@ def _plain(prefix: str, row: Row) -> list[FieldSpec]:
     if kind == qemu.SUBSECTION_HEADER:
         path = ".".join(filter(None, (prefix, tail, name)))
         title = f"header of subsection {section}: 05, length and name, version"
-        return [FieldSpec(path, "bytes", (Span(offset, size),), (-1,), "entries", title, qemu.FRAMING_SOURCE)]
+        return [field_spec(path, Span(offset, size), "bytes", group="entries", title=title, source=qemu.FRAMING_SOURCE)]
     path = ".".join(filter(None, (prefix, tail, name.removeprefix("env."))))
     title = f"QEMU's {name} ({kind})"
     source = "the stream's own description"
     if kind in _TEXT_TYPES or size not in (1, 2, 4, 8) or (size == 1 and count > 1):
         span = Span(offset, size * count)
-        return [FieldSpec(path, "bytes", (span,), (-1,), section, title, source)]
+        return [field_spec(path, span, "bytes", group=section, title=title, source=source)]
     spans = [Span(offset + nth * size, size) for nth in range(count)]
     if count == 1:
-        return [FieldSpec(path, "uint", (spans[0],), (-1,), section, title, source, swap=size)]
+        return [field_spec(path, spans[0], group=section, title=title, source=source, swap=size)]
     return [
-        FieldSpec(f"{path}[{nth}]", "uint", (span,), (-1,), section, title, source, swap=size)
+        field_spec(f"{path}[{nth}]", span, group=section, title=title, source=source, swap=size)
         for nth, span in enumerate(spans)
     ]
 
@@ -70,26 +69,17 @@ def _mapped(row: Row, mapped: qemu.Mapped, source: str) -> list[FieldSpec]:
     section, name, _, offset, size, count = row
     title = f"QEMU's {name}" + (f" in {section}" if "/" in section else "")
     group = mapped.path.partition("[")[0].rpartition(".")[0] or "cpu"
-    if "{" not in mapped.path:
-        span = Span(offset, size * count)
-        return [
-            FieldSpec(
-                mapped.path, mapped.kind, (span,), (-1,), group, title, source, register=mapped.register, swap=size
-            )
+    found = [(mapped.path, Span(offset, size * count))]
+    if "{" in mapped.path:
+        names = mapped.names or ("",) * count
+        found = [
+            (mapped.path.format(n=nth + mapped.first, name=name), Span(offset + nth * size, size))
+            for nth, name in enumerate(names[:count])
         ]
+    kind, register = mapped.kind, mapped.register
     return [
-        FieldSpec(
-            mapped.path.format(n=nth + mapped.first, name=mapped.names[nth] if mapped.names else ""),
-            mapped.kind,
-            (Span(offset + nth * size, size),),
-            (-1,),
-            group,
-            title,
-            source,
-            register=mapped.register,
-            swap=size,
-        )
-        for nth in range(min(count, len(mapped.names) or count))
+        field_spec(path, span, kind, group=group, title=title, source=source, register=register, swap=size)
+        for path, span in found
     ]
 
 
@@ -141,7 +131,7 @@ def _segment(row: Row) -> list[FieldSpec]:
         holder = qemu.SEGMENTS[number]
     title = f"QEMU's {name}"
     path = f"sregs.{holder}.{member}"
-    return [FieldSpec(path, "uint", (Span(offset, size),), (-1,), "sregs", title, qemu.X86_SOURCE, swap=size)]
+    return [field_spec(path, Span(offset, size), group="sregs", title=title, source=qemu.X86_SOURCE, swap=size)]
 
 
 def _x87_order(area: Area, rows: list[Row]) -> tuple[str, int]:
@@ -164,8 +154,8 @@ def _x87(order: tuple[str, int], row: Row) -> list[FieldSpec]:
         return _plain("qemu", row)
     stack = number if order[0] == "stack" else (number - order[1]) & 7
     title = f"x87 stack register {stack}, physical register {(stack + order[1]) & 7}"
-    spec = FieldSpec(
-        f"xsave.st[{stack}]", "x87", (Span(offset, size),), (-1,), "xsave.st", title, qemu.X86_SOURCE, swap=8
+    spec = field_spec(
+        f"xsave.st[{stack}]", Span(offset, size), "x87", group="xsave.st", title=title, source=qemu.X86_SOURCE, swap=8
     )
     return [spec]
 
@@ -183,22 +173,21 @@ def _bound(row: Row) -> list[FieldSpec]:
         return _plain("qemu", row)
     member = "lower" if name.endswith("lb") else "upper"
     path = f"xsave.bndregs.bnd[{number}].{member}"
-    span = (Span(offset, size),)
-    return [FieldSpec(path, "uint", span, (-1,), "xsave.bndregs", "MPX bound", qemu.X86_SOURCE, swap=size)]
+    span = Span(offset, size)
+    return [field_spec(path, span, group="xsave.bndregs", title="MPX bound", source=qemu.X86_SOURCE, swap=size)]
 
 
 def _component(number: int, offset: int) -> Iterator[FieldSpec]:
     """A component that the stream holds as the CPU does: AMX."""
     component = BY_NUMBER[number]
     for leaf in walk(component.construct):
-        yield FieldSpec(
+        yield field_spec(
             f"xsave.{component.name}.{leaf.name}",
+            Span(offset + leaf.offset, leaf.size_bytes),
             leaf.kind,
-            (Span(offset + leaf.offset, leaf.size_bytes),),
-            (-1,),
-            f"xsave.{component.name}",
-            leaf.doc,
-            component.source,
+            group=f"xsave.{component.name}",
+            title=leaf.doc,
+            source=component.source,
             register=component.registers.get(leaf.plain_name),
         )
 
@@ -217,8 +206,7 @@ def _vectors(found: dict[tuple[str, str], list[Span]]) -> Iterator[FieldSpec]:
 
 
 def _vector(path: str, pieces: tuple[Span, ...], group: str) -> FieldSpec:
-    components = (-1,) * len(pieces)
-    return FieldSpec(path, "vector", pieces, components, group, "vector register", qemu.X86_SOURCE, swap=8)
+    return pieces_spec(path, pieces, "vector", group=group, title="vector register", source=qemu.X86_SOURCE, swap=8)
 
 
 def is_aarch32(area: Area) -> bool:
@@ -245,7 +233,9 @@ def _arm64(area: Area, rows: list[Row]) -> Iterator[FieldSpec]:
     if indexes is not None and registers:
         offset, size_bytes, count = indexes
         title, span = "ids of the system registers that follow", Span(offset, size_bytes * count)
-        yield FieldSpec("qemu.cpreg_vmstate_indexes", "bytes", (span,), (-1,), "entries", title, qemu.ARM_SOURCE)
+        yield field_spec(
+            "qemu.cpreg_vmstate_indexes", span, "bytes", group="entries", title=title, source=qemu.ARM_SOURCE
+        )
     for register_id, span in registers.items():
         yield from spec_of_register(register_id, span, swap=8)
     if not aarch32:
@@ -287,10 +277,10 @@ def _core(places: dict[tuple[str, str], tuple[int, int, int]]) -> Iterator[Field
         for number in range(32):
             path = f"core.x[{number}]" if number < 31 else "core.sp"
             span = Span(xregs[0] + 8 * number, 8)
-            yield FieldSpec(path, "uint", (span,), (-1,), "core", "general register", qemu.ARM_SOURCE, swap=8)
+            yield field_spec(path, span, group="core", title="general register", source=qemu.ARM_SOURCE, swap=8)
     cpsr = places.get(("cpu", "cpsr"))
     if cpsr is not None:
         span = Span(cpsr[0], 4)
-        yield FieldSpec(
-            "core.pstate", "uint", (span,), (-1,), "core", "process state", qemu.ARM_SOURCE, register=PSTATE, swap=4
+        yield field_spec(
+            "core.pstate", span, group="core", title="process state", source=qemu.ARM_SOURCE, register=PSTATE, swap=4
         )

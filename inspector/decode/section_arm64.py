@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from inspector.capture.model import Area
 from inspector.decode.arm64 import MAX_VL_BYTES
-from inspector.decode.spec import FieldSpec, Span, narrow
+from inspector.decode.spec import FieldSpec, Span, fact_spec, narrow, pieces_spec
 from layouts.arm64.kvm_ids import id_of_name
 from layouts.arm64.sysregs import register_of
 from layouts.files.qemu import ARM_SOURCE
@@ -55,11 +55,11 @@ def vector_specs(area: Area, places: Places, registers: dict[int, Span]) -> Iter
 
 def _spec(path: str, kind: str, pieces: tuple[Span, ...], title: str, swap: int = 8) -> FieldSpec:
     group = path.partition("[")[0].partition(".")[0]
-    return FieldSpec(path, kind, pieces, (-1,) * len(pieces), group, title, ARM_SOURCE, swap=swap)
+    return pieces_spec(path, pieces, kind, group=group, title=title, source=ARM_SOURCE, swap=swap)
 
 
 def _fact(path: str, value: int, title: str, text: str) -> FieldSpec:
-    return FieldSpec(path, "fact", (), (), path.partition(".")[0], title, ARM_SOURCE, fact=value, text=text)
+    return fact_spec(path, value, group=path.partition(".")[0], title=title, source=ARM_SOURCE, text=text)
 
 
 def _status(registers: dict[int, Span]) -> Iterator[FieldSpec]:

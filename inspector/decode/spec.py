@@ -76,6 +76,41 @@ class FieldSpec(NamedTuple):
         return max((piece.offset + piece.size_bytes for piece in self.pieces), default=0)
 
 
+#: ``components`` of a field in one piece that is of no state component.
+UNOWNED = (-1,)
+
+
+def field_spec(
+    path: str,
+    span: Span,
+    kind: str = "uint",
+    *,
+    group: str,
+    title: str,
+    source: str,
+    owner: int | None = None,
+    register: Register | None = None,
+    bit: Bits | None = None,
+    initial: int = 0,
+    swap: int = 0,
+) -> FieldSpec:
+    """A field whose bytes lie in one piece; ``owner`` is the state component that it is of, None for none."""
+    components = UNOWNED if owner is None else (owner,)
+    return FieldSpec(path, kind, (span,), components, group, title, source, register, bit, initial, swap=swap)
+
+
+def pieces_spec(
+    path: str, pieces: tuple[Span, ...], kind: str, *, group: str, title: str, source: str, swap: int = 0
+) -> FieldSpec:
+    """A field in several pieces, low part first, of no state component."""
+    return FieldSpec(path, kind, pieces, UNOWNED * len(pieces), group, title, source, swap=swap)
+
+
+def fact_spec(path: str, value: int | None, *, group: str, title: str, source: str, text: str = "") -> FieldSpec:
+    """A value that is known without bytes."""
+    return FieldSpec(path, "fact", (), (), group, title, source, fact=value, text=text)
+
+
 def narrow(span: Span, start: int, size_bytes: int, word_bytes: int) -> tuple[Span, ...]:
     """The part of big-endian words that holds ``size_bytes`` of a register from byte ``start`` on.
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 
 from inspector.decode.placement import Place
-from inspector.decode.spec import FieldSpec, Span
+from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec
 from inspector.decode.walk import Leaf, walk
 from layouts.vocabulary import Bits, Component, View
 from layouts.x86 import xsave as x
+from layouts.x86.xsave_views import FIRST_INDEX, HEADER_REGISTERS, LEGACY_REGISTERS, VIEWS
 
 #: Groups of an image's fields that are no component, with their titles.
 _LEGACY = "legacy"
@@ -17,11 +18,11 @@ _HEADER = "header"
 
 
 @lru_cache(maxsize=256)
-def xsave_specs(prefix: str, placed: tuple[Place, ...], compacted: bool, size_bytes: int) -> tuple[FieldSpec, ...]:
+def xsave_specs(prefix: str, placed: tuple[Place, ...], size_bytes: int, *, compacted: bool) -> tuple[FieldSpec, ...]:
     """All fields of an image with these places; ``size_bytes`` is the image's declared size."""
     specs = [
         *_header_specs(prefix),
-        *_legacy_specs(prefix, compacted),
+        *_legacy_specs(prefix, compacted=compacted),
         *_view_specs(prefix, placed),
     ]
     for place in placed:
@@ -36,7 +37,7 @@ def _legacy_leaves() -> tuple[Leaf, ...]:
     return tuple(walk(x.LEGACY.construct))
 
 
-def _legacy_specs(prefix: str, compacted: bool) -> list[FieldSpec]:
+def _legacy_specs(prefix: str, *, compacted: bool) -> list[FieldSpec]:
     specs = []
     for leaf in _legacy_leaves():
         name = leaf.plain_name
@@ -45,21 +46,21 @@ def _legacy_specs(prefix: str, compacted: bool) -> list[FieldSpec]:
         if name == "st.reserved":
             specs.append(_slot_rest(prefix, leaf))
             continue
-        owner = x.LEGACY_OWNERS.get(name, -1)
+        owner = x.LEGACY_OWNERS.get(name)
         if name == "mxcsr" and not compacted:
             # XRSTOR loads MXCSR from a standard image whatever XSTATE_BV says
             # (Intel SDM vol. 1, 13.8.1), so there it is never initial.
-            owner = -1
+            owner = None
         specs.append(
-            FieldSpec(
+            field_spec(
                 f"{prefix}.{_LEGACY}.{leaf.name}",
+                Span(leaf.offset, leaf.size_bytes),
                 leaf.kind,
-                (Span(leaf.offset, leaf.size_bytes),),
-                (owner,),
-                _LEGACY,
-                leaf.doc,
-                x.LEGACY.source,
-                register=x.LEGACY_REGISTERS.get(name),
+                group=_LEGACY,
+                title=leaf.doc,
+                source=x.LEGACY.source,
+                owner=owner,
+                register=LEGACY_REGISTERS.get(name),
                 initial=x.INITIAL_VALUES.get(name, 0),
             )
         )
@@ -69,20 +70,19 @@ def _legacy_specs(prefix: str, compacted: bool) -> list[FieldSpec]:
 def _slot_rest(prefix: str, leaf: Leaf) -> FieldSpec:
     """The unused bytes behind an x87 register in its 16-byte slot."""
     span = Span(leaf.offset, leaf.size_bytes)
-    return FieldSpec(f"{prefix}.{leaf.name}", "reserved", (span,), (-1,), "st", leaf.doc, x.LEGACY.source)
+    return field_spec(f"{prefix}.{leaf.name}", span, "reserved", group="st", title=leaf.doc, source=x.LEGACY.source)
 
 
 def _header_specs(prefix: str) -> list[FieldSpec]:
     return [
-        FieldSpec(
+        field_spec(
             f"{prefix}.{_HEADER}.{leaf.name}",
+            Span(x.HEADER_OFFSET + leaf.offset, leaf.size_bytes),
             leaf.kind,
-            (Span(x.HEADER_OFFSET + leaf.offset, leaf.size_bytes),),
-            (-1,),
-            _HEADER,
-            leaf.doc,
-            x.HEADER.source,
-            register={"xstate_bv": x.XSTATE_BITMAP, "xcomp_bv": x.XCOMP_BITMAP}.get(leaf.name),
+            group=_HEADER,
+            title=leaf.doc,
+            source=x.HEADER.source,
+            register=HEADER_REGISTERS.get(leaf.name),
         )
         for leaf in walk(x.HEADER.construct)
     ]
@@ -91,7 +91,7 @@ def _header_specs(prefix: str) -> list[FieldSpec]:
 def _view_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
     offsets = {x.X87: 0, x.SSE: 0} | {place.component: place.offset for place in placed}
     specs = []
-    for view in x.VIEWS:
+    for view in VIEWS:
         if all(piece.component in offsets for piece in view.pieces):
             specs += [_view_spec(prefix, view, number, offsets) for number in view.numbers]
     return specs
@@ -117,25 +117,25 @@ def _component_specs(prefix: str, place: Place) -> list[FieldSpec]:
     component = x.BY_NUMBER.get(place.component)
     if component is None or component.construct is None:
         return [
-            FieldSpec(
+            field_spec(
                 f"{prefix}.component{place.component}",
+                Span(place.offset, place.size_bytes),
                 "bytes",
-                (Span(place.offset, place.size_bytes),),
-                (place.component,),
-                f"component{place.component}",
-                "state component that has no layout here",
-                "CPUID leaf 0xD",
+                group=f"component{place.component}",
+                title="state component that has no layout here",
+                source="CPUID leaf 0xD",
+                owner=place.component,
             )
         ]
     return [
-        FieldSpec(
+        field_spec(
             f"{prefix}.{component.name}.{_renumbered(component, leaf.name)}",
+            Span(place.offset + leaf.offset, leaf.size_bytes),
             leaf.kind,
-            (Span(place.offset + leaf.offset, leaf.size_bytes),),
-            (component.number,),
-            component.name,
-            leaf.doc,
-            component.source,
+            group=component.name,
+            title=leaf.doc,
+            source=component.source,
+            owner=component.number,
             register=component.registers.get(leaf.plain_name),
         )
         for leaf in walk(component.construct)
@@ -146,7 +146,7 @@ def _component_specs(prefix: str, place: Place) -> list[FieldSpec]:
 def _renumbered(component: Component, name: str) -> str:
     """``zmm[0]`` of component 7 is ZMM16, ``r[0]`` of component 19 is R16."""
     member, _, rest = name.partition("[")
-    first = x.FIRST_INDEX.get((component.name, member))
+    first = FIRST_INDEX.get((component.name, member))
     if first is None:
         return name
     return f"{member}[{first + int(rest.rstrip(']'))}]"
@@ -165,14 +165,13 @@ def gap_specs(prefix: str, specs: Iterable[FieldSpec], size_bytes: int) -> list[
 
 
 def _gap(prefix: str, start: int, end: int) -> FieldSpec:
-    return FieldSpec(
+    return field_spec(
         f"{prefix}.gap[{start:#x}:{end:#x}]",
+        Span(start, end - start),
         "gap",
-        (Span(start, end - start),),
-        (-1,),
-        "gaps",
-        "bytes that no field claims",
-        "the layout",
+        group="gaps",
+        title="bytes that no field claims",
+        source="the layout",
     )
 
 
@@ -186,28 +185,19 @@ def _fact_specs(prefix: str, placed: tuple[Place, ...]) -> list[FieldSpec]:
         title = component.title if component else "unknown component"
         source = component.source if component else "CPUID leaf 0xD"
         specs.append(
-            FieldSpec(
+            field_spec(
                 f"{prefix}.{name}.in_use",
-                "uint",
-                (Span(*x.HEADER_AT["xstate_bv"]),),
-                (-1,),
-                "xstate",
-                f"{title}: the image holds data (its XSTATE_BV bit)",
-                x.HEADER.source,
+                Span(*x.HEADER_AT["xstate_bv"]),
+                group="xstate",
+                title=f"{title}: the image holds data (its XSTATE_BV bit)",
+                source=x.HEADER.source,
                 bit=Bits("in_use", place.component, 1, title),
             )
         )
         for what, value in (("offset", place.offset), ("size", place.size_bytes)):
             specs.append(
-                FieldSpec(
-                    f"{prefix}.{name}.{what}",
-                    "fact",
-                    (),
-                    (),
-                    "xstate",
-                    f"{title}: {what} in bytes",
-                    source,
-                    fact=value,
+                fact_spec(
+                    f"{prefix}.{name}.{what}", value, group="xstate", title=f"{title}: {what} in bytes", source=source
                 )
             )
     return specs

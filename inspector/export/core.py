@@ -48,7 +48,7 @@ def _is_note(area: Area) -> bool:
 
 
 def _note(area: Area) -> bytes:
-    return _packed(str(area.attributes["note_owner"]), int(area.attributes["note_type"]), bytes(area.data))
+    return _packed(area.attributes["note_owner"], area.attributes["note_type"], bytes(area.data))
 
 
 def _packed(owner: str, number: int, data: bytes) -> bytes:

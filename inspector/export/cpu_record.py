@@ -13,7 +13,7 @@ from inspector.readers.cpu_record import VERSION
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.arm64_host import registers_of
 from layouts.arm64.kvm_ids import explain
-from layouts.x86.kvm import msrs_unpack
+from layouts.x86.kvm_counted import msrs_unpack
 from layouts.x86.msrs import msr_name
 
 

@@ -10,8 +10,9 @@ from inspector.capture.host import Cpuid
 from inspector.export.kernels import changed_lines
 from inspector.export.kinds import head
 from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
-from layouts.arm64.kernels import Arm64Kernel, arm64_kernels
-from layouts.x86.kernels import KERNELS
+from layouts.arm64 import kernels as arm64
+from layouts.arm64.kernels import Arm64Kernel
+from layouts.x86 import kernels as x86
 
 _TITLES = {
     "cpuid": "KVM_GET_SUPPORTED_CPUID",
@@ -99,11 +100,11 @@ go again that an older series took later. What guests of six CPUs saw under thre
 def page() -> str:
     """docs/kernels.md."""
     lines = [_PAGE]
-    for older, newer in pairwise(KERNELS):
+    for older, newer in pairwise(x86.kernels().values()):
         lines += [f"## x86: {older.version} to {newer.version}", "", "```"]
         lines += [line.removeprefix("  ") for line in x86_text(x86_changes(older.version, newer.version))]
         lines += ["```", ""]
-    for before, after in pairwise(arm64_kernels().values()):
+    for before, after in pairwise(arm64.kernels().values()):
         lines += [f"## arm64: {before.version} to {after.version}", "", "```"]
         lines += [line.removeprefix("    ") for line in arm64_text(before, after)]
         lines += ["```", ""]

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 
 from inspector.capture import store
 from inspector.capture.model import Area, Capture
-from inspector.decode.placement import XsaveTable
 from inspector.export.json import partial
 
 
@@ -75,7 +74,7 @@ def _area(area: Area, blobs: _Blobs) -> dict[str, Any]:
         "blob": blobs.add(bytes(area.data)),
         "sha256": hashlib.sha256(area.data).hexdigest(),
     }
-    table: XsaveTable | None = area.attributes.get("table")
+    table = area.attributes.get("table")
     if table is not None:
         record["xsave_table"] = {
             "origin": table.origin,

@@ -10,7 +10,7 @@ from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
 from layouts.vocabulary import Bits
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register
-from layouts.x86.kvm import KVM_CPUID2, cpuid2_unpack
+from layouts.x86.kvm_counted import KVM_CPUID2, cpuid2_unpack
 
 #: KVM's signature in EBX, ECX, EDX of its first leaf, which Hyper-V's leaves may push up by 0x100.
 _KVM_SIGNATURE = b"KVMKVMKVM\0\0\0"

@@ -159,7 +159,9 @@ class Rule:
 
     def fault_at(self, fault: MemoryFaultError) -> Outcome:
         """An access to memory failed: #GP, or #PF with its address."""
-        self.check(f"the bytes at {fault.address:#x} can be {'written' if fault.error_code & 2 else 'read'}", False)
+        self.check(
+            f"the bytes at {fault.address:#x} can be {'written' if fault.error_code & 2 else 'read'}", held=False
+        )
         return self._outcome("exception", fault.vector, fault.address)._replace(error_code=fault.error_code)
 
     def oops(self, vector: int) -> Outcome:
@@ -172,7 +174,7 @@ class Rule:
 
     def depends(self, text: str) -> Outcome:
         """The answer hangs on something that nobody said."""
-        self.check(f"depends on {text}", False)
+        self.check(f"depends on {text}", held=False)
         return self._outcome("depends-on")
 
     def signal(self, number: int, si_code: int) -> Outcome:

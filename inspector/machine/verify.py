@@ -165,14 +165,14 @@ def _restored(
     agreement: Agreement, found: list[dict[str, Any]], captures: CapturesByName | None
 ) -> Iterator[Answer | Agreed | NotAsked]:
     bench = Bench(agreement.file, found)
-    agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.name}, from bare CPUID"
+    agreement.host = f"{bench.runner.get('cpu', 'a CPU')}, kernel {bench.kvm.kernel.label}, from bare CPUID"
     yield from restore_replay.replay(bench, captures)
 
 
 def _replay_deep(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator[Answer | Agreed | NotAsked]:
     check_shapes(agreement.file, found, "op", deep_shapes.SHAPES)
     host = deep_hosts.host_of_records(agreement.file, found)
-    agreement.host = f"{host.name}, kernel {host.kernel.name}, from bare registers"
+    agreement.host = f"{host.name}, kernel {host.kernel.label}, from bare registers"
     return deep_replay.replay(host, found)
 
 
@@ -180,14 +180,14 @@ def _replay_arm64(agreement: Agreement, found: list[dict[str, Any]]) -> Iterator
     check_shapes(agreement.file, found, "t", arm64_shapes.SHAPES)
     made = arm64_records.hosted(agreement.file, found)
     how = "the file's own answers" if made.recalled else "bare registers"
-    agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.name}, from {how}"
+    agreement.host = f"{made.host.name or agreement.file}, kernel {made.host.kernel.label}, from {how}"
     return arm64_records.replay(made, found)
 
 
 def _replay_x86(agreement: Agreement, found: list[dict[str, Any]], cpu: str) -> Iterator[Answer | NotAsked]:
     check_shapes(agreement.file, found, "t", x86_shapes.SHAPES)
     host = x86_records.hosted(found, cpu)
-    agreement.host = f"kernel {host.kernel.name}, the processor of {'an emulator' if host.emulated else 'silicon'}"
+    agreement.host = f"kernel {host.kernel.label}, the processor of {'an emulator' if host.emulated else 'silicon'}"
     answers = x86_records.replay(host, found)
     return _of_programs(agreement.file, answers) if PROGRAMS & {record["t"] for record in found} else answers
 

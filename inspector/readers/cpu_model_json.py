@@ -6,8 +6,9 @@ from typing import Any
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
-from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.capture.model import Area, Capture, Vcpu
 from inspector.readers.json_file import malformed
+from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import shown
@@ -34,10 +35,8 @@ def from_json(found: Any, source: Source, _options: Options) -> Capture:
 
 def _properties(values: dict[str, Any], prefix: str, title: str, source: Source) -> Area:
     """Named values that have no bytes."""
-    rows = [[visible(str(key)), visible(_text(value))] for key, value in sorted(values.items())]
-    return Area(
-        "properties", prefix, title, b"", Origin(source.name, 0), attributes={"synthesized": True, "rows": rows}
-    )
+    rows = ((str(key), _text(value)) for key, value in sorted(values.items()))
+    return facts_area(rows, prefix, title, source.name)
 
 
 def _text(value: Any) -> str:

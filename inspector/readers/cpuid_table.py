@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Bytes
-from layouts.x86.kvm import cpuid2_unpack
+from layouts.x86.kvm_counted import cpuid2_unpack
 
 
 def cpuid_of(data: Bytes) -> Cpuid | None:

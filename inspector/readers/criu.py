@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
+from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import Room, XsaveTable
 from inspector.readers.budget import Budget
 from inspector.readers.named_values import Sized, named_area
 from inspector.readers.options import Options

@@ -8,11 +8,12 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+from inspector.capture.attributes import Attributes, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.arm64 import HEADER_SIZE_BYTES
-from inspector.decode.placement import XsaveTable, table_from_note
+from inspector.decode.placement import table_from_note
 from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
 from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_budget, note_segments, read_header
 from inspector.readers.options import Options
@@ -172,7 +173,7 @@ class _Core:
         data = self.source.read(note.offset, min(note.present_bytes, limit_bytes))
         origin = Origin(self.source.name, note.offset)
         known = _alternative(self.known.get((note.owner, note.type)), note)
-        attributes = {"note_owner": note.owner, "note_type": note.type}
+        attributes: Attributes = {"note_owner": note.owner, "note_type": note.type}
         if known and known.layout == "xsave" and self.table is not None:
             area = xsave_area("xsave", "XSAVE image (NT_X86_XSTATE)", data, origin, self.table, note.size_bytes)
             area.attributes.update(attributes)
@@ -216,7 +217,7 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
     value = int(sizes.get("ssve", 0) > HEADER_SIZE_BYTES) | int(sizes.get("za", 0) > HEADER_SIZE_BYTES) << 1
     layout = layouts()["elf-arm64-svcr"]
     data = value.to_bytes(8, "little")
-    attributes = {"synthesized": True, "implied": True}
+    attributes: Attributes = {"synthesized": True, "implied": True}
     return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes=attributes)]
 
 

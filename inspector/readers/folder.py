@@ -11,10 +11,11 @@ import re
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import XsaveTable, table_from_cpuid
+from inspector.decode.placement import table_from_cpuid
 from inspector.readers import cpuid_text
 from inspector.readers.budget import Budget
 from inspector.readers.cpuid_table import cpuid_of

@@ -95,20 +95,20 @@ def read(source: Source, _options: Options) -> Capture:
     return read_registers(source)
 
 
-def read_registers(source: Source, is_kvm: bool | None = None) -> Capture:
+def read_registers(source: Source, *, is_kvm: bool | None = None) -> Capture:
     """The same, where somebody knows on which accelerator; else the text tells, or not.
 
     Raises InputError when no line names a register.
     """
     faults: list[InputError] = []
-    vcpus, notices = cpus_of([line for _, line in text_lines(source, faults)], source.name, is_kvm)
+    vcpus, notices = cpus_of([line for _, line in text_lines(source, faults)], source.name, is_kvm=is_kvm)
     faults[:0] = [source.fault] if source.fault else []
     if not vcpus:
         raise (faults or [InputError(source.name, "registers", "none")])[0]
     return Capture(source.name, "info-registers", vcpus, faults=faults, notices=notices)
 
 
-def cpus_of(lines: Sequence[str], file: str, is_kvm: bool | None = None) -> tuple[list[Vcpu], list[str]]:
+def cpus_of(lines: Sequence[str], file: str, *, is_kvm: bool | None = None) -> tuple[list[Vcpu], list[str]]:
     """The CPUs whose registers are in these lines, and what is to be said of them."""
     vcpus: list[Vcpu] = []
     turned: list[str] = []
@@ -116,7 +116,7 @@ def cpus_of(lines: Sequence[str], file: str, is_kvm: bool | None = None) -> tupl
     for number, own in _by_cpu(lines):
         values = dict(_values(own))
         if values:
-            if _name_x87(values, kvm):
+            if _name_x87(values, is_kvm=kvm):
                 turned.append(f"cpu {number}")
             arch = "arm64" if "core.pc" in values else "x86"
             vcpus.append(Vcpu(len(vcpus), f"cpu {number}", arch, [named_area(values, file, "info registers")]))
@@ -141,16 +141,16 @@ _X87_NOTICE = (
 )
 
 
-def _name_x87(values: dict[str, Sized], kvm: bool) -> bool:
+def _name_x87(values: dict[str, Sized], *, is_kvm: bool) -> bool:
     """Call FPRn ``xsave.st[n]`` where that is sure; whether it is not."""
     if not any(path.startswith("fpr[") for path in values):
         return False
     top = values["xsave.legacy.fsw"][0] >> 11 & 7 if "xsave.legacy.fsw" in values else None
-    if kvm or top == 0:
+    if is_kvm or top == 0:
         renamed = {f"xsave.st{path[3:]}" if path.startswith("fpr[") else path: value for path, value in values.items()}
         values.clear()
         values.update(renamed)
-    return not kvm and top != 0
+    return not is_kvm and top != 0
 
 
 def _values(lines: Iterable[str]) -> Iterator[tuple[str, Sized]]:

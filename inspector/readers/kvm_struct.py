@@ -11,7 +11,7 @@ from inspector.readers.source import Source
 from inspector.readers.xsave_area import KVM_XSAVE_SIZE_BYTES, read_xsave
 from layouts.registry import layouts
 from layouts.registry import size_bytes as layout_size_bytes
-from layouts.x86.kvm import COUNTED, KVM_CPUID2, KVM_MSRS, msrs_unpack
+from layouts.x86.kvm_counted import COUNTED, KVM_CPUID2, KVM_MSRS, msrs_unpack
 
 MAX_SIZE_BYTES = 1 << 20
 

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
-from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.capture.model import Area, Capture, Vcpu
+from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 
@@ -52,10 +53,7 @@ def read(source: Source, _options: Options) -> Capture:
 
 
 def _area(rows: list[tuple[str, str]], prefix: str, title: str, source: Source) -> Area:
-    told = [[visible(name), visible(text)] for name, text in rows[:_MOST_ROWS]]
-    return Area(
-        "properties", prefix, title, b"", Origin(source.name, 0), attributes={"synthesized": True, "rows": told}
-    )
+    return facts_area(rows[:_MOST_ROWS], prefix, title, source.name)
 
 
 def _host_model(cpu: ElementTree.Element) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import Room, XsaveTable
 from inspector.readers.named_values import Sized, named_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source

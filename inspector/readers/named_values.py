@@ -5,6 +5,9 @@ Every reader of printed registers ends here. Such an area has no place in a file
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from inspector.capture.errors import visible
 from inspector.capture.model import Area, Origin
 
 #: A value and its size in bytes.
@@ -13,10 +16,17 @@ Sized = tuple[int, int]
 
 def named_area(values: dict[str, Sized], file: str, title: str) -> Area:
     """An area of values by path, in this order."""
-    rows = [[path, _kind(path, size), size] for path, (_, size) in values.items()]
+    rows = [(path, _kind(path, size), size) for path, (_, size) in values.items()]
     data = b"".join((value % (1 << 8 * size)).to_bytes(size, "little") for value, size in values.values())
-    attributes = {"synthesized": True, "named": rows}
-    return Area("named-values", "registers", title, data, Origin(file, 0), attributes=attributes)
+    return Area(
+        "named-values", "registers", title, data, Origin(file, 0), attributes={"synthesized": True, "named": rows}
+    )
+
+
+def facts_area(rows: Iterable[tuple[str, str]], prefix: str, title: str, file: str) -> Area:
+    """Named texts: no bytes, one row a fact."""
+    told = [(visible(name), visible(text)) for name, text in rows]
+    return Area("properties", prefix, title, b"", Origin(file, 0), attributes={"synthesized": True, "rows": told})
 
 
 def _kind(path: str, size: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
@@ -18,7 +19,7 @@ from inspector.decode.section import is_aarch32
 from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
 from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
-from inspector.readers.qemu_walk import Row, Section, walk_forward
+from inspector.readers.qemu_walk import Section, walk_forward
 from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
 from layouts.files import qemu

@@ -15,12 +15,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.errors import InputError, visible
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
 from layouts.files import qemu
-
-Row = tuple[str, str, str, int, int, int]
 
 _DEVICES_LIMIT_BYTES = 64 << 20
 #: Pages of 64 GiB. What is read record by record costs as much as several pages.
@@ -214,10 +213,10 @@ def _skip_ram(source: Source, base: int) -> int:
             names[identity] = name
             if head == qemu.SECTION_FULL:
                 return at
-            at = _skip_section(source, payload, name, mapped, budget)
+            at = _skip_section(source, payload, name, budget, mapped=mapped)
         elif head in (qemu.SECTION_PART, qemu.SECTION_END):
             identity = int.from_bytes(source.read_exactly(at + 1, 4, "a section number"), "big")
-            at = _skip_section(source, at + 5, names.get(identity, "?"), mapped, budget)
+            at = _skip_section(source, at + 5, names.get(identity, "?"), budget, mapped=mapped)
         elif head == qemu.COMMAND:
             at += 5 + int.from_bytes(source.read_exactly(at + 3, 2, "a command's length"), "big")
         else:
@@ -259,25 +258,25 @@ def _configuration_size(source: Source, at: int, name: bytes) -> int:
     return size
 
 
-def _skip_section(source: Source, at: int, name: str, mapped: bool, budget: Budget) -> int:
+def _skip_section(source: Source, at: int, name: str, budget: Budget, *, mapped: bool) -> int:
     """Behind an iterative section: only RAM is known."""
     if name != "ram":
         raise InputError(source.name, "RAM, the one iterative section that says its sizes", name, at)
-    at = _skip_pages(source, at, mapped, budget)
+    at = _skip_pages(source, at, budget, mapped=mapped)
     footer = source.read_exactly(at, 5, "a section footer")
     if footer[0] != qemu.FOOTER:
         raise InputError(source.name, "a section footer (0x7e)", f"{footer[0]:#04x}", at)
     return at + 5
 
 
-def _skip_pages(source: Source, at: int, mapped: bool, budget: Budget) -> int:
-    for word, position in _words(source, at, mapped, budget):
+def _skip_pages(source: Source, at: int, budget: Budget, *, mapped: bool) -> int:
+    for word, position in _words(source, at, budget, mapped=mapped):
         if word & qemu.RAM_EOS:
             return position
     raise InputError(source.name, "the end of a RAM section", "the end of the file", at)
 
 
-def _words(source: Source, at: int, mapped: bool, budget: Budget) -> Iterator[tuple[int, int]]:
+def _words(source: Source, at: int, budget: Budget, *, mapped: bool) -> Iterator[tuple[int, int]]:
     """Flag words of a RAM section and the offset behind each record."""
     page_bytes = 4096
     window, start = b"", at
@@ -296,7 +295,7 @@ def _words(source: Source, at: int, mapped: bool, budget: Budget) -> Iterator[tu
         at += 8
         here += 8
         if word & qemu.RAM_MEM_SIZE:
-            at = _skip_blocks(source, at, word & ~0xFFF, mapped, budget)
+            at = _skip_blocks(source, at, word & ~0xFFF, budget, mapped=mapped)
         elif word & (qemu.RAM_ZERO | qemu.RAM_PAGE | qemu.RAM_XBZRLE):
             if not word & qemu.RAM_CONTINUE:
                 # A record's head is in the window; what the file lacks of it has no length.
@@ -315,7 +314,7 @@ def _words(source: Source, at: int, mapped: bool, budget: Budget) -> Iterator[tu
         yield word & 0xFFF, at
 
 
-def _skip_blocks(source: Source, at: int, total: int, mapped: bool, budget: Budget) -> int:
+def _skip_blocks(source: Source, at: int, total: int, budget: Budget, *, mapped: bool) -> int:
     """The list of RAM blocks: name and length each, until all memory is named.
 
     With mapped-ram a header follows (version, page size, bitmap and pages offset), and the

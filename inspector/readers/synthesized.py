@@ -11,6 +11,7 @@ from typing import Any
 
 import construct
 
+from inspector.capture.attributes import Attributes
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
@@ -18,7 +19,7 @@ from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
 from layouts.vocabulary import Construct
-from layouts.x86.kvm import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
+from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
 
 #: A value with bits that are not known: (value, mask of the unknown bits).
 Masked = tuple[int, int]
@@ -81,7 +82,7 @@ def cpuid_area(cpuid: Cpuid, origin: Origin, title: str, prefix: str = "cpuid") 
 def _area(
     layout: str, prefix: str, title: str, data: bytes, origin: Origin, unknown: bytes, ids: list[int] | None = None
 ) -> Area:
-    attributes: dict[str, Any] = {"synthesized": True}
+    attributes: Attributes = {"synthesized": True}
     if any(unknown):
         attributes["unknown"] = unknown.hex()
     if ids is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from inspector.capture.attributes import Attributes
+from inspector.capture.store import PLAIN_ATTRIBUTES
 from inspector.readers.numbers import is_number
 from inspector.readers.synthesized import MAX_REGISTERS, is_register_id
 from inspector.readers.text import shown
@@ -24,6 +26,8 @@ BY_CONTENT = {
 }
 #: Kinds of named values, and the sizes in bytes that they take (none: any).
 _KINDS = {"uint": (), "int": (), "vector": (), "predicate": (), "bytes": (), "text": (), "x87": (10,), "tile": (1024,)}
+#: Lists of rows, which JSON has as lists.
+_ROWS = frozenset({"fields", "rows", "named", "dropped"})
 _MAX_ROWS = 1 << 16
 _MAX_FIELDS = 250_000
 _MAX_ELEMENTS = 250_000
@@ -33,14 +37,21 @@ class MalformedError(Exception):
     """Something of the header is not what the format says; the text says what."""
 
 
-def check_attributes(layout: str, attributes: dict[str, Any]) -> None:
-    """Raise MalformedError unless the attributes are sound, and those are there that the layout needs."""
+def checked_attributes(layout: str, given: Mapping[str, Any]) -> Attributes:
+    """The attributes that this version knows; what has another type is left out.
+
+    Raises MalformedError unless they are sound, and those are there that the layout needs.
+    """
+    found = {name: given[name] for name, kind in PLAIN_ATTRIBUTES.items() if isinstance(given.get(name), kind)}
     needed = BY_CONTENT.get(layout)
-    if needed and needed not in attributes:
+    if needed and needed not in found:
         raise MalformedError(f"layout {layout} without its {needed}")
     for name, check in _CHECKS.items():
-        if name in attributes:
-            check(attributes[name])
+        if name in found:
+            check(found[name])
+    checked: Any = {name: [*map(tuple, value)] if name in _ROWS else value for name, value in found.items()}
+    attributes: Attributes = checked
+    return attributes
 
 
 def _each(name: str, shape: str, most: int, fits: Callable[[Any], bool]) -> Callable[[Any], None]:

@@ -11,17 +11,17 @@ from functools import partial
 from typing import Any
 
 from inspector.capture import store
+from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import Room, XsaveTable
 from inspector.readers.budget import AREA_LIMIT_BYTES, Budget
 from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
 from inspector.readers.unpack import CHUNK_SIZE_BYTES
-from inspector.readers.vcpu_attributes import BY_CONTENT, MalformedError, check_attributes
+from inspector.readers.vcpu_attributes import BY_CONTENT, MalformedError, checked_attributes
 from layouts.registry import layouts
 
 #: A core of 10,000 threads with AMX has 200 MB as a capture file.
@@ -127,12 +127,7 @@ class _File:
 
     def area(self, record: Any) -> Area:
         layout = _get(record, "layout", str)
-        attributes = {
-            name: value
-            for name, value in _get(record, "attributes", dict, {}).items()
-            if name in store.PLAIN_ATTRIBUTES and isinstance(value, store.PLAIN_ATTRIBUTES[name])
-        }
-        check_attributes(layout, attributes)
+        attributes = checked_attributes(layout, _get(record, "attributes", dict, {}))
         if layout == "xsave":
             attributes["table"] = _table(_get(record, "xsave_table", dict))
         elif layout not in BY_CONTENT and layout not in layouts():

@@ -22,7 +22,8 @@ from inspector.readers.synthesized import (
 )
 from layouts.arm64.ids import ARM64
 from layouts.register_id import RegisterId
-from layouts.x86.kvm import KVM_XCR_ENTRIES, STRUCTS
+from layouts.x86.kvm import STRUCTS
+from layouts.x86.kvm_counted import KVM_XCR_ENTRIES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 #: Key of the state -> layout. Names differ a little between VMMs and versions.

@@ -6,16 +6,11 @@ import contextlib
 import os
 import re
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
 from inspector.decode.header import mxcsr, reserved, xcomp_bv, xstate_bv
-from inspector.decode.placement import (
-    XsaveTable,
-    guess_table,
-    places,
-    table_from_cpuid,
-    table_from_layout,
-)
+from inspector.decode.placement import guess_table, places, table_from_cpuid, table_from_layout
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source

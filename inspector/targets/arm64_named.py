@@ -17,12 +17,12 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.source import open_source
 from inspector.targets.arm64_host import bare_named, guest_of, host_of_records, host_of_vcpu
-from inspector.targets.kernels import kernel_captured, kernel_named, release_of, split
+from inspector.targets.kernels import kernel_captured, kernel_named, release_of, split, told
 from inspector.targets.notes import tell_of
 from layouts.arm64.chips import Chip, chip_of_words, chips, core_of, known_cores
 from layouts.arm64.id_fields import PFR0_EL1
 from layouts.arm64.ids import PFR0
-from layouts.arm64.kernels import arm64_kernel_for
+from layouts.arm64.kernels import profile_for
 
 HELP = (
     "a known core (several with +) or chip, /proc/cpuinfo, recorded answers (.jsonl), a capture, or kvm:; "
@@ -39,19 +39,21 @@ def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> 
     note = options.note
     name, release = release_of(text, kernel)
     if _is_known(name):
-        known = bare_named(name, kernel_named(arm64_kernel_for, release, note))
+        known = bare_named(name, kernel_named(profile_for, release, note))
         assert known is not None
         return known
     if name != "-" and not os.path.exists(name):
         hint = did_you_mean(name, (*known_cores(), *chips()), "inspector layouts list")
         raise UsageError(f"{name}: no such CPU or file; {hint}")
-    told = _cpuinfo(name)
-    if told is not None:
-        return host_of_chip(kernel_named(arm64_kernel_for, release, note), told)
+    chip = _cpuinfo(name)
+    if chip is not None:
+        return host_of_chip(kernel_named(profile_for, release, note), chip)
     if _is_recorded(name):
         if split(text)[1]:
             raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
-        return host_of_records(lines_of(name), name)
+        recorded = host_of_records(lines_of(name), name)
+        told(recorded.kernel, note)
+        return recorded
     return host_of_capture(open_capture(name), release, options)
 
 
@@ -99,8 +101,8 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
     """The host that the first vCPU of a capture shows, on the kernel that is named or that it tells."""
     note = options.note
     tell_of(capture, note)
-    named = kernel_named(arm64_kernel_for, release, note) if release else None
-    kernel = named or kernel_captured(arm64_kernel_for, capture, note)
+    named = kernel_named(profile_for, release, note) if release else None
+    kernel = named or kernel_captured(profile_for, capture, note)
     for vcpu in capture.vcpus:
         host = host_of_vcpu(vcpu, kernel, capture.target)
         if host is not None and PFR0_EL1.get(host.limits.get(PFR0, 0)):

@@ -18,7 +18,7 @@ from inspector.targets.arm64_host import captured_state, host_of_vcpu
 from inspector.targets.kernels import kernel_captured, kernel_named, release_of
 from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
-from layouts.arm64.kernels import arm64_kernel_for
+from layouts.arm64.kernels import profile_for
 from layouts.arm64.scenarios import ABIS
 from layouts.scenario import Scenario
 
@@ -37,7 +37,7 @@ def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> 
     names = rest.removesuffix(suffix).split("+")
     if any(one not in known_cores() for one in names):
         return host_of(name, "arm64", release, options)
-    profile = kernel_named(arm64_kernel_for, release, options.note)
+    profile = kernel_named(profile_for, release, options.note)
     host = from_bare(profile, [known_cores()[one] for one in names], gic=_GIC.get(suffix, 3), nested=is_nested)
     host.name = name
     return host
@@ -71,8 +71,8 @@ def place_of(capture: Capture, vcpu: Vcpu, host_word: str, kernel: str, options:
     name, release = release_of(host_word, kernel)
     if name:
         return Place(host_of_word(name, release or capture.host.kernel, options), name, "")
-    named = kernel_named(arm64_kernel_for, release, options.note) if release else None
-    host = host_of_vcpu(vcpu, named or kernel_captured(arm64_kernel_for, capture, options.note), capture.target)
+    named = kernel_named(profile_for, release, options.note) if release else None
+    host = host_of_vcpu(vcpu, named or kernel_captured(profile_for, capture, options.note), capture.target)
     assert host is not None
     return Place(host, capture.target, "as the captured guest shows it: its values are the most that a guest may have")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
+from inspector.readers.options import NO_OPTIONS
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.models.workbench import Workbench
@@ -54,9 +55,9 @@ def _arm64(capture: Capture, vcpu: Vcpu) -> Lab | None:
     from inspector.machine.arm64.models.workbench import Workbench
     from inspector.targets.arm64_host import host_of_vcpu
     from inspector.targets.kernels import kernel_captured
-    from layouts.arm64.kernels import arm64_kernel_for
+    from layouts.arm64.kernels import profile_for
 
-    host = host_of_vcpu(vcpu, kernel_captured(arm64_kernel_for, capture, lambda _: None), capture.target)
+    host = host_of_vcpu(vcpu, kernel_captured(profile_for, capture, NO_OPTIONS.note), capture.target)
     return IdLab(Workbench(host)) if host is not None and host.limits else None
 
 

@@ -19,7 +19,7 @@ from inspector.readers.options import Options
 from inspector.targets.x86_models import asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from inspector.targets.x86_words import MODEL
-from layouts.x86.kvm import cpuid2_unpack, msrs_unpack, xcrs_pack
+from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
 from layouts.x86.models.features import features
 from layouts.x86.msrs import MSR_NAMES
 from layouts.x86.xsave import EXTENDED_OFFSET

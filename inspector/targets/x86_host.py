@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.attributes import XsaveTable
+from inspector.capture.errors import UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.header import is_compacted, xstate_bv
-from inspector.decode.placement import XsaveTable
 from inspector.machine.x86.host import Host, booted, enumerated_features, shipped_cpu, shipped_host
 from inspector.readers.cpuid_table import cpuid_of
-from layouts.kernels import DEFAULT_RELEASE, UnknownReleaseError
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.kernels import kernel_captured
 from layouts.vocabulary import CpuLayout
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KernelProfile, profile_for
+from layouts.x86.kernels import X86Kernel, profile_for
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET
 
 #: Where nothing is known, and for an empty host: the first CPU with every component that KVM gives to guests.
@@ -60,7 +61,7 @@ class _Evidence(NamedTuple):
         return offsets
 
 
-def choose_host(capture: Capture, vcpu: Vcpu, kernel: KernelProfile) -> ChosenHost:
+def choose_host(capture: Capture, vcpu: Vcpu, kernel: X86Kernel) -> ChosenHost:
     """The host of a captured vCPU under a kernel."""
     evidence = _evidence_of(capture, vcpu)
     for choose in (_by_host_cpuid, _by_signature, _by_table, _by_vcpu_cpuid, _by_guessed_table):
@@ -70,19 +71,14 @@ def choose_host(capture: Capture, vcpu: Vcpu, kernel: KernelProfile) -> ChosenHo
     return ChosenHost(DEFAULT_CPU, shipped_host(DEFAULT_CPU, kernel), "nothing captured tells the CPU", is_guess=True)
 
 
-def captured_kernel(capture: Capture) -> tuple[KernelProfile, str]:
+def captured_kernel(capture: Capture) -> tuple[X86Kernel, str]:
     """The profile of the kernel that a capture names, and why it is this one; the default where it names none.
 
     Raises InputError for a release for which no profile answers.
     """
     release = capture.host.kernel
-    if not release:
-        return profile_for(DEFAULT_RELEASE), "the default; the capture names none"
-    try:
-        return profile_for(release), f"captured: {release}"
-    except UnknownReleaseError as error:
-        expected = f"{error.expected} (--kernel names another)"
-        raise InputError(f"{capture.target}: kernel", expected, release) from None
+    because = f"captured: {release}" if release else "the default; the capture names none"
+    return kernel_captured(profile_for, capture, NO_OPTIONS.note), because
 
 
 def contradiction(host: Host, vcpu: Vcpu) -> str:
@@ -94,7 +90,7 @@ def contradiction(host: Host, vcpu: Vcpu) -> str:
     image = vcpu.area("xsave")
     if image is None or is_compacted(image.data):
         return ""
-    table: XsaveTable = image.attributes["table"]
+    table = image.attributes["table"]
     held = xstate_bv(image.data)
     for room in table.rooms:
         values = host.cpuid.get(0xD, room.component)
@@ -166,7 +162,7 @@ def _is_consistent(layout: CpuLayout, evidence: _Evidence) -> bool:
     )
 
 
-def _by_host_cpuid(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
+def _by_host_cpuid(evidence: _Evidence, kernel: X86Kernel) -> ChosenHost | None:
     cpuid = evidence.host_cpuid
     if cpuid is None:
         return None
@@ -178,7 +174,7 @@ def _by_host_cpuid(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | N
     return ChosenHost(names[0] if names else _short_words(cpuid), Host(cpuid, kernel), because)
 
 
-def _by_signature(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
+def _by_signature(evidence: _Evidence, kernel: X86Kernel) -> ChosenHost | None:
     cpuid = evidence.vcpu_cpuid
     if cpuid is None:
         return None
@@ -190,7 +186,7 @@ def _by_signature(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | No
     return ChosenHost(layout.name, shipped_host(layout.name, kernel), because)
 
 
-def _by_table(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
+def _by_table(evidence: _Evidence, kernel: X86Kernel) -> ChosenHost | None:
     """By a layout that the user named, or that came with the image."""
     table = evidence.table
     if table is None or table.guessed or evidence.vcpu_cpuid is not None:
@@ -200,7 +196,7 @@ def _by_table(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
     return _placed_alike(table, kernel, f"{table.origin} places each component as here")
 
 
-def _placed_alike(table: XsaveTable, kernel: KernelProfile, because: str) -> ChosenHost:
+def _placed_alike(table: XsaveTable, kernel: X86Kernel, because: str) -> ChosenHost:
     """The shipped CPU that has these components at these places and the fewest others, without those.
 
     Where none has them, a CPU made of the table.
@@ -244,7 +240,7 @@ def _made_of(table: XsaveTable, mask: int) -> Cpuid:
     return Cpuid({**leaves, (0xD, 0): (mask, end, end, 0), **enumerated_features(mask)})
 
 
-def _by_vcpu_cpuid(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
+def _by_vcpu_cpuid(evidence: _Evidence, kernel: X86Kernel) -> ChosenHost | None:
     """No shipped CPU is the one that the vCPU names: what the vCPU sees stands in for the host."""
     cpuid = evidence.vcpu_cpuid
     if cpuid is None or not cpuid.xsave_table():
@@ -254,7 +250,7 @@ def _by_vcpu_cpuid(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | N
     return ChosenHost(_short_words(cpuid), Host(booted(cpuid), kernel), because, is_guess=True)
 
 
-def _by_guessed_table(evidence: _Evidence, kernel: KernelProfile) -> ChosenHost | None:
+def _by_guessed_table(evidence: _Evidence, kernel: X86Kernel) -> ChosenHost | None:
     table = evidence.table
     if table is None:
         return None

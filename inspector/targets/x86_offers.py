@@ -32,7 +32,7 @@ from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named
 from layouts.arm64.chips import chips, known_cores
 from layouts.x86.features import FEATURES, REGISTERS
-from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_at, feature_named, features
@@ -80,7 +80,7 @@ def _as_model(name: str, release: str, options: Options) -> Offer:
     """
     model = qemu_models().named(name)
     assert model is not None
-    kernel = kernel_named(profile_for, release, options.note) if release else KERNELS[-1]
+    kernel = kernel_named(profile_for, release, options.note) if release else [*kernels().values()][-1]
     kvm = assumed_kvm(cpuid_of_model(name), release or kernel.name)
     given = offer_of_cpuid(name, supported_table(kvm), host=kvm.raw)
     asked = model.features | expand(request(name), given).features

@@ -11,7 +11,7 @@ from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.x86_host import captured_kernel, choose_host
 from layouts.scenario import Scenario
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 
 
 def captured_state(vcpu: Vcpu) -> Captured | None:
@@ -47,7 +47,7 @@ def restore_scenario(state: Captured, vcpu: Vcpu, capture: Capture) -> Scenario:
 
 
 def on_captured_host(
-    scenario: Scenario, capture: Capture, vcpu: Vcpu, named: KernelProfile | None = None
+    scenario: Scenario, capture: Capture, vcpu: Vcpu, named: X86Kernel | None = None
 ) -> tuple[Scenario, Host]:
     """A scenario on the host and kernel that the capture is from, or on the kernel named. Raises InputError."""
     kernel, because = (named, "") if named is not None else captured_kernel(capture)

@@ -59,6 +59,7 @@ class BaseApp(App[int]):
     failure: InspectorError | None = None
     TITLE = "inspector"
     CSS = """
+    Screen { layers: base prompt; }
     #title { color: $on-title; text-wrap: nowrap; text-overflow: ellipsis; }
     #columns, #names, Prompt Label { color: $line-heading; }
     #notice { color: $line-changed; }

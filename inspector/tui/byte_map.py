@@ -26,7 +26,7 @@ def map_heading(found: BufferMap) -> Drawn:
 
 
 def map_lines(before: BufferMap, now: BufferMap, selected: int, width: int) -> list[Drawn]:
-    """The buffer, before the last event too if that changed it; below it names of components."""
+    """The buffer, before the last event too if that changed it; below it names of components. Always three lines."""
     columns = width - _LABEL_WIDTH
     widths = _widths(now.spans if _end(now) >= _end(before) else before.spans, columns)
     lines = []
@@ -35,7 +35,8 @@ def map_lines(before: BufferMap, now: BufferMap, selected: int, width: int) -> l
         lines.append([Piece(f"{'now':<{_LABEL_WIDTH}}"), *_bar(now.spans, widths)])
     else:
         lines.append([Piece(" " * _LABEL_WIDTH), *_bar(now.spans, widths)])
-    return [*lines, [Piece(" " * _LABEL_WIDTH + _names(now.spans, widths, selected, columns))]]
+    lines.append([Piece(" " * _LABEL_WIDTH + _names(now.spans, widths, selected, columns))])
+    return [*lines, [Piece("")]][:3]
 
 
 def _seen(found: BufferMap) -> list[tuple[int, SpanState]]:

@@ -43,18 +43,18 @@ def chain_heading(name: str, number: int, width: int) -> Drawn:
     return [Piece(f"{fitted(name, _NAME_WIDTH - 1):<{_NAME_WIDTH}}{names}  result", "heading")]
 
 
-def chain_lines(found: Sequence[Chain], keys: Mapping[GateName, str], width: int, lines: int) -> Iterator[Drawn]:
-    """A wire an actor and, below each that does not arrive, what stops it.
+def chain_lines(found: Sequence[Chain], keys: Mapping[GateName, str], width: int, *, brief: bool) -> Iterator[Drawn]:
+    """A wire an actor and below each what stops it, if something does; so many lines whatever the gates are.
 
-    Where there are too few ``lines`` for that, only the last that does not arrive says why. ``keys`` are those that
-    open a gate.
+    ``brief``: only the last that does not arrive says why. ``keys`` are those that open a gate.
     """
-    stopped = [chain for chain in found if why_of(chain, keys)]
-    told = stopped if lines >= len(found) + len(stopped) else stopped[-1:]
     for chain in found:
         yield _wire(chain, width)
-        if chain in told:
+        if not brief:
             yield _pointer(chain, keys, width)
+    if brief:
+        stopped = [chain for chain in found if why_of(chain, keys)]
+        yield _pointer(stopped[-1] if stopped else found[-1], keys, width)
 
 
 def why_of(chain: Chain, keys: Mapping[GateName, str]) -> str:
@@ -102,6 +102,8 @@ def _wire(chain: Chain, width: int) -> Drawn:
 def _pointer(chain: Chain, keys: Mapping[GateName, str], width: int) -> Drawn:
     """Below the gate that decides: what is wrong with it."""
     text, cell, first = why_of(chain, keys), cell_width(width), chain.first_closed
+    if not text:
+        return []
     columns = list(_COLUMNS)
     if chain.touched.word == "grows":
         at = columns.index("XFD")

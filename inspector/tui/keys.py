@@ -127,8 +127,8 @@ INSPECT: Table = (
             line(
                 "search paths, meanings and values; next, previous",
                 Key("slash", "search", "inspect.search", "Search", footer=40),
-                Key("n", "search_again(False)", "inspect.next", "Next match"),
-                Key("N", "search_again(True)", "inspect.previous", "Previous match"),
+                Key("n", "search_next", "inspect.next", "Next match"),
+                Key("N", "search_previous", "inspect.previous", "Previous match"),
             ),
             line(
                 "go to a path (xsave.zmm[3]), offset (0x240), vCPU (#7)",

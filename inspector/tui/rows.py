@@ -74,7 +74,7 @@ class Rows:
             if self.filter_text and not specs:
                 continue
             if self.has_headings:
-                rows.append(Row(name, None, 0, True))
+                rows.append(Row(name, None, 0, unfolds=True))
                 if name in self.folded and not self.filter_text:
                     continue
             depth = int(self.has_headings)
@@ -84,7 +84,7 @@ class Rows:
                 rows.append(Row(name, spec, depth, bool(spec.register) or spec.kind in ("vector", "tile")))
                 if spec.path in self.unfolded:
                     want = self.elements.get(spec.path, "*")
-                    rows += [Row(name, child, depth + 1, False) for child in self.table.parts(spec, want)]
+                    rows += [Row(name, child, depth + 1, unfolds=False) for child in self.table.parts(spec, want)]
         self.visible = rows
 
     def _passes(self, spec: FieldSpec) -> bool:

@@ -30,7 +30,7 @@ class ShownTable(FieldTable):
         try:
             field = super().decode(spec)
         except Exception as error:  # noqa: BLE001 - shown in the field's row
-            return Field(spec, self.area, None, None, trouble(error), "", False)
+            return Field(spec, self.area, None, None, trouble(error), "", changed=False)
         return field._replace(text=self._trouble) if self._trouble else field
 
     def find(self, pattern: str) -> list[FieldSpec]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
-from layouts.kernels import Kernel, profile_for
+from layouts.kernels import Kernel, profile_among
 from layouts.vocabulary import Bits
 
 
@@ -221,7 +221,7 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 
 
 @cache
-def arm64_kernels() -> dict[str, Arm64Kernel]:
+def kernels() -> dict[str, Arm64Kernel]:
     """The profiles by name, oldest first."""
     known: dict[str, dict[str, Any]] = {}
     for entry in json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8")):
@@ -229,6 +229,6 @@ def arm64_kernels() -> dict[str, Arm64Kernel]:
     return {name: _kernel(entry) for name, entry in known.items()}
 
 
-def arm64_kernel_for(release: str) -> Arm64Kernel:
+def profile_for(release: str) -> Arm64Kernel:
     """The profile that answers for a release. Raises UnknownReleaseError."""
-    return profile_for(arm64_kernels().values(), release)
+    return profile_among(kernels().values(), release)

@@ -98,7 +98,7 @@ def _model(found: dict[str, Any], file: str) -> NamedModel:
         version=version,
         title=_of(found, "title", str, file, ""),
         parent=_of(found, "parent", str, file, ""),
-        realizable=_of(found, "realizable", bool, file, True),
+        realizable=_of(found, "realizable", bool, file, default=True),
         notes=_of(found, "notes", str, file, ""),
         values=tuple(values),
         vl_bytes=vl_bytes,
@@ -109,7 +109,7 @@ def _model(found: dict[str, Any], file: str) -> NamedModel:
 def _block(block: Mapping[str, Any], where: str) -> list[ModelValue]:
     _only(block, _BLOCK_KEYS, where)
     source = _of(block, "source", str, where)
-    verified = _of(block, "verified", bool, where, True)
+    verified = _of(block, "verified", bool, where, default=True)
     switch = _of(block, "switch", str, where, "")
     if switch and switch not in SWITCHES:
         raise ModelError(f"{where}.switch: expected {', '.join(SWITCHES)}; found {switch!r}")

@@ -10,6 +10,7 @@ from construct import Array, Bytes, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul,
 
 from layouts.vocabulary import Construct, Layout
 from layouts.x86 import registers as reg
+from layouts.x86.xsave import FXSAVE, FXSAVE_REGISTERS
 
 _TIME64 = Struct("sec" / Int64ul * "seconds", "usec" / Int64ul * "microseconds")
 _TIME32 = Struct("sec" / Int32ul * "seconds", "usec" / Int32ul * "microseconds")
@@ -166,4 +167,14 @@ QEMU_CPU = Layout(
         "sregs.cr4": reg.CR4,
     },
     roots={"sregs": "sregs", "msr": "msr"},
+)
+
+#: NT_PRFPREG, and what FXSAVE writes.
+FPREGSET = Layout(
+    "fxsave",
+    "FXSAVE image",
+    "fpregs",
+    Struct(*FXSAVE.subcons, "sw_reserved" / Bytes(48) * "software area"),
+    "Intel SDM vol. 1, 10.5.1",
+    registers=FXSAVE_REGISTERS,
 )

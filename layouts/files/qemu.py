@@ -18,9 +18,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from layouts.vocabulary import Register
+from layouts.x86 import msr_registers as msr
 from layouts.x86 import registers as reg
 from layouts.x86.msrs import msr_name
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 MAGIC = b"QEVM"
 VERSION = 3
@@ -95,7 +96,7 @@ X86_FIELDS: dict[tuple[str, str], Mapped] = {
     ("cpu", "env.cr[4]"): Mapped("sregs.cr4", register=reg.CR4),
     ("cpu", "env.dr"): Mapped("debugregs.{name}", _DRS),
     ("cpu", "env.efer"): Mapped("sregs.efer", register=reg.EFER),
-    ("cpu", "env.star"): _msr("IA32_STAR", reg.STAR),
+    ("cpu", "env.star"): _msr("IA32_STAR", msr.STAR),
     ("cpu", "env.lstar"): _msr("IA32_LSTAR"),
     ("cpu", "env.cstar"): _msr("IA32_CSTAR"),
     ("cpu", "env.fmask"): _msr("IA32_FMASK", reg.RFLAGS),
@@ -104,7 +105,7 @@ X86_FIELDS: dict[tuple[str, str], Mapped] = {
     ("cpu", "env.sysenter_esp"): _msr("IA32_SYSENTER_ESP"),
     ("cpu", "env.sysenter_eip"): _msr("IA32_SYSENTER_EIP"),
     ("cpu", "env.smbase"): _msr("IA32_SMBASE"),
-    ("cpu", "env.pat"): _msr("IA32_PAT", reg.PAT),
+    ("cpu", "env.pat"): _msr("IA32_PAT", msr.PAT),
     ("cpu", "env.tsc"): _msr("IA32_TIME_STAMP_COUNTER"),
     ("cpu", "env.tsc_aux"): _msr("IA32_TSC_AUX"),
     ("cpu", "env.vm_hsave"): _msr("MSR_VM_HSAVE_PA"),
@@ -139,11 +140,11 @@ X86_FIELDS: dict[tuple[str, str], Mapped] = {
     ("cpu/cet_shstk", "env.guest_ssp"): Mapped("shstk.ssp"),
     ("cpu/msr_pl0_ssp", "env.pl0_ssp"): _msr("IA32_PL0_SSP"),
     ("cpu/apx", "env.regs"): Mapped("xsave.apx.r[{n}]", first=16),
-    ("cpu/msr_ia32_misc_enable", "env.msr_ia32_misc_enable"): _msr("IA32_MISC_ENABLE", reg.MISC_ENABLE),
-    ("cpu/msr_ia32_feature_control", "env.msr_ia32_feature_control"): _msr("IA32_FEATURE_CONTROL", reg.FEATURE_CONTROL),
+    ("cpu/msr_ia32_misc_enable", "env.msr_ia32_misc_enable"): _msr("IA32_MISC_ENABLE", msr.MISC_ENABLE),
+    ("cpu/msr_ia32_feature_control", "env.msr_ia32_feature_control"): _msr("IA32_FEATURE_CONTROL", msr.FEATURE_CONTROL),
     ("cpu/msr_tscdeadline", "env.tsc_deadline"): _msr("IA32_TSC_DEADLINE"),
     ("cpu/msr_tsc_adjust", "env.tsc_adjust"): _msr("IA32_TSC_ADJUST"),
-    ("cpu/spec_ctrl", "env.spec_ctrl"): _msr("IA32_SPEC_CTRL", reg.SPEC_CTRL),
+    ("cpu/spec_ctrl", "env.spec_ctrl"): _msr("IA32_SPEC_CTRL", msr.SPEC_CTRL),
     ("cpu/msr_smi_count", "env.msr_smi_count"): _msr("MSR_SMI_COUNT"),
     ("cpu/poll_control_msr", "env.poll_control_msr"): _msr("MSR_KVM_POLL_CONTROL"),
     ("cpu/steal_time_msr", "env.steal_time_msr"): _msr("MSR_KVM_STEAL_TIME"),

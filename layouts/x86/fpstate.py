@@ -8,7 +8,7 @@ from __future__ import annotations
 from construct import Bytes, Int32ul, Int64ul, Struct
 
 from layouts.vocabulary import Layout, Register, flag
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 HEAD_SIZE_BYTES = 64
 _SOURCE = "Linux arch/x86/include/asm/fpu/types.h, struct fpstate"

@@ -11,14 +11,14 @@ Each is read from the source of the version that it names, from these files:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
-from layouts import kernels as releases
-from layouts.kernels import Kernel
+from layouts.kernels import Kernel, profile_among
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelProfile(Kernel):
+class X86Kernel(Kernel):
     """A Linux version on x86; each field is named by the mask or rule that it is.
 
     Linux: ``xfeature_max`` is XFEATURE_MAX: component numbers from here on are out of range. ``user_supported`` and
@@ -52,12 +52,12 @@ class KernelProfile(Kernel):
         return f"{self.provenance}: arch/x86/include/asm/fpu, arch/x86/kvm/x86.c, cpuid.c"
 
 
-def _after(before: KernelProfile, name: str, *, since: str = "", package: str = "", **changed: Any) -> KernelProfile:
+def _after(before: X86Kernel, name: str, *, since: str = "", package: str = "", **changed: Any) -> X86Kernel:
     """The next profile: what changed since the one before."""
     return replace(before, name=name, since=since, package=package, **changed)
 
 
-_5_10 = KernelProfile(
+_5_10 = X86Kernel(
     name="5.10",
     version="5.10.262",
     package="Debian linux-source-5.10 5.10.262-1",
@@ -92,18 +92,18 @@ _7_1 = _after(_7_0, "7.1", version="7.1.3")
 _7_2 = _after(_7_1, "7.2", version="7.2.13", package="Debian linux-source-7.2 7.2.13-1")
 _7_3 = _after(_7_2, "7.3", version="7.3.4", package="Debian linux-source-7.3 7.3.4-1~bpo13+1")
 
-#: Oldest first.
-KERNELS = (_5_10, _6_1, _6_6, _6_12, _6_16, _6_17, _6_18, _6_19, _7_0, _7_1, _7_2, _7_3)
+_KERNELS = (_5_10, _6_1, _6_6, _6_12, _6_16, _6_17, _6_18, _6_19, _7_0, _7_1, _7_2, _7_3)
 
 
-def kernels() -> dict[str, KernelProfile]:
-    """Kernel profiles by name."""
-    return {kernel.name: kernel for kernel in KERNELS}
+@cache
+def kernels() -> dict[str, X86Kernel]:
+    """The profiles by name, oldest first."""
+    return {kernel.name: kernel for kernel in _KERNELS}
 
 
-def profile_for(release: str) -> KernelProfile:
+def profile_for(release: str) -> X86Kernel:
     """The profile that answers for a release. Raises UnknownReleaseError."""
-    return releases.profile_for(KERNELS, release)
+    return profile_among(kernels().values(), release)
 
 
 class Policy(NamedTuple):

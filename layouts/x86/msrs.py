@@ -7,8 +7,9 @@ Sources: Intel SDM vol. 4, AMD APM vol. 2, Linux ``arch/x86/include/asm/msr-inde
 from __future__ import annotations
 
 from layouts.vocabulary import Register
+from layouts.x86 import msr_registers as msr
 from layouts.x86 import registers as reg
-from layouts.x86.xsave import XSTATE_BITMAP
+from layouts.x86.xsave_views import XSTATE_BITMAP
 
 MSR_NAMES = {
     0x10: "IA32_TIME_STAMP_COUNTER",
@@ -179,18 +180,18 @@ MSR_NAMES = {
 
 MSR_REGISTERS: dict[int, Register] = {
     0x1B: reg.APIC_BASE,
-    0x3A: reg.FEATURE_CONTROL,
-    0x48: reg.SPEC_CTRL,
-    0x1A0: reg.MISC_ENABLE,
+    0x3A: msr.FEATURE_CONTROL,
+    0x48: msr.SPEC_CTRL,
+    0x1A0: msr.MISC_ENABLE,
     0x1C4: XSTATE_BITMAP,
     0x1C5: XSTATE_BITMAP,
-    0x277: reg.PAT,
+    0x277: msr.PAT,
     0x6A0: reg.CET,
     0x6A2: reg.CET,
     0xD90: reg.BNDCFG,
     0xDA0: XSTATE_BITMAP,
     0xC0000080: reg.EFER,
-    0xC0000081: reg.STAR,
+    0xC0000081: msr.STAR,
     0xC0000084: reg.RFLAGS,
 }
 

@@ -86,23 +86,31 @@ _QEMU = (
 VMMS = {
     vmm.name: vmm
     for vmm in (
-        Vmm("qemu", "QEMU", False, "nothing", "11.1", _QEMU, "QEMU target/i386/kvm/kvm.c, kvm_arch_put_registers"),
+        Vmm(
+            "qemu",
+            "QEMU",
+            sends_cpuid=False,
+            compares="nothing",
+            newest="11.1",
+            refusals=_QEMU,
+            source="QEMU target/i386/kvm/kvm.c, kvm_arch_put_registers",
+        ),
         Vmm(
             "libvirt",
             "libvirt",
-            False,
-            "names",
-            "12.8",
-            _QEMU,
-            "libvirt src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU; the calls are QEMU's",
+            sends_cpuid=False,
+            compares="names",
+            newest="12.8",
+            refusals=_QEMU,
+            source="libvirt src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU; the calls are QEMU's",
         ),
         Vmm(
             "cloud-hypervisor",
             "Cloud Hypervisor",
-            True,
-            "registers",
-            "51",
-            (
+            sends_cpuid=True,
+            compares="registers",
+            newest="51",
+            refusals=(
                 OnRefusal(
                     "15",
                     "skip",
@@ -117,15 +125,15 @@ VMMS = {
                     "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
                 ),
             ),
-            "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+            source="Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
         ),
         Vmm(
             "firecracker",
             "Firecracker",
-            True,
-            "nothing",
-            "1.15",
-            (
+            sends_cpuid=True,
+            compares="nothing",
+            newest="1.15",
+            refusals=(
                 OnRefusal(
                     "1.4",
                     "abort",
@@ -140,7 +148,7 @@ VMMS = {
                     "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
                 ),
             ),
-            "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+            source="Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
         ),
     )
 }

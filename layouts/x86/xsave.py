@@ -10,7 +10,8 @@ from __future__ import annotations
 from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
 
 from layouts.members import Member, members
-from layouts.vocabulary import Bits, Component, Layout, Piece, Register, View, flag
+from layouts.vocabulary import Bits, Component, Layout, Register, flag
+from layouts.x86 import msr_registers as msr
 from layouts.x86 import registers as reg
 
 _SDM = "Intel SDM vol. 1"
@@ -38,7 +39,7 @@ FXSAVE = Struct(
     "reserved416" / Bytes(48) * "reserved",
 )
 
-_FXSAVE_REGISTERS = {"fcw": reg.FCW, "fsw": reg.FSW, "ftw": reg.FTW, "mxcsr": reg.MXCSR}
+FXSAVE_REGISTERS = {"fcw": reg.FCW, "fsw": reg.FSW, "ftw": reg.FTW, "mxcsr": reg.MXCSR}
 
 LEGACY = Layout(
     "xsave-legacy",
@@ -50,7 +51,7 @@ LEGACY = Layout(
         "sw_reserved" / Bytes(40) * "software area",
     ),
     f"{_SDM}, 10.5.1 and 13.4.1; Linux arch/x86/kernel/fpu/xstate.c",
-    registers=_FXSAVE_REGISTERS,
+    registers=FXSAVE_REGISTERS,
 )
 
 #: Component that owns each member of the legacy region; a member not named here belongs to none.
@@ -200,7 +201,7 @@ COMPONENTS = (
         ),
         f"{_SDM}, 13.5.6",
         supervisor=True,
-        registers={"rtit_ctl": reg.RTIT_CTL},
+        registers={"rtit_ctl": msr.RTIT_CTL},
     ),
     Component(
         9,
@@ -221,7 +222,7 @@ COMPONENTS = (
         Struct("pasid" / Int64ul * "IA32_PASID"),
         f"{_SDM}, 13.5.8",
         supervisor=True,
-        registers={"pasid": reg.PASID},
+        registers={"pasid": msr.PASID},
         feature=(0, 2, 29),
     ),
     Component(
@@ -283,7 +284,7 @@ COMPONENTS = (
         ),
         f"{_SDM}, 13.5.11",
         supervisor=True,
-        registers={"misc": reg.UINTR_MISC},
+        registers={"misc": msr.UINTR_MISC},
     ),
     Component(
         15,
@@ -308,7 +309,7 @@ COMPONENTS = (
         ),
         f"{_SDM}, 13.5.12; depth 32 as in Linux struct arch_lbr_state",
         supervisor=True,
-        registers={"lbr_ctl": reg.LBR_CTL},
+        registers={"lbr_ctl": msr.LBR_CTL},
     ),
     Component(
         16,
@@ -318,7 +319,7 @@ COMPONENTS = (
         Struct("hwp_request" / Int64ul * "IA32_HWP_REQUEST"),
         f"{_SDM}, 13.5.13",
         supervisor=True,
-        registers={"hwp_request": reg.HWP_REQUEST},
+        registers={"hwp_request": msr.HWP_REQUEST},
     ),
     Component(
         17,
@@ -396,52 +397,3 @@ MPX, AVX512, CET, XTILE, APX = (group_mask(name) for name in ("mpx", "avx512", "
 USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
 #: Components that software allocates on demand: those that XFD can turn off.
 DYNAMIC = sum(1 << component.number for component in COMPONENTS if component.xfd)
-
-#: Array members whose first element is not number 0: ``(component name, member) -> first``.
-FIRST_INDEX = {("hi16_zmm", "zmm"): 16, ("apx", "r"): 16}
-
-#: Whole registers. Their paths have no component name: ``xsave.zmm[17]``.
-VIEWS = (
-    View("st", "x87 stack register", range(8), (Piece(X87, LEGACY_AT["st"].offset, 10, 16),)),
-    View("xmm", "SSE register", range(16), (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16),)),
-    View(
-        "ymm",
-        "AVX register",
-        range(16),
-        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16)),
-    ),
-    View(
-        "zmm",
-        "AVX-512 register",
-        range(16),
-        (Piece(SSE, LEGACY_AT["xmm"].offset, 16, 16), Piece(AVX, 0, 16, 16), Piece(6, 0, 32, 32)),
-    ),
-    View("zmm", "AVX-512 register", range(16, 32), (Piece(7, 0, 64, 64),)),
-)
-
-XSTATE_BITMAP = Register(
-    "xstate bitmap",
-    "one bit a state component",
-    tuple(flag(component.name, component.number, component.title) for component in COMPONENTS),
-    f"{_SDM}, 13.1",
-)
-
-#: LWP was gone before there was a compacted format.
-XCOMP_BITMAP = Register(
-    "XCOMP_BV",
-    "compacted format and the components that have room",
-    (*(bits for bits in XSTATE_BITMAP.bits if bits.lsb != LWP), flag("compacted", 63, "compacted format")),
-    f"{_SDM}, 13.4.2",
-)
-
-HEADER_REGISTERS = {"xstate_bv": XSTATE_BITMAP, "xcomp_bv": XCOMP_BITMAP}
-LEGACY_REGISTERS = {**_FXSAVE_REGISTERS, "sw_xcr0": XSTATE_BITMAP}
-
-FPREGSET = Layout(
-    "fxsave",
-    "FXSAVE image",
-    "fpregs",
-    Struct(*FXSAVE.subcons, "sw_reserved" / Bytes(48) * "software area"),
-    f"{_SDM}, 10.5.1",
-    registers=_FXSAVE_REGISTERS,
-)

@@ -6,9 +6,8 @@ import itertools
 
 import pytest
 
+from inspector.capture.attributes import Room, XsaveTable
 from inspector.decode.placement import (
-    Room,
-    XsaveTable,
     compacted_places,
     guess_table,
     standard_places,

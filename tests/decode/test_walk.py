@@ -6,7 +6,7 @@ import random
 
 import construct
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.decode.walk import walk
@@ -25,6 +25,7 @@ def member(parsed: object, name: str) -> object:
 
 
 @pytest.mark.parametrize("name", DECLARATIONS)
+@settings(deadline=None)
 @given(seed=st.integers(0, 1 << 64))
 def test_leaves_are_what_construct_parses(name: str, seed: int) -> None:
     declaration = DECLARATIONS[name]

@@ -25,7 +25,7 @@ from inspector.readers.kvm_struct import as_words
 from inspector.readers.open import read_source
 from inspector.readers.options import Options
 from inspector.readers.source import Source, unpacked
-from tests.fuzz import checkpoint_seeds, seeds
+from tests.fuzz import checkpoint_seeds, seeds, text_seeds
 
 
 class BytesSource(Source):
@@ -131,13 +131,13 @@ TARGETS = {
     "crosvm-json": Target(lambda: [json.dumps(seeds.crosvm_state()).encode()]),
     "qmp": Target(seeds.qmp),
     "register-json": Target(lambda: [b'{"0x603000000013c020": "0x1101", "0x6030000000100040": 16}']),
-    "register-text": Target(lambda: [seeds.REGISTER_TEXT]),
-    "info-registers": Target(lambda: [seeds.INFO_X86, seeds.INFO_ARM]),
-    "cpuid-text": Target(lambda: list(seeds.CPUID)),
-    "gdb-registers": Target(lambda: [seeds.GDB]),
-    "kernel-oops": Target(lambda: [seeds.OOPS]),
-    "libvirt-capabilities": Target(lambda: [seeds.CAPABILITIES]),
-    "logs": Target(lambda: list(seeds.LOGS)),
+    "register-text": Target(lambda: [text_seeds.REGISTER_TEXT]),
+    "info-registers": Target(lambda: [text_seeds.INFO_X86, text_seeds.INFO_ARM]),
+    "cpuid-text": Target(lambda: list(text_seeds.CPUID)),
+    "gdb-registers": Target(lambda: [text_seeds.GDB]),
+    "kernel-oops": Target(lambda: [text_seeds.OOPS]),
+    "libvirt-capabilities": Target(lambda: [text_seeds.CAPABILITIES]),
+    "logs": Target(lambda: list(text_seeds.LOGS)),
     "criu": Target(lambda: [checkpoint_seeds.criu_x86(), checkpoint_seeds.criu_arm64()]),
     "minidump": Target(
         lambda: [
@@ -147,6 +147,6 @@ TARGETS = {
         ]
     ),
     "qcow2": Target(seeds.qcow2),
-    "cpu-record": Target(lambda: [seeds.RECORD, seeds.RECORD[:180]]),
+    "cpu-record": Target(lambda: [text_seeds.RECORD, text_seeds.RECORD[:180]]),
     "packed": Target(seeds.packed),
 }

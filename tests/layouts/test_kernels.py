@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from layouts.arm64.kernels import Arm64Kernel, Limit, arm64_kernel_for, arm64_kernels
-from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_for, release_numbers
+from layouts.arm64 import kernels as arm64
+from layouts.arm64.kernels import Arm64Kernel, Limit
+from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_among, release_numbers
 from layouts.scenario import Scenario
 from layouts.x86 import kernels as x86
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 
-NEWEST = x86.KERNELS[-1].name
+X86 = tuple(x86.kernels().values())
+NEWEST = X86[-1].name
 RELEASES = {
     "6.12": (6, 12),
     "6.12-rc3": (6, 12),
@@ -45,7 +47,7 @@ def test_releases_are_read_as_they_are_written(release: str, numbers: tuple[int,
 def test_a_release_with_a_profile_has_its_own(release: str) -> None:
     numbers = RELEASES[release]
     assert numbers is not None
-    for kernel in (arm64_kernel_for(release), x86.profile_for(release)):
+    for kernel in (arm64.profile_for(release), x86.profile_for(release)):
         assert kernel.name == kernel.label == kernel.release == f"{numbers[0]}.{numbers[1]}"
         assert kernel.note == kernel.answers_for == ""
         assert kernel.title == f"Linux {kernel.name}"
@@ -62,7 +64,7 @@ def test_a_release_with_a_profile_has_its_own(release: str) -> None:
     ],
 )
 def test_another_profile_says_that_it_answers(release: str, name: str, title: str) -> None:
-    kernel = arm64_kernel_for(release)
+    kernel = arm64.profile_for(release)
     assert (kernel.name, kernel.title) == (name, title)
     assert kernel.note == f"Linux {title.rsplit(maxsplit=1)[-1]} has no profile: Linux {name} answers for it"
 
@@ -77,7 +79,7 @@ def test_another_x86_profile_says_that_it_answers(release: str, name: str) -> No
     assert kernel.note.endswith(f"has no profile: Linux {name} answers for it")
 
 
-@pytest.mark.parametrize("answers", [arm64_kernel_for, x86.profile_for])
+@pytest.mark.parametrize("answers", [arm64.profile_for, x86.profile_for])
 @pytest.mark.parametrize("release", ["", "unknown", "6", "5.9.16", "4.19"])
 def test_no_release_and_one_that_is_too_old_are_errors(release: str, answers: Callable[[str], Kernel]) -> None:
     with pytest.raises(UnknownReleaseError, match="expected") as error:
@@ -86,17 +88,17 @@ def test_no_release_and_one_that_is_too_old_are_errors(release: str, answers: Ca
 
 
 def test_a_new_profile_answers_for_its_release_and_changes_no_default() -> None:
-    newer = replace(x86.KERNELS[-1], name="99.0", version="99.0.1")
-    profiles = (*x86.KERNELS, newer)
-    assert profile_for(profiles, "99.0-rc1") is newer
-    assert profile_for(profiles, DEFAULT_RELEASE) is x86.profile_for(DEFAULT_RELEASE)
+    newer = replace(X86[-1], name="99.0", version="99.0.1")
+    profiles = (*X86, newer)
+    assert profile_among(profiles, "99.0-rc1") is newer
+    assert profile_among(profiles, DEFAULT_RELEASE) is x86.profile_for(DEFAULT_RELEASE)
     assert Scenario("", "", (), "").kernel == DEFAULT_RELEASE
-    assert DEFAULT_RELEASE in arm64_kernels()
-    assert list(arm64_kernels())[-1] == NEWEST
+    assert DEFAULT_RELEASE in arm64.kernels()
+    assert list(arm64.kernels())[-1] == NEWEST
 
 
-@pytest.mark.parametrize("kernels", [list(arm64_kernels().values()), x86.KERNELS])
-def test_profiles_are_oldest_first_and_name_their_source(kernels: Sequence[Arm64Kernel | KernelProfile]) -> None:
+@pytest.mark.parametrize("kernels", [list(arm64.kernels().values()), X86])
+def test_profiles_are_oldest_first_and_name_their_source(kernels: Sequence[Arm64Kernel | X86Kernel]) -> None:
     assert [release_numbers(kernel.name) for kernel in kernels] == sorted(
         numbers for kernel in kernels if (numbers := release_numbers(kernel.name))
     )
@@ -107,7 +109,7 @@ def test_profiles_are_oldest_first_and_name_their_source(kernels: Sequence[Arm64
 
 
 def test_fields_lie_within_their_registers_and_do_not_overlap() -> None:
-    for kernel in arm64_kernels().values():
+    for kernel in arm64.kernels().values():
         for encoding, fields in kernel.fields.items():
             covered = 0
             for field in fields:
@@ -128,45 +130,45 @@ def test_limits_hide_and_bound_fields() -> None:
 
 def test_x86_masks_grow_with_their_kernels() -> None:
     """XFEATURE_MAX is behind the highest component; APX came in 6.16, CET of supervisors for guests in 6.17."""
-    for kernel in x86.KERNELS:
+    for kernel in X86:
         known = kernel.user_supported | kernel.supervisor_supported
         assert not known >> kernel.xfeature_max
         assert not kernel.guest_supervisor & ~kernel.supervisor_supported
         assert not (kernel.user_dynamic | kernel.kvm_xcr0) & ~kernel.user_supported
         assert not kernel.kvm_xss & ~kernel.supervisor_supported
         assert bool(kernel.user_dynamic) == kernel.kvm_xsave2
-    assert next(kernel.name for kernel in x86.KERNELS if kernel.user_supported >> 19 & 1) == "6.16"
-    assert next(kernel.name for kernel in x86.KERNELS if kernel.guest_supervisor) == "6.17"
-    assert next(kernel.name for kernel in x86.KERNELS if kernel.kvm_xss) == "6.18"
+    assert next(kernel.name for kernel in X86 if kernel.user_supported >> 19 & 1) == "6.16"
+    assert next(kernel.name for kernel in X86 if kernel.guest_supervisor) == "6.17"
+    assert next(kernel.name for kernel in X86 if kernel.kvm_xss) == "6.18"
 
 
 def _named(kernel: str, register: str) -> int:
-    return next(each.encoding for each in arm64_kernels()[kernel].registers.values() if each.name == register)
+    return next(each.encoding for each in arm64.kernels()[kernel].registers.values() if each.name == register)
 
 
 def _has(kernel: str, register: str, field: str) -> bool:
-    return any(each.name == field for each in arm64_kernels()[kernel].fields.get(_named(kernel, register), ()))
+    return any(each.name == field for each in arm64.kernels()[kernel].fields.get(_named(kernel, register), ()))
 
 
 def test_fields_come_with_their_kernels() -> None:
     """ISAR2.ATS1A is in the tables from 7.2 on, MMFR3.SCTLRX from 6.17; PMUVer is signed up to 6.19."""
-    for name in arm64_kernels():
+    for name in arm64.kernels():
         numbers = release_numbers(name) or (0, 0)
         assert _has(name, "ID_AA64ISAR2_EL1", "ATS1A") == (numbers >= (7, 2))
         if numbers >= (6, 6):
             assert _has(name, "ID_AA64MMFR3_EL1", "SCTLRX") == (numbers >= (6, 17))
         pmuver = next(
-            field for field in arm64_kernels()[name].fields[_named(name, "ID_AA64DFR0_EL1")] if field.name == "PMUVer"
+            field for field in arm64.kernels()[name].fields[_named(name, "ID_AA64DFR0_EL1")] if field.name == "PMUVer"
         )
         assert pmuver.signed == (numbers < (7, 0) and name != "6.12")
 
 
 def test_what_5_10_has_not() -> None:
-    kernel = arm64_kernels()["5.10"]
+    kernel = arm64.kernels()["5.10"]
     assert (kernel.writable_csv, kernel.pmuver_most, kernel.bitmaps) == (("CSV2",), 4, {})
     assert kernel.psci_versions[-1] == 0x10000
     assert not kernel.checks_features
 
 
 def test_7_3_knows_a_tenth_vcpu_feature() -> None:
-    assert [arm64_kernels()[name].vcpu_features for name in ("6.12", "7.2", "7.3")] == [7, 9, 10]
+    assert [arm64.kernels()[name].vcpu_features for name in ("6.12", "7.2", "7.3")] == [7, 9, 10]

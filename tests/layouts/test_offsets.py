@@ -11,7 +11,7 @@ import pytest
 from inspector.decode import header
 from layouts.files.elf_arm64 import USER_FPSIMD_STATE, USER_SVE_HEADER
 from layouts.members import members
-from layouts.x86 import kvm
+from layouts.x86 import kvm_counted as kvm
 from layouts.x86.xsave import EXTENDED_OFFSET, FPX_SW_AT, HEADER_AT, HEADER_SIZE_BYTES, LEGACY_AT, LEGACY_SIZE_BYTES
 
 ROOT = Path(__file__).parents[2]

@@ -44,7 +44,7 @@ from layouts.arm64.ids import (
     RegisterId,
     sysreg_id,
 )
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 from layouts.vocabulary import Bits
 
 HAFDBS, VH = (of.id_register("ID_AA64MMFR1_EL1").field(name) for name in ("HAFDBS", "VH"))
@@ -52,7 +52,7 @@ X0, X14, X15 = (ids.X0 + 2 * number for number in (0, 14, 15))
 
 
 def host(cpu: str, kernel: str, *, gic: int = 3, nested: bool = False) -> Host:
-    return from_bare(arm64_kernels()[kernel], [bare_hosts()[cpu]], gic=gic, nested=nested)
+    return from_bare(kernels()[kernel], [bare_hosts()[cpu]], gic=gic, nested=nested)
 
 
 def vcpu_of(made: Host, features: int = PSCI_0_2, *, mte: bool = False) -> Vcpu:

@@ -144,8 +144,7 @@ def test_slices_that_no_length_reaches_and_ids_that_are_none(register_id: int, c
 def test_the_list_has_each_register_once() -> None:
     found = sve.register_ids()
     assert len(found) == len(set(found)) == 32 + 16 + 1 + 1
-    assert found == sorted(found)
-    assert SVE_VLS in found
+    assert found[0] == SVE_VLS
 
 
 IDC, DIC = 1 << 28, 1 << 29

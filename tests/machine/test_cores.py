@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from inspector.cli.main import main
-from inspector.export.models import check_text
-from inspector.machine.arm64.host import PMU_V3, Host
-from inspector.machine.arm64.models.moves import unlike
+from inspector.machine.arm64.host import PMU_V3
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization, realize
 from inspector.machine.arm64.models.request import parse_words, request
@@ -20,24 +17,15 @@ from layouts.arm64.chips import chip_of_words, chips, core_of, cores, known_core
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.hwcaps import HWCAPS
 from layouts.arm64.ids import ISAR1
-from layouts.arm64.named_models import NamedModel, chain, named_models
+from layouts.arm64.named_models import NamedModel, chain
 from layouts.arm64.properties import field_places
 from layouts.arm64.sources import sources
+from tests.machine.cores import MODELS, host, made
 from tests.machine.support import host_named
 
 DOC = Path(__file__).parents[2] / "docs" / "cpu-models.md"
-MODELS = named_models()
 #: Options of cores, which chips choose.
 OPTIONS = ("AES", "SHA1", "SHA2", "SHA3", "SM3", "SM4", "RNDR", "MTE", "DIC", "GCIE")
-
-
-@cache
-def host(name: str) -> Host:
-    return host_named(f"{name}@7.2")
-
-
-def made(model: str, name: str, *words: str) -> Realization:
-    return realize(request(MODELS[model], parse_words(words), host(name)), host(name))
 
 
 def field(name: str, register: str, of: str) -> int:
@@ -352,57 +340,3 @@ def test_what_qemu_as_proposed_would_only_warn_of(capsys: pytest.CaptureFixture[
     assert made("graviton4-v1", "grace").warned == ()  # RNDR is writable, and KVM refuses it
     assert main(["models", "check", "neoverse-n1-v1", "--host", "qemu-neoverse-n1"]) == 1
     assert "QEMU as proposed writes back what is writable, warns of feat_EVT" in capsys.readouterr().out
-
-
-# Several hosts
-
-
-def test_usable_on_both_is_not_yet_a_move(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without AArch32 ID_DFR0_EL1 is 0, which a host with AArch32 refuses."""
-    words = ["models", "check", "neoverse-v1-v1", "sve=off", "--host", "graviton4", "--host", "graviton3"]
-    assert main(words) == 1
-    out = capsys.readouterr().out
-    assert out.count("usable yes") == 2
-    assert "graviton4 -> graviton3: refused; KVM_SET_ONE_REG sysreg.ID_DFR0_EL1: EINVAL" in out
-    assert "graviton3 -> graviton4: arrives, with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS for sysreg.MIDR_EL1" in out
-    assert "not the same guest: ID_DFR0_EL1 is 0x0 on graviton4, 0x6 on graviton3" in out
-    assert main([*words, "--json"]) == 1
-    assert '"needs_writable_imp_ids": true' in capsys.readouterr().out
-
-
-def test_one_chip_twice_moves_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "check", "graviton2-v1", "--host", "graviton2", "--host", "graviton2@6.18"]) == 0
-    out = capsys.readouterr().out
-    assert out.count(": arrives") == 2
-    assert "not the same guest" not in out
-
-
-def test_pointer_authentication_is_the_models_not_the_hosts() -> None:
-    assert made("neoverse-v1-v1", "neoverse-v1", "pauth=on").usable
-    qarma3 = made("neoverse-v1-v1", "max,pauth-qarma3=on", "pauth=on")
-    assert {"feat_APA", "feat_GPA"} <= {blocker.name for blocker in qarma3.blockers}
-
-
-def test_a_model_that_names_no_algorithm_gives_unlike_guests() -> None:
-    words = ["pauth=on", "feat_EVT=ttlbxs", "feat_FWB=on", "feat_IDS=on", "feat_DoubleLock=off"]
-    words += [f"feat_TGRAN{size}_2=off" for size in (4, 16, 64)]
-    found = [made("cortex-a76-v1", name, *words) for name in ("max", "max,pauth-qarma3=on")]
-    assert all(one.usable for one in found), [str(blocker) for one in found for blocker in one.blockers]
-    assert {"API", "GPI", "APA3", "GPA3"} == {one.field for one in unlike(found)}
-    assert "note: pauth=on takes this host's API=5, GPI=1" in "\n".join(
-        check_text("cortex-a76-v1", found[0], steps=False)
-    )
-
-
-def test_the_baseline_tries_switches(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "baseline", "neoverse-v1", "neoverse-n2"]) == 0
-    out = capsys.readouterr().out
-    assert "best model that runs on all: neoverse-v1-v1 sve256=off pmu=on" in out
-    assert "neoverse-v1 -> neoverse-n2: arrives" in out
-    assert "el3_mode" not in out
-    assert "el2_mode" not in out
-    # The lengths of graviton3 are not told, so the answer that is sure has no SVE.
-    assert main(["models", "baseline", "neoverse-v1", "graviton3"]) == 0
-    assert "best model that runs on all: graviton3-v1 sve=off" in capsys.readouterr().out
-    assert main(["models", "baseline", "grace", "graviton3"]) == 0
-    assert "neoverse-v1-v1     may run on all with sve256=off pmu=on" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def test_a_guest_of_5_10_runs(capsys: pytest.CaptureFixture[str]) -> None:
     events = ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x2e7", "KVM_RUN", "guest boot")
     assert main(["sim", "new", "--kernel", "5.10", *(word for event in events for word in ("--event", event))]) == 0
     assert "XFD :=" not in capsys.readouterr().out
+
+
+def test_a_guest_whose_release_has_no_profile_says_which_one_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    events = ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_RUN", "guest boot 6.14")
+    words = [word for event in events for word in ("--event", event)]
+    assert main(["sim", "new", "--explain", *words]) == 0
+    assert "Linux 6.14 has no profile: Linux 6.12 answers for it" in capsys.readouterr().out
+
+
+def test_recorded_answers_without_a_profile_say_which_one_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recorded.jsonl"
+    path.write_bytes(gzip.decompress(RECORDED.read_bytes()).replace(b'"release":"7.2', b'"release":"6.20'))
+    assert main(["models", "list", "--host", str(path)]) == 0
+    assert "Linux 6.20 has no profile: Linux 6.19 answers for it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("release", "keeps"), [("6.16", False), ("6.17", True), ("7.3", True)])

@@ -24,9 +24,9 @@ from inspector.targets import schemes, x86_restore
 from inspector.targets.arm64_host import capture_of, captured_state, registers_of
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import sysreg_id
-from layouts.arm64.kernels import arm64_kernels
+from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import named_models
-from layouts.x86.kernels import profile_for
+from layouts.x86 import kernels as x86
 from tests.machine.arm64 import VERDICTS
 from tests.machine.support import host_named
 
@@ -39,7 +39,7 @@ def guest_of(host_name: str, *words: str, model: str = "") -> State:
     return state_of_scratch(vcpu, host_name)
 
 
-@pytest.mark.parametrize("kernel", sorted(arm64_kernels()))
+@pytest.mark.parametrize("kernel", sorted(kernels()))
 @pytest.mark.parametrize("name", sorted(bare_hosts()))
 def test_to_its_own_host(name: str, kernel: str) -> None:
     made = migrate(guest_of(f"{name}@{kernel}"), host_named(f"{name}@{kernel}"))
@@ -85,7 +85,7 @@ def test_the_proposals_interface() -> None:
 def test_registers_that_the_destination_lacks_are_named() -> None:
     old, new = 0x6030_0000_0013_C080, 0x6030_0000_0013_C083
     source = state_of("source", {old: bytes(8), new: bytes(8)})
-    destination = host_showing(state_of("destination", {old: bytes(8)}), arm64_kernels()["7.2"])
+    destination = host_showing(state_of("destination", {old: bytes(8)}), kernels()["7.2"])
     made = migrate(source, destination)
     assert made.unknown == (new,)
     assert not made.accepted
@@ -159,7 +159,7 @@ def test_cache_sizes_are_made_up_and_may_be_anything_with_long_enough_lines() ->
 
 
 def test_cache_sizes_of_old_kernels_are_the_hardwares() -> None:
-    kernel = arm64_kernels()["6.1"]
+    kernel = kernels()["6.1"]
     host = host_showing(state_of("captured", {CCSIDR: bytes([0x1A, 0xE0, 0x1F, 0x70])}), kernel)
     vcpu, _ = ask(request(None, parse_words([]), host), host)
     assert vcpu.get(CCSIDR).image == bytes([0x1A, 0xE0, 0x1F, 0x70])
@@ -274,7 +274,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
     unknown = (0x41 << 24 | 0xFFF << 4).to_bytes(8, "little")
     for state in (guest, shown):
         state.registers[sysreg_id(0xC000)] = unknown
-    made = migrate(guest, host_showing(shown, arm64_kernels()["6.18"]))
+    made = migrate(guest, host_showing(shown, kernels()["6.18"]))
     assert not made.accepted
     assert made.possible
     assert [step.register_id & 0xFFFF for step in made.undecided] == [0xC020, 0xC03A]
@@ -308,7 +308,7 @@ def test_a_restore_is_steps_on_both_machines() -> None:
     assert captured is not None
     for steps in (
         restore(guest_of("neoverse-v1"), host_named("neoverse-v1")),
-        restore_x86(captured, shipped_host("sapphire-rapids", profile_for("7.2"))),
+        restore_x86(captured, shipped_host("sapphire-rapids", x86.profile_for("7.2"))),
     ):
         assert all(isinstance(step, Step) and step.event for step in steps)
         assert [str(step.outcome) for step in steps if not step.outcome.accepted] == []

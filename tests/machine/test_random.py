@@ -16,7 +16,7 @@ from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.world.state import live
 from inspector.machine.x86.world.world import World
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES
+from layouts.x86.kernels import POLICIES, kernels
 from layouts.x86.xsave import AVX512, MPX, TILEDATA, XTILE
 from tests.machine.x86_events import START, event
 
@@ -97,7 +97,9 @@ def test_random_sequences(seed: int) -> None:
     cpus = sorted(cpu_layouts())
     for _ in range(SEQUENCES):
         cpu = pick.choice(("sapphire-rapids", "granite-rapids", pick.choice(cpus)))
-        world = World(Host(shipped_cpu(cpu), pick.choice(KERNELS)), pick.choice((*POLICIES[:1] * 3, *POLICIES)))
+        world = World(
+            Host(shipped_cpu(cpu), pick.choice([*kernels().values()])), pick.choice((*POLICIES[:1] * 3, *POLICIES))
+        )
         events = [*(START if pick.random() < 0.7 else ()), *(event(pick) for _ in range(LENGTH))]
         for words in events:
             if world.is_down:
@@ -116,7 +118,7 @@ def test_an_event_that_cannot_happen_changes_nothing() -> None:
     """Neither what is seen of the state, nor a byte of the vCPU's image, nor the steps."""
     pick, refused = random.Random(4), 0
     for _ in range(120):
-        world = World(Host(shipped_cpu("sapphire-rapids"), pick.choice(KERNELS)))
+        world = World(Host(shipped_cpu("sapphire-rapids"), pick.choice([*kernels().values()])))
         for words in [*(START if pick.random() < 0.7 else ()), *(event(pick) for _ in range(LENGTH))]:
             if world.is_down:
                 break

@@ -1,23 +1,13 @@
-"""A whole vCPU: CPUID, SREGS, XSAVE images and restores from end to end; the rules, and recorded answers."""
+"""A whole vCPU: CPUID, SREGS, XSAVE images and restores from end to end: the rules."""
 
 from __future__ import annotations
 
 import errno
-import io
-import json
-import lzma
-import tarfile
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.cli.verify import _captures_beside, _host_beside
-from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Rule
-from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm import cpuid_ioctls, restore, segments, sregs, xcrs, xsave
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry, GuestCpuid
@@ -25,18 +15,12 @@ from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
 from inspector.machine.x86.kvm.supported_cpuid import emulated_cpuid, supported_cpuid
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore import states
-from inspector.machine.x86.replay.restore.bench import Bench, cleared
-from inspector.machine.x86.replay.restore.captures import Captures
+from inspector.machine.x86.replay.restore.bench import cleared
 from inspector.machine.x86.replay.restore.memo import Memo
-from inspector.machine.x86.replay.restore.replay import sections
-from inspector.machine.x86.replay.restore.sweeps import compare
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import KVM_FEATURES
-from tests.machine.recorded import FOREIGN, RECORDED
-from tests.shared import needs
 
-HOSTS = sorted(path.name.removesuffix(".jsonl.xz") for path in (RECORDED / "hosts").glob("*.xz"))
 AMD = (0xD, 0x68747541, 0x444D4163, 0x69746E65)
 INTEL = (0xD, 0x756E6547, 0x6C65746E, 0x49656E69)
 LONG_CR0, LONG_EFER = 0x80050033, 0x500
@@ -332,15 +316,7 @@ def test_a_refused_msr_is_passed_over_and_named() -> None:
     assert not step.outcome.accepted
 
 
-# The replay
-
-
-def test_each_character_is_an_answer() -> None:
-    found = list(compare("k", "r", "0", "0w0", "because"))
-    assert found[0] == Agreed("k", 2, 0)
-    answer = found[1]
-    assert isinstance(answer, Answer)
-    assert (answer.expected, answer.predicted) == ("0", "w")
+# Answers kept by what they hang on
 
 
 def test_tables_that_answer_alike_are_asked_once() -> None:
@@ -363,71 +339,3 @@ def test_tables_that_answer_alike_are_asked_once() -> None:
 
         assert memo.of(fresh().guest, fresh) is ("SMEP" not in features)
     assert len(runs) == 2
-
-
-def test_an_archive_that_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "captures.tar.xz"
-    path.write_bytes(b"no archive")
-    with pytest.raises(InputError):
-        Captures(path)("any")
-    with tarfile.open(path, "w:xz") as archive:
-        member = tarfile.TarInfo("captures/one/khz")
-        member.size = 2
-        archive.addfile(member, io.BytesIO(b"12"))
-    assert Captures(path)("one") == {"khz": b"12"}
-    assert Captures(path)("two") is None
-
-
-@pytest.mark.parametrize(
-    "record", [{"op": "section", "name": "cpuid"}, {"op": "mk"}, {"op": "meta", "release": 5}, {"op": "rawcpuid"}]
-)
-def test_a_recording_that_lacks_its_host_is_told(record: dict[str, object]) -> None:
-    lines = [json.dumps({"op": "runner"}).encode(), json.dumps(record).encode()]
-    with pytest.raises(InputError):
-        verify("file", lines)
-
-
-@cache
-def bench(name: str) -> Bench:
-    lines = lzma.decompress((RECORDED / "hosts" / f"{name}.jsonl.xz").read_bytes()).splitlines()
-    return Bench(name, [json.loads(line) for line in lines])
-
-
-def disagreements(name: str, section: str) -> list[Answer]:
-    made = bench(name)
-    if section not in made.sections:
-        pytest.skip(f"{name} has no section {section}")
-    agreement = Agreement(name)
-    for answer in sections()[section](made, made.sections[section]):
-        agreement.add(answer)
-    return agreement.disagreements
-
-
-@needs(RECORDED)
-@pytest.mark.parametrize("section", ["host", "restore"])
-@pytest.mark.parametrize("name", HOSTS)
-def test_recorded_answers(name: str, section: str) -> None:
-    assert not disagreements(name, section)
-
-
-@needs(RECORDED)
-@pytest.mark.parametrize(
-    ("name", "section"),
-    [
-        *(("5.10-milan", section) for section in ("xsave", "arun")),
-        *(("7.2-bspr", section) for section in ("xsave", "cpuid", "arun")),
-        ("7.2-qemu64", "sregs"),
-    ],
-)
-def test_longer_recorded_answers(name: str, section: str) -> None:
-    assert not disagreements(name, section)
-
-
-@needs(RECORDED)
-@pytest.mark.parametrize("name", FOREIGN)
-def test_restores_of_other_hosts(name: str) -> None:
-    file = str(RECORDED / "foreign" / name)
-    lines = lzma.decompress(Path(file).read_bytes()).splitlines()
-    agreement = verify(file, lines, "", _host_beside(file), _captures_beside(file))
-    assert agreement.total > 500
-    assert not agreement.disagreements

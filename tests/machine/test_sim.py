@@ -17,7 +17,7 @@ from inspector.machine.x86.host import Host
 from inspector.machine.x86.world.world import World
 from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, POLICIES, KernelProfile, Policy
+from layouts.x86.kernels import POLICIES, Policy, X86Kernel, kernels
 from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import events_of, policy_of, world
 
@@ -103,11 +103,11 @@ EVENTS = [
 @settings(max_examples=400, deadline=None)
 @given(
     cpu=st.sampled_from(sorted(cpu_layouts())),
-    kernel=st.sampled_from(KERNELS),
+    kernel=st.sampled_from([*kernels().values()]),
     policy=st.sampled_from(POLICIES),
     events=st.lists(st.sampled_from(EVENTS), max_size=25),
 )
-def test_undo_is_identity(cpu: str, kernel: KernelProfile, policy: Policy, events: list[str]) -> None:
+def test_undo_is_identity(cpu: str, kernel: X86Kernel, policy: Policy, events: list[str]) -> None:
     found = world(cpu, kernel.name, policy)
     seen = []
     for event in events:

@@ -15,7 +15,7 @@ from inspector.machine.arm64.replay import hosts
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.verify import verify
 from layouts.arm64.hosts import bare_hosts, encoding_of_text
-from layouts.arm64.kernels import arm64_kernel_for, arm64_kernels
+from layouts.arm64.kernels import kernels, profile_for
 from tests.machine.arm64 import DOCUMENTED, FILES, VERDICTS, documented_row
 
 BATTERIES = [name for name in FILES if "sequences" not in name]
@@ -55,7 +55,7 @@ def test_on_a_host_that_nobody_knows_nearly_all_agree(name: str, monkeypatch: py
 def test_the_limits_follow_from_the_bare_registers(name: str) -> None:
     """Sanitising and KVM's filters give the very values that guests were recorded to start with."""
     kernel, _, cpu = name.removeprefix("arm64-linux-").partition("-")
-    host = from_bare(arm64_kernel_for(kernel), [bare_hosts()[CPUS.get(cpu, cpu)]])
+    host = from_bare(profile_for(kernel), [bare_hosts()[CPUS.get(cpu, cpu)]])
     for record in records(name):
         if record["t"] == "idreg":
             encoding = encoding_of_text(record["reg"])
@@ -70,7 +70,7 @@ def test_the_limits_follow_from_the_bare_registers(name: str) -> None:
 
 @pytest.mark.parametrize("name", BATTERIES)
 def test_the_writable_masks_are_the_kernels(name: str) -> None:
-    kernel = arm64_kernel_for(name.split("linux-")[1].split("-", maxsplit=1)[0])
+    kernel = profile_for(name.split("linux-")[1].split("-", maxsplit=1)[0])
     found = {encoding_of_text(r["reg"]): int(r["mask"], 16) for r in records(name) if r["t"] == "mask"}
     for encoding, register in kernel.registers.items():
         if found and not register.aarch32:
@@ -99,7 +99,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unlike_cpus_become_one_host() -> None:
     """Every field is safe for both, the vector lengths are those that both have."""
-    kernel = arm64_kernels()["7.2"]
+    kernel = kernels()["7.2"]
     big, little = bare_hosts()["neoverse-v1"], bare_hosts()["cortex-a55"]
     both, one = from_bare(kernel, [big, little]), from_bare(kernel, [big])
     assert both.sve_vqs == 0
@@ -114,8 +114,8 @@ def test_unlike_cpus_become_one_host() -> None:
 
 
 def test_aarch32_registers_are_writable_by_kernel() -> None:
-    assert not Host(arm64_kernels()["6.16"], {0xC020: 2}).mask(0xC009)
-    assert not Host(arm64_kernels()["7.2"], {0xC020: 1}).mask(0xC009)
+    assert not Host(kernels()["6.16"], {0xC020: 2}).mask(0xC009)
+    assert not Host(kernels()["7.2"], {0xC020: 1}).mask(0xC009)
     with_aarch32 = {0xC020: 2}
-    assert Host(arm64_kernels()["6.17"], with_aarch32).mask(0xC009)
-    assert Host(arm64_kernels()["7.2"], {}).limit(0xC020, PSCI_0_2) == 0
+    assert Host(kernels()["6.17"], with_aarch32).mask(0xC009)
+    assert Host(kernels()["7.2"], {}).limit(0xC020, PSCI_0_2) == 0

@@ -53,6 +53,11 @@ def test_a_part_of_the_large_recordings_agrees(name: str, every: int) -> None:
     assert verify(name, found, host=lines(SILICON / "host.jsonl.gz")).disagreements == []
 
 
+def test_a_release_without_a_profile_says_which_one_answers() -> None:
+    found = [line.replace(b'"release":"6.18.', b'"release":"6.15.') for line in lines(CUT)[:200]]
+    assert verify(CUT.name, found).host == "kernel 6.12 for 6.15, the processor of silicon"
+
+
 def test_a_wrong_answer_is_found() -> None:
     found = [line.replace(b'"code":2,"trap":6', b'"code":1,"trap":6') for line in lines(CUT)]
     assert any("tile" in answer.record for answer in verify("changed", found).disagreements)

@@ -21,7 +21,7 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KERNELS, profile_for
+from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.xsave import DYNAMIC, TILEDATA, XTILE
 
 #: EBX, ECX, EDX of leaf 0.
@@ -62,7 +62,7 @@ def test_cpuid_without_permission_is_eperm() -> None:
 
 def test_6_1_offers_tile_configuration_without_permission_and_later_kernels_do_not() -> None:
     offered = {}
-    for kernel in KERNELS:
+    for kernel in kernels().values():
         process = Linux(Host(shipped_cpu("sapphire-rapids"), kernel)).spawn()
         offered[kernel.name] = supported_leaf_0xd(process)[0][0] & XTILE
         vcpu = Vcpu(process)
@@ -200,7 +200,7 @@ def check_invariants(vcpu: Vcpu) -> None:
 @settings(max_examples=600, deadline=None)
 @given(
     cpu=st.sampled_from(sorted(cpu_layouts())),
-    kernel=st.sampled_from(KERNELS),
+    kernel=st.sampled_from([*kernels().values()]),
     permitted=st.booleans(),
     events=st.lists(EVENTS, max_size=30),
 )

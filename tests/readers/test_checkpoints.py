@@ -12,7 +12,7 @@ from inspector.capture.model import Capture
 from inspector.decode.fields import FieldTable
 from inspector.readers.open import open_capture
 from tests.fuzz import checkpoint_seeds as seeds
-from tests.fuzz.seeds import CAPABILITIES
+from tests.fuzz.text_seeds import CAPABILITIES
 from tests.support import fields
 
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from inspector.capture.attributes import DroppedRow, PropertyRow
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.decode.fields import FieldTable
-from inspector.decode.placement import XsaveTable
 from inspector.decode.spec import FieldSpec
 from inspector.targets.schemes import scheme_of
 from layouts.secrets import KINDS, LOG, NAME, PUBLIC_SCHEMES, UNCLAIMED, Secret, is_log_line, secret_of
@@ -168,10 +168,12 @@ class Redaction:
                 self._remember(table, spec)
                 self.dropped.append(Dropped(where, spec.path, secret))
         mask.apply(data)
-        attributes = dict(area.attributes) | ({"dropped": rows} if (rows := mask.rows()) else {})
+        attributes = area.attributes.copy()
+        if rows := mask.rows():
+            attributes["dropped"] = rows
         if "rows" in attributes:
             attributes["rows"] = [self._row(area.prefix, name, text, where) for name, text in attributes["rows"]]
-        placed: XsaveTable | None = attributes.get("table")
+        placed = attributes.get("table")
         if placed is not None:
             attributes["table"] = placed._replace(origin=self._told(placed.origin))
         return Area(
@@ -184,17 +186,17 @@ class Redaction:
             attributes=attributes,
         )
 
-    def _row(self, prefix: str, name: str, text: str, where: str) -> list[str]:
+    def _row(self, prefix: str, name: str, text: str, where: str) -> PropertyRow:
         """A row of a table of words; of a log's line without numbers that may be a guest's."""
         path = f"{prefix}.{name}"
         if not is_log_line(path):
-            return [name, self._told(text)]
+            return name, self._told(text)
         if self.keep.keeps(path, LOG.kind):
-            return [name, text]
+            return name, text
         told = _LOG_WORDS.sub(_LEFT_OUT, self._told(text))
         if told != text:
             self.dropped.append(Dropped(where, path, LOG))
-        return [name, told]
+        return name, told
 
     def _file(self, name: str, shown: str) -> str:
         if self.keep.keeps("target", NAME):
@@ -280,10 +282,10 @@ class _Mask:
                 else bytes(_NAME_BYTE * bool(text and byte) for text, byte in zip(texts, held, strict=True))
             )
 
-    def rows(self) -> list[list[str | int]]:
+    def rows(self) -> list[DroppedRow]:
         """The attribute ``dropped``."""
         kinds = list(KINDS)
-        return [[kinds[number - 1], at, size] for number, at, size in _runs(self._kinds)]
+        return [(kinds[number - 1], at, size) for number, at, size in _runs(self._kinds)]
 
 
 def _runs(kinds: bytes | bytearray) -> Iterator[tuple[int, int, int]]:

@@ -53,7 +53,7 @@ def long_code(state: State) -> Iterator[Hit]:
         yield Hit("sregs.cs.l", f"CS.L is 1, EFER is {state.hex('sregs.efer')}")
 
 
-def _cr0(state: State, condition: bool | int | None) -> Iterator[Hit]:
+def _cr0(state: State, condition: object) -> Iterator[Hit]:
     if condition:
         yield Hit("sregs.cr0", f"CR0 is {state.hex('sregs.cr0')}")
 

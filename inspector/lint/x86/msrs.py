@@ -8,8 +8,8 @@ from inspector.lint.registry import Check, Hit, check
 from inspector.lint.state import State
 from inspector.lint.x86.control import is_canonical
 from layouts.lint.x86.msrs import LIVE, Live
-from layouts.x86 import registers as reg
-from layouts.x86.kvm import COUNTED, KVM_MSRS, msrs_unpack
+from layouts.x86 import msr_registers as msr
+from layouts.x86.kvm_counted import COUNTED, KVM_MSRS, msrs_unpack
 from layouts.x86.msrs import msr_name
 
 _HIGH_HALF = ~0xFFFF_FFFF
@@ -157,7 +157,7 @@ def cet(state: State) -> Iterator[Hit]:
 @check("X0348")
 def spec_ctrl(state: State) -> Iterator[Hit]:
     """IA32_SPEC_CTRL's reserved bits."""
-    unknown = (state.number("msr.IA32_SPEC_CTRL") or 0) & ~reg.SPEC_CTRL.known_mask
+    unknown = (state.number("msr.IA32_SPEC_CTRL") or 0) & ~msr.SPEC_CTRL.known_mask
     if unknown:
         yield Hit("msr.IA32_SPEC_CTRL", f"it has {unknown:#x}")
 

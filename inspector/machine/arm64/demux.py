@@ -72,7 +72,7 @@ def put(host: Host, register_id: int, value: int | None, values: dict[int, bytes
     if not _found(rule, host, register_id):
         return rule.refuse(errno.ENOENT)
     if value is None:
-        rule.check("the pointer can be read", False)
+        rule.check("the pointer can be read", held=False)
         return rule.refuse(errno.EFAULT)
     if not host.kernel.virtual_caches:
         if not rule.check("the value is the hardware's", value == default(host, register_id)):

@@ -52,7 +52,7 @@ def put(vcpu: VcpuArch, register_id: int, value: int | None) -> Outcome:
     if not rule.check("a register of 8 bytes", RegisterId(register_id).size_bytes == _U64):
         return rule.refuse(errno.ENOENT)
     if value is None:
-        rule.check("the pointer can be read", False)
+        rule.check("the pointer can be read", held=False)
         return rule.refuse(errno.EFAULT)
     vm = vcpu.vm
     if register_id == PSCI_VERSION:

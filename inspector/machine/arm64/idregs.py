@@ -60,7 +60,7 @@ def write(asked: IdWrite) -> Written:
     register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
     if register.aarch32 and not host.has_aarch32 and host.kernel.aarch32_raz and register.kind != "hidden":
-        rule.check("AArch32 is not there: any value is taken, and the register stays as it is", True)
+        rule.check("AArch32 is not there: any value is taken, and the register stays as it is", held=True)
         return Written(rule.ok(), asked.current)
     other = _OTHER_KINDS.get(register.kind)
     if other is not None:
@@ -134,7 +134,7 @@ def _invariant(rule: Rule, asked: IdWrite, _mask: int) -> Written:
 def _implementation(rule: Rule, asked: IdWrite, mask: int) -> Written:
     rule.source = "set_imp_id_reg (sys_regs.c)"
     if asked.value == asked.current:
-        rule.check("the value is the current one", True)
+        rule.check("the value is the current one", held=True)
         return Written(rule.ok(), asked.current)
     if not rule.check("the VM has KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", asked.writable_imp):
         return _refuse(rule, asked)
@@ -198,9 +198,9 @@ def _set_id_reg(rule: Rule, asked: IdWrite) -> Written:
     mask, by_bit = _checked(host, encoding)
     unsafe = _first_unsafe(by_bit, (value ^ limit) & mask, value, limit)
     if unsafe is not None:
-        rule.check(unsafe_text(unsafe, value, limit), False)
+        rule.check(unsafe_text(unsafe, value, limit), held=False)
         return Written(rule.refuse(errno.EINVAL), current)
-    rule.check("each writable field is the host's, or safe under it", True)
+    rule.check("each writable field is the host's, or safe under it", held=True)
     fixed = ~mask
     if not rule.check(f"bits that are not writable are the host's ({limit & fixed:#x})", not (value ^ limit) & fixed):
         return _refuse(rule, asked)

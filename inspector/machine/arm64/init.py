@@ -73,11 +73,11 @@ def _check_bit_by_bit(rule: Rule, vcpu: VcpuArch, features: int) -> Outcome:
         if bit >= known:
             if not features >> bit:
                 break
-            if wants and not rule.check(f"only features that the kernel knows (bits 0 to {known - 1})", False):
+            if wants and not rule.check(f"only features that the kernel knows (bits 0 to {known - 1})", held=False):
                 return rule.refuse(errno.ENOENT)
             continue
         same = not vcpu.initialized or vcpu.features >> bit & 1 == wants
-        if not same and not rule.check(f"bit {bit} is as in the vCPU's init before", False):
+        if not same and not rule.check(f"bit {bit} is as in the vCPU's init before", held=False):
             return rule.refuse(errno.EINVAL)
         vcpu.features |= wants << bit
     if _can_reset(rule, vcpu):

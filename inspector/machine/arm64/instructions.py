@@ -109,7 +109,7 @@ def sme(vcpu: Vcpu) -> Outcome:
     refused = _traps(rule, vcpu, "SMEN") or _traps(rule, vcpu, "FPEN")
     if refused is not None:
         return refused
-    rule.check("KVM gives guests SME", False)
+    rule.check("KVM gives guests SME", held=False)
     return rule.fault(ESR_UNDEF)
 
 

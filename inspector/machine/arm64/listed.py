@@ -20,19 +20,19 @@ from layouts.arm64.sysregs import encodings
 def register_ids(vcpu: VcpuArch) -> list[int]:
     """Core registers, SVE, firmware, (timers and invariant registers,) system registers, caches."""
     found = core.register_ids(has_sve=vcpu.has_sve and vcpu.vm.abi == "merged")
-    found += sve_ids(vcpu, sve.listed_ids())
+    found += sve_ids(vcpu)
     found += [one for one in firmware.register_ids(vcpu.host) if firmware.get(vcpu, one).accepted]
     found += system_register_ids(vcpu)
     return found + demux.register_ids(vcpu.host)
 
 
-def sve_ids(vcpu: VcpuArch, merged: list[int]) -> list[int]:
+def sve_ids(vcpu: VcpuArch) -> list[int]:
     """SVE's registers as the vCPU's interface has them."""
     if not vcpu.has_sve:
         return []
     if not proposal.is_proposed(vcpu):
-        return merged
-    return [proposal.as_proposed(one) for one in merged if one != SVE_VLS]
+        return sve.register_ids()
+    return [proposal.as_proposed(one) for one in sve.register_ids() if one != SVE_VLS]
 
 
 def system_register_ids(vcpu: VcpuArch) -> list[int]:

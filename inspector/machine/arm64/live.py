@@ -27,7 +27,7 @@ from inspector.machine.arm64.host import (
 )
 from inspector.machine.outcome import Check, Outcome, Step
 from layouts.arm64.ids import AIDR, CLIDR, CTR, FEATURE_ID_COUNT, IDS, MPIDR, SVE_VLS, RegisterId, feature_id_encoding
-from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
+from layouts.arm64.kernels import Arm64Kernel, profile_for
 
 # ioctl numbers, and the layouts of what they take (native byte order).
 _CREATE_VM, _CREATE_VCPU, _ENABLE_CAP = 0xAE01, 0xAE41, 0x4068AEA3
@@ -206,7 +206,7 @@ class LiveKvm:
             if rid.is_sysreg and rid.encoding in _ID_ENCODINGS
         }
         vqs = int.from_bytes(found.get(SVE_VLS, b""), "little")
-        kernel = arm64_kernel_for(release or os.uname().release)
+        kernel = profile_for(release or os.uname().release)
         return LiveHost(
             self,
             kernel,

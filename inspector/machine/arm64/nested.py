@@ -7,6 +7,7 @@ has them first; 7.1 and 7.2 have those of 7.0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from layouts.arm64.id_fields import id_register
 from layouts.vocabulary import Bits, Register, mask_of, without
@@ -16,7 +17,13 @@ _NV2P1, _NV3 = 2, 3
 #: EL0 to EL3: AArch64 alone. Stage 2 granules: there, whatever stage 1 has.
 _AARCH64, _GRANULE = 1, 2
 
-Version = tuple[int, int]
+
+class Nested(NamedTuple):
+    """What the rules ask of a guest: the kernel that has its rules first, and KVM_ARM_VCPU_HAS_EL2_E2H0."""
+
+    since: tuple[int, int]
+    e2h0: bool
+
 
 _ISAR1 = id_register("ID_AA64ISAR1_EL1")
 _PFR0, _PFR1, _PFR2 = (id_register(f"ID_AA64PFR{n}_EL1") for n in range(3))
@@ -54,40 +61,40 @@ def limit(nested: str, name: str, value: int, *, e2h0: bool) -> int:
     if rule is None or not nested:
         return value
     major, minor = nested.split(".")
-    return rule(value, (int(major), int(minor)), e2h0)
+    return rule(value, Nested((int(major), int(minor)), e2h0))
 
 
-def _isar0(value: int, since: Version, _e2h0: bool) -> int:
+def _isar0(value: int, guest: Nested) -> int:
     """No TME; since 7.0 the host's register has none either."""
-    return _TME.put(value, 0) if since < (7, 0) else value
+    return _TME.put(value, 0) if guest.since < (7, 0) else value
 
 
-def _isar1(value: int, _since: Version, _e2h0: bool) -> int:
+def _isar1(value: int, _guest: Nested) -> int:
     """No LS64, no SPECRES."""
     return _clear(value, _ISAR1, "LS64 SPECRES")
 
 
-def _pfr0(value: int, since: Version, _e2h0: bool) -> int:
+def _pfr0(value: int, guest: Nested) -> int:
     """AArch64 alone at every level; no RME, AMU, MPAM, SEL2, and on 6.16 no RAS."""
     value = _clear(value, _PFR0, "RME AMU MPAM SEL2")
     for level in _fields(_PFR0, "EL0 EL1 EL2 EL3"):
         value = level.put(value, _AARCH64)
-    return _clear(value, _PFR0, "RAS") if since < (6, 17) else value
+    return _clear(value, _PFR0, "RAS") if guest.since < (6, 17) else value
 
 
-def _pfr1(value: int, since: Version, _e2h0: bool) -> int:
+def _pfr1(value: int, guest: Nested) -> int:
     """No PFAR, MTEX, THE, GCS, MTE, NMI, SME; until 6.17 only BT, SSBS and CSV2_frac."""
-    if since < (6, 18):
+    if guest.since < (6, 18):
         return _keep(value, _PFR1, "BT SSBS CSV2_frac")
     return _PFR1_RES0.put(_clear(value, _PFR1, "PFAR MTEX THE GCS MTE_frac NMI SME MPAM_frac MTE"), 0)
 
 
-def _pfr2(value: int, _since: Version, _e2h0: bool) -> int:
+def _pfr2(value: int, _guest: Nested) -> int:
     """No GICv5."""
     return _clear(value, _PFR2, "GCIE")
 
 
-def _mmfr0(value: int, _since: Version, _e2h0: bool) -> int:
+def _mmfr0(value: int, _guest: Nested) -> int:
     """No ExS, SNSMem, CNTPOFF; 48 bits; stage 2 granules are named where the host has them."""
     found = _clear(value, _MMFR0, "EXS TGRAN4_2 TGRAN64_2 TGRAN16_2 SNSMEM")
     found = _cap(_cap(found, _MMFR0.field("ECV"), _ECV), _MMFR0.field("PARANGE"), _PARANGE_48)
@@ -98,42 +105,42 @@ def _mmfr0(value: int, _since: Version, _e2h0: bool) -> int:
     return found
 
 
-def _mmfr1(value: int, since: Version, e2h0: bool) -> int:
+def _mmfr1(value: int, guest: Nested) -> int:
     """No CMOW, nTLBPA, ETS; HAFDBS and XNX since 6.19; no VHE with E2H0."""
-    if since < (6, 18):
+    if guest.since < (6, 18):
         value = _keep(value, _MMFR1, "HCX PAN LO HPDS VH VMIDBits")
     else:
         value = _clear(value, _MMFR1, "CMOW nTLBPA ETS")
-        before = since < (6, 19)
+        before = guest.since < (6, 19)
         value = _clear(value, _MMFR1, "XNX HAFDBS") if before else _cap(value, _MMFR1.field("HAFDBS"), _HAFDBS_AF)
-    return _clear(value, _MMFR1, "VH") if e2h0 else value
+    return _clear(value, _MMFR1, "VH") if guest.e2h0 else value
 
 
-def _mmfr2(value: int, _since: Version, _e2h0: bool) -> int:
+def _mmfr2(value: int, _guest: Nested) -> int:
     """No BBM, ST, CCIDX, VARange; TTL always."""
     value = _MMFR2_RES0.put(_clear(value, _MMFR2, "BBM ST CCIDX VARange"), 0)
     return _MMFR2.field("TTL").put(value, _TTL)
 
 
-def _mmfr4(value: int, since: Version, e2h0: bool) -> int:
+def _mmfr4(value: int, guest: Nested) -> int:
     """Either E2H0, or FEAT_NV2 (from 7.3 NV2p1 and NV3 too) without HCR_EL2.NV1."""
-    if e2h0:
+    if guest.e2h0:
         return 0
     frac = _MMFR4.field("NV_frac").get(value)
-    if since < (7, 3) or not _NV2P1 <= frac < 8:
+    if guest.since < (7, 3) or not _NV2P1 <= frac < 8:
         frac = _NV2_ONLY
     return _MMFR4.field("E2H0").put(_MMFR4.field("NV_frac").put(0, min(frac, _NV3)), _NO_NV1)
 
 
-def _dfr0(value: int, since: Version, _e2h0: bool) -> int:
+def _dfr0(value: int, guest: Nested) -> int:
     """PMU, debug, breakpoints and watchpoints without context matches; no trace, SPE or BRBE."""
-    if since < (6, 18):
+    if guest.since < (6, 18):
         return _cap(_keep(value, _DFR0, "PMUVer WRPs BRPs DebugVer HPMN0"), _DFR0.field("DebugVer"), _DEBUG_VHE)
     gone = "ExtTrcBuff BRBE MTPMU TraceBuffer TraceFilt PMSVer CTX_CMPs SEBEP PMSS TraceVer"
     return _cap(_clear(value, _DFR0, gone), _DFR0.field("DebugVer"), _DEBUG_V8P8)
 
 
-_RULES: dict[str, Callable[[int, Version, bool], int]] = {
+_RULES: dict[str, Callable[[int, Nested], int]] = {
     "ID_AA64ISAR0_EL1": _isar0,
     "ID_AA64ISAR1_EL1": _isar1,
     "ID_AA64PFR0_EL1": _pfr0,

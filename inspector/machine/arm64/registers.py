@@ -100,7 +100,7 @@ def _set_core(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) 
 
 
 def _unreadable(rule: Rule) -> Outcome:
-    rule.check("the pointer can be read", False)
+    rule.check("the pointer can be read", held=False)
     return rule.refuse(errno.EFAULT)
 
 
@@ -112,7 +112,7 @@ def _sve_region(rule: Rule, vcpu: VcpuArch, register_id: int) -> tuple[sve.Regio
     if code != errno.EINVAL and not rule.check("the vCPU has SVE", vcpu.has_sve):
         return None, rule.refuse(errno.ENOENT)
     if region is None:
-        rule.check("a Z, P or FFR register, slice 0", False)
+        rule.check("a Z, P or FFR register, slice 0", held=False)
         return None, rule.refuse(code)
     if not rule.check("SVE is finalized", vcpu.is_final):
         return None, rule.refuse(errno.EPERM)

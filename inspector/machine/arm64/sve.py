@@ -51,14 +51,9 @@ class Region(NamedTuple):
     real_bytes: int
 
 
-def listed_ids() -> list[int]:
-    """The same in the order of KVM_GET_REG_LIST: vector lengths, Z, P, FFR (copy_sve_reg_indices)."""
-    return [SVE_VLS, *_Z[::SVE_STEP], *_P_AND_FFR[::SVE_STEP]]
-
-
 def register_ids() -> list[int]:
-    """The vector-length set, Z0-Z31, P0-P15 and FFR, slice 0 of each (copy_sve_reg_indices)."""
-    return [*_P_AND_FFR[::SVE_STEP], SVE_VLS, *_Z[::SVE_STEP]]
+    """In the order of KVM_GET_REG_LIST: vector lengths, Z0-Z31, P0-P15, FFR, slice 0 of each (copy_sve_reg_indices)."""
+    return [SVE_VLS, *_Z[::SVE_STEP], *_P_AND_FFR[::SVE_STEP]]
 
 
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, demux, firmware, init, listed, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, init, listed, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
-from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SYSREG, RegisterId, sysreg_id
+from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, RegisterId, sysreg_id
 
 MMIO = 6
 
@@ -151,7 +151,7 @@ class Vcpu(VcpuArch):
         outcome = registers.get(self, register_id)
         if readable or not outcome.accepted:
             return outcome
-        checks = (*outcome.checks, Check("the pointer can be written through", False))
+        checks = (*outcome.checks, Check("the pointer can be written through", held=False))
         return Outcome("errno", errno.EFAULT, checks, outcome.source)
 
     def set(self, register_id: int, data: bytes | None) -> Outcome:
@@ -160,14 +160,13 @@ class Vcpu(VcpuArch):
 
     def register_ids(self) -> list[int]:
         """The ids whose values this machine knows: see ``reg_list`` for all that the kernel lists."""
-        found = core.register_ids(has_sve=self.has_sve and self.vm.abi == "merged")
-        found += listed.sve_ids(self, sve.register_ids())
-        found += demux.register_ids(self.host)
-        found += [register_id for register_id in firmware.register_ids(self.host) if self.get(register_id).accepted]
-        found += [sysreg_id(encoding) for encoding in (*self.vm.id_registers, MPIDR)]
-        others = (rid for rid in self.host.registers if RegisterId(rid).coprocessor == SYSREG)
-        found += [register_id for register_id in others if self.get(register_id).accepted]
-        return sorted(set(found))
+        return sorted(one for one in listed.register_ids(self) if self._is_known(RegisterId(one)))
+
+    def _is_known(self, register_id: RegisterId) -> bool:
+        """Not a system register, an ID register, or one whose value the host gives."""
+        if not register_id.is_sysreg or register_id.encoding in (*self.vm.id_registers, MPIDR):
+            return True
+        return register_id in self.host.registers and self.get(register_id).accepted
 
     def reg_list(self) -> Outcome:
         """KVM_GET_REG_LIST; the image is the ids, in the kernel's order."""
@@ -183,5 +182,5 @@ class Vcpu(VcpuArch):
 def _no_such_ioctl(name: str) -> Outcome:
     """What arm64 answers to an ioctl that it does not know."""
     rule = Rule("kvm_arch_vcpu_ioctl (arm.c)")
-    rule.check(f"the interface has {name}", False)
+    rule.check(f"the interface has {name}", held=False)
     return rule.refuse(errno.EINVAL)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cache, cached_property
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.decode.placement import Place, XsaveTable, compacted_places, standard_places, table_from_cpuid
+from inspector.decode.placement import Place, compacted_places, standard_places, table_from_cpuid
 from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 from layouts.x86.xsave import APX, BY_NUMBER, CET, DYNAMIC, EXTENDED_OFFSET, MPX, XTILE
 
 #: CPUID(7,0).ECX: the CPU has protection keys, and the kernel that runs on it has turned them on.
@@ -32,7 +33,7 @@ class Host:
     BNDCFGS.
     """
 
-    def __init__(self, cpuid: Cpuid, kernel: KernelProfile, *, emulated: bool = False, vmx_mpx: bool = False) -> None:
+    def __init__(self, cpuid: Cpuid, kernel: X86Kernel, *, emulated: bool = False, vmx_mpx: bool = False) -> None:
         self.cpuid = cpuid
         self.vmx_mpx = vmx_mpx
         self.kernel = kernel
@@ -251,7 +252,7 @@ def _end(places: tuple[Place, ...]) -> int:
 
 
 @cache
-def shipped_host(cpu: str, kernel: KernelProfile) -> Host:
+def shipped_host(cpu: str, kernel: X86Kernel) -> Host:
     """A host with a shipped CPU; the same one each time, for what it has worked out."""
     return Host(shipped_cpu(cpu), kernel)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from inspector.capture.calls import Call
-from inspector.capture.errors import InputError, visible
+from inspector.capture.errors import InputError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.synthesized import Masked, masked_cpuid_area
@@ -50,12 +50,6 @@ class Found(NamedTuple):
     def is_empty(self) -> bool:
         """The lines had the mark, and nothing that could be read."""
         return not (self.states or self.context or self.calls)
-
-
-def facts_area(rows: Iterable[tuple[str, str]], prefix: str, title: str, file: str) -> Area:
-    """Named texts: no bytes, one row a fact."""
-    told = [[visible(name), visible(text)] for name, text in rows]
-    return Area("properties", prefix, title, b"", Origin(file, 0), attributes={"synthesized": True, "rows": told})
 
 
 def bits_area(bits: Mapping[CpuidBit, int], title: str, file: str) -> Area | None:

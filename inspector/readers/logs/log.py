@@ -16,7 +16,8 @@ from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.readers import info_registers, kernel_oops
-from inspector.readers.logs.found import Found, Line, facts_area
+from inspector.readers.logs.found import Found, Line
+from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import MAX_TEXT_BYTES, lines_of_text

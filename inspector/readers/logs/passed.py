@@ -10,7 +10,7 @@ from inspector.readers.logs.printed import is_whole
 from inspector.readers.synthesized import build
 from layouts.kvm_ioctls import PLAIN, ioctls
 from layouts.registry import layouts
-from layouts.x86.kvm import cpuid2_pack
+from layouts.x86.kvm_counted import cpuid2_pack
 
 _STRUCTS = {"KVM_SET_SREGS": "kvm-sregs", "KVM_SET_REGS": "kvm-regs"}
 _TABLES = ("KVM_SET_CPUID2", "KVM_GET_SUPPORTED_CPUID", "KVM_GET_CPUID2", "KVM_GET_EMULATED_CPUID")

@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from inspector.readers.logs.found import MOST, CpuidBit, Found, Line, bits_area, facts_area
+from inspector.readers.logs.found import MOST, CpuidBit, Found, Line, bits_area
+from inspector.readers.named_values import facts_area
 from layouts.files.qemu_features import subleaf_of
 from layouts.x86.msrs import msr_name
 

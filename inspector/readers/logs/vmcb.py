@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from inspector.readers.logs.found import MOST, Found, Line, State
+from inspector.readers.logs.dumps import MOST_LINES, dumped
+from inspector.readers.logs.found import Found, Line
 from inspector.readers.logs.segments import SVM_RIGHTS, segment, table
-from inspector.readers.named_values import Sized, named_area
+from inspector.readers.named_values import Sized
 from layouts.x86.msrs import msr_name
 
 _HEAD = re.compile(r"\bVMCB (\S{1,20}), last attempted VMRUN on CPU (-?\d{1,6})")
@@ -44,17 +45,11 @@ _STATE = {
     "gpat": f"msr.{msr_name(0x277)}",
     "dbgctl": f"msr.{msr_name(0x1D9)}",
 }
-_MOST_LINES = 400
 
 
 def read(lines: Sequence[Line], file: str) -> Found:
     """Each dump as one vCPU."""
-    states: list[State] = []
-    for name, own in _dumps(lines):
-        values = _values(own)
-        if values and len(states) < MOST:
-            states.append(State(name, "x86", [named_area(values, file, "VMCB")]))
-    return Found(states)
+    return dumped(((name, _values(own)) for name, own in _dumps(lines)), "VMCB", file)
 
 
 def _dumps(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
@@ -63,7 +58,7 @@ def _dumps(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
     for line in lines:
         head, area = _HEAD.search(line.text), _AREA.search(line.text)
         again = area is not None and (area[1] == "Control" or saved)
-        if own and (head or again or len(own) >= _MOST_LINES):
+        if own and (head or again or len(own) >= MOST_LINES):
             yield name or "VMCB", own
             name, own, saved = "", [], False
         if head:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from inspector.readers.logs.found import MOST, Found, Line, State
+from inspector.readers.logs.dumps import MOST_LINES, dumped
+from inspector.readers.logs.found import Found, Line
 from inspector.readers.logs.segments import VMX_RIGHTS, segment, table
-from inspector.readers.named_values import Sized, named_area
+from inspector.readers.named_values import Sized
 from layouts.x86.msrs import msr_name
 
 _HEAD = re.compile(r"\bVMCS (\S{1,20}), last attempted VM-entry on CPU (-?\d{1,6})")
@@ -48,18 +49,11 @@ _GUEST = {
     "S_CET": f"msr.{msr_name(0x6A2)}",
     **{f"PDPTR{n}": f"sregs.pdptrs[{n}]" for n in range(4)},
 }
-#: Longer than any dump: other lines of the log may stand between.
-_MOST_LINES = 400
 
 
 def read(lines: Sequence[Line], file: str) -> Found:
     """Each dump as one vCPU."""
-    states: list[State] = []
-    for name, own in _dumps(lines):
-        values = _values(own)
-        if values and len(states) < MOST:
-            states.append(State(name, "x86", [named_area(values, file, "VMCS")]))
-    return Found(states)
+    return dumped(((name, _values(own)) for name, own in _dumps(lines)), "VMCS", file)
 
 
 def _dumps(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
@@ -67,7 +61,7 @@ def _dumps(lines: Sequence[Line]) -> Iterator[tuple[str, list[str]]]:
     name, own = "", list[str]()
     for line in lines:
         head, section = _HEAD.search(line.text), _SECTION.search(line.text)
-        if own and (head or (section and section[1] == "Guest") or len(own) >= _MOST_LINES):
+        if own and (head or (section and section[1] == "Guest") or len(own) >= MOST_LINES):
             yield name or "VMCS", own
             name, own = "", []
         if head:

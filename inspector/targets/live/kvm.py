@@ -12,7 +12,7 @@ from inspector.targets.labs import Lab
 _X86 = "x86_64"
 
 
-def host_of_kvm(target: str, architecture: str, kernel: str = "", options: Options = NO_OPTIONS) -> Any:
+def host_of_kvm(target: str, architecture: str, _kernel: str = "", options: Options = NO_OPTIONS) -> Any:
     """The host: its kernel is the one that runs. Raises UsageError for more words, InputError for no such KVM."""
     if architecture == "x86":
         from inspector.targets.live import kvm_x86
@@ -20,7 +20,7 @@ def host_of_kvm(target: str, architecture: str, kernel: str = "", options: Optio
         return kvm_x86.host_of_kvm(target, options)
     from inspector.targets.live import kvm_arm64
 
-    return kvm_arm64.host_of_kvm(target, architecture, kernel, options)
+    return kvm_arm64.host_of_kvm(target, options)
 
 
 def capture_of_kvm(target: str, options: Options) -> Capture:

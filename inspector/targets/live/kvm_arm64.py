@@ -10,14 +10,14 @@ from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.readers.options import Options
 from inspector.targets.arm64_host import capture_of, guest_of
-from inspector.targets.kernels import split
+from inspector.targets.kernels import split, told
 from inspector.targets.labs import IdLab
 from layouts.kernels import UnknownReleaseError
 
 SCHEME = "kvm:"
 
 
-def host_of_kvm(target: str, _architecture: str = "arm64", _kernel: str = "", _options: Options | None = None) -> Host:
+def host_of_kvm(target: str, options: Options) -> Host:
     """The host: its kernel is the one that runs, whatever another option names.
 
     Raises UsageError for a word after the colon, InputError where there is no such KVM.
@@ -28,21 +28,23 @@ def host_of_kvm(target: str, _architecture: str = "arm64", _kernel: str = "", _o
     if name != SCHEME:
         raise UsageError(f"{target}: expected {SCHEME} and nothing after it")
     try:
-        return LiveKvm().host()
+        host = LiveKvm().host()
     except LiveError as error:
         raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
     except UnknownReleaseError as error:
         raise InputError("kvm", error.expected, error.release) from None
     except OSError as error:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
+    told(host.kernel, options.note)
+    return host
 
 
-def capture_of_kvm(target: str, _options: Options) -> Capture:
+def capture_of_kvm(target: str, options: Options) -> Capture:
     """The registers of a vCPU with every feature of this machine. Raises InputError."""
-    host = host_of_kvm(target)
+    host = host_of_kvm(target, options)
     return capture_of(state_of_scratch(guest_of(host), target), "kvm", host.kernel.release)
 
 
-def lab_of_kvm(target: str, _options: Options) -> IdLab:
+def lab_of_kvm(target: str, options: Options) -> IdLab:
     """The ID-register lab on this machine, with the host's own values. Raises InputError."""
-    return IdLab(Workbench(host_of_kvm(target)))
+    return IdLab(Workbench(host_of_kvm(target, options)))

@@ -6,19 +6,21 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Host as HostFacts
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.placement import XsaveTable, table_from_cpuid
+from inspector.decode.placement import table_from_cpuid
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.live import CAP_XSAVE2, LiveError, LiveKvm, LiveVcpu, cpuid_of_rows
 from inspector.readers.kvm_struct import struct_area
+from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.xsave_area import xsave_area
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.live.own_cpuid import own_cpuid
 from layouts.x86.kernels import profile_for
-from layouts.x86.kvm import cpuid2_pack, msrs_pack
+from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack
 
 SCHEME = "kvm:"
 
@@ -56,14 +58,14 @@ def capture_of_kvm(target: str, _options: Options) -> Capture:
         with kvm.vcpu() as vcpu:
             refused = vcpu.set_cpuid(supported)
             areas = list(_areas(kvm, vcpu, table))
-        rows = [[f"capability {number}", str(value)] for number, value in kvm.capabilities().items()]
+        rows = [(f"capability {number}", str(value)) for number, value in kvm.capabilities().items()]
         code, guest = kvm.guest_supported()
-        rows.append(["KVM_X86_XCOMP_GUEST_SUPP", os.strerror(code) if code else f"{guest:#x}"])
+        rows.append(("KVM_X86_XCOMP_GUEST_SUPP", os.strerror(code) if code else f"{guest:#x}"))
         features = [(index, 0, value) for index, value in kvm.feature_msrs().items()]
         context = [
             _area("kvm-cpuid2", cpuid2_pack(supported), "supported_cpuid"),
             _area("kvm-msrs", msrs_pack(features), "feature_msrs"),
-            _facts(rows),
+            facts_area(rows, "kvm", "what KVM_CHECK_EXTENSION and KVM_GET_DEVICE_ATTR say", "kvm"),
         ]
     facts = HostFacts(cpuid=cpuid, kernel=os.uname().release, about="the KVM of this machine")
     notices = [f"KVM_SET_CPUID2 of the supported CPUID: {os.strerror(refused)}"] if refused else []
@@ -72,17 +74,6 @@ def capture_of_kvm(target: str, _options: Options) -> Capture:
 
 def _area(layout: str, data: bytes, prefix: str = "") -> Area:
     return struct_area(layout, data, Origin("kvm", 0), prefix)[0]
-
-
-def _facts(rows: list[list[str]]) -> Area:
-    return Area(
-        "properties",
-        "kvm",
-        "what KVM_CHECK_EXTENSION and KVM_GET_DEVICE_ATTR say",
-        b"",
-        Origin("kvm", 0),
-        attributes={"synthesized": True, "rows": rows},
-    )
 
 
 def _areas(kvm: LiveKvm, vcpu: LiveVcpu, table: XsaveTable | None) -> Iterator[Area]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from threading import Thread
 
+from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
-from inspector.decode.placement import XsaveTable, table_from_cpuid
+from inspector.decode.placement import table_from_cpuid
 from inspector.readers.elf_core import read_regsets
 from inspector.readers.elf_notes import NoteAt
 from inspector.readers.options import Options

@@ -59,7 +59,7 @@ def _registers(word: Word, options: Options) -> Capture:
     found = _visited(word, options, None)
     text = "".join(f"CPU#{number}\n{said}\n" for number, said in found["registers"].items())
     source = BytesSource(word.target, text.encode("utf-8", "replace"))
-    capture = read_registers(source, found["is_kvm"])
+    capture = read_registers(source, is_kvm=found["is_kvm"])
     capture.format = "qmp"
     capture.host = Host(about=visible(f"QEMU {found['version']}, {'KVM' if found['is_kvm'] else 'no KVM'}"))
     if found["model"]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.tui import keys
@@ -19,9 +20,11 @@ from inspector.tui.key import bindings
 from inspector.tui.wanted import FieldWanted
 from inspector.tui.whole_values import values_text
 from inspector.tui.widgets.compare_view import CompareView
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.slider import slider_text
+from inspector.tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from inspector.diff.changes import Difference
@@ -29,6 +32,16 @@ if TYPE_CHECKING:
 
 #: More sides than these are compared beside the screen, which is there at once.
 _AT_ONCE = 8
+
+
+class ValuesPane(TextPane):
+    """The whole values of the selected field, in as many lines as they take."""
+
+    wraps = True
+
+    def take_size(self, size: Size) -> None:
+        """See LinePane: here the panes are laid out anew with every other number of lines."""
+        self.virtual_size = size
 
 
 class CompareScreen(KeyedScreen):
@@ -44,7 +57,7 @@ class CompareScreen(KeyedScreen):
     CompareScreen #slider.shown { display: block; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
     CompareScreen CompareView { height: 1fr; padding: 0 0 0 1; }
-    CompareScreen #values { height: auto; max-height: 40%; padding: 0 1; border-top: solid $primary; }
+    CompareScreen ValuesPane { height: auto; max-height: 40%; padding: 0 1; border-top: solid $primary; }
     """
 
     class Compared(Message):
@@ -72,10 +85,9 @@ class CompareScreen(KeyedScreen):
         yield Static("", id="slider", markup=False)
         yield Static("", id="names", markup=False)
         yield CompareView(self.comparison)
-        with VerticalScroll(id="values"):
-            yield Static("", markup=False)
+        yield ValuesPane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def unsaved(self) -> str:
         """See KeyedScreen: where the captures were opened here, their edits go with this screen."""
@@ -138,8 +150,9 @@ class CompareScreen(KeyedScreen):
         notice.update(said)
         notice.set_class(bool(said), "shown")
         path = view.line().path
-        self.query_one("#values Static", Static).update(values_text(comparison, path) if path else "")
-        self.query_one("#values").display = bool(path)
+        values = self.query_one(ValuesPane)
+        values.display = bool(path)
+        values.tell(values_text(comparison, path) if path else Text())
         slider = self.query_one("#slider", Static)
         slider.set_class(comparison.step is not None, "shown")
         if comparison.step is not None and comparison.found is not None:

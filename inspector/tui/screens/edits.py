@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.words import counted
@@ -17,6 +17,7 @@ from inspector.tui.base_app import KeyedScreen
 from inspector.tui.edits import EditedField
 from inspector.tui.key import bindings
 from inspector.tui.session import Session
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
 
 
@@ -67,7 +68,7 @@ class EditsScreen(KeyedScreen):
         words = f"{counted(count, 'edited field')} · {self.session.capture.target}: file untouched"
         yield Static(visible(words), id="title", markup=False)
         yield view
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     @on(LineView.Chosen)
     def _chosen(self) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.bug import told
 from inspector.capture.errors import visible
@@ -21,6 +21,7 @@ from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.findings import all_findings
 from inspector.tui.key import bindings
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
 
 #: The path's column: a third of the screen, and no wider than paths are.
@@ -76,7 +77,7 @@ class FindingsScreen(KeyedScreen):
         yield FindingList(self.found)
         with VerticalScroll(id="about", can_focus=False):
             yield Static("", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """The first one is selected."""

@@ -9,7 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.machine.arm64.models.workbench import PropertyRow
@@ -19,6 +19,7 @@ from inspector.tui.id_text import calls_text, property_text, summary_text
 from inspector.tui.key import bindings
 from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.wanted import BytesWanted
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.property_list import PropertyList
@@ -58,7 +59,7 @@ class IdLabScreen(MachineScreen):
             yield PropertyList(self.session)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     @property
     def properties(self) -> PropertyList:

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.message import Message
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
@@ -20,6 +20,7 @@ from inspector.tui.wanted import EditsWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
 from inspector.tui.widgets.hex_pane import HexPane
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.target_tree import TargetTree
 
@@ -44,7 +45,6 @@ class InspectScreen(DoorScreen):
     keys_name = "inspect"
 
     DEFAULT_CSS = """
-    InspectScreen { layers: base; }
     #title { height: 1; background: $primary-background; color: $text; text-style: bold; padding: 0 1; }
     #notice { height: auto; max-height: 2; display: none; color: $warning; padding: 0 1; }
     #notice.shown { display: block; }
@@ -90,7 +90,7 @@ class InspectScreen(DoorScreen):
                     yield FieldList()
                     yield HexPane()
                 yield DetailPane()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def unsaved(self) -> str:
         """See KeyedScreen."""
@@ -113,7 +113,7 @@ class InspectScreen(DoorScreen):
         from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
-        await self.mount(Prompt(), before=self.query_one(Footer))
+        await self.mount(Prompt(), before=self.query_one(KeyLine))
         self.session = session
         self.query_one(FieldList).focus()
         if path:
@@ -148,7 +148,7 @@ class InspectScreen(DoorScreen):
         from inspector.tui.titles import title_of
 
         assert self.session is not None
-        self.query_one("#title", Static).update(title_of(self.session))
+        self.query_one("#title", Static).update(title_of(self.session), layout=False)
         self.query_one(HexPane).show(self.session)
         self._show_detail()
 
@@ -261,8 +261,15 @@ class InspectScreen(DoorScreen):
         """Ask what to look for."""
         self._prompt().ask("search", "search (path, meaning or value):")
 
-    def action_search_again(self, backwards: bool) -> None:
-        """To the next or the previous match."""
+    def action_search_next(self) -> None:
+        """To the next match."""
+        self._search_again(backwards=False)
+
+    def action_search_previous(self) -> None:
+        """To the previous match."""
+        self._search_again(backwards=True)
+
+    def _search_again(self, *, backwards: bool) -> None:
         if self.session is None:
             return
         if not self.session.search_text:

@@ -8,13 +8,14 @@ from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.export.machine_state import words_of
 from inspector.machine.world import BaseWorld, WorldStep
 from inspector.tui import lab_keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
 
@@ -81,7 +82,7 @@ class TimelineScreen(KeyedScreen):
         with Container(id="body"):
             yield Timeline(self.world, [])
             yield StateView()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start at the event that was selected in the lab."""

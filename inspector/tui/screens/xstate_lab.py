@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.machine_state import use_sentence
@@ -23,6 +23,7 @@ from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import fitted
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
@@ -88,7 +89,7 @@ class XstateLabScreen(MachineScreen):
             yield Timeline(self.session.world, self.session.to_come)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start at the matrix."""
@@ -123,9 +124,9 @@ class XstateLabScreen(MachineScreen):
 
     def _gates(self, width: int) -> list[Drawn]:
         """The gates of the selected component."""
-        row, lines = self.matrix.row(), 99 if self.app.size.height >= _HIGH else 0
+        row, brief = self.matrix.row(), self.app.size.height < _HIGH
         found = self.session.chains(row.number)
-        return [chain_heading(row.name, row.number, width), *chain_lines(found, GATE_KEYS, width, lines)]
+        return [chain_heading(row.name, row.number, width), *chain_lines(found, GATE_KEYS, width, brief=brief)]
 
     def _buffer(self, width: int) -> list[Drawn]:
         """The buffer that the selected component is in, or is not."""
@@ -143,7 +144,7 @@ class XstateLabScreen(MachineScreen):
         words = [session.name, scenario.host, session.world.host.kernel.title, scenario.policy]
         if session.vcpu_count > 1:
             words.append(f"vCPU {session.vcpu_number} ({session.vcpu_number + 1}/{session.vcpu_count})")
-        self.query_one("#title", Static).update(visible(" · ".join(words)))
+        self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)
         self.query_one("#columns", Static).update(self.matrix.heading(width))
 
     def show_all(self) -> None:

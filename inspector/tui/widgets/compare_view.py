@@ -86,7 +86,7 @@ class CompareView(LineView):
             self.first = self.side
         elif self.side >= columns.stop:
             self.first = self.side - len(columns) + 1
-        self.refresh()
+        self.changed()
         self.post_message(self.Moved(self, self.cursor))
 
     def names(self) -> Text:

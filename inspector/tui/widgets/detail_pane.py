@@ -5,30 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import ScrollableContainer
-from textual.widgets import Static
 
 from inspector.capture.errors import visible
-from inspector.tui.shown import visible_text
 from inspector.tui.table import trouble
+from inspector.tui.widgets.text_pane import TextPane
 
 if TYPE_CHECKING:
     from inspector.tui.session import Session
 
 
-class DetailPane(ScrollableContainer, can_focus=True):
+class DetailPane(TextPane):
     """The detail of a field, or of the group whose heading is selected."""
 
     ALLOW_MAXIMIZE = True
-    DEFAULT_CSS = """
-    DetailPane { background: $background; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; }
-    DetailPane > Static { width: auto; min-width: 100%; padding: 0 1; }
-    """
-
-    def compose(self) -> ComposeResult:
-        """One text."""
-        yield Static("", markup=False)
+    DEFAULT_CSS = "DetailPane { padding: 0 1; }"
 
     def show(self, session: Session) -> None:
         """Show what is selected."""
@@ -38,14 +28,13 @@ class DetailPane(ScrollableContainer, can_focus=True):
         text: Text
         if field is not None and session.rows is not None:
             try:
-                width, note = max(40, self.size.width - 3), session.notes().get(field.path)
+                width, note = max(40, self.text_width), session.notes().get(field.path)
                 text = detail_of(field, session.rows.table, session.element, width, note)
             except Exception as error:  # noqa: BLE001 - shown in the pane
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
             text = _heading_text(session)
-        self.query_one(Static).update(visible_text(text))
-        self.scroll_home(animate=False)
+        self.tell(text)
 
 
 def _heading_text(session: Session) -> Text:

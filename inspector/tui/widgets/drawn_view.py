@@ -17,7 +17,7 @@ class DrawnView(LineView, can_focus=False):
     has_cursor = False
 
     def __init__(self, draw: Callable[[int], list[Drawn]], name: str) -> None:
-        super().__init__(id=name)
+        super().__init__(name)
         self.draw = draw
         self._lines: list[Drawn] = []
 

@@ -8,6 +8,7 @@ from inspector.machine.arm64.world.matrix import FeatureRow
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.widgets.line_view import LineView, fitted
 
+_DOTS = {True: "●", False: "·", None: ""}
 _NAME_WIDTH, _BIT_WIDTH, _FIELD_WIDTH = 10, 6, 34
 
 
@@ -37,7 +38,7 @@ class FeatureMatrix(LineView):
         row = self.session.rows[line]
         register, field = row.feature.field
         shown = f"{register}.{field} {'-' if row.shown is None else f'{row.shown:#x}'}"
-        bits = "".join(f"{_dot(bit):<{_BIT_WIDTH}}" for bit in (row.host, row.vcpu))
+        bits = "".join(f"{_DOTS[bit]:<{_BIT_WIDTH}}" for bit in (row.host, row.vcpu))
         touch = row.touch
         word = "" if touch is None else f"{row.feature.instruction}: {touch.name}"
         left = _NAME_WIDTH + 2 * _BIT_WIDTH + _FIELD_WIDTH
@@ -49,7 +50,3 @@ class FeatureMatrix(LineView):
                 None if touch is None or touch.accepted else self.style_of("changed"),
             ),
         ]
-
-
-def _dot(bit: bool | None) -> str:
-    return "" if bit is None else "●" if bit else "·"

@@ -98,20 +98,18 @@ class HexPane(LineView):
                 style = mark + Style(underline=byte != old[nth])
             if start + nth == self.byte and self.has_focus:
                 style = self.get_component_rich_style("line--cursor")
-            gap = " " if nth % 8 == 7 else ""
+            gap = "  " if nth % 8 == 7 else " "
             is_dropped = self._dropped is not None and bool(self._dropped.kind([Span(start + nth, 1)]))
-            cells += [Segment("··" if is_dropped else f"{byte:02x}", style), Segment(f" {gap}")]
+            # The gap takes the quiet bytes' style: a run of them is then one piece for the terminal.
+            cells += [Segment("··" if is_dropped else f"{byte:02x}", style), Segment(gap, quiet)]
             letters.append(Segment(chr(byte) if 32 <= byte < 127 else "·", style))
         missing = self.columns - len(row)
         cells.append(Segment("   " * missing))
         return cells + letters
 
-    def show_cursor(self) -> None:
-        """A field's first byte near the top: what follows belongs to it too."""
-        if self.size.height > 6:
-            self.scroll_to(y=max(0, self.cursor - 2), animate=False, force=True)
-        else:
-            super().show_cursor()
+    def lines_above(self) -> int:
+        """A byte from out of sight stands near the top: what follows belongs to its field too."""
+        return 2 if self.size.height > 6 else super().lines_above()
 
     def with_cursor(self, strip: Strip) -> Strip:
         """The byte is painted as the cursor, not its line."""
@@ -154,8 +152,8 @@ class HexPane(LineView):
 
     def on_focus(self) -> None:
         """Show the cursor."""
-        self.refresh()
+        self.changed()
 
     def on_blur(self) -> None:
         """Hide the cursor."""
-        self.refresh()
+        self.changed()

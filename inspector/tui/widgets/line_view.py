@@ -11,15 +11,15 @@ from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from inspector.capture.errors import visible
 from inspector.tui import keys
 from inspector.tui.key import bindings
+from inspector.tui.widgets.line_pane import LinePane
 
 
-class LineView(ScrollView, can_focus=True, inherit_bindings=False):
+class LineView(LinePane, can_focus=True, inherit_bindings=False):
     """A scrolling list with a cursor. Subclasses say how many lines there are and paint one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.LINES)
@@ -47,7 +47,7 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         "line--mark",
     }
 
-    cursor: reactive[int] = reactive(0, init=False)
+    cursor: reactive[int] = reactive(0, init=False, repaint=False)
 
     class Moved(Message):
         """The cursor is on another line."""
@@ -75,8 +75,8 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def resized(self) -> None:
         """The number of lines has changed."""
-        self.virtual_size = Size(self.size.width, self.line_count())
-        self.refresh()
+        self.take_size(Size(self.size.width, self.line_count()))
+        self.changed()
 
     def on_resize(self, _event: events.Resize) -> None:
         """Keep the lines as wide as the pane."""
@@ -87,18 +87,15 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
         """The style of one of the component classes."""
         return self.get_component_rich_style(f"line--{name}", partial=True)
 
-    def render_line(self, y: int) -> Strip:
-        """Paint the line at a row of the pane."""
-        width = self.scrollable_content_region.width
-        line = self.scroll_offset.y + y
+    def strip_of(self, line: int, width: int) -> Strip:
+        """See LinePane."""
         if line >= self.line_count():
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.ground)
         painted = [Segment(visible(s.text), s.style) for s in self.paint(line, width)]
-        strip = Strip(painted).adjust_cell_length(width).crop(0, width)
-        strip = strip.apply_style(self.rich_style)
+        strip = Strip(painted).adjust_cell_length(width).crop(0, width).apply_style(self.ground)
         if line == self.cursor and self.has_cursor:
             strip = self.with_cursor(strip)
-        return strip
+        return strip.simplify()
 
     #: Whether the cursor's line is painted as such.
     has_cursor = True
@@ -110,7 +107,7 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def watch_cursor(self) -> None:
         """Show the line and tell."""
-        self.refresh()
+        self.changed()
         self.show_cursor()
 
     def show_cursor(self) -> None:
@@ -120,10 +117,14 @@ class LineView(ScrollView, can_focus=True, inherit_bindings=False):
     def place(self, line: int) -> None:
         """Put the cursor on a line without telling anybody."""
         self.set_reactive(LineView.cursor, max(0, min(line, self.line_count() - 1)))
-        self.refresh()
+        self.changed()
         if not self.scroll_offset.y <= self.cursor < self.scroll_offset.y + self.size.height:
-            self.scroll_to(y=max(0, self.cursor - self.size.height // 2), animate=False, force=True)
+            self.scroll_to(y=max(0, self.cursor - self.lines_above()), animate=False, force=True)
         self.show_cursor()
+
+    def lines_above(self) -> int:
+        """Lines above one that comes from out of sight: it stands in the middle."""
+        return self.size.height // 2
 
     def move_to(self, line: int) -> None:
         """Put the cursor on a line and tell."""

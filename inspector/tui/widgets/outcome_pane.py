@@ -6,9 +6,6 @@ from textwrap import wrap
 from typing import Any
 
 from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
@@ -17,36 +14,22 @@ from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
 from inspector.machine.world import Line, WorldStep
-from inspector.tui.shown import visible_text
+from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
 
 
-class OutcomePane(VerticalScroll, can_focus=True):
+class OutcomePane(TextPane):
     """The outcome of the selected event."""
 
-    DEFAULT_CSS = "OutcomePane { background: $background; scrollbar-size-vertical: 1; }"
-
-    def compose(self) -> ComposeResult:
-        """One text."""
-        yield Static("", markup=False)
+    wraps = True
 
     def show(self, step: WorldStep[Any] | None, scenario: Scenario, number: int = 0) -> None:
         """Show the outcome of the numbered event, or how to begin."""
         self.tell(
             outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
         )
-
-    @property
-    def text_width(self) -> int:
-        """Columns for text, before the first layout about as many as there will be."""
-        return self.scrollable_content_region.width - 1 if self.size.width else self.app.size.width // 2
-
-    def tell(self, text: Text) -> None:
-        """Show a text from its beginning."""
-        self.query_one(Static).update(visible_text(text))
-        self.scroll_home(animate=False)
 
 
 def beginning_text(scenario: Scenario) -> Text:

@@ -1,4 +1,7 @@
-"""The line at the bottom where a value, a search or a place is typed."""
+"""The line at the bottom where a value, a search or a place is typed.
+
+It has a layer of its own, above the panes' last line: none of them moves when it comes or goes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class Prompt(Vertical):
     """A label and an input; above them what is wrong with what was typed."""
 
     DEFAULT_CSS = """
-    Prompt { height: auto; display: none; background: $panel; }
+    Prompt { layer: prompt; dock: bottom; margin: 0 0 1 0; height: auto; display: none; background: $panel; }
     Prompt Horizontal { height: 1; }
     Prompt Label { width: auto; max-width: 60%; padding: 0 1 0 0; color: $accent; text-style: bold; }
     Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }

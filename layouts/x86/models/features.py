@@ -28,6 +28,16 @@ class Word(NamedTuple):
     subleaf: int | None = None
     register: str = ""
 
+    @classmethod
+    def of_cpuid(cls, leaf: int, subleaf: int | None, register: str) -> Word:
+        """An output register of CPUID."""
+        return cls(is_msr=False, at=leaf, subleaf=subleaf, register=register)
+
+    @classmethod
+    def of_msr(cls, index: int) -> Word:
+        """A feature MSR."""
+        return cls(is_msr=True, at=index)
+
     @property
     def leaf(self) -> tuple[int, int]:
         """Leaf and sub-leaf, 0 where there are none."""
@@ -64,8 +74,8 @@ def _lines(name: str) -> Iterator[str]:
 def _word(text: str) -> Word:
     kind, *rest = text.split(".")
     if kind == "msr":
-        return Word(is_msr=True, at=int(rest[0], 16))
-    return Word(False, int(kind, 16), int(rest[0], 16) if len(rest) > 1 else None, rest[-1])
+        return Word.of_msr(int(rest[0], 16))
+    return Word.of_cpuid(int(kind, 16), int(rest[0], 16) if len(rest) > 1 else None, rest[-1])
 
 
 @cache

@@ -15,7 +15,7 @@ from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, POWER_OFF, 
 from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from layouts.arm64.hosts import BareHost, bare_hosts, encoding_of_text
 from layouts.arm64.ids import CLIDR, SYSREG, RegisterId
-from layouts.arm64.kernels import Arm64Kernel, arm64_kernel_for
+from layouts.arm64.kernels import Arm64Kernel, profile_for
 
 Record = dict[str, Any]
 #: vCPU features of the recorder's configurations, all with PSCI_0_2.
@@ -44,7 +44,7 @@ def bare_of(file: str) -> BareHost | None:
 def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
     """The kernel profile of the file's release. Raises UnknownReleaseError."""
     release = next((record["release"] for record in records if record["t"] == "uname"), "")
-    return arm64_kernel_for(release)
+    return profile_for(release)
 
 
 def host_of_records(records: Sequence[Record], *, measured: bool = True) -> Host:

@@ -70,6 +70,6 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         vm = self.node().vm
         if vm is not None and vm.is_dead and name not in _OF_KVM:
             rule = Rule("kvm_vm_ioctl, kvm_vcpu_ioctl (kvm_main.c)")
-            rule.check("KVM did not give the VM up (kvm_vm_dead)", False)
+            rule.check("KVM did not give the VM up (kvm_vm_dead)", held=False)
             return rule.refuse(errno.EIO)
         return _EVENTS[name](self, words[1:])

@@ -63,15 +63,20 @@ class Caps:
                 found |= bit & raw & linux
         return found
 
-    def set(self, feature: str, held: object = True) -> None:
-        """kvm_cpu_cap_set, where a condition holds."""
+    def set(self, feature: str) -> None:
+        """kvm_cpu_cap_set."""
         leaf, subleaf, register, bit = FEATURES[feature]
-        if held:
-            self.words[leaf, subleaf, register] |= 1 << bit
+        self.words[leaf, subleaf, register] |= 1 << bit
 
-    def check_and_set(self, feature: str, held: object = True) -> None:
+    def set_if(self, feature: str, held: object) -> None:
+        """kvm_cpu_cap_set, where a condition holds."""
+        if held:
+            self.set(feature)
+
+    def check_and_set(self, *features: str) -> None:
         """kvm_cpu_cap_check_and_set: only where Linux has the feature."""
-        self.set(feature, held and self.kvm.boot_has(feature))
+        for feature in features:
+            self.set_if(feature, self.kvm.boot_has(feature))
 
     def clear(self, *features: str) -> None:
         """kvm_cpu_cap_clear."""
@@ -109,20 +114,22 @@ def _common(caps: Caps) -> None:
         caps.clear("SHSTK", "IBT")
     has = kvm.boot_has
     if kvm.since(6, 14):
-        caps.set("SPEC_CTRL", has("AMD_IBPB_RET") and has("AMD_IBPB") and has("AMD_IBRS"))
+        caps.set_if("SPEC_CTRL", has("AMD_IBPB_RET") and has("AMD_IBPB") and has("AMD_IBRS"))
     else:
-        caps.set("SPEC_CTRL", has("IBPB") and has("IBRS"))
-    caps.set("INTEL_STIBP", has("STIBP"))
-    caps.set("SPEC_CTRL_SSBD", has("AMD_SSBD"))
-    caps.set("AMD_IBPB", has("IBPB"))
-    caps.set("AMD_IBPB_RET", kvm.since(6, 14) and has("IBPB") and has("SPEC_CTRL") and not kvm.has_bug("EIBRS_PBRSB"))
-    caps.set("AMD_IBRS", has("IBRS"))
-    caps.set("AMD_STIBP", has("STIBP"))
-    caps.set("AMD_SSBD", has("SPEC_CTRL_SSBD"))
-    caps.set("AMD_SSB_NO", not kvm.has_bug("SPEC_STORE_BYPASS"))
-    caps.set("VIRT_SSBD", has("LS_CFG_SSBD") and not has("AMD_SSBD"))
+        caps.set_if("SPEC_CTRL", has("IBPB") and has("IBRS"))
+    caps.set_if("INTEL_STIBP", has("STIBP"))
+    caps.set_if("SPEC_CTRL_SSBD", has("AMD_SSBD"))
+    caps.set_if("AMD_IBPB", has("IBPB"))
+    caps.set_if(
+        "AMD_IBPB_RET", kvm.since(6, 14) and has("IBPB") and has("SPEC_CTRL") and not kvm.has_bug("EIBRS_PBRSB")
+    )
+    caps.set_if("AMD_IBRS", has("IBRS"))
+    caps.set_if("AMD_STIBP", has("STIBP"))
+    caps.set_if("AMD_SSBD", has("SPEC_CTRL_SSBD"))
+    caps.set_if("AMD_SSB_NO", not kvm.has_bug("SPEC_STORE_BYPASS"))
+    caps.set_if("VIRT_SSBD", has("LS_CFG_SSBD") and not has("AMD_SSBD"))
     if kvm.since(6, 0):
-        caps.set("NULL_SEL_CLR_BASE", not kvm.has_bug("NULL_SEG"))
+        caps.set_if("NULL_SEL_CLR_BASE", not kvm.has_bug("NULL_SEG"))
 
 
 def _svm(caps: Caps) -> None:
@@ -132,13 +139,13 @@ def _svm(caps: Caps) -> None:
     if kvm.is_on("nested", default=True):
         caps.set("SVM")
         for feature, parameter in _NESTED_SVM.items():
-            caps.set(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
-        caps.set("VMCBCLEAN", kvm.since(6, 0))
-        caps.set("SVME_ADDR_CHK", kvm.since(6, 0))
-        caps.set("FLUSHBYASID", kvm.since(6, 7))
-        caps.set("PAUSEFILTER", kvm.since(6, 0) and kvm.boot_has("PAUSEFILTER"))
-        caps.set("PFTHRESHOLD", kvm.since(6, 0) and kvm.boot_has("PFTHRESHOLD"))
-    caps.set("VIRT_SSBD", kvm.boot_has("LS_CFG_SSBD") or kvm.boot_has("AMD_SSBD"))
+            caps.set_if(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
+        caps.set_if("VMCBCLEAN", kvm.since(6, 0))
+        caps.set_if("SVME_ADDR_CHK", kvm.since(6, 0))
+        caps.set_if("FLUSHBYASID", kvm.since(6, 7))
+        caps.set_if("PAUSEFILTER", kvm.since(6, 0) and kvm.boot_has("PAUSEFILTER"))
+        caps.set_if("PFTHRESHOLD", kvm.since(6, 0) and kvm.boot_has("PFTHRESHOLD"))
+    caps.set_if("VIRT_SSBD", kvm.boot_has("LS_CFG_SSBD") or kvm.boot_has("AMD_SSBD"))
     if not kvm.since(6, 0):
         caps.check_and_set("INVPCID")
         return
@@ -156,17 +163,18 @@ def _svm(caps: Caps) -> None:
 def _vmx(caps: Caps) -> None:
     """vmx_set_cpu_caps. That VMX has a control for each instruction that the CPU has is taken as given."""
     kvm = caps.kvm
-    caps.set("VMX", kvm.is_on("nested", default=True))
-    caps.check_and_set("MPX", kvm.processor.vmx_mpx)
+    caps.set_if("VMX", kvm.is_on("nested", default=True))
+    if kvm.processor.vmx_mpx:
+        caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
     if kvm.since(5, 18) and not kvm.is_on("enable_pmu", default=True):
         caps.clear("PDCM")
     if not kvm.is_on("sgx"):
         caps.clear(*_SGX)
-    caps.set("UMIP", not kvm.boot_has("UMIP"))
+    caps.set_if("UMIP", not kvm.boot_has("UMIP"))
     caps.check_and_set("WAITPKG")
-    for feature in ("DS", "DTES64"):
-        caps.check_and_set(feature, _has_pebs(kvm))
+    if _has_pebs(kvm):
+        caps.check_and_set("DS", "DTES64")
     if not kvm.is_on("unrestricted_guest", default=True):
         caps.clear("SHSTK", "IBT")
 

@@ -79,7 +79,7 @@ def _set(vcpu: VcpuState, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
     if is_fixed(vcpu):
         vcpu.cpuid_dirty = False
         same = at_run_time(vcpu, table) == vcpu.guest.entries
-        return rule.ok() if _check_equal(rule, same) else rule.refuse(errno.EINVAL)
+        return rule.ok() if _check_equal(rule, same=same) else rule.refuse(errno.EINVAL)
     code = check_cpuid(vcpu, rule, GuestCpuid(kvm, table))
     if code:
         return rule.refuse(code)
@@ -98,7 +98,7 @@ def is_fixed(vcpu: VcpuState) -> bool:
     return (vcpu.ran and kvm.since(5, 16)) or (vcpu.is_guest_mode and kvm.since(7, 0))
 
 
-def _check_equal(rule: Rule, same: bool) -> bool:
+def _check_equal(rule: Rule, *, same: bool) -> bool:
     return rule.check("after the first run: the table is the one that was set (kvm_cpuid_check_equal)", same)
 
 

@@ -69,7 +69,7 @@ def _vcpu_cap(vcpu: WholeVcpu, cap: int, arg: int, rule: Rule) -> int:
             return errno.ENOTTY
         return 0 if rule.check("args[0] points to memory of the VMM", _is_memory(arg)) else errno.EFAULT
     if name == "HYPERV_DIRECT_TLBFLUSH":
-        rule.check("KVM itself runs on Hyper-V", False)
+        rule.check("KVM itself runs on Hyper-V", held=False)
         return errno.ENOTTY
     if name == "ENFORCE_PV_FEATURE_CPUID":
         return 0
@@ -155,12 +155,12 @@ def _descriptor(kvm: Kvm, _vm: VmConfig, _arg: int, rule: Rule) -> int:
     """A file descriptor of another VM with SEV, which is AMD's."""
     if not rule.check("kvm-amd", kvm.is_svm):
         return errno.EINVAL
-    rule.check("args[0] is a file descriptor of a VM", False)
+    rule.check("args[0] is a file descriptor of a VM", held=False)
     return errno.EBADF
 
 
 def _sgx(_kvm: Kvm, _vm: VmConfig, _arg: int, rule: Rule) -> int:
-    rule.check("args[0] is a file descriptor of /dev/sgx_provision", False)
+    rule.check("args[0] is a file descriptor of /dev/sgx_provision", held=False)
     return errno.EINVAL
 
 

@@ -51,7 +51,7 @@ class Guest:
             raise ValueError("KVM_RUN is on its way to the VMM, for a larger buffer; return comes next")
         return run, alone, run.begin() or run.enter()
 
-    def _leave(self, run: Run, alone: bool, outcome: Outcome) -> Outcome:
+    def _leave(self, run: Run, outcome: Outcome, *, alone: bool) -> Outcome:
         """The instruction's outcome; KVM_RUN's, where it was for this instruction alone and failed."""
         if not alone:
             return outcome
@@ -69,7 +69,7 @@ class Guest:
         outcome = run.processor.execute(instruction, user=user)
         if outcome.code == NM and outcome.verdict == "exception":
             run.device_not_available()
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)
 
     def xsetbv(self, value: int, index: int = 0) -> Outcome:
         """XSETBV always exits; KVM checks it like KVM_SET_XCRS."""
@@ -86,7 +86,7 @@ class Guest:
                 outcome = rule.fault(GP)
             else:
                 outcome = rule.ok() if vcpu.store_xcr0(rule, value) else rule.refuse(errno.EFAULT)
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)
 
     def wrmsr(self, index: int, value: int) -> Outcome:
         """WRMSR: by KVM until XFD is passed through, then by the processor; CET's MSRs are passed through."""
@@ -105,7 +105,7 @@ class Guest:
                 outcome = rule.ok() if vcpu.store_msr(rule, index, value) else rule.refuse(errno.EFAULT)
         if outcome.accepted and index == MSR_XFD:
             self._say_what_goes(run, value)
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)
 
     def _say_what_goes(self, run: Run, xfd: int) -> None:
         """XFD over state that is in use: the next XSAVES leaves it out, and nobody is told."""
@@ -132,6 +132,6 @@ class Guest:
         elif index == MSR_XSS:
             outcome = rule.ok(vcpu.xss)
         else:
-            rule.check("the guest's CPUID has shadow stacks or IBT", False)
+            rule.check("the guest's CPUID has shadow stacks or IBT", held=False)
             outcome = rule.fault(GP)
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)

@@ -73,7 +73,7 @@ def get_one_reg(vcpu: WholeVcpu, register: int) -> Outcome:
         return rule.ok(vcpu.guest_ssp)
     found = read(vcpu, register & 0xFFFFFFFF)
     if isinstance(found, Refusal):
-        rule.check(found.told(register & 0xFFFFFFFF), False)
+        rule.check(found.told(register & 0xFFFFFFFF), held=False)
         return rule.refuse(errno.EINVAL)
     return rule.ok(found)
 
@@ -93,7 +93,7 @@ def set_one_reg(vcpu: WholeVcpu, register: int, value: int) -> Outcome:
         return rule.ok()
     refusal = write(vcpu, register & 0xFFFFFFFF, value)
     if refusal is not None:
-        rule.check(refusal.told(register & 0xFFFFFFFF, value), False)
+        rule.check(refusal.told(register & 0xFFFFFFFF, value), held=False)
         return rule.refuse(errno.EINVAL)
     return rule.ok()
 

@@ -58,7 +58,7 @@ class Regs:
     def set(self, image: bytes) -> Outcome:
         """Take a struct kvm_regs: bit 1 of RFLAGS is set, an exception that was pending is dropped."""
         rule = Rule("__set_regs (regs.c; before 7.2 x86.c)")
-        rule.check("any values", True)
+        rule.check("any values", held=True)
         self.values = list(_FORM.unpack_from(image))
         self.values[_RFLAGS] |= RFLAGS_FIXED
         self.vcpu.pending.pending = False

@@ -77,7 +77,7 @@ class Run:
         if wrong is not None:
             off = fpstate.xfd & fpstate.xstate_bv
             rule = Rule("fpu_swap_kvm_fpstate, XRSTORS (fpu/core.c)")
-            rule.check(f"the guest's XFD is 0 for all that the image has (XFD & XSTATE_BV = {off:#x})", False)
+            rule.check(f"the guest's XFD is 0 for all that the image has (XFD & XSTATE_BV = {off:#x})", held=False)
             return rule.oops(NM)
         if self.linux.host.emulated and not self.vcpu.large:
             self.processor.registers = self.processor.initial_registers()

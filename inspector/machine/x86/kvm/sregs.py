@@ -175,7 +175,7 @@ def set_apic_base(vcpu: VcpuState, rule: Rule, value: int) -> bool:
     """kvm_apic_set_base by the host: any change of mode is let through."""
     kvm = vcpu.kvm
     if kvm.since(6, 16) and value == vcpu.apic_base:
-        return rule.check("the APIC base is the one that is set", True)
+        return rule.check("the APIC base is the one that is set", held=True)
     width = vcpu.guest.maxphyaddr
     reserved = reserved_gpa_bits(vcpu) | _APIC_RESERVED
     if not kvm.since(5, 12):

@@ -158,7 +158,7 @@ class TdGuest(Guest):
             outcome = rule.ok()
         else:
             outcome = rule.fault(GP)
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)
 
     def wrmsr(self, index: int, value: int) -> Outcome:
         """WRMSR: XFD and XFD_ERR are native if XFAM has an XFD component, else #GP by the module."""
@@ -185,4 +185,4 @@ class TdGuest(Guest):
             outcome = control.rdmsr(run.processor, index)
         else:
             outcome = control.wrmsr(run.processor, index, value)
-        return self._leave(run, alone, outcome)
+        return self._leave(run, outcome, alone=alone)

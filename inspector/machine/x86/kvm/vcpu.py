@@ -174,12 +174,12 @@ class Vcpu:
         The first entry for XCR0 counts; entries for other registers are passed over, and so is what follows.
         """
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs, __kvm_set_xcr (x86.c)")
-        held = (not self.xfam or rule.check("not a TD: its state is protected", False)) and rule.check(
+        held = (not self.xfam or rule.check("not a TD: its state is protected", held=False)) and rule.check(
             f"at most {KVM_MAX_XCRS} entries, no flags", len(entries) <= KVM_MAX_XCRS and not flags
         )
         values = [value for register, value in entries if register == 0]
         if held and not values:
-            rule.check("no entry is for XCR0: nothing is set", True)
+            rule.check("no entry is for XCR0: nothing is set", held=True)
             return rule.ok()
         if not held or not self.check_xcr(rule, 0, values[0]):
             return rule.refuse(errno.EINVAL)
@@ -206,10 +206,10 @@ class Vcpu:
         if index in CET_STATE or index == MSR_S_CET:
             if not guest and not value and not (self.has_cet(2, 7) or self.has_cet(3, 20)):
                 return rule.check("the host writes 0 to an MSR that the guest lacks", self.host.kvm_xss)
-            return check_cet(rule, index, value, self.has_cet(2, 7), self.has_cet(3, 20))
+            return check_cet(rule, index, value, has_shstk=self.has_cet(2, 7), has_ibt=self.has_cet(3, 20))
         if guest and not rule.check("the guest's CPUID has XFD", self.has_xfd):
             return False
-        if not self.host.kernel.user_dynamic and not rule.check("KVM has XFD (from 5.17 on)", False):
+        if not self.host.kernel.user_dynamic and not rule.check("KVM has XFD (from 5.17 on)", held=False):
             return False
         allowed = self.guest_xcr0 & DYNAMIC
         return rule.check(f"only dynamic components of the guest's XCR0 ({allowed:#x})", not value & ~allowed)
@@ -217,7 +217,7 @@ class Vcpu:
     def set_msr(self, index: int, value: int) -> Outcome:
         """KVM_SET_MSRS with one entry; refused means that the ioctl counts one less."""
         rule = Rule("kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
-        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
+        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", held=False):
             return rule.refuse(errno.EINVAL)
         if not self.check_msr(rule, index, value, guest=False):
             return rule.refuse(errno.EINVAL)
@@ -226,7 +226,7 @@ class Vcpu:
     def get_msr(self, index: int) -> Outcome:
         """KVM_GET_MSRS with one entry; what the guest's CPUID lacks is not read, unless it is 0 for the host."""
         rule = Rule("kvm_get_msr_common (x86.c)")
-        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", False):
+        if self.xfam and not rule.check("not a TD: its MSRs are the TDX module's", held=False):
             return rule.refuse(errno.EINVAL)
         if index in (MSR_XFD, MSR_XFD_ERR):
             there = rule.check("KVM has XFD", self.host.uses_xfd)
@@ -294,7 +294,7 @@ class Vcpu:
         if not self.policy.is_proposal or self.large or not wanted:
             return True
         if self.in_run:
-            rule.check("KVM_RUN goes back to the VMM: the guest needs a larger buffer", True)
+            rule.check("KVM_RUN goes back to the VMM: the guest needs a larger buffer", held=True)
             self.wants_buffer = True
             return True
         return self.give_buffer(rule)
@@ -322,12 +322,12 @@ class Vcpu:
     def get_xsave2(self) -> Outcome:
         """KVM_GET_XSAVE2: the state, however large."""
         rule = Rule("kvm_vcpu_ioctl_x86_get_xsave2 (x86.c)")
-        if not self.host.kernel.kvm_xsave2 and not rule.check("KVM has the ioctl (from 5.17 on)", False):
+        if not self.host.kernel.kvm_xsave2 and not rule.check("KVM has the ioctl (from 5.17 on)", held=False):
             return rule.refuse(errno.EINVAL)
         return self._give(rule)
 
     def _give(self, rule: Rule) -> Outcome:
-        if self.xfam and not rule.check("not a TD: its state is protected", False):
+        if self.xfam and not rule.check("not a TD: its state is protected", held=False):
             return rule.refuse(errno.EINVAL)
         return rule.ok(image=self.user_image())
 
@@ -350,7 +350,7 @@ class Vcpu:
     def set_xsave(self, image: bytes) -> Outcome:
         """KVM_SET_XSAVE: the header's rules, against what KVM supports and the buffer has room for."""
         rule = Rule("fpu_copy_uabi_to_guest_fpstate (fpu/core.c), copy_uabi_to_xstate (fpu/xstate.c)")
-        if self.xfam and not rule.check("not a TD: its state is protected", False):
+        if self.xfam and not rule.check("not a TD: its state is protected", held=False):
             return rule.refuse(errno.EINVAL)
         size = self.uabi_size_bytes
         if not rule.check(f"{size} bytes are there", len(image) >= size):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 
 from inspector.capture.host import Cpuid
-from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.outcome import Check, Outcome, Rule
 from inspector.machine.x86.host import Host, booted
 from inspector.machine.x86.kvm import tdx
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Machine, Process, Thread
-from layouts.x86.kernels import KernelProfile
+from layouts.x86.kernels import X86Kernel
 
 
 class Vm:
@@ -36,7 +36,7 @@ class Vm:
         """KVM_TDX_INIT_VM."""
         if not self.is_td or self.xfam:
             rule = Rule("tdx_td_init (vmx/tdx.c)")
-            rule.check("a TD that is not initialized yet", False)
+            rule.check("a TD that is not initialized yet", held=False)
             return rule.refuse(errno.EINVAL)
         outcome = tdx.init_vm(self.process.host, xfam)
         self.xfam = outcome.value
@@ -64,7 +64,7 @@ class Vm:
             if guest.vcpu.in_run:
                 guest.run.end()
 
-    def guest_host(self, kernel: KernelProfile) -> Host:
+    def guest_host(self, kernel: X86Kernel) -> Host:
         """What the guest's kernel sees as its hardware."""
         vcpu = self.vcpus[0]
         cpuid = Cpuid(tdx.virtual_cpuid(vcpu.host, self.xfam)) if self.is_td else vcpu.cpuid
@@ -73,11 +73,13 @@ class Vm:
             leaves[7, 0] = vcpu.host.cpuid.get(7) or (0, 0, 0, 0)
         return Host(booted(Cpuid(leaves)), kernel)
 
-    def boot(self, kernel: KernelProfile, count: int) -> Outcome:
+    def boot(self, kernel: X86Kernel, count: int) -> Outcome:
         """The guest's Linux comes up on its first vCPUs: each writes XFD, then XCR0."""
         host = self.process.linux
         linux = Linux(self.guest_host(kernel), self._machine, level="guest", trace=host.trace)
         rule = Rule("fpu__init_cpu_xstate (fpu/xstate.c), in the guest")
+        if kernel.note:
+            rule.checks.append(Check(kernel.note, held=True))
         for number in range(count):
             outcome = linux.bring_up(number)
             rule.checks += outcome.checks

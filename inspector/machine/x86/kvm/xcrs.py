@@ -23,7 +23,7 @@ def set_xcrs(
     """KVM_SET_XCRS with entries (register, value), of which ``count`` are told (nr_xcrs)."""
     if not vcpu.kvm.boot_has("XSAVE"):
         rule = Rule("kvm_vcpu_ioctl_x86_set_xcrs (x86.c)")
-        rule.check("Linux on the host has XSAVE", False)
+        rule.check("Linux on the host has XSAVE", held=False)
         return rule.refuse(errno.EINVAL)
     told = len(entries) if count is None else count
     before = vcpu.xcr0

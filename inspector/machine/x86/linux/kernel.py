@@ -311,7 +311,7 @@ class Linux:
         if outcome.code != NM:
             return exceptions.signal_of(thread, outcome)
         rule = Rule(outcome.source, outcome.evidence)
-        rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", True)]
+        rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", held=True)]
         handled = self._device_not_available(rule, cpu, thread)
         if handled is not None:
             return handled

@@ -167,7 +167,7 @@ class Process:
 
     def _has_permissions(self, rule: Rule) -> bool:
         """The kernel knows the operation: permission came with dynamic components (do_arch_prctl_common)."""
-        return bool(self.host.kernel.user_dynamic) or rule.check("arch_prctl has it (from 5.16 on)", False)
+        return bool(self.host.kernel.user_dynamic) or rule.check("arch_prctl has it (from 5.16 on)", held=False)
 
     def request_permission(self, component: int, *, guest: bool = False) -> Outcome:
         """ARCH_REQ_XCOMP_PERM and ARCH_REQ_XCOMP_GUEST_PERM."""
@@ -185,7 +185,7 @@ class Process:
             return rule.refuse(errno.EOPNOTSUPP)
         permitted = self.guest_perm if guest else self.perm
         if permitted >> component & 1:
-            rule.check("it is permitted already", True)
+            rule.check("it is permitted already", held=True)
             return rule.ok()
         if guest and not rule.check("no vCPU was created yet (the first one locks)", not self.guest_perm_locked):
             return rule.refuse(errno.EBUSY)

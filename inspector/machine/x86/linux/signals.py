@@ -74,7 +74,7 @@ def deliver(linux: Linux, cpu: Cpu, thread: Thread, stack: bytes = b"", *, on_st
     HEADER_AT["xstate_bv"].store(found, images.xstate_bv(found) | _FPSSE | (host.user_max & 1 << PKRU))
     thread.signal_frames.append(bytes(found))
     linux.clear_user_states(cpu, thread)
-    rule.check(f"the frame has {size} bytes of state", True)
+    rule.check(f"the frame has {size} bytes of state", held=True)
     return rule.ok(size, bytes(found))
 
 
@@ -115,7 +115,7 @@ def sigreturn(linux: Linux, cpu: Cpu, thread: Thread, *, fpstate: int = 0) -> Ou
     whole = _has_xstate(rule, frame, thread.fpstate.user_size_bytes)
     wanted = (FPX_SW_AT["xfeatures"].get(frame) if whole else _FPSSE) & mask
     linux.write_xfd(cpu, thread.fpstate.xfd)
-    restored = cpu.machine.execute(lambda p: _restore(p, frame, mask, wanted, whole, fpstate))
+    restored = cpu.machine.execute(lambda p: _restore(p, frame, mask, wanted, fpstate, whole=whole))
     if not restored.accepted:
         rule.checks += restored.checks
         linux.clear_user_states(cpu, thread)
@@ -134,7 +134,7 @@ def _has_xstate(rule: Rule, frame: bytes, user_size_bytes: int) -> bool:
     )
 
 
-def _restore(cpu: Processor, frame: bytes, mask: int, wanted: int, whole: bool, moved: int) -> Outcome:
+def _restore(cpu: Processor, frame: bytes, mask: int, wanted: int, moved: int, *, whole: bool) -> Outcome:
     """__restore_fpregs_from_user: XRSTOR, or FXRSTOR alone, then the rest from init_fpstate."""
     alignment = 64 if whole else 16
     rule = Rule("xrstor_from_user_sigframe, fxrstor_from_user_sigframe (fpu/xstate.h, signal.c)")

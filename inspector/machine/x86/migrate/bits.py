@@ -121,7 +121,7 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
         for at, register in ((0, "eax"), (1, "ebx")):
             if row[at] != other[at]:
                 yield Difference(
-                    Place("xstate", XSTATE_LEAF, number, register, 31, 0), "equal", row[at], other[at], True
+                    Place("xstate", XSTATE_LEAF, number, register, 31, 0), "equal", row[at], other[at], blocks=True
                 )
 
 
@@ -135,7 +135,7 @@ def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
         mine, theirs = msrs[index], destination.feature_msr(index)
         if theirs is None:
             if mine:
-                yield Difference(Place("msr", index, 0, "", 63, 0), "and", mine, 0, False, known=False)
+                yield Difference(Place("msr", index, 0, "", 63, 0), "and", mine, 0, blocks=False, known=False)
             continue
         for bit in range(64):
             if (mine ^ theirs) >> bit & 1:

@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
-from layouts.x86.kernels import KernelProfile, kernels
+from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
 
 _ALL = 0xFFFFFFFF
@@ -69,7 +69,7 @@ class Destination:
         self._offer = offer
 
     @property
-    def kernel(self) -> KernelProfile:
+    def kernel(self) -> X86Kernel:
         """The profile of its kernel."""
         return self.kvm.kernel
 
@@ -143,14 +143,14 @@ class Destination:
         return found
 
     def _word(self, leaf: int, subleaf: int, register: str) -> Word:
-        found = Word(False, leaf, subleaf, register)
-        return found if found in self.offer.known else Word(False, leaf, None, register)
+        found = Word.of_cpuid(leaf, subleaf, register)
+        return found if found in self.offer.known else Word.of_cpuid(leaf, None, register)
 
     def feature_msr(self, index: int) -> int | None:
         """A feature MSR as KVM_GET_MSRS on /dev/kvm gives it; None where that is not known."""
         if index in self.msrs:
             return self.msrs[index]
-        word = Word(True, index)
+        word = Word.of_msr(index)
         if self._offer is not None and self._offer.known.get(word):
             return self._offer.values.get(word, 0)
         if index in _VMX_MSRS and index not in self.kvm.processor.features:
@@ -162,7 +162,7 @@ class Destination:
 
     def has_feature_msr(self, index: int) -> bool:
         """The MSR is one by which this KVM tells what it has."""
-        if self._offer is not None and self._offer.known.get(Word(True, index)):
+        if self._offer is not None and self._offer.known.get(Word.of_msr(index)):
             return True
         if index in _VMX_MSRS:
             return self.kvm.is_vmx and self.kvm.has("VMX")
@@ -172,7 +172,7 @@ class Destination:
         """Whether KVM takes this MSR hangs on a capability MSR of the processor that nobody told."""
         return index in _VMX_MSRS and self.has_feature_msr(index) and self.feature_msr(index) is None
 
-    def on_kernel(self, kernel: KernelProfile) -> Kvm:
+    def on_kernel(self, kernel: X86Kernel) -> Kvm:
         """The same CPU and parameters under another kernel."""
         host = Host(self.kvm.host.cpuid, kernel, emulated=self.kvm.host.emulated)
         return Kvm(
@@ -208,7 +208,7 @@ class Destination:
 def destination(
     name: str,
     cpuid: Cpuid,
-    kernel: KernelProfile,
+    kernel: X86Kernel,
     *,
     release: str = "",
     is_raw: bool = True,

@@ -44,7 +44,7 @@ def remedied(made: Migration, bit: Difference) -> Remedied:
     """Apply the change for one bit to the guest, and to the destination's line, and ask again about it."""
     guest = without(made.guest, bit)
     if guest is None:
-        return Remedied(False)
+        return Remedied(helps=False)
     leaves = frozenset((XSTATE_LEAF, *(key[0] for key in features_of(bit))))
     after = differences(guest, made.destination, None if bit.place.kind == "msr" else leaves)
     wanted = {bit.place, *(Place("cpuid", *key[:3], key[3], key[3]) for key in features_of(bit))}

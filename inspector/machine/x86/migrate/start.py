@@ -140,7 +140,11 @@ def machine_types(guest: Guest, made: Realization) -> Compared | None:
     mine, theirs = guest.made.request.machine.name, made.request.machine.name
     text = f"Machine type received is '{mine}' and local is '{theirs}'"
     return Compared(
-        "the machine types are the same", False, True, text, "QEMU migration/savevm.c, configuration_post_load"
+        "the machine types are the same",
+        held=False,
+        refuses=True,
+        message=text,
+        source="QEMU migration/savevm.c, configuration_post_load",
     )
 
 
@@ -154,7 +158,13 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
     if made is not None:
         enforce = made.request.enforce
         for entry in (*made.missing, *made.dropped):
-            yield Compared(f"the destination has {entry.feature}", False, enforce, f"warning: {entry.warning}", source)
+            yield Compared(
+                f"the destination has {entry.feature}",
+                held=False,
+                refuses=enforce,
+                message=f"warning: {entry.warning}",
+                source=source,
+            )
         return
     version = numbers_of("11.1")
     for bit in missing:
@@ -162,7 +172,9 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
             if _is_at(place, bit.place):
                 where = place_in_warning(place, version)
                 text = f"warning: host doesn't support requested feature: {where}.{bit.name} [bit {place.number}]"
-                yield Compared(f"the destination has {bit.name}", False, False, text, source)
+                yield Compared(
+                    f"the destination has {bit.name}", held=False, refuses=False, message=text, source=source
+                )
 
 
 def _is_at(bit: Bit, place: Place) -> bool:
@@ -199,7 +211,9 @@ def _registers(guest: Guest, destination: Destination) -> Iterator[Compared]:
                 f"Detected incompatible CPUID entry: leaf={leaf:#04x} (subleaf={subleaf:#04x}), "
                 f"register='{register.upper()}', source VM feature='{mine:#06x}', destination VM feature'{theirs:#06x}'"
             )
-            yield Compared(f"CPUID.{leaf:X}.{subleaf:X}.{register.upper()}", False, True, text, source)
+            yield Compared(
+                f"CPUID.{leaf:X}.{subleaf:X}.{register.upper()}", held=False, refuses=True, message=text, source=source
+            )
 
 
 #: What Cloud Hypervisor adds to KVM's table: HYPERVISOR, TSC_DEADLINE, MTRR, MSI_EXT_DEST_ID.

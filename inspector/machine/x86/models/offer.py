@@ -122,7 +122,7 @@ def tcg_offer(version: str = NEWEST) -> Offer:
     every = frozenset(features()) - found.lacks
     there = set(found.tcg)
     if numbers_of(found.version) >= _TCG_ARCH_CAPABILITIES_SINCE:
-        word = Word(is_msr=True, at=_ARCH_CAPABILITIES)
+        word = Word.of_msr(_ARCH_CAPABILITIES)
         bits = {bit for bit, _ in words()[word].items() if bit < _TCG_ARCH_CAPABILITIES_BITS}
         there |= {words()[word][bit] for bit in bits} & every
     offer = offer_of_features("tcg", there, every - there, accelerator=TCG)
@@ -175,7 +175,7 @@ def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
         values[bit.word] = values.get(bit.word, 0) | 1 << bit.number
     for bit in (bit for name in _NEEDS_CPU_PM for bit in features()[name]):
         values[bit.word] &= ~(1 << bit.number)
-    basic, extended = Word(False, 1, None, "edx"), Word(False, 0x80000001, None, "edx")
+    basic, extended = Word.of_cpuid(1, None, "edx"), Word.of_cpuid(0x80000001, None, "edx")
     values[extended] |= values[basic] & AMD_ALIASES
     for bit in (bit for name in _FROM_THE_CPU for bit in features()[name]):
         row = host.get(*bit.word.leaf) if host is not None else None

@@ -108,7 +108,7 @@ def _prefix(offer: Offer) -> str:
 
 def _missing(feature: str, found: Expansion, prefix: str) -> list[Missing]:
     history = [setting for setting in found.history[feature] if setting.on]
-    asked = history[-1] if history else Setting(True, USER, f"+{feature}")
+    asked = history[-1] if history else Setting(on=True, origin=USER, by=f"+{feature}")
     version = numbers_of(found.request.models.version)
     return [
         Missing(feature, bit, asked, f"{prefix}: {place_in_warning(bit, version)}.{feature} [bit {bit.number}]")

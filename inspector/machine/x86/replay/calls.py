@@ -18,7 +18,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from layouts.x86.capabilities import CAPABILITIES, Capability
-from layouts.x86.kvm import cpuid2_unpack
+from layouts.x86.kvm_counted import cpuid2_unpack
 
 _API_VERSION = 12
 _XCOMP_GUEST = "GUEST"

@@ -224,9 +224,9 @@ def walk(world: World, number: int) -> Outcome:
         for gate in gates:
             is_open = gate.state == "open"
             rule.check(gate.text if is_open else f"not in the way now: {gate.text}", is_open)
-        rule.check(f"an instruction on it gives {answer}", True)
+        rule.check(f"an instruction on it gives {answer}", held=True)
         if answer == "ok" and not has_room:
-            rule.check("the buffer has room for it; without, the next context switch loses it", False)
+            rule.check("the buffer has room for it; without, the next context switch loses it", held=False)
         return rule.ok()
     for gate in gates:
         if not rule.check(gate.text, gate.state == "open"):

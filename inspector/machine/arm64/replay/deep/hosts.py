@@ -10,7 +10,7 @@ from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay.deep.count import Record
 from layouts.arm64.hosts import BareHost, bare_hosts
-from layouts.arm64.kernels import arm64_kernel_for
+from layouts.arm64.kernels import profile_for
 from layouts.arm64.overrides import NESTED, overrides_of, words_of
 
 _VQ_BYTES, _VQ_MAX = 16, 16
@@ -35,7 +35,7 @@ def host_of_records(file: str, records: Sequence[Record]) -> Host:
     for place, value in overrides_of(command_line):
         registers[place.encoding] = place.put(registers.get(place.encoding, 0), value)
     return from_bare(
-        arm64_kernel_for(release),
+        profile_for(release),
         [bare._replace(registers=registers)],
         gic=2 if header.get("gic", "3") == "2" else 3,
         nested=NESTED in words_of(command_line),

@@ -55,7 +55,7 @@ def _of(state: State, number: int, call: Callable[[Vcpu], Outcome]) -> Outcome:
     vcpu = state.vm.vcpus.get(number)
     if vcpu is not None:
         return call(vcpu)
-    return Outcome("errno", errno.EBADF, (Check("the vCPU was created", False),), "KVM_CREATE_VCPU")
+    return Outcome("errno", errno.EBADF, (Check("the vCPU was created", held=False),), "KVM_CREATE_VCPU")
 
 
 def _is_answered(state: State, number: int, register_id: int) -> bool:

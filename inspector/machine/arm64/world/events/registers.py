@@ -95,7 +95,7 @@ def _save(stage: Stage) -> Outcome:
     known = {one: answer for one, answer in answers.items() if answer.accepted and is_known(vcpu, one)}
     saved.registers = {register_id: answer.image for register_id, answer in known.items()}
     if len(known) < len(ids):
-        rule.check(f"{len(ids) - len(known)} more hold values that no rule knows: they are left out", True)
+        rule.check(f"{len(ids) - len(known)} more hold values that no rule knows: they are left out", held=True)
     saved.features = vcpu.features
     lengths_saved = saved.registers.get(SVE_VLS)
     saved.vqs = int.from_bytes(lengths_saved, "little") if lengths_saved is not None else stage.saved.vqs
@@ -115,8 +115,8 @@ def _restore(stage: Stage, state: Saved) -> Outcome:
     if not refused:
         return rule.ok(len(wanted))
     for text in refused[1:]:
-        rule.check(text, False)
-    rule.check(refused[0], False)
+        rule.check(text, held=False)
+    rule.check(refused[0], held=False)
     return rule.short(len(wanted) - len(refused), len(wanted))
 
 

@@ -51,7 +51,7 @@ def check_xcr0(rule: Rule, value: int, allowed: int, who: str) -> bool:
     )
 
 
-def check_cet(rule: Rule, index: int, value: int, has_shstk: bool, has_ibt: bool) -> bool:
+def check_cet(rule: Rule, index: int, value: int, *, has_shstk: bool, has_ibt: bool) -> bool:
     """A value of a CET MSR (kvm_is_valid_u_s_cet and __kvm_set_msr in x86.c say the same)."""
     if index in (MSR_U_CET, MSR_S_CET):
         return (
@@ -137,7 +137,7 @@ def _check_write(cpu: Processor, rule: Rule, index: int, value: int) -> bool:
     if index == MSR_XSS:
         allowed = host.cpu_xss
         return rule.check(f"only supervisor components of the CPU ({allowed:#x})", not value & ~allowed)
-    return check_cet(rule, index, value, host.has_shstk, host.has_ibt)
+    return check_cet(rule, index, value, has_shstk=host.has_shstk, has_ibt=host.has_ibt)
 
 
 def rdmsr(cpu: Processor, index: int) -> Outcome:

@@ -184,7 +184,7 @@ def _tile(cpu: Processor, name: str, tiles: tuple[int, ...], *, moves: bool = Fa
     config = cpu.registers.get(TILECFG)
     held = rule.check(
         "the tile is configured", configured and all(tile < TILES and config[48 + tile] for tile in tiles)
-    ) and _shapes_fit(rule, config, tiles, moves and not emulated)
+    ) and _shapes_fit(rule, config, tiles, moves=moves and not emulated)
     if not held:
         return rule, rule.fault(UD)
     if not emulated and not _enabled(cpu, rule):
@@ -199,7 +199,7 @@ def _enabled(cpu: Processor, rule: Rule) -> bool:
     return rule.check("XFD[18] is 0", cpu.use(TILEDATA))
 
 
-def _shapes_fit(rule: Rule, config: bytes, tiles: tuple[int, ...], moves: bool) -> bool:
+def _shapes_fit(rule: Rule, config: bytes, tiles: tuple[int, ...], *, moves: bool) -> bool:
     """The rules of a load's or store's columns, and of a product's three shapes."""
     shapes = [rows_and_colsb(config, tile) for tile in tiles]
     if moves:

@@ -116,7 +116,7 @@ def rdssp(cpu: Processor) -> Outcome:
     """RDSSPQ: the shadow stack pointer; without shadow stacks it changes nothing (and gives 0 here)."""
     rule = Rule("Intel SDM vol. 2, RDSSPQ", "manual")
     on = _shadow_stacks(cpu)
-    rule.check("shadow stacks are on; else it is a NOP", True)
+    rule.check("shadow stacks are on; else it is a NOP", held=True)
     return rule.ok(int.from_bytes(cpu.registers.get(_CET_U)[_SSP], "little") if on else 0)
 
 

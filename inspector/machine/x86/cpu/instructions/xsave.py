@@ -31,10 +31,10 @@ _COMPACTED = ("xsavec", "xsaves")
 _XCOMP_BV = HEADER_AT["xcomp_bv"]
 _SAVE = "os_xsave, XSAVES (fpu/xstate.h); Intel SDM vol. 1, 13.14"
 _RESTORE = "os_xrstor, XRSTORS (fpu/xstate.h); Intel SDM vol. 1, 13.14"
-_NOTHING_LOST = (Check("XFD is 0 for all that is in use", True),)
+_NOTHING_LOST = (Check("XFD is 0 for all that is in use", held=True),)
 _NOTHING_OFF = "XFD is 0 for all that the image has"
 #: The answers of most context switches, made once.
-_RESTORED = Outcome("ok", 0, (Check(_NOTHING_OFF, True),), _RESTORE)
+_RESTORED = Outcome("ok", 0, (Check(_NOTHING_OFF, held=True),), _RESTORE)
 
 
 def _begin(cpu: Processor, name: str) -> tuple[Rule, Outcome | None]:
@@ -250,7 +250,7 @@ def save(cpu: Processor, image: bytes, mask: int) -> Outcome:
     checks = _NOTHING_LOST
     if lost:
         size = sum(len(data) for number, data in live.components.items() if lost >> number & 1)
-        checks = (Check(f"XFD is 0 for all that is in use (lost: {size} bytes of components {lost:#x})", False),)
+        checks = (Check(f"XFD is 0 for all that is in use (lost: {size} bytes of components {lost:#x})", held=False),)
     bv = in_use & ~cpu.xfd
     saved = images.store(image, live, bv, bv, _places(cpu, images.xcomp_bv(image)))
     # What XSTATE_BV says hangs on how the processor tracks use.
@@ -268,7 +268,7 @@ def restore(cpu: Processor, image: bytes, mask: int) -> Outcome:
     bv = images.xstate_bv(image) & mask & ~(1 << PKRU)
     if bv & cpu.xfd:
         cpu.xfd_err = bv & cpu.xfd
-        return Outcome("exception", NM, (Check(_NOTHING_OFF, False),), _RESTORE)
+        return Outcome("exception", NM, (Check(_NOTHING_OFF, held=False),), _RESTORE)
     kept = cpu.registers.components.get(PKRU)
     xcomp = images.xcomp_bv(image)
     loaded = images.load(image, bv, _places(cpu, xcomp), type(cpu.registers))

@@ -23,7 +23,7 @@ MAX_IO_MSRS = 256
 
 _FROZEN = Refusal("the vCPU has not run, and is not in guest mode, or the feature MSR keeps its value")
 _NO_NESTED = Refusal("nested virtualization is on")
-_TAKEN, _READ = (Check("KVM takes the value", True),), (Check("KVM gives the value", True),)
+_TAKEN, _READ = (Check("KVM takes the value", held=True),), (Check("KVM gives the value", held=True),)
 
 
 def write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
@@ -81,7 +81,7 @@ def set_msr(vcpu: WholeVcpu, index: int, value: int) -> Outcome:
     """KVM_SET_MSRS with one entry; refused means that the call counts 0 of 1."""
     refusal = write(vcpu, index, value)
     if refusal is not None:
-        return Outcome("short", 1, (Check(refusal.told(index, value), False),), source_of(vcpu, index))
+        return Outcome("short", 1, (Check(refusal.told(index, value), held=False),), source_of(vcpu, index))
     return Outcome("ok", 0, _TAKEN, source_of(vcpu, index), 1)
 
 
@@ -89,7 +89,7 @@ def get_msr(vcpu: WholeVcpu, index: int) -> Outcome:
     """KVM_GET_MSRS with one entry: its value, or 0 of 1."""
     found = read(vcpu, index)
     if isinstance(found, Refusal):
-        return Outcome("short", 1, (Check(found.told(index), False),), source_of(vcpu, index))
+        return Outcome("short", 1, (Check(found.told(index), held=False),), source_of(vcpu, index))
     return Outcome("ok", 0, _READ, source_of(vcpu, index), found)
 
 
@@ -102,8 +102,8 @@ def set_msrs(vcpu: WholeVcpu, entries: Iterable[tuple[int, int]]) -> Outcome:
         refusal = write(vcpu, index, value)
         if refusal is not None:
             text = f"entry {done}, {name_of(index)}: {refusal.told(index, value)}"
-            return Outcome("short", len(asked), (Check(text, False),), source_of(vcpu, index), done)
-    return Outcome("ok", 0, (Check("every entry is taken", True),), "msr_io (x86.c)", len(asked))
+            return Outcome("short", len(asked), (Check(text, held=False),), source_of(vcpu, index), done)
+    return Outcome("ok", 0, (Check("every entry is taken", held=True),), "msr_io (x86.c)", len(asked))
 
 
 def get_msrs(vcpu: WholeVcpu, indexes: Sequence[int]) -> tuple[Outcome, tuple[int, ...]]:
@@ -115,12 +115,12 @@ def get_msrs(vcpu: WholeVcpu, indexes: Sequence[int]) -> tuple[Outcome, tuple[in
         found = read(vcpu, index)
         if isinstance(found, Refusal):
             text = f"entry {len(values)}, {name_of(index)}: {found.told(index)}"
-            short = Outcome("short", len(indexes), (Check(text, False),), source_of(vcpu, index), len(values))
+            short = Outcome("short", len(indexes), (Check(text, held=False),), source_of(vcpu, index), len(values))
             return short, tuple(values)
         values.append(found)
-    return Outcome("ok", 0, (Check("every entry is read", True),), "msr_io (x86.c)", len(values)), tuple(values)
+    return Outcome("ok", 0, (Check("every entry is read", held=True),), "msr_io (x86.c)", len(values)), tuple(values)
 
 
 def _too_many() -> Outcome:
-    check = Check(f"fewer than {MAX_IO_MSRS} entries", False)
+    check = Check(f"fewer than {MAX_IO_MSRS} entries", held=False)
     return Outcome("errno", errno.E2BIG, (check,), "msr_io (x86.c)")

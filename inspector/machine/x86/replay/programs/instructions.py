@@ -242,7 +242,7 @@ def _load_from(label: str) -> Parser:
 def _ud2(_: Memory, _words: Words) -> Instruction:
     def undefined(_cpu: Processor) -> Outcome:
         rule = Rule("Intel SDM vol. 2, UD2", "manual")
-        rule.check("an instruction", False)
+        rule.check("an instruction", held=False)
         return rule.fault(UD)
 
     return undefined

@@ -33,7 +33,7 @@ def _replay_run(host: Host, record: dict[str, Any], run: dict[str, Any]) -> Iter
     program = Program(host, str(record["group"]))
     where = f"{record['group']} {record['id']}"
     yield from replay_steps(program, where, run["steps"], frozenset(record.get("pkru_in_use_unstable", ())))
-    yield Answer(_END, where, run["end"], _EXITED, True)
+    yield Answer(_END, where, run["end"], _EXITED, accepted=True)
 
 
 def replay_steps(

@@ -32,27 +32,43 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
                 seen.add(key)
                 value = found.get(key)
                 mine_value = None if value is None else f"{value:x}"
-                yield Answer("host.sysattr", f"{key}", record["v"], mine_value, True, "__kvm_x86_dev_get_attr (x86.c)")
+                yield Answer(
+                    "host.sysattr",
+                    f"{key}",
+                    record["v"],
+                    mine_value,
+                    accepted=True,
+                    because="__kvm_x86_dev_get_attr (x86.c)",
+                )
             case "mcecap":
                 expected, value = [record["e"], record["v"]], mce_capabilities(kvm)
-                yield Answer("host.mcecap", "KVM_X86_GET_MCE_CAP_SUPPORTED", expected, [0, f"{value:x}"], True)
+                yield Answer("host.mcecap", "KVM_X86_GET_MCE_CAP_SUPPORTED", expected, [0, f"{value:x}"], accepted=True)
             case "tsckhz":
                 # KVM_GET_TSC_KHZ of a VM is as old as KVM_CAP_VM_TSC_CONTROL.
                 khz, of_vm = kvm.processor.tsc_khz, kvm.since(5, 18)
                 mine_khz = [0, khz, 0 if of_vm else errno.ENOTTY, khz if of_vm else -1]
                 expected = [record["vcpu_e"], record["vcpu"], record["vm_e"], record["vm"]]
-                yield Answer("host.tsckhz", "KVM_GET_TSC_KHZ", expected, mine_khz, True)
+                yield Answer("host.tsckhz", "KVM_GET_TSC_KHZ", expected, mine_khz, accepted=True)
             case "api" | "hverr" | "supcpuid_small":
                 yield from _constants(bench, record)
     for key in found.keys() - seen:
-        yield Answer("host.sysattr", f"{key}", None, f"{found[key]:x}", True, "__kvm_x86_dev_get_attr (x86.c)")
+        yield Answer(
+            "host.sysattr", f"{key}", None, f"{found[key]:x}", accepted=True, because="__kvm_x86_dev_get_attr (x86.c)"
+        )
 
 
 def _caps(bench: Bench, record: Record) -> Iterator[Answer]:
     """Every capability is an answer; the recorder's VM has KVM's interrupt controllers."""
     if record["fd"] == "vcpu":
         expected = record["v"].get("errno")
-        yield Answer("host.caps", "KVM_CHECK_EXTENSION on a vCPU", expected, errno.EINVAL, False, "kvm_vcpu_ioctl")
+        yield Answer(
+            "host.caps",
+            "KVM_CHECK_EXTENSION on a vCPU",
+            expected,
+            errno.EINVAL,
+            accepted=False,
+            because="kvm_vcpu_ioctl",
+        )
         return
     mine = check_extension(bench.kvm, VmConfig() if record["fd"] == "vm" else None)
     theirs = {int(number): value for number, value in record["v"].items()}
@@ -66,11 +82,13 @@ def _constants(bench: Bench, record: Record) -> Iterator[Answer]:
     match record["op"]:
         case "api":
             # The structure kvm_run, a page for port I/O, a page for coalesced MMIO.
-            yield Answer("host.api", "version, mmap", [record["version"], record["mmap"]], [12, 3 * 4096], True)
+            yield Answer(
+                "host.api", "version, mmap", [record["version"], record["mmap"]], [12, 3 * 4096], accepted=True
+            )
         case "hverr":
             # KVM_CAP_SYS_HYPERV_CPUID: /dev/kvm is asked from 5.11 on.
             of_system = 0 if bench.kvm.since(5, 11) else errno.EINVAL
-            yield Answer("host.hverr", "Hyper-V CPUID", [record["sys"], record["vcpu"]], [of_system, 0], True)
+            yield Answer("host.hverr", "Hyper-V CPUID", [record["sys"], record["vcpu"]], [of_system, 0], accepted=True)
         case _:
             expected = [record["e"], record["nent"]]
-            yield Answer("host.supcpuid_small", "room for one entry", expected, [errno.E2BIG, 1], False)
+            yield Answer("host.supcpuid_small", "room for one entry", expected, [errno.E2BIG, 1], accepted=False)

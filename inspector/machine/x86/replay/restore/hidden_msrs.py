@@ -106,7 +106,7 @@ def _compare(vcpu: WholeVcpu, name: str, recorded: Battery, mine: Battery) -> Fo
             else:
                 accepted += 1
         if base != my_base:
-            yield Answer(_KIND, f"{name or 'no CPUID'} {index:x} base", base, my_base, True)
+            yield Answer(_KIND, f"{name or 'no CPUID'} {index:x} base", base, my_base, accepted=True)
         else:
             accepted += 1
     yield Agreed(_KIND, accepted, refused)

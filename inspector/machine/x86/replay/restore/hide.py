@@ -126,7 +126,14 @@ class Batteries:
             return
         theirs = self.reference[key]
         same = mine[:_LIGHT] == theirs[:_LIGHT] if key == "xcr" else mine == theirs
-        yield Answer(f"hide.{key}", f"{name}: {key} as with the supported table", True, same, True, mine)
+        yield Answer(
+            f"hide.{key}",
+            f"{name}: {key} as with the supported table",
+            expected=True,
+            predicted=same,
+            accepted=True,
+            because=mine,
+        )
 
     def same(self, names: Sequence[str]) -> Iterator[Answer | Agreed]:
         """The tables whose battery is the supported one's."""

@@ -34,4 +34,4 @@ def _entries(record: Record, predicted: list[list[object]], why: str) -> Iterato
     theirs = {(row[0], row[1]): row for row in record["ent"]}
     for key in [*theirs, *(key for key in mine if key not in theirs)]:
         text = f"{record['name']} {key[0]}.{key[1]}"
-        yield Answer(kind, text, theirs.get(key), mine.get(key), True, why)
+        yield Answer(kind, text, theirs.get(key), mine.get(key), accepted=True, because=why)

@@ -98,10 +98,12 @@ class Batch:
             if index in dead:
                 agreed += is_dead
                 if not is_dead:
-                    yield Answer(f"{section}.msrnone", f"{index:x}", "none", "an answer", False)
+                    yield Answer(f"{section}.msrnone", f"{index:x}", "none", "an answer", accepted=False)
                 continue
             if is_dead:
-                yield Answer(f"{section}.msrnone", f"{index:x}", "an answer", "none", True, "KVM lacks the MSR")
+                yield Answer(
+                    f"{section}.msrnone", f"{index:x}", "an answer", "none", accepted=True, because="KVM lacks the MSR"
+                )
             yield from self._swept(section, index, swept[index])
         if agreed:
             yield Agreed(f"{section}.msrnone", 0, agreed)
@@ -113,7 +115,7 @@ class Batch:
         base = "v" if not sweep.compared else f"{sweep.base:x}"
         yield Answer(kind, f"{name} g", record["g"], int(sweep.readable), record["g"] == 1)
         if "b" in record and not sweep.is_lost:
-            yield Answer(kind, f"{name} b", record["b"], base if sweep.readable else None, True)
+            yield Answer(kind, f"{name} b", record["b"], base if sweep.readable else None, accepted=True)
         bits = [1 << bit for bit in range(64)]
         parts = [("t", self.typical), ("c", [sweep.base]), ("s", bits), ("f", [sweep.base ^ bit for bit in bits])]
         for key, values in parts:
@@ -129,8 +131,8 @@ class Batch:
         if sweep.is_lost:
             yield NotAsked(kind, _LOST, 2)
             return
-        yield Answer(kind, f"{name} x", record.get("x", []), sweep.others, True)
-        yield Answer(kind, f"{name} rf", record.get("rf", 0), sweep.stuck, True)
+        yield Answer(kind, f"{name} x", record.get("x", []), sweep.others, accepted=True)
+        yield Answer(kind, f"{name} rf", record.get("rf", 0), sweep.stuck, accepted=True)
 
 
 def is_lost(vcpu: WholeVcpu, index: int) -> bool:
@@ -163,10 +165,10 @@ def _leaks(section: str, vcpu: WholeVcpu, before: Mapping[int, int | Refusal], l
     for row in recorded:
         if row not in found:
             mine_too = next((each for each in found if each[0] == row[0]), None)
-            yield Answer(kind, row[0], row, mine_too, True)
+            yield Answer(kind, row[0], row, mine_too, accepted=True)
     for row in found:
         if not any(each[0] == row[0] for each in recorded):
-            yield Answer(kind, str(row[0]), None, row, True)
+            yield Answer(kind, str(row[0]), None, row, accepted=True)
 
 
 def _read_as(found: int | Refusal) -> list[object]:
@@ -276,12 +278,12 @@ def _same(kind: str, recorded: Sequence[object], mine: Sequence[object]) -> Foun
         if each in mine:
             yield Agreed(kind, 1, 0)
         else:
-            yield Answer(kind, str(each), each, None, True)
+            yield Answer(kind, str(each), each, None, accepted=True)
     for each in mine:
         if each not in recorded:
-            yield Answer(kind, str(each), None, each, False)
+            yield Answer(kind, str(each), None, each, accepted=False)
     if list(recorded) != list(mine) and sorted(map(str, recorded)) == sorted(map(str, mine)):
-        yield Answer(kind, "order", recorded, mine, True)
+        yield Answer(kind, "order", recorded, mine, accepted=True)
 
 
 def _probed(bench: Bench) -> list[int]:
@@ -310,7 +312,7 @@ def multi(bench: Bench, records: Sequence[Record]) -> Found:
                 indexes[record["bad"]] = 0xFFFFFFFF
                 yield _count("multi.multibad", record, bench, indexes)
             case "multires":
-                yield Answer("multi.multires", "padding", record["r"], 1, True)
+                yield Answer("multi.multires", "padding", record["r"], 1, accepted=True)
 
 
 def _count(kind: str, record: Record, bench: Bench, indexes: Sequence[int]) -> Answer:

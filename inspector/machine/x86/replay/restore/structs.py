@@ -64,7 +64,7 @@ class StructSweeps:
         kind, text = f"{self.section}.base", f"{record['st']} {record['state']}"
         recorded = bytes.fromhex(record["hex"])
         got = struct.get(vcpu)
-        yield Answer(kind, text, recorded.hex(), got.hex(), True, "as read from the vCPU")
+        yield Answer(kind, text, recorded.hex(), got.hex(), accepted=True, because="as read from the vCPU")
         self.base = recorded
         if "set_e" in record:
             outcome = struct.put(vcpu, recorded)
@@ -99,7 +99,9 @@ class StructSweeps:
             yield Agreed(kind, accepted, refused)
         if unrestored or record.get("rf"):
             text = f"{record['st']} {offset}: times that the base did not come back"
-            yield Answer(kind, text, record.get("rf", 0), unrestored, True, "the base is written again")
+            yield Answer(
+                kind, text, record.get("rf", 0), unrestored, accepted=True, because="the base is written again"
+            )
 
     def _written(self, offset: int, width: int, value: int) -> bytes:
         written = bytearray(self.base)

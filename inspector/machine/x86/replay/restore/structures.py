@@ -36,7 +36,7 @@ def _set_lapic(vcpu: WholeVcpu, image: bytes) -> Outcome:
     if vcpu.lapic is not None:
         return vcpu.lapic.set(image)
     rule = Rule("kvm_arch_vcpu_ioctl (x86.c)")
-    rule.check("the VM has KVM's local APICs", False)
+    rule.check("the VM has KVM's local APICs", held=False)
     return rule.refuse(errno.EINVAL)
 
 

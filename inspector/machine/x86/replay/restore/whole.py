@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
-from layouts.x86.kvm import cpuid2_unpack, msrs_unpack
+from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Files = Mapping[str, bytes]
@@ -102,7 +102,9 @@ class RestoreReplay:
         for name, (before, after) in compared(saved, now).items():
             expected = record["diff"].get(name)
             mine = words(before, after)
-            yield Answer(kind, f"{text}: {name} read back", expected, mine, True, "what the calls left")
+            yield Answer(
+                kind, f"{text}: {name} read back", expected, mine, accepted=True, because="what the calls left"
+            )
         yield from self._msr_differences(kind, text, record, vcpu, saved.msrs)
 
     def _msr_differences(
@@ -120,7 +122,7 @@ class RestoreReplay:
                 mine[f"{index:x}"] = [f"{value:x}", f"{got:x}"]
         theirs = {index: row for index, row in record.get("msrdiff", {}).items() if index not in lost}
         mine = {index: row for index, row in mine.items() if index not in lost}
-        yield Answer(kind, f"{text}: MSRs read back", theirs, mine, True, "what the calls left")
+        yield Answer(kind, f"{text}: MSRs read back", theirs, mine, accepted=True, because="what the calls left")
 
 
 def compared(saved: restore.Saved, now: restore.Saved) -> dict[str, tuple[bytes, bytes]]:

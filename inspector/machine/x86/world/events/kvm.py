@@ -45,7 +45,7 @@ def _create_vcpu(stage: Stage, _: Words) -> Outcome:
         stage.vm = Vm(stage.process)
     if stage.vm.process is not stage.process:
         rule = Rule("kvm_vcpu_ioctl (kvm_main.c)")
-        rule.check("the process is the one that created the VM", False)
+        rule.check("the process is the one that created the VM", held=False)
         return rule.refuse(errno.EIO)
     return stage.vm.create_vcpu(stage.thread())
 
@@ -88,7 +88,7 @@ def _saved(stage: Stage, source: str) -> Outcome:
     clears = run.vcpu.policy.clears_xfd
     if clears:
         rule = Rule(source)
-        rule.check(f"XFD is cleared {clears} where tiles are in use", True)
+        rule.check(f"XFD is cleared {clears} where tiles are in use", held=True)
         return rule.ok()
     return outcome._replace(source=source, image=b"", value=0)
 
@@ -172,7 +172,7 @@ def _get_xcrs(stage: Stage, _: Words) -> Outcome:
     """The value is XCR0."""
     vcpu = _stopped(stage)
     rule = Rule("kvm_vcpu_ioctl_x86_get_xcrs (x86.c)")
-    if vcpu.xfam and not rule.check("not a TD: its state is protected", False):
+    if vcpu.xfam and not rule.check("not a TD: its state is protected", held=False):
         return rule.refuse(errno.EINVAL)
     return rule.ok(vcpu.xcr0)
 

@@ -1,0 +1,27 @@
+"""The exit codes of all commands: docs/guide.md tells users of them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command says by its exit code. A signal N is 128 + N, as a shell has it."""
+
+    #: Fine; also when the reader of the output has seen enough.
+    OK = 0
+    #: A refusal, a disagreement, a difference, nothing found.
+    NO = 1
+    #: Bad usage, or an output that cannot be written.
+    USAGE = 2
+    #: A file that cannot be read, or not whole.
+    UNREADABLE = 3
+    #: EX_SOFTWARE of sysexits.h.
+    OUR_BUG = 70
+    #: SIGINT: Ctrl-C.
+    INTERRUPTED = 130
+
+    @classmethod
+    def of(cls, holds: object) -> ExitCode:
+        """OK where what the command was asked holds, else NO."""
+        return cls.OK if holds else cls.NO

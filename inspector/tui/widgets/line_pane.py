@@ -1,0 +1,75 @@
+"""A pane of lines that sends to the terminal only the lines that have changed."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+
+class LinePane(ScrollView, inherit_bindings=False):
+    """Textual paints what a widget calls dirty, changed or not: this one compares its lines with those on screen.
+
+    Subclasses make the strip of a line and call ``changed`` when what is shown is something else.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(id=name)
+        #: The lines on screen, by number.
+        self._made: dict[int, Strip] = {}
+        self._made_width = 0
+        self._ground: Style | None = None
+
+    def strip_of(self, line: int, width: int) -> Strip:
+        """The line of a number, as wide as the pane."""
+        raise NotImplementedError
+
+    @property
+    def ground(self) -> Style:
+        """The style of the pane, below every text."""
+        if self._ground is None:
+            self._ground = self.rich_style
+        return self._ground
+
+    def notify_style_update(self) -> None:
+        """Another theme or focus: every line anew."""
+        self._ground = None
+        self._made.clear()
+        super().notify_style_update()
+
+    def changed(self) -> None:
+        """Paint the lines that are not what is on screen."""
+        width, top = self.scrollable_content_region.width, self.scroll_offset.y
+        known = self._made if width == self._made_width else {}
+        self._made_width = width
+        self._made = {line: self.strip_of(line, width) for line in range(top, top + self.size.height)}
+        regions = [
+            Region(0, line - top, self.size.width, 1) for line, strip in self._made.items() if known.get(line) != strip
+        ]
+        if regions:
+            self.refresh(*regions)
+
+    def render_line(self, y: int) -> Strip:
+        """See ScrollView."""
+        line, width = self.scroll_offset.y + y, self.scrollable_content_region.width
+        if width != self._made_width:
+            self._made.clear()
+            self._made_width = width
+        if line not in self._made:
+            self._made[line] = self.strip_of(line, width)
+        return self._made[line]
+
+    def take_size(self, size: Size) -> None:
+        """Say how much there is to scroll through. Where a scroll bar comes or goes, panes are laid out anew."""
+        if size == self.virtual_size:
+            return
+        if self._bars(size) == self._bars(self.virtual_size):
+            self.set_reactive(ScrollView.virtual_size, size)
+            self._scroll_update(size)
+        else:
+            self.virtual_size = size
+
+    def _bars(self, size: Size) -> bool:
+        """Whether there is a vertical scroll bar for so many lines."""
+        return self.styles.overflow_y == "scroll" or size.height > self.size.height

@@ -1,0 +1,71 @@
+"""A pane of styled text; scrolls both ways, wraps where it is told to."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.text import Text
+from textual.binding import BindingType
+from textual.containers import ScrollableContainer
+from textual.geometry import Size
+from textual.strip import Strip
+
+from inspector.tui.shown import visible_text
+from inspector.tui.widgets.line_pane import LinePane
+
+
+class TextPane(LinePane, can_focus=True):
+    """What is cut at the right ends in ``…``; with ``wraps`` nothing is cut."""
+
+    BINDINGS: ClassVar[list[BindingType]] = ScrollableContainer.BINDINGS
+    # Scroll bars that come and go would lay out the screen anew with every text.
+    DEFAULT_CSS = """
+    TextPane { background: $background; color: $line-text; overflow: hidden scroll; scrollbar-size-vertical: 1; }
+    """
+    wraps = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text = Text()
+        self._lines: list[Strip] = []
+
+    @property
+    def text_width(self) -> int:
+        """Columns for text, before the first layout about as many as there will be."""
+        return self.scrollable_content_region.width if self.size.width else self.app.size.width // 2
+
+    def tell(self, text: Text) -> None:
+        """Show a text from its beginning."""
+        self._text = visible_text(text)
+        self._laid_out()
+        self.scroll_home(animate=False, force=True, immediate=True)
+        self.changed()
+
+    def _laid_out(self) -> None:
+        """The text as lines."""
+        console, text = self.app.console, self._text
+        lines = text.wrap(console, max(1, self.text_width)) if self.wraps else text.split("\n", allow_blank=True)
+        self._lines = [Strip(Segment(s.text, s.style) for s in line.render(console) if s.text) for line in lines]
+        width = 0 if self.wraps else max((line.cell_length for line in self._lines), default=0)
+        self.take_size(Size(width, len(self._lines)))
+
+    def on_resize(self) -> None:
+        """Wrapped text is wrapped anew."""
+        self._laid_out()
+        self.changed()
+
+    def watch_scroll_x(self, old_value: float, new_value: float) -> None:
+        """Sideways every line is another."""
+        self._made.clear()
+        super().watch_scroll_x(old_value, new_value)
+
+    def strip_of(self, line: int, width: int) -> Strip:
+        """See LinePane."""
+        if line >= len(self._lines):
+            return Strip.blank(width, self.ground)
+        at, whole = self.scroll_offset.x, self._lines[line]
+        shown = whole.crop(at, at + width).adjust_cell_length(width)
+        if whole.cell_length > at + width > 0:
+            shown = Strip([*shown.crop(0, width - 1), Segment("…")])
+        return shown.apply_style(self.ground).simplify()
