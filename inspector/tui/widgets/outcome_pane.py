@@ -18,6 +18,11 @@ from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
+#: What to press where no scenario tells what comes next.
+_FIRST_KEYS = {
+    "x86": "p permits the guest a component, v creates a vCPU, c sets its CPUID",
+    "arm64": "m creates a VM, v a vCPU, x asks for the selected feature",
+}
 
 
 class OutcomePane(TextPane):
@@ -43,7 +48,7 @@ def beginning_text(scenario: Scenario) -> Text:
         text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
         return text.append("n lets the next event happen, u takes it back.\n")
-    return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")
+    return text.append(f"{_FIRST_KEYS[scenario.architecture]}; ? shows all keys.\n")
 
 
 def checks_text(text: Text, outcome: Outcome, width: int) -> Text:
