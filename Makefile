@@ -5,6 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Compiled modules are kept, also where the environment wants none beside the sources: compiling is two thirds of a start.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
+
 .PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
 
 run: $(READY)
@@ -23,11 +27,11 @@ arrows: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # Branch coverage of what has rules and formats, by the tests that need no screen: at least 95 %.
 coverage: $(READY)
-	$(BIN)/pytest -n auto --ignore=tests/tui --cov --cov-report=term
+	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/tui --cov --cov-report=term
 
 # Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
 MUTANTS ?=

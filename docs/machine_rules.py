@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 
 from layouts.arm64.kernels import Arm64Kernel
@@ -75,6 +76,7 @@ class Module:
         return ".".join(self.path.relative_to(ROOT).with_suffix("").parts)
 
 
+@cache
 def modules() -> dict[str, Module]:
     """The files with rules, by name."""
     found = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
+from functools import cache
 
 from docs.machine_rules import HOLE, ROOT, Reader, Section, modules
 from layouts.arm64 import kernels as arm64
@@ -29,6 +30,7 @@ KVM_SET_MSRS or KVM_GET_MSRS, which count so far. How a rule is written is in
 """
 
 
+@cache
 def sections() -> list[Section]:
     """Every event, in the order of the files."""
     known, found = modules(), {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ import pytest
 
 import inspector
 from inspector.capture.exit_code import ExitCode
-from inspector.cli.main import COMMANDS, usage
+from inspector.cli.main import COMMANDS, main, usage
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("inspector/**/*.py"), *ROOT.glob("layouts/**/*.py")])
@@ -86,12 +87,11 @@ def test_input_and_output_are_seen(text: str) -> None:
     assert input_and_output(text)
 
 
-def test_commands_name_no_page_that_an_installed_user_lacks() -> None:
+def test_commands_name_no_page_that_an_installed_user_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     for command in COMMANDS:
-        done = subprocess.run(
-            [sys.executable, "-m", "inspector", command, "--help"], capture_output=True, text=True, check=False
-        )
-        assert "docs/" not in done.stdout, command
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "docs/" not in capsys.readouterr().out, command
 
 
 def test_version_is_in_the_changelog() -> None:
@@ -133,7 +133,7 @@ def test_links_and_pictures_of_the_docs_exist() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/report.md"])
-def test_commands_of_the_docs_work(page: str, tmp_path: Path) -> None:
+def test_commands_of_the_docs_work(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every `inspector ...` line of a shell block runs as printed, and exits as it says; but those that stay."""
     text = (ROOT / page).read_text()
     commands = [
@@ -143,17 +143,10 @@ def test_commands_of_the_docs_work(page: str, tmp_path: Path) -> None:
         if line.startswith("inspector ") and not line.startswith(("inspector open", "inspector serve"))
     ]
     assert commands
+    monkeypatch.chdir(tmp_path)
     for command in commands:
-        done = subprocess.run(
-            command.split("#")[0].replace("inspector", f"{sys.executable} -m inspector", 1),
-            shell=True,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         expected = 1 if command.endswith("# exit code 1") else 0
-        assert done.returncode == expected, (command, done.stderr)
+        assert main(shlex.split(command, comments=True)[1:]) == expected, command
 
 
 def test_no_test_module_imports_another() -> None:

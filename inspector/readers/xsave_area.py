@@ -111,9 +111,7 @@ def xsave_area(prefix: str, title: str, data: Bytes, origin: Origin, table: Xsav
     return Area("xsave", prefix, title, data, origin, declared_size_bytes=declared, attributes={"table": table})
 
 
-def read_xsave(
-    source: Source, options: Options, title: str = "XSAVE image", known: XsaveTable | None = None
-) -> Capture:
+def read_xsave(source: Source, options: Options, title: str = "XSAVE image") -> Capture:
     """A raw XSAVE image as a capture of one vCPU."""
     data = source.read_all(MAX_SIZE_BYTES)
     fault = source.fault
@@ -121,10 +119,9 @@ def read_xsave(
     if len(data) < EXTENDED_OFFSET:
         expected = f"an XSAVE image (at least {EXTENDED_OFFSET} bytes)"
         fault = fault or InputError(source.name, expected, f"{len(data)} bytes", len(data))
-        table = known or table_from_layout(options.layout or "sapphire-rapids")
+        table = table_from_layout(options.layout or "sapphire-rapids")
     else:
-        known = known or sibling_table(source.name)
-        table, notices = choose_table(data, len(data), known, options)
+        table, notices = choose_table(data, len(data), sibling_table(source.name), options)
     declared = max(len(data), EXTENDED_OFFSET)
     area = xsave_area("xsave", title, data, Origin(source.name, 0), table, declared)
     fault = fault or header_fault(data, source.name) or missing_fault(area, source.name)

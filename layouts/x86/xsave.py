@@ -22,7 +22,6 @@ XCOMP_COMPACTED = 1 << 63
 X87 = 0
 SSE = 1
 AVX = 2
-PKRU = 9
 
 FXSAVE = Struct(
     "fcw" / Int16ul * "x87 control word",
@@ -385,6 +384,7 @@ COMPONENTS = (
 BY_NUMBER = {component.number: component for component in COMPONENTS}
 _NUMBERS = {component.name: component.number for component in COMPONENTS}
 PKRU, TILECFG, TILEDATA, LWP = (_NUMBERS[name] for name in ("pkru", "xtilecfg", "xtiledata", "lwp"))
+OPMASK, ZMM_HI256, HI16_ZMM, CET_U = (_NUMBERS[name] for name in ("opmask", "zmm_hi256", "hi16_zmm", "cet_u"))
 
 
 def group_mask(name: str) -> int:

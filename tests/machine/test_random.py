@@ -21,7 +21,7 @@ from layouts.x86.xsave import AVX512, MPX, TILEDATA, XTILE
 from tests.machine.x86_events import START, event
 
 SEEDS = 12
-SEQUENCES = 400
+SEQUENCES = 150
 LENGTH = 24
 
 

@@ -6,6 +6,7 @@ import ast
 import random
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -27,7 +28,6 @@ from layouts.x86.scenarios import SCENARIOS
 from tests.machine.support import host_named, policy_of, world
 from tests.machine.x86_events import START, event
 
-SECTIONS = sections()
 #: Outcomes under these carry the checks of what happened below them: an instruction's, another call's.
 COMPOSED = (
     "set_sve_vls",
@@ -41,17 +41,27 @@ COMPOSED = (
 )
 #: What such a path tells beside rules: XSAVES that lost something, the #NM that was handled.
 NOTES = (f"XFD is 0 for all that is {HOLE}", "XFD[18] is 1: #NM")
-FUNCTIONS = {section.function for section in SECTIONS}
-ALL_TEXTS = {*NOTES, *(row.text for section in SECTIONS for row in section.rows)}
 
 
+@cache
+def by_function() -> dict[str, Section]:
+    """The first section of each function."""
+    return {section.function: section for section in reversed(sections())}
+
+
+@cache
+def all_texts() -> set[str]:
+    return {*NOTES, *(row.text for section in sections() for row in section.rows)}
+
+
+@cache
 def _matches(pattern: str, text: str) -> bool:
     return bool(re.fullmatch(".+".join(map(re.escape, re.split(f"{HOLE}+", pattern))), text))
 
 
 def _leads_to(row: Row) -> list[Section]:
     names = re.findall(r"`(\w+)`", row.text) if row.text.startswith("*then*") else []
-    return [next(each for each in SECTIONS if each.function == name) for name in names if name in FUNCTIONS]
+    return [by_function()[name] for name in names if name in by_function()]
 
 
 def _rows(section: Section) -> Iterator[Row]:
@@ -93,9 +103,9 @@ def hold(outcome: Outcome) -> None:
         return
     if outcome.source.startswith(COMPOSED):
         for check in outcome.checks:
-            assert any(_matches(text, check.text) for text in ALL_TEXTS), check
+            assert any(_matches(text, check.text) for text in all_texts()), check
         return
-    of_source = [each for each in SECTIONS if any(_matches(source, outcome.source) for source in _sources(each))]
+    of_source = [each for each in sections() if any(_matches(source, outcome.source) for source in _sources(each))]
     assert any(_told(each, outcome) for each in of_source), (outcome.source, outcome.name, outcome.checks)
 
 
@@ -104,7 +114,7 @@ def test_the_page_is_current() -> None:
 
 
 def test_every_check_is_on_the_page() -> None:
-    told = {row.text for section in SECTIONS for row in section.rows}
+    told = {row.text for section in sections() for row in section.rows}
     count = 0
     for module in modules().values():
         for node in ast.walk(ast.parse(module.path.read_text())):

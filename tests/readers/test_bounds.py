@@ -326,7 +326,7 @@ def test_snapshot_state_full_of_images(opened: Callable[[bytes], Capture]) -> No
     head = (0x0710198486640000).to_bytes(8, "little")
     mark = b"\x80\x1f\0\0\xff\xff\0\0"
     with pytest.raises(Exception, match="an XSAVE image"):
-        opened(head + mark * 500_000)
+        opened(head + mark * 250_000)
 
 
 def test_long_keys_of_a_record_are_refused(opened: Callable[[bytes], Capture]) -> None:

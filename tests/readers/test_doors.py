@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from inspector.capture.errors import InputError
+from inspector.cli.main import main
 from inspector.readers import doors
-from inspector.readers.doors import open_path
+from inspector.readers.doors import Opened, open_path, standard_input
 from inspector.readers.lines import text_of
 from inspector.readers.open import open_capture
 from inspector.readers.source import open_source
@@ -102,10 +104,34 @@ def _inspector(*words: str, **options: object) -> subprocess.CompletedProcess[st
         ("set", "/dev/zero", "a=1"),
     ],
 )
-def test_every_command_refuses_a_device(words: tuple[str, ...]) -> None:
-    done = _inspector(*words)
-    assert done.returncode == 3
-    assert done.stderr == "inspector: /dev/zero: expected a file, found a character device\n"
+def test_every_command_refuses_a_device(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 3
+    assert capsys.readouterr().err == "inspector: /dev/zero: expected a file, found a character device\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"), [("terminal", "a terminal"), ("folder", "a folder"), ("closed", "a closed")]
+)
+def test_standard_input_that_gives_no_bytes(
+    kind: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = pty.openpty()
+    descriptor = os.open(tmp_path, os.O_RDONLY) if kind == "folder" else follower
+    monkeypatch.setattr(sys, "stdin", None if kind == "closed" else SimpleNamespace(fileno=lambda: descriptor))
+    with pytest.raises(InputError, match=f"found {found}"):
+        standard_input()
+    for each in {leader, follower, descriptor}:
+        os.close(each)
+
+
+def test_a_pipe_that_breaks_is_told_with_its_place(tmp_path: Path) -> None:
+    """Any error behind the first bytes: here a folder, which gives none."""
+    opened = Opened(os.open(tmp_path, os.O_RDONLY), None, b"12345")
+    chunks = opened.chunks("-")
+    assert next(chunks) == b"12345"
+    with pytest.raises(InputError, match="expected readable bytes") as told:
+        next(chunks)
+    assert told.value.offset == 5
 
 
 def test_standard_input_that_is_a_terminal_or_closed() -> None:
@@ -120,12 +146,11 @@ def test_standard_input_that_is_a_terminal_or_closed() -> None:
     assert done.stderr == "inspector: -: expected standard input, found a closed one\n"
 
 
-def test_a_line_without_end_in_recorded_answers(tmp_path: Path) -> None:
+def test_a_line_without_end_in_recorded_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"x" * (18 << 20))
-    done = _inspector("verify", str(path))
-    assert done.returncode == 3
-    assert "a line of at most 16777216 bytes" in done.stderr
+    assert main(["verify", str(path)]) == 3
+    assert "a line of at most 16777216 bytes" in capsys.readouterr().err
 
 
 def test_members_of_folders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

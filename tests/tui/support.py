@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+from textual import events
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -38,9 +39,10 @@ def session_of(app: InspectorApp) -> Session:
 
 
 async def type_line(pilot: Pilot[int], key: str, text: str) -> None:
-    """Open a prompt, type a line, press Enter."""
+    """Open a prompt, type a line as fast as a terminal brings it, press Enter."""
     await pilot.press(key)
-    await pilot.press(*text)
+    for character in text:
+        pilot.app.post_message(events.Key(character, character))
     await pilot.press("enter")
     await pilot.pause()
 

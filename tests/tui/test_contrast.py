@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.color import Color
 from textual.geometry import Region
+from textual.pilot import Pilot
 from textual.widget import Widget
 
 from inspector.cli.open import app_of
@@ -48,35 +49,40 @@ def test_the_ratio_is_that_of_wcag() -> None:
     assert ratio(Color.parse("#777"), Color.parse("#fff")) == pytest.approx(4.48, abs=0.01)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_inspect_can_be_read(theme: str) -> None:
+async def check_every_theme(app: BaseApp, pilot: Pilot[int]) -> None:
+    """What is on screen now, in one theme after the other."""
+    for theme in THEMES:
+        app.theme = theme
+        await pilot.pause()
+        assert unreadable(app) == [], theme
+
+
+async def test_inspect_can_be_read() -> None:
     app = app_of("sample:amx/process.core")
-    app.theme = theme
     async with app.run_test(size=(160, 45)) as pilot:
         await opened(app, pilot)
         await type_line(pilot, "colon", "mxcsr")
         await type_line(pilot, "enter", "0x1fa0")
-        assert unreadable(app) == []
+        await check_every_theme(app, pilot)
         await type_line(pilot, "colon", "tmm[1]")
         await pilot.press("tab")
-        await pilot.pause()
-        assert unreadable(app) == []
+        await check_every_theme(app, pilot)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_compare_and_the_labs_can_be_read(theme: str) -> None:
-    for target, keys in (
+@pytest.mark.parametrize(
+    ("target", "keys"),
+    [
         ("sample:zen5-kvm", ["c", "d"]),
         ("sim:guest-xfd", ["n"] * 8),
         ("model:neoverse-v1-v1:neoverse-n1", ["b"]),
-    ):
-        app = app_of(target)
-        app.theme = theme
-        async with app.run_test(size=(120, 35)) as pilot:
-            await opened(app, pilot)
-            await pilot.press(*keys)
-            await pilot.pause()
-            assert unreadable(app) == [], target
+    ],
+)
+async def test_compare_and_the_labs_can_be_read(target: str, keys: list[str]) -> None:
+    app = app_of(target)
+    async with app.run_test(size=(120, 35)) as pilot:
+        await opened(app, pilot)
+        await pilot.press(*keys)
+        await check_every_theme(app, pilot)
 
 
 def test_every_theme_has_readable_colours() -> None:

@@ -16,6 +16,8 @@ from inspector.tui.key import keys_of, written
 from inspector.tui.marks import MARKS
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.help import HelpScreen
+from inspector.tui.screens.xstate_lab import XstateLabScreen
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 
@@ -91,6 +93,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
 
 @pytest.mark.parametrize("name", SCREENS)
 async def test_help_and_bindings_say_the_same(name: str) -> None:
+    """And the line of keys says Quit only where q quits."""
     async with shown(name) as (app, pilot):
         screen, bound = app.screen, set()
         assert isinstance(screen, KeyedScreen)
@@ -105,7 +108,10 @@ async def test_help_and_bindings_say_the_same(name: str) -> None:
         assert {word for line in lines for word in line.written.split()} == bound
         assert all(line.written in text for line in lines)
         await pilot.press("question_mark")
+        await pilot.pause()
         assert app.screen is screen
+        last, lowest = text_of(app).splitlines()[-1], len(app.screen_stack) == 1
+        assert ("q Quit" in last, "q Back" in last) == (lowest, not lowest)
 
 
 @pytest.mark.parametrize("name", SCREENS)
@@ -135,14 +141,6 @@ async def test_every_line_of_the_help_works(name: str, monkeypatch: pytest.Monke
                     prompt.close()
         assert not to_press
         assert {"picture", "exit"} <= {*left}
-
-
-@pytest.mark.parametrize("name", SCREENS)
-async def test_a_footer_says_quit_only_where_q_quits(name: str) -> None:
-    async with shown(name) as (app, _):
-        last = text_of(app).splitlines()[-1]
-        lowest = len(app.screen_stack) == 1
-        assert ("q Quit" in last, "q Back" in last) == (lowest, not lowest)
 
 
 async def test_the_palette_explains_every_key_once() -> None:
@@ -219,3 +217,21 @@ async def test_a_message_does_not_cover_the_outcome(target: str, size: tuple[int
         assert toast.region.bottom <= 4
         if not app.screen.has_class("wide"):
             assert not toast.region.overlaps(outcome.region)
+
+
+async def test_a_key_of_the_key_line_can_be_clicked_and_says_what_it_does() -> None:
+    app = app_of("sample:zen5-kvm")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot)
+        line = app.screen.query_one(KeyLine)
+        x = text_of(app).splitlines()[-1].index("L Lab")
+        await pilot.hover(line, offset=(x + 4, 0))
+        assert line.tooltip == "the lab: what would KVM and Linux say to this vCPU"
+        await pilot.hover(line, offset=(x - 1, 0))
+        assert line.tooltip is None
+        below = app.screen
+        await pilot.click(line, offset=(x - 1, 0))
+        assert app.screen is below
+        await pilot.click(line, offset=(x + 4, 0))
+        await pilot.pause()
+        assert isinstance(app.screen, XstateLabScreen)

@@ -24,7 +24,7 @@ def seen(found: IdLabSession) -> tuple[object, ...]:
     return found.bench.setup, made.request, made.registers, made.blockers
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6))
 def test_undo_is_identity_and_so_is_redo(picks: list[int]) -> None:
     found = session()

@@ -1,71 +1,91 @@
-"""The last line: the keys that work here. One widget, where Textual's footer is one a key, made anew each time."""
+"""The last line of a screen: its keys that do something now."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from rich.segment import Segment
-from textual import events
+from rich.cells import cell_len
+from rich.text import Text
+from textual.events import MouseDown, MouseMove
+from textual.reactive import reactive
 from textual.screen import Screen
-from textual.strip import Strip
-
-from inspector.tui.widgets.line_pane import LinePane
+from textual.widget import Widget
 
 
-class Offer(NamedTuple):
-    """A key on the line: where it begins, how it is written, what it does."""
-
-    at: int
+class _Shown(NamedTuple):
     key: str
     written: str
-    label: str
+    description: str
+    tooltip: str
+    works: bool
 
     @property
     def width(self) -> int:
-        """Columns with the gap behind it."""
-        return len(self.written) + len(self.label) + 2
+        """Cells on the line, with the gap behind it."""
+        return cell_len(self.written) + cell_len(self.description) + 2
 
 
-class KeyLine(LinePane, can_focus=False):
-    """The bindings that are meant to be shown; a click presses the key."""
+class KeyLine(Widget, can_focus=False):
+    """The shown bindings of a screen, one of each action; a click on one is its key.
 
-    DEFAULT_CSS = """
-    KeyLine { dock: bottom; height: 1; background: $footer-background; color: $footer-foreground; overflow: hidden; }
-    KeyLine > .keys--key { color: $footer-key-foreground; background: $footer-key-background; text-style: bold; }
-    KeyLine > .keys--label { color: $footer-description-foreground; background: $footer-description-background; }
+    Textual's Footer has a widget for each key and makes all of them anew whenever the focus moves: a third of a key
+    press. This is one widget, painted when a key comes or goes.
     """
-    COMPONENT_CLASSES = {"keys--key", "keys--label"}  # noqa: RUF012 - as Textual declares it
+
+    ALLOW_SELECT = False
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"key-line--key", "key-line--description"}
+    DEFAULT_CSS = """
+    KeyLine {
+        dock: bottom; height: 1; text-wrap: nowrap; color: $footer-foreground; background: $footer-background;
+        .key-line--key { color: $footer-key-foreground; background: $footer-key-background; text-style: bold; }
+        .key-line--description { color: $footer-description-foreground; background: $footer-description-background; }
+    }
+    """
+    keys: reactive[tuple[_Shown, ...]] = reactive(tuple)
 
     def on_mount(self) -> None:
-        """Follow what works."""
-        self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
+        """Follow the screen's bindings."""
+        self.screen.bindings_updated_signal.subscribe(self, self.follow)
 
-    def _bindings_changed(self, _screen: Screen[object]) -> None:
-        self.changed()
+    def follow(self, screen: Screen[object]) -> None:
+        """Show what the screen offers, as long as the terminal has the focus: without it bindings are off."""
+        if screen is not self.screen or not screen.app.app_focus:
+            return
+        shown: dict[str, _Shown] = {}
+        for _, binding, works, tooltip in screen.active_bindings.values():
+            if binding.show:
+                written = self.app.get_key_display(binding)
+                shown.setdefault(binding.action, _Shown(binding.key, written, binding.description, tooltip, works))
+        self.keys = tuple(shown.values())
 
-    def offers(self) -> list[Offer]:
-        """The keys that are shown, in the order of the bindings."""
-        found: dict[str, Offer] = {}
-        at = 0
-        for active in self.screen.active_bindings.values():
-            binding = active.binding
-            if binding.show and active.enabled and binding.action not in found:
-                offer = Offer(at, binding.key, self.app.get_key_display(binding), binding.description)
-                found[binding.action] = offer
-                at += offer.width
-        return list(found.values())
+    def render(self) -> Text:
+        """Each key and its name."""
+        key, name = (self.get_component_rich_style(f"key-line--{part}") for part in ("key", "description"))
+        line = Text(no_wrap=True, end="")
+        for one in self.keys:
+            part = Text.assemble((one.written, key), (f" {one.description}", name))
+            if not one.works:
+                part.stylize("dim")
+            line.append_text(part).append(" ")
+        return line
 
-    def strip_of(self, line: int, width: int) -> Strip:
-        """See LinePane."""
-        key = self.get_component_rich_style("keys--key", partial=True)
-        label = self.get_component_rich_style("keys--label", partial=True)
-        segments = []
-        for offer in self.offers() if line == 0 else []:
-            segments += [Segment(offer.written, key), Segment(f" {offer.label} ", label)]
-        return Strip(segments).adjust_cell_length(width).apply_style(self.ground).simplify()
+    def _at(self, x: int) -> _Shown | None:
+        """The key at a column."""
+        for one in self.keys:
+            if x < one.width:
+                return one if x < one.width - 1 else None
+            x -= one.width
+        return None
 
-    def on_click(self, event: events.Click) -> None:
-        """Press the key under the mouse."""
-        for offer in self.offers():
-            if offer.at <= event.x < offer.at + offer.width - 1:
-                self.app.simulate_key(offer.key)
+    def on_mouse_down(self, event: MouseDown) -> None:
+        """A key that is clicked is pressed."""
+        if (one := self._at(event.x)) is not None:
+            if one.works:
+                self.app.simulate_key(one.key)
+            else:
+                self.app.bell()
+
+    def on_mouse_move(self, event: MouseMove) -> None:
+        """What the key under the mouse does."""
+        one = self._at(event.x)
+        self.tooltip = one.tooltip if one is not None else None

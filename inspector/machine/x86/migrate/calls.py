@@ -17,7 +17,7 @@ from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.x86.vmms import OnRefusal, Vmm
-from layouts.x86.xsave import DYNAMIC
+from layouts.x86.xsave import DYNAMIC, TILEDATA
 
 ORDERS = {
     "qemu": restore.QEMU,
@@ -39,7 +39,6 @@ _IOCTLS = {
     "debugregs": "KVM_SET_DEBUGREGS",
     "lapic": "KVM_SET_LAPIC",
 }
-_TILEDATA = 18
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
 _ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
 #: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
@@ -118,7 +117,7 @@ def restored(
     if _wants_tiles(table):
         # Asked for before the first vCPU is made, which locks it.
         vcpu.process.guest_perm_locked = False
-        outcome = vcpu.process.request_permission(_TILEDATA, guest=True)
+        outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
     guest, left_out = _listed(guest, destination)

@@ -15,9 +15,8 @@ from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.supported import named_cpuid
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
-from layouts.x86.xsave import TILECFG, TILEDATA
+from layouts.x86.xsave import AVX, HI16_ZMM, SSE, TILECFG, TILEDATA, ZMM_HI256
 
-_SSE, _AVX, _ZMM_HI256, _HI16_ZMM = 1, 2, 6, 7
 _IOCTLS = frozenset(("set_cpuid", "set_xcr0", "set_xsave", "state"))
 #: A recorded step: its operation, its operands, its answer.
 Recorded = list[Any]
@@ -100,7 +99,7 @@ class _Sequence:
         outcome = vcpu.get_xsave2()
         self.image = outcome.image
         shown = vcpu.fpstate.registers(vcpu.host).within(vcpu.visible_bv)
-        zmm0 = (shown.get(_SSE)[:8], shown.get(_AVX)[:8], shown.get(_ZMM_HI256)[:8])
+        zmm0 = (shown.get(SSE)[:8], shown.get(AVX)[:8], shown.get(ZMM_HI256)[:8])
         return [
             outcome.code,
             f"{vcpu.xcr0:x}",
@@ -108,7 +107,7 @@ class _Sequence:
             f"{vcpu.xfd_err:x}",
             f"{vcpu.visible_bv:x}",
             "".join(part[::-1].hex() for part in zmm0),
-            shown.get(_HI16_ZMM)[64:72][::-1].hex(),
+            shown.get(HI16_ZMM)[64:72][::-1].hex(),
             shown.get(TILECFG).hex(),
             f"{zlib.crc32(shown.get(TILEDATA)):08x}",
         ], outcome.because

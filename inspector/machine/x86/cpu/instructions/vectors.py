@@ -6,10 +6,9 @@ from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.instructions.control import MSR_S_CET, MSR_U_CET, read
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import MXCSR_MASK
-from layouts.x86.xsave import PKRU, SSE
+from layouts.x86.xsave import AVX, CET_U, HI16_ZMM, OPMASK, PKRU, SSE, ZMM_HI256
 
 AVX_STATE, AVX512_STATE = 0x6, 0xE6
-_AVX, _OPMASK, _ZMM_HI256, _HI16_ZMM, _CET_U = 2, 5, 6, 7, 11
 _SSP = slice(8, 16)
 
 
@@ -40,7 +39,7 @@ def vmovdqu64(cpu: Processor, register: int, data: bytes) -> Outcome:
     if register < 16:
         _put(cpu, register, data)
     else:
-        cpu.registers.write(_HI16_ZMM, 64 * (register - 16), data.ljust(64, b"\0"))
+        cpu.registers.write(HI16_ZMM, 64 * (register - 16), data.ljust(64, b"\0"))
     return rule.ok()
 
 
@@ -48,7 +47,7 @@ def _put(cpu: Processor, register: int, data: bytes) -> None:
     """A write of registers 0 to 15: what is behind its length becomes zero, and comes into use only if it was not."""
     live = cpu.registers
     live.write(SSE, 16 * register, data[:16])
-    for component, start, size in ((_AVX, 16, 16), (_ZMM_HI256, 32, 32)):
+    for component, start, size in ((AVX, 16, 16), (ZMM_HI256, 32, 32)):
         if len(data) > start or component in live.components:
             live.write(component, size * register, data[start : start + size].ljust(size, b"\0"))
 
@@ -58,7 +57,7 @@ def vzeroupper(cpu: Processor) -> Outcome:
     rule = Rule("Intel SDM vol. 2, VZEROUPPER", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE and AVX", AVX_STATE):
         return rule.fault(UD)
-    cpu.registers.clear(_AVX, _ZMM_HI256)
+    cpu.registers.clear(AVX, ZMM_HI256)
     return rule.ok()
 
 
@@ -85,7 +84,7 @@ def kmovq(cpu: Processor, register: int, value: int) -> Outcome:
     rule = Rule("Intel SDM vol. 2, KMOVQ", cpu.host.evidence)
     if not _xcr0(cpu, rule, "SSE, AVX and AVX-512", AVX512_STATE):
         return rule.fault(UD)
-    cpu.registers.write(_OPMASK, 8 * register, value.to_bytes(8, "little"))
+    cpu.registers.write(OPMASK, 8 * register, value.to_bytes(8, "little"))
     return rule.ok()
 
 
@@ -117,7 +116,7 @@ def rdssp(cpu: Processor) -> Outcome:
     rule = Rule("Intel SDM vol. 2, RDSSPQ", "manual")
     on = _shadow_stacks(cpu)
     rule.check("shadow stacks are on; else it is a NOP", held=True)
-    return rule.ok(int.from_bytes(cpu.registers.get(_CET_U)[_SSP], "little") if on else 0)
+    return rule.ok(int.from_bytes(cpu.registers.get(CET_U)[_SSP], "little") if on else 0)
 
 
 def incssp(cpu: Processor, count: int) -> Outcome:
@@ -125,6 +124,6 @@ def incssp(cpu: Processor, count: int) -> Outcome:
     rule = Rule("Intel SDM vol. 2, INCSSPQ", "manual")
     if not rule.check("CR4.CET is set and the mode's SH_STK_EN", _shadow_stacks(cpu)):
         return rule.fault(UD)
-    pointer = int.from_bytes(cpu.registers.get(_CET_U)[_SSP], "little") + 8 * (count & 0xFF)
-    cpu.registers.write(_CET_U, 8, (pointer & (1 << 64) - 1).to_bytes(8, "little"))
+    pointer = int.from_bytes(cpu.registers.get(CET_U)[_SSP], "little") + 8 * (count & 0xFF)
+    cpu.registers.write(CET_U, 8, (pointer & (1 << 64) - 1).to_bytes(8, "little"))
     return rule.ok(pointer)
