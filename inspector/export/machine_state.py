@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inspector.machine.arm64.world.state import MachineState
 from inspector.machine.outcome import Evidence
 from inspector.machine.world import WorldStep
 
 if TYPE_CHECKING:
+    from inspector.machine.arm64.world.state import MachineState
     from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
 
 _USES: dict[Use, str] = {
@@ -20,7 +20,7 @@ _USES: dict[Use, str] = {
 
 def words_of(state: WorldState | MachineState) -> dict[str, str]:
     """A state by name, in words."""
-    if isinstance(state, MachineState):
+    if state.architecture == "arm64":
         from inspector.export.machine_state_arm64 import words_of_machine
 
         return words_of_machine(state)

@@ -156,7 +156,8 @@ def parts(thing: object, depth: int = 0) -> object:
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "list"]) == 0
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(REFUSED)
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert {name for name in listed if not name.startswith("arm64-")} == set(REFUSED)
     assert main(["sim", "snapshot-einval"]) == 1
     out = capsys.readouterr().out
     assert "EINVAL; this does not hold: the state fits in 4096 bytes" in out

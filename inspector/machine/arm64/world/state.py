@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class VcpuState(NamedTuple):
@@ -51,3 +51,4 @@ class MachineState(NamedTuple):
     nodes: tuple[NodeState, ...]
     saved_registers: int
     saved_vqs: int | None
+    architecture: Literal["arm64"] = "arm64"
