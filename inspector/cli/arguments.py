@@ -11,8 +11,10 @@ from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
+from inspector.targets import kernels
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import SCHEMES
+from layouts.x86.vmms import VMMS
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -56,6 +58,16 @@ def _add_reading(to: argparse.ArgumentParser) -> None:
     to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
     list_targets(to)
+
+
+def add_move(to: argparse.ArgumentParser) -> None:
+    """How a VMM restores a vCPU elsewhere: see inspector.targets.moves.Move."""
+    to.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
+    to.add_argument("--vmm", default="", choices=("", *VMMS), metavar="NAME", help=f"x86: {', '.join(VMMS)}")
+    to.add_argument("--model", default="", metavar="LINE", help="x86: the destination's -cpu line or <cpu>")
+    to.add_argument("--machine", default="", metavar="TYPE", help="x86: the machine type of --model (pc-q35-9.0)")
+    to.add_argument("--abi", default="merged", choices=("merged", "proposal"), help="SVE's interface")
+    to.add_argument("--imp-ids", action="store_true", help="with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS")
 
 
 def list_targets(to: argparse.ArgumentParser) -> None:

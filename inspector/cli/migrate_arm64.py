@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from inspector.capture.errors import InputError
 from inspector.capture.exit_code import ExitCode
+from inspector.capture.model import Capture
 from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State
-from inspector.machine.arm64.migrate import migrate
-from inspector.targets import arm64_named
-from inspector.targets.arm64_host import captured_state
-from inspector.targets.schemes import capture_of, host_of, require
+from inspector.targets.arm64_move import migration_of, state_of_vcpu, state_of_word
+from inspector.targets.moves import Move
+from inspector.targets.schemes import capture_of
 
 
-def run(found: argparse.Namespace) -> int:
-    """Restore a vCPU on a host, call by call."""
-    state = _state(found.source, found.vcpu)
-    host = host_of(found.destination, "arm64", found.kernel, arguments.TOLD)
-    made = migrate(state, host, abi=found.abi, writable_imp=found.imp_ids)
+def run(found: argparse.Namespace, move: Move, capture: Capture | None) -> int:
+    """Restore a vCPU on a host, call by call. ``capture`` is the source, where it has been read."""
+    made = migration_of(_state(found, capture), move, arguments.TOLD)
     if found.json:
         say_json(migration_json(made))
     else:
@@ -28,16 +25,12 @@ def run(found: argparse.Namespace) -> int:
     return ExitCode.of(made.accepted and not made.open)
 
 
-def _state(text: str, number: int | None) -> State:
+def _state(found: argparse.Namespace, capture: Capture | None) -> State:
     """A captured vCPU, or the first vCPU of a guest with everything that a host has."""
-    scheme = require(text, "arm64")
-    guest = None if scheme.prefix else arm64_named.guest_of_word(text, arguments.TOLD)
-    if guest is not None:
-        return guest
-    capture = capture_of(text, arguments.TOLD)
+    state = state_of_word(found.source, arguments.TOLD)
+    if state is not None:
+        return state
+    capture = capture or capture_of(found.source, arguments.TOLD)
     arguments.tell(capture)
-    vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
-    state = captured_state(vcpu, f"{vcpu.name} of {text}")
-    if state is None:
-        raise InputError(text, "an arm64 vCPU with KVM registers", vcpu.arch)
-    return state
+    vcpu = arguments.choose_vcpus(capture, found.vcpu if found.vcpu is not None else 0)[0]
+    return state_of_vcpu(found.source, vcpu)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 from inspector.targets.schemes import capture_of, lab_of, scheme_of
 
@@ -24,6 +26,7 @@ _EXAMPLES = """\
   inspector open model:neoverse-v1-v1:max        a CPU model on a host in the ID-register lab
   inspector open model:host:guest.regs           what else the host of a captured arm64 vCPU could give
   inspector open regs.bin --as kvm-regs
+  inspector open sample:amx --to milan@6.18      would its vCPU arrive there: calls, bits, what to change
   inspector open before.bin after.bin            side by side: what differs; three or more: T is time"""
 
 
@@ -31,26 +34,51 @@ def run(words: Sequence[str]) -> int:
     """Open a target, or several side by side; the exit code says whether they could be read."""
     parser = arguments.parser("open", "Open captures in the terminal interface.", _EXAMPLES)
     arguments.add_targets(parser)
+    add_destination(parser)
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     found = parser.parse_args(words)
     options = arguments.options_of(found)
     from inspector.tui import terminal
 
     if terminal.is_browser():
-        return _in_browser(app_of(found.targets[0], options))
+        return _in_browser(_app(found, options))
     terminal.require_screen()
     keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
-    if len(found.targets) > 1:
-        app = comparing(found.targets, options)
-    else:
-        (target,) = found.targets
-        app = app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None)
+    app = _app(found, options)
     terminal.take_keys(keys)
     code = terminal.run(app, mouse=not found.no_mouse)
     if app.failure is not None:
         raise app.failure
     return code
+
+
+def _app(found: argparse.Namespace, options: Options) -> BaseApp:
+    """The application that the arguments ask for. Raises UsageError and InputError."""
+    if found.to:
+        return migrating(found, found.targets, options)
+    if len(found.targets) > 1:
+        return comparing(found.targets, options)
+    (target,) = found.targets
+    return app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None)
+
+
+def add_destination(to: argparse.ArgumentParser) -> None:
+    """``--to HOST``, and how a VMM restores the vCPU there."""
+    to.add_argument("--to", default="", metavar="HOST", help="the migration of its vCPU to a host (inspector migrate)")
+    arguments.add_move(to)
+
+
+def migrating(found: argparse.Namespace, targets: Sequence[str], options: Options) -> BaseApp:
+    """The application for a move, which is asked about here. Raises UsageError and InputError."""
+    from inspector.targets.moves import Move
+    from inspector.tui.door import MigrationApp
+    from inspector.tui.migrations import session_of
+
+    if len(targets) > 1:
+        raise UsageError(f"--to {found.to}: one vCPU moves; expected one TARGET, found {len(targets)}")
+    said = {name: getattr(found, name) for name in Move._fields if name not in ("source", "destination")}
+    return MigrationApp(session_of(Move(targets[0], found.to, **said), options, getattr(found, "vcpu", None) or 0))
 
 
 def _in_browser(app: BaseApp) -> int:

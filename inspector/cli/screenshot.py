@@ -14,13 +14,14 @@ from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.open import app_of
+from inspector.cli.open import add_destination, app_of, migrating
 from inspector.cli.streams import note
 from inspector.export.files import save_bytes
 from inspector.targets.schemes import capture_of, scheme_of
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg
+  inspector screenshot sample:amx --to milan@6.18 --size 120x36 -o move.png
   inspector screenshot sample:amx/process.core --field 'xsave.xtiledata.tmm[0]' --size 160x45 -o tiles.png"""
 
 _NUMBER = re.compile("[0-9]{1,4}")
@@ -30,6 +31,7 @@ def run(words: Sequence[str]) -> int:
     """Take one picture."""
     parser = arguments.parser("screenshot", "Save a picture of a screen: SVG, PNG, HTML or text.", _EXAMPLES)
     arguments.add_target(parser)
+    add_destination(parser)
     parser.add_argument("--screen", default="inspect", choices=("inspect", "help"), help="which screen")
     parser.add_argument("--size", default="120x36", metavar="WxH", help="columns and lines (default 120x36)")
     parser.add_argument("--vcpu", type=int, metavar="N", help="select this vCPU")
@@ -45,16 +47,17 @@ def run(words: Sequence[str]) -> int:
     size, suffix = _size(found.size), suffix_of(found.output)
     pressed = [key for keys in found.press for key in keys.split(",") if key]
     check_keys(pressed)
-    capture = None if scheme_of(found.target).opens_lab else _opened(found)
-    if capture is None and (found.field or found.vcpu is not None):
+    capture = None if found.to or scheme_of(found.target).opens_lab else _opened(found)
+    if capture is None and (found.field or (found.vcpu is not None and not found.to)):
         raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
-    app = app_of(found.target, arguments.options_of(found), capture)
+    options = arguments.options_of(found)
+    app = migrating(found, [found.target], options) if found.to else app_of(found.target, options, capture)
     if found.theme:
         if found.theme not in app.available_themes:
             hint = did_you_mean(found.theme, app.available_themes, "the palette (Ctrl-P)")
             raise UsageError(f"--theme {found.theme}: no such theme; {hint}")
         app.theme = found.theme
-    keys = _typed(f"#{found.vcpu}") if found.vcpu is not None else []
+    keys = _typed(f"#{found.vcpu}") if found.vcpu is not None and not found.to else []
     keys += _typed(found.field) if found.field else []
     keys += [*pressed, "question_mark"] if found.screen == "help" else pressed
     with _ends_at_once():

@@ -21,6 +21,7 @@ SCHEMAS = {
     "realization": 1,
     "baseline": 1,
     "kernels": 1,
+    "features": 1,
 }
 
 

@@ -7,15 +7,16 @@ from typing import Any
 
 from inspector.export.kinds import head
 from inspector.export.words import counted
-from inspector.export.x86_lines import VMMS as LINES
-from inspector.export.x86_lines import msr_remedies, remedies
+from inspector.export.x86_migration_words import remedies_of
+from inspector.export.x86_together import all_remedies, together_json, together_text
 from inspector.machine.x86.kvm.msrs.access import name_of
+from inspector.machine.x86.migrate.actors import NOT_KNOWN, Origin
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call
-from inspector.machine.x86.migrate.noticed import noticed
-from inspector.machine.x86.migrate.origin import NOT_KNOWN, Origin, origin_of
+from inspector.machine.x86.migrate.noticed import noticed, use_of
+from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.places import names_of
-from inspector.machine.x86.migrate.remedy import features_of, kernels_that_take, remedied
+from inspector.machine.x86.migrate.remedy import kernels_that_take
 from inspector.machine.x86.migrate.start import Compared
 from inspector.machine.x86.migrate.verdict import Migration
 
@@ -26,34 +27,6 @@ _VERDICTS = {
     "refused": "the destination refuses the vCPU",
 }
 _SHOWN = 12
-NOT_IN_USE = "not in use now"
-
-
-def remedies_of(made: Migration, bit: Difference) -> dict[str, str]:
-    """The smallest change for one bit in the words of each VMM, each of which was applied and asked again.
-
-    Empty where a VMM has no word for it, and where the change does not help.
-    """
-    none = dict.fromkeys(LINES, "")
-    if not bit.blocks or bit.rule != "and":
-        return none
-    if not remedied(made, bit).helps:
-        return none
-    lines = _by_place(bit)
-    return {vmm: lines.get(vmm, "") for vmm in LINES}
-
-
-def _by_place(bit: Difference) -> dict[str, str]:
-    place = bit.place
-    if place.kind == "msr":
-        return msr_remedies(place.at, place.low)
-    if place.kind == "cpuid":
-        return remedies(place.key)
-    lines: dict[str, str] = {}
-    for feature in features_of(bit):
-        for vmm, line in remedies(feature).items():
-            lines.setdefault(vmm, line)
-    return lines
 
 
 # JSON
@@ -68,7 +41,7 @@ def x86_migration_json(made: Migration) -> dict[str, Any]:
         "source": made.guest.name,
         "destination": made.destination.name,
         "known_by": made.destination.because,
-        "kernel": made.destination.kernel.name,
+        "kernel": None if made.destination.emulator else made.destination.kernel.name,
         "answers_for": made.destination.kernel.answers_for or None,
         "vmm": made.vmm.name,
         "arrives": made.arrives,
@@ -78,6 +51,7 @@ def x86_migration_json(made: Migration) -> dict[str, Any]:
         "steps": [_step_json(made, call) for call in made.calls],
         "not_captured": list(made.restored.not_captured),
         "bits": [_bit_json(made, bit) for bit in made.bits],
+        "together": together_json(all_remedies(made)),
         "lost": [entry._asdict() for entry in made.lost],
         "open": list(made.open),
     }
@@ -128,6 +102,7 @@ def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
         "origin": origin.text,
         "by": origin.by,
         "noticed": noticed(made.guest, bit) or None,
+        "use": use_of(made.guest, bit),
         "remedies": remedies_of(made, bit),
     }
 
@@ -138,7 +113,7 @@ def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
 def x86_migration_text(made: Migration, *, steps: bool = False, bits: bool = False) -> Iterator[str]:
     """The verdict, what refuses, what is in the way by origin, what is lost, and what to change."""
     host, vmm = made.destination, made.vmm
-    yield f"{made.guest.name} to {host.name}, kernel {host.kernel.label}, {vmm.title}: {_VERDICTS[made.verdict]}"
+    yield f"{made.guest.name} to {host.name}, {host.system}, {vmm.title}: {_VERDICTS[made.verdict]}"
     if host.because:
         yield f"  {host.name}: {host.because}"
     for entry in made.compared:
@@ -146,6 +121,7 @@ def x86_migration_text(made: Migration, *, steps: bool = False, bits: bool = Fal
             yield f"  {vmm.title}: {entry.message or entry.what}"
     yield from _calls_text(made, steps=steps)
     yield from _bits_text(made, every=bits)
+    yield from _together_text(made)
     yield from _lost_text(made)
     if made.open:
         yield f"  depends on {', '.join(made.open[:_SHOWN])}{_more(len(made.open))}"
@@ -194,7 +170,7 @@ def _bits_text(made: Migration, *, every: bool) -> Iterator[str]:
     for by, rows in by_origin(made, shown).items():
         yield f"  {counted(len(rows), 'bit')} by {by}"
         for bit, origin in rows:
-            use = noticed(made.guest, bit) or NOT_IN_USE
+            use = use_of(made.guest, bit)
             mark = "" if bit.blocks else ", not in the way"
             yield f"    {bit.name} ({bit.place}): {origin.text}; {use}{mark}"
             line = remedies_of(made, bit).get(made.vmm.name, "")
@@ -202,6 +178,14 @@ def _bits_text(made: Migration, *, every: bool) -> Iterator[str]:
                 yield f"      {line}"
     if rest and not every:
         yield f"  {counted(rest, 'other difference')} in nobody's way (--bits shows them)"
+
+
+def _together_text(made: Migration) -> Iterator[str]:
+    found = all_remedies(made)
+    if found is not None:
+        result, line = together_text(found, made.vmm.name)
+        yield f"  {result}"
+        yield f"    {line}"
 
 
 def _lost_text(made: Migration) -> Iterator[str]:

@@ -25,7 +25,7 @@ from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import ARM64, MMFR0, RegisterId
-from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.kernels import Arm64Kernel, profile_for
 from layouts.kernels import UnknownReleaseError
 
 
@@ -86,15 +86,25 @@ def captured_state(vcpu: Vcpu, name: str) -> State | None:
     return state_of(name, registers) if registers else None
 
 
-def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
-    """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers."""
+def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str, captured_on: str = "") -> Host | None:
+    """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers.
+
+    ``captured_on`` is the release that the vCPU ran on, where the capture tells it.
+    """
     state = captured_state(vcpu, name)
     if state is None:
         return None
-    found = host_showing(state, kernel)
+    found = host_showing(state, kernel, _profile(captured_on))
     if MMFR0 in found.limits and is_shown_to_programs(found.limits[MMFR0]):
         return host_of_chip(kernel, chip_of_shown(name, found.limits))
     return found
+
+
+def _profile(release: str) -> Arm64Kernel | None:
+    try:
+        return profile_for(release) if release else None
+    except UnknownReleaseError:
+        return None
 
 
 def guest_of(host: Host) -> ScratchVcpu:

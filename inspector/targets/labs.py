@@ -57,7 +57,8 @@ def _arm64(capture: Capture, vcpu: Vcpu) -> Lab | None:
     from inspector.targets.kernels import kernel_captured
     from layouts.arm64.kernels import profile_for
 
-    host = host_of_vcpu(vcpu, kernel_captured(profile_for, capture, NO_OPTIONS.note), capture.target)
+    kernel = kernel_captured(profile_for, capture, NO_OPTIONS.note)
+    host = host_of_vcpu(vcpu, kernel, capture.target, capture.host.kernel)
     return IdLab(Workbench(host)) if host is not None and host.limits else None
 
 

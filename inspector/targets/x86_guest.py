@@ -35,6 +35,8 @@ _PREFIXES = {
 }
 _NUMBERS = {name: index for index, name in MSR_NAMES.items()}
 _INITIAL_MSRS = frozenset((0x10A, 0xCF))
+#: Where captures have the TSC's frequency.
+TSC_KHZ_PATHS = ("qemu.tsc_khz.tsc_khz", "tsc_khz.tsc_khz")
 _SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
 
 
@@ -49,6 +51,7 @@ def guest_of_vcpu(capture: Capture, vcpu: Vcpu, options: Options) -> Guest:
         saved = saved._replace(msrs=_msrs_of(fields))
     if not saved.xcrs and "xcr.xcr0" in fields:
         saved = saved._replace(xcrs=xcrs_pack([(0, 0, fields["xcr.xcr0"])]))
+    saved = saved._replace(tsc_khz=next((fields[path] for path in TSC_KHZ_PATHS if path in fields), 0))
     facts = facts_of(saved)
     for path, name in (("sregs", ""), ("xcr.xcr0", "xcr0"), ("xsave.header.xstate_bv", "xstate_bv")):
         for register in ("cr0", "cr3", "cr4", "efer", "apic_base") if not name else (name,):
@@ -87,6 +90,11 @@ def _structures(vcpu: Vcpu) -> Saved:
     return found
 
 
+def tsc_khz_of(vcpu: Vcpu) -> int:
+    """The TSC's frequency where the capture has it, else 0."""
+    return next((value for path, value in _fields(vcpu).items() if path in TSC_KHZ_PATHS), 0)
+
+
 def _fields(vcpu: Vcpu) -> dict[str, int]:
     """Registers by path, of captures that are no structures of KVM: a QEMU stream, text."""
     found: dict[str, int] = {}
@@ -96,6 +104,8 @@ def _fields(vcpu: Vcpu) -> dict[str, int]:
         for field in FieldTable(area):
             if field.value is not None and field.path.startswith(("sregs.", "msr.", "xcr.", "xsave.header.")):
                 found.setdefault(field.path, field.value)
+            elif field.value and field.path in TSC_KHZ_PATHS:
+                found[field.path] = field.value
     return found
 
 

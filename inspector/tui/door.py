@@ -11,12 +11,13 @@ from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError
 from inspector.tui.base_app import BaseApp
-from inspector.tui.wanted import BytesWanted, CompareWanted, EditsWanted, FieldWanted, Wanted
+from inspector.tui.wanted import BytesWanted, CompareWanted, EditsWanted, FieldWanted, MigrationWanted, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.tui.labs import LabSession
+    from inspector.tui.migration_session import MigrationSession
     from inspector.tui.session import Session
 
 
@@ -25,7 +26,7 @@ class DoorApp(BaseApp):
 
     def open(self, wanted: Wanted) -> None:
         """A lab, or why there is none; the bytes of a simulated machine; vCPUs side by side, a field of one."""
-        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted):
+        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted | MigrationWanted):
             self.push_screen(_over(wanted))
             return
         from inspector.tui.labs import bytes_screen, lab_screen, session_of_vcpu
@@ -39,8 +40,12 @@ class DoorApp(BaseApp):
             self.notify(str(error), markup=False, timeout=3)
 
 
-def _over(wanted: CompareWanted | FieldWanted | EditsWanted) -> Screen[None]:
+def _over(wanted: CompareWanted | FieldWanted | EditsWanted | MigrationWanted) -> Screen[None]:
     """Another screen on an opened capture."""
+    if isinstance(wanted, MigrationWanted):
+        from inspector.tui.screens.migration import MigrationScreen
+
+        return MigrationScreen(wanted.session)
     if isinstance(wanted, EditsWanted):
         from inspector.tui.screens.edits import EditsScreen
 
@@ -87,3 +92,17 @@ class LabApp(DoorApp):
     def get_default_screen(self) -> Screen[None]:
         """The lab."""
         return self.lab
+
+
+class MigrationApp(DoorApp):
+    """A migration as the lowest screen."""
+
+    def __init__(self, session: MigrationSession) -> None:
+        from inspector.tui.screens.migration import MigrationScreen
+
+        super().__init__()
+        self.migration = MigrationScreen(session)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The Migration screen."""
+        return self.migration

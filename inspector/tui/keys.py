@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 from inspector.tui.lab_keys import ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
+from inspector.tui.migration_keys import MIGRATION
 
 PROGRAM: Table = (
     Group(
@@ -32,7 +33,16 @@ PROGRAM: Table = (
 HELP: Table = (Group("Help", (line("close", Key("escape,question_mark,q", "dismiss", "help.close", "Close")),)),)
 
 PROMPT: Table = (
-    Group("Typing", (line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),)),
+    Group(
+        "Typing",
+        (
+            line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),
+            line(
+                "what the text can become, where something can; again: the next one",
+                Key("tab", "complete", "prompt.complete", "Complete", footer=20),
+            ),
+        ),
+    ),
 )
 
 # Panes
@@ -149,6 +159,10 @@ INSPECT: Table = (
             ),
             line(
                 "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
+            ),
+            line(
+                "would this vCPU arrive on another host: asks for it by name",
+                Key("M", "migrate", "inspect.migrate", "Migrate"),
             ),
             line(
                 "show only fields whose path or meaning has a text; all again",
@@ -299,6 +313,7 @@ SCREENS: dict[str, Table] = {
     "edits": merged(EDITS, LINES),
     "compare": merged(LINES, COMPARE),
     "findings": merged(LINES, FINDINGS),
+    "migration": merged(LINES, MIGRATION),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "arm64 lab": merged(LINES, ARM64_LAB),
     "id lab": merged(LINES, ID_LAB),

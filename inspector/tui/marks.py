@@ -35,6 +35,18 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
     "timeline": (
         ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
     ),
+    "migration": (
+        (
+            "Marks",
+            (
+                ("✓ ✗ ~ ?", "taken; in the way, or a check that does not hold; warned of; not known"),
+                ("not reached", "a call before it has ended the migration; it was asked all the same"),
+                ("●", "the guest's state shows that it uses the bit"),
+                ("≈", "accepted by everybody, and lost"),
+                ("▸ ▾", "a group, folded and unfolded"),
+            ),
+        ),
+    ),
     "xstate lab": (
         (
             "Columns",

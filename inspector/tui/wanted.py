@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.message import Message
 
 from inspector.capture.model import Capture, Vcpu
 from inspector.tui.session import Session
+
+if TYPE_CHECKING:
+    from inspector.tui.migration_session import MigrationSession
 
 
 class LabWanted(NamedTuple):
@@ -45,7 +48,13 @@ class EditsWanted(NamedTuple):
     session: Session
 
 
-Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+class MigrationWanted(NamedTuple):
+    """A vCPU that is to move."""
+
+    session: MigrationSession
+
+
+Wanted = MigrationWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
 
 
 class AgainWanted(Message):

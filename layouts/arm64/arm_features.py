@@ -105,6 +105,45 @@ def features_in(registers: Mapping[int, int]) -> list[str]:
     return sorted(there, key=str.lower)
 
 
+def feature_named(name: str) -> str | None:
+    """A feature as Arm spells it, from any case; None where Arm has none such."""
+    return next((one.feature for one in conditions() if one.feature.lower() == name.lower()), None)
+
+
+@cache
+def places_of(text: str) -> frozenset[tuple[str, str]]:
+    """The fields, by register and name, that show features with a text in their name."""
+    wanted = text.lower()
+    return frozenset(
+        (term.place.register, term.place.name)
+        for one in conditions()
+        if wanted in one.feature.lower()
+        for terms in one.alternatives
+        for term in terms
+    )
+
+
+def feature_words(name: str, value: str) -> tuple[str, ...]:
+    """A feature as a property: ``on`` is the least value of each of its fields that shows it, ``off`` the one below.
+
+    Raises ValueError for another value, a name that Arm has not, and a feature that fields show in several ways.
+    """
+    feature = feature_named(name)
+    if feature is None:
+        raise ValueError(f"{name}: expected the name of a feature (inspector models find {name})")
+    if value not in ("on", "off"):
+        raise ValueError(f"{name}: expected on or off; found {value!r}")
+    ways = [terms for one in conditions() if one.feature == feature for terms in one.alternatives]
+    if len(ways) > 1:
+        choices = "; or ".join(" ".join(_word(term.place, term.number) for term in terms) for terms in ways)
+        raise ValueError(f"{name}: several fields may show it: {choices}")
+    terms = [term for term in ways[0] if term.comparison != "<"]
+    if value == "on":
+        return tuple(_word(term.place, term.number) for term in terms)
+    below = [term for term in terms if term.comparison == ">="]
+    return tuple(_word(term.place, term.number - 1 & (1 << term.place.width) - 1) for term in below)
+
+
 class Match(NamedTuple):
     """A property for a word: ``NAME=VALUE``, the field, and what says it."""
 

@@ -94,8 +94,12 @@ class Arm64Kernel(Kernel):
     ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg, commit e016333745c).
     ``shared_width``: the first vCPU decides on the VM's register width (kvm_set_vm_width); before, vCPUs that nobody
     has initialized count as 64-bit ones. ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU whose PMU is not
-    initialized cannot run (kvm_arm_pmu_v3_enable, commit 14bda7a92744). ``copies_first``: a system register's new
-    value is copied from user space before the register is looked up (kvm_sys_reg_set_user).
+    initialized cannot run (kvm_arm_pmu_v3_enable, commit 14bda7a92744). ``pmu_registers``: how
+    the PMU's registers are reset and set: as others (``plain``), ``reset`` to the counters that are there, with
+    ``counters`` of 64 bits and PMCR_EL0 of N alone, N the VM's and bits of a set written one by one (``set_clear``),
+    or as they are (``raw``). ``timers_stored``: a timer's registers are the vCPU's own, ISTATUS with them
+    (arch_timer_get_user); else computed (read_timer_ctl). ``copies_first``: a system register's new value is copied
+    from user space before the register is looked up (kvm_sys_reg_set_user).
     ``imp_ids``: KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``reports_masks``: KVM_ARM_GET_REG_WRITABLE_MASKS.
     ``nested``: the profile that has the same limit_nv_id_reg (nested.c); empty where EL2 cannot be asked for.
     ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
@@ -129,6 +133,8 @@ class Arm64Kernel(Kernel):
     shared_width: bool
     mte: bool
     pmu_needs_init: bool
+    pmu_registers: str
+    timers_stored: bool
     copies_first: bool
     imp_ids: bool
     reports_masks: bool

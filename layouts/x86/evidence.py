@@ -39,6 +39,7 @@ USES: dict[str, tuple[Use, ...]] = {
     "sse": (_cr4(10, "OSXMMEXCPT"),),
     "umip": (_cr4(11, "UMIP"),),
     "la57": (_cr4(12, "LA57"),),
+    "linear address width": (_cr4(12, "LA57"),),
     "vmx": (_cr4(13, "VMXE"),),
     "smx": (_cr4(14, "SMXE"),),
     "fsgsbase": (_cr4(16, "FSGSBASE"),),
@@ -84,8 +85,19 @@ USES: dict[str, tuple[Use, ...]] = {
     "kvm-asyncpf-int": (Use(0x4B564D06, 0xFF, "MSR_KVM_ASYNC_PF_INT"),),
     "amx-tile": (Use("xstate_bv", 3 << 17, "XSTATE_BV[18:17]: tiles"), Use("xcr0", 3 << 17, "XCR0[18:17]")),
     "avx": (Use("xstate_bv", 1 << 2, "XSTATE_BV[2]"), Use("xcr0", 1 << 2, "XCR0[2]")),
+    "mpx": (
+        Use("xstate_bv", 3 << 3, "XSTATE_BV[4:3]"),
+        Use("xcr0", 3 << 3, "XCR0[4:3]"),
+        Use(0xD90, 1, "IA32_BNDCFGS.EN"),
+    ),
     "avx512f": (Use("xstate_bv", 7 << 5, "XSTATE_BV[7:5]"), Use("xcr0", 7 << 5, "XCR0[7:5]")),
     "apxf": (Use("xstate_bv", 1 << 19, "XSTATE_BV[19]"), Use("xcr0", 1 << 19, "XCR0[19]")),
+}
+#: Fields that are numbers: what a guest does with each, for none of its state shows it.
+READ_AT_START = {
+    "vendor": "every guest has read it: its kernel chose drivers, errata and SYSENTER's or SYSCALL's ways by it",
+    "physical address width": "every guest has read it: it says which bits of its page tables are reserved",
+    "guest physical address width": "every guest has read it: it says which bits of its page tables are reserved",
 }
 #: Features that are used with another's state: nothing else in the vCPU shows them.
 WITH = {

@@ -31,6 +31,7 @@ COMMANDS = (
     ("models", "check", "neoverse-v1-v1", "--host", "max", "--host", "neoverse-v1"),
     ("models", "baseline", "neoverse-v1", "neoverse-n2"),
     ("layouts", "kernels", "6.1", "6.18"),
+    ("show", "sample:graviton3/linux-6.18", "--feat"),
 )
 
 

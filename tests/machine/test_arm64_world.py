@@ -244,7 +244,7 @@ def test_a_guest_without_a_pmu_has_none_of_its_registers() -> None:
 def test_what_no_rule_knows_is_said_not_to_be_known() -> None:
     world = empty()
     answers(world, *READY)
-    assert answers(world, "guest mrs DAIF", "KVM_GET_ONE_REG CNTVCT_EL0") == ["depends-on", "depends-on"]
+    assert answers(world, "guest mrs DAIF", "KVM_GET_ONE_REG CNTPCT_EL0") == ["depends-on", "depends-on"]
 
 
 def test_a_nested_guests_own_el2_is_not_guessed() -> None:

@@ -1,4 +1,4 @@
-"""What libvirt names when it compares a model with its host: every bit that it names, we name."""
+"""What libvirt names when it compares and combines CPUs: every bit that it names, we name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.verdict import migrate
+from inspector.machine.x86.models.baseline import baseline
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_model
+from inspector.targets.x86_offers import offer_named
+from layouts.x86.models.features import feature_named
+from layouts.x86.models.qemu import qemu_models
 from layouts.x86.vmms import VMMS
 
 VIRSH = shutil.which("virsh")
@@ -74,3 +78,45 @@ def test_every_feature_that_libvirt_misses_is_named(
     ours = set(message.partition("missing features: ")[2].split(","))
     assert named <= ours, (sorted(named - ours), sorted(ours - named))
     assert (made.verdict == "refused") >= bool(named)
+
+
+PAIRS = (
+    ("EPYC-Rome", "EPYC-Milan"),
+    ("EPYC", "EPYC-Rome"),
+    ("Haswell", "Skylake-Server"),
+    ("Cascadelake-Server", "Icelake-Server"),
+    ("Broadwell", "Cooperlake"),
+)
+
+
+def required(virsh: Virsh, command: str, cpus: list[str], path: Path, *words: str) -> set[str]:
+    """The features, by QEMU's names, of the CPU that libvirt makes of these; empty where it makes none."""
+    path.write_text("\n".join(cpus))
+    made = virsh(command, str(path), "--features", *words)
+    return {feature_named(name) for name in re.findall(r"policy='require' name='([^']+)'", made.stdout)}
+
+
+def not_common(named: set[str], pair: tuple[str, str]) -> set[str]:
+    """What libvirt names and we do not, but for features that its model has and QEMU's of that name has not."""
+    ours = baseline([offer_named(name) for name in pair])
+    models = [qemu_models().named(name) for name in pair]
+    return {name for name in named - ours.common if all(model and name in model.features for model in models)}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_every_feature_of_libvirts_baseline_of_hosts_is_common(
+    pair: tuple[str, str], virsh: Virsh, tmp_path: Path
+) -> None:
+    cpus = [f"<cpu><arch>x86_64</arch><model>{name}</model></cpu>" for name in pair]
+    named = required(virsh, "cpu-baseline", cpus, tmp_path / "hosts.xml")
+    if not named:
+        pytest.skip(f"this libvirt makes no baseline of {' and '.join(pair)}")
+    assert not not_common(named, pair)
+
+
+def test_every_feature_of_libvirts_baseline_of_guests_is_common(virsh: Virsh, tmp_path: Path) -> None:
+    """hypervisor-cpu-baseline: of CPUs of guests; what the hypervisor lacks, libvirt does not take out."""
+    cpus = [f"<cpu mode='custom' match='exact'><model fallback='forbid'>{name}</model></cpu>" for name in PAIRS[0]]
+    named = required(virsh, "hypervisor-cpu-baseline", cpus, tmp_path / "guests.xml", "--virttype", "qemu")
+    assert named
+    assert not not_common(named, PAIRS[0])

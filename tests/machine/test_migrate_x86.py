@@ -204,11 +204,30 @@ def test_json_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(bit["where"] == "XCR0[18]" and bit["remedies"]["qemu"] for bit in found["bits"])
 
 
+@pytest.mark.parametrize("word", ["tcg", "tcg:10.0", "tcg:5.2"])
+def test_an_emulator_is_a_destination_without_calls(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = migrate(guest_of_model("EPYC-Milan", "", NO_OPTIONS), host_of(word), VMMS["qemu"])
+    assert (made.calls, made.verdict, made.refusal) == ((), "lossy", None)
+    names = {bit.name for bit in made.blockers}
+    assert {"pcid", "invpcid", "kvmclock"} <= names
+    assert not {"vendor", "cmov", "e_mmx", "avx2"} & (names if word != "tcg:5.2" else names - {"avx2"})
+    assert {origin_of(made, bit).by for bit in made.blockers} == {"the emulator"}
+    assert "TCG of QEMU" in origin_of(made, made.blockers[0]).text
+    assert main(["migrate", "EPYC-Milan", f"{word}@6.1"]) == 2
+    assert main(["migrate", "EPYC-Milan", word, "--vmm", "firecracker"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"inspector: {word}@6.1: {word} is an emulator without KVM, so no kernel decides",
+        f"inspector: {word} is QEMU's emulator; Firecracker runs guests with KVM alone",
+    ]
+    assert main(["migrate", "EPYC-Milan", word, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["kernel"] is None
+
+
 def test_exit_codes_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["migrate", "sample:ice-lake/linux-6.18", "ice-lake@6.18"]) == 0
     assert "the vCPU arrives" in capsys.readouterr().out
     assert main(["migrate", "sample:ice-lake/linux-6.18", "nothing"]) == 2
-    assert main(["migrate", "sample:ice-lake/linux-6.18", "tcg"]) == 2
     assert main(["migrate", "neoverse-v1", "neoverse-v1", "--vmm", "qemu"]) == 2
     assert main(["migrate", "sample:ice-lake/linux-6.18", "ice-lake", "--vmm", "firecracker", "--model", "host"]) == 2
     assert main(["migrate", "sample:qemu-kvm-x87/migration-stream.xz", "zen5"]) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from inspector.capture.cpu_line import CpuLine
 from inspector.capture.errors import InputError, UsageError
+from inspector.cli.main import main
 from inspector.export import x86_lines as lines
 from inspector.machine.x86.models.baseline import baseline
 from inspector.machine.x86.models.realize import realize
@@ -339,6 +340,25 @@ def test_the_best_model_of_two_hosts_needs_nothing_off() -> None:
     assert all(made.verdict == "yes" for made in best.realizations)
     assert found.partial["erms"] == ("EPYC-Rome-v4",)
     assert not {"svm", "topoext", "invtsc"} & {word.lstrip("+-") for word in best.words}
+
+
+def test_the_kernel_is_a_part_of_a_host_in_a_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    """HOST@RELEASE: what the older kernel keeps from guests is common to nobody, and its host is named for it."""
+    older, newer = offer_named("SapphireRapids@5.10"), offer_named("SapphireRapids@6.18")
+    kept = {name for name in newer.features if newer.has(name) and older.has(name) is False}
+    assert {"amx-tile", "avx-vnni", "avx512-fp16"} <= kept
+    found = baseline([older, newer])
+    assert not kept & found.common
+    assert {found.partial[name] for name in kept & found.partial.keys()} == {("SapphireRapids@5.10",)}
+    alone = baseline([newer])
+    assert alone.common - found.common == kept & alone.common
+    for made in found.ranked[0].realizations:
+        assert made.verdict == "yes"
+    assert main(["models", "baseline", "SapphireRapids@5.10", "SapphireRapids@6.18", "--to", "cpu"]) == 0
+    line = capsys.readouterr().out
+    assert not {f"+{name}" for name in kept} & {*line.strip().split(",")}
+    assert main(["models", "baseline", "SapphireRapids@2.6"]) == 2
+    assert "2.6" in capsys.readouterr().err
 
 
 def test_every_model_is_its_own_baseline() -> None:

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from inspector.cli.open import app_of
-from inspector.tui import keys, lab_keys
+from inspector.tui import keys, lab_keys, migration_keys
 from inspector.tui.base_app import BaseApp, KeyedScreen
 from inspector.tui.key import keys_of, written
 from inspector.tui.marks import MARKS
@@ -31,6 +31,7 @@ SCREENS = {
     "edits": ("sample:amx/process.core", ["colon", *"mxcsr", "enter", "enter", *"0x1fa0", "enter", "v"]),
     "field": ("sample:zen5-kvm", ["c", "n", "enter"]),
     "findings": ("sample:zen5-kvm", ["exclamation_mark"]),
+    "migration": ("sample:amx", ["M", *"milan@6.18", "enter"]),
     "xstate lab": ("sample:amx", ["L", "n"]),
     "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
@@ -79,6 +80,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "compare": keys.COMPARE,
         "edits": keys.EDITS,
         "findings": keys.FINDINGS,
+        "migration": migration_keys.MIGRATION,
         "xstate lab": lab_keys.XSTATE_LAB,
         "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,

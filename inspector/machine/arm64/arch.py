@@ -32,6 +32,13 @@ class Slot(NamedTuple):
         return self.base + self.size_bytes
 
 
+class AtReset(NamedTuple):
+    """What a vCPU's last reset found: the PMU's counters, as a set, and the bits of PMEVTYPERn_EL0."""
+
+    counters: int = 0
+    event: int = 0
+
+
 class KvmArch:
     """A VM: ID registers are its own, and but for old kernels its vCPUs' features. ``has_vgic``: it has a GICv3."""
 
@@ -55,6 +62,8 @@ class KvmArch:
         #: MTE where KVM_CAP_ARM_MTE is enabled, else 0.
         self.mte = 0
         self.id_registers: dict[int, int] = {}
+        #: PMCR_EL0.N, where it is the VM's.
+        self.pmu_counters = 0
         self.writable_imp = False
         self.ran = False
         self.psci_version = 0
@@ -89,6 +98,7 @@ class VcpuArch:
         self.sve_finalized = False
         self.ran = False
         self.pmu_created = self.pmu_has_irq = False
+        self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         self.vq = 0
         self.values: dict[int, bytes] = {}

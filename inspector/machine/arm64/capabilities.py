@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from inspector.machine.arm64.arch import MAX_VCPUS
+from inspector.machine.arm64.held import has_nv1
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.capabilities import CAPABILITIES
-from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, MMFR4, PFR0
+from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, PFR0
 from layouts.kernels import release_numbers
 from layouts.vocabulary import Bits
 
@@ -20,8 +21,6 @@ from layouts.vocabulary import Bits
 _ERROR = -1
 _PARANGE_BITS = (32, 36, 40, 42, 44, 48, 52, 56)
 _BITS_48, _LPA2 = 5, 1
-#: E2H0 is signed: -1 and -2 say that HCR_EL2.NV1 is RES0.
-_SIGNED = 8
 _BY_NUMBER = {capability.number: capability for capability in CAPABILITIES}
 #: Releases with more memory slots, and with stage 2 of 52 bits and small pages.
 _MORE_SLOTS, _SLOTS = (5, 11), (512, 32767)
@@ -87,6 +86,6 @@ _RULES: dict[str, Callable[[Host], int]] = {
     "pointer authentication": lambda host: bool(host.features & PTRAUTH),
     "MTE": lambda host: bool(host.with_mte),
     "EL2": lambda host: bool(host.features & HAS_EL2),
-    "E2H0": lambda host: bool(host.features & HAS_EL2) and _hardware(host, MMFR4, of.MMFR4_E2H0) < _SIGNED,
+    "E2H0": lambda host: bool(host.features & HAS_EL2) and has_nv1(host),
     "cacheable, of a VM": _cacheable,
 }

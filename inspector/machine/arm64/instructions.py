@@ -7,7 +7,7 @@ Source: Arm ARM (DDI 0487), CheckSVEEnabled, CheckSMEAccess, CheckFPAdvSIMDEnabl
 
 from __future__ import annotations
 
-from inspector.machine.arm64 import guest, listed, registers
+from inspector.machine.arm64 import guest, held, pmu, registers, timers
 from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
 from inspector.machine.arm64.sve import VQ_BYTES
 from inspector.machine.arm64.vcpu import Vcpu
@@ -50,7 +50,8 @@ def msr(vcpu: Vcpu, encoding: int, value: int) -> Outcome:
     refused = _refused(rule, vcpu, encoding)
     if refused is not None:
         return refused
-    if encoding != ZCR and listed.reset_value(vcpu, sysreg_id(encoding)) is None:
+    has_effects = pmu.is_special(vcpu, encoding) or timers.is_special(encoding)
+    if encoding != ZCR and (has_effects or held.reset_value(vcpu, encoding) is None):
         return rule.depends("what a write does beside changing the register")
     kept = value & _LEN if encoding == ZCR else value
     vcpu.values[sysreg_id(encoding)] = kept.to_bytes(8, "little")

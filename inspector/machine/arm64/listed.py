@@ -13,7 +13,7 @@ from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, HAS_EL2_E2H0, PMU_V3, PTRAUTH, SVE
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import SVE_VLS, encoding_of_op
-from layouts.arm64.listed import ALWAYS, conditions, listed, plain
+from layouts.arm64.listed import ALWAYS, conditions, listed
 from layouts.arm64.sysregs import encodings
 
 
@@ -45,11 +45,6 @@ def has(vcpu: VcpuArch, register_id: int) -> bool:
     """Whether the vCPU has a system register (id_to_sys_reg_desc, sysreg_hidden)."""
     condition = conditions(vcpu.host.kernel.name).get(register_id)
     return condition is not None and (condition == ALWAYS or CONDITIONS[condition](vcpu))
-
-
-def reset_value(vcpu: VcpuArch, register_id: int) -> int | None:
-    """What a register that holds whatever is written has after reset; None of all others, and of a vCPU with EL2."""
-    return None if vcpu.features & HAS_EL2 else plain(vcpu.host.kernel.name).get(register_id)
 
 
 def _has(features: int) -> Callable[[VcpuArch], bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, init, listed, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, init, listed, pmu, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -28,6 +28,7 @@ class Vcpu(VcpuArch):
             return outcome
         if self.vm.features is None:
             self.vm.configure(self.features)
+            self.vm.pmu_counters = pmu.counters_at_init(self.host, self.features)
         self._reset()
         self.initialized = True
         return outcome
@@ -45,6 +46,7 @@ class Vcpu(VcpuArch):
             **kept,
         }
         self.sve = {}
+        self.pmu_at_reset = pmu.at_reset(self)
         if self.features & SVE and not self.sve_finalized:
             self.vq = self.host.sve_vqs.bit_length()
 

@@ -286,8 +286,11 @@ class InspectScreen(DoorScreen):
         session, prompt = self.session, self._prompt()
         if session is None:
             return
-        if event.purpose in ("set_value", "save"):
+        if event.purpose in ("set_value", "save", "migrate"):
             try:
+                if event.purpose == "migrate":
+                    self.migrate(event.text.strip())
+                    return
                 getattr(session, event.purpose)(event.text)
             except InspectorError as error:
                 prompt.refuse(str(error))

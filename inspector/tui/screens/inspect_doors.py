@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.tui.base_app import KeyedScreen
-from inspector.tui.wanted import AgainWanted, CompareWanted, LabWanted
+from inspector.tui.wanted import AgainWanted, CompareWanted, LabWanted, MigrationWanted
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
@@ -32,6 +32,28 @@ class DoorScreen(KeyedScreen):
         """What this vCPU may do next: its state is restored in the XSTATE lab."""
         if self.session is not None:
             self.want(LabWanted(self.session.capture, self.session.vcpu))
+
+    def action_migrate(self) -> None:
+        """Ask for the host that this vCPU is to move to."""
+        from inspector.targets.host_names import completed
+        from inspector.tui.widgets.prompt import Prompt
+
+        vcpu = self.session.vcpu if self.session is not None else None
+        if vcpu is None:
+            self.notify("a move is a vCPU's: none is selected", timeout=3)
+            return
+        words = "migrate to (a host, a file, kvm:; Tab completes):"
+        self.query_one(Prompt).ask("migrate", words, "", lambda text: completed(text, vcpu.arch))
+
+    def migrate(self, host: str) -> None:
+        """Would the vCPU arrive there. Raises UsageError and InputError for a host that is none."""
+        from inspector.tui.migrations import session_of_vcpu
+        from inspector.tui.widgets.prompt import Prompt
+
+        assert self.session is not None
+        session = session_of_vcpu(self.session.capture, self.session.vcpu, host)
+        self.query_one(Prompt).close()
+        self.want(MigrationWanted(session))
 
     def action_again(self) -> None:
         """Read the target again; not over edits, which would be lost."""

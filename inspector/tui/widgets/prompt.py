@@ -5,6 +5,7 @@ It has a layer of its own, above the panes' last line: none of them moves when i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -18,6 +19,37 @@ from inspector.capture.errors import visible
 from inspector.tui import keys
 from inspector.tui.key import bindings
 
+#: As many words are shown of those that a text can become.
+_SHOWN = 24
+
+
+def beginning(words: Sequence[str]) -> str:
+    """What all words begin with."""
+    first, last = min(words, default=""), max(words, default="")
+    same = next((at for at, letter in enumerate(first) if last[at : at + 1] != letter), len(first))
+    return first[:same]
+
+
+class Completions:
+    """What a text that is being typed becomes: first what all words have in common, then one word after another."""
+
+    def __init__(self, complete: Callable[[str], Sequence[str]]) -> None:
+        self._complete = complete
+        self._words: Sequence[str] = ()
+        self._at = -1
+
+    def go_on(self, text: str) -> tuple[str, Sequence[str]]:
+        """The text that follows, and all words that the first one can become."""
+        if self._at >= 0 and self._words and text == self._words[self._at]:
+            self._at = (self._at + 1) % len(self._words)
+            return self._words[self._at], self._words
+        self._words, self._at = self._complete(text), -1
+        common = beginning(self._words)
+        if not self._words or len(common) > len(text):
+            return common or text, self._words
+        self._at = 0
+        return self._words[0], self._words
+
 
 class Prompt(Vertical):
     """A label and an input; above them what is wrong with what was typed."""
@@ -27,6 +59,7 @@ class Prompt(Vertical):
     Prompt Horizontal { height: 1; }
     Prompt Label { width: auto; max-width: 60%; padding: 0 1 0 0; color: $accent; text-style: bold; }
     Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
+    Prompt #words { height: auto; max-height: 3; display: none; color: $line-quiet; }
     Prompt #wrong { height: auto; display: none; color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.PROMPT)
@@ -43,17 +76,27 @@ class Prompt(Vertical):
         """The line is gone."""
 
     purpose = ""
+    #: What the typed text can become.
+    completions: Completions | None = None
 
     def compose(self) -> ComposeResult:
-        """The complaint, and below it a label and an input."""
+        """The complaint, what the text can become, and below them a label and an input."""
         yield Static("", id="wrong", markup=False)
+        yield Static("", id="words", markup=False)
         with Horizontal():
             yield Label("", markup=False)
             yield Input(compact=True, select_on_focus=False, id="prompt-input")
 
-    def ask(self, purpose: str, label: str, value: str = "") -> None:
-        """Show the line with a label and what it starts with, selected so that typing replaces it."""
+    def ask(
+        self, purpose: str, label: str, value: str = "", complete: Callable[[str], Sequence[str]] | None = None
+    ) -> None:
+        """Show the line with a label and what it starts with, selected so that typing replaces it.
+
+        ``complete`` gives what a text can become: Tab takes it.
+        """
         self.purpose = purpose
+        self.completions = Completions(complete) if complete is not None else None
+        self.query_one("#words").styles.display = "none"
         self.query_one(Label).update(visible(label))
         self.query_one("#wrong").styles.display = "none"
         box = self.query_one(Input)
@@ -90,6 +133,22 @@ class Prompt(Vertical):
         """Pass on what was typed."""
         event.stop()
         self.post_message(self.Submitted(self.purpose, event.value))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tab completes where something can; else it goes to the next pane."""
+        if action == "complete":
+            return self.completions is not None
+        return super().check_action(action, parameters)
+
+    def action_complete(self) -> None:
+        """Go on with what the text can become; again: the next word."""
+        assert self.completions is not None
+        box = self.query_one(Input)
+        box.value, words = self.completions.go_on(box.value)
+        box.cursor_position = len(box.value)
+        shown = self.query_one("#words", Static)
+        shown.update(visible("  ".join(words[:_SHOWN])))
+        shown.styles.display = "block" if len(words) > 1 else "none"
 
     def action_cancel(self) -> None:
         """Close without doing anything."""

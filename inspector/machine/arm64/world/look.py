@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.machine.arm64 import core, demux, listed
+from inspector.machine.arm64 import core, demux, held
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.arm64.world.stage import Stage
@@ -74,7 +74,7 @@ def _changed(vcpu: VcpuArch) -> Iterator[tuple[int, bytes]]:
 def _at_reset(vcpu: VcpuArch, register_id: int) -> bytes:
     """What reset leaves in a system register or tells of a cache, else zero."""
     found = RegisterId(register_id)
-    value = listed.reset_value(vcpu, register_id) or 0
+    value = (held.reset_value(vcpu, found.encoding) or 0) if found.is_sysreg else 0
     if found.coprocessor == DEMUX:
         value = demux.default(vcpu.host, register_id)
     return value.to_bytes(found.size_bytes, "little")

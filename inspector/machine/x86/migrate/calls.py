@@ -6,14 +6,15 @@ Source: the rules are those of ``kvm/``; the orders and what is done with refusa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import restore
+from inspector.machine.x86.kvm import capabilities, mce, restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access, lists
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.x86.vmms import OnRefusal, Vmm
@@ -39,6 +40,7 @@ _IOCTLS = {
     "debugregs": "KVM_SET_DEBUGREGS",
     "lapic": "KVM_SET_LAPIC",
 }
+_MCG_CAP, _BANKS = 0x179, 0xFF
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
 _ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
 #: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
@@ -77,7 +79,7 @@ class Restored(NamedTuple):
     """The calls, and the vCPU as they left it.
 
     ``not_captured`` are calls whose structure the capture lacks, ``left_out`` MSRs that QEMU does not set on a host
-    that does not list them. Without the guest's CPUID no call is made.
+    that does not list them. Without the guest's CPUID no call is made, nor where an emulator runs the guest.
     """
 
     calls: tuple[Call, ...]
@@ -110,6 +112,8 @@ def restored(
 ) -> Restored:
     """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
+    if destination.emulator:
+        return Restored((), vcpu, ())
     missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
     if not table:
         return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
@@ -119,14 +123,28 @@ def restored(
         vcpu.process.guest_perm_locked = False
         outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
+    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
+        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
+        calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
     guest, left_out = _listed(guest, destination)
-    for step in restore.restore(vcpu, guest.saved, list(order) or order_of(guest, vmm, destination)):
-        refused = tuple((index, _why(vcpu, guest, index)) for index in step.refused)
-        entries = len(guest.saved.msrs) if step.name == "msrs" else 0
-        calls.append(Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused))
+    for name in list(order) or order_of(guest, vmm, destination):
+        if name == "tsc_khz" and not order:
+            if not tsc.hangs_on(guest, destination):
+                calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
+            continue
+        calls += _made(vcpu, guest, name)
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
+
+
+def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
+    """One step of the restore."""
+    for step in restore.restore(vcpu, guest.saved, [name]):
+        refused = tuple((index, _why(vcpu, guest, index)) for index in step.refused)
+        entries = len(guest.saved.msrs) if step.name == "msrs" else 0
+        yield Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused)
 
 
 def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:

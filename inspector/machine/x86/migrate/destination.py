@@ -43,7 +43,8 @@ class Destination:
     ``kvm`` is its KVM. ``supported`` is KVM_GET_SUPPORTED_CPUID where somebody kept it, else worked out. ``known``
     are the bits of each feature word that are known; None for all. ``is_raw``: the CPU's own CPUID is known, so that
     what its KVM keeps back is too. ``msrs`` are its feature MSRs, where somebody kept them. ``is_guests``: the table is
-    one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known.
+    one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known. ``emulator``
+    names QEMU's TCG where the host has no KVM: then there are no calls, and ``kvm`` stands for its CPUID alone.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Destination:
         msrs: Mapping[int, int] | None = None,
         because: str = "",
         is_guests: bool = False,
+        emulator: str = "",
     ) -> None:
+        self.emulator = emulator
         self.name = name
         self.kvm = kvm
         self.is_raw = is_raw
@@ -97,6 +100,11 @@ class Destination:
         return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
 
     @property
+    def system(self) -> str:
+        """What runs its guests, in a line: its kernel, or the emulator."""
+        return self.emulator or f"kernel {self.kernel.label}"
+
+    @property
     def knows_areas(self) -> bool:
         """Where components lie in an image is known, not only which there are."""
         return self._offer is None or self._offer.cpuid is not None
@@ -108,6 +116,9 @@ class Destination:
 
     def shown(self, leaf: int, subleaf: int, register: str) -> int:
         """A register of CPUID as KVM shows it."""
+        if self.emulator and leaf == 0:
+            # The vendor is what QEMU's line says.
+            return 0
         row = self.supported.get(leaf, subleaf)
         found = row[_REGISTERS.index(register)] if row else 0
         if self._offer is not None and self._offer.cpuid is None:
@@ -122,7 +133,8 @@ class Destination:
     def word(self, leaf: int, subleaf: int, register: str) -> int:
         """A register of CPUID as a guest may have it at most, with what VMMs add."""
         if self._offer is not None and self._offer.cpuid is None:
-            return self.shown(leaf, subleaf, register)
+            of_amd = self.emulator and (leaf, register) == (0x80000001, "edx")
+            return self.shown(leaf, subleaf, register) | (self.shown(1, 0, "edx") & AMD_ALIASES if of_amd else 0)
         return self.shown(leaf, subleaf, register) | self.offer.values.get(self._word(leaf, subleaf, register), 0)
 
     def known(self, leaf: int, subleaf: int, register: str) -> int:
@@ -218,8 +230,12 @@ def destination(
     because: str = "",
     emulator: str = "",
     is_guests: bool = False,
+    tsc_khz: int = 0,
 ) -> Destination:
-    """A host by its CPUID and kernel. ``msrs`` are feature MSRs that somebody kept; parameters are the defaults."""
+    """A host by its CPUID and kernel. ``msrs`` are feature MSRs that somebody kept; parameters are the defaults.
+
+    ``tsc_khz`` is its TSC's frequency where somebody kept it; else CPUID's, where the CPU's own table has it.
+    """
     features = {index: value for index, value in (msrs or {}).items() if 0x480 <= index < 0x492}
     known = {index: value for index, value in (msrs or {}).items() if index == 0x10A}
     host = Host(cpuid, kernel, emulated=bool(emulator))
@@ -227,7 +243,13 @@ def destination(
         host,
         release=release or kernel.version,
         parameters={name: "Y" for name, (leaf, at, bit) in _SWITCHES.items() if host.has(leaf, 0, at, bit)},
-        processor=Processor(emulator, msrs=known, features=features, vmx_mpx=not emulator and host.has(7, 0, 1, 14)),
+        processor=Processor(
+            emulator,
+            tsc_khz=tsc_khz or (_frequency_khz(cpuid) if is_raw else 0),
+            msrs=known,
+            features=features,
+            vmx_mpx=not emulator and host.has(7, 0, 1, 14),
+        ),
     )
     return Destination(
         name,
@@ -239,3 +261,9 @@ def destination(
         because=because,
         is_guests=is_guests,
     )
+
+
+def _frequency_khz(cpuid: Cpuid) -> int:
+    """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
+    denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
+    return crystal_hz * numerator // denominator // 1000 if denominator else 0

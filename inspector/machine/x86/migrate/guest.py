@@ -10,11 +10,18 @@ from inspector.decode.header import xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.models.realize import Realization
+from layouts.x86.xsave import HEADER_AT
 
 NOTHING = Saved((), b"", b"", None, b"", b"", (), b"", 0, b"", None, None)
-#: Offsets in struct kvm_sregs of the registers that say what the guest turned on.
+#: Offsets in struct kvm_sregs of the registers that say what the guest turned on; kvm_sregs2 begins as it does.
 _SREGS = {"cr0": 224, "cr3": 240, "cr4": 248, "efer": 264, "apic_base": 272}
-_XCR0_AT = 16
+#: The registers that say what a guest uses, by structure: their offset there.
+REGISTERS_AT = {
+    "sregs": _SREGS,
+    "sregs2": _SREGS,
+    "xcrs": {"xcr0": 16},
+    "xsave": {"xstate_bv": HEADER_AT["xstate_bv"].offset},
+}
 
 
 class Guest(NamedTuple):
@@ -73,8 +80,9 @@ def facts_of(saved: Saved) -> dict[str, int]:
     for name, at in _SREGS.items():
         if len(saved.sregs) >= at + 8:
             found[name] = int.from_bytes(saved.sregs[at : at + 8], "little")
-    if len(saved.xcrs) >= _XCR0_AT + 8:
-        found["xcr0"] = int.from_bytes(saved.xcrs[_XCR0_AT : _XCR0_AT + 8], "little")
+    at = REGISTERS_AT["xcrs"]["xcr0"]
+    if len(saved.xcrs) >= at + 8:
+        found["xcr0"] = int.from_bytes(saved.xcrs[at : at + 8], "little")
     in_use = xstate_bv(saved.xsave)
     if in_use is not None:
         found["xstate_bv"] = in_use

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.msrs import access
+from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
+from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest, facts_of
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.x86.evidence import NEEDED_MSRS
@@ -37,10 +39,14 @@ class Lost(NamedTuple):
     code: str = ""
 
 
-def lost(guest: Guest, vmm: Vmm, bits: Iterable[Difference], found: Restored) -> Iterator[Lost]:
+def lost(
+    guest: Guest, destination: Destination, vmm: Vmm, bits: Iterable[Difference], found: Restored
+) -> Iterator[Lost]:
     """Everything that is lost, CPUID first."""
     yield from _bits(bits, vmm)
     yield from _calls(found.calls)
+    if any(call.step == "tsc_khz" and call.accepted for call in found.calls) and (text := tsc.lost(guest, destination)):
+        yield Lost("call", "KVM_SET_TSC_KHZ", text, "kvm_set_tsc_khz, set_tsc_khz (x86.c)")
     yield from _msrs(guest, found)
     yield from _registers(guest, found)
     yield from _image(guest, found)
@@ -125,13 +131,17 @@ def _not_saved(guest: Guest) -> Iterator[Lost]:
     if "msrs" not in guest.captured or not guest.table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
-        if needed.msr not in guest.msrs and _has(guest, needed.feature):
+        if needed.msr not in guest.msrs and has(guest, needed.feature):
             text = f"{access.name_of(needed.msr)} was not saved: {needed.consequence}"
             yield Lost("msr", f"MSR.{needed.msr:X}", text, "the capture's list of MSRs", needed.code)
 
 
-def _has(guest: Guest, feature: str) -> bool:
-    bit = features()[feature][0]
+def has(guest: Guest, feature: str) -> bool:
+    """The guest's CPUID has a feature; of XSAVES, something that XSS saves with it."""
+    bits = features().get(feature)
+    if not bits:
+        return False
+    bit = bits[0]
     row = guest.table.get(bit.word.leaf)
     has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
     if feature == "xsaves":
@@ -143,7 +153,7 @@ def _has(guest: Guest, feature: str) -> bool:
 def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:
     """VMMs that do not move nested state, and a guest that has some."""
     state = guest.saved.nested
-    if vmm.name not in ("firecracker", "cloud-hypervisor") or not state:
+    if vmm.moves_nested or not state:
         return
     if int.from_bytes(state[:2], "little") & _GUEST_MODE_FLAG:
         yield Lost(

@@ -25,12 +25,28 @@ class Remedied(NamedTuple):
     still: tuple[Difference, ...] = ()
 
 
+#: Features that bring the components which Linux has with XSAVE: XSAVE itself, AVX, AVX-512 (QEMU target/i386/cpu.c,
+#: x86_ext_save_areas).
+_BROUGHT_BY = {
+    **dict.fromkeys((0, 1), (1, 0, "ecx", 26)),
+    2: (1, 0, "ecx", 28),
+    **dict.fromkeys((5, 6, 7), (7, 0, "ebx", 16)),
+}
+#: The width of linear addresses follows LA57: 57 bits, else 48 (QEMU target/i386/cpu.c, cpu_x86_cpuid).
+_LA57, _LINEAR_WIDTH, _WIDTH_WITHOUT_LA57 = (7, 0, "ecx", 16), (0x80000008, 0, "eax", 8), 48
+
+
 def features_of(bit: Difference) -> tuple[tuple[int, int, str, int], ...]:
-    """The CPUID bits that bring a component of XCR0 or XSS; the bit itself for a feature."""
+    """The CPUID bits that bring a component of XCR0 or XSS or a width; the bit itself for a feature."""
     place = bit.place
     if place.kind == "cpuid":
-        return (place.key,)
+        is_feature = place.high == place.low and bit.rule == "and"
+        return (place.key,) if is_feature else (_LA57,) if place.key == _LINEAR_WIDTH else ()
+    if place.kind == "msr":
+        return ()
     number = place.subleaf if place.kind == "xstate" else place.low
+    if number in _BROUGHT_BY:
+        return (_BROUGHT_BY[number],)
     component = BY_NUMBER.get(number)
     if component is None or not component.feature:
         return ()
@@ -45,7 +61,7 @@ def remedied(made: Migration, bit: Difference) -> Remedied:
     guest = without(made.guest, bit)
     if guest is None:
         return Remedied(helps=False)
-    leaves = frozenset((XSTATE_LEAF, *(key[0] for key in features_of(bit))))
+    leaves = frozenset((XSTATE_LEAF, bit.place.at, *(key[0] for key in features_of(bit))))
     after = differences(guest, made.destination, None if bit.place.kind == "msr" else leaves)
     wanted = {bit.place, *(Place("cpuid", *key[:3], key[3], key[3]) for key in features_of(bit))}
     still = tuple(other for other in after if other.blocks and other.place in wanted)
@@ -81,6 +97,8 @@ def without(guest: Guest, bit: Difference) -> Guest | None:
         row = rows.get((leaf, subleaf))
         if row is not None:
             row[REGISTERS.index(register)] &= ~(1 << at)
+    if _LA57 in keys and (widths := rows.get(_LINEAR_WIDTH[:2])):
+        widths[0] = widths[0] & ~0xFF00 | _WIDTH_WITHOUT_LA57 << 8
     if place.kind in ("xcr0", "xss", "xstate"):
         number = place.subleaf if place.kind == "xstate" else place.low
         for subleaf, at in ((0, 0), (1, 2)):

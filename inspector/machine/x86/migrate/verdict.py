@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import Entry
-from inspector.machine.x86.migrate import lost, start
+from inspector.machine.x86.migrate import lost, start, tsc
 from inspector.machine.x86.migrate.bits import Difference, differences
 from inspector.machine.x86.migrate.calls import Call, Restored, restored
 from inspector.machine.x86.migrate.destination import Destination
@@ -84,8 +84,8 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
         compared,
         found,
         bits,
-        tuple(lost.lost(guest, vmm, bits, found)),
-        _open(guest, bits, made),
+        tuple(lost.lost(guest, destination, vmm, bits, found)),
+        _open(guest, destination, bits, made),
         made,
     )
 
@@ -94,7 +94,10 @@ def _entries(guest: Guest, table: Table) -> tuple[Entry, ...]:
     return guest.saved.cpuid if table == guest.table else guest.with_table(table).saved.cpuid
 
 
-def _open(guest: Guest, bits: tuple[Difference, ...], made: Realization | None) -> tuple[str, ...]:
+def _open(
+    guest: Guest, destination: Destination, bits: tuple[Difference, ...], made: Realization | None
+) -> tuple[str, ...]:
     found = [] if guest.table else ["the guest's CPUID, which was not captured"]
     found += [f"{bit.place} ({bit.name})" for bit in bits if not bit.known]
+    found += [frequency] if (frequency := tsc.hangs_on(guest, destination)) else []
     return (*found, *(made.unknown if made is not None else ()))

@@ -62,8 +62,9 @@ def baseline(offers: Sequence[Offer], *, qemu: str = NEWEST, machine: str = "") 
     known = [name for name in features() if name not in models.lacks and not _is_left_out(name)]
     has = {name: [offer.has(name) for offer in offers] for name in known}
     common = frozenset(name for name, found in has.items() if all(found))
+    hosts = labels(offers)
     partial = {
-        name: tuple(offer.name for offer, one in zip(offers, found, strict=True) if not one)
+        name: tuple(host for host, one in zip(hosts, found, strict=True) if not one)
         for name, found in has.items()
         if any(found) and not all(found)
     }
@@ -76,6 +77,12 @@ def baseline(offers: Sequence[Offer], *, qemu: str = NEWEST, machine: str = "") 
     ranked.sort(key=lambda entry: (bool(entry.removed), len(entry.removed) + len(entry.added), len(entry.unknown)))
     widths = [offer.phys_bits for offer in offers if offer.phys_bits]
     return Baseline(common, partial, tuple(ranked), min(widths, default=0))
+
+
+def labels(offers: Sequence[Offer]) -> list[str]:
+    """The hosts' names; of one that comes on several kernels with its release: ``milan@6.18``."""
+    names = [offer.name for offer in offers]
+    return [f"{one.name}@{one.kernel}" if one.kernel and names.count(one.name) > 1 else one.name for one in offers]
 
 
 def _is_left_out(feature: str) -> bool:

@@ -1,0 +1,89 @@
+"""The TSC's frequency of a vCPU that moves: the call that sets it, and what KVM takes without doing it.
+
+Source: Linux arch/x86/kvm/x86.c, kvm_set_tsc_khz and set_tsc_khz; QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.kvm import clock
+from inspector.machine.x86.migrate.guest import Guest
+from layouts.x86.vmms import Vmm
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.whole import WholeVcpu
+    from inspector.machine.x86.migrate.destination import Destination
+
+_PPM = 1_000_000
+
+
+def scales(destination: Destination) -> bool | None:
+    """Whether its KVM scales TSCs (KVM_CAP_TSC_CONTROL); None where nobody tells: no table of CPUID has it for VMX."""
+    kvm = destination.kvm
+    if kvm.scales_tsc:
+        return True
+    if kvm.is_vmx:
+        return False if kvm.processor.vmx_flags else None
+    told = destination.is_raw or bool(destination.known(0x8000000A, 0, "edx"))
+    return False if told else None
+
+
+def hangs_on(guest: Guest, destination: Destination) -> str:
+    """What the answer hangs on; empty where it is known."""
+    khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
+    if not khz or destination.emulator or scales(destination):
+        return ""
+    if not host_khz:
+        return f"the destination's TSC frequency (the guest's is {khz} kHz)"
+    if not is_within(destination, khz) and scales(destination) is None:
+        return f"whether the destination scales TSCs (the guest's {khz} kHz, the destination's {host_khz} kHz)"
+    return ""
+
+
+def tolerance_ppm(destination: Destination) -> int:
+    """The parameter tsc_tolerance_ppm of kvm.ko."""
+    return int(destination.kvm.parameter("tsc_tolerance_ppm") or clock.DEFAULT_TOLERANCE_PPM)
+
+
+def is_within(destination: Destination, khz: int) -> bool:
+    """As near to the destination's frequency as NTP corrects."""
+    host_khz = destination.kvm.processor.tsc_khz
+    return abs(khz - host_khz) * _PPM <= host_khz * tolerance_ppm(destination)
+
+
+def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vmm) -> Outcome:
+    """KVM_SET_TSC_KHZ as the VMM makes it, where the answer hangs on nothing.
+
+    QEMU asks only where KVM scales or the frequencies are near, else it has ENOTSUP by itself.
+    """
+    khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
+    if not host_khz:
+        rule = Rule("kvm_set_tsc_khz (x86.c)")
+        rule.check("KVM scales TSCs (KVM_CAP_TSC_CONTROL), whatever the destination's frequency is", held=True)
+        return rule.ok()
+    if not vmm.sends_cpuid and not scales(destination) and not is_within(destination, khz):
+        rule = Rule("QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz")
+        near = f"within {tolerance_ppm(destination)} ppm of the destination's {host_khz} kHz"
+        rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", held=False)
+        return rule.refuse(errno.ENOTSUP)
+    return clock.set_tsc_khz(vcpu, khz)
+
+
+def lost(guest: Guest, destination: Destination) -> str:
+    """What an accepted KVM_SET_TSC_KHZ does not do; empty where the guest's TSC runs as it did."""
+    khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
+    if not khz or not host_khz or khz == host_khz:
+        return ""
+    if is_within(destination, khz):
+        ppm = abs(khz - host_khz) * _PPM // host_khz
+        near = f"{ppm} ppm, no more than tsc_tolerance_ppm"
+        return f"the guest's TSC has {khz} kHz and runs at the destination's {host_khz}: they differ by {near}"
+    if not scales(destination) and khz > host_khz:
+        return (
+            f"the guest's TSC has {khz} kHz and runs at the destination's {host_khz}: without TSC scaling KVM puts it "
+            "forward at every exit (tsc_always_catchup), and between exits it is slow"
+        )
+    return ""

@@ -1,0 +1,61 @@
+"""Hosts by name, completed while one types: CPUs, chips, models, samples, kernels, files."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from inspector.targets.samples import SCHEME, names
+
+#: The host that the program runs on.
+_KVM = "kvm:"
+
+
+@cache
+def host_names(architecture: str) -> tuple[str, ...]:
+    """The words that are a host of an architecture by name, those that people say first."""
+    samples = tuple(f"{SCHEME}{name}" for name in names())
+    if architecture == "arm64":
+        from layouts.arm64.chips import chips, known_cores
+
+        return (*chips(), *known_cores(), _KVM, *samples)
+    from inspector.targets.x86_destination import chips_of_samples
+    from inspector.targets.x86_offers import TCG
+    from layouts.x86.models.qemu import VERSIONS, qemu_models
+
+    models = qemu_models()
+    emulators = (TCG, *(f"{TCG}:{version}" for version in VERSIONS))
+    return (*chips_of_samples(), *models.aliases, *models.models, *emulators, _KVM, *samples)
+
+
+@cache
+def kernel_names(architecture: str) -> tuple[str, ...]:
+    """The releases whose KVM is known, the newest first."""
+    if architecture == "arm64":
+        from layouts.arm64 import kernels as arm64
+
+        return tuple(reversed(arm64.kernels()))
+    from layouts.x86 import kernels as x86
+
+    return tuple(reversed(x86.kernels()))
+
+
+def completed(text: str, architecture: str) -> list[str]:
+    """What a host's word that is being typed can become: whole words, ``NAME@RELEASE``, files of a folder."""
+    name, at, release = text.rpartition("@")
+    if at and name:
+        return [f"{name}@{one}" for one in kernel_names(architecture) if one.startswith(release)]
+    if "/" in text and not text.startswith(SCHEME):
+        return _files(text)
+    wanted = text.lower()
+    return list(dict.fromkeys(word for word in host_names(architecture) if word.lower().startswith(wanted)))
+
+
+def _files(text: str) -> list[str]:
+    folder, part = os.path.split(text)
+    try:
+        found = sorted(name for name in os.listdir(os.path.expanduser(folder)) if name.startswith(part))
+    except OSError:
+        return []
+    paths = [os.path.join(folder, name) for name in found]
+    return [f"{path}/" if os.path.isdir(os.path.expanduser(path)) else path for path in paths]

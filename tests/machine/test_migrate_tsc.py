@@ -1,0 +1,88 @@
+"""The TSC's frequency of a vCPU that moves: the call, what a VMM does with its refusal, what is taken and not done."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.guest import Guest, steps_of
+from inspector.machine.x86.migrate.verdict import Migration, migrate
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.schemes import capture_of
+from inspector.targets.x86_destination import destination_of
+from inspector.targets.x86_guest import guest_of_vcpu, tsc_khz_of
+from layouts.x86.vmms import VMMS
+
+HOST_KHZ = 2_000_000
+
+
+def host_with(khz: int, *, scales: bool) -> Destination:
+    """A Cascade Lake of a frequency, whose vmx flags were read."""
+    host = destination_of("sample:cascade-lake/linux-6.1", "", NO_OPTIONS)
+    flags = frozenset({"tsc_scaling"} if scales else {"ept"})
+    host.kvm.processor = host.kvm.processor._replace(tsc_khz=khz, vmx_flags=flags)
+    return host
+
+
+def guest_with(khz: int) -> Guest:
+    capture = capture_of("sample:cascade-lake/linux-6.1")
+    guest = guest_of_vcpu(capture, capture.vcpus[0], NO_OPTIONS)
+    saved = guest.saved._replace(tsc_khz=khz)
+    return guest._replace(saved=saved, captured=guest.captured | steps_of(saved))
+
+
+def asked(khz: int, vmm: str, *, scales: bool) -> Migration:
+    return migrate(guest_with(khz), host_with(HOST_KHZ, scales=scales), VMMS[vmm])
+
+
+def losses(made: Migration) -> list[str]:
+    return [entry.text for entry in made.lost if "TSC" in entry.text or "TSC" in entry.where]
+
+
+@pytest.mark.parametrize(
+    ("khz", "vmm", "scales", "answer", "lost"),
+    [
+        (HOST_KHZ, "firecracker", False, "ok", ""),
+        (HOST_KHZ + 500, "firecracker", False, "ok", "differ by 250 ppm"),
+        (HOST_KHZ - 500, "qemu", True, "ok", "differ by 250 ppm"),
+        (HOST_KHZ - 501, "firecracker", False, "EINVAL", ""),
+        (HOST_KHZ + 501, "firecracker", False, "ok", "tsc_always_catchup"),
+        (HOST_KHZ - 501, "qemu", False, "EOPNOTSUPP", "TSC frequency mismatch"),
+        (HOST_KHZ + 501, "qemu", False, "EOPNOTSUPP", "TSC frequency mismatch"),
+        (HOST_KHZ // 2, "firecracker", True, "ok", ""),
+        (HOST_KHZ * 2, "qemu", True, "ok", ""),
+    ],
+)
+def test_frequencies(khz: int, vmm: str, scales: bool, answer: str, lost: str) -> None:
+    made = asked(khz, vmm, scales=scales)
+    call = next(call for call in made.calls if call.name == "KVM_SET_TSC_KHZ")
+    assert call.outcome.name == answer
+    said = losses(made)
+    assert bool(said) is bool(lost)
+    assert lost in "".join(said)
+    # Firecracker ends the load where the call fails, QEMU goes on.
+    assert (made.verdict == "refused") is (answer == "EINVAL")
+
+
+def test_the_tolerance_is_a_parameter() -> None:
+    host = host_with(HOST_KHZ, scales=False)
+    host.kvm.parameters = {**host.kvm.parameters, "tsc_tolerance_ppm": "1000"}
+    made = migrate(guest_with(HOST_KHZ - 2000), host, VMMS["firecracker"])
+    assert next(call for call in made.calls if call.name == "KVM_SET_TSC_KHZ").accepted
+
+
+def test_what_nobody_tells_is_open() -> None:
+    host = destination_of("sample:cascade-lake/linux-6.1", "", NO_OPTIONS)
+    made = migrate(guest_with(HOST_KHZ), host, VMMS["firecracker"])
+    assert made.open[-1] == "the destination's TSC frequency (the guest's is 2000000 kHz)"
+    assert not any(call.name == "KVM_SET_TSC_KHZ" for call in made.calls)
+    host.kvm.processor = host.kvm.processor._replace(tsc_khz=HOST_KHZ * 2)
+    made = migrate(guest_with(HOST_KHZ), host, VMMS["firecracker"])
+    assert made.open[-1].startswith("whether the destination scales TSCs")
+    assert migrate(guest_with(0), host, VMMS["firecracker"]).verdict == "arrives"
+
+
+def test_a_stream_has_the_frequency() -> None:
+    capture = capture_of("sample:qemu-kvm-x87/migration-stream.xz")
+    assert tsc_khz_of(capture.vcpus[0]) == 2_100_000
+    assert guest_of_vcpu(capture, capture.vcpus[0], NO_OPTIONS).saved.tsc_khz == 2_100_000
