@@ -14,6 +14,8 @@ SCHEMAS = {
     "diff": 1,
     "lint": 1,
     "timeline": 1,
+    "scenarios": 1,
+    "worlds": 1,
     "calls": 1,
     "edit": 1,
     "verification": 1,

@@ -71,11 +71,10 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "sim:",
         "sim:SCENARIO",
-        "the simulated x86 machine at the end of a scenario (inspector sim list)",
-        capture="x86_named:capture_of_scenario",
-        host="x86_named:host_of_scenario",
-        lab="x86_named:lab_of_scenario",
-        architectures=("x86",),
+        "the simulated machine at the end of a scenario (inspector sim list)",
+        capture="scenarios:capture_of_scenario",
+        host="scenarios:host_of_scenario",
+        lab="scenarios:lab_of_scenario",
         opens_lab=True,
     ),
     Scheme(

@@ -125,7 +125,8 @@ class Arm64Kernel(Kernel):
     ``nested``: the profile that has the same limit_nv_id_reg (nested.c); empty where EL2 cannot be asked for.
     ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
     without one (kvm_finalize_sys_regs); ``created``: also set when it is made (kvm_vgic_create); ``follows``: also
-    set at the first run (kvm_vgic_finalize_idregs).
+    set at the first run (kvm_vgic_finalize_idregs). ``vgic_kills``: a VM whose GIC is not ready at the first run is
+    gone (kvm_vgic_map_resources, kvm_vm_dead).
 
     What guests see (sys_regs.c):
     ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
@@ -160,6 +161,7 @@ class Arm64Kernel(Kernel):
     reports_masks: bool
     nested: str
     vgic_fields: str
+    vgic_kills: bool
     aarch32_raz: bool
     debug_most: int
     pmuver_most: int
