@@ -71,6 +71,17 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             ),
         ),
     ),
+    "arm64 lab": (
+        (
+            "Columns",
+            (
+                ("host", "its KVM can give guests the feature"),
+                ("vCPU", "it was initialized with it; MTE: the VM has the capability"),
+                ("is shown", "the field of the guest's ID register"),
+                ("using it", "what an instruction gives now: ok, a trap to EL1 (CPACR_EL1), UNDEF"),
+            ),
+        ),
+    ),
     "id lab": (
         (
             "Columns",

@@ -18,6 +18,8 @@ TIMELINE = set(re.findall(r'"(\w+)"', (DOCS / "x86-machine.md").read_text("utf-8
 COMMANDS = (
     ("show", "sample:amx", "--vcpu", "0", "--field", "xcr.*"),
     ("sim", "guest-xfd", "--why", "18"),
+    ("sim", "list"),
+    ("sim", "arm64-memory", "--against", "6.12"),
     ("sim", "--from-log", "sample:logs/refused-cpuid.strace.txt", "--kernel", "6.18"),
     ("set", "sample:amx", "xcr.xcr0=0x602e7"),
     ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"),
