@@ -102,11 +102,9 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
     zero = (0, 0, 0, 0)
     eax, _, _, edx = table.get((XSTATE_LEAF, 0), zero)
     _, _, ecx, high = table.get((XSTATE_LEAF, 1), zero)
-    for kind, mine, theirs in (
-        ("xcr0", eax | edx << 32, kvm.xcr0),
-        ("xss", ecx | high << 32, kvm.xss),
-    ):
-        for bit in range(63):
+    xcr0, xss = kvm.xcr0, kvm.xss
+    for kind, mine, theirs in (("xcr0", eax | edx << 32, xcr0), ("xss", ecx | high << 32, xss)):
+        for bit in range(63) if mine != theirs else ():
             if (mine ^ theirs) >> bit & 1:
                 source, target = mine >> bit & 1, theirs >> bit & 1
                 place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
@@ -116,7 +114,7 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
         return
     for number in BY_NUMBER:
         row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
-        if number < 2 or not (eax & kvm.xcr0) >> number & 1 or not row[0] or not other[0]:
+        if number < 2 or not (eax & xcr0) >> number & 1 or not row[0] or not other[0]:
             continue
         for at, register in ((0, "eax"), (1, "ebx")):
             if row[at] != other[at]:
