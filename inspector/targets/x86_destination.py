@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
@@ -40,8 +42,8 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
         offer = offer_of_text(name) if os.path.isfile(name) else None
         if offer is None:
             return _of_capture(capture_of(name, options), release, options, name)
-        return _of_offer(offer, release, options)
-    return _of_offer(offer_named(name, options), release, options)
+        return destination_of_offer(offer, release, options)
+    return destination_of_offer(offer_named(name, options), release, options)
 
 
 def is_x86_destination(word: str) -> bool:
@@ -65,27 +67,52 @@ def _sample_of_chip(name: str, release: str) -> str:
     return found.get(release) or found[max(found, key=lambda text: tuple(map(int, text.split("."))))]
 
 
-def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
-    """By what was captured of the host, the best first: its CPUID, KVM's table, a guest's table."""
-    kernel = kernel_named(profile_for, release or capture.host.kernel or DEFAULT_RELEASE, options.note)
+class Told(NamedTuple):
+    """What a capture tells of its host: its CPUID, KVM's table, a guest's table, feature MSRs, the kernel's release.
+
+    ``emulator`` is ``tcg`` or ``bochs`` where the CPU is no silicon's.
+    """
+
+    raw: Cpuid | None
+    supported: Cpuid | None
+    guest: Cpuid | None
+    msrs: Mapping[int, int]
+    kernel: str = ""
+    emulator: str = ""
+
+
+def told_by(capture: Capture) -> Told:
+    """All that a capture tells of the host that it was made on. Raises InputError where it has no CPUID."""
     emulator = "tcg" if "TCG" in capture.host.about else "bochs" if "Bochs" in capture.host.about else ""
     tables = {area.prefix: cpuid_of(bytes(area.data)) for area in capture.context if area.layout == "kvm-cpuid2"}
     supported, raw = tables.get("supported_cpuid"), tables.get("host_cpuid")
-    msrs = _feature_msrs(capture)
     if raw is None and supported is None:
         raw = capture.host.cpuid
-    captured = capture.host.kernel
-    same = not release or not captured or release_numbers(captured) == release_numbers(release)
-    exact = captured if captured and same else release
-    if raw is not None and raw.xsave_table():
+    found = Told(raw, supported, _guest_table(capture), _feature_msrs(capture), capture.host.kernel, emulator)
+    if not (raw is not None and raw.xsave_table()) and found.supported is None and found.guest is None:
+        raise InputError(capture.target, "an x86 host: CPUID in a capture, or words about one", capture.format)
+    return found
+
+
+def destination_told(name: str, told: Told, release: str, options: Options) -> Destination:
+    """By what was captured of the host, the best first: its CPUID, KVM's table, a guest's table.
+
+    Raises UsageError for a kernel that has no number.
+    """
+    kernel = kernel_named(profile_for, release or told.kernel or DEFAULT_RELEASE, options.note)
+    same = not release or not told.kernel or release_numbers(told.kernel) == release_numbers(release)
+    exact = told.kernel if told.kernel and same else release
+    if told.raw is not None and told.raw.xsave_table():
         because = "the host's own CPUID was captured"
+        supported = told.supported if same else None
         return destination(
-            name, booted(raw), kernel, release=exact, supported=supported if same else None, msrs=msrs, because=because
+            name, booted(told.raw), kernel, release=exact, supported=supported, msrs=told.msrs, because=because
         )
-    guest = supported or _guest_table(capture)
-    if guest is None:
-        raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
-    because = "KVM_GET_SUPPORTED_CPUID was captured" if supported else "the table of a guest stands in for the host's"
+    guest = told.supported or told.guest
+    assert guest is not None
+    because = "the table of a guest stands in for the host's"
+    if told.supported:
+        because = "KVM_GET_SUPPORTED_CPUID was captured"
     return destination(
         name,
         booted(guest),
@@ -94,11 +121,15 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
         is_raw=False,
         # A guest's own table is what its KVM gives at least, on the kernel that it was captured on.
         supported=guest if same else None,
-        msrs=msrs,
+        msrs=told.msrs,
         because=because,
-        emulator=emulator,
-        is_guests=supported is None,
+        emulator=told.emulator,
+        is_guests=told.supported is None,
     )
+
+
+def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
+    return destination_told(name, told_by(capture), release, options)
 
 
 def _guest_table(capture: Capture) -> Cpuid | None:
@@ -124,7 +155,7 @@ def _feature_msrs(capture: Capture) -> dict[int, int]:
     return found
 
 
-def _of_offer(offer: Offer, release: str, options: Options) -> Destination:
+def destination_of_offer(offer: Offer, release: str, options: Options) -> Destination:
     """By names of features: what nobody tells is open."""
     if offer.accelerator != "kvm":
         raise UsageError(f"{offer.name} is an emulator; a destination of migrate is a host with KVM")
