@@ -19,6 +19,12 @@ SCHEMAS = {
     "realization": 1,
     "baseline": 1,
     "kernels": 1,
+    "fleet-add": 1,
+    "fleet-check": 1,
+    "fleet-baseline": 1,
+    "fleet-lattice": 1,
+    "fleet-forecast": 1,
+    "fleet-odd": 1,
 }
 
 

@@ -33,8 +33,15 @@ class Pair(NamedTuple):
 class Relation(Protocol):
     """Guests and hosts of one architecture, by number."""
 
-    guests: Sequence[str]
-    hosts: Sequence[str]
+    @property
+    def guests(self) -> Sequence[str]:
+        """Their names."""
+        ...
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """Their names."""
+        ...
 
     def pair(self, guest: int, host: int) -> Pair:
         """The verdict on a guest and a host."""

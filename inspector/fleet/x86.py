@@ -109,9 +109,12 @@ def guest_of(name: str, facts: Document) -> Guest:
     return _guest(name, table.leaves if table is not None else {}, dict(facts["msrs"]), facts["kernel"])
 
 
-def guest_on(destination: Destination) -> Guest:
-    """A guest with all that a host's KVM is known to give."""
+def guest_on(destination: Destination, *, most: bool = False) -> Guest:
+    """A guest with all that a host's KVM is known to give; ``most``: also with what of a prediction is not known."""
     table = {key: _known(destination, key, row) for key, row in destination.supported.leaves.items()}
+    for key, unknown in destination.unknown.items() if most else ():
+        eax, ebx, ecx, edx = (value | more for value, more in zip(table.get(key, (0, 0, 0, 0)), unknown, strict=True))
+        table[key] = eax, ebx, ecx, edx
     msrs = {}
     for index in compared_msrs(table):
         value = destination.feature_msr(index) if destination.has_feature_msr(index) else None

@@ -60,6 +60,9 @@ class Lanes:
         self._lanes: dict[LaneKey, Lane] = {}
         self.rules: dict[Combine, int] = dict.fromkeys(("and", "or", "equal", "at_most", "ignore"), 0)
         self._numbers: list[int] = []
+        #: The lane of each bit, and the parts of each value that a lane was asked for.
+        self._at: list[Lane] = []
+        self._parts: dict[tuple[int, int], tuple[tuple[Place, Combine], ...]] = {}
         self._end = 0
         leaves = {key for guest in guests for key in guest.table}
         leaves |= {key for destination in destinations for key in destination.supported.leaves}
@@ -82,6 +85,7 @@ class Lanes:
             return
         lane = self._lanes[key] = Lane(key, self._end, width, parts)
         self._end += width
+        self._at += [lane] * width
         for _, rule, mask in parts:
             self.rules[rule] |= mask << lane.at
             if rule == "at_most":
@@ -152,13 +156,18 @@ class Lanes:
 
     def places(self, bits: int) -> tuple[tuple[Place, Combine], ...]:
         """The bits and fields of a number with their rules, in order."""
-        return tuple(
-            (place, rule)
-            for lane in self._lanes.values()
-            if bits & lane.mask
-            for place, rule, mask in lane.parts
-            if bits >> lane.at & mask
-        )
+        found: list[tuple[Place, Combine]] = []
+        while bits:
+            lane = self._at[(bits & -bits).bit_length() - 1]
+            value = (bits & lane.mask) >> lane.at
+            bits &= ~lane.mask
+            parts = self._parts.get((lane.at, value))
+            if parts is None:
+                parts = self._parts[lane.at, value] = tuple(
+                    (place, rule) for place, rule, mask in lane.parts if value & mask
+                )
+            found += parts
+        return tuple(found)
 
 
 def _bits(kind: str, at: int, width: int) -> tuple[tuple[Place, Combine, int], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from inspector.fleet.relation import Blocker, Pair
 from inspector.fleet.x86 import guest_on
@@ -57,8 +58,13 @@ class X86Relation:
     def blockers(self, key: object) -> tuple[Blocker, ...]:
         """The bits of a number, by name."""
         assert isinstance(key, int)
-        return tuple(Blocker(str(place), names_of(place)[0], rule) for place, rule in self._lanes.places(key))
+        return tuple(_blocker(place, rule) for place, rule in self._lanes.places(key))
 
     def same(self, host: int) -> object:
         """What the host gives, and what its guests have."""
         return self._given[host], self._asked[host] if len(self._asked) == len(self._given) else None
+
+
+@cache
+def _blocker(place: Place, rule: str) -> Blocker:
+    return Blocker(str(place), names_of(place)[0], rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from inspector.capture.host import Cpuid
+from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.msrs import access
@@ -43,7 +43,8 @@ class Destination:
     ``kvm`` is its KVM. ``supported`` is KVM_GET_SUPPORTED_CPUID where somebody kept it, else worked out. ``known``
     are the bits of each feature word that are known; None for all. ``is_raw``: the CPU's own CPUID is known, so that
     what its KVM keeps back is too. ``msrs`` are its feature MSRs, where somebody kept them. ``is_guests``: the table is
-    one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known.
+    one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known. ``unknown`` are
+    bits by leaf and sub-leaf of which it is not known, where the table was predicted.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Destination:
         self.is_guests = is_guests
         self.because = because
         self.msrs = dict(msrs or {})
+        self.unknown: dict[tuple[int, int], CpuidValues] = {}
         self._supported = supported
         self._otherwise: dict[tuple[str, str], Kvm] = {}
         self._offer = offer
@@ -127,6 +129,11 @@ class Destination:
 
     def known(self, leaf: int, subleaf: int, register: str) -> int:
         """The bits of a register of which it is known."""
+        found = self._told(leaf, subleaf, register)
+        row = self.unknown.get((leaf, subleaf))
+        return found & ~row[_REGISTERS.index(register)] if row is not None else found
+
+    def _told(self, leaf: int, subleaf: int, register: str) -> int:
         if self.is_guests and leaf == _SVM_LEAF and not self.kvm.raw.get(leaf):
             return 0
         if self._offer is None or self._offer.cpuid is not None:
