@@ -122,7 +122,7 @@ def _executor(processes: int, dask: str) -> Iterator[tuple[Executor, int]]:
             yield found
         return
     # Not forked: a fork has the locks of other threads as they were.
-    with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         try:
             yield pool, 2 * processes
         except BaseException:

@@ -88,6 +88,8 @@ def forecast(fleet: Fleet, kernel: str, chosen: Mapping[int, int]) -> Forecast:
     Where no guest was captured, one with all that its host gives stands for those that run. Raises UsageError for a
     kernel that no profile answers for, and for one that is not newer than a chosen host's.
     """
+    if release_numbers(kernel) is None:
+        raise UsageError(f"--kernel {kernel}: expected a release of Linux, as 7.3")
     numbers = [number for number, kept in enumerate(fleet.hosts) if chosen.get(kept.id)]
     newer = {number: _upgraded(fleet.hosts[number], fleet.machines[number], kernel) for number in numbers}
     parts = _parts(fleet, newer, chosen)

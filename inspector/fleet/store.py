@@ -142,8 +142,9 @@ class Store:
             )
         before = self._db.total_changes
         self._db.executemany(
-            "INSERT OR IGNORE INTO captures (name, target, time, kernel, host, guest) VALUES (?, ?, ?, ?,"
-            " (SELECT id FROM hosts WHERE digest = ?), (SELECT id FROM guests WHERE digest = ?))",
+            "INSERT INTO captures (name, target, time, kernel, host, guest) VALUES (?, ?, ?, ?,"
+            " (SELECT id FROM hosts WHERE digest = ?), (SELECT id FROM guests WHERE digest = ?))"
+            " ON CONFLICT DO NOTHING",
             rows,
         )
         added = self._db.total_changes - before

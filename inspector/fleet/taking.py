@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -66,12 +66,12 @@ def take(items: Sequence[Item], known: frozenset[str] = frozenset()) -> Batch:
     return Batch(rows, documents, files, faults, len(items))
 
 
-def _taken(item: Item) -> Iterable[tuple[Row, dict[str, Document]]]:
+def _taken(item: Item) -> list[tuple[Row, dict[str, Document]]]:
+    """The captures of an item with their facts by digest. Raises what reading it raises."""
     name, time, data = _opened(item)
-    found, documents = _read(data) if data is not None else _of_target(item.target)
-    for one in found:
-        row = Row(one.name or name, item.target, time, one.kernel, one.host, one.guest)
-        yield row, {key: documents[key] for key in (one.host, one.guest) if key}
+    found, documents = _read(data, item.target) if data is not None else _of_target(item.target)
+    rows = [Row(one.name or name, item.target, time, one.kernel, one.host, one.guest) for one in found]
+    return [(row, {key: documents[key] for key in (row.host, row.guest) if key}) for row in rows]
 
 
 def _opened(item: Item) -> tuple[str, str, bytes | None]:
@@ -105,10 +105,13 @@ def _word(value: Any) -> str:
 _Read = tuple[tuple[_Found, ...], dict[str, Document]]
 
 
-def _read(data: bytes) -> _Read:
+def _read(data: bytes, target: str) -> _Read:
+    """What bytes come to. Raises InputError of the target."""
     found = _remembered(_Bytes(data))
+    if isinstance(found, InputError):
+        raise InputError(target, found.expected, found.found, found.offset)
     if isinstance(found, InspectorError):
-        raise found
+        raise InputError(target, "a capture", str(found))
     return found
 
 
@@ -139,12 +142,7 @@ def _remembered(document: _Bytes) -> _Read | InspectorError:
         try:
             return _of_target(path)
         except InspectorError as error:
-            return type(error)(*error.args) if not isinstance(error, InputError) else _renamed(error, path)
-
-
-def _renamed(error: InputError, path: str) -> InspectorError:
-    """The same error of the document, whose name in a temporary folder says nothing."""
-    return InspectorError(str(error).replace(f"{path}: ", "").replace(path, "the document"))
+            return error.with_traceback(None)
 
 
 def _of_target(target: str) -> _Read:

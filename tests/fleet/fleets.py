@@ -8,6 +8,9 @@ from pathlib import Path
 
 from inspector.fleet.facts import X86, Document
 from inspector.fleet.gather import gather
+from inspector.fleet.sources import Item
+from inspector.fleet.store import Store
+from inspector.fleet.taking import take
 from inspector.targets.samples import names
 from tests.shared import FIRECRACKER, LIBCPUID
 
@@ -38,3 +41,13 @@ def hosts_of(targets: list[str]) -> tuple[list[tuple[str, Document]], list[tuple
         for facts in gather(target):
             (x86 if facts.host["arch"] == X86 else arm64).append((target.rpartition("/")[2], facts.host))
     return x86, arm64
+
+
+def add_all(store: Store, targets: list[str], copies: int = 1) -> None:
+    """Keep targets, each under as many names."""
+    for target in targets:
+        batch = take([Item(target)])
+        assert not batch.faults
+        for copy in range(copies):
+            rows = [row._replace(name=f"{row.name}#{copy}" if copies > 1 else row.name) for row in batch.rows]
+            store.add(rows, batch.documents)
