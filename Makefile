@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules options screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules options man screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -59,6 +59,10 @@ rules: $(READY)
 # What completion knows of commands and options, from their parsers.
 options: $(READY)
 	$(BIN)/python -m docs.make_options
+
+# The manual page, from the parsers and the guide; the wheel installs it.
+man: $(READY)
+	$(BIN)/python -m docs.make_man
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)
