@@ -61,11 +61,11 @@ def _samples() -> list[Candidate]:
 
 
 def _scenarios(asked: Asked) -> list[Candidate]:
-    from layouts.x86.scenarios import scenarios
+    from layouts.scenarios import scenarios
 
     name, at, _ = asked.current.partition("@")
     if at:
-        return _plain(f"{name}@{release}" for release in kernel_names("x86"))
+        return _plain(f"{name}@{word}" for word in dict.fromkeys(_all_releases()))
     return [Candidate(one.name, one.title) for one in scenarios().values()]
 
 
@@ -117,7 +117,10 @@ def _cpus(asked: Asked) -> list[Candidate]:
     if asked.current.startswith("sample:"):
         return _samples()
     known = [Candidate(cpu.name, cpu.title) for cpu in cpu_layouts().values()]
-    return known if asked.option in ("--layout", "--cpu") else [*known, Candidate("sample:", ""), *_files(asked)]
+    if asked.option in ("--layout", "--cpu"):
+        return known
+    arm64 = _plain(name for name in hosts_completed(asked.current, "arm64") if not name.startswith("sample:"))
+    return [*known, *arm64, Candidate("sample:", "a capture that comes with the tool"), *_files(asked)]
 
 
 def _structures(_: Asked) -> list[Candidate]:
@@ -141,7 +144,11 @@ def _known(asked: Asked) -> list[Candidate]:
 
 
 def _releases(_: Asked) -> list[Candidate]:
-    return _plain(dict.fromkeys(release for each in _ARCHITECTURES for release in kernel_names(each)))
+    return _plain(dict.fromkeys(_all_releases()))
+
+
+def _all_releases() -> list[str]:
+    return [release for each in _ARCHITECTURES for release in kernel_names(each)]
 
 
 def _codes(_: Asked) -> list[Candidate]:

@@ -99,7 +99,9 @@ def _command(words: list[str]) -> int:
         say(f"inspector {__version__}")
         return ExitCode.OK
     if words[0] == COMPLETE:
-        return int(import_module("inspector.cli.complete").run(words[1:]))
+        from inspector.cli.complete import run
+
+        return run(words[1:])
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")

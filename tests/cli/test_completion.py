@@ -39,6 +39,8 @@ def test_the_table_is_what_the_parsers_say() -> None:
         ("show sample:amx", {"sample:amx/process.core"}, {"sample:zen5"}),
         ("sample:gra", {"sample:granite-rapids/linux-6.18"}, {"sample:amx"}),
         ("sim gu", {"guest-xfd"}, {"host-oops"}),
+        ("sim arm64-put", {"arm64-put-registers"}, set()),
+        ("sim new --host gra", {"granite-rapids", "grace"}, set()),
         ("open sim:host-oops@6.1", {"sim:host-oops@6.12"}, set()),
         ("open model:neoverse-v1:gra", {"model:neoverse-v1:grace", "model:neoverse-v1:graviton4"}, set()),
         ("migrate sample:amx mil", {"milan"}, {"neoverse-v1"}),
