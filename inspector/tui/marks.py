@@ -33,7 +33,17 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
     ),
     "findings": (("Columns", (("code, how bad", "inspector explain CODE tells more"), ("#0", "the vCPU"))),),
     "timeline": (
-        ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
+        (
+            "Marks",
+            (
+                ("●", "who begins the event"),
+                ("◀ ▶ ○", "control goes to the host's side, to the guest's; who acts on the way"),
+                ("◇", "the vCPU executes it, and does not leave the guest"),
+                ("exits bytes", "all events so far: VM exits, XFD written and read, bytes of buffers"),
+                ("≠", "the event changed it: before, after"),
+                ("!", "not as the checks say it should be"),
+            ),
+        ),
     ),
     "migration": (
         (

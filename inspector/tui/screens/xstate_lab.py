@@ -18,6 +18,7 @@ from inspector.tui.byte_map import map_heading, map_lines
 from inspector.tui.chain import chain_heading, chain_lines
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.key import bindings, keys_of
+from inspector.tui.lanes import costs_words
 from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
@@ -93,7 +94,6 @@ class XstateLabScreen(MachineScreen):
 
     def on_mount(self) -> None:
         """Start at the matrix."""
-        self.query_one(Timeline).border_title = "timeline"
         self.query_one(OutcomePane).border_title = "outcome"
         matrix = self.matrix
         # The last component is the one that matters where there is AMX.
@@ -142,6 +142,8 @@ class XstateLabScreen(MachineScreen):
         """The title and the names of the columns."""
         session, scenario = self.session, self.session.scenario
         words = [session.name, scenario.host, session.world.host.kernel.title, scenario.policy]
+        if session.world.steps:
+            words.append(costs_words(session.world.costs))
         if session.vcpu_count > 1:
             words.append(f"vCPU {session.vcpu_number} ({session.vcpu_number + 1}/{session.vcpu_count})")
         self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)

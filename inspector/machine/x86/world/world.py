@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Step
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.linux.trace import Costs, Line
+from inspector.machine.x86.linux.trace import Costs
 from inspector.machine.x86.world.events import kvm as kvm_events
 from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
@@ -33,16 +33,17 @@ class Moment(NamedTuple):
 
 
 class WorldStep(Step):
-    """An event of a world, with what kernels did.
+    """An event of a world, with what kernels did, the guests' instructions, and all costs up to it.
 
     What it changed is found when somebody asks, by letting the events happen again elsewhere.
     """
 
-    def __init__(self, world: World, number: int, event: str, outcome: Outcome, log: tuple[Line, ...]) -> None:
+    def __init__(self, world: World, number: int, event: str, outcome: Outcome) -> None:
         super().__init__(event, outcome)
         self._world = world
         self._number = number
-        self.log = log
+        self.log, self.executed = world.trace.take()
+        self.costs = world.costs.copy()
 
     @cached_property
     def around(self) -> tuple[Moment, Moment]:
@@ -107,7 +108,7 @@ class World(Stage):
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
-        step = WorldStep(self, len(self.steps), event, outcome, self.trace.take())
+        step = WorldStep(self, len(self.steps), event, outcome)
         self.steps.append(step)
         return step
 
