@@ -15,16 +15,20 @@ from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.machine_state import use_sentence
-from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
+from inspector.export.timeline import timeline_json, timeline_text, why_json
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world.gates import walk
+from inspector.export.why import why_lines
+from inspector.machine.x86.world.against import happened
+from inspector.machine.x86.world.gates import chains, walk
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
 from inspector.targets import x86_capture
+from inspector.targets.event_file import STANDARD_INPUT
 from inspector.targets.kernels import HELP, kernel_named, release_of
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
 from inspector.targets.x86_named import on_host, scenario_of, world_of
+from inspector.targets.x86_place import FORM, elsewhere, place_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
@@ -42,6 +46,10 @@ _EXAMPLES = """\
   inspector sim --from-log strace.txt --host emerald-rapids --kernel 6.18
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
+  inspector sim rfc-preempt --against policy=upstream
+  inspector sim guest-xfd --against 'kernel=6.1 host=granite-rapids'
+  inspector sim my.events                        a file, or - for standard input: an event a line, # comments, and
+                                                 before them host=CPU kernel=RELEASE policy=NAME
 
 events of a Linux: the host's, or with "guest" before them that of the guest after guest boot
   arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
@@ -74,7 +82,10 @@ def _parser() -> argparse.ArgumentParser:
         "name",
         nargs="?",
         default="",
-        help="a scenario, list for their names, new for an empty host, restore with --from",
+        help="a scenario or a file of events, list for their names, new for an empty host, restore with --from",
+    )
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="WORDS", help=f"the same events elsewhere too: {FORM}"
     )
     parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
     parser.add_argument(
@@ -116,6 +127,8 @@ def run(words: Sequence[str]) -> int:
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)), _origin(found))
+    if found.against:
+        return _against(found, scenario, world)
     world.play((*scenario.events, *found.event))
     if found.save:
         _save(world, scenario, found.save)
@@ -128,12 +141,28 @@ def run(words: Sequence[str]) -> int:
     return ExitCode.of(all(step.outcome.accepted for step in world.steps))
 
 
+def _against(found: argparse.Namespace, scenario: Scenario, world: World) -> int:
+    """The same events in two worlds; 1 when anything differs."""
+    from inspector.export.against import Side, against, against_json, against_text
+
+    there, other = elsewhere(world, scenario, place_of(" ".join(found.against)), arguments.TOLD)
+    events = (*scenario.events, *found.event)
+    both = zip(happened(world, events), happened(other, events), strict=True)
+    result = against(Side(scenario, world), Side(there, other), list(both))
+    if found.json:
+        say_json(against_json(result))
+    else:
+        say(*against_text(result))
+    return ExitCode.of(result.first is None)
+
+
 def _from_log(found: argparse.Namespace) -> int:
     """A log's calls beside the machine's answers; 1 when one differs."""
     from inspector.export.log_timeline import comparison_json, comparison_text
     from inspector.targets.x86_log import compared
 
-    if found.name or found.source or found.event or found.save or found.lab or found.why is not None:
+    others = (found.name, found.source, found.event, found.save, found.lab, found.against)
+    if any(others) or found.why is not None:
         raise UsageError("--from-log: it goes with --host, --kernel, --explain and --json, and nothing else")
     comparison = compared(found.from_log, found.host, found.kernel, arguments.TOLD)
     if found.json:
@@ -151,7 +180,7 @@ def _why_json(world: World, component: int) -> dict[str, Any]:
 def _why_lines(world: World, component: int) -> Iterator[str]:
     vcpu = world.vcpu_state()
     use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
-    return why_lines(component, walk(world, component), use)
+    return why_lines(f"Component {component}", chains(world, component), use)
 
 
 def _origin(found: argparse.Namespace) -> list[str]:
@@ -170,6 +199,10 @@ def _check(found: argparse.Namespace) -> None:
         raise UsageError(f"--why {found.why}: expected the number of a state component, 0 to {_COMPONENTS - 1}")
     if found.vcpu is not None and not found.source:
         raise UsageError(f"--vcpu {found.vcpu}: --from names the capture that has it")
+    if found.against and (found.lab or found.save or found.why is not None or found.explain or found.calls):
+        raise UsageError("--against: it goes with what makes the world, --event and --json")
+    if found.lab and found.name == STANDARD_INPUT:
+        raise UsageError("--lab: its keys come from standard input; expected the events in a file")
 
 
 def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:

@@ -10,6 +10,7 @@ SCHEMAS = {
     "diff": 1,
     "lint": 1,
     "timeline": 1,
+    "against": 1,
     "calls": 1,
     "edit": 1,
     "verification": 1,

@@ -13,6 +13,7 @@ from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets import x86_capture
+from inspector.targets.event_file import STANDARD_INPUT, is_event_file, scenario_of_file
 from inspector.targets.kernels import kernel_named, release_of, split
 from inspector.targets.labs import XstateLab
 from inspector.targets.schemes import host_of
@@ -25,9 +26,11 @@ SCHEME = "sim:"
 
 
 def scenario_of(name: str) -> Scenario:
-    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
+    """A scenario by name, or a file of events; ``new`` is an empty host. Raises UsageError and InputError."""
     if name in ("new", "restore"):
         return Scenario(name, "an empty host", (), "")
+    if name not in scenarios() and is_event_file(name):
+        return scenario_of_file(name)
     if name not in scenarios():
         hint = did_you_mean(name, scenarios(), "inspector sim list")
         raise UsageError(f"sim: no scenario {name!r}; {hint}")
@@ -73,9 +76,13 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
 
 
 def scenario_named(target: str) -> Scenario:
-    """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
+    """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError and InputError."""
     name, release = split(target)
-    return on_host(scenario_of(name.removeprefix(SCHEME)), "", release)
+    name = name.removeprefix(SCHEME)
+    if name == STANDARD_INPUT:
+        raise UsageError(f"{target}: inspector sim - reads events from standard input; expected a file here")
+    scenario = scenario_of(name)
+    return scenario._replace(kernel=release or scenario.kernel)
 
 
 def capture_of_scenario(target: str, options: Options) -> Capture:

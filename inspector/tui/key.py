@@ -20,6 +20,7 @@ _WRITTEN = {
     "question_mark": "?",
     "exclamation_mark": "!",
     "slash": "/",
+    "full_stop": ".",
     "colon": ":",
     "left_square_bracket": "[",
     "right_square_bracket": "]",

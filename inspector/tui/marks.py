@@ -45,6 +45,16 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             ),
         ),
     ),
+    "against": (
+        (
+            "Marks",
+            (
+                ("▶", "the first event of which anything differs"),
+                ("≠ ~", "another answer; the same answer, but other changes or other steps of a kernel"),
+                ("cannot happen", "there is no such thing there, as a vCPU that could not be created"),
+            ),
+        ),
+    ),
     "migration": (
         (
             "Marks",

@@ -35,6 +35,7 @@ SCREENS = {
     "xstate lab": ("sample:amx", ["L", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
+    "against": ("sim:guest-xfd", ["n", "n", "n", "A", *"rfc", "enter"]),
 }
 
 
@@ -83,6 +84,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "xstate lab": lab_keys.XSTATE_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,
+        "against": lab_keys.AGAINST,
     }
     for name, table in own.items():
         pressed = [key for one, _ in keys_of(table) for key in one.keys.split(",")]

@@ -46,7 +46,8 @@ def path_of(step: WorldStep) -> Path:
     words = [word for word in step.event.split() if "=" not in word]
     name = words[0]
     stops = list(_stops(step, words))
-    return Path(tuple(stops), name == "guest" and not any(one.exited for one in step.executed))
+    is_native = bool(step.executed) and not any(one.exited for one in step.executed)
+    return Path(tuple(stops), name == "guest" and is_native)
 
 
 def _stops(step: WorldStep, words: list[str]) -> Iterator[Stop]:
@@ -113,5 +114,7 @@ def _inside(step: WorldStep, first: Lane, name: str) -> Iterator[Stop]:
             yield from (stop._replace(lane="vCPU") if stop.lane == "host kernel" else stop for stop in lines)
             yield Stop("vCPU", "executed")
     yield from _logged(step, at)
+    if step.outcome.verdict == "host-oops":
+        yield Stop("host kernel", "oops")
     if first == "guest program" and step.outcome.verdict == "signal":
         yield Stop("guest kernel", "")
