@@ -59,10 +59,14 @@ def _columns(width: int) -> _Columns:
 def lane_names(width: int, fill: str = " ") -> str:
     """The lanes' names above their lines; ``fill`` is between them."""
     columns = _columns(width)
-    line = [fill] * (_NUMBER_WIDTH + columns.event + columns.cell * len(LANES))
+    return fill * (_NUMBER_WIDTH + columns.event) + _names(columns, fill)
+
+
+def _names(columns: _Columns, fill: str = " ") -> str:
+    line = [fill] * (columns.cell * len(LANES))
     for number, lane in enumerate(LANES):
         name = _NAMES[lane][columns.cell < _LONG_CELL]
-        start = _NUMBER_WIDTH + columns.event + columns.centre(number) - len(name) // 2
+        start = columns.centre(number) - len(name) // 2
         line[start : start + len(name)] = name
     return "".join(line)
 
@@ -71,7 +75,7 @@ def lanes_heading(width: int) -> Drawn:
     """Names of all columns."""
     columns = _columns(width)
     costs = "".join(f"{name:>{wide}}" for name, _, wide in _COSTS) if columns.has_costs else ""
-    return [Piece(f"{lane_names(width)} {'answer':<{_ANSWER_WIDTH - 1}}{costs}", "heading")]
+    return [Piece(f"{lane_names(width)}  {'answer':<{_ANSWER_WIDTH - 2}}{costs}", "heading")]
 
 
 def lanes_line(step: WorldStep, number: int, width: int) -> Drawn:
@@ -80,8 +84,9 @@ def lanes_line(step: WorldStep, number: int, width: int) -> Drawn:
     style = "good" if is_fine(step) else "bad"
     event = f"{number:>3}  {fitted(visible(step.event), columns.event - 1):<{columns.event}}"
     pieces = [Piece(event), *_wire(path_of(step), columns, style)]
-    answer = step.outcome.name if is_fine(step) or not step.outcome.accepted else f"{step.outcome.name} !"
-    pieces.append(Piece(f" {fitted(answer, _ANSWER_WIDTH - 1):<{_ANSWER_WIDTH - 1}}", style if style == "bad" else ""))
+    name = step.outcome.name
+    answer = f"  {name}" if is_fine(step) else f"! {name}" if step.outcome.accepted else f"✗ {name}"
+    pieces.append(Piece(f"{fitted(answer, _ANSWER_WIDTH - 1):<{_ANSWER_WIDTH}}", style if style == "bad" else ""))
     if columns.has_costs:
         pieces.append(Piece("".join(f"{getattr(step.costs, name):>{wide}}" for _, name, wide in _COSTS), "quiet"))
     return pieces
@@ -127,10 +132,11 @@ def _wire(path: Path, columns: _Columns, style: str) -> list[Piece]:
 
 def path_lines(step: WorldStep, width: int) -> list[Drawn]:
     """One event in full: a line each time that control comes to somebody, with what is done there."""
-    cell = max(3, min(_MOST_CELL - 2, width // 3 // len(LANES)))
+    cell = max(_LEAST_CELL, min(_LONG_CELL - 1, width // 3 // len(LANES)))
     columns = _Columns(0, cell, has_costs=False)
     style = "good" if is_fine(step) else "bad"
-    lines, before = [], -1
+    lines: list[Drawn] = [[Piece(_names(columns), "heading")]]
+    before = -1
     for stop in path_of(step).stops:
         lane = LANES.index(stop.lane)
         drawn = _empty(columns)

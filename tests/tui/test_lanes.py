@@ -89,7 +89,7 @@ def test_lines_stand_below_their_names(width: int) -> None:
     heading = text_of(lanes_heading(width))
     for number, step in enumerate(steps, 1):
         line = text_of(lanes_line(step, number, width))
-        assert len(line) == len(heading) <= width
+        assert len(line) == len(heading) <= width, line
     at = heading.index("VMM") + 1
     assert text_of(lanes_line(steps[0], 1, width))[at] == "●"
     assert text_of(coming_line("KVM_RUN", 9, width))[at] == "│"

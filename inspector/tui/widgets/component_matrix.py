@@ -175,7 +175,8 @@ class ComponentMatrix(LineView):
                 value = column.of(row)
                 if self.session.world.is_down:
                     # Nothing runs any more: what was is no answer to what an instruction gives.
-                    gone = "down" if column in _TOUCHES else " " if value is None else "●" if value is True else "·"
+                    bit = " " if value is None else value if isinstance(value, str) else "●" if value else "·"
+                    gone = "down" if column in _TOUCHES else bit
                     segments.append(Segment(_cell(gone, column.width), self.style_of("quiet")))
                 elif isinstance(value, str):
                     refused = value.startswith(("#", "SIG"))
