@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -47,6 +47,10 @@ SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# Guests of one QEMU that go on in another, by every pair of -cpu lines: what breaks was named before. Ten minutes.
+pairs: $(READY)
+	$(BIN)/python -m tests.machine.test_migrate_uses
 
 # The page of every rule, from the machine's code.
 rules: $(READY)

@@ -6,15 +6,23 @@ that has seen enough (``| head``) is no error, for any command.
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 
 from inspector import __version__
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli import streams
 from inspector.cli.streams import say
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Objects made, less those given back, between two looks for circles of them (Python's own number is 700): fields and
+#: notes come by the 100,000 and have no circles.
+_COLLECT_AFTER = 50_000
 
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
@@ -90,7 +98,15 @@ def _command(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")
-    return int(import_module(f"inspector.cli.{COMMANDS[words[0]][0]}").run(words[1:]))
+    from importlib import import_module
+
+    # Modules stay: nothing of them is looked at while they are made, nor later.
+    gc.disable()
+    command = import_module(f"inspector.cli.{COMMANDS[words[0]][0]}")
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    gc.enable()
+    return int(command.run(words[1:]))
 
 
 def _check_target(word: str) -> None:

@@ -14,17 +14,17 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.machine.x86.world.events.kvm import KVM_EVENTS
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS
 from inspector.readers.doors import open_path, standard_input
-from inspector.targets.x86_place import FORM, Place, place_of
-from layouts.x86.scenario import Scenario
+from inspector.targets.place import FORM, Place, place_of
+from layouts.scenario import Scenario
 
 STANDARD_INPUT = "-"
 #: More than any story has.
 _MOST_BYTES, _MOST_EVENTS = 1 << 20, 10_000
 _COMMENT = "#"
-_FIRST_WORDS = ("guest", *LINUX_EVENTS, *KVM_EVENTS)
+#: How events begin, those of both architectures.
+_BEGINNINGS = ("KVM_", "guest", "open", "exit", "preempt", "softirq", "return", *LINUX_EVENTS)
 
 
 def is_event_file(word: str) -> bool:
@@ -45,7 +45,7 @@ def scenario_of_file(path: str) -> Scenario:
             if events or place != Place():
                 raise InputError(f"{path}: line {number}", "the place once, before the first event", words)
             place = _place(f"{path}: line {number}", words)
-        elif words.split()[0] not in _FIRST_WORDS or len(events) == _MOST_EVENTS:
+        elif not words.startswith(_BEGINNINGS) or len(events) == _MOST_EVENTS:
             raise InputError(
                 f"{path}: line {number}",
                 f"an event (inspector sim --help lists them), at most {_MOST_EVENTS} of them",

@@ -12,7 +12,6 @@ from inspector.capture.nearest import did_you_mean
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.readers.libvirt_cpu import parse_libvirt_cpu
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_toml
@@ -74,6 +73,8 @@ def _text(name: str, models: dict[str, NamedModel]) -> str:
 
 
 def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
+    from inspector.readers.libvirt_cpu import parse_libvirt_cpu
+
     found = parse_libvirt_cpu(text, name)
     if not found.model:
         return Target(name, None, models, found.words)

@@ -9,6 +9,7 @@ from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture
 from inspector.machine.x86.host import booted
+from inspector.machine.x86.kvm.msrs import features
 from inspector.machine.x86.migrate.destination import Destination, destination
 from inspector.machine.x86.models.offer import Offer
 from inspector.readers.cpuid_table import cpuid_of
@@ -26,10 +27,17 @@ from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 HELP = "an x86 host, as `inspector models --host` takes it: a capture, CPUID text, a model, a chip; @RELEASE its kernel"
-#: The area where components of XSAVE lie, where only names of features are known: a CPU of the vendor's.
-_AREAS = {"AuthenticAMD": "zen5", "HygonGenuine": "zen5"}
+#: The areas where components of XSAVE lie, where only names of features are known: CPUs of the vendor's, the last one
+#: first. MPX lies where it always does: an emulator has it with AMD's name.
+_AREAS = {"AuthenticAMD": ("skylake", "zen5"), "HygonGenuine": ("skylake", "zen5")}
 _DEFAULT_AREAS = ("skylake-x", "sapphire-rapids")
-_COMPONENTS = {2: (1, 2, 28), 9: (7, 2, 3), 5: (7, 1, 16), 6: (7, 1, 16), 7: (7, 1, 16), 17: (7, 3, 24), 18: (7, 3, 24)}
+_COMPONENTS = {
+    2: (1, 2, 28),
+    **dict.fromkeys((3, 4), (7, 1, 14)),
+    **dict.fromkeys((5, 6, 7), (7, 1, 16)),
+    9: (7, 2, 3),
+    **dict.fromkeys((17, 18), (7, 3, 24)),
+}
 
 
 def destination_of(word: str, kernel: str, options: Options) -> Destination:
@@ -43,8 +51,8 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
         offer = offer_of_text(name) if os.path.isfile(name) else None
         if offer is None:
             return _of_capture(capture_of(name, options), release, options, name)
-        return _of_offer(offer, release, options)
-    return _of_offer(offer_named(name, options), release, options)
+        return destination_of_offer(offer, release, options)
+    return destination_of_offer(offer_named(name, options), release, options)
 
 
 def is_x86_destination(word: str) -> bool:
@@ -85,13 +93,13 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
     emulator = "tcg" if "TCG" in capture.host.about else "bochs" if "Bochs" in capture.host.about else ""
     tables = {area.prefix: cpuid_of(bytes(area.data)) for area in capture.context if area.layout == "kvm-cpuid2"}
     supported, raw = tables.get("supported_cpuid"), tables.get("host_cpuid")
-    msrs = _feature_msrs(capture)
     if raw is None and supported is None:
         raw = capture.host.cpuid
     captured = capture.host.kernel
     same = not release or not captured or release_numbers(captured) == release_numbers(release)
     exact = captured if captured and same else release
     khz = tsc_khz_of(capture.vcpus[0]) if capture.vcpus else 0
+    msrs = _feature_msrs(capture) if same else _shown_by(release, _feature_msrs(capture))
     if raw is not None and raw.xsave_table():
         because = "the host's own CPUID was captured"
         return destination(
@@ -147,7 +155,15 @@ def _feature_msrs(capture: Capture) -> dict[int, int]:
     return found
 
 
-def _of_offer(offer: Offer, release: str, options: Options) -> Destination:
+def _shown_by(release: str, msrs: dict[int, int]) -> dict[int, int]:
+    """Feature MSRs of another kernel, with the bits that this one shows; its newest update where none is named."""
+    numbers = release_numbers(release) or (0, 0)
+    update = re.match(r"\d+\.\d+\.(\d+)", release)
+    exact = (*numbers[:2], int(update[1]) if update else 1 << 16)
+    return {index: value & features.shown(exact, index) for index, value in msrs.items()}
+
+
+def destination_of_offer(offer: Offer, release: str, options: Options) -> Destination:
     """By names of features: what nobody tells is open."""
     kernel = kernel_named(profile_for, release or offer.kernel or DEFAULT_RELEASE, options.note)
     because = "by names of features: what nothing names is open"
@@ -210,7 +226,7 @@ def _xstate(rows: dict[tuple[int, int], list[int]], vendor: str) -> None:
     """Leaf 0xD from the features that bring components."""
     if not _has(rows, (1, 2, 26)):
         return
-    names = (_AREAS[vendor],) if vendor in _AREAS else _DEFAULT_AREAS
+    names = _AREAS.get(vendor, _DEFAULT_AREAS)
     areas = {number: row for name in names for number, row in cpu_layouts()[name].leaf_0xd.items()}
     mask = 3 | sum(1 << number for number, bit in _COMPONENTS.items() if _has(rows, bit) and number in areas)
     xss = sum(1 << number for number in (11, 12) if _has(rows, (7, 2, 7)) or _has(rows, (7, 3, 20)))

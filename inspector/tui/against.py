@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 
 from inspector.capture.errors import visible
-from inspector.export.against import Against, Difference, Pair, first_sentence, only, short_answer
+from inspector.export.worlds import Comparison, Difference, Pair, first_sentence, only, short_answer
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.lanes import is_fine
 from inspector.tui.widgets.line_view import fitted
@@ -21,7 +21,7 @@ def _widths(width: int) -> tuple[int, int]:
     return event, (width - _NUMBER_WIDTH - event) // 2
 
 
-def against_heading(found: Against, width: int) -> list[Drawn]:
+def against_heading(found: Comparison, width: int) -> list[Drawn]:
     """What tells the two apart, and where they first do not agree."""
     event, answer = _widths(width)
     names = "".join(f"{fitted(visible(name), answer - 1):<{answer}}" for name in found.names)
@@ -31,7 +31,7 @@ def against_heading(found: Against, width: int) -> list[Drawn]:
     ]
 
 
-def pair_line(found: Against, pair: Pair, width: int) -> Drawn:
+def pair_line(found: Comparison, pair: Pair, width: int) -> Drawn:
     """An event, and its answer on both sides."""
     event, answer = _widths(width)
     mark = "▶" if pair is found.first else _MARKS[pair.differs]
@@ -44,7 +44,7 @@ def pair_line(found: Against, pair: Pair, width: int) -> Drawn:
     return pieces
 
 
-def only_lines(found: Against, pair: Pair, width: int) -> list[Drawn]:
+def only_lines(found: Comparison, pair: Pair, width: int) -> list[Drawn]:
     """What one side has and the other has not, in two columns."""
     column = max(10, (width - 3) // 2)
     sides = [[line for text in only(pair, side) for line in _wrapped(visible(text), column)] for side in (0, 1)]
@@ -63,7 +63,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return wrap(text, width, subsequent_indent="  ") or [""]
 
 
-def cost_lines(found: Against, width: int) -> list[Drawn]:
+def cost_lines(found: Comparison, width: int) -> list[Drawn]:
     """What each side paid."""
     event, answer = _widths(width)
     return [

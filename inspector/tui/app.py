@@ -150,6 +150,8 @@ class InspectorApp(DoorApp):
         """Fill the screen."""
         if await self.has_panes():
             await self.inspect.show_capture(event.capture, options=self.options)
+            if event.capture.calls:
+                self.inspect.action_calls()
 
     def on_inspector_app_failed(self, event: Failed) -> None:
         """Leave, and let the command line say why; a bug of ours stays on screen until the user leaves."""

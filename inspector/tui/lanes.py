@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.linux.trace import Costs
+from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.lanes import LANES, Lane, Path, path_of
-from inspector.machine.x86.world.world import WorldStep
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.widgets.line_view import fitted
 
@@ -78,7 +78,7 @@ def lanes_heading(width: int) -> Drawn:
     return [Piece(f"{lane_names(width)}  {'answer':<{_ANSWER_WIDTH - 2}}{costs}", "heading")]
 
 
-def lanes_line(step: WorldStep, number: int, width: int) -> Drawn:
+def lanes_line(step: WorldStep[Any], number: int, width: int) -> Drawn:
     """An event: who begins it and how far it goes, its answer, and what all cost up to here."""
     columns = _columns(width)
     style = "good" if is_fine(step) else "bad"
@@ -88,7 +88,7 @@ def lanes_line(step: WorldStep, number: int, width: int) -> Drawn:
     answer = f"  {name}" if is_fine(step) else f"! {name}" if step.outcome.accepted else f"✗ {name}"
     pieces.append(Piece(f"{fitted(answer, _ANSWER_WIDTH - 1):<{_ANSWER_WIDTH}}", style if style == "bad" else ""))
     if columns.has_costs:
-        pieces.append(Piece("".join(f"{getattr(step.costs, name):>{wide}}" for _, name, wide in _COSTS), "quiet"))
+        pieces.append(Piece("".join(f"{step.costs[name]:>{wide}}" for _, name, wide in _COSTS), "quiet"))
     return pieces
 
 
@@ -99,7 +99,7 @@ def coming_line(event: str, number: int, width: int) -> Drawn:
     return [Piece(text + "".join(_empty(columns)), "quiet")]
 
 
-def is_fine(step: WorldStep) -> bool:
+def is_fine(step: WorldStep[Any]) -> bool:
     """Accepted, and nothing is as it should not be."""
     return step.outcome.accepted and all(check.held for check in step.outcome.checks)
 
@@ -130,7 +130,7 @@ def _wire(path: Path, columns: _Columns, style: str) -> list[Piece]:
     return [Piece(text[:start], "quiet"), Piece(text[start : end + 1], style), Piece(text[end + 1 :], "quiet")]
 
 
-def path_lines(step: WorldStep, width: int) -> list[Drawn]:
+def path_lines(step: WorldStep[Any], width: int) -> list[Drawn]:
     """One event in full: a line each time that control comes to somebody, with what is done there."""
     cell = max(_LEAST_CELL, min(_LONG_CELL - 1, width // 3 // len(LANES)))
     columns = _Columns(0, cell, has_costs=False)
@@ -153,7 +153,7 @@ def path_lines(step: WorldStep, width: int) -> list[Drawn]:
     return lines
 
 
-def costs_words(costs: Costs) -> str:
+def costs_words(costs: Mapping[str, Any]) -> str:
     """What all events cost so far, for a title."""
-    words = [(costs.vm_exits, "exits"), (costs.wrmsr_xfd, "WRMSR"), (costs.rdmsr_xfd, "RDMSR")]
-    return f"{', '.join(f'{count} {word}' for count, word in words)}, {costs.allocated_bytes} bytes"
+    words = [(costs["vm_exits"], "exits"), (costs["wrmsr_xfd"], "WRMSR"), (costs["rdmsr_xfd"], "RDMSR")]
+    return f"{', '.join(f'{count} {word}' for count, word in words)}, {costs['allocated_bytes']} bytes"

@@ -27,6 +27,9 @@ from inspector.tui.findings import both, finding_marks
 from inspector.tui.rows import Row, Rows
 from inspector.tui.table import ShownTable
 
+#: Arm's names of features begin so.
+_FEATURE = "feat_"
+
 
 class Session:
     """One opened capture. ``options`` are those that it was opened with."""
@@ -239,8 +242,16 @@ class Session:
             path = path.rpartition(".")[0]
         return numbers.get(path, 0)
 
+    def _shows_feature(self, spec: FieldSpec) -> bool:
+        """The register is one by which Arm's feature of that name is seen (``FEAT_SVE2``)."""
+        if not self.search_text.startswith(_FEATURE):
+            return False
+        from layouts.arm64.arm_features import places_of
+
+        return spec.path in {f"sysreg.{register}" for register, _ in places_of(self.search_text)}
+
     def _matches(self, table: FieldTable, spec: FieldSpec) -> bool:
-        if self.search_text in spec.path.lower() or self.search_text in spec.title.lower():
+        if self._shows_feature(spec) or self.search_text in spec.path.lower() or self.search_text in spec.title.lower():
             return True
         if spec.kind in ("vector", "tile", "bytes", "gap", "reserved"):
             return False

@@ -54,7 +54,13 @@ class MigrationWanted(NamedTuple):
     session: MigrationSession
 
 
-Wanted = MigrationWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+class CallsWanted(NamedTuple):
+    """The calls of a log beside the machine's answers."""
+
+    capture: Capture
+
+
+Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
 
 
 class AgainWanted(Message):

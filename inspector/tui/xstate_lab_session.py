@@ -1,84 +1,37 @@
-"""What the XSTATE lab works on: a world, a scenario's events that are still to come, what was taken back.
+"""What the XSTATE lab works on: a world, its components, the events that have a key.
 
 Toolkit-free, so that it can be tested without a screen.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from inspector.capture.errors import InspectorError
-from inspector.capture.model import Capture
-from inspector.export.against import Against, Side, against
-from inspector.machine.x86.world.against import Happened, happened
+from inspector.export.worlds import Comparison, Side, compared
+from inspector.machine.against import Happened, happened
 from inspector.machine.x86.world.buffer import BufferMap, buffer_map
-from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.gates import Chain, chains
 from inspector.machine.x86.world.matrix import component_rows
 from inspector.machine.x86.world.offers import FIRST, PLACE, UNDO, Offer, offers
 from inspector.machine.x86.world.toggle import xcr0_toggled
 from inspector.machine.x86.world.world import World
 from inspector.targets.event_file import file_text
-from inspector.targets.x86_place import Place, place_of, played_elsewhere
-from layouts.x86.scenario import Scenario
-from layouts.x86.scenarios import scenarios
+from inspector.targets.place import Place, place_of, played_elsewhere
+from inspector.tui.world_session import WorldSession
+from layouts.scenario import Scenario
 
 
-class XstateLabSession:
-    """A simulated host, process and VM to play with. ``vcpu_number`` is the vCPU that is looked at.
+class XstateLabSession(WorldSession):
+    """A simulated host, process and VM to play with."""
 
-    ``origin`` are the words with which ``inspector sim`` makes the same world; None where none do, for the state was
-    edited.
-    """
+    world: World
 
     def __init__(self, world: World, scenario: Scenario, origin: Sequence[str] | None = ()) -> None:
-        self.world = world
-        self.scenario = scenario
-        self.origin: Sequence[str] | None = origin
-        #: Events of the scenario that are still to come.
-        self.to_come = list(scenario.events)
-        self.vcpu_number = 0
-        self.search_text = ""
-        self._undone: list[str] = []
+        super().__init__(world, scenario, origin)
         #: What could not happen again when the host, the kernel or the policy became another.
         self.left_out: list[Happened] = []
         self.rows = component_rows(world)
-
-    @property
-    def name(self) -> str:
-        """What the machine is called, as a target."""
-        return f"sim:{self.scenario.name}"
-
-    @property
-    def vcpu_count(self) -> int:
-        """How many vCPUs there are."""
-        return len(self.world.vm.guests) if self.world.vm is not None else 0
-
-    # Events: each says what is wrong, or nothing
-
-    def happen(self, event: str) -> str:
-        """Let an event happen."""
-        wrong = self._happen(event)
-        if not wrong:
-            self._undone.clear()
-        return wrong
-
-    def _happen(self, event: str) -> str:
-        if self.world.is_down:
-            return "the host is down; u takes the last event back"
-        try:
-            self.world.happen(event)
-        except EventError as error:
-            return str(error)
-        if self.to_come and event == self.to_come[0]:
-            self.to_come.pop(0)
-        self._look()
-        return ""
-
-    def next(self) -> str:
-        """The scenario's next event."""
-        return self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; : takes any event"
 
     def event(self, words: str, component: int) -> str:
         """One of the events with a key, on the vCPU that is looked at; ``{row}`` is a component's number."""
@@ -97,22 +50,6 @@ class XstateLabSession:
         if register == "XCR0 bit":
             return self.event(f"guest xsetbv {vcpu.xcr0 ^ 1 << component:#x}", component)
         return self.event(f"guest wrmsr XFD {vcpu.xfd ^ 1 << component:#x}", component)
-
-    def undo(self) -> str:
-        """Take the last event back."""
-        step = self.world.undo()
-        if step is None:
-            return "nothing to undo"
-        self._undone.append(step.event)
-        done = len(self.world.steps)
-        if self.scenario.events[done : done + 1] == (step.event,):
-            self.to_come.insert(0, step.event)
-        self._look()
-        return ""
-
-    def redo(self) -> str:
-        """Let what was taken back happen again."""
-        return self._happen(self._undone.pop()) if self._undone else "nothing to redo"
 
     # What comes next after an event that did not go well
 
@@ -168,12 +105,13 @@ class XstateLabSession:
         self.left_out = [one for one in played if one.step is None]
         self._undone.clear()
         if self.origin:
-            said = self._place(place)
+            options = place._asdict().items()
+            said = [word for name, value in options if value for word in (f"--{name}", value)]
             self.origin = [*_without(self.origin, said[::2]), *said]
         self._look()
         return ""
 
-    def against(self, text: str) -> Against | str:
+    def against(self, text: str) -> Comparison | str:
         """The events so far in this world and at another place; or what is wrong with that."""
         if not self.world.steps:
             return "nothing has happened yet"
@@ -183,17 +121,10 @@ class XstateLabSession:
             return str(error)
         here = [Happened(step.event, step) for step in self.world.steps]
         sides = Side(self.scenario, self.world), Side(there, other)
-        return against(*sides, list(zip(here, played, strict=True)))
-
-    # What there is to see
-
-    def look_at(self, vcpu_number: int) -> None:
-        """Another vCPU, behind the last the first."""
-        self.vcpu_number = vcpu_number % max(1, self.vcpu_count)
-        self._look()
+        return compared(*sides, list(zip(here, played, strict=True)))
 
     def _look(self) -> None:
-        self.vcpu_number = min(self.vcpu_number, max(0, self.vcpu_count - 1))
+        super()._look()
         self.rows = component_rows(self.world, self.vcpu_number)
 
     def chains(self, component: int) -> tuple[Chain, ...]:
@@ -218,38 +149,11 @@ class XstateLabSession:
                 return at % count
         return None
 
-    # Taking away
-
-    def command(self) -> str:
-        """The command that shows the same; empty where there is none."""
-        if self.origin is None:
-            return ""
-        known = scenarios().get(self.scenario.name)
-        planned = known.events if known is not None else self.scenario.events
-        events = [step.event for step in self.world.steps]
-        whole = bool(planned) and tuple(events[: len(planned)]) == planned
-        words = ["inspector", "sim", self.scenario.name if whole else "new", *(self.origin or self._place())]
-        for event in events[len(planned) :] if whole else events:
-            words += ["--event", event]
-        return shlex.join(words)
-
-    def _place(self, said: Place | None = None) -> list[str]:
-        """Where it happens as options; only what was said, for a captured vCPU's host has no name."""
-        scenario = self.scenario
-        place = said or Place(scenario.host, scenario.kernel, scenario.policy)
-        return [word for name, value in place._asdict().items() if value for word in (f"--{name}", value)]
-
     def event_file(self) -> str:
         """The events so far as a file; empty where a capture's state belongs to them."""
         if self.origin or self.origin is None or len(self.scenario.host.split()) != 1:
             return ""
         return file_text(self.scenario, [step.event for step in self.world.steps])
-
-    def capture(self) -> Capture:
-        """The machine's bytes."""
-        from inspector.targets.x86_capture import capture_of
-
-        return capture_of(self.world, self.name)
 
     def bytes_path(self, component: str) -> str:
         """Where the bytes of a component are in the capture."""

@@ -19,6 +19,8 @@ COMMANDS = (
     ("show", "sample:amx", "--vcpu", "0", "--field", "xcr.*"),
     ("sim", "guest-xfd", "--against", "rfc"),
     ("sim", "guest-xfd", "--why", "18"),
+    ("sim", "list"),
+    ("sim", "arm64-memory", "--against", "6.12"),
     ("sim", "--from-log", "sample:logs/refused-cpuid.strace.txt", "--kernel", "6.18"),
     ("set", "sample:amx", "xcr.xcr0=0x602e7"),
     ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"),
@@ -30,6 +32,7 @@ COMMANDS = (
     ("models", "check", "neoverse-v1-v1", "--host", "max", "--host", "neoverse-v1"),
     ("models", "baseline", "neoverse-v1", "neoverse-n2"),
     ("layouts", "kernels", "6.1", "6.18"),
+    ("show", "sample:graviton3/linux-6.18", "--feat"),
 )
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.cli.main import main
-from inspector.export.against import Against
+from inspector.export.worlds import Comparison
 from inspector.targets.event_file import scenario_of_file
-from inspector.targets.x86_named import scenario_of, world_of
-from inspector.targets.x86_place import Place, completions, place_of
+from inspector.targets.place import Place, completions, place_of
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
 from inspector.tui.against import against_heading, cost_lines, only_lines, pair_line
 from inspector.tui.labs import session_of_vcpu
 from inspector.tui.xstate_lab_session import XstateLabSession
@@ -31,9 +32,9 @@ def answers(found: XstateLabSession) -> list[str]:
     return [step.outcome.name for step in found.world.steps]
 
 
-def beside(name: str, words: str) -> Against:
+def beside(name: str, words: str) -> Comparison:
     found = session(name).against(words)
-    assert isinstance(found, Against)
+    assert isinstance(found, Comparison)
     return found
 
 
@@ -140,7 +141,7 @@ def test_the_command_compares_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "B: vCPU 0 buffer: 2560 bytes -> 10752 bytes" in shown
     assert main(["sim", "rfc-preempt", "--against", "upstream", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert (told["kind"], told["first"], told["b"]["policy"]) == ("against", 3, "upstream")
+    assert (told["kind"], told["first"], told["b"]["policy"]) == ("worlds", 3, "upstream")
     assert told["events"][2]["differs"] == "change"
     assert told["b"]["costs"]["wrmsr_xfd"] == 5
     assert main(["sim", "guest-xfd", "--against", "upstream"]) == 0

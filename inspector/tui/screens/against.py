@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Static
 
-from inspector.export.against import Against
+from inspector.export.worlds import Comparison
 from inspector.tui import lab_keys
 from inspector.tui.against import LEGEND, against_heading, cost_lines, only_lines, pair_line
 from inspector.tui.base_app import KeyedScreen
@@ -25,7 +25,7 @@ class PairList(LineView):
 
     DEFAULT_CSS = "PairList { scrollbar-gutter: stable; }"
 
-    def __init__(self, found: Against) -> None:
+    def __init__(self, found: Comparison) -> None:
         super().__init__()
         self.found = found
 
@@ -52,7 +52,7 @@ class AgainstScreen(KeyedScreen):
     AgainstScreen #costs { border-top: solid $primary; }
     """
 
-    def __init__(self, found: Against, title: str) -> None:
+    def __init__(self, found: Comparison, title: str) -> None:
         super().__init__()
         self.found = found
         self.heading = title

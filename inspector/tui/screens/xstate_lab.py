@@ -13,7 +13,7 @@ from textual.widgets import Static
 from inspector.capture.errors import visible
 from inspector.export.machine_state import use_sentence
 from inspector.machine.x86.world.gates import GateName
-from inspector.targets.x86_place import completions
+from inspector.targets.place import completions
 from inspector.tui import lab_keys
 from inspector.tui.byte_map import map_heading, map_lines
 from inspector.tui.chain import chain_heading, chain_lines
@@ -28,7 +28,7 @@ from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import fitted
-from inspector.tui.widgets.outcome_pane import OutcomePane, left_out_text, why_text
+from inspector.tui.widgets.outcome_pane import OutcomePane, gates_text, left_out_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.xstate_lab_session import XstateLabSession
@@ -151,7 +151,7 @@ class XstateLabScreen(MachineScreen):
         if session.world.is_down:
             words.insert(0, "HOST DOWN")
         if session.world.steps:
-            words.append(costs_words(session.world.costs))
+            words.append(costs_words(session.world.costs_by_name()))
         if session.vcpu_count > 1:
             words.append(f"vCPU {session.vcpu_number} ({session.vcpu_number + 1}/{session.vcpu_count})")
         self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)
@@ -208,7 +208,7 @@ class XstateLabScreen(MachineScreen):
         pane = self.query_one(OutcomePane)
         evidence = self.session.world.host.evidence
         use = use_sentence(row.number, row.use, evidence) if row.use is not None else ""
-        pane.tell(why_text(row.name, self.session.chains(row.number), use, pane.text_width))
+        pane.tell(gates_text(row.name, self.session.chains(row.number), use, pane.text_width))
 
     def action_suggested(self) -> None:
         """The first of the steps that the outcome offers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Any
 
 from rich.text import Text
 
@@ -13,16 +14,20 @@ from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.why import SOURCE, gate_sentence, result_of
 from inspector.export.words import counted
+from inspector.machine.against import Happened
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.against import Happened
+from inspector.machine.world import Line, WorldStep
 from inspector.machine.x86.world.gates import Chain, GateState
 from inspector.machine.x86.world.offers import Offer
-from inspector.machine.x86.world.world import WorldStep
 from inspector.tui.widgets.text_pane import TextPane
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
+#: What to press where no scenario tells what comes next.
+_FIRST_KEYS = {
+    "x86": "p permits the guest a component, v creates a vCPU, c sets its CPUID",
+    "arm64": "m creates a VM, v a vCPU, x asks for the selected feature",
+}
 
 
 class OutcomePane(TextPane):
@@ -31,7 +36,12 @@ class OutcomePane(TextPane):
     wraps = True
 
     def show(
-        self, step: WorldStep | None, scenario: Scenario, number: int = 0, offered: Sequence[Offer] = (), key: str = ""
+        self,
+        step: WorldStep[Any] | None,
+        scenario: Scenario,
+        number: int = 0,
+        offered: Sequence[Offer] = (),
+        key: str = "",
     ) -> None:
         """Show the outcome of the numbered event, and what sensibly comes next by ``key``; or how to begin."""
         if step is None:
@@ -51,7 +61,7 @@ def beginning_text(scenario: Scenario) -> Text:
         text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
         return text.append("n lets the next event happen, u takes it back.\n")
-    return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")
+    return text.append(f"{_FIRST_KEYS[scenario.architecture]}; ? shows all keys.\n")
 
 
 def offers_text(offered: Sequence[Offer], key: str, width: int) -> Text:
@@ -85,6 +95,19 @@ def hanging(text: str, width: int, indent: int) -> str:
     return ("\n" + " " * indent).join(lines) + "\n"
 
 
+def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
+    """The way of a component or feature to the guest, and how it is used."""
+    failed = next((check.text for check in outcome.checks if not check.held), "")
+    if outcome.accepted:
+        sentence = f"works, though this does not hold: {failed}" if failed else "nothing is in its way"
+    else:
+        sentence = f"stops here; this does not hold: {failed}"
+    text = checks_text(Text(f"{name}: {sentence}\n", "bold"), outcome, width)
+    if use:
+        text.append("  " + hanging(use, width, 4))
+    return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
+
+
 _GATE_SIGNS: dict[GateState, tuple[str, str]] = {
     "open": ("  ✓ ", "green"),
     "closed": ("  ✗ ", "bold red"),
@@ -93,7 +116,7 @@ _GATE_SIGNS: dict[GateState, tuple[str, str]] = {
 }
 
 
-def why_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
+def gates_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
     """The gates of a component as they are for the innermost actor, what the others get, and how it is used."""
     *others, chain = found
     text = Text(f"{name}: {result_of(chain)}\n", "bold")
@@ -107,7 +130,7 @@ def why_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
     return text.append("  " + hanging(SOURCE, width, 4), "dim")
 
 
-def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int, offered: Text) -> Text:
+def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int, offered: Text) -> Text:
     """The sentence, the checks, what comes next, what each kernel did, the changes."""
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
@@ -124,7 +147,7 @@ def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int, o
     return text
 
 
-def _log_text(text: Text, step: WorldStep, scenario: Scenario, number: int, width: int) -> None:
+def _log_text(text: Text, step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> None:
     """What the kernels did, in order: the host's on the left, the guest's on the right where there is room."""
     beside = width >= _SIDE_BY_SIDE_COLUMNS and any(line.level == "guest" for line in step.log)
     column = (width - 4) // 2

@@ -12,7 +12,7 @@ from textual.geometry import Size
 from textual.strip import Strip
 
 from inspector.tui.shown import visible_text
-from inspector.tui.widgets.line_pane import LinePane
+from inspector.tui.widgets.line_pane import LinePane, cut
 
 
 class TextPane(LinePane, can_focus=True):
@@ -21,7 +21,10 @@ class TextPane(LinePane, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = ScrollableContainer.BINDINGS
     # Scroll bars that come and go would lay out the screen anew with every text.
     DEFAULT_CSS = """
-    TextPane { background: $background; color: $line-text; overflow: hidden scroll; scrollbar-size-vertical: 1; }
+    TextPane {
+        background: $background; color: $line-text; overflow: hidden scroll; scrollbar-size-vertical: 1;
+        scrollbar-background: $background;
+    }
     """
     wraps = False
 
@@ -64,8 +67,5 @@ class TextPane(LinePane, can_focus=True):
         """See LinePane."""
         if line >= len(self._lines):
             return Strip.blank(width, self.ground)
-        at, whole = self.scroll_offset.x, self._lines[line]
-        shown = whole.crop(at, at + width).adjust_cell_length(width)
-        if whole.cell_length > at + width > 0:
-            shown = Strip([*shown.crop(0, width - 1), Segment("…")])
+        shown = cut(self._lines[line].crop(self.scroll_offset.x), width)
         return shown.apply_style(self.ground).simplify()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.world.world import World, WorldStep
+from inspector.machine.world import BaseWorld, WorldStep
+from inspector.machine.x86.world.world import World
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.lanes import LEAST_WIDTH, coming_line, is_fine, lane_names, lanes_line
 from inspector.tui.widgets.line_view import LineView
@@ -19,15 +22,15 @@ class Timeline(LineView):
     # Lines do not move sideways when there are more of them than fit.
     DEFAULT_CSS = "Timeline { scrollbar-gutter: stable; }"
 
-    def __init__(self, world: World, to_come: list[str]) -> None:
+    def __init__(self, world: BaseWorld[Any], to_come: list[str]) -> None:
         super().__init__()
         self.world = world
         self.to_come = to_come
 
     @property
     def has_lanes(self) -> bool:
-        """There is room for lanes."""
-        return self.scrollable_content_region.width >= LEAST_WIDTH
+        """They are those of an x86 world, and there is room for them."""
+        return isinstance(self.world, World) and self.scrollable_content_region.width >= LEAST_WIDTH
 
     def resized(self) -> None:
         """See LineView."""
@@ -57,7 +60,7 @@ class Timeline(LineView):
         return lanes_line(steps[line], line + 1, width) if self.has_lanes else _plain(steps[line], line + 1)
 
 
-def _plain(step: WorldStep, number: int) -> Drawn:
+def _plain(step: WorldStep[Any], number: int) -> Drawn:
     """An event and its answer."""
     fine = is_fine(step)
     name = step.outcome.name if fine or not step.outcome.accepted else f"{step.outcome.name} !"

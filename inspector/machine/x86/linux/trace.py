@@ -2,29 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Line(NamedTuple):
-    """One thing done: by which kernel (``host`` or ``guest``), on which of its CPUs, for whom.
-
-    ``calls`` are the function that does it and its callers, the way into the kernel last
-    (``layouts.x86.call_chains``).
-    """
-
-    level: str
-    cpu: int
-    task: str
-    text: str
-    calls: tuple[str, ...] = ()
-
-
-class Executed(NamedTuple):
-    """An instruction of a guest: on which vCPU, whether it left the guest for KVM, after how many lines of the log."""
-
-    vcpu: int
-    exited: bool
-    lines_before: int
+from inspector.machine.world import Executed, Line
 
 
 class Costs:
@@ -44,12 +22,6 @@ class Costs:
         #: XINUSE looked at because of an option of the proposal.
         self.checks = 0
         self.allocated_bytes = 0
-
-    def copy(self) -> Costs:
-        """What was paid until now."""
-        found = Costs()
-        vars(found).update(vars(self))
-        return found
 
     def words(self) -> str:
         """The counts in one line."""

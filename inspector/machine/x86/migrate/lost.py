@@ -153,7 +153,7 @@ def has(guest: Guest, feature: str) -> bool:
 def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:
     """VMMs that do not move nested state, and a guest that has some."""
     state = guest.saved.nested
-    if vmm.name not in ("firecracker", "cloud-hypervisor") or not state:
+    if vmm.moves_nested or not state:
         return
     if int.from_bytes(state[:2], "little") & _GUEST_MODE_FLAG:
         yield Lost(

@@ -7,10 +7,10 @@ left the guest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS
-from inspector.machine.x86.world.world import WorldStep
 
 Lane = Literal["VMM", "host kernel", "vCPU", "guest kernel", "guest program"]
 #: From the outside in.
@@ -41,7 +41,7 @@ class Path(NamedTuple):
         return list(dict.fromkeys(stop.lane for stop in self.stops))
 
 
-def path_of(step: WorldStep) -> Path:
+def path_of(step: WorldStep[Any]) -> Path:
     """Who acts in an event, in order."""
     words = [word for word in step.event.split() if "=" not in word]
     name = words[0]
@@ -50,7 +50,7 @@ def path_of(step: WorldStep) -> Path:
     return Path(tuple(stops), name == "guest" and is_native)
 
 
-def _stops(step: WorldStep, words: list[str]) -> Iterator[Stop]:
+def _stops(step: WorldStep[Any], words: list[str]) -> Iterator[Stop]:
     of_guest = words[0] == "guest"
     name = words[1] if of_guest and len(words) > 1 else words[0]
     first = _actor(name, of_guest=of_guest)
@@ -72,12 +72,12 @@ def _actor(name: str, *, of_guest: bool) -> Lane:
     return "host kernel" if name in _OF_KERNEL else "VMM"
 
 
-def _logged(step: WorldStep, start: int = 0, end: int | None = None) -> Iterator[Stop]:
+def _logged(step: WorldStep[Any], start: int = 0, end: int | None = None) -> Iterator[Stop]:
     for line in step.log[start:end]:
         yield Stop("guest kernel" if line.level == "guest" else "host kernel", line.text)
 
 
-def _host(step: WorldStep, name: str) -> Iterator[Stop]:
+def _host(step: WorldStep[Any], name: str) -> Iterator[Stop]:
     """A system call, or an instruction of a program on the host: that comes to the kernel by an exception."""
     yield from _logged(step)
     is_call = name != _INSTRUCTION and name not in _OF_KERNEL
@@ -87,7 +87,7 @@ def _host(step: WorldStep, name: str) -> Iterator[Stop]:
         yield Stop("VMM", "")
 
 
-def _run(step: WorldStep, name: str) -> Iterator[Stop]:
+def _run(step: WorldStep[Any], name: str) -> Iterator[Stop]:
     """KVM_RUN goes into the guest, what interrupts it comes out, and return goes on to the VMM."""
     yield Stop("host kernel", "")
     yield from _logged(step)
@@ -99,7 +99,7 @@ def _run(step: WorldStep, name: str) -> Iterator[Stop]:
         yield Stop("VMM", "")
 
 
-def _inside(step: WorldStep, first: Lane, name: str) -> Iterator[Stop]:
+def _inside(step: WorldStep[Any], first: Lane, name: str) -> Iterator[Stop]:
     """Instructions of the guest, those between which its kernel and the host's do something."""
     at = 0
     if first == "guest program" and name != _INSTRUCTION:

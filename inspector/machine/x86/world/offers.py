@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.state import VcpuState
 from inspector.machine.x86.world.toggle import xcr0_whole
-from inspector.machine.x86.world.world import WorldStep
 from layouts.kernels import release_numbers
 from layouts.x86.kernels import kernels
 from layouts.x86.next_steps import NEXT_STEPS, NextStep
@@ -25,14 +25,14 @@ class Offer(NamedTuple):
     source: str
 
 
-def offers(step: WorldStep, vcpu: VcpuState | None) -> list[Offer]:
+def offers(step: WorldStep[Any], vcpu: VcpuState | None) -> list[Offer]:
     """The steps that fit an answer, with the vCPU as it is now. None where all is well."""
     allowed = vcpu.allowed if vcpu is not None else 0
     fitting = (one for one in NEXT_STEPS if not one.with_cpuid & ~allowed)
     return [offer for one in fitting for offer in _fitting(one, step, vcpu.xcr0 if vcpu is not None else 0)]
 
 
-def _fitting(one: NextStep, step: WorldStep, xcr0: int) -> Iterator[Offer]:
+def _fitting(one: NextStep, step: WorldStep[Any], xcr0: int) -> Iterator[Offer]:
     outcome = step.outcome
     failed = next((check.text for check in outcome.checks if not check.held), "")
     event, because = re.search(one.event, step.event), re.search(one.because, failed)

@@ -1,26 +1,33 @@
-"""Where the events of a scenario happen: ``host=… kernel=… policy=…``, and the same events elsewhere."""
+"""Where the events of a scenario happen: ``host=… kernel=… policy=…``, and the same events elsewhere.
+
+On arm64 the policy is SVE's interface: merged or proposal.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspector.capture.errors import UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.decode.header import xstate_bv
+from inspector.machine.against import Happened, happened
+from inspector.machine.world import BaseWorld
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.world.against import Happened, happened
 from inspector.machine.x86.world.world import World
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.schemes import host_of
+from layouts.arm64.scenarios import ABIS
 from layouts.kernels import release_numbers
+from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import kernels, policies, profile_for
-from layouts.x86.scenario import Scenario
 from layouts.x86.xsave import BY_NUMBER
 
 FORM = "host=CPU kernel=RELEASE policy=NAME"
 _NAMES = ("host", "kernel", "policy")
+#: Of x86 and of arm64.
+_WAYS = [*policies(), *ABIS]
 
 
 class Place(NamedTuple):
@@ -46,15 +53,15 @@ def place_of(text: str) -> Place:
         found[name] = value
     if not found:
         raise UsageError(f"expected {FORM}, one of them or more")
-    if "policy" in found and found["policy"] not in policies():
-        hint = did_you_mean(found["policy"], policies(), "inspector sim --help")
+    if "policy" in found and found["policy"] not in _WAYS:
+        hint = did_you_mean(found["policy"], _WAYS, "inspector sim --help")
         raise UsageError(f"policy={found['policy']}: no such policy; {hint}")
     return Place(**found)
 
 
 def _bare(word: str) -> tuple[str, str, str]:
     """A word of which it is plain what it names."""
-    known = {"policy": word in policies(), "host": word in cpu_layouts(), "kernel": release_numbers(word)}
+    known = {"policy": word in _WAYS, "host": word in cpu_layouts(), "kernel": release_numbers(word)}
     return next(((name, "=", word) for name, is_one in known.items() if is_one), (word, "", ""))
 
 
@@ -64,13 +71,32 @@ def completions(text: str) -> list[str]:
     name, equals, begun = word.partition("=")
     if not equals:
         names = [f"{one}=" for one in _NAMES if f"{one}=" not in before]
-        return [f"{before}{space}{one}" for one in (*names, *policies(), *cpu_layouts()) if one.startswith(word)]
-    known = {"host": list(cpu_layouts()), "kernel": list(reversed(kernels())), "policy": list(policies())}
+        return [f"{before}{space}{one}" for one in (*names, *_WAYS, *cpu_layouts()) if one.startswith(word)]
+    known = {"host": list(cpu_layouts()), "kernel": list(reversed(kernels())), "policy": _WAYS}
     return [f"{before}{space}{name}={value}" for value in known.get(name, ()) if value.startswith(begun)]
 
 
-def elsewhere(world: World, scenario: Scenario, place: Place, options: Options = NO_OPTIONS) -> tuple[Scenario, World]:
+def elsewhere(
+    world: BaseWorld[Any], scenario: Scenario, place: Place, options: Options = NO_OPTIONS
+) -> tuple[Scenario, BaseWorld[Any]]:
     """The scenario and an empty world at another place. Raises UsageError and InputError."""
+    ways = list(policies()) if scenario.architecture == "x86" else ABIS
+    if place.policy and place.policy not in ways:
+        raise UsageError(f"policy={place.policy}: expected {', '.join(ways)}")
+    return _x86(world, scenario, place, options) if isinstance(world, World) else _arm64(scenario, place, options)
+
+
+def _arm64(scenario: Scenario, place: Place, options: Options) -> tuple[Scenario, BaseWorld[Any]]:
+    from inspector.targets.arm64_world import world_of
+
+    name, release = release_of(place.host, place.kernel)
+    there = scenario._replace(
+        host=name or scenario.host, kernel=release or scenario.kernel, policy=place.policy or scenario.policy
+    )
+    return there, world_of(there, options)
+
+
+def _x86(world: World, scenario: Scenario, place: Place, options: Options) -> tuple[Scenario, World]:
     if place.host:
         name, release = release_of(place.host, place.kernel)
         host = host_of(name, "x86", release or world.host.kernel.release, options)
@@ -89,7 +115,9 @@ def played_elsewhere(
     world: World, scenario: Scenario, place: Place, options: Options = NO_OPTIONS
 ) -> tuple[Scenario, World, list[Happened]]:
     """What happened in a world, once more at another place. Raises UsageError and InputError."""
-    scenario, other = elsewhere(world, scenario, place, options)
+    if place.policy in ABIS:
+        raise UsageError(f"policy={place.policy}: expected {', '.join(policies())}")
+    scenario, other = _x86(world, scenario, place, options)
     return scenario, other, list(happened(other, [step.event for step in world.steps]))
 
 

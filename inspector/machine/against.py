@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inspector.machine.x86.world.events.words import EventError
-from inspector.machine.x86.world.world import World, WorldStep
+from inspector.machine.events import EventError
+from inspector.machine.world import BaseWorld, WorldStep
 
 _DOWN = "the host is down"
 
@@ -15,11 +15,11 @@ class Happened(NamedTuple):
     """An event in a world; no step where it cannot happen there, and ``why``."""
 
     event: str
-    step: WorldStep | None
+    step: WorldStep[Any] | None
     why: str = ""
 
 
-def happened(world: World, events: Iterable[str]) -> Iterator[Happened]:
+def happened(world: BaseWorld[Any], events: Iterable[str]) -> Iterator[Happened]:
     """Let events happen, each that can."""
     for event in events:
         if world.is_down:

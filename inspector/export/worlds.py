@@ -11,10 +11,9 @@ from inspector.capture.errors import visible
 from inspector.export.kinds import head
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.timeline import answer_of
-from inspector.machine.x86.linux.trace import Costs
-from inspector.machine.x86.world.against import Happened
-from inspector.machine.x86.world.world import World, WorldStep
-from layouts.x86.scenario import Scenario
+from inspector.machine.against import Happened
+from inspector.machine.world import BaseWorld, WorldStep
+from layouts.scenario import Scenario
 
 #: What of an event differs: its answer, what it changes, or only what kernels did on the way.
 Difference = Literal["", "answer", "change", "log"]
@@ -40,12 +39,12 @@ class Side(NamedTuple):
     """A world, and where it is."""
 
     scenario: Scenario
-    world: World
+    world: BaseWorld[Any]
 
     @property
     def words(self) -> tuple[str, str, str]:
-        """Host, kernel, policy."""
-        return self.scenario.host, self.world.host.kernel.title, self.scenario.policy
+        """Hosts, kernel, policy."""
+        return self.scenario.hosts, self.world.kernel.title, self.scenario.policy
 
 
 class Pair(NamedTuple):
@@ -68,7 +67,7 @@ class Pair(NamedTuple):
         return "log" if _log(self.one) != _log(self.other) else ""
 
 
-class Against(NamedTuple):
+class Comparison(NamedTuple):
     """The same events in two worlds."""
 
     one: Side
@@ -91,13 +90,13 @@ class Against(NamedTuple):
     @property
     def costs(self) -> list[tuple[str, int, int]]:
         """What each paid: name, one, other."""
-        one, other = self.one.world.costs, self.other.world.costs
-        return [(name, getattr(one, field), getattr(other, field)) for name, field in _COSTS]
+        one, other = self.one.world.costs_by_name(), self.other.world.costs_by_name()
+        return [(name, one[field], other[field]) for name, field in _COSTS if field in one]
 
 
-def against(one: Side, other: Side, events: Sequence[tuple[Happened, Happened]]) -> Against:
+def compared(one: Side, other: Side, events: Sequence[tuple[Happened, Happened]]) -> Comparison:
     """Both sides of events that happened."""
-    return Against(one, other, tuple(Pair(number, *both) for number, both in enumerate(events, 1)))
+    return Comparison(one, other, tuple(Pair(number, *both) for number, both in enumerate(events, 1)))
 
 
 def short_answer(happened: Happened) -> str:
@@ -125,7 +124,7 @@ def _told(happened: Happened, there: Happened) -> list[str]:
     return [answer_of(step.outcome), *_log(happened), *told]
 
 
-def _changes(step: WorldStep, there: WorldStep) -> dict[str, tuple[str, str]]:
+def _changes(step: WorldStep[Any], there: WorldStep[Any]) -> dict[str, tuple[str, str]]:
     """What an event changed, of what both worlds have: the proposal keeps more of a vCPU than was merged."""
     known = words_of(there.after)
     return {name: values for name, values in changes_of(step).items() if name in known}
@@ -136,7 +135,7 @@ def _log(happened: Happened) -> list[str]:
     return [f"{line.level} CPU {line.cpu}: {_FUNCTION.sub('', line.text)}" for line in log]
 
 
-def first_sentence(found: Against) -> str:
+def first_sentence(found: Comparison) -> str:
     """Where the two first part."""
     pair = found.first
     if pair is None:
@@ -144,7 +143,7 @@ def first_sentence(found: Against) -> str:
     return f"first difference: event {pair.number}, {visible(pair.one.event)}: {_SENTENCES[pair.differs]}"
 
 
-def against_text(found: Against) -> Iterator[str]:
+def worlds_text(found: Comparison) -> Iterator[str]:
     """A line an event; ``>`` is the first difference, ``≠`` further answers that differ, ``~`` other differences."""
     names = found.names
     yield found.one.scenario.title
@@ -173,11 +172,11 @@ def _details(pair: Pair) -> Iterator[str]:
             )
 
 
-def against_json(found: Against) -> dict[str, Any]:
+def worlds_json(found: Comparison) -> dict[str, Any]:
     """The documented shape of ``sim --against --json``."""
     first = found.first
     return {
-        **head("against"),
+        **head("worlds"),
         "scenario": found.one.scenario.name,
         "a": _side_json(found.one),
         "b": _side_json(found.other),
@@ -187,14 +186,13 @@ def against_json(found: Against) -> dict[str, Any]:
 
 
 def _side_json(side: Side) -> dict[str, Any]:
-    costs: Costs = side.world.costs
-    kernel = side.world.host.kernel
+    kernel = side.world.kernel
     return {
         "host": side.scenario.host,
         "kernel": kernel.name,
         "answers_for": kernel.answers_for or None,
         "policy": side.scenario.policy,
-        "costs": dict(vars(costs)),
+        "costs": dict(side.world.costs_by_name()),
     }
 
 
@@ -210,6 +208,15 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
 def _happened_json(happened: Happened, told: list[str]) -> dict[str, Any]:
     step = happened.step
     if step is None:
-        return {"verdict": None, "name": None, "because": happened.why, "only": []}
+        nothing = dict.fromkeys(("verdict", "name", "value", "source", "evidence"))
+        return {**nothing, "because": happened.why, "only": []}
     outcome = step.outcome
-    return {"verdict": outcome.verdict, "name": outcome.name, "because": outcome.because, "only": told}
+    return {
+        "verdict": outcome.verdict,
+        "name": outcome.name,
+        "value": f"{outcome.value:#x}",
+        "because": outcome.because,
+        "source": outcome.source,
+        "evidence": outcome.evidence,
+        "only": told,
+    }
