@@ -71,7 +71,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "sim:",
         "sim:SCENARIO",
-        "the simulated machine at the end of a scenario (inspector sim list)",
+        "the simulated machine at the end of a scenario (inspector sim list), or of a file of events",
         capture="scenarios:capture_of_scenario",
         host="scenarios:host_of_scenario",
         lab="scenarios:lab_of_scenario",

@@ -17,6 +17,7 @@ NAMED = set(re.findall(r"`([\w-]+)`", (DOCS / "json.md").read_text("utf-8")))
 TIMELINE = set(re.findall(r'"(\w+)"', (DOCS / "x86-machine.md").read_text("utf-8")))
 COMMANDS = (
     ("show", "sample:amx", "--vcpu", "0", "--field", "xcr.*"),
+    ("sim", "guest-xfd", "--against", "rfc"),
     ("sim", "guest-xfd", "--why", "18"),
     ("sim", "list"),
     ("sim", "arm64-memory", "--against", "6.12"),

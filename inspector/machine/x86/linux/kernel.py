@@ -337,6 +337,8 @@ class Linux:
         if not rule.check("memory for the larger buffer is there (fpstate_realloc)", process.allocate()):
             return rule.signal(signal.SIGSEGV, _SI_KERNEL)
         thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
+        if self.level == "host":
+            self.trace.costs.allocated_bytes += thread.fpstate.size_bytes
         cpu.owner = thread.fpstate
         grown = f"task's buffer is now {thread.fpstate.size_bytes} bytes"
         self.log(thread, grown, call_chains.TASK_BUFFER, cpu)
