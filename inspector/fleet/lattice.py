@@ -109,15 +109,22 @@ def _pools(count: int, blocked: Iterable[tuple[int, int]]) -> tuple[tuple[int, .
 
     Where it is not, each class goes to the first pool of which it fits all.
     """
-    barred = set(blocked)
+    #: By class those that it may not share a pool with, as bits.
+    apart = [0] * count
+    for one, other in blocked:
+        apart[one] |= 1 << other
+        apart[other] |= 1 << one
     found: list[list[int]] = []
+    masks: list[int] = []
     for one in range(count):
-        for pool in found:
-            if all((one, other) not in barred and (other, one) not in barred for other in pool):
-                pool.append(one)
+        for at, mask in enumerate(masks):
+            if not mask & apart[one]:
+                found[at].append(one)
+                masks[at] |= 1 << one
                 break
         else:
             found.append([one])
+            masks.append(1 << one)
     return tuple(map(tuple, found))
 
 
@@ -143,15 +150,17 @@ def _splits(classes: Sequence[HostClass], blocked: _Blocked) -> tuple[Split, ...
     alone: Counter[Blocker] = Counter()
     shares: Counter[Blocker] = Counter()
     by_one: dict[Blocker, set[tuple[int, int]]] = {}
-    for (source, target), found in blocked.items():
-        weight = classes[source].captures * classes[target].captures
+    grouped: dict[frozenset[Blocker], list[tuple[int, int]]] = {}
+    for one, found in blocked.items():
+        grouped.setdefault(found, []).append(one)
+    for found, those in grouped.items():
+        weight = sum(classes[source].captures * classes[target].captures for source, target in those)
         for blocker in found:
             pairs[blocker] += weight
             shares[blocker] += weight * _SHARES // len(found)
         if len(found) == 1:
             (blocker,) = found
-            alone[blocker] += weight
-            by_one.setdefault(blocker, set()).add((source, target))
+            alone[blocker], by_one[blocker] = weight, set(those)
     ranked = sorted(pairs, key=lambda one: (-alone[one], -shares[one], -pairs[one], one))
     barred = blocked.keys()
     pools = len(_pools(len(classes), barred))

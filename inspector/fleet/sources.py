@@ -25,13 +25,15 @@ _PATTERN = frozenset("*?[")
 class Item(NamedTuple):
     """Something to read. ``line`` is a document as text; empty for a ``target`` that is opened.
 
-    ``size_bytes`` and ``mtime_ns`` are those of a file, -1 for what is none.
+    ``size_bytes`` and ``mtime_ns`` are those of a file, -1 for what is none; ``path`` is where it is, whatever folder
+    the process that reads it stands in.
     """
 
     target: str
     line: bytes = b""
     size_bytes: int = -1
     mtime_ns: int = -1
+    path: str = ""
 
     @property
     def time(self) -> str:
@@ -69,8 +71,7 @@ def _items(word: str) -> Iterator[Item]:
 def _folder(path: str) -> Iterator[Item]:
     """A folder of KVM's structures is one capture; of any other the files, also of folders in it."""
     if holds_structures(path):
-        status = os.stat(path)
-        yield Item(path, b"", status.st_size, status.st_mtime_ns)
+        yield _stated(path)
         return
     try:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
@@ -90,8 +91,15 @@ def _file(path: str) -> Iterator[Item]:
         with open(path, "rb") as file:
             yield from _documents(file, path)
         return
-    status = os.stat(path)
-    yield Item(path, b"", status.st_size, status.st_mtime_ns)
+    yield _stated(path)
+
+
+def _stated(path: str) -> Item:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise InputError(path, "a readable file", error.strerror or "an error") from None
+    return Item(path, b"", status.st_size, status.st_mtime_ns, os.path.abspath(path))
 
 
 def _documents(file: IO[bytes], name: str) -> Iterator[Item]:

@@ -69,7 +69,7 @@ def take(items: Sequence[Item], known: frozenset[str] = frozenset()) -> Batch:
 def _taken(item: Item) -> list[tuple[Row, dict[str, Document]]]:
     """The captures of an item with their facts by digest. Raises what reading it raises."""
     name, time, data = _opened(item)
-    found, documents = _read(data, item.target) if data is not None else _of_target(item.target)
+    found, documents = _read(data, item.target) if data is not None else _of_target(item.path or item.target)
     rows = [Row(one.name or name, item.target, time, one.kernel, one.host, one.guest) for one in found]
     return [(row, {key: documents[key] for key in (row.host, row.guest) if key}) for row in rows]
 
@@ -78,8 +78,8 @@ def _opened(item: Item) -> tuple[str, str, bytes | None]:
     """The name and time of an item, and its bytes; None for what is opened by its target."""
     if item.line:
         return _unwrapped(item)
-    if 0 <= item.size_bytes <= _HASHED_BYTES and os.path.isfile(item.target):
-        with open(item.target, "rb") as file:
+    if 0 <= item.size_bytes <= _HASHED_BYTES and os.path.isfile(item.path):
+        with open(item.path, "rb") as file:
             return item.target, item.time, file.read()
     return item.target, item.time, None
 
@@ -134,13 +134,12 @@ class _Bytes:
 @lru_cache(maxsize=_KEPT_DOCUMENTS)
 def _remembered(document: _Bytes) -> _Read | InspectorError:
     """What a document comes to, or why it is none: read as a file, so that every format is found as it always is."""
-    with tempfile.TemporaryDirectory(prefix="inspector-fleet-") as folder:
-        path = os.path.join(folder, "document")
-        with open(path, "wb") as file:
-            file.write(document.data)
+    with tempfile.NamedTemporaryFile(prefix="inspector-fleet-") as file:
+        file.write(document.data)
+        file.flush()
         document.data = b""
         try:
-            return _of_target(path)
+            return _of_target(file.name)
         except InspectorError as error:
             return error.with_traceback(None)
 
