@@ -40,6 +40,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "a C program that makes a refused call of a log again"),
     "models": ("models", "named CPU models of arm64, on a host or on many"),
     "migrate": ("migrate", "would an arm64 vCPU arrive on another host, and if not, which field"),
+    "fleet": ("fleet", "thousands of hosts and guests: who can move where, what splits them"),
     "record": ("record", "ask this machine's KVM, and write its answers for verify"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),
     "layouts": ("layouts", "what the tool knows: structures, components, CPUs"),

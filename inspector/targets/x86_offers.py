@@ -174,7 +174,7 @@ def offer_of_node(node: NodeLabels) -> Offer:
     model = qemu_models().named(node.host_model)
     there |= model.features if model else set()
     vendor = _VENDORS.get(node.vendor, "")
-    return offer_of_features(node.name, there, signature=(vendor, 0, 0, 0) if vendor else None)
+    return offer_of_features(node.name, there, signature=(vendor, 0, 0, 0) if vendor else None, kernel=node.kernel)
 
 
 def offer_of_words(name: str, words: X86Words) -> Offer:
