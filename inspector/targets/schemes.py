@@ -80,7 +80,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "model:",
         "model:NAME[:HOST]",
-        "the guest of a named arm64 CPU model on a host (inspector models list)",
+        "the guest of a named CPU model on a host: arm64; x86 where a vCPU is to move (inspector models list)",
         capture="models:capture_of_model",
         lab="models:lab_of_model",
         architectures=("arm64",),

@@ -20,11 +20,11 @@ from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import names as sample_names
 from inspector.targets.schemes import capture_of, scheme_of
 from inspector.targets.x86_guest import tsc_khz_of
-from inspector.targets.x86_offers import TCG, offer_named, offer_of_text
+from inspector.targets.x86_offers import offer_named, offer_of_text
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import profile_for
-from layouts.x86.models.qemu import VERSIONS, qemu_models
+from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
@@ -66,12 +66,6 @@ def is_x86_destination(word: str) -> bool:
         or bool(_sample_of_chip(name, ""))
         or name in cpu_layouts()
     )
-
-
-def chips_of_samples() -> list[str]:
-    """The chips of which a shipped capture tells, by name."""
-    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in sample_names() if "/linux-" in sample)
-    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
 
 
 def _sample_of_chip(name: str, release: str) -> str:
