@@ -75,8 +75,8 @@ SCHEMES: tuple[Scheme, ...] = (
     ),
     Scheme(
         "model:",
-        "model:NAME[:HOST]",
-        "the guest of a named arm64 CPU model on a host (inspector models list)",
+        "model:NAME[:HOST[,HOST]]",
+        "the guest of a named arm64 CPU model on a host; of two, would the second take it (inspector models list)",
         capture="models:capture_of_model",
         lab="models:lab_of_model",
         architectures=("arm64",),
