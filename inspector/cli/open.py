@@ -26,6 +26,7 @@ _EXAMPLES = """\
   inspector open xsave.bin --layout zen5
   inspector open sim:snapshot-einval             a scenario in the XSTATE lab
   inspector open model:neoverse-v1-v1:max        a CPU model on a host in the ID-register lab
+  inspector open model:host:grace,graviton3      two hosts: what is accepted on both, would the guest move
   inspector open model:host:guest.regs           what else the host of a captured arm64 vCPU could give
   inspector open regs.bin --as kvm-regs
   inspector open sample:amx --to milan@6.18      would its vCPU arrive there: calls, bits, what to change
@@ -62,7 +63,7 @@ def _app(found: argparse.Namespace, options: Options) -> BaseApp:
     if len(found.targets) > 1:
         return comparing(found.targets, options)
     (target,) = found.targets
-    return app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None)
+    return app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None, found.abi)
 
 
 def add_destination(to: Parser) -> None:
@@ -89,17 +90,20 @@ def _in_browser(app: BaseApp) -> int:
     return app.return_code or 0
 
 
-def app_of(target: str, options: Options | None = None, capture: Capture | None = None) -> BaseApp:
+def app_of(target: str, options: Options | None = None, capture: Capture | None = None, abi: str = "merged") -> BaseApp:
     """The application for a target: its lab where ``open`` shows that, else Inspect.
 
-    ``capture`` is the target where it has been read already. Raises UsageError and InputError.
+    ``capture`` is the target where it has been read already, ``abi`` SVE's interface in the ID-register lab. Raises
+    UsageError and InputError.
     """
     options = options or arguments.TOLD
     if scheme_of(target).opens_lab:
         from inspector.tui.door import LabApp
-        from inspector.tui.labs import session_of
+        from inspector.tui.labs import session_with_abi
 
-        return LabApp(session_of(lab_of(target, options)))
+        return LabApp(session_with_abi(lab_of(target, options), abi))
+    if abi != "merged":
+        raise UsageError(f"--abi {abi}: {target} opens no lab that has it; it goes with model: and with --to")
     from inspector.readers.options import check_layout
     from inspector.tui.app import InspectorApp
 

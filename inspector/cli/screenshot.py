@@ -55,7 +55,7 @@ def run(words: Sequence[str]) -> int:
     if capture is None and (found.field or (found.vcpu is not None and not found.to)):
         raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
     options = arguments.options_of(found)
-    app = migrating(found, [found.target], options) if found.to else app_of(found.target, options, capture)
+    app = migrating(found, [found.target], options) if found.to else app_of(found.target, options, capture, found.abi)
     if found.theme:
         if found.theme not in app.available_themes:
             hint = did_you_mean(found.theme, app.available_themes, "the palette (Ctrl-P)")

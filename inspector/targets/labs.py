@@ -9,6 +9,7 @@ from inspector.capture.model import Capture, Vcpu
 from inspector.readers.options import NO_OPTIONS
 
 if TYPE_CHECKING:
+    from inspector.machine.arm64.host import Host
     from inspector.machine.arm64.models.workbench import Workbench
     from inspector.machine.arm64.world.world import Arm64World
     from inspector.machine.x86.world.world import World
@@ -32,9 +33,16 @@ class Arm64Lab(NamedTuple):
 
 
 class IdLab(NamedTuple):
-    """The ID-register lab: a host, a model, and the user's properties."""
+    """The ID-register lab: a host, a model, and the user's properties.
+
+    ``second`` is the host that is to take the guest too; ``word`` and ``second_word`` are what named the hosts, empty
+    where their own names do.
+    """
 
     bench: Workbench
+    second: Host | None = None
+    word: str = ""
+    second_word: str = ""
 
 
 Lab: TypeAlias = XstateLab | Arm64Lab | IdLab

@@ -16,6 +16,7 @@ from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_toml
 from inspector.targets.arm64_host import capture_of
+from inspector.targets.kernels import split
 from inspector.targets.labs import IdLab
 from inspector.targets.schemes import host_of
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
@@ -84,16 +85,36 @@ def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
     return Target(name, model, models, found.words)
 
 
-def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
-    """``MODEL:HOST`` for the lab; without a host the known CPU that has the most. Raises UsageError and InputError."""
-    name, _, host = text.partition(":")
+class Place(NamedTuple):
+    """Where a model is asked: ``MODEL[:HOST[,HOST]]``. An empty second host is none."""
+
+    model: str
+    host: str
+    second: str
+
+
+def place_of(text: str) -> Place:
+    """The words of a place; the known CPU that has the most stands for no host. Raises UsageError."""
+    name, _, hosts = text.partition(":")
     if not name:
         raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
     _refuse_x86(name, text)
-    named = target(name)
-    bench = Workbench(
-        host_of(host or _DEFAULT_HOST, "arm64", "", options), named.model.name if named.model else "", named.models
-    )
+    first, comma, second = (hosts, "", "") if os.path.lexists(split(hosts)[0]) else hosts.rpartition(",")
+    if not comma:
+        return Place(name, hosts or _DEFAULT_HOST, "")
+    if not first or not second:
+        raise UsageError(f"model:{text}: expected two hosts, as in model:{name}:grace,graviton3")
+    return Place(name, first, second)
+
+
+def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
+    """``MODEL:HOST`` for the lab, of two hosts the first. Raises UsageError and InputError."""
+    return _bench(place_of(text), options)
+
+
+def _bench(place: Place, options: Options) -> Workbench:
+    named = target(place.model)
+    bench = Workbench(host_of(place.host, "arm64", "", options), named.model.name if named.model else "", named.models)
     for word in named.words:
         bench = bench.with_word(word)
     return bench
@@ -113,17 +134,19 @@ def _refuse_x86(name: str, text: str) -> None:
 
 
 def lab_of_model(target: str, options: Options) -> IdLab:
-    """``model:NAME[:HOST]`` in the ID-register lab. Raises UsageError and InputError."""
-    return IdLab(workbench_of(target.removeprefix(SCHEME), options))
+    """``model:NAME[:HOST[,HOST]]`` in the ID-register lab. Raises UsageError and InputError."""
+    place = place_of(target.removeprefix(SCHEME))
+    second = host_of(place.second, "arm64", "", options) if place.second else None
+    return IdLab(_bench(place, options), second, second_word=place.second)
 
 
 def capture_of_model(target: str, options: Options) -> Capture:
-    """``model:NAME[:HOST]``: the guest's registers after what the host took. Raises UsageError and InputError."""
+    """The guest's registers after what the host took, of two the first. Raises UsageError and InputError."""
     return capture_of_bench(workbench_of(target.removeprefix(SCHEME), options))
 
 
 def capture_of_bench(bench: Workbench) -> Capture:
     """The registers of the guest that the lab asks for, as the host gives them."""
-    vcpu, _ = ask(bench.made.request, bench.host)
+    vcpu, _ = ask(bench.made.request, bench.host, bench.setup.abi)
     state = state_of_scratch(vcpu, f"{bench.setup.model or HOST} on {bench.host.name}")
     return capture_of(state, kernel=bench.host.kernel.release)

@@ -6,50 +6,61 @@ Toolkit-free, so that it can be tested without a screen.
 from __future__ import annotations
 
 import shlex
+from functools import cache
 from typing import NamedTuple
 
+from inspector.capture.errors import InspectorError
 from inspector.capture.model import Capture
-from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
-from layouts.arm64.arm_features import places_of
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.models.workbench import Elsewhere, PropertyRow, Workbench
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.kernels import split
+from inspector.targets.schemes import host_of
+from inspector.tui.id_lines import A, B, GuestLines, Line, Toggle, name_of
+from layouts.arm64.arm_features import conditions
+from layouts.arm64.named_models import SWITCHES
+from layouts.arm64.properties import properties
+
+ABIS = ("merged", "proposal")
 
 
-class Toggle(NamedTuple):
-    """A vCPU feature or a vector length, on or off; ``blocks``: the host cannot give it so."""
+class Place(NamedTuple):
+    """A setup on a host, and the same guest asked of a second one, which ``word`` names."""
 
-    name: str
-    host: bool
-    guest: bool
-    blocks: bool
-
-
-#: A line: a heading, a switch or a vector length by name, or a property.
-Line = str | Toggle | PropertyRow
+    bench: Workbench
+    other: Elsewhere | None = None
+    word: str = ""
 
 
-def name_of(line: Line) -> str:
-    """The name of a property, a switch or a length; nothing for a heading."""
-    return "" if isinstance(line, str) else line.name
+class IdLabSession(GuestLines):
+    """A guest that is asked for on a host, or on two. Every change is another :class:`Place`; undo goes back exactly.
 
-
-def _sets(line: Line, places: frozenset[tuple[str, str]]) -> bool:
-    """A property of one of these fields."""
-    own = line.entry.places if isinstance(line, PropertyRow) else ()
-    return any((place.register, place.name) in places for place in own)
-
-
-class IdLabSession:
-    """A guest that is asked for on a host. Every change is another :class:`Workbench`; undo goes back exactly.
-
-    ``settable``: only lines of properties that can have another value.
+    ``word`` is what names the host, its name where
+    nothing else does; ``second_word`` the second one.
     """
 
-    def __init__(self, bench: Workbench) -> None:
-        self.bench = bench
-        self.settable = True
-        self.search_text = ""
-        self._before: list[Workbench] = []
-        self._undone: list[Workbench] = []
+    def __init__(self, bench: Workbench, second: Host | None = None, word: str = "", second_word: str = "") -> None:
+        super().__init__()
+        self.word = word
+        self._place = Place(bench, bench.on(second) if second is not None else None, second_word)
+        self._before: list[Place] = []
+        self._undone: list[Place] = []
         self._show()
+
+    @property
+    def bench(self) -> Workbench:
+        """The guest on its host."""
+        return self._place.bench
+
+    @property
+    def other(self) -> Elsewhere | None:
+        """The guest on the second host, where there is one."""
+        return self._place.other
+
+    @property
+    def benches(self) -> dict[str, Workbench]:
+        """The guest on each host, by what the host is called."""
+        return {A: self.bench} if self.other is None else {A: self.bench, B: self.other}
 
     # Changes: each says what is wrong, or nothing
 
@@ -67,6 +78,33 @@ class IdLabSession:
         except ValueError as error:
             return str(error)
 
+    def choose_abi(self, abi: str) -> str:
+        """SVE through the interface that was merged, or the one that was proposed."""
+        try:
+            return self._go_on(self.bench.with_abi(abi))
+        except ValueError as error:
+            return str(error)
+
+    def start_with(self, abi: str) -> str:
+        """The interface that the lab begins with: nothing that undo takes back."""
+        wrong = self.choose_abi(abi)
+        self._before.clear()
+        return wrong
+
+    def step_abi(self) -> str:
+        """The other one of SVE's interfaces."""
+        return self.choose_abi(ABIS[1 - ABIS.index(self.bench.setup.abi)])
+
+    def choose_second(self, word: str) -> str:
+        """Another second host, by its word; ``@RELEASE`` alone is another kernel of the same; empty: none."""
+        if word.startswith("@") and self.other is not None:
+            word = f"{split(self._place.word or self.other.host.name)[0]}{word}"
+        try:
+            other = self.bench.on(host_of(word, "arm64", "", NO_OPTIONS)) if word else None
+        except InspectorError as error:
+            return str(error)
+        return self._go_to(Place(self.bench, other, word))
+
     def set_on(self, line: Line, text: str) -> str:
         """What was typed on a line: ``NAME=VALUE``, or a value alone for the line's property."""
         name = name_of(line)
@@ -81,12 +119,13 @@ class IdLabSession:
     def accept(self, line: Line) -> str:
         """The next value that the host accepts; a switch or a length on or off."""
         if isinstance(line, PropertyRow):
-            return self._step(list(line.accepted.values), line, 1)
+            return self._step(self.accepted(line), line, 1)
         return self.set(f"{line.name}={'off' if line.guest else 'on'}") if isinstance(line, Toggle) else ""
 
     def _step(self, values: list[str], row: PropertyRow, by: int) -> str:
         if not values or values == [row.guest]:
-            return f"{row.name}: this host accepts no other value; → tries one nevertheless"
+            who = "the hosts accept" if self.other is not None else "this host accepts"
+            return f"{row.name}: {who} no other value; → tries one nevertheless"
         at = values.index(row.guest) + by if row.guest in values else 0
         return self.set(f"{row.name}={values[at % len(values)]}")
 
@@ -94,22 +133,28 @@ class IdLabSession:
         """Take the last change back."""
         if not self._before:
             return "nothing to undo"
-        self._undone.append(self.bench)
-        self.bench = self._before.pop()
+        self._undone.append(self._place)
+        self._place = self._before.pop()
         return self._show()
 
     def redo(self) -> str:
         """Make it again."""
         if not self._undone:
             return "nothing to redo"
-        self._before.append(self.bench)
-        self.bench = self._undone.pop()
+        self._before.append(self._place)
+        self._place = self._undone.pop()
         return self._show()
 
     def _go_on(self, bench: Workbench) -> str:
-        self._before.append(self.bench)
+        other = self.other
+        return self._go_to(
+            self._place._replace(bench=bench, other=bench.on(other.host, other) if other is not None else None)
+        )
+
+    def _go_to(self, place: Place) -> str:
+        self._before.append(self._place)
         self._undone.clear()
-        self.bench = bench
+        self._place = place
         return self._show()
 
     # What there is to see
@@ -120,69 +165,8 @@ class IdLabSession:
         self._show()
 
     def _show(self) -> str:
-        self._in_the_way = frozenset(self._registers_in_the_way())
-        self.lines = self._made_lines()
+        self.show(self.benches)
         return ""
-
-    def _made_lines(self) -> list[Line]:
-        bench = self.bench
-        lines: list[Line] = ["vCPU features and SVE vector lengths", *self._toggles()]
-        register = ""
-        for row in bench.rows:
-            if self.settable and not _is_settable(row):
-                continue
-            if row.register != register:
-                register = row.register
-                value = bench.made.request.registers.get(row.entry.places[0].encoding, 0)
-                lines.append(f"{register}  {value:#018x}")
-            lines.append(row)
-        shown = {str(line).partition(" ")[0] for line in lines}
-        return lines + [name for name in sorted(self._in_the_way) if name not in shown]
-
-    def _toggles(self) -> list[Toggle]:
-        """Switches and lengths. KVM takes exactly the host's lengths up to the guest's longest (sve.check_vls)."""
-        named = {blocker.name for blocker in self.bench.made.blockers if blocker.place is None}
-        lengths = self.bench.lengths()
-        longest = max((length for length, _, guest in lengths if guest), default=0)
-        return [Toggle(name, *both, name in named) for name, both in self.bench.switches().items()] + [
-            Toggle(f"sve{length * 8}", host, guest, "sve" in named and length <= longest and host is not guest)
-            for length, host, guest in lengths
-        ]
-
-    def _registers_in_the_way(self) -> list[str]:
-        """Registers with a blocker that no property tells of."""
-        told = {blocker for row in self.bench.rows for blocker in row.blockers}
-        toggles = self.bench.switches()
-        names = [b.place.register if b.place else b.name for b in self.bench.made.blockers if b not in told]
-        return [name for name in dict.fromkeys(names) if name not in toggles]
-
-    def blocks(self, line: Line) -> bool:
-        """Whether a line is in the way of the guest."""
-        if isinstance(line, PropertyRow):
-            return bool(line.blockers)
-        return line.blocks if isinstance(line, Toggle) else line.partition(" ")[0] in self._in_the_way
-
-    def find(self, name: str) -> int | None:
-        """The line of a property, a switch or a length."""
-        return next((at for at, line in enumerate(self.lines) if name_of(line) == name), None)
-
-    def search(self, text: str, start: int) -> int | None:
-        """The next line after ``start`` whose name or register has the text, or that a feature (FEAT_) hangs on."""
-        self.search_text = text
-        wanted = text.lower()
-        places = places_of(wanted) if wanted.startswith("feat_") else frozenset()
-        named = [wanted in (name_of(line) or str(line)).lower() or _sets(line, places) for line in self.lines]
-        return self._next(start, named)
-
-    def next_blocked(self, start: int) -> int | None:
-        """The next line after ``start`` that blocks."""
-        return self._next(start, [self.blocks(line) for line in self.lines])
-
-    @staticmethod
-    def _next(start: int, wanted: list[bool]) -> int | None:
-        """The first line behind ``start`` that is wanted, from the top again behind the last."""
-        order = (at % len(wanted) for at in range(start + 1, start + 1 + len(wanted)))
-        return next((at for at in order if wanted[at]), None)
 
     # Taking away
 
@@ -193,9 +177,47 @@ class IdLabSession:
 
     def command(self) -> str:
         """The command that shows the same."""
-        setup, host = self.bench.setup, self.bench.host
-        words = ["inspector", "models", "check", self.name, *setup.words, "--host"]
-        return shlex.join([*words, f"{host.name}@{host.kernel.release}"])
+        words = ["inspector", "models", "check", self.name, *self.bench.setup.words]
+        for host in self.host_words():
+            words += ["--host", host]
+        return shlex.join(words)
+
+    def host_words(self) -> list[str]:
+        """The words of the hosts, each with its kernel."""
+        told = zip(self.benches.values(), (self.word, self._place.word), strict=False)
+        return [word or f"{bench.host.name}@{bench.host.kernel.release}" for bench, word in told]
+
+    @property
+    def second_word(self) -> str:
+        """What names the second host; empty where there is none."""
+        return self._place.word
+
+    def title(self) -> str:
+        """The guest, the hosts, and how much is in the way on each."""
+        setup = self.bench.setup
+        words = [setup.model or "-cpu host"]
+        for name, bench in self.benches.items():
+            where, verdict = [bench.host.name, bench.host.kernel.title], bench.verdict.removeprefix("not usable, ")
+            if self.other is None:
+                words += [*where, verdict]
+            else:
+                words.append(f"{name} {'@'.join(where).replace('@Linux ', '@')}: {_brief(bench)}")
+        return " · ".join([*words, *(["SVE as proposed"] if setup.abi != "merged" else [])])
+
+    def completed(self, text: str) -> list[str]:
+        """What a property that is being typed can become: its name, a feature's, and then a value."""
+        name, equals, value = text.partition("=")
+        if not equals:
+            return [f"{one}=" for one in _settable_names() if one.lower().startswith(name.lower())]
+        entry = properties().get(name)
+        values = list(entry.values) if entry is not None else ["on", "off"]
+        return [f"{name}={one}" for one in values if one.startswith(value)]
+
+    def features_completed(self, text: str) -> list[str]:
+        """What the name of a feature that is being typed can become, with or without ``FEAT_``."""
+        bare = text if text.lower().startswith("feat_") else f"FEAT_{text}"
+        features = dict.fromkeys(one.feature for one in conditions())
+        return [name for name in features if name.lower().startswith(bare.lower())]
 
     def capture(self) -> Capture:
         """The guest's registers."""
@@ -204,5 +226,16 @@ class IdLabSession:
         return capture_of_bench(self.bench)
 
 
-def _is_settable(row: PropertyRow) -> bool:
-    return len(row.accepted.values) > 1 or bool(row.blockers) or row.guest != row.host
+def _brief(bench: Workbench) -> str:
+    """The verdict in a word or two."""
+    made = bench.made
+    if not made.possible:
+        return f"{len(made.blockers)} in the way"
+    return f"hangs on {len(made.open)}" if made.open else "usable"
+
+
+@cache
+def _settable_names() -> tuple[str, ...]:
+    """Properties of one field or two, switches, and Arm's features."""
+    names = [name for name, entry in properties().items() if len(entry.places) <= 2 or name in SWITCHES]
+    return (*names, *dict.fromkeys(one.feature for one in conditions()))

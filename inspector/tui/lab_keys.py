@@ -202,7 +202,7 @@ _ID_LAB: Table = (
         (
             panes("properties, outcome"),
             line(
-                "search by name or register; again",
+                "search by name, register or feature (SVE2); again",
                 Key("slash", "search", "idlab.search", "Search"),
                 Key("n", "again", "idlab.again", "Search again"),
             ),
@@ -228,15 +228,24 @@ _ID_LAB: Table = (
             ),
             line(
                 "another model; - for the host's own (-cpu host)",
-                Key("m", "model", "idlab.model", "Model", footer=25),
+                Key("m", "model", "idlab.model", "Model"),
             ),
+            line(
+                "a second host, which is to take the guest too",
+                Key("d", "second", "idlab.second", "Host B", footer=26),
+            ),
+            line("SVE's interface: as merged, as proposed", Key("A", "abi", "idlab.abi", "SVE interface")),
         ),
     ),
     Group(
         "Looking",
         (
             line("summary: usable or not, conflicts, blockers", Key("i", "summary", "idlab.summary", "Summary")),
-            line("what a VMM calls, and what KVM answers", Key("w", "calls", "idlab.calls", "Calls", footer=60)),
+            line("what a VMM calls, and what KVM answers", Key("w", "calls", "idlab.calls", "Calls")),
+            line(
+                "the migration of this guest to the second host",
+                Key("M", "migrate", "idlab.migrate", "Move", footer=65),
+            ),
         ),
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual.screen import Screen
 
+from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
 from inspector.tui.arm64_lab_session import Arm64LabSession
@@ -26,6 +27,18 @@ def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
     if isinstance(lab, Arm64Lab):
         return Arm64LabSession(lab.world, lab.scenario, origin)
     return XstateLabSession(lab.world, lab.scenario, origin)
+
+
+def session_with_abi(lab: Lab, abi: str) -> LabSession:
+    """The same with SVE through an interface. Raises UsageError for a lab that has no such."""
+    session = session_of(lab)
+    if isinstance(session, IdLabSession):
+        wrong = session.start_with(abi)
+    else:
+        wrong = "" if abi == "merged" else "the XSTATE lab is of x86"
+    if wrong:
+        raise UsageError(f"--abi {abi}: {wrong}")
+    return session
 
 
 def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.moves import Move, mover_of
 from inspector.tui.migration_session import MigrationSession, Mover
+
+if TYPE_CHECKING:
+    from inspector.tui.id_lab_session import IdLabSession
 
 
 def session_of(move: Move, options: Options, vcpu_number: int = 0) -> MigrationSession:
@@ -31,6 +36,17 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, destination: str) -> Mi
     number = capture.vcpus.index(vcpu) or None
     move = Move(capture.target, destination)
     return MigrationSession(_mover_of_vcpu(capture, vcpu, NO_OPTIONS), move, vcpu=number, edited=edited)
+
+
+def session_of_guest(lab: IdLabSession) -> MigrationSession:
+    """The guest of the ID-register lab, as it is there, to the lab's second host. Raises UsageError and InputError."""
+    from inspector.tui.migration_arm64 import Arm64Mover
+
+    assert lab.other is not None
+    source, destination = lab.host_words()
+    move = Move(f"model:{lab.name}:{source}", destination, abi=lab.bench.setup.abi)
+    edited = bool(lab.bench.setup.words)
+    return MigrationSession(Arm64Mover(lab.other.migration.state, NO_OPTIONS), move, edited=edited)
 
 
 def _mover_of_word(architecture: str, move: Move, options: Options) -> Mover:

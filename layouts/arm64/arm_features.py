@@ -117,16 +117,28 @@ def feature_named(name: str) -> str | None:
 
 
 @cache
-def places_of(text: str) -> frozenset[tuple[str, str]]:
-    """The fields, by register and name, that show features with a text in their name."""
+def places_of(text: str, *, exact: bool = False) -> frozenset[tuple[str, str]]:
+    """The fields, by register and name, that show features with a text in their name, or with just that name."""
     wanted = text.lower()
     return frozenset(
         (term.place.register, term.place.name)
         for one in conditions()
-        if wanted in one.feature.lower()
+        if (wanted == one.feature.lower() if exact else wanted in one.feature.lower())
         for terms in one.alternatives
         for term in terms
     )
+
+
+def shown_at(place: FieldPlace, number: int) -> list[str]:
+    """The features that a value of a field is the least to show, alone or with other fields."""
+    found = [
+        one.feature
+        for one in conditions()
+        for terms in one.alternatives
+        for term in terms
+        if term.place == place and term.number == number and term.comparison != "<"
+    ]
+    return list(dict.fromkeys(found))
 
 
 def feature_words(name: str, value: str) -> tuple[str, ...]:

@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from inspector.targets.models import workbench_of
+from inspector.capture.errors import UsageError
+from inspector.cli.open import app_of
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.models import lab_of_model
 from inspector.tui.app import InspectorApp
 from inspector.tui.door import LabApp
-from inspector.tui.id_lab_session import IdLabSession, name_of
+from inspector.tui.id_lab_session import IdLabSession
+from inspector.tui.id_lines import name_of
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.id_lab import IdLabScreen
+from inspector.tui.screens.migration import MigrationScreen
 from inspector.tui.widgets.property_list import PropertyList
 from tests.tui.support import golden, shows
 
@@ -22,7 +27,8 @@ from tests.tui.support import golden, shows
 @asynccontextmanager
 async def lab(text: str, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[LabApp, Pilot[int]]]:
     """The lab on Linux 7.2, whatever the newest profile is, unless the text names another."""
-    app = LabApp(IdLabSession(workbench_of(text if "@" in text else f"{text}@7.2")))
+    lab = lab_of_model(f"model:{text if '@' in text else f'{text}@7.2'}", NO_OPTIONS)
+    app = LabApp(IdLabSession(*lab))
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
@@ -39,6 +45,8 @@ AES = ["slash", *"feat_AES", "enter"]
         ("idlab-blocked", "neoverse-v1-v1:neoverse-n1", ["b"]),
         ("idlab-value", "neoverse-v1-v1:neoverse-v1", [*AES, "right"]),
         ("idlab-calls", "host:neoverse-v1@6.12", ["w"]),
+        ("idlab-two", "host:neoverse-n2@7.2,neoverse-v1@7.2", ["b", "b", "b", "b"]),
+        ("idlab-feature", "host:neoverse-n2@7.2,neoverse-v1@7.2", ["slash", *"SVE2", "enter"]),
         ("idlab-help", "neoverse-v1-v1:neoverse-v1", ["question_mark"]),
     ],
 )
@@ -198,3 +206,30 @@ async def test_a_captured_guest_goes_on_in_the_lab() -> None:
         assert isinstance(app.screen, IdLabScreen)
         await pilot.press("escape")
         assert not isinstance(app.screen, IdLabScreen)
+
+
+async def test_the_guest_moves_to_the_second_host_and_back_is_the_lab() -> None:
+    async with lab("neoverse-v1-v1:neoverse-v1") as (app, pilot):
+        await pilot.press("M", *"nowhere", "enter")
+        await shows(app, "nowhere: no such CPU or file")
+        await pilot.press("ctrl+u", *"neoverse-n2@7.2", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, MigrationScreen)
+        await shows(app, "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS 16 32 bytes: EINVAL")
+        await pilot.press("escape")
+        assert app.screen is app.lab
+        await shows(app, "B neoverse-n2@7.2: 1 in the way")
+        await pilot.press("A")
+        await shows(app, "KVM_ARM_VCPU_SET_SVE_VLS 0x3")
+
+
+async def test_open_with_abi_and_two_hosts() -> None:
+    app = app_of("model:neoverse-v1-v1:neoverse-v1@7.2,neoverse-n2@7.2", abi="proposal")
+    assert isinstance(app, LabApp)
+    assert isinstance(app.lab, IdLabScreen)
+    assert app.lab.session.title().endswith("B neoverse-n2@7.2: 1 in the way · SVE as proposed")
+    assert app.lab.session.undo() == "nothing to undo"
+    with pytest.raises(UsageError, match="opens no lab that has it"):
+        app_of("sample:amx", abi="proposal")
+    with pytest.raises(UsageError, match="expected two hosts"):
+        app_of("model:host:grace,")

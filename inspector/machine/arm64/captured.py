@@ -23,6 +23,7 @@ from inspector.machine.arm64.host import (
 from inspector.machine.arm64.idregs import HIDDEN_FIELDS
 from inspector.machine.arm64.models.realize import ScratchVcpu
 from inspector.machine.arm64.policy import sanitise
+from inspector.machine.arm64.vcpu import Vcpu
 from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
 from layouts.arm64.ids import AIDR, CLIDR, CTR, DFR0, IDS, MIDR, PFR0, PFR1, SVE_VLS, RegisterId, sysreg_id
@@ -144,4 +145,8 @@ def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:
     """A vCPU that things were tried on, as state: its ID registers, and its own."""
     answers = {register_id: vcpu.get(register_id) for register_id in vcpu.register_ids()}
     registers = {register_id: answer.image for register_id, answer in answers.items() if answer.accepted}
-    return State(name, registers, vcpu.features, int.from_bytes(registers.get(SVE_VLS, b""), "little"))
+    vqs = int.from_bytes(registers.get(SVE_VLS, b""), "little")
+    if not vqs and isinstance(vcpu, Vcpu):
+        # As proposed a call of its own tells the lengths, and no register.
+        vqs = vcpu.get_sve_vls().value
+    return State(name, registers, vcpu.features, vqs)

@@ -13,18 +13,27 @@ from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.machine.arm64.models.workbench import PropertyRow
+from inspector.targets.host_names import completed
 from inspector.tui import lab_keys
-from inspector.tui.id_lab_session import IdLabSession, Line, Toggle, name_of
+from inspector.tui.drawn import Drawn
+from inspector.tui.id_features import feature_text
+from inspector.tui.id_lab_session import IdLabSession
+from inspector.tui.id_lines import Line, Toggle, name_of
+from inspector.tui.id_picture import picture
 from inspector.tui.id_text import calls_text, property_text, summary_text
 from inspector.tui.key import bindings
 from inspector.tui.screens.machine import MachineScreen
-from inspector.tui.wanted import BytesWanted
+from inspector.tui.wanted import BytesWanted, MigrationWanted
+from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.property_list import PropertyList
 
 _WIDE_COLUMNS = 120
+#: From this height on the picture has a frame; it takes as many lines for most registers, whatever the width.
+_HIGH = 30
+_PICTURE_LINES, _PICTURE_LINES_BRIEF = 5, 4
 
 
 class IdLabScreen(MachineScreen):
@@ -35,6 +44,7 @@ class IdLabScreen(MachineScreen):
     DEFAULT_CSS = """
     IdLabScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     IdLabScreen #columns { height: 1; text-style: bold; color: $accent; padding: 0 1; }
+    IdLabScreen DrawnView { height: auto; padding: 0 1; background: $background; }
     IdLabScreen #body { height: 1fr; layout: vertical; }
     IdLabScreen PropertyList { height: 3fr; padding: 0 1; }
     IdLabScreen OutcomePane { height: 2fr; padding: 0 1; border-top: solid $primary; }
@@ -54,6 +64,7 @@ class IdLabScreen(MachineScreen):
     def compose(self) -> ComposeResult:
         """Title, properties, outcome."""
         yield Static("", id="title", markup=False)
+        yield DrawnView(self._picture, "register")
         yield Static("", id="columns", markup=False)
         with Container(id="body"):
             yield PropertyList(self.session)
@@ -80,12 +91,16 @@ class IdLabScreen(MachineScreen):
         self._head(event.size.width)
 
     def _head(self, width: int) -> None:
-        bench = self.session.bench
-        verdict = bench.verdict.removeprefix("not usable, ")
-        words = [bench.setup.model or "-cpu host", bench.host.name, bench.host.kernel.title, verdict]
-        self.query_one("#title", Static).update(visible(" · ".join(words)))
+        self.query_one("#title", Static).update(visible(self.session.title()))
         list_width = width * 3 // 5 if width >= _WIDE_COLUMNS else width
         self.query_one("#columns", Static).update(self.properties.heading(list_width - 2))
+
+    def _picture(self, width: int) -> list[Drawn]:
+        """The selected register; as high for most of them, so that the list stays where it is."""
+        brief = self.app.size.height < _HIGH
+        lines = picture(self.session, self.properties.selected(), width, brief=brief)
+        least = _PICTURE_LINES_BRIEF if brief else _PICTURE_LINES
+        return lines + [[]] * (least - len(lines))
 
     def show_all(self) -> None:
         """Everything anew, the cursor where it was."""
@@ -99,13 +114,14 @@ class IdLabScreen(MachineScreen):
         self.show_line()
 
     def show_line(self) -> None:
-        """What the selected line says."""
+        """What the selected line says, and its register."""
+        self.query_one(DrawnView).resized()
         pane = self.query_one(OutcomePane)
         line = self.properties.selected()
         if isinstance(line, PropertyRow):
-            pane.tell(property_text(self.session.bench, line, pane.text_width))
+            pane.tell(property_text(self.session, line, pane.text_width))
         else:
-            pane.tell(summary_text(self.session.bench, pane.text_width))
+            pane.tell(summary_text(self.session, pane.text_width))
 
     def on_line_view_moved(self) -> None:
         """The outcome follows the cursor."""
@@ -133,18 +149,18 @@ class IdLabScreen(MachineScreen):
         if at is None:
             self.tell("nothing blocks")
         else:
-            self.properties.move_to(at)
+            self.properties.place(at)
             self.show_line()
 
     def action_calls(self) -> None:
         """What a VMM calls, and the answers."""
         pane = self.query_one(OutcomePane)
-        pane.tell(calls_text(self.session.bench, pane.text_width))
+        pane.tell(calls_text(self.session, pane.text_width))
 
     def action_summary(self) -> None:
         """Whether it runs, and what blocks."""
         pane = self.query_one(OutcomePane)
-        pane.tell(summary_text(self.session.bench, pane.text_width))
+        pane.tell(summary_text(self.session, pane.text_width))
 
     def action_all(self) -> None:
         """All properties, or only those that can have another value."""
@@ -167,15 +183,40 @@ class IdLabScreen(MachineScreen):
             value = "on" if line.guest else "off"
         else:
             value = line.guest if isinstance(line, PropertyRow) else ""
-        self.query_one(Prompt).ask("set", "set:", f"{name_of(line)}={value}" if value else "")
+        words = f"{name_of(line)}={value}" if value else ""
+        self.query_one(Prompt).ask("set", "set (Tab completes):", words, self.session.completed)
 
     def action_model(self) -> None:
         """Type a model's name."""
         self.query_one(Prompt).ask("model", "model (- for the host's values):", self.session.bench.setup.model)
 
+    def action_second(self) -> None:
+        """Type a second host, which is to take the guest too."""
+        self._ask_second("second")
+
+    def action_migrate(self) -> None:
+        """The migration of the guest, as it is here, to the second host."""
+        if self.session.other is None:
+            self._ask_second("migrate")
+        else:
+            from inspector.tui.migrations import session_of_guest
+
+            self.want(MigrationWanted(session_of_guest(self.session)))
+
+    def _ask_second(self, purpose: str) -> None:
+        words = "the second host (a host, a file, kvm:; @6.12 its kernel; nothing: none; Tab completes):"
+        self.query_one(Prompt).ask(purpose, words, self.session.second_word, lambda text: completed(text, "arm64"))
+
+    def action_abi(self) -> None:
+        """SVE through the other of its interfaces."""
+        wrong = self.session.step_abi()
+        self.done(wrong)
+        if not wrong:
+            self.action_calls()
+
     def action_search(self) -> None:
-        """Type part of a name."""
-        self.query_one(Prompt).ask("search", "/", self.session.search_text)
+        """Type part of a name, or a feature's."""
+        self.query_one(Prompt).ask("search", "/", self.session.search_text, self.session.features_completed)
 
     def action_again(self) -> None:
         """To the next that was searched."""
@@ -183,24 +224,23 @@ class IdLabScreen(MachineScreen):
             self.tell(self._find(self.session.search_text))
 
     def _find(self, text: str) -> str:
-        at = self.session.search(text, self.properties.cursor)
-        if at is None:
+        at, feature = self.session.search(text, self.properties.cursor), self.session.feature(text)
+        if at is None and not feature:
             return f"{text}: nothing has it; a shows all properties"
-        self.properties.move_to(at)
-        self.show_line()
+        if at is not None:
+            self.properties.place(at)
+            self.show_line()
+        if feature:
+            pane = self.query_one(OutcomePane)
+            pane.tell(feature_text(self.session, feature, pane.text_width))
         return ""
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Do it; a typing error keeps the line open."""
         prompt, text = self.query_one(Prompt), event.text.strip()
         line = self.properties.selected()
-        if event.purpose == "search":
-            wrong = self._find(text) if text else ""
-        elif event.purpose == "model":
-            wrong = self.session.choose(text)
-        else:
-            wrong = self.session.set_on(line, text)
-        if wrong and event.purpose == "set":
+        wrong = self._submitted(event.purpose, text, line)
+        if wrong and event.purpose in ("set", "second", "migrate"):
             prompt.refuse(wrong)
         elif wrong:
             prompt.give_up(wrong)
@@ -208,8 +248,20 @@ class IdLabScreen(MachineScreen):
             prompt.close()
             if event.purpose != "search":
                 self._show_at(name_of(line))
-            if event.purpose == "model":
+            if event.purpose in ("model", "second"):
                 self.action_summary()
+            if event.purpose == "migrate" and text:
+                self.action_migrate()
+
+    def _submitted(self, purpose: str, text: str, line: Line) -> str:
+        """Do what was typed for; what is wrong with it."""
+        if purpose == "search":
+            return self._find(text) if text else ""
+        if purpose == "model":
+            return self.session.choose(text)
+        if purpose in ("second", "migrate"):
+            return self.session.choose_second(text)
+        return self.session.set_on(line, text)
 
     def on_prompt_closed(self) -> None:
         """Back to the list."""

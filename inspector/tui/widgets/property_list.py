@@ -1,20 +1,35 @@
-"""One line a property of an arm64 guest: host, model, guest, and the values that the host accepts."""
+"""One line a property of an arm64 guest: hosts, model, guest, and the values that are accepted."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from rich.segment import Segment
 
 from inspector.machine.arm64.models.workbench import PropertyRow
-from inspector.tui.id_lab_session import IdLabSession, Line, Toggle
+from inspector.tui.id_lab_session import IdLabSession
+from inspector.tui.id_lines import Line, Toggle
 from inspector.tui.widgets.line_view import LineView, fitted
 
-_NAME_WIDTH, _VALUE_WIDTH = 24, 10
+_VALUE_WIDTH, _WIDE_VALUE_WIDTH = 10, 13
+#: Columns of the list that a model's values need beside one host, beside two, and names of hosts above theirs.
+_MODEL_BESIDE_ONE, _MODEL_BESIDE_TWO, _WIDE = 72, 86, 92
+
+
+class _Columns(NamedTuple):
+    """Widths. ``model`` is 0 where its values are not shown."""
+
+    mark: int
+    name: int
+    value: int
+    model: int
 
 
 class PropertyList(LineView):
     """Switches and vector lengths first, then properties by register.
 
-    ``●`` on, ``·`` off; ``✗`` before a name: it blocks.
+    ``●`` on, ``·`` off; before a name ``✗``: it blocks, of two hosts on which; ``?``: that hangs on what nobody tells
+    of a host; ``~``: it is not the model's.
     """
 
     def __init__(self, session: IdLabSession) -> None:
@@ -23,13 +38,19 @@ class PropertyList(LineView):
 
     def heading(self, width: int) -> str:
         """The names of the columns."""
-        model = f"{'model':<{_VALUE_WIDTH}}" if self._has_model(width) else ""
-        return (
-            f"  {'property':<{_NAME_WIDTH}}{'host':<{_VALUE_WIDTH}}{model}{'guest':<{_VALUE_WIDTH}}accepted by the host"
-        )
+        at, two = self._columns(width), self.session.other is not None
+        names = ["A host", "B host"] if two else ["host"]
+        if two and at.value == _WIDE_VALUE_WIDTH:
+            names = [f"{host} {bench.host.name}" for host, bench in self.session.benches.items()]
+        head = f"{'':<{at.mark}}{'property':<{at.name}}" + "".join(_cell(name, at.value) for name in names)
+        model = _cell("model", at.model) if at.model else ""
+        return f"{head}{model}{'guest':<{at.value}}accepted by {'both' if two else 'the host'}"
 
-    def _has_model(self, width: int) -> bool:
-        return bool(self.session.bench.setup.model) and width >= 72
+    def _columns(self, width: int) -> _Columns:
+        two, has_model = self.session.other is not None, bool(self.session.bench.setup.model)
+        value = _WIDE_VALUE_WIDTH if two and width >= _WIDE else _VALUE_WIDTH
+        shows_model = has_model and width >= (_MODEL_BESIDE_TWO if two else _MODEL_BESIDE_ONE)
+        return _Columns(4 if two else 2, 20 if two else 24, value, value if shows_model else 0)
 
     def selected(self) -> Line:
         """The line under the cursor."""
@@ -41,30 +62,44 @@ class PropertyList(LineView):
 
     def paint(self, line: int, width: int) -> list[Segment]:
         """See LineView."""
-        found = self.session.lines[line]
-        mark = "✗ " if self.session.blocks(found) else "  "
+        found, at = self.session.lines[line], self._columns(width)
+        mark = self._mark(found, at)
         if isinstance(found, str):
-            return [Segment(f"{mark}{found}" if mark != "  " else found, self.style_of("heading"))]
+            return [Segment(f"{mark}{found}" if mark.strip() else found, self.style_of("heading"))]
         if isinstance(found, Toggle):
-            host, guest = ("●" if found.host else "·"), ("●" if found.guest else "·")
-            gap = " " * (_VALUE_WIDTH if self._has_model(width) else 0)
-            text = f"{mark}{found.name:<{_NAME_WIDTH}}{host:<{_VALUE_WIDTH}}{gap}{guest}"
-            return [Segment(text, self.style_of("changed") if found.blocks else None)]
-        return self._property(found, width)
+            values = [found.host] if found.second is None else [found.host, found.second]
+            hosts = "".join(_cell(_dot(on=value), at.value) for value in values)
+            text = f"{mark}{_cell(found.name, at.name)}{hosts}{'':<{at.model}}{_dot(on=found.guest)}"
+            return [Segment(text, self.style_of("changed") if mark.strip() else None)]
+        return self._property(found, mark, at)
 
-    def _property(self, row: PropertyRow, width: int) -> list[Segment]:
-        mark = "✗ " if row.blockers else "~ " if row.guest != row.model else "  "
-        head = f"{mark}{_cell(row.name, _NAME_WIDTH)}{_cell(row.host, _VALUE_WIDTH)}"
-        if self._has_model(width):
-            head += _cell(row.model, _VALUE_WIDTH)
-        style = self.style_of("changed") if mark != "  " else None
-        segments = [Segment(head, style), Segment(_cell(row.guest, _VALUE_WIDTH), style)]
-        for choice in row.accepted.choices:
-            if choice.outcome.accepted:
-                chosen = choice.text == row.guest
-                text = f"[{choice.text}]" if chosen else f" {choice.text} "
-                segments.append(Segment(text, None if chosen else self.style_of("quiet")))
+    def _mark(self, line: Line, at: _Columns) -> str:
+        blocked, open_on = self.session.blocked_by(line), self.session.hangs_on(line)
+        sign, hosts = ("✗", blocked) if blocked else ("?", open_on) if open_on else ("", "")
+        if not sign and isinstance(line, PropertyRow) and line.guest != line.model:
+            sign = "~"
+        return f"{sign}{hosts if at.mark > 2 else ''}".ljust(at.mark)
+
+    def _property(self, row: PropertyRow, mark: str, at: _Columns) -> list[Segment]:
+        changed = self.style_of("changed") if mark[0] in "✗~" else None
+        segments = [Segment(f"{mark}{_cell(row.name, at.name)}", changed)]
+        blocked = self.session.blocked_by(row)
+        for host in self.session.benches:
+            there = self.session.row_on(host, row)
+            is_odd = host in blocked or (changed is not None and len(self.session.benches) == 1)
+            text = _cell(there.host if there is not None else "-", at.value)
+            segments.append(Segment(text, self.style_of("changed") if is_odd else None))
+        model = _cell(row.model, at.model) if at.model else ""
+        segments.append(Segment(f"{model}{_cell(row.guest, at.value)}", changed))
+        for value in self.session.accepted(row):
+            chosen = value == row.guest
+            text = f"[{value}]" if chosen else f" {value} "
+            segments.append(Segment(text, None if chosen else self.style_of("quiet")))
         return segments
+
+
+def _dot(*, on: bool) -> str:
+    return "●" if on else "·"
 
 
 def _cell(text: str, width: int) -> str:

@@ -97,12 +97,12 @@ class Realization(NamedTuple):
         return self.accepted is not bool(self.blockers)
 
 
-def realize(request: Request, host: Host) -> Realization:
-    """Predict, then ask."""
+def realize(request: Request, host: Host, abi: str = "merged") -> Realization:
+    """Predict, then ask; ``abi`` is SVE's interface."""
     hangs = tuple(open_of(request, host)) if isinstance(host, PartialHost) else ()
     on = assumed(request, host, hangs)
     blockers = tuple(blockers_of(request, on))
-    vcpu, writes = ask(request, on)
+    vcpu, writes = ask(request, on, abi)
     registers = {encoding: vcpu.get(sysreg_id(encoding)) for encoding in request.registers}
     values = {encoding: int.from_bytes(outcome.image, "little") for encoding, outcome in registers.items()}
     return Realization(request, host, blockers, tuple(writes), values, hangs)
@@ -154,7 +154,12 @@ def blockers_of(request: Request, host: Host) -> list[Blocker]:
         limit = host.limit(encoding, request.features)
         register = host.kernel.registers.get(encoding)
         if register is None:
-            asked = [place for place in places_of(encoding) if place in request.history]
+            # Where no model says it, what another host's guest has there is wanted too.
+            asked = [
+                place
+                for place in places_of(encoding)
+                if place in request.history or (not request.has_model and place.get(wanted))
+            ]
             found += [_blocker(request, place, wanted, limit, _NOT_SETTABLE) for place in asked]
             continue
         if wanted == limit or (register.aarch32 and not host.has_aarch32):
@@ -183,7 +188,7 @@ def _feature_blockers(request: Request, host: Host) -> list[Blocker]:
 
 
 def _blocker(request: Request, place: FieldPlace, wanted: int, limit: int, why: str) -> Blocker:
-    if request.last(place) is None:
+    if request.has_model and request.last(place) is None:
         why += "; the model leaves it 0"
     return Blocker(_name_of(request, place), place, place.get(wanted), place.get(limit), why)
 
@@ -273,7 +278,7 @@ def simulated(host: Host, features: int, *, writable_imp: bool, abi: str = "merg
     return vm, vcpu, writes
 
 
-def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Step]]:
+def ask(request: Request, host: Host, abi: str = "merged") -> tuple[ScratchVcpu, list[Step]]:
     """The calls that a VMM makes, to a scratch vCPU. Stops where the vCPU cannot even be made."""
     changes = {
         encoding: value
@@ -281,13 +286,15 @@ def ask(request: Request, host: Host) -> tuple[ScratchVcpu, list[Step]]:
         if encoding != CLIDR and (encoding not in IDENTITY or value != host.limit(encoding, request.features))
     }
     writable_imp = any(encoding in IDENTITY for encoding in changes)
-    vcpu, writes = scratch(host, request.features, writable_imp=writable_imp)
+    vcpu, writes = scratch(host, request.features, writable_imp=writable_imp, abi=abi)
     if not writes[-1].outcome.accepted:
         return vcpu, writes
     if request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
-        writes.append(Step(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
-        writes.append(Step("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
+        call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_VCPU_SET_SVE_VLS"
+        writes.append(Step(f"{call} {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
+        if abi == "merged":
+            writes.append(Step("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     for encoding, value in sorted(changes.items()):
         name = host.kernel.register_name(encoding)
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))

@@ -7,10 +7,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
+from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
+from inspector.machine.arm64.live import LiveHost
+from inspector.machine.arm64.migrate import Migration, migrate
 from inspector.machine.arm64.models.accepted import Accepted, Asker, accepted, properties_on
-from inspector.machine.arm64.models.realize import Blocker, Realization, realize
-from inspector.machine.arm64.models.request import Request, parse_words, request
+from inspector.machine.arm64.models.realize import Blocker, Realization, ask, realize
+from inspector.machine.arm64.models.request import IDENTITY, Request, parse_words, request
 from layouts.arm64.named_models import NamedModel, named_models
 from layouts.arm64.properties import Property, text_in
 
@@ -37,10 +40,11 @@ class PropertyRow(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What is asked for: a model's name or empty for the host's own values, and properties over it."""
+    """What is asked for: a model's name or empty for the host's own values, properties over it, SVE's interface."""
 
     model: str
     words: tuple[str, ...] = ()
+    abi: str = "merged"
 
 
 class Workbench:
@@ -52,10 +56,11 @@ class Workbench:
         model: str = "",
         models: Mapping[str, NamedModel] | None = None,
         words: Sequence[str] = (),
+        abi: str = "merged",
     ) -> None:
         self.host = host
         self.models = dict(models) if models is not None else dict(named_models())
-        self.setup = Setup(model, tuple(words))
+        self.setup = Setup(model, tuple(words), abi)
         self._answers = _Answers(host)
 
     def _request(self, words: tuple[str, ...]) -> Request:
@@ -65,7 +70,7 @@ class Workbench:
     @cached_property
     def made(self) -> Realization:
         """What comes of it."""
-        return realize(self._request(self.setup.words), self.host)
+        return realize(self._request(self.setup.words), self.host, self.setup.abi)
 
     @property
     def verdict(self) -> str:
@@ -87,16 +92,31 @@ class Workbench:
         parse_words([word])
         name = word.partition("=")[0]
         kept = tuple(other for other in self.setup.words if other.partition("=")[0] != name)
-        return self._with(Setup(self.setup.model, (*kept, word)))
+        return self._with(self.setup._replace(words=(*kept, word)))
 
     def with_model(self, model: str) -> Workbench:
         """Another model, with the same properties over it; empty for the host's own values. Raises ValueError."""
         if model and model not in self.models:
             raise ValueError(f"{model}: expected {', '.join(self.models)}")
-        return self._with(Setup(model, self.setup.words))
+        return self._with(self.setup._replace(model=model))
+
+    def with_abi(self, abi: str) -> Workbench:
+        """SVE through the interface that was merged, or the one that was proposed. Raises ValueError."""
+        if abi != "merged" and isinstance(self.host, LiveHost):
+            raise ValueError(f"{self.host.name}: this machine's KVM has the merged interface")
+        return self._with(self.setup._replace(abi=abi))
+
+    def on(self, host: Host, known: Elsewhere | None = None) -> Elsewhere:
+        """The same guest asked of another host; ``known`` asked it before, of another guest."""
+        other = Elsewhere(self, host)
+        if known is not None and known.host is host:
+            other._answers = known._answers
+        # As below.
+        _ = other.made
+        return other
 
     def _with(self, setup: Setup) -> Workbench:
-        other = Workbench(self.host, setup.model, self.models, setup.words)
+        other = Workbench(self.host, setup.model, self.models, setup.words, setup.abi)
         other._answers = self._answers
         # What contradicts itself is told now.
         _ = other.made
@@ -133,6 +153,39 @@ class Workbench:
         return {
             name: (not bits & ~self.host.features, features & bits == bits) for name, bits in FEATURES_OF_SWITCH.items()
         }
+
+
+class Elsewhere(Workbench):
+    """The guest of a workbench asked of another host, which is to take it as it is."""
+
+    def __init__(self, first: Workbench, host: Host) -> None:
+        super().__init__(host, first.setup.model, first.models, first.setup.words, first.setup.abi)
+        self.first = first
+
+    def _request(self, words: tuple[str, ...]) -> Request:
+        return _asked_of(self.host, self.first._request(words))
+
+    @cached_property
+    def migration(self) -> Migration:
+        """The guest, as the first host gives it, restored on this one."""
+        first = self.first.made
+        vcpu, _ = ask(first.request, first.assumed, self.setup.abi)
+        state = state_of_scratch(vcpu, f"{self.setup.model or 'host'} on {first.host.name}")
+        return migrate(state, self.host, abi=self.setup.abi)
+
+
+def _asked_of(host: Host, asked: Request) -> Request:
+    """A request as another host is asked it: who the CPU is is that host's, unless properties name it.
+
+    Registers that only one of the kernels has are in the way where the guest has something in them.
+    """
+    named = {place.encoding for place in asked.history}
+    found = {
+        encoding: host.limit(encoding, asked.features) if encoding in IDENTITY and encoding not in named else value
+        for encoding, value in asked.registers.items()
+        if value or encoding in named or encoding in host.kernel.registers
+    }
+    return asked._replace(registers=found)
 
 
 class _Answers:
