@@ -33,22 +33,18 @@ def root() -> Path:
 
 def names() -> list[str]:
     """All sample names: every folder that has a ``about.toml`` and each file that it lists."""
+    return list(abouts())
+
+
+def abouts() -> dict[str, str]:
+    """What each sample is, in one line, by its name."""
     import tomllib
 
-    found = []
+    found = {}
     for about in sorted(root().glob("*/about.toml")):
-        table = tomllib.loads(about.read_text("utf-8"))
-        found += [f"{about.parent.name}/{name}" if name != "." else about.parent.name for name in table["open"]]
+        for name, line in tomllib.loads(about.read_text("utf-8"))["open"].items():
+            found[f"{about.parent.name}/{name}" if name != "." else about.parent.name] = str(line)
     return found
-
-
-def about(name: str) -> str:
-    """What one sample is, in one line."""
-    import tomllib
-
-    folder, _, member = name.partition("/")
-    table = tomllib.loads((root() / folder / "about.toml").read_text("utf-8"))
-    return str(table["open"][member or "."])
 
 
 def capture_of_sample(target: str, options: Options) -> Capture:

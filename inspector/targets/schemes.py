@@ -65,8 +65,8 @@ SCHEMES: tuple[Scheme, ...] = (
     ),
     Scheme(
         "sim:",
-        "sim:SCENARIO",
-        "the simulated x86 machine at the end of a scenario (inspector sim list)",
+        "sim:SCENARIO[:HOST]",
+        "the simulated x86 machine at the end of a scenario (inspector sim list), on its host or another",
         capture="x86_named:capture_of_scenario",
         host="x86_named:host_of_scenario",
         lab="x86_named:lab_of_scenario",

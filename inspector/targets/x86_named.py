@@ -73,9 +73,10 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
 
 
 def scenario_named(target: str) -> Scenario:
-    """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
-    name, release = split(target)
-    return on_host(scenario_of(name.removeprefix(SCHEME)), "", release)
+    """The scenario of ``sim:NAME[:HOST]``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
+    word, release = split(target)
+    name, _, host = word.removeprefix(SCHEME).partition(":")
+    return on_host(scenario_of(name), host, release)
 
 
 def capture_of_scenario(target: str, options: Options) -> Capture:

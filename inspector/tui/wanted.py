@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from inspector.tui.migration_session import MigrationSession
 
 
+class TargetWanted(NamedTuple):
+    """A word that is to be opened."""
+
+    target: str
+
+
 class LabWanted(NamedTuple):
     """The lab in which this vCPU goes on."""
 
@@ -54,7 +60,7 @@ class MigrationWanted(NamedTuple):
     session: MigrationSession
 
 
-Wanted = MigrationWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+Wanted = TargetWanted | MigrationWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
 
 
 class AgainWanted(Message):
