@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz rules screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz monkey rules screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -47,6 +47,12 @@ SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# Random keys over all screens: make monkey KEYS=100000 SEED=7
+KEYS ?= 100000
+
+monkey: $(READY)
+	$(BIN)/python -m tests.monkey --keys $(KEYS) --seed $(SEED)
 
 # The page of every rule, from the machine's code.
 rules: $(READY)

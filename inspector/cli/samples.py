@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from inspector.capture.errors import InspectorError
 from inspector.capture.exit_code import ExitCode
+from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
 from inspector.cli.streams import say
 from inspector.targets import samples
@@ -24,7 +25,8 @@ def run(words: Sequence[str]) -> int:
     lines = {f"{samples.SCHEME}{name}": about for name, about in samples.abouts().items()}
     shown = {name: about for name, about in lines.items() if all(word in f"{name} {about}".lower() for word in wanted)}
     if not shown:
-        raise InspectorError(f"samples {' '.join(wanted)}: none of the {len(lines)} samples has that")
+        hint = did_you_mean(wanted[0], samples.names(), "inspector samples")
+        raise InspectorError(f"samples {' '.join(wanted)}: none of the {len(lines)} samples has that; {hint}")
     width = max(map(len, shown))
     say(*(f"{name:<{width}}  {about}" for name, about in shown.items()))
     return ExitCode.OK

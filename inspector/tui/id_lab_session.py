@@ -159,20 +159,20 @@ class IdLabSession:
         """The line of a property, a switch or a length."""
         return next((at for at, line in enumerate(self.lines) if name_of(line) == name), None)
 
-    def search(self, text: str, start: int) -> int | None:
-        """The next line after ``start`` whose name or register has the text."""
+    def search(self, text: str, start: int, by: int = 1) -> int | None:
+        """The next line after ``start`` whose name or register has the text, or with ``by`` -1 the one before."""
         self.search_text = text
         wanted = text.lower()
-        return self._next(start, [wanted in (name_of(line) or str(line)).lower() for line in self.lines])
+        return self._next(start, [wanted in (name_of(line) or str(line)).lower() for line in self.lines], by)
 
     def next_blocked(self, start: int) -> int | None:
         """The next line after ``start`` that blocks."""
         return self._next(start, [self.blocks(line) for line in self.lines])
 
     @staticmethod
-    def _next(start: int, wanted: list[bool]) -> int | None:
-        """The first line behind ``start`` that is wanted, from the top again behind the last."""
-        order = (at % len(wanted) for at in range(start + 1, start + 1 + len(wanted)))
+    def _next(start: int, wanted: list[bool], by: int = 1) -> int | None:
+        """The first line behind ``start`` that is wanted, from the top again behind the last; -1 the other way."""
+        order = ((start + by * step) % len(wanted) for step in range(1, len(wanted) + 1))
         return next((at for at in order if wanted[at]), None)
 
     # Taking away

@@ -336,7 +336,8 @@ COMPARE: Table = (
         "Taking away",
         (
             line(
-                "copy the command that prints what differs in the field",
+                "copy the value; the command that prints what differs in the field",
+                Key("y", "copy_value", "compare.copy", "Copy value"),
                 Key("Y", "copy_command", "compare.copy_command", "Copy command"),
             ),
         ),

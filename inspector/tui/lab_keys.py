@@ -123,9 +123,10 @@ _ID_LAB: Table = (
         (
             panes("properties, outcome"),
             line(
-                "search by name or register; again",
+                "search by name or register; next, previous match",
                 Key("slash", "search", "idlab.search", "Search"),
-                Key("n", "again", "idlab.again", "Search again"),
+                Key("n", "again(1)", "idlab.again", "Next match"),
+                Key("N", "again(-1)", "idlab.again_back", "Previous match"),
             ),
             line("the next line that is in the way", Key("b", "blocker", "idlab.blocker", "Blocker", footer=30)),
             line("all properties, or only those that can change", Key("a", "all", "idlab.all", "All properties")),

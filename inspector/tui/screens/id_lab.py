@@ -177,13 +177,15 @@ class IdLabScreen(MachineScreen):
         """Type part of a name."""
         self.query_one(Prompt).ask("search", "/", self.session.search_text)
 
-    def action_again(self) -> None:
-        """To the next that was searched."""
+    def action_again(self, by: int) -> None:
+        """To the next match of what was searched, or the one before; where nothing was, ask."""
         if self.session.search_text:
-            self.tell(self._find(self.session.search_text))
+            self.tell(self._find(self.session.search_text, by))
+        else:
+            self.action_search()
 
-    def _find(self, text: str) -> str:
-        at = self.session.search(text, self.properties.cursor)
+    def _find(self, text: str, by: int = 1) -> str:
+        at = self.session.search(text, self.properties.cursor, by)
         if at is None:
             return f"{text}: nothing has it; a shows all properties"
         self.properties.move_to(at)

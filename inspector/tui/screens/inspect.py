@@ -119,6 +119,9 @@ class InspectScreen(LookupScreen):
         from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
+        if not self.query(KeyLine):
+            # The screen was left before it was filled.
+            return
         await self.mount(Prompt(), before=self.query_one(KeyLine))
         self.session = session
         self.query_one(FieldList).focus()
@@ -191,8 +194,10 @@ class InspectScreen(LookupScreen):
     @on(LineView.Moved, "FieldList")
     def _field_moved(self, event: LineView.Moved) -> None:
         assert self.session is not None
-        self.session.cursor = event.line
-        self._show_selection()
+        if self.session.rows is not None and event.line < len(self.session.rows.visible):
+            # Else a key that came behind has made the list shorter.
+            self.session.cursor = event.line
+            self._show_selection()
 
     @on(LineView.Chosen, "FieldList")
     def _field_chosen(self, _event: LineView.Chosen) -> None:

@@ -100,7 +100,7 @@ class FieldList(LineView):
     def action_fold(self) -> None:
         """Fold the row; one that cannot be leads to what it is a part of."""
         rows = self.session.rows if self.session else None
-        if rows is None or not rows.visible or self._fold(fold=True):
+        if rows is None or self.cursor >= len(rows.visible) or self._fold(fold=True):
             return
         depth = rows.visible[self.cursor].depth
         above = (number for number in range(self.cursor, -1, -1) if rows.visible[number].depth < depth)
@@ -109,7 +109,7 @@ class FieldList(LineView):
     def _fold(self, *, fold: bool) -> bool:
         """Fold or unfold the row as Space does; whether it was the other way."""
         rows = self.session.rows if self.session else None
-        if rows is None or not rows.visible:
+        if rows is None or self.cursor >= len(rows.visible):
             return False
         row = rows.visible[self.cursor]
         if not row.unfolds or rows.is_folded(row) == fold:

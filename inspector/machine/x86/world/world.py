@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from inspector.capture.nearest import did_you_mean
 from inspector.machine.outcome import Outcome, Step
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.trace import Costs, Line
@@ -133,7 +134,8 @@ class World(Stage):
             return outcome
         if name in kvm_events.KVM_EVENTS:
             return kvm_events.KVM_EVENTS[name](self, words[1:])
-        raise ValueError(f"no such event; there are {', '.join((*LINUX_EVENTS, 'guest', *kvm_events.KVM_EVENTS))}")
+        known = (*LINUX_EVENTS, "guest", *kvm_events.KVM_EVENTS)
+        raise ValueError(f"no such event; {did_you_mean(name, known, 'inspector sim --help')}")
 
     def _happen_in_guest(self, words: list[str]) -> Outcome:
         guest = self.guest()
