@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz monkey rules screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz monkey pairs rules options man docs screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -54,9 +54,26 @@ KEYS ?= 100000
 monkey: $(READY)
 	$(BIN)/python -m tests.monkey --keys $(KEYS) --seed $(SEED)
 
+# Guests of one QEMU that go on in another, by every pair of -cpu lines: what breaks was named before. Ten minutes.
+pairs: $(READY)
+	$(BIN)/python -m tests.machine.test_migrate_uses
+
 # The page of every rule, from the machine's code.
 rules: $(READY)
 	$(BIN)/python -m docs.make_rules
+
+# What completion knows of commands and options, from their parsers.
+options: $(READY)
+	$(BIN)/python -m docs.make_options
+
+# The manual page, from the parsers and the guide; the wheel installs it.
+man: $(READY)
+	$(BIN)/python -m docs.make_man
+
+# The docs site in build/site/html, without a warning: pages, guides, and the reference from the tables. A minute.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python -m docs.make_site
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from layouts.coming import COMING, NEXT
+
 _RELEASE = re.compile(r"\s*(?:Linux\s+)?(?:version\s+)?v?(\d{1,4})\.(\d{1,4})(?!\d)", re.IGNORECASE | re.ASCII)
 
 
@@ -34,7 +36,8 @@ class Kernel:
     ``name`` is its major and minor number. ``since`` is the first release that it answers for: an older one of
     which it has the rules, else its own. ``version`` is the release whose source was read, with the package where
     it came in one; ``later`` what a stable update of it changed. ``answers_for`` is the release that was asked
-    for, where that is another than the profile's.
+    for, where that is another than the profile's. ``coming``: it was asked for as ``next``; what is not merged is told
+    of (``layouts/coming.py``), and nothing of it is played.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Kernel:
     package: str = ""
     later: str = ""
     answers_for: str = ""
+    coming: bool = False
 
     @property
     def release(self) -> str:
@@ -52,11 +56,16 @@ class Kernel:
     @property
     def label(self) -> str:
         """The kernel in a line: ``6.12``, or ``6.12 for 6.14``."""
+        if self.coming:
+            return f"{self.name}, next is not merged"
         return f"{self.name} for {self.answers_for}" if self.answers_for else self.name
 
     @property
     def note(self) -> str:
         """What a user has to know of the choice; empty where the release has a profile of its own."""
+        if self.coming:
+            names = ", ".join(one.name for one in COMING)
+            return f"{names}: not merged; Linux {self.name}, without them, answers (inspector layouts kernels next)"
         if not self.answers_for:
             return ""
         return f"Linux {self.answers_for} has no profile: Linux {self.name} answers for it"
@@ -88,9 +97,11 @@ def release_numbers(release: str) -> tuple[int, int] | None:
 def profile_among(profiles: Iterable[Profile], release: str) -> Profile:
     """The profile of a release: its own, or the newest that is not newer, with ``answers_for`` set.
 
-    ``profiles`` are oldest first. Raises UnknownReleaseError.
+    ``profiles`` are oldest first; ``next`` is the newest of them. Raises UnknownReleaseError.
     """
     known = list(profiles)
+    if release == NEXT:
+        return replace(known[-1], coming=True)
     numbers = release_numbers(release)
     if numbers is None:
         raise UnknownReleaseError(release, "a release of Linux (6.12, 7.2.13-amd64)")

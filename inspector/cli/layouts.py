@@ -13,10 +13,12 @@ from inspector.cli.streams import say, say_json
 from inspector.decode.placement import standard_places, table_from_layout
 from inspector.decode.plans import fixed_specs
 from inspector.decode.walk import walk
-from inspector.export.kernels import profile_text, profiles_text
+from inspector.export.kernels import coming_text, profile_text, profiles_text
 from inspector.targets.kernels import kernel_named
 from layouts.arm64 import kernels as arm64_kernels
+from layouts.arm64.arm_features import feature_named
 from layouts.arm64.chips import chips, known_cores
+from layouts.coming import NEXT
 from layouts.kernels import Kernel
 from layouts.registry import layouts
 from layouts.vocabulary import Component, CpuLayout, Layout, Register
@@ -34,20 +36,33 @@ _EXAMPLES = """\
   inspector layouts show 0x603000000013c020
   inspector layouts show 0x2030000300000000
   inspector layouts show ID_AA64PFR0_EL1
+  inspector layouts show FEAT_SVE2
   inspector layouts kernels
   inspector layouts kernels 6.17
-  inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids"""
+  inspector layouts kernels next
+  inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids
+  inspector layouts kernels 6.6 6.12 --cpu neoverse-v1"""
 
 
 def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
-    parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs, kernels.", _EXAMPLES)
-    parser.add_argument("verb", choices=("list", "show", "kernels"))
+    parser = arguments.parser(
+        "layouts", "What the tool knows: structures, XSAVE components, registers, CPUs, kernels.", _EXAMPLES
+    )
+    parser.add_argument("verb", choices=("list", "show", "kernels"), help="kernels: by release, or what differs")
     parser.add_argument(
-        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id, a release"
+        "name",
+        nargs="?",
+        default="",
+        help="a name from the list, a CPUID leaf, an arm64 register, FEAT_X, a KVM id, a release",
     )
     parser.add_argument("newer", nargs="?", default="", metavar="NEWER", help="kernels: the release to upgrade to")
-    parser.add_argument("--cpu", default="", metavar="CPU", help="kernels A B: milan, EPYC-Milan-v2, a file with CPUID")
+    parser.add_argument(
+        "--cpu",
+        default="",
+        metavar="CPU",
+        help="kernels A B: milan, a file with CPUID, neoverse-v1",
+    )
     parser.add_argument("--arch", choices=("x86", "arm64"), default="", help="kernels: one architecture")
     parser.add_argument("--json", action="store_true", help="kernels A B: print JSON")
     found = parser.parse_args(words)
@@ -85,6 +100,9 @@ def _list() -> None:
 
 def _kernels(release: str, only: str) -> None:
     """All profiles, or what one release changed."""
+    if release == NEXT:
+        say(*coming_text(only))
+        return
     for arch, tables in {"x86": x86_kernels, "arm64": arm64_kernels}.items():
         if only not in ("", arch):
             continue
@@ -102,10 +120,13 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
     from inspector.export import kernel_changes
     from inspector.targets.x86_cpus import cpu_named
 
+    if NEXT in (older, newer):
+        raise UsageError(f"layouts kernels {older} {newer}: next is no release; layouts kernels next tells of it")
+    if cpu and arch != "x86" and _upgrade_of_arm64(older, newer, cpu, is_json=is_json):
+        return
     if cpu and arch == "arm64":
-        raise UsageError(
-            f"--cpu {cpu}: only x86 is asked CPU by CPU; arm64 has its tables (--arch arm64 without --cpu)"
-        )
+        hint = did_you_mean(cpu, (*known_cores(), *chips()), "inspector layouts list")
+        raise UsageError(f"--cpu {cpu}: no arm64 CPU; {hint}")
     x86 = arm64 = None
     if arch != "arm64":
         for release in (older, newer):
@@ -123,6 +144,24 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
         say(f"arm64: Linux {older} to {newer}", *arm64)
 
 
+def _upgrade_of_arm64(older: str, newer: str, cpu: str, *, is_json: bool) -> bool:
+    """The same for guests of an arm64 CPU; False where the name is none."""
+    from inspector.export import kernel_changes
+
+    if cpu in chips():
+        cpus = [chips()[cpu].likely]
+    elif all(name in known_cores() for name in cpu.split("+")):
+        cpus = [known_cores()[name] for name in cpu.split("+")]
+    else:
+        return False
+    before, after = (kernel_named(arm64_kernels.profile_for, each, arguments.TOLD.note) for each in (older, newer))
+    if is_json:
+        say_json(kernel_changes.arm64_json(cpu, cpus, before, after))
+    else:
+        say(f"arm64: Linux {older} to {newer}, {cpu}", *kernel_changes.arm64_guest_text(cpus, before, after))
+    return True
+
+
 def _show(name: str) -> None:
     components = {component.name: component for component in COMPONENTS}
     components |= {str(component.number): component for component in COMPONENTS}
@@ -132,6 +171,10 @@ def _show(name: str) -> None:
         _show_component(components[name])
     elif name in layouts():
         _show_layout(layouts()[name])
+    elif name.upper().startswith("FEAT_") and feature_named(name):
+        from inspector.export.arm_features import feature_text
+
+        say(*feature_text(name))
     elif _show_cpuid(name) or _show_register_id(name):
         return
     else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture, Vcpu
@@ -15,6 +15,12 @@ from inspector.export.report.case import Asked, Case, Verdict, case_of
 from inspector.export.report.redact import Redaction, counts_of
 from inspector.targets.schemes import capture_of, host_of, scheme_of
 from layouts.secrets import KINDS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
+
 
 _ABOUT = """\
 One file for a bug tracker: what a capture is, the verdicts that were asked for, the fields that matter with their bytes
@@ -43,7 +49,7 @@ def run(words: Sequence[str]) -> int:
     for target in found.targets:
         capture = capture_of(target, options if scheme_of(target).is_file else arguments.TOLD)
         captures.append((capture, arguments.choose_vcpus(capture, found.vcpu)))
-    migration = _migration(*captures[0], found.migrate, found.kernel) if found.migrate else None
+    migration = _migration(*captures[0], found) if found.migrate else None
     asked = Asked(found.lint or bool(found.vmm), found.vmm, found.diff, migration, tuple(found.field))
     redaction = Redaction(found.keep)
     case = case_of(captures, asked, redaction)
@@ -52,15 +58,17 @@ def run(words: Sequence[str]) -> int:
     return max(arguments.tell(capture) for capture, _ in captures)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = arguments.parser("report", _ABOUT, _EXAMPLES)
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="captures: see targets below")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="where to; must not exist (- for stdout)")
     parser.add_argument("--markdown", action="store_true", help="the text of an issue, to stdout without -o")
     parser.add_argument("--lint", action="store_true", help="with what contradicts itself")
-    parser.add_argument("--vmm", default="", choices=VMMS, help="lint for that VMM too")
+    parser.add_argument(
+        "--vmm", default="", choices=VMMS, help="lint for that VMM too; with --migrate x86: it restores"
+    )
     parser.add_argument("--diff", action="store_true", help="with what differs between two targets")
-    parser.add_argument("--migrate", default="", metavar="HOST", help="would the vCPU arrive there (arm64)")
+    parser.add_argument("--migrate", default="", metavar="HOST", help="would the vCPU arrive there")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help="of that host")
     parser.add_argument("--vcpu", type=int, metavar="N", help="only this vCPU or thread")
     parser.add_argument(
@@ -100,18 +108,39 @@ def _tell_left_out(redaction: Redaction) -> None:
         note(f"inspector: --keep {word}: nothing of it would have been left out")
 
 
-def _migration(capture: Capture, vcpus: Sequence[Vcpu], host_word: str, kernel: str) -> tuple[Verdict, Sequence[str]]:
-    """Would the first vCPU arrive on a host. Raises InputError where it is no arm64 vCPU."""
+def _migration(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespace) -> tuple[Verdict, Sequence[str]]:
+    """Would the first vCPU arrive on a host. Raises InputError where it is no vCPU that a VMM restores."""
+    vcpu = vcpus[0] if vcpus else None
+    if vcpu is not None and vcpu.arch == "x86":
+        return _migration_x86(capture, vcpu, found)
     from inspector.export.migration import migration_text
     from inspector.machine.arm64.migrate import migrate
     from inspector.targets.arm64_host import captured_state
 
-    vcpu = vcpus[0] if vcpus else None
     state = captured_state(vcpu, f"{vcpu.name} of {capture.target}") if vcpu is not None else None
     if state is None:
-        raise InputError(capture.target, "an arm64 vCPU with KVM registers", vcpu.arch if vcpu else "no vCPU")
-    made = migrate(state, host_of(host_word, "arm64", kernel, arguments.TOLD))
-    lines = list(migration_text(made, steps=False))
-    answer = lines[0].rpartition(": ")[2]
+        raise InputError(
+            capture.target, "an x86 vCPU, or an arm64 one with KVM registers", vcpu.arch if vcpu else "no vCPU"
+        )
+    made = migrate(state, host_of(found.migrate, "arm64", found.kernel, arguments.TOLD))
     is_good = None if made.open or made.undecided else made.accepted
-    return Verdict(f"migrate to {host_word}", answer, is_good), lines
+    return _verdict(found, list(migration_text(made, steps=False)), is_good=is_good)
+
+
+def _migration_x86(capture: Capture, vcpu: Vcpu, found: argparse.Namespace) -> tuple[Verdict, Sequence[str]]:
+    from inspector.export.x86_migration import x86_migration_text
+    from inspector.targets.moves import Move
+    from inspector.targets.x86_destination import destination_of
+    from inspector.targets.x86_guest import guest_of_vcpu
+    from inspector.targets.x86_move import migration_of, vmm_of
+
+    destination = destination_of(found.migrate, found.kernel, arguments.TOLD)
+    guest = guest_of_vcpu(capture, vcpu, arguments.TOLD)
+    move = Move(capture.target, found.migrate, vmm=found.vmm or vmm_of(capture))
+    made = migration_of(guest, destination, move)
+    is_good = {"arrives": True, "open": None}.get(made.verdict, False)
+    return _verdict(found, list(x86_migration_text(made, steps=False, bits=False)), is_good=is_good)
+
+
+def _verdict(found: argparse.Namespace, lines: Sequence[str], *, is_good: bool | None) -> tuple[Verdict, Sequence[str]]:
+    return Verdict(f"migrate to {found.migrate}", lines[0].rpartition(": ")[2], is_good), lines

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode.fields import Field, FieldTable, is_quiet
-from inspector.decode.spec import FieldSpec
+from inspector.decode.spec import FieldSpec, Span
 from layouts.salience import rank, volatile
 
 #: Bytes are compared by blocks of this size before fields are decoded.
 _BLOCK_BYTES = 64
 
 
-class Change(NamedTuple):
-    """A field that is not the same on all sides; None where a side has no such field."""
+_Place = tuple[FieldTable, FieldSpec]
+_Places = dict[str, list[_Place | None]]
 
-    path: str
-    fields: tuple[Field | None, ...]
+
+class Change:
+    """A field that is not the same on all sides; it is decoded when its values are asked for."""
+
+    __slots__ = ("_fields", "path", "places")
+
+    def __init__(self, path: str, places: Sequence[_Place | None]) -> None:
+        self.path = path
+        #: Where it is on each side; None where a side has no such field.
+        self.places = places
+        self._fields: tuple[Field | None, ...] | None = None
+
+    @property
+    def fields(self) -> tuple[Field | None, ...]:
+        """The field of each side; None where a side has no such field."""
+        if self._fields is None:
+            self._fields = tuple(None if place is None else place[0].decode(place[1]) for place in self.places)
+        return self._fields
 
     @property
     def volatile(self) -> str:
@@ -28,10 +45,9 @@ class Change(NamedTuple):
     @property
     def sign(self) -> str:
         """``+`` where only the last side has it, ``-`` where only the first has it, else ``~``."""
-        there = [field is not None for field in self.fields]
-        if not there[0] and there[-1]:
+        if self.places[0] is None and self.places[-1] is not None:
             return "+"
-        return "-" if there[0] and not there[-1] else "~"
+        return "-" if self.places[0] is not None and self.places[-1] is None else "~"
 
 
 class Missing(NamedTuple):
@@ -58,8 +74,6 @@ class Difference(NamedTuple):
 
 #: Value and state of a field, and how it reads.
 Meaning = tuple[object, ...]
-_Place = tuple[FieldTable, FieldSpec]
-_Places = dict[str, list[_Place | None]]
 
 
 def difference(
@@ -79,15 +93,13 @@ def difference(
     missing = [] if whole or patterns else _whole_areas(sides, places)
     changes = []
     for path, found in places.items():
-        if _same_bytes(found):
-            equal += 1
-            continue
-        fields = tuple(None if place is None else place[0].decode(place[1]) for place in found)
-        shown = meanings(fields)
-        if all(one == shown[0] for one in shown):
-            equal += shown[0] is not None
+        same = _same(found)
+        change = Change(path, found)
+        shown = meanings(change.fields) if same is None else []
+        if same or (same is None and all(one == shown[0] for one in shown)):
+            equal += same or shown[0] is not None
         else:
-            changes.append(Change(path, fields))
+            changes.append(change)
     changes.sort(key=lambda change: rank(change.path))
     return Difference(changes, missing, equal)
 
@@ -100,44 +112,56 @@ def meanings(fields: Sequence[Field | None]) -> list[Meaning | None]:
 
 def within(changes: Sequence[Change]) -> dict[str, str]:
     """Fields all of whose bytes belong to a larger field that differs too: the path of the largest such field."""
-    wide = [(change, bits, _blocks(field)) for change in changes for field, bits in [_wide(change)] if bits > 64]
-    holders: dict[tuple[int, int], tuple[int, Change]] = {}
-    for change, bits, blocks in wide:
-        for key in blocks:
-            if key not in holders or holders[key][0] < bits:
-                holders[key] = (bits, change)
+    wide: dict[int, list[_Wide]] = {}
+    for change in changes:
+        table, spec = next(place for place in change.places if place is not None)
+        bits = spec.bits
+        if bits > 64 and spec.pieces:
+            wide.setdefault(id(table.area), []).append(_Wide(change, bits, _blocks(spec.pieces)))
     found = {}
-    for change, bits, blocks in wide:
-        if not blocks:
-            continue
-        holder_bits, holder = holders[blocks[0]]
-        alone = all(holders[key][1] is holder for key in blocks)
-        if alone and holder_bits > bits and holder.sign == change.sign:
-            found[change.path] = holder.path
+    for in_area in wide.values():
+        holders: dict[int, _Wide] = {}
+        for one in in_area:
+            for block in one.blocks:
+                if block not in holders or holders[block].bits < one.bits:
+                    holders[block] = one
+        for one in in_area:
+            holder = holders[one.blocks[0]]
+            alone = holder.bits > one.bits and all(holders[block] is holder for block in one.blocks)
+            if alone and holder.change.sign == one.change.sign:
+                found[one.change.path] = holder.change.path
     return found
 
 
-def _wide(change: Change) -> tuple[Field, int]:
-    """The first field that is there, and its width in bits."""
-    field = next(field for field in change.fields if field is not None)
-    return field, field.bits
+class _Wide(NamedTuple):
+    """A change of a field that is wider than a number, by the first side that has it."""
+
+    change: Change
+    bits: int
+    blocks: tuple[int, ...]
 
 
-def _blocks(field: Field) -> list[tuple[int, int]]:
-    """The 16-byte blocks of a field that is wider than a number: vectors share them with their parts."""
-    area = id(field.area)
-    return [
-        (area, at) for offset, size in field.spec.pieces for at in range(offset // 16, (offset + size - 1) // 16 + 1)
-    ]
+@lru_cache(maxsize=1 << 12)
+def _blocks(pieces: tuple[Span, ...]) -> tuple[int, ...]:
+    """The 16-byte blocks of a field's bytes: vectors share them with their parts."""
+    return tuple(at for offset, size in pieces for at in range(offset // 16, (offset + size - 1) // 16 + 1))
 
 
-def _same_bytes(found: Sequence[_Place | None]) -> bool:
-    """The same bytes at the same place, read in the same way: equal without being decoded."""
+def _same(found: Sequence[_Place | None]) -> bool | None:
+    """Whether a field at the same place, read in the same way, has the same bytes; None: decoding tells."""
     first = found[0]
     if first is None:
-        return False
+        return None
     table, spec = first
-    return all(place is not None and place[1] is spec and place[0].same_value(table, spec) for place in found[1:])
+    same = True
+    for place in found[1:]:
+        if place is None or place[1] is not spec:
+            return None
+        one = place[0].same_value(table, spec)
+        if one is None:
+            return None
+        same = same and one
+    return same
 
 
 def _compared(field: Field, *, read: bool) -> Meaning:

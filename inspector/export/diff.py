@@ -156,21 +156,20 @@ class _Entry(NamedTuple):
 
 def _folded(entries: Sequence[_Entry]) -> Iterator[_Line]:
     """Fields of one array of which the same is said become one line: ``xmm[1..15]``."""
+    names = [_indexed(entry.change.path) for entry in entries]
     at = 0
     while at < len(entries):
-        first = entries[at]
-        name, number = _indexed(first.change.path)
+        first, (name, number) = entries[at], names[at]
         last = at
-        while (
-            number is not None
-            and last + 1 < len(entries)
-            and _indexed(entries[last + 1].change.path) == (name, number + last + 1 - at)
-            and _without(entries[last + 1], number + last + 1 - at) == _without(first, number)
-        ):
-            last += 1
         path, said = first.change.path, first.said
-        if last > at:
-            numbers = f"[{number}..{(number or 0) + last - at}]"
+        if number is not None:
+            without = _without(first, number)
+            while names[last + 1 : last + 2] == [(name, number + last + 1 - at)] and without == _without(
+                entries[last + 1], number + last + 1 - at
+            ):
+                last += 1
+        if number is not None and last > at:
+            numbers = f"[{number}..{number + last - at}]"
             path, said = name + numbers, ((_plain_text(said).replace(f"[{number}]", numbers), "dim"),)
         yield ((f"  {first.change.sign} {path:<{_PATH_WIDTH}} ", first.style), *said)
         yield from first.below
@@ -178,25 +177,26 @@ def _folded(entries: Sequence[_Entry]) -> Iterator[_Line]:
 
 
 def _indexed(path: str) -> tuple[str, int | None]:
-    name, bracket, number = path.removesuffix("]").rpartition("[")
-    return (name, int(number)) if bracket and path.endswith("]") and number.isdecimal() else (path, None)
+    if not path.endswith("]"):
+        return path, None
+    name, bracket, number = path[:-1].rpartition("[")
+    return (name, int(number)) if bracket and number.isdecimal() else (path, None)
 
 
-def _without(entry: _Entry, number: int) -> tuple[str, str, list[str]]:
+def _without(entry: _Entry, number: int) -> tuple[str, str, list[_Line]]:
     """What is said, but for the number of the register."""
-    said = _plain_text(entry.said).replace(f"[{number}]", "[]")
-    return entry.change.sign, said, [_plain_text(line) for line in entry.below]
+    return entry.change.sign, _plain_text(entry.said).replace(f"[{number}]", "[]"), entry.below
 
 
 def _entry(change: Change, holders: Mapping[str, str], shown: Shown) -> _Entry:
+    if len(change.places) == 2 and not shown.three_ways and change.path in holders:
+        return _Entry(change, _line((f"part of {holders[change.path]}", "dim")), [])
     fields = change.fields
     if shown.three_ways:
         return _Entry(change, _line(f"{' | '.join(map(_value, fields))}  {_MOVES[moved(change)]}"), [])
     if len(fields) > 2:
         return _Entry(change, _line(_course(fields)), [])
     there = [field for field in fields if field is not None]
-    if change.path in holders:
-        return _Entry(change, _line((f"part of {holders[change.path]}", "dim")), [])
     if len(there) == 1:
         return _Entry(change, _line(f"{_value(there[0])}  {there[0].text}"), [])
     before, after = there
@@ -314,7 +314,7 @@ class _Printer:
 
 
 def _plain_text(line: _Line) -> str:
-    return "".join(text for text, _ in line)
+    return "".join([text for text, _ in line])
 
 
 def _line(*pieces: str | tuple[str, str]) -> _Line:

@@ -7,10 +7,13 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from inspector.capture.host import Cpuid
-from inspector.export.kernels import changed_lines
+from inspector.export.kernels import changed_lines, coming_text
 from inspector.export.kinds import head
+from inspector.machine.arm64 import changes as arm64_changes
 from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
 from layouts.arm64 import kernels as arm64
+from layouts.arm64.chips import known_cores
+from layouts.arm64.hosts import BareHost
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.x86 import kernels as x86
 
@@ -25,6 +28,8 @@ _TITLES = {
     "vcpu-rule": "rules of a vCPU's state (layouts/x86/vcpu_rules.py)",
 }
 _VENDORS = {"AMD": AMD, "Intel": INTEL}
+#: The core of which the page tells.
+_PAGE_CPU = "neoverse-v1"
 
 
 class X86Changes(NamedTuple):
@@ -62,9 +67,26 @@ def _line(vendor: str, change: Change) -> str:
     return f"    ~ {change.name}: {change.before} -> {change.after}{of}"
 
 
+def arm64_guest_text(cpus: Sequence[BareHost], older: Arm64Kernel, newer: Arm64Kernel) -> Iterator[str]:
+    """What guests of these CPUs have otherwise: a heading a kind, then a line each."""
+    found = arm64_changes.changes(cpus, older, newer)
+    if not found:
+        yield "  nothing that is modelled"
+    for title, rows in arm64_changes.by_group(found):
+        yield f"  {title}"
+        # The fields of both architectures' changes are the same.
+        yield from (_line("", Change(*row)) for row in rows)
+
+
 def arm64_text(older: Arm64Kernel, newer: Arm64Kernel) -> Sequence[str]:
     """Registers, fields, masks and rules of the arm64 profiles."""
     return tuple(changed_lines(older, newer)) or ("    nothing that is modelled",)
+
+
+def arm64_json(cpu: str, cpus: Sequence[BareHost], older: Arm64Kernel, newer: Arm64Kernel) -> dict[str, Any]:
+    """The answer of ``layouts kernels A B --cpu NAME --json`` for a CPU of arm64."""
+    rows = [change._asdict() for change in arm64_changes.changes(cpus, older, newer)]
+    return {**json_of(older.release, newer.release, None, None), "cpu": cpu, "arm64": rows}
 
 
 def json_of(older: str, newer: str, x86: X86Changes | None, arm64: Iterable[str] | None) -> dict[str, Any]:
@@ -87,7 +109,9 @@ _PAGE = """\
 
 `inspector layouts kernels 6.1 6.18` prints what guests have otherwise when nothing but the host's kernel changes: x86
 by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md). `--cpu milan`
-asks for one CPU: a model of QEMU, the way people say it, or a file with a CPU's own CPUID. `--arch` takes one
+asks for one CPU: a model of QEMU, the way people say it, or a file with a CPU's own CPUID. `--cpu neoverse-v1` asks a
+guest of that core (or chip, or of several with `+`) on both kernels: the fields that it reads, the bits that may be
+written, the list of registers and their values, features, capabilities, and what calls answer. `--arch` takes one
 architecture, `--json` prints an object of the kind `kernels`. Module parameters are at their defaults, SEV and SGX off.
 
 `+` comes, `-` goes, `~` is otherwise; a change of one vendor's CPUs alone is marked. Without `--cpu` the CPU has every
@@ -108,4 +132,12 @@ def page() -> str:
         lines += [f"## arm64: {before.version} to {after.version}", "", "```"]
         lines += [line.removeprefix("    ") for line in arm64_text(before, after)]
         lines += ["```", ""]
+    kernels = list(arm64.kernels().values())
+    for before, after in pairwise(kernels[1:]):
+        lines += [f"## arm64: guests of {_PAGE_CPU}, {before.version} to {after.version}", "", "```"]
+        found = arm64_guest_text([known_cores()[_PAGE_CPU]], before, after)
+        lines += [line.removeprefix("  ") for line in found]
+        lines += ["```", ""]
+    lines += ["## Not merged", "", "In no release that was read, and played nowhere; `--kernel next` says so.", ""]
+    lines += ["```", *coming_text(), "```", ""]
     return "\n".join(lines)

@@ -7,7 +7,9 @@ from dataclasses import fields
 from textwrap import wrap
 from typing import Any
 
+from layouts.arm64.commits import COMMITS
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, IdRegister, Limit
+from layouts.coming import COMING
 from layouts.kernels import Kernel
 
 _WIDTH = 110
@@ -21,6 +23,15 @@ def profiles_text(arch: str, kernels: Sequence[Kernel]) -> Iterator[str]:
     for kernel in kernels:
         since = f"from {kernel.since} on" if kernel.since else ""
         yield f"  {kernel.name:<6} {since:<12} {kernel.provenance}"
+
+
+def coming_text(only: str = "") -> Iterator[str]:
+    """What no release has yet, of one architecture or both: each with its series, and that it is not merged."""
+    for one in COMING:
+        if only in ("", one.arch):
+            yield f"{one.arch}: {one.name} (not merged)"
+            for title, text in (("series", one.series), *(("brings", each) for each in one.brings), ("now", one.there)):
+                yield from wrap(f"{title}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
@@ -50,6 +61,8 @@ def _changes(name: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
             yield f"    {name}: {_text(after)}"
         elif old != after:
             yield f"    {name}: {_text(old)} -> {_text(after)}"
+            if isinstance(kernel, Arm64Kernel) and name in COMMITS:
+                yield "      commit {} ({})".format(*COMMITS[name])
         return
     old_table: dict[int, Any] = getattr(before, name) if before is not None else {}
     if before is None:

@@ -29,9 +29,10 @@ def comparison_text(found: Comparison, *, explain: bool = False) -> Iterator[str
             yield f" {number:>4}  {one.call.name}, {times} times{'':<20} not asked: {one.why}"
             continue
         mark = ">" if number == found.first else "!" if one.agrees is False else " "
-        yield f"{mark}{number:>4}  {_short(one):<{_MOST_CHARACTERS}}  {one.call.answer:<12} {_machine(one)}".rstrip()
+        said = f"{one.call.answer:<12} {machine_answer(one)}".rstrip()
+        yield f"{mark}{number:>4}  {short(one):<{_MOST_CHARACTERS}}  {said}"
         if one.outcome is not None and (one.agrees is False or explain):
-            yield from _reasons(one)
+            yield from reasons(one)
     yield ""
     asked = [one for one in found.calls if one.agrees is not None]
     agreed = sum(one.agrees is True for one in asked)
@@ -39,6 +40,15 @@ def comparison_text(found: Comparison, *, explain: bool = False) -> Iterator[str
     yield f"{agreed} of {len(asked)} calls that the machine was asked agree; {rest} were not asked"
     if found.first is not None:
         yield f"First divergence: call {found.first}, {found.calls[found.first - 1].call.name}"
+
+
+def summary(found: Comparison) -> str:
+    """How many of the calls agree, and which is the first that does not, in a few words."""
+    asked = [one for one in found.calls if one.agrees is not None]
+    words = (
+        f"{sum(one.agrees is True for one in asked)} of {len(asked)} agree, {len(found.calls) - len(asked)} not asked"
+    )
+    return words if found.first is None else f"{words}; first divergence: call {found.first}"
 
 
 def _folded(calls: Sequence[Compared]) -> Iterator[tuple[int, Compared, int]]:
@@ -53,21 +63,24 @@ def _folded(calls: Sequence[Compared]) -> Iterator[tuple[int, Compared, int]]:
         number += len(same)
 
 
-def _short(one: Compared) -> str:
+def short(one: Compared, most: int = _MOST_CHARACTERS) -> str:
+    """A call in one line, cut to a width."""
     on = f"{one.call.descriptor}: " if one.call.descriptor >= 0 else ""
     text = visible(f"{on}{one.call.text}")
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _machine(one: Compared) -> str:
+def machine_answer(one: Compared) -> str:
+    """What the machine says, or why it was not asked."""
     return answer_of(one.outcome) if one.outcome is not None else f"not asked: {one.why}"
 
 
-def _reasons(one: Compared) -> Iterator[str]:
-    assert one.outcome is not None
-    for check in one.outcome.checks:
+def reasons(one: Compared) -> Iterator[str]:
+    """The checks of the machine's answer, and its source; nothing where it was not asked."""
+    for check in one.outcome.checks if one.outcome is not None else ():
         yield f"{_INDENT}{'held  ' if check.held else 'failed'}  {check.text}"
-    yield f"{_INDENT}source  {source_of(one.outcome)}"
+    if one.outcome is not None:
+        yield f"{_INDENT}source  {source_of(one.outcome)}"
 
 
 def comparison_json(found: Comparison) -> dict[str, Any]:

@@ -117,6 +117,8 @@ def program(made: Sequence[Made], without: Sequence[Made]) -> Iterator[str]:
     last = made[-1]
     expected = getattr(errno, last.call.error)
     yield from _HEAD.format(name=_plain(last.call), number=last.number, error=last.call.error).splitlines()
+    for text in (INCLUDES, OPEN_KVM, _TOLD):
+        yield from text.splitlines()
     for one in made:
         if one.passed.data is not None:
             yield from _array(one)
@@ -136,11 +138,19 @@ def program(made: Sequence[Made], without: Sequence[Made]) -> Iterator[str]:
 
 def _array(one: Made) -> Iterator[str]:
     data = one.passed.data or b""
+    yield from array_of(
+        f"bytes{one.number}", f"What call {one.number}, {_plain(one.call)}, passes: {len(data)} bytes.", data
+    )
+
+
+def array_of(name: str, about: str, data: bytes) -> Iterator[str]:
+    """An array of bytes in C; the zeroes at its end are the compiler's."""
     yield ""
-    yield f"/* What call {one.number}, {_plain(one.call)}, passes: {len(data)} bytes. */"
-    yield f"static unsigned char bytes{one.number}[{max(1, len(data))}] __attribute__((aligned(64))) = {{"
-    for at in range(0, len(data), _BYTES_A_LINE):
-        yield "    " + " ".join(f"{byte:#04x}," for byte in data[at : at + _BYTES_A_LINE])
+    yield f"/* {about} */"
+    yield f"static unsigned char {name}[{max(1, len(data))}] __attribute__((aligned(64))) = {{"
+    told = data.rstrip(b"\0") or data[:1] or b"\0"
+    for at in range(0, len(told), _BYTES_A_LINE):
+        yield "    " + " ".join(f"{byte:#04x}," for byte in told[at : at + _BYTES_A_LINE])
     yield "};"
 
 
@@ -181,32 +191,38 @@ _HEAD = """\
  * bytes, and tells whether it is refused here too: exit code 0 when it is, 1 when not, 2 when it could not be tried.
  *
  * cc -o case case.c && ./case
- */
+ */"""
+
+INCLUDES = """\
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+#include <unistd.h>"""
 
+#: Opens /dev/kvm, or ends the program with 2.
+OPEN_KVM = """
 static inline int open_kvm(void)
-{{
+{
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-    if (fd < 0) {{
+    if (fd < 0) {
         printf("/dev/kvm: %s\\n", strerror(errno));
-        _exit(2);
-    }}
+        exit(2);
+    }
     return fd;
-}}
+}"""
 
+_TOLD = """
 static inline long told(int number, const char *name, long result)
-{{
+{
     if (result < 0)
         printf("call %d, %s: %s, which the log's was not\\n", number, name, strerror(errno));
     return result;
-}}"""
+}"""
 
 _TAIL = """\
     int error = result < 0 ? errno : 0;

@@ -7,8 +7,7 @@ from inspector.capture.errors import visible
 
 def styled(*parts: str | tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """Texts with a style each: whatever a file brings is visible, and stays in its line."""
-    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
-    return tuple((visible(text), style) for text, style in pairs)
+    return tuple([(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts])
 
 
 def counted(number: int, what: str) -> str:

@@ -10,10 +10,11 @@ from inspector.export.words import counted
 from inspector.export.x86_migration_words import remedies_of
 from inspector.export.x86_together import all_remedies, together_json, together_text
 from inspector.machine.x86.kvm.msrs.access import name_of
+from inspector.machine.x86.migrate.actors import NOT_KNOWN, Origin
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call
 from inspector.machine.x86.migrate.noticed import noticed, use_of
-from inspector.machine.x86.migrate.origin import NOT_KNOWN, Origin, origin_of
+from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.places import names_of
 from inspector.machine.x86.migrate.remedy import kernels_that_take
 from inspector.machine.x86.migrate.start import Compared

@@ -8,13 +8,14 @@ Source: see layouts/files/criu.py.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.budget import Budget
+from inspector.readers.kvm_struct import struct_area
+from inspector.readers.marks import start_of_core
 from inspector.readers.named_values import Sized, named_area
 from inspector.readers.options import Options
 from inspector.readers.protobuf import Message
@@ -27,26 +28,12 @@ _MOST_FIELDS = 65_536
 _MOST_TASKS = 4096
 
 
-def looks_like_core(head: bytes) -> bool:
-    """The magic numbers of a core image."""
-    return _start(head) > 0
-
-
-def _start(head: bytes) -> int:
-    """Where the first entry begins; 0 for another image."""
-    words = struct.unpack_from("<2I", head) if len(head) >= 8 else (0, 0)
-    if words == (layout.COMMON_MAGIC, layout.CORE_MAGIC):
-        return 8
-    return 4 if words[0] == layout.CORE_MAGIC else 0
-
-
 def read(source: Source, _options: Options) -> Capture:
     """One task an entry. Raises InputError when there is none."""
-    at = _start(source.read(0, 8))
+    at = start_of_core(source.read(0, 8))
     budget = Budget(source.name, "fields", records=_MOST_FIELDS)
     vcpus: list[Vcpu] = []
     faults: list[InputError] = []
-    notices: list[str] = []
     try:
         while source.read(at, 1):
             size = int.from_bytes(source.read_exactly(at, 4, "the size of an entry"), "little")
@@ -55,16 +42,16 @@ def read(source: Source, _options: Options) -> Capture:
             if len(vcpus) == _MOST_TASKS:
                 raise InputError(source.name, f"at most {_MOST_TASKS} tasks", "more", at)
             entry = Message(source.name, source.read_exactly(at + 4, size, "an entry"), at + 4, budget)
-            vcpus.append(_task(entry, len(vcpus), notices))
+            vcpus.append(_task(entry, len(vcpus)))
             at += 4 + size
     except InputError as error:
         faults.append(error)
     if not vcpus:
         raise (faults or [InputError(source.name, "an entry of a task", "none", at)])[0]
-    return Capture(source.name, "criu-core", vcpus, faults=faults, notices=list(dict.fromkeys(notices)))
+    return Capture(source.name, "criu-core", vcpus, faults=faults)
 
 
-def _task(entry: Message, number: int, notices: list[str]) -> Vcpu:
+def _task(entry: Message, number: int) -> Vcpu:
     machine = entry.single().get(layout.MTYPE, 0)
     name = _name(entry) or f"task {number}"
     if machine == layout.X86_64:
@@ -76,8 +63,6 @@ def _task(entry: Message, number: int, notices: list[str]) -> Vcpu:
         info = entry.message(layout.TI_AARCH64)
         if info is None:
             raise InputError(entry.file, "ti_aarch64", "none", entry.offset)
-        if info.message(layout.AARCH64_PAC) is not None:
-            notices.append(f"{name}: keys of pointer authentication are in the image, and not read")
         return Vcpu(number, name, "arm64", _arm64(info))
     found = f"a task of {layout.OTHER_MACHINES.get(machine, f'machine type {machine}')}"
     raise InputError(entry.file, "a task of x86-64 or aarch64", found, entry.offset)
@@ -161,7 +146,22 @@ def _arm64(info: Message) -> list[Area]:
     own = info.single()
     if layout.AARCH64_TLS in own:
         values["sysreg.TPIDR_EL0"] = (own[layout.AARCH64_TLS], 8)
-    return [named_area(values, info.file, "registers")]
+    return [named_area(values, info.file, "registers"), *_keys(info)]
+
+
+def _keys(info: Message) -> Iterator[Area]:
+    """Keys of pointer authentication, and which are in force; a key of which a half is missing is left out."""
+    keys = info.message(layout.AARCH64_PAC)
+    for field, first, last, name in layout.AARCH64_KEYS if keys is not None else ():
+        message = keys.message(field) if keys is not None else None
+        numbers = message.single() if message is not None else {}
+        halves = [numbers.get(n) for n in range(first, last + 1)]
+        known = [half % (1 << 64) for half in halves if half is not None]
+        if len(known) == len(halves):
+            data = b"".join(half.to_bytes(8, "little") for half in known)
+            area = struct_area(name, data, Origin(info.file, info.offset))[0]
+            area.attributes["synthesized"] = True
+            yield area
 
 
 def _named(numbers: Mapping[int, int], names: Mapping[int, tuple[str, int]]) -> dict[str, Sized]:

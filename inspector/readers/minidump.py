@@ -30,7 +30,7 @@ _HEADER_SIZE_BYTES = 64
 _BV_AT = layout.LEGACY_SIZE_BYTES
 
 
-class _Dump(NamedTuple):
+class Dump(NamedTuple):
     """The file, what its threads are, and where components are, if it says so."""
 
     source: Source
@@ -44,12 +44,12 @@ def read(source: Source, options: Options) -> Capture:
     """One vCPU a thread; the one that crashed says so. Raises InputError when there is none."""
     streams = _streams(source)
     arch = _architecture(source, streams)
-    dump = _Dump(source, arch, _table(source, streams), options, [])
+    dump = Dump(source, arch, _table(source, streams), options, [])
     faults: list[InputError] = []
     vcpus: list[Vcpu] = []
     for thread, context in _threads(source, streams, faults):
         try:
-            areas = _areas(dump, *context)
+            areas = areas_of_context(dump, *context)
         except InputError as error:
             faults.append(error)
             continue
@@ -119,7 +119,7 @@ def _exception(source: Source, streams: Mapping[int, tuple[int, int]]) -> tuple[
     return int.from_bytes(data[:4], "little"), (offset, size)
 
 
-def _areas(dump: _Dump, at: int, size: int) -> list[Area]:
+def areas_of_context(dump: Dump, at: int, size: int) -> list[Area]:
     """The areas of a context. Raises InputError for one that is too short or of another kind."""
     data = dump.source.read_exactly(at, min(size, _MOST_CONTEXT_BYTES), "a thread's context")
     if dump.arch != layout.AMD64:
@@ -137,7 +137,7 @@ def _areas(dump: _Dump, at: int, size: int) -> list[Area]:
     return areas
 
 
-def _arm64(dump: _Dump, data: bytes, at: int) -> dict[str, Sized]:
+def _arm64(dump: Dump, data: bytes, at: int) -> dict[str, Sized]:
     if len(data) == layout.BREAKPAD_ARM64_SIZE_BYTES:
         return {path: (_number(data, offset, size), size) for path, offset, size in layout.BREAKPAD_ARM64_FIELDS}
     if len(data) < layout.ARM64_SIZE_BYTES:
@@ -159,7 +159,7 @@ def _number(data: bytes | bytearray, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "little")
 
 
-def _image(dump: _Dump, data: bytes, flags: int, at: int) -> bytes:
+def _image(dump: Dump, data: bytes, flags: int, at: int) -> bytes:
     """Legacy region, header and components; nothing where the context has neither."""
     extended = _extended(dump, data, at) if flags & layout.AMD64_XSTATE == layout.AMD64_XSTATE else b""
     if not flags & layout.AMD64_FLOATING and not extended:
@@ -172,7 +172,7 @@ def _image(dump: _Dump, data: bytes, flags: int, at: int) -> bytes:
     return bytes(image)
 
 
-def _extended(dump: _Dump, data: bytes, at: int) -> bytes:
+def _extended(dump: Dump, data: bytes, at: int) -> bytes:
     """The header of the XSAVE area and what follows it, where CONTEXT_EX says. Raises InputError."""
     start = layout.AMD64_SIZE_BYTES
     if len(data) < start + layout.CONTEXT_EX_SIZE_BYTES:

@@ -16,16 +16,12 @@ from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.replay import hosts as replayed
-from inspector.machine.arm64.replay import shapes
-from inspector.machine.arm64.replay.deep import hosts as deep_hosts
-from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.recording import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import ARM64, MMFR0, RegisterId
-from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.kernels import Arm64Kernel, profile_for
 from layouts.kernels import UnknownReleaseError
 
 
@@ -54,6 +50,11 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
 
 
 def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
+    from inspector.machine.arm64.replay import hosts as replayed
+    from inspector.machine.arm64.replay import shapes
+    from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+    from inspector.machine.arm64.replay.deep import shapes as deep_shapes
+
     if is_deep(found):
         check_shapes(file, found, "op", deep_shapes.SHAPES)
         return deep_hosts.host_of_records(file, found)
@@ -86,15 +87,25 @@ def captured_state(vcpu: Vcpu, name: str) -> State | None:
     return state_of(name, registers) if registers else None
 
 
-def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str) -> Host | None:
-    """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers."""
+def host_of_vcpu(vcpu: Vcpu, kernel: Arm64Kernel, name: str, captured_on: str = "") -> Host | None:
+    """The host that a captured vCPU shows, or known in part what Linux shows programs; None without registers.
+
+    ``captured_on`` is the release that the vCPU ran on, where the capture tells it.
+    """
     state = captured_state(vcpu, name)
     if state is None:
         return None
-    found = host_showing(state, kernel)
+    found = host_showing(state, kernel, _profile(captured_on))
     if MMFR0 in found.limits and is_shown_to_programs(found.limits[MMFR0]):
         return host_of_chip(kernel, chip_of_shown(name, found.limits))
     return found
+
+
+def _profile(release: str) -> Arm64Kernel | None:
+    try:
+        return profile_for(release) if release else None
+    except UnknownReleaseError:
+        return None
 
 
 def guest_of(host: Host) -> ScratchVcpu:

@@ -104,7 +104,7 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
     named = kernel_named(profile_for, release, note) if release else None
     kernel = named or kernel_captured(profile_for, capture, note)
     for vcpu in capture.vcpus:
-        host = host_of_vcpu(vcpu, kernel, capture.target)
+        host = host_of_vcpu(vcpu, kernel, capture.target, capture.host.kernel)
         if host is not None and PFR0_EL1.get(host.limits.get(PFR0, 0)):
             return host
     raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import Note
+from layouts.coming import NEXT
 from layouts.kernels import DEFAULT_RELEASE, Profile, UnknownReleaseError, release_numbers
 
-HELP = f"a release of Linux (default {DEFAULT_RELEASE}); one without a profile is answered by the newest older one"
+HELP = (
+    f"a release of Linux (default {DEFAULT_RELEASE}); one without a profile is answered by the newest older one; "
+    "next tells what is not merged"
+)
 
 
 def kernel_named(profile_for: Callable[[str], Profile], release: str, note: Note) -> Profile:
@@ -40,7 +44,8 @@ def told(kernel: Profile, note: Note) -> Profile:
 def split(text: str) -> tuple[str, str]:
     """A host's name and the release after its last ``@``, empty where there is none."""
     name, _, release = text.rpartition("@")
-    return (name, release) if name and release_numbers(release) and not os.path.exists(text) else (text, "")
+    is_release = release_numbers(release) or release == NEXT
+    return (name, release) if name and is_release and not os.path.exists(text) else (text, "")
 
 
 def release_of(text: str, kernel: str) -> tuple[str, str]:

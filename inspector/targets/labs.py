@@ -10,8 +10,9 @@ from inspector.readers.options import NO_OPTIONS
 
 if TYPE_CHECKING:
     from inspector.machine.arm64.models.workbench import Workbench
+    from inspector.machine.arm64.world.world import Arm64World
     from inspector.machine.x86.world.world import World
-    from layouts.x86.scenario import Scenario
+    from layouts.scenario import Scenario
 
 _NEEDS = "the lab needs CPUID or an XSAVE image (x86), or ID registers (arm64)"
 
@@ -23,13 +24,20 @@ class XstateLab(NamedTuple):
     scenario: Scenario
 
 
+class Arm64Lab(NamedTuple):
+    """The lab of an arm64 world, and the events that are to come."""
+
+    world: Arm64World
+    scenario: Scenario
+
+
 class IdLab(NamedTuple):
     """The ID-register lab: a host, a model, and the user's properties."""
 
     bench: Workbench
 
 
-Lab: TypeAlias = XstateLab | IdLab
+Lab: TypeAlias = XstateLab | Arm64Lab | IdLab
 
 
 def lab_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:
@@ -49,7 +57,8 @@ def _arm64(capture: Capture, vcpu: Vcpu) -> Lab | None:
     from inspector.targets.kernels import kernel_captured
     from layouts.arm64.kernels import profile_for
 
-    host = host_of_vcpu(vcpu, kernel_captured(profile_for, capture, NO_OPTIONS.note), capture.target)
+    kernel = kernel_captured(profile_for, capture, NO_OPTIONS.note)
+    host = host_of_vcpu(vcpu, kernel, capture.target, capture.host.kernel)
     return IdLab(Workbench(host)) if host is not None and host.limits else None
 
 

@@ -36,15 +36,28 @@ def names() -> list[str]:
     return list(abouts())
 
 
+@cache
 def abouts() -> dict[str, str]:
-    """What each sample is, in one line, by its name."""
+    """All samples by name, each in one line."""
     import tomllib
 
-    found = {}
+    found: dict[str, str] = {}
     for about in sorted(root().glob("*/about.toml")):
-        for name, line in tomllib.loads(about.read_text("utf-8"))["open"].items():
-            found[f"{about.parent.name}/{name}" if name != "." else about.parent.name] = str(line)
+        table = tomllib.loads(about.read_text("utf-8"))
+        folder = about.parent.name
+        found |= {f"{folder}/{name}" if name != "." else folder: str(text) for name, text in table["open"].items()}
     return found
+
+
+def x86_chips() -> list[str]:
+    """The chips of x86 of which a shipped capture tells, by name."""
+    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in names() if "/linux-" in sample)
+    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
+
+
+def about(name: str) -> str:
+    """What one sample is, in one line."""
+    return abouts()[name]
 
 
 def capture_of_sample(target: str, options: Options) -> Capture:

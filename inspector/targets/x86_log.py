@@ -11,7 +11,7 @@ from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.replay.calls import Compared, Replay
 from inspector.readers.logs.passed import passed_by
-from inspector.readers.options import Options
+from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import release_of
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_named import host_of_capture
@@ -24,6 +24,7 @@ class Comparison(NamedTuple):
     kernel: str
     because: str
     calls: list[Compared]
+    release: str = ""
 
     @property
     def first(self) -> int | None:
@@ -37,11 +38,23 @@ def compared(target: str, host_name: str, kernel_name: str, options: Options) ->
     Raises UsageError for a log without calls or without a host, and InputError.
     """
     capture = capture_of(target, options)
-    if not any(call.name.startswith(("KVM_", "ARCH_")) for call in capture.calls):
+    if not has_calls(capture):
         raise UsageError(f"--from-log {target}: no calls of KVM in it; strace -f -v -s 4096 -e trace=ioctl shows them")
+    return of_capture(capture, host_name, kernel_name, options)
+
+
+def has_calls(capture: Capture) -> bool:
+    """The log tells of calls that KVM and Linux answer, or of events that it traces."""
+    return any(call.name.startswith(("KVM_", "ARCH_", "kvm_", "x86_fpu_")) for call in capture.calls)
+
+
+def of_capture(
+    capture: Capture, host_name: str = "", kernel_name: str = "", options: Options = NO_OPTIONS
+) -> Comparison:
+    """The same of a log that has been read. Raises UsageError for one without a host, and InputError."""
     host, because = _host(capture, host_name, kernel_name, options)
     replay = Replay(Kvm(host), _bytes, stands_in=not host_name)
-    return Comparison(capture, host.kernel.title, because, replay.compare(capture.calls))
+    return Comparison(capture, host.kernel.title, because, replay.compare(capture.calls), host.kernel.name)
 
 
 def _host(capture: Capture, host_name: str, kernel_name: str, options: Options) -> tuple[Host, str]:
@@ -58,6 +71,11 @@ def _host(capture: Capture, host_name: str, kernel_name: str, options: Options) 
     if not any(area.prefix == "supported" for area in capture.context):
         because = "the guest's own CPUID stands in for the host's"
     return host, because
+
+
+def unasked(capture: Capture, why: str) -> Comparison:
+    """The calls of a log alone, none of them asked, for a reason."""
+    return Comparison(capture, "no machine", why, [Compared(call, None, why) for call in capture.calls])
 
 
 def _bytes(call: Call) -> bytes | None:

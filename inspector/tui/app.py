@@ -151,7 +151,7 @@ class InspectorApp(DoorApp):
             self.inspect.say(progress_of(event.what, event.done, event.total))
 
     async def on_inspector_app_opened(self, event: Opened) -> None:
-        """Fill the screen, as it was left the last time."""
+        """Fill the screen, as it was left the last time; of a log its calls are shown first."""
         if not self._is_shown(event.screen) or not await self.has_panes():
             return
         self.has_opened()
@@ -159,6 +159,8 @@ class InspectorApp(DoorApp):
         if place is None or not -bool(event.capture.context) <= place.vcpu < len(event.capture.vcpus):
             place = Place("", 0)
         await event.screen.show_capture(event.capture, *place, self.options, self.state.elements)
+        if event.capture.calls:
+            event.screen.action_calls()
 
     def _is_shown(self, screen: InspectScreen) -> bool:
         """Whether a screen is there still: it can be left while its target is read."""

@@ -11,11 +11,20 @@ from textual.screen import Screen
 
 from inspector.capture.errors import InspectorError
 from inspector.tui.base_app import BaseApp
-from inspector.tui.wanted import BytesWanted, CompareWanted, EditsWanted, FieldWanted, MigrationWanted, Wanted
+from inspector.tui.wanted import (
+    BytesWanted,
+    CallsWanted,
+    CompareWanted,
+    EditsWanted,
+    FieldWanted,
+    MigrationWanted,
+    Wanted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.capture.model import Capture
     from inspector.tui.labs import LabSession
     from inspector.tui.migration_session import MigrationSession
     from inspector.tui.session import Session
@@ -26,7 +35,7 @@ class DoorApp(BaseApp):
 
     def open(self, wanted: Wanted) -> None:
         """A lab, or why there is none; the bytes of a simulated machine; vCPUs side by side, a field of one."""
-        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted | MigrationWanted):
+        if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted):
             self.push_screen(_over(wanted))
             return
         from inspector.tui.labs import bytes_screen, lab_screen, session_of_vcpu
@@ -40,12 +49,14 @@ class DoorApp(BaseApp):
             self.notify(str(error), markup=False, timeout=3)
 
 
-def _over(wanted: CompareWanted | FieldWanted | EditsWanted | MigrationWanted) -> Screen[None]:
+def _over(wanted: CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted) -> Screen[None]:
     """Another screen on an opened capture."""
     if isinstance(wanted, MigrationWanted):
         from inspector.tui.screens.migration import MigrationScreen
 
         return MigrationScreen(wanted.session)
+    if isinstance(wanted, CallsWanted):
+        return _calls(wanted.capture)
     if isinstance(wanted, EditsWanted):
         from inspector.tui.screens.edits import EditsScreen
 
@@ -58,6 +69,17 @@ def _over(wanted: CompareWanted | FieldWanted | EditsWanted | MigrationWanted) -
     from inspector.tui.screens.compare import CompareScreen
 
     return CompareScreen(CompareSession([wanted.session]))
+
+
+def _calls(capture: Capture) -> Screen[None]:
+    """A log's calls; where nothing tells the host, the calls alone."""
+    from inspector.targets.x86_log import of_capture, unasked
+    from inspector.tui.screens.calls import CallsScreen
+
+    try:
+        return CallsScreen(of_capture(capture))
+    except InspectorError as error:
+        return CallsScreen(unasked(capture, str(error)))
 
 
 class CompareApp(DoorApp):

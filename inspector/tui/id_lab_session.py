@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from inspector.capture.model import Capture
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
+from layouts.arm64.arm_features import places_of
 
 
 class Toggle(NamedTuple):
@@ -28,6 +29,12 @@ Line = str | Toggle | PropertyRow
 def name_of(line: Line) -> str:
     """The name of a property, a switch or a length; nothing for a heading."""
     return "" if isinstance(line, str) else line.name
+
+
+def _sets(line: Line, places: frozenset[tuple[str, str]]) -> bool:
+    """A property of one of these fields."""
+    own = line.entry.places if isinstance(line, PropertyRow) else ()
+    return any((place.register, place.name) in places for place in own)
 
 
 class IdLabSession:
@@ -160,10 +167,15 @@ class IdLabSession:
         return next((at for at, line in enumerate(self.lines) if name_of(line) == name), None)
 
     def search(self, text: str, start: int, by: int = 1) -> int | None:
-        """The next line after ``start`` whose name or register has the text, or with ``by`` -1 the one before."""
+        """The next line after ``start`` whose name or register has the text, or that a feature (FEAT_) hangs on.
+
+        ``by`` -1: the one before.
+        """
         self.search_text = text
         wanted = text.lower()
-        return self._next(start, [wanted in (name_of(line) or str(line)).lower() for line in self.lines], by)
+        places = places_of(wanted) if wanted.startswith("feat_") else frozenset()
+        named = [wanted in (name_of(line) or str(line)).lower() or _sets(line, places) for line in self.lines]
+        return self._next(start, named, by)
 
     def next_blocked(self, start: int) -> int | None:
         """The next line after ``start`` that blocks."""

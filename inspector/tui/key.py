@@ -19,6 +19,8 @@ _WRITTEN = {
     "left": "←",
     "right": "→",
     "question_mark": "?",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "exclamation_mark": "!",
     "slash": "/",
     "apostrophe": "'",

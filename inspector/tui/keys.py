@@ -6,7 +6,7 @@ Bindings, footers and help screens are made from these tables. Those of panes ar
 from __future__ import annotations
 
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
-from inspector.tui.lab_keys import ID_LAB, TIMELINE, XSTATE_LAB
+from inspector.tui.lab_keys import ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
 from inspector.tui.migration_keys import MIGRATION
 
 PROGRAM: Table = (
@@ -213,6 +213,10 @@ INSPECT: Table = (
                 Key("M", "migrate", "inspect.migrate", "Migrate"),
             ),
             line(
+                "of a log: its calls beside the machine's answers",
+                Key("T", "calls", "inspect.calls", "Calls"),
+            ),
+            line(
                 "show only fields whose path or meaning has a text; all again",
                 Key("f", "filter", "inspect.filter", "Filter"),
                 Key("escape", "clear", "inspect.clear", "All fields again, search ended"),
@@ -354,6 +358,25 @@ FINDINGS: Table = (
     ),
 )
 
+CALLS: Table = (
+    Group(
+        "Looking",
+        (
+            line(
+                "the next, the previous call that was answered otherwise",
+                Key("n", "divergence(1)", "calls.next", "Next ≠", footer=10),
+                Key("N", "divergence(-1)", "calls.previous", "Previous ≠"),
+            ),
+            line(
+                "the same calls on the kernel before, behind",
+                Key("minus,left", "kernel(-1)", "calls.kernel_back", "Older kernel"),
+                Key("plus,right", "kernel(1)", "calls.kernel_on", "Newer kernel", footer=15),
+            ),
+            line("to the vCPUs and fields of the log", Key("escape,T", "app.up", "calls.back", "Fields", footer=20)),
+        ),
+    ),
+)
+
 #: The screens by name: each with the tables of its panes. Their help is this, and the program's keys.
 SCREENS: dict[str, Table] = {
     "start": merged(START, LINES),
@@ -364,7 +387,9 @@ SCREENS: dict[str, Table] = {
     "compare": merged(LINES, COMPARE),
     "findings": merged(LINES, FINDINGS),
     "migration": merged(LINES, MIGRATION),
+    "calls": merged(LINES, CALLS),
     "xstate lab": merged(LINES, XSTATE_LAB),
+    "arm64 lab": merged(LINES, ARM64_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),
 }

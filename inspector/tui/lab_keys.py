@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.tui.key import Group, Key, Table, line, merged, panes
+from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 
 #: What both labs have.
 _LAB: Table = (
@@ -117,6 +117,68 @@ _XSTATE_LAB: Table = (
     ),
 )
 
+_ARM64_LAB: Table = (
+    Group(
+        "Moving",
+        (
+            panes("features, timeline, outcome"),
+            line(
+                "another vCPU",
+                Key("left_square_bracket", "vcpu(-1)", "arm64.vcpu_back", "Previous vCPU"),
+                Key("right_square_bracket", "vcpu(1)", "arm64.vcpu_on", "Next vCPU"),
+            ),
+            line("the next host", Key("H", "host", "arm64.host", "Host", footer=50)),
+        ),
+    ),
+    Group(
+        "The scenario",
+        (
+            line("the next event", Key("n", "next", "arm64.next", "Next", footer=10)),
+            line(
+                "the timeline, with the whole state before and after",
+                Key("T", "timeline", "arm64.timeline", "Timeline"),
+            ),
+        ),
+    ),
+    Group(
+        "Events (on the selected feature where they name one)",
+        (
+            line(
+                "KVM_ARM_VCPU_INIT with the feature, or without it; its instruction",
+                Key("x", "feature", "arm64.feature", "Ask", footer=30),
+                Key("i", "execute", "arm64.execute", "Use", footer=40),
+            ),
+            line(
+                "KVM_CREATE_VM, KVM_CREATE_VCPU",
+                Key("m", "event('KVM_CREATE_VM')", "arm64.vm", "Create VM"),
+                Key("v", "event('KVM_CREATE_VCPU')", "arm64.vcpu", "Create vCPU"),
+            ),
+            line(
+                "KVM_ARM_VCPU_FINALIZE SVE; KVM_RUN",
+                Key("f", "event('KVM_ARM_VCPU_FINALIZE SVE')", "arm64.finalize", "Finalize SVE"),
+                Key("r", "event('KVM_RUN')", "arm64.run", "Run"),
+            ),
+            line(
+                "the guest turns FP, SVE and SME on in CPACR_EL1",
+                Key("c", "event('guest msr CPACR_EL1 0x3330000')", "arm64.cpacr", "CPACR_EL1"),
+            ),
+            line(
+                "save all registers, set those that were saved",
+                Key("less_than_sign", "event('KVM_GET_ONE_REG all')", "arm64.save", "Save registers"),
+                Key("greater_than_sign", "event('KVM_SET_ONE_REG saved')", "arm64.restore", "Set saved registers"),
+            ),
+            line(
+                "type any event (inspector sim --help lists them)",
+                Key("colon", "ask", "arm64.ask", "Event", footer=80),
+            ),
+        ),
+    ),
+    Group(
+        "Looking",
+        (line("why: what is between the feature and the guest", Key("w", "why", "arm64.why", "Why", footer=60)),),
+    ),
+)
+
 _ID_LAB: Table = (
     Group(
         "Moving",
@@ -171,4 +233,6 @@ TIMELINE: Table = (
 )
 
 XSTATE_LAB = merged(_XSTATE_LAB, _LAB)
+#: No other screen is under it.
+ARM64_LAB = merged(_ARM64_LAB, without("lab.back", _LAB))
 ID_LAB = merged(_ID_LAB, _LAB)

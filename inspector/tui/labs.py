@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from textual.screen import Screen
 
 from inspector.capture.model import Capture, Vcpu
-from inspector.targets.labs import IdLab, Lab, lab_of_vcpu
+from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
+from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.id_lab_session import IdLabSession
+from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.screens.simulated import SimulatedScreen
 from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.xstate_lab_session import XstateLabSession
 
-LabSession = XstateLabSession | IdLabSession
+LabSession = XstateLabSession | Arm64LabSession | IdLabSession
 
 
 def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
-    """What the screen of a lab works on; ``origin``: see XstateLabSession."""
-    return IdLabSession(*lab) if isinstance(lab, IdLab) else XstateLabSession(*lab, origin)
+    """What the screen of a lab works on; ``origin``: see WorldSession."""
+    if isinstance(lab, IdLab):
+        return IdLabSession(*lab)
+    if isinstance(lab, Arm64Lab):
+        return Arm64LabSession(lab.world, lab.scenario, origin)
+    return XstateLabSession(lab.world, lab.scenario, origin)
 
 
 def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
@@ -34,7 +40,9 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
 
 def lab_screen(session: LabSession) -> Screen[None]:
     """The screen of a lab."""
-    return XstateLabScreen(session) if isinstance(session, XstateLabSession) else IdLabScreen(session)
+    if isinstance(session, XstateLabSession):
+        return XstateLabScreen(session)
+    return Arm64LabScreen(session) if isinstance(session, Arm64LabSession) else IdLabScreen(session)
 
 
 def bytes_screen(capture: Capture, path: str, vcpu_number: int) -> Screen[None]:

@@ -32,6 +32,16 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
     "findings": (("Columns", (("code, how bad", "inspector explain CODE tells more"), ("#0", "the vCPU"))),),
+    "calls": (
+        (
+            "Marks",
+            (
+                (">", "the first call that the machine answers otherwise"),
+                ("≠", "another one"),
+                ("not asked", "the log lacks its bytes, or the machine a rule"),
+            ),
+        ),
+    ),
     "timeline": (
         ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
     ),
@@ -58,6 +68,17 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
                 ("guest's Linux", "its task may; the task's buffer has room"),
                 ("touch", "what an instruction on it gives now: ok, an exception, a signal,"),
                 ("", "grows (a larger buffer first)"),
+            ),
+        ),
+    ),
+    "arm64 lab": (
+        (
+            "Columns",
+            (
+                ("host", "its KVM can give guests the feature"),
+                ("vCPU", "it was initialized with it; MTE: the VM has the capability"),
+                ("is shown", "the field of the guest's ID register"),
+                ("using it", "what an instruction gives now: ok, a trap to EL1 (CPACR_EL1), UNDEF"),
             ),
         ),
     ),

@@ -25,6 +25,8 @@ _BYTES = re.compile("[0-9a-f]{2}( +[0-9a-f]{2})+ *")
 #: What has no text that is worth searching.
 _MUTE = ("vector", "tile", "bytes", "gap", "reserved", "predicate")
 _NAME, _BEGINS, _PART, _PATH, _MEANS, _VALUE = range(6)
+#: Arm's names of features begin so.
+_FEATURE = "feat_"
 #: Sizes and offsets of components come behind the components.
 _BEHIND = 10
 
@@ -71,6 +73,8 @@ class Searcher:
             rank = _rank(word, text)
             if rank is not None:
                 yield rank + _BEHIND * word.is_structure, word.place, word.path
+        if text.startswith(_FEATURE):
+            yield from _registers_of(ShownTable(area), text)
         if "[" in text or text[:1].isdigit() or text[:1] == "-":
             yield from _elements_in(ShownTable(area), text, types)
 
@@ -80,6 +84,14 @@ class Searcher:
             # The area is kept with them: its number is nobody else's as long as it is here.
             kept = self._words[id(area)] = (area, area.data, list(_words(ShownTable(area))))
         return kept[2]
+
+
+def _registers_of(table: ShownTable, feature: str) -> Iterator[tuple[int, int, str]]:
+    """The ID registers by which Arm's feature of that name is seen (``FEAT_SVE2``)."""
+    from layouts.arm64.arm_features import places_of
+
+    wanted = {f"sysreg.{register}" for register, _ in places_of(feature)}
+    yield from ((_NAME, place, spec.path) for place, spec in enumerate(table.specs) if spec.path in wanted)
 
 
 def _words(table: ShownTable) -> Iterator[_Word]:

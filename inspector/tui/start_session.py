@@ -26,7 +26,7 @@ class StartSession:
         self._groups: dict[str, list[Entry]] = {
             "recent": [],
             "samples": list(_samples()),
-            "scenarios in the XSTATE lab": list(_scenarios()),
+            "scenarios, in their lab": list(_scenarios()),
             "hosts, empty, in their lab": list(_hosts()),
         }
         self._abouts = {entry.target: entry.about for entries in self._groups.values() for entry in entries}
@@ -82,7 +82,7 @@ def _samples() -> Iterator[Entry]:
 
 
 def _scenarios() -> Iterator[Entry]:
-    from layouts.x86.scenarios import scenarios
+    from layouts.scenarios import scenarios
 
     return (Entry(f"sim:{name}", one.title) for name, one in scenarios().items())
 

@@ -60,7 +60,15 @@ class MigrationWanted(NamedTuple):
     session: MigrationSession
 
 
-Wanted = TargetWanted | MigrationWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted
+class CallsWanted(NamedTuple):
+    """The calls of a log beside the machine's answers."""
+
+    capture: Capture
+
+
+Wanted = (
+    TargetWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+)
 
 
 class AgainWanted(Message):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from layouts.arm64.properties import FieldPlace, field_places, properties, property_of, value_text
 from layouts.arm64.sysregs import id_registers
+from layouts.data import data_text
 
 _TERM = re.compile(r"(\w+)\.(\w+)(>=|=|<)(\d+)")
 #: What Arm calls fields that Linux spells otherwise (AARCHMRS; Linux arch/arm64/tools/sysreg).
@@ -66,7 +66,7 @@ class Condition(NamedTuple):
 @cache
 def conditions() -> tuple[Condition, ...]:
     """Every condition, in the order of features' names."""
-    text = files("layouts.arm64").joinpath("data/features.tsv").read_text("utf-8")
+    text = data_text("arm64/data/features.tsv")
     found = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -74,6 +74,12 @@ def conditions() -> tuple[Condition, ...]:
             terms = (tuple(_term(term) for term in part.split(" & ")) for part in condition.split(" | "))
             found.append(Condition(feature, guard, tuple(terms)))
     return tuple(found)
+
+
+@cache
+def feature_names() -> tuple[str, ...]:
+    """Every feature that ID registers show, in Arm's order."""
+    return tuple(dict.fromkeys(condition.feature for condition in conditions()))
 
 
 @cache
@@ -103,6 +109,45 @@ def features_in(registers: Mapping[int, int]) -> list[str]:
         if condition.holds(registers) and (not condition.guard or found.get(condition.guard, False))
     }
     return sorted(there, key=str.lower)
+
+
+def feature_named(name: str) -> str | None:
+    """A feature as Arm spells it, from any case; None where Arm has none such."""
+    return next((one.feature for one in conditions() if one.feature.lower() == name.lower()), None)
+
+
+@cache
+def places_of(text: str) -> frozenset[tuple[str, str]]:
+    """The fields, by register and name, that show features with a text in their name."""
+    wanted = text.lower()
+    return frozenset(
+        (term.place.register, term.place.name)
+        for one in conditions()
+        if wanted in one.feature.lower()
+        for terms in one.alternatives
+        for term in terms
+    )
+
+
+def feature_words(name: str, value: str) -> tuple[str, ...]:
+    """A feature as a property: ``on`` is the least value of each of its fields that shows it, ``off`` the one below.
+
+    Raises ValueError for another value, a name that Arm has not, and a feature that fields show in several ways.
+    """
+    feature = feature_named(name)
+    if feature is None:
+        raise ValueError(f"{name}: expected the name of a feature (inspector models find {name})")
+    if value not in ("on", "off"):
+        raise ValueError(f"{name}: expected on or off; found {value!r}")
+    ways = [terms for one in conditions() if one.feature == feature for terms in one.alternatives]
+    if len(ways) > 1:
+        choices = "; or ".join(" ".join(_word(term.place, term.number) for term in terms) for terms in ways)
+        raise ValueError(f"{name}: several fields may show it: {choices}")
+    terms = [term for term in ways[0] if term.comparison != "<"]
+    if value == "on":
+        return tuple(_word(term.place, term.number) for term in terms)
+    below = [term for term in terms if term.comparison == ">="]
+    return tuple(_word(term.place, term.number - 1 & (1 << term.place.width) - 1) for term in below)
 
 
 class Match(NamedTuple):

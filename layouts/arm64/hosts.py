@@ -8,11 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
-from layouts.arm64.ids import encoding_of_op
+from layouts.arm64.ids import PMCR, encoding_of_op
+from layouts.data import data_text
+
+#: PMCR_EL0 of these CPUs, which was not read with the others: QEMU's target/arm/tcg/cpu64.c (reset_pmcr_el0).
+_PMCR = {
+    "max": 0x41013000,
+    "a64fx": 0x46014040,
+    "cortex-a35": 0x410A3000,
+    "cortex-a53": 0x41033000,
+    "cortex-a55": 0x410B3000,
+    "cortex-a57": 0x41013000,
+    "cortex-a72": 0x41023000,
+    "cortex-a76": 0x410B3000,
+    "cortex-a710": 0xA000,
+    "neoverse-n1": 0x410C3000,
+    "neoverse-n2": 0xA000,
+    "neoverse-v1": 0x41213000,
+}
 
 
 class BareHost(NamedTuple):
@@ -34,10 +50,11 @@ def encoding_of_text(text: str) -> int:
 def bare_hosts() -> dict[str, BareHost]:
     """The CPUs by name (``neoverse-v1``, ``max,sve-max-vq=3``, ``max,mte=on``)."""
     found = {}
-    for line in files("layouts.arm64").joinpath("data/hosts.jsonl").read_text("utf-8").splitlines():
+    for line in data_text("arm64/data/hosts.jsonl").splitlines():
         entry = json.loads(line)
         name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
         registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
         ccsidr = {int(selector): int(value, 16) for selector, value in entry["ccsidr"].items()}
+        registers[PMCR] = _PMCR[entry["cpu"].split(",")[0]]
         found[name] = BareHost(name, registers, tuple(entry["sve_vls"]), ccsidr)
     return found

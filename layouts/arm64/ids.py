@@ -25,6 +25,7 @@ FIRMWARE_BITMAP = 0x16
 
 _COPROCESSOR = Bits("KVM_REG_ARM_COPROC", 16, 12)
 _NUMBER = Bits("number", 0, 16)
+_COPROCESSOR_MASK = (1 << _COPROCESSOR.width) - 1
 
 #: A system register as (op0, op1, CRn, CRm, op2).
 Op = tuple[int, int, int, int, int]
@@ -49,6 +50,11 @@ class RegisterId(register_id.RegisterId):
     def is_sysreg(self) -> bool:
         """An id of a system register, with the size that one has."""
         return self - self.encoding == _SYSREGS
+
+
+def coprocessor_of(register_id: int) -> int:
+    """The kind of register that an id of arm64 names."""
+    return register_id >> _COPROCESSOR.lsb & _COPROCESSOR_MASK
 
 
 def make(coprocessor: int, size_bytes: int, number: int = 0) -> RegisterId:
@@ -90,8 +96,8 @@ PFR1_AARCH32, DFR0_AARCH32, MMFR4_AARCH32 = 0xC009, 0xC00A, 0xC016
 PFR0, PFR1, PFR2, ZFR0, SMFR0 = 0xC020, 0xC021, 0xC022, 0xC024, 0xC025
 DFR0, ISAR0, ISAR1, ISAR2, ISAR3 = 0xC028, 0xC030, 0xC031, 0xC032, 0xC033
 MMFR0, MMFR1, MMFR2, MMFR3, MMFR4 = 0xC038, 0xC039, 0xC03A, 0xC03B, 0xC03C
-CLIDR, CTR = 0xC801, 0xD801
-OSLSR, ZCR = 0x808C, 0xC090
+CLIDR, CTR, DCZID = 0xC801, 0xD801, 0xD807
+OSLSR, ZCR, PMCR = 0x808C, 0xC090, 0xDCE0
 
 #: Encodings of ID registers: those of op1 0, and of them what describes AArch32 and AArch64.
 IDS, AARCH32_IDS, AARCH64_IDS = range(0xC000, 0xC040), range(0xC008, 0xC020), range(0xC020, 0xC040)
@@ -181,3 +187,14 @@ PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (
 SVE_VLS = make(SVE, 64, 0xFFFF)
 #: Slice 0 of Z0, P0 and FFR, and how far apart the registers are: slices are in between.
 SVE_Z0, SVE_P0, SVE_FFR, SVE_STEP = make(SVE, 256), make(SVE, 32, 0x400), make(SVE, 32, 0x600), 0x20
+
+#: Ids of no register: an encoding that is none, wrong sizes, another architecture, a core register behind the last.
+UNKNOWN_IDS = (0x603000000013FFFF, 0x602000000013C000, 0x604000000013C000, 0x2030000000130000, 0x6030000000100FFF)
+#: Slices of SVE registers that there are not, and registers of wrong sizes.
+UNKNOWN_SVE_IDS = (
+    0x6080000000150001,
+    0x608000000015001F,
+    0x6050000000150401,
+    0x6050000000150620,
+    0x6040000000100054,
+)

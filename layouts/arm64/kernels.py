@@ -16,23 +16,44 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
+from layouts.data import data_text
 from layouts.kernels import Kernel, profile_among
 from layouts.vocabulary import Bits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldPolicy(Bits):
     """One entry of a kernel's ``arm64_ftr_bits`` table."""
 
-    policy: str
-    signed: bool
-    strict: bool
-    safe_value: int
+    __slots__ = ("policy", "safe_value", "signed", "strict")
+
+    def __init__(
+        self, name: str, lsb: int, width: int, *, policy: str, signed: bool, strict: bool, safe_value: int
+    ) -> None:
+        super().__init__(name, lsb, width)
+        self.policy = policy
+        self.signed = signed
+        self.strict = strict
+        self.safe_value = safe_value
+
+    def key(self) -> tuple[object, ...]:
+        """See Bits.key."""
+        return (*super().key(), self.policy, self.signed, self.strict, self.safe_value)
+
+    def with_policy(self, policy: str) -> FieldPolicy:
+        """The same field under another policy."""
+        return FieldPolicy(
+            self.name,
+            self.lsb,
+            self.width,
+            policy=policy,
+            signed=self.signed,
+            strict=self.strict,
+            safe_value=self.safe_value,
+        )
 
     def get(self, value: int) -> int:
         """The field's value, negative where it is signed and its top bit is set (arm64_ftr_value)."""
@@ -94,13 +115,18 @@ class Arm64Kernel(Kernel):
     ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg, commit e016333745c).
     ``shared_width``: the first vCPU decides on the VM's register width (kvm_set_vm_width); before, vCPUs that nobody
     has initialized count as 64-bit ones. ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU whose PMU is not
-    initialized cannot run (kvm_arm_pmu_v3_enable, commit 14bda7a92744). ``copies_first``: a system register's new
-    value is copied from user space before the register is looked up (kvm_sys_reg_set_user).
+    initialized cannot run (kvm_arm_pmu_v3_enable, commit 14bda7a92744). ``pmu_registers``: how
+    the PMU's registers are reset and set: as others (``plain``), ``reset`` to the counters that are there, with
+    ``counters`` of 64 bits and PMCR_EL0 of N alone, N the VM's and bits of a set written one by one (``set_clear``),
+    or as they are (``raw``). ``timers_stored``: a timer's registers are the vCPU's own, ISTATUS with them
+    (arch_timer_get_user); else computed (read_timer_ctl). ``copies_first``: a system register's new value is copied
+    from user space before the register is looked up (kvm_sys_reg_set_user).
     ``imp_ids``: KVM_CAP_ARM_WRITABLE_IMP_ID_REGS. ``reports_masks``: KVM_ARM_GET_REG_WRITABLE_MASKS.
     ``nested``: the profile that has the same limit_nv_id_reg (nested.c); empty where EL2 cannot be asked for.
     ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
     without one (kvm_finalize_sys_regs); ``created``: also set when it is made (kvm_vgic_create); ``follows``: also
-    set at the first run (kvm_vgic_finalize_idregs).
+    set at the first run (kvm_vgic_finalize_idregs). ``vgic_kills``: a VM whose GIC is not ready at the first run is
+    gone (kvm_vgic_map_resources, kvm_vm_dead).
 
     What guests see (sys_regs.c):
     ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
@@ -128,11 +154,14 @@ class Arm64Kernel(Kernel):
     shared_width: bool
     mte: bool
     pmu_needs_init: bool
+    pmu_registers: str
+    timers_stored: bool
     copies_first: bool
     imp_ids: bool
     reports_masks: bool
     nested: str
     vgic_fields: str
+    vgic_kills: bool
     aarch32_raz: bool
     debug_most: int
     pmuver_most: int
@@ -222,7 +251,7 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 def kernels() -> dict[str, Arm64Kernel]:
     """The profiles by name, oldest first."""
     known: dict[str, dict[str, Any]] = {}
-    for entry in json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8")):
+    for entry in json.loads(data_text("arm64/data/kernels.json")):
         known[entry["name"]] = _whole(entry, known)
     return {name: _kernel(entry) for name, entry in known.items()}
 

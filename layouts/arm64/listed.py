@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, sysreg_id
+from layouts.data import data_text
 from layouts.kernels import release_numbers
 
 #: A register that every vCPU has.
@@ -23,8 +23,8 @@ ALWAYS = "always"
 UNKNOWN = 0x1DE7EC7EDBADC0DE
 #: KVM's ids of the virtual timer's counter and comparator are each other's encoding (uapi/asm/kvm.h).
 _CNTVCT, _CNTV_CVAL = encoding_of_text("3_3_14_0_2"), encoding_of_text("3_3_14_3_2")
-_TIMER_CTL, _TIMER_CNT, _TIMER_CVAL = encoding_of_text("3_3_14_3_1"), _CNTV_CVAL, _CNTVCT
-_PTIMER_CTL, _PTIMER_CNT, _PTIMER_CVAL = (encoding_of_text(f"3_3_14_{end}") for end in ("2_1", "0_1", "2_2"))
+TIMER_CTL, TIMER_CNT, TIMER_CVAL = encoding_of_text("3_3_14_3_1"), _CNTV_CVAL, _CNTVCT
+PTIMER_CTL, PTIMER_CNT, PTIMER_CVAL = (encoding_of_text(f"3_3_14_{end}") for end in ("2_1", "0_1", "2_2"))
 #: Registers that have only one value, in front of the table: the first release of each set.
 _INVARIANT = (
     ((5, 10), (MIDR, REVIDR, CLIDR, AIDR, CTR)),
@@ -34,8 +34,8 @@ _INVARIANT = (
 )
 #: Timers in front of those: the physical timer since 6.4 (commit 3008c8f7e7d6 and its neighbours); none since 6.18.
 _TIMERS = (
-    ((5, 10), (_TIMER_CTL, _TIMER_CNT, _TIMER_CVAL)),
-    ((6, 4), (_TIMER_CTL, _TIMER_CNT, _TIMER_CVAL, _PTIMER_CTL, _PTIMER_CNT, _PTIMER_CVAL)),
+    ((5, 10), (TIMER_CTL, TIMER_CNT, TIMER_CVAL)),
+    ((6, 4), (TIMER_CTL, TIMER_CNT, TIMER_CVAL, PTIMER_CTL, PTIMER_CNT, PTIMER_CVAL)),
     ((6, 18), ()),
 )
 
@@ -49,7 +49,7 @@ def listed(release: str) -> tuple[tuple[int, str], ...]:
     numbers = release_numbers(release) or (0, 0)
     in_front = (*_newest(_TIMERS, numbers), *_newest(_INVARIANT, numbers))
     table = _of_release("registers", release)
-    swapped = {_CNTVCT: _TIMER_CNT, _CNTV_CVAL: _TIMER_CVAL}
+    swapped = {_CNTVCT: TIMER_CNT, _CNTV_CVAL: TIMER_CVAL}
     rows = [(swapped.get(encoding, encoding), table[encoding]) for encoding in sorted(table)]
     return tuple((sysreg_id(encoding), name) for encoding, name in ((one, ALWAYS) for one in in_front)) + tuple(
         (sysreg_id(encoding), name) for encoding, name in rows
@@ -78,7 +78,7 @@ def plain(release: str) -> dict[int, int]:
 
 @cache
 def _data() -> dict[str, list[dict[str, Any]]]:
-    text = files("layouts.arm64").joinpath("data/listed_registers.json").read_text("utf-8")
+    text = data_text("arm64/data/listed_registers.json")
     return {key: value for key, value in json.loads(text).items() if isinstance(value, list)}
 
 

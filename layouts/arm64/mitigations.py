@@ -10,7 +10,8 @@ from __future__ import annotations
 Part = tuple[int, int]
 """Implementer and part number."""
 
-_ARM, _BROADCOM, _CAVIUM, _HISILICON, _NVIDIA, _QUALCOMM, _AMPERE = 0x41, 0x42, 0x43, 0x48, 0x4E, 0x51, 0xC0
+_ARM, _BROADCOM, _CAVIUM, _HISILICON, _NVIDIA, _QUALCOMM = 0x41, 0x42, 0x43, 0x48, 0x4E, 0x51
+_MICROSOFT, _AMPERE = 0x6D, 0xC0
 
 
 def _arm(*parts: int) -> frozenset[Part]:
@@ -36,6 +37,12 @@ SPECTRE_BHB_LOOP = (
     | _arm(0xD0B, 0xD0E, 0xD0D, 0xD0C, _A72, _A57)
     | {_TSV110, _HIP09, _KRYO_4XX_GOLD, (_AMPERE, 0xAC3)}
 )
+#: MSR SSBS does not always hold back later loads (erratum_spec_ssbs_list of cpu_errata.c, Linux 7.3): programs do not
+#: see the feature.
+SPECULATIVE_SSBS = _arm(
+    *(0xD0B, 0xD0D, 0xD41, 0xD4B, 0xD47, 0xD4D, 0xD81, 0xD89, 0xD87, 0xD44, 0xD4C, 0xD48, 0xD4E, 0xD82, 0xD85),
+    *(0xD0C, 0xD49, 0xD8E, 0xD40, 0xD4F, 0xD84, 0xD83),
+) | {(_MICROSOFT, 0xD49)}
 #: Not affected by Meltdown, whatever ID_AA64PFR0_EL1.CSV3 says.
 MELTDOWN_SAFE = (
     _arm(_A35, _A53, _A55, _A57, _A72, _A73)

@@ -1,6 +1,6 @@
 """CRIU's core images: magic numbers, fields of the messages, and the XSAVE layout in which CRIU keeps components.
 
-Source: CRIU 3.17, images/core.proto, core-x86.proto, core-aarch64.proto, criu/include/magic.h,
+Source: CRIU 3.17, images/core.proto, core-x86.proto, core-aarch64.proto (its keys: CRIU 4), criu/include/magic.h,
 compel/arch/x86/src/lib/include/uapi/asm/fpu.h (struct xsave_struct).
 """
 
@@ -15,8 +15,14 @@ MTYPE, THREAD_INFO, TASK, THREAD, TI_AARCH64 = 1, 2, 3, 5, 8
 TASK_COMM, THREAD_COMM = 6, 13
 #: Fields of thread_info_x86 and of user_x86_fpregs_entry.
 GPREGS, FPREGS, ST_SPACE, XMM_SPACE, XSAVE = 2, 3, 9, 10, 13
-#: Fields of thread_info_aarch64; the keys are of images newer than those that were read.
+#: Fields of thread_info_aarch64. SVE and SME have none: CRIU does not keep them.
 AARCH64_TLS, AARCH64_GPREGS, AARCH64_FPSIMD, AARCH64_PAC = 2, 3, 4, 5
+#: pac_keys: the message, its first and last numbers, and the register set of ptrace that has the same.
+AARCH64_KEYS = (
+    (6, 1, 8, "elf-arm64-paca-keys"),
+    (6, 9, 9, "elf-arm64-pac-enabled-keys"),
+    (7, 1, 2, "elf-arm64-pacg-keys"),
+)
 #: user_x86_regs_entry, in the order of its fields from 1.
 X86_REGISTERS = (
     *(f"regs.r{n}" for n in ("15", "14", "13", "12", "bp", "bx", "11", "10", "9", "8", "ax", "cx", "dx", "si", "di")),

@@ -6,7 +6,7 @@ line. Sources: the formats' own documentation and headers as each row names them
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 
 class Foreign(NamedTuple):
@@ -45,8 +45,8 @@ MAGIC = (
     Foreign(rb"KDMV", "a VMware disk (VMDK)", "a disk holds no registers", "VMware Virtual Disk Format 1.1"),
     Foreign(rb"<<< (?:Oracle|QEMU)", "a VirtualBox disk (VDI)", "a disk holds no registers", "VirtualBox VDICore.h"),
     Foreign(
-        rb"PAGEDU(?:64|MP)",
-        "a Windows crash dump (`virsh dump --format win-dmp`, `dump-guest-memory -w`)",
+        rb"PAGEDUMP",
+        "a crash dump of a 32-bit Windows (`virsh dump --format win-dmp`, `dump-guest-memory -w`)",
         "its CPU contexts are not read: dump as elf or kdump-zlib instead",
         "QEMU include/qemu/win_dump_defs.h",
     ),

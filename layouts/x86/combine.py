@@ -43,6 +43,11 @@ IGNORED_BITS: dict[Place, str] = {
     (0x80000001, 0, "ecx", 22): "TOPOEXT: topology",
     (0x80000001, 0, "ecx", 3): "EXTAPIC: KVM's APIC has none of its registers",
 }
+#: Those of them that a VMM's line switches: with another line they change under the guest. A QEMU without KVM raises
+#: #UD for MONITOR then; KVM keeps MWAIT's bit as it was given (KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT).
+SWITCHED_BITS: frozenset[Place] = frozenset(
+    ((1, 0, "ecx", 3), (1, 0, "ecx", 31), (0x80000001, 0, "ecx", 3), (0x80000001, 0, "ecx", 22))
+)
 
 
 class Field(NamedTuple):

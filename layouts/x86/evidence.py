@@ -85,6 +85,11 @@ USES: dict[str, tuple[Use, ...]] = {
     "kvm-asyncpf-int": (Use(0x4B564D06, 0xFF, "MSR_KVM_ASYNC_PF_INT"),),
     "amx-tile": (Use("xstate_bv", 3 << 17, "XSTATE_BV[18:17]: tiles"), Use("xcr0", 3 << 17, "XCR0[18:17]")),
     "avx": (Use("xstate_bv", 1 << 2, "XSTATE_BV[2]"), Use("xcr0", 1 << 2, "XCR0[2]")),
+    "mpx": (
+        Use("xstate_bv", 3 << 3, "XSTATE_BV[4:3]"),
+        Use("xcr0", 3 << 3, "XCR0[4:3]"),
+        Use(0xD90, 1, "IA32_BNDCFGS.EN"),
+    ),
     "avx512f": (Use("xstate_bv", 7 << 5, "XSTATE_BV[7:5]"), Use("xcr0", 7 << 5, "XCR0[7:5]")),
     "apxf": (Use("xstate_bv", 1 << 19, "XSTATE_BV[19]"), Use("xcr0", 1 << 19, "XCR0[19]")),
 }

@@ -27,7 +27,8 @@ class OnRefusal(NamedTuple):
 class Vmm(NamedTuple):
     """A VMM. ``sends_cpuid``: the guest's CPUID is part of what moves; else the destination makes it of its own line.
 
-    ``newest`` is the version that answers where nobody names one.
+    ``newest`` is the version that answers where nobody names one. ``moves_nested`` is the first version that sets
+    nested state; empty for none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Vmm(NamedTuple):
     newest: str
     refusals: tuple[OnRefusal, ...]
     source: str
+    moves_nested: str = ""
 
     def on_refusal(self, call: str) -> OnRefusal:
         """What the newest version does with this call refused; ``history`` has what older ones did."""
@@ -95,6 +97,7 @@ VMMS = {
             newest="11.1",
             refusals=_QEMU,
             source="QEMU target/i386/kvm/kvm.c, kvm_arch_put_registers",
+            moves_nested="4.1",
         ),
         Vmm(
             "libvirt",
@@ -104,59 +107,68 @@ VMMS = {
             newest="12.8",
             refusals=_QEMU,
             source="libvirt src/qemu/qemu_process.c, qemuProcessVerifyGuestCPU; the calls are QEMU's",
+            moves_nested="4.1",
         ),
         Vmm(
             "cloud-hypervisor",
             "Cloud Hypervisor",
             sends_cpuid=True,
             compares="registers",
-            newest="51",
+            newest="53",
             refusals=(
                 OnRefusal(
-                    "15",
+                    "0.9",
                     "skip",
                     "Cloud Hypervisor warns `Detected faulty MSR 0x... while setting MSRs` and goes on without it",
-                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state of v0.9.0 to v53.0",
                     ("msrs",),
                 ),
                 OnRefusal(
-                    "15",
+                    "0.9",
                     "abort",
                     "Cloud Hypervisor ends the restore with the call's errno",
-                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+                    "Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state of v0.9.0 to v53.0",
                 ),
             ),
-            source="Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state",
+            source="Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state of v53.0",
+            moves_nested="49",
         ),
         Vmm(
             "firecracker",
             "Firecracker",
             sends_cpuid=True,
             compares="nothing",
-            newest="1.15",
+            newest="1.16",
             refusals=(
                 OnRefusal(
-                    "1.4",
+                    "1.2",
                     "abort",
                     "Firecracker: `Failed to set all KVM MSRs for this vCPU. Only a partial write was done.`",
-                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs (to 1.10 vstate/vcpu/x86_64.rs), restore_state",
                     ("msrs",),
                 ),
                 OnRefusal(
-                    "1.0",
+                    "0.25",
+                    "lost",
+                    "Firecracker does not look at how many MSRs were set, and runs the guest without the rest",
+                    "Firecracker src/vmm/src/vstate/vcpu/x86_64.rs, restore_state of v1.1.0",
+                    ("msrs",),
+                ),
+                OnRefusal(
+                    "0.25",
                     "abort",
                     "Firecracker ends the load of the snapshot with the call's errno",
-                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+                    "Firecracker src/vmm/src/arch/x86_64/vcpu.rs (to 1.10 vstate/vcpu/x86_64.rs), restore_state",
                 ),
             ),
-            source="Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state",
+            source="Firecracker src/vmm/src/arch/x86_64/vcpu.rs, restore_state of v1.16.0",
         ),
     )
 }
 
 #: The registers that Cloud Hypervisor compares: leaf, sub-leaf, register, and how (``and``: the source's bits are a
-#: subset, ``at_most``: as a number, ``equal``).
-#: Source: Cloud Hypervisor arch/src/x86_64/mod.rs, checked_feature_entry_list.
+#: subset, ``at_most``: as a number, ``equal``). What comes after 53 compares 7.1.ECX and EDX, 7.2.EDX, 1D.0 and 1E too.
+#: Source: Cloud Hypervisor arch/src/x86_64/mod.rs, checked_feature_entry_list of v20.0 to v53.0.
 CLOUD_HYPERVISOR_COMPARES: dict[tuple[int, int, str], str] = {
     (1, 0, "ecx"): "and",
     (1, 0, "edx"): "and",

@@ -7,6 +7,7 @@ import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -229,7 +230,29 @@ def test_a_migration_has_its_verdict(tmp_path: Path, capsys: pytest.CaptureFixtu
     page = tmp_path / "case.html"
     report(capsys, "sample:graviton3/linux-6.18", "--migrate", "neoverse-n1", "-o", str(page))
     assert "the destination refuses the vCPU" in page.read_text("utf-8")
-    assert main(["report", "sample:amx", "--migrate", "neoverse-n1", "-o", str(tmp_path / "x.html")]) == 3
+    assert main(["report", "sample:amx", "--migrate", "neoverse-n1", "-o", str(tmp_path / "x.html")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "words", "said"),
+    [
+        ("kvm-vcpus/genoa-linux-7.2", "milan@6.18", [], "QEMU: the destination refuses the vCPU"),
+        ("kvm-vcpus/genoa-linux-7.2", "milan@6.18", ["--vmm", "firecracker"], "Firecracker: "),
+        ("kvm-vcpus/milan-linux-6.18", "sample:kvm-vcpus/milan-linux-6.18", [], ": the vCPU arrives"),
+    ],
+)
+def test_a_migration_of_x86_has_its_verdict(
+    target: str, host: str, words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A copy under a name that is nobody's business: the report has neither it nor a path.
+    copy = tmp_path / "private-name"
+    copytree(SAMPLES / target, copy)
+    page = tmp_path / "case.html"
+    report(capsys, str(copy), "--migrate", host, *words, "-o", str(page))
+    text = page.read_text("utf-8")
+    assert said in text
+    assert "<h2>Migration</h2>" in text
+    assert "private-name" not in text
 
 
 def test_markdown_is_short_and_no_markup_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

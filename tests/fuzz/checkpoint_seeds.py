@@ -41,7 +41,11 @@ def criu_arm64() -> bytes:
         b"".join(_number(1, n) for n in range(31)) + _number(2, 1 << 40) + _number(3, 0x400000) + _number(4, 6 << 28)
     )
     vectors = b"".join(_number(1, n) for n in range(64)) + _number(2, 1) + _number(3, 2)
-    return _core(_number(1, 3) + _bytes(8, _number(2, 0x7777) + _bytes(3, registers) + _bytes(4, vectors)))
+    keys = _bytes(6, b"".join(_number(n, 0x1111 * n) for n in range(1, 10))) + _bytes(
+        7, _number(1, 0xA) + _number(2, 0xB)
+    )
+    info = _number(2, 0x7777) + _bytes(3, registers) + _bytes(4, vectors) + _bytes(5, keys)
+    return _core(_number(1, 3) + _bytes(8, info))
 
 
 def _dump(arch: int, threads: list[tuple[int, bytes]], misc: bytes = b"") -> bytes:
@@ -102,3 +106,36 @@ def minidump_arm64(*, old: bool = False) -> bytes:
         struct.pack_into("<Q", context, 0x108, 0x400100)
         struct.pack_into("<Q", context, 0x110 + 31 * 16, 0x3131)
     return _dump(0x8003 if old else 12, [(1, bytes(context))])
+
+
+def win_dump(cpus: int = 2) -> bytes:
+    """A crash dump of a guest of 32 pages: page tables, the debugger's block, and a context of each CPU."""
+    memory = bytearray(32 * 4096)
+
+    def put(at: int, value: int) -> None:
+        struct.pack_into("<Q", memory, at, value)
+
+    # Physical memory is at virtual 0xffff_8000_0000_0000: three tables and 4-KiB pages.
+    put(0x1000 + 8 * 256, 0x2003)
+    put(0x2000, 0x3003)
+    put(0x3000, 0x4003)
+    for page in range(32):
+        put(0x4000 + 8 * page, page << 12 | 3)
+    base = 0xFFFF_8000_0000_0000
+    put(0x6000 + 0x218, base + 0x7000)
+    put(0x6000 + 0x338, 0x62C0)
+    for number in range(cpus):
+        block, context = 0x8000 + 0x8000 * number, 0x18000 + 0x2000 * number
+        put(0x7000 + 8 * number, base + block)
+        put(block + 0x62C0, base + context)
+        struct.pack_into("<II", memory, context + 0x30, 0x10001F, 0x1F80)
+        struct.pack_into("<QQ", memory, context + 0xF0, 0xF15, 0xFFFFF80012345678 + number)
+    head = bytearray(b"PAGE" * 0x800)
+    head[4:8] = b"DU64"
+    struct.pack_into("<Q", head, 0x10, 0x1000)
+    struct.pack_into("<3I", head, 0x30, 0x8664, cpus, 0x161)
+    struct.pack_into("<Q", head, 0x80, base + 0x6000)
+    # Two runs: the second follows the first in the file.
+    struct.pack_into("<IIQQQQQ", head, 0x88, 2, 0, 32, 0, 8, 8, 24)
+    struct.pack_into("<I", head, 0xF98, 1)
+    return bytes(head + memory)

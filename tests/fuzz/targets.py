@@ -146,6 +146,7 @@ TARGETS = {
             checkpoint_seeds.minidump_arm64(old=True),
         ]
     ),
+    "win-dmp": Target(lambda: [checkpoint_seeds.win_dump()]),
     "qcow2": Target(seeds.qcow2),
     "cpu-record": Target(lambda: [text_seeds.RECORD, text_seeds.RECORD[:180]]),
     "packed": Target(seeds.packed),

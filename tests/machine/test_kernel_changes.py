@@ -66,7 +66,7 @@ def test_text_and_json_of_one_architecture(capsys: pytest.CaptureFixture[str]) -
     [
         (["6.1", "x"], "'x': expected a release"),
         (["6.1", "6.18", "--cpu", "milam"], "no such CPU or file"),
-        (["6.1", "6.18", "--cpu", "milan", "--arch", "arm64"], "only x86"),
+        (["6.1", "6.18", "--cpu", "milan", "--arch", "arm64"], "no arm64 CPU"),
         (["6.1", "--json"], "expected layouts kernels OLDER NEWER"),
     ],
 )
@@ -77,3 +77,27 @@ def test_words_that_are_wrong(words: list[str], why: str, capsys: pytest.Capture
 
 def test_what_kvm_emulates_everywhere() -> None:
     assert emulated_everywhere() == {"X2APIC", "TSC_ADJUST", "ARCH_CAPABILITIES"}
+
+
+def test_guests_of_an_arm64_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    """MPAM goes with 6.12 where the core has it; the masks' ioctl comes, and EL0 may be anything."""
+    out = said(capsys, "6.6", "6.12", "--cpu", "neoverse-v1")
+    assert out.startswith("arm64: Linux 6.6 to 6.12, neoverse-v1\n  fields of ID registers")
+    assert "    - ID_AA64PFR0_EL1.MPAM\n" in out
+    assert "    ~ KVM_ARM_GET_REG_WRITABLE_MASKS: EINVAL -> ok\n" in out
+    assert "MPAM" not in said(capsys, "6.6", "6.12", "--cpu", "cortex-a57", "--arch", "arm64")
+
+
+def test_guests_of_an_arm64_cpu_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(said(capsys, "7.2", "7.3", "--cpu", "graviton4", "--json"))
+    assert (found["kind"], found["cpu"], found["x86"]) == ("kernels", "graviton4", None)
+    assert {"group": "feature", "name": "feature bit 9", "before": "ENOENT", "after": "EINVAL"} in found["arm64"]
+
+
+def test_a_change_names_its_commit_where_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "commit 6685f5d572c2 (KVM: arm64: Disable MPAM" in said(capsys, "6.6", "6.12", "--arch", "arm64")
+
+
+def test_a_cpu_of_no_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels", "6.6", "6.12", "--cpu", "neoverse-v9", "--arch", "arm64"]) == 2
+    assert "neoverse-v" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd,
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
+from layouts.arm64 import kernels as arm64
+from layouts.coming import COMING
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
 
@@ -163,3 +165,36 @@ def test_6_6_lets_few_fields_be_written() -> None:
     assert lowered("ID_AA64PFR0_EL1", 56) == lowered("ID_AA64PFR0_EL1", 60) == lowered("ID_AA64DFR0_EL1", 8) == 0
     assert lowered("ID_AA64ISAR0_EL1", 4) == lowered("ID_AA64PFR0_EL1", 48) == errno.EINVAL
     assert not host.kernel.reports_masks
+
+
+def test_what_is_not_merged_is_told_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """``next`` is the newest profile, and says what it lacks: in no line of it is a series taken for merged."""
+    assert main(["layouts", "kernels", "next"]) == 0
+    out = capsys.readouterr().out
+    titles = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert len(titles) == len(COMING)
+    assert all(line.endswith("(not merged)") for line in titles)
+    main(["layouts", "kernels", "next", "--arch", "x86"])
+    assert "arm64" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("sim", "guest-xfd", "--kernel", "next"), ("models", "list", "--host", "max@next")])
+def test_a_command_on_next_says_not_merged(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    main(list(words))
+    told = capsys.readouterr()
+    assert "not merged; Linux" in told.err
+    assert arm64.profile_for("next").label.endswith(", next is not merged")
+
+
+def test_what_is_coming_is_in_no_profile() -> None:
+    """Where a release has it, the entry has to go."""
+    newest = arm64.profile_for("next")
+    pfr1 = next(at for at, register in newest.registers.items() if register.name == "ID_AA64PFR1_EL1")
+    fields = {"SME": 24, "GCS": 44}
+    assert all(newest.limits[pfr1].hidden >> lsb & 0xF == 0xF for lsb in fields.values())
+    assert not profile_for("next").kvm_xcr0 >> 19 & 1
+
+
+def test_next_is_no_release_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels", "7.3", "next"]) == 2
+    assert "next is no release" in capsys.readouterr().err

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import platform
 import struct
+from pathlib import Path
 
 import pytest
 
 from inspector.cli.main import main
 from inspector.export.models import realization_json
 from inspector.machine.arm64 import live
+from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import SVE, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
@@ -20,12 +23,12 @@ from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.accepted import on_host
 from inspector.machine.arm64.models.realize import ask, realize
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.sve import SVE_VLS
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
+from inspector.targets.live import kvm_arm64, recorder_arm64
 from inspector.targets.schemes import host_of
-from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding, sysreg_id
+from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding
 from layouts.arm64.named_models import named_models
 
 NONE = parse_words([])
@@ -60,10 +63,14 @@ class PlayedKvm:
             return self._new(vm.vcpus[0])
         if number == live._ENABLE_CAP:
             return told(vm.enable_imp_id_regs())
+        if number == live._CHECK_EXTENSION:
+            assert isinstance(data, int)
+            return check_extension(self.host, data, of_vm=True)
         assert isinstance(data, bytearray)
         if number == live._WRITABLE_MASKS:
+            address, *numbers = struct.unpack_from("=QII", data)
+            told(vm.writable_masks(range_number=numbers[0], reserved=numbers[1]))
             masks = [self.host.mask(feature_id_encoding(index)) for index in range(FEATURE_ID_COUNT)]
-            address = struct.unpack_from("=Q", data)[0]
             ctypes.memmove(address, struct.pack("=192Q", *masks), 8 * 192)
         return 0
 
@@ -84,9 +91,9 @@ class PlayedKvm:
         return told(found)
 
     def _list(self, vcpu: Vcpu, data: bytearray) -> int:
-        told(vcpu.reg_list())
-        registers = [sysreg_id(encoding) for encoding in vcpu.vm.id_registers] + list(vcpu.values)
-        registers = sorted({*registers, *([SVE_VLS] if vcpu.has_sve else [])})
+        listed = vcpu.reg_list()
+        told(listed)
+        registers = struct.unpack(f"={len(listed.image) // 8}Q", listed.image)
         room = struct.unpack_from("=Q", data)[0]
         struct.pack_into("=Q", data, 0, len(registers))
         if room < len(registers):
@@ -172,3 +179,25 @@ def test_the_real_one_agrees_with_the_prediction() -> None:
     host = LiveKvm().host()
     for model in named_models().values():
         assert realize(request(model, NONE, host), host).agree, model.name
+
+
+@pytest.mark.parametrize("name", ["neoverse-v1", "cortex-a57@6.1"])
+def test_a_recording_of_it_is_verified(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kvm, known, _ = played(name)
+    system = os.uname_result(("Linux", "x", f"{known.kernel.name}.0", "y", "aarch64"))
+    monkeypatch.setattr(os, "uname", lambda: system)
+    monkeypatch.setattr(recorder_arm64, "SWEPT", ("base",))
+    monkeypatch.setattr(kvm_arm64, "LiveKvm", lambda: LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append))
+    path = tmp_path / "mine.jsonl"
+    assert main(["record", "kvm:", "-o", str(path)]) == 0
+    assert "records of Linux" in capsys.readouterr().out
+    kinds = {json.loads(line)["t"] for line in path.read_text().splitlines()}
+    assert {"uname", "cap", "masks", "maskbad", "feat", "reglist", "reg", "badid", "idreg", "midr"} <= kinds
+    assert ("vls_ok" in kinds) == bool(known.features & SVE)
+    # The simulated machine answered, so all of it agrees; what the file itself tells of the host is not asked.
+    assert main(["verify", "--json", str(path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"] > 15000
+    assert found["by_kind"]["reglist"][0] == found["by_kind"]["reglist"][1] > 0

@@ -23,7 +23,7 @@ from inspector.readers.options import Options
 from inspector.targets import schemes, x86_restore
 from inspector.targets.arm64_host import capture_of, captured_state, registers_of
 from layouts.arm64.hosts import bare_hosts
-from layouts.arm64.ids import sysreg_id
+from layouts.arm64.ids import PFR0, sysreg_id
 from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import named_models
 from layouts.x86 import kernels as x86
@@ -78,7 +78,7 @@ def test_the_proposals_interface() -> None:
     made = migrate(guest_of("neoverse-v1"), host_named("neoverse-v1"), abi="proposal")
     assert made.accepted
     calls = [step.event for step in made.steps]
-    assert "KVM_ARM_SVE_SET_VLS 16 32 bytes" in calls
+    assert "KVM_ARM_VCPU_SET_SVE_VLS 16 32 bytes" in calls
     assert "KVM_ARM_VCPU_FINALIZE SVE" not in calls
 
 
@@ -313,3 +313,40 @@ def test_a_restore_is_steps_on_both_machines() -> None:
         assert all(isinstance(step, Step) and step.event for step in steps)
         assert [str(step.outcome) for step in steps if not step.outcome.accepted] == []
         assert len(steps) > 3
+
+
+def moved(capsys: pytest.CaptureFixture[str], source: str, kernel: str) -> str:
+    """Graviton3 under one kernel to the same machine under another; ``source`` is the release of the capture."""
+    sample = f"sample:graviton3/linux-{source}"
+    main(["migrate", sample, f"{sample}@{kernel}"])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.6", "6.12", "6.18", "7.2"])
+def test_a_host_shows_what_its_own_kernel_shows(kernel: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux 6.1 and 6.6 show MPAM (cpufeature.c alone hides it from programs); 6.12 hides it, and takes it back."""
+    assert "the vCPU arrives" in moved(capsys, "6.1", kernel)
+
+
+def test_a_hidden_field_that_an_older_kernel_shows_is_the_cores(capsys: pytest.CaptureFixture[str]) -> None:
+    """Under 6.18 the guest saw no MPAM; 6.6 shows the core's, and ID_AA64PFR0_EL1 is not writable there."""
+    out = moved(capsys, "6.18", "6.6")
+    assert "ID_AA64PFR0_EL1.MPAM=0: not writable; the host has 1 (found 0)" in out
+
+
+def test_a_hidden_field_of_an_unknown_core_is_open() -> None:
+    """Nobody knows whether that host has MPAM: the answer depends on it, and other refusals stay."""
+    known = kernels()
+    shown = {sysreg_id(PFR0): 0x1_1112.to_bytes(8, "little")}
+    host = host_showing(state_of("captured", shown), known["6.6"], known["6.18"])
+    answers = {}
+    for name, value in (("same", 0x1_1112), ("MPAM", 0x100_0001_1112), ("EL0", 0x1_1111)):
+        made = migrate(state_of("guest", {sysreg_id(PFR0): value.to_bytes(8, "little")}), host)
+        answers[name] = made.steps[-1].outcome
+    assert [answer.name for answer in answers.values()] == ["depends-on", "depends-on", "EINVAL"]
+    assert "ID_AA64PFR0_EL1.MPAM, which the captured guest did not see" in answers["same"].because
+
+
+def test_an_invariant_of_the_hardware_is_known_where_the_capture_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """CLIDR_EL1 under 6.1 is the CPU's own, as the guest saw it."""
+    assert "CLIDR" not in moved(capsys, "6.1", "6.1")

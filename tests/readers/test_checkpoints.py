@@ -10,6 +10,7 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.decode.fields import FieldTable
+from inspector.export.report.redact import Redaction
 from inspector.readers.open import open_capture
 from tests.fuzz import checkpoint_seeds as seeds
 from tests.fuzz.text_seeds import CAPABILITIES
@@ -87,6 +88,14 @@ def test_criu_of_aarch64(tmp_path: Path) -> None:
     assert found["core.x[30]"].value == 30
     assert found["core.v[1]"].value == 3 << 64 | 2
     assert found["sysreg.TPIDR_EL0"].value == 0x7777
+    assert found["sysreg.APIAKeyLo_EL1"].value == 0x1111
+    assert found["sysreg.APDBKeyHi_EL1"].value == 0x8888
+    assert found["sysreg.APGAKeyHi_EL1"].value == 0xB
+    assert found["pac_enabled_keys.keys"].value == 0x9999
+    # A report has none of them.
+    kept = Redaction(()).capture(opened(tmp_path, seeds.criu_arm64()), [vcpu], "capture")
+    (redacted,) = kept.vcpus
+    assert fields(redacted)["sysreg.APIAKeyLo_EL1"].value is None
 
 
 def test_criu_that_is_not_whole(tmp_path: Path) -> None:
@@ -96,6 +105,35 @@ def test_criu_that_is_not_whole(tmp_path: Path) -> None:
     assert opened(tmp_path, whole + b"\1").faults
     with pytest.raises(InputError, match="a task of mips"):
         opened(tmp_path, whole[:8] + b"\x02\0\0\0\x08\x06")
+
+
+def test_a_windows_crash_dump(tmp_path: Path) -> None:
+    capture = opened(tmp_path, seeds.win_dump())
+    assert (capture.format, [vcpu.name for vcpu in capture.vcpus]) == ("win-dmp", ["CPU 0", "CPU 1"])
+    for number, vcpu in enumerate(capture.vcpus):
+        assert fields(vcpu)["regs.rip"].value == 0xFFFFF80012345678 + number
+        assert fields(vcpu)["xsave.header.xstate_bv"].value == 3
+    assert {field.path: field.text for field in FieldTable(capture.context[0])}["dump.BugcheckCode"] == "0x161"
+
+
+def test_a_windows_crash_dump_that_is_not_whole(tmp_path: Path) -> None:
+    whole = bytearray(seeds.win_dump())
+    # Nothing leads to the contexts, and the header has none: QEMU fills it with PAGE.
+    whole[0x2000 + 0x1800 : 0x2000 + 0x1808] = bytes(8)
+    with pytest.raises(InputError, match="no page at 0xffff8"):
+        opened(tmp_path, bytes(whole))
+    # Windows' own header has the context of the CPU that stopped.
+    struct.pack_into("<I", whole, 0x348 + 0x30, 0x10000F)
+    struct.pack_into("<Q", whole, 0x348 + 0xF8, 0x1234)
+    capture = opened(tmp_path, bytes(whole))
+    assert fields(capture.vcpus[0])["regs.rip"].value == 0x1234
+    assert capture.faults
+    # A kernel dump has no runs behind its header.
+    struct.pack_into("<I", whole, 0xF98, 2)
+    assert "without all memory" in str(opened(tmp_path, bytes(whole)).faults[0])
+    struct.pack_into("<I", whole, 0x30, 0x14C)
+    with pytest.raises(InputError, match="machine 0x14c"):
+        opened(tmp_path, bytes(whole))
 
 
 def test_domain_capabilities(tmp_path: Path) -> None:

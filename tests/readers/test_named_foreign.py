@@ -26,7 +26,7 @@ MAGIC_EXAMPLES = {
     "a libvirt save image that was never": b"LibvirtQemudPart" + struct.pack("<5I", 2, 10, 1, 0, 0) + bytes(100),
     "a VMware disk": b"KDMV\1\0\0\0" + bytes(504),
     "a VirtualBox disk": b"<<< Oracle VM VirtualBox Disk Image >>>\n" + bytes(500),
-    "a Windows crash dump": b"PAGEDU64" + bytes(8192),
+    "a crash dump of a 32-bit Windows": b"PAGEDUMP" + bytes(8192),
     "a VirtualBox saved state": b"\x7fVirtualBox SavedState V2.0\n" + bytes(200),
     "a VMware suspended state": b"\xd2\xbe\xd2\xbe\x08\0\0\0" + bytes(300),
     "a Xen save image": b"LibxenFmt" + bytes(300),

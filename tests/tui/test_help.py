@@ -34,7 +34,9 @@ SCREENS = {
     "field": ("sample:zen5-kvm", ["c", "n", "enter"]),
     "findings": ("sample:zen5-kvm", ["exclamation_mark"]),
     "migration": ("sample:amx", ["M", *"milan@6.18", "enter"]),
+    "calls": ("sample:logs/refused-cpuid.strace.txt", []),
     "xstate lab": ("sample:amx", ["L", "n"]),
+    "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
 }
@@ -83,7 +85,9 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "edits": keys.EDITS,
         "findings": keys.FINDINGS,
         "migration": migration_keys.MIGRATION,
+        "calls": keys.CALLS,
         "xstate lab": lab_keys.XSTATE_LAB,
+        "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,
     }

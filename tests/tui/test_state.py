@@ -34,7 +34,7 @@ def write_config(text: str) -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, chosen: str = "", **options: bool) -> str:
     """A run in which a theme is chosen; the theme that it began with."""
-    from inspector.targets.x86_named import scenario_of
+    from inspector.targets.scenarios import scenario_of
 
     app = LabApp(XstateLabSession(world(), scenario_of("new")))
     seen: list[str] = []

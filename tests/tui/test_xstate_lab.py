@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from inspector.targets.x86_named import scenario_of, world_of
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.door import LabApp
 from inspector.tui.picture import text_of

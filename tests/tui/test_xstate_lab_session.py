@@ -12,7 +12,8 @@ from inspector.cli.main import main
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 from inspector.export.timeline import timeline_json
-from inspector.targets.x86_named import scenario_of, world_of
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
 from inspector.tui.labs import session_of_vcpu
 from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.support import opened

@@ -6,14 +6,37 @@ Source: Linux arch/arm64/include/asm/kvm_host.h.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import AIDR, MIDR, PFR0, REVIDR
 from layouts.vocabulary import mask_of
 
+#: Most vCPUs, by the version of the GIC.
+MAX_VCPUS = {0: 512, 2: 8, 3: 512}
 #: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
 _WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
+
+
+class Slot(NamedTuple):
+    """A slot of guest memory: where, how large, KVM_MEM_* flags."""
+
+    base: int
+    size_bytes: int
+    flags: int = 0
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.base + self.size_bytes
+
+
+class AtReset(NamedTuple):
+    """What a vCPU's last reset found: the PMU's counters, as a set, and the bits of PMEVTYPERn_EL0."""
+
+    counters: int = 0
+    event: int = 0
 
 
 class KvmArch:
@@ -25,6 +48,13 @@ class KvmArch:
         #: The version of the VM's GIC, 0 without one.
         self.vgic = 3 if has_vgic else 0
         self.vgic_initialized = False
+        #: The distributor, and the redistributors or CPU interface, have addresses.
+        self.vgic_has_addresses = False
+        #: KVM gave the VM up (kvm_vm_dead): every ioctl is EIO.
+        self.is_dead = False
+        #: Bits of a guest physical address, and what is there by slot.
+        self.ipa_bits = 40
+        self.memory: dict[int, Slot] = {}
         self.vcpus: Mapping[int, VcpuArch] = {}
         self.features: int | None = None
         #: EL1_32BIT or 0, once a vCPU decided (6.1).
@@ -32,6 +62,8 @@ class KvmArch:
         #: MTE where KVM_CAP_ARM_MTE is enabled, else 0.
         self.mte = 0
         self.id_registers: dict[int, int] = {}
+        #: PMCR_EL0.N, where it is the VM's.
+        self.pmu_counters = 0
         self.writable_imp = False
         self.ran = False
         self.psci_version = 0
@@ -66,6 +98,7 @@ class VcpuArch:
         self.sve_finalized = False
         self.ran = False
         self.pmu_created = self.pmu_has_irq = False
+        self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         self.vq = 0
         self.values: dict[int, bytes] = {}

@@ -31,6 +31,7 @@ from layouts.arm64.ids import (
     CCSIDR,
     CLIDR,
     CTR,
+    DCZID,
     DFR0,
     DFR0_AARCH32,
     ISAR1,
@@ -40,6 +41,7 @@ from layouts.arm64.ids import (
     PFR0,
     PFR1,
     PFR1_AARCH32,
+    PMCR,
     REVIDR,
     WORKAROUND_1,
     WORKAROUND_2,
@@ -83,6 +85,8 @@ def from_bare(
         name=" + ".join(cpu.name for cpu in cpus),
     )
     host.bare_ctr = cpus[0].registers.get(CTR, 0)
+    host.bare_dczid = cpus[0].registers.get(DCZID)
+    host.pmcr = cpus[0].registers.get(PMCR, host.pmcr)
     return host
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from inspector.machine.arm64.caches import reset_clidr
 from inspector.machine.arm64.host import (
     FIELDS_OF_FEATURE,
     PMU_V3,
@@ -24,9 +25,12 @@ from inspector.machine.arm64.models.realize import ScratchVcpu
 from inspector.machine.arm64.policy import sanitise
 from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
-from layouts.arm64.ids import CTR, DFR0, IDS, MIDR, PFR0, SVE_VLS, RegisterId
-from layouts.arm64.kernels import Arm64Kernel
+from layouts.arm64.ids import AIDR, CLIDR, CTR, DFR0, IDS, MIDR, PFR0, PFR1, SVE_VLS, RegisterId, sysreg_id
+from layouts.arm64.kernels import Arm64Kernel, Limit
 from layouts.vocabulary import mask_of
+
+#: Registers of the host that are no ID registers to a VMM.
+_OWN = {at: sysreg_id(at) for at in (AIDR, CLIDR)}
 
 
 class State(NamedTuple):
@@ -67,18 +71,57 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
     return State(name, dict(registers), features, vqs)
 
 
-def host_showing(state: State, kernel: Arm64Kernel) -> Host:
-    """The host as its guest sees it: its ID registers are the limits."""
-    limits = _id_values(state.registers)
-    return Host(
+def host_showing(state: State, kernel: Arm64Kernel, shown_by: Arm64Kernel | None = None) -> Host:
+    """The host as its guest sees it: its ID registers are the limits.
+
+    ``shown_by`` is the kernel under which the guest was captured. Another hides other fields: what only the first
+    showed is hidden, what it hid and the other shows is the core's, or nobody knows it.
+    """
+    shown = _id_values(state.registers)
+    shown |= {at: int.from_bytes(state.registers[rid], "little") for at, rid in _OWN.items() if rid in state.registers}
+    midr = shown.get(MIDR, 0)
+    host = Host(
         kernel,
-        limits,
-        of_core=_hidden_of_core(kernel, limits.get(MIDR, 0)),
+        shown if shown_by is not None and shown_by.name == kernel.name else _under(kernel, shown, state),
+        of_core=_hidden_of_core(kernel, midr) | _hidden_once_shown(shown, shown_by),
         sve_vqs=state.vqs,
         features=state.features | POWER_OFF,
         registers={rid: data for rid, data in state.registers.items() if not is_id(rid)},
         name=state.name,
     )
+    if shown_by is not None:
+        _reveal(host, shown_by, midr)
+    return host
+
+
+def _under(kernel: Arm64Kernel, shown: Mapping[int, int], state: State) -> dict[int, int]:
+    """What another kernel leaves of the values that guests saw: its own limits, and a CLIDR_EL1 that it makes up."""
+    mte = of.PFR1_MTE.get(shown.get(PFR1, 0)) > 1
+    found = {at: kernel.limits.get(at, Limit()).of(value, mte=mte) for at, value in shown.items()}
+    if DFR0 in found:
+        debug, version = of.DFR0_DEBUGVER.get(found[DFR0]), of.DFR0_PMUVER.get(found[DFR0])
+        found[DFR0] = of.DFR0_DEBUGVER.put(found[DFR0], min(debug, kernel.debug_most or debug))
+        if state.features & PMU_V3:
+            found[DFR0] = of.DFR0_PMUVER.put(found[DFR0], min(version, kernel.pmuver_most))
+    if CLIDR in found and kernel.virtual_caches:
+        found[CLIDR] = reset_clidr(shown.get(CTR, 0), mte=mte)
+    return found
+
+
+def _reveal(host: Host, shown_by: Arm64Kernel, midr: int) -> None:
+    """Fields that the capture's kernel hid and the host's shows: as the core has them, else they are not known."""
+    kernel, core = host.kernel, cores().get(core_of(midr))
+    for at in [at for at in host.limits if at in kernel.registers]:
+        hid = shown_by.limits.get(at, Limit()).hidden & ~kernel.limits.get(at, Limit()).hidden
+        revealed = hid & mask_of(*kernel.fields.get(at, ()))
+        if not revealed:
+            continue
+        if core is not None and at in core.registers:
+            host.limits[at] |= sanitise(kernel.fields[at], [core.registers[at]]) & revealed
+        else:
+            host.unseen[at] = revealed
+    if CLIDR in host.limits and shown_by.virtual_caches and not kernel.virtual_caches:
+        host.unseen[CLIDR] = (1 << 64) - 1
 
 
 def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
@@ -87,6 +130,14 @@ def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:
     if core is None:
         return {}
     return {at: sanitise(kernel.fields[at], [core.registers[at]]) for at in HIDDEN_FIELDS if at in core.registers}
+
+
+def _hidden_once_shown(shown: Mapping[int, int], shown_by: Arm64Kernel | None) -> dict[int, int]:
+    """The registers with such fields where the capture's kernel showed them as the hardware has them."""
+    if shown_by is None:
+        return {}
+    hidden = {at: shown_by.limits.get(at, Limit()).hidden & bits.mask for at, bits in HIDDEN_FIELDS.items()}
+    return {at: shown[at] for at in HIDDEN_FIELDS if at in shown and not hidden[at]}
 
 
 def state_of_scratch(vcpu: ScratchVcpu, name: str) -> State:

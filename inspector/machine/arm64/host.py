@@ -7,6 +7,7 @@ arch/arm64/kvm/arm.c (system_supported_vcpu_features).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 
 from inspector.machine.arm64 import nested
 from layouts.arm64 import id_fields as of
@@ -19,11 +20,13 @@ from layouts.arm64.ids import (
     ISAR2,
     MIDR,
     PFR0,
+    PMCR,
     REVIDR,
     WORKAROUND_1,
     WORKAROUND_2,
     WORKAROUND_3,
     ZFR0,
+    sysreg_id,
 )
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy
 from layouts.vocabulary import Bits, without
@@ -38,6 +41,8 @@ MTE = 1 << 32
 FEATURES_OF_SWITCH = {"sve": SVE, "pauth": PTRAUTH, "pmu": PMU_V3}
 
 
+#: PMCR_EL0.N.
+_SIX_COUNTERS = 6 << 11
 #: ID_AA64PFR0_EL1.EL0 and EL1: AArch32 as well as AArch64.
 AARCH32_TOO = 2
 #: KVM_ARM_TARGET_* by implementer and part number.
@@ -98,11 +103,24 @@ class Host:
         self.registers = dict(registers or {})
         self.with_mte = dict(with_mte or {})
         self.gic = gic
+        #: PMCR_EL0 of the CPU; of a captured host its guest's, else one with six event counters, as most cores have.
+        self.pmcr = int.from_bytes(self.registers.get(sysreg_id(PMCR), b""), "little") or _SIX_COUNTERS
         #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
         self.bare_ctr = self.sanitised.get(CTR, self.limits.get(CTR, 0))
+        #: DCZID_EL0 of the first CPU; None where nobody knows it.
+        self.bare_dczid: int | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
+        #: Bits of ``limits`` that nobody knows, by encoding: the kernel under which a guest was captured hid them.
+        self.unseen: dict[int, int] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
+
+    def supposing(self, encoding: int, mask: int, value: int) -> Host:
+        """The host if some bits of a register were a value's, and all bits were known."""
+        found = copy(self)
+        found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
+        found.unseen, found._limit_by = {}, {}
+        return found
 
     @property
     def has_aarch32(self) -> bool:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from inspector.machine.arm64.caches import needs_no_cleaning
 from inspector.machine.arm64.host import HAS_EL2, CheckedFields, Host
-from inspector.machine.arm64.policy import is_safe
+from inspector.machine.arm64.policy import POLICY_WORDS, is_safe, unsafe_text
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, DFR0_AARCH32, MMFR0, MMFR2, PFR0, PFR1
@@ -55,7 +54,27 @@ class IdWrite(NamedTuple):
 
 
 def write(asked: IdWrite) -> Written:
-    """KVM_SET_ONE_REG of an ID register."""
+    """KVM_SET_ONE_REG of an ID register; of one that is not known in full it may depend on what nobody saw."""
+    unseen = asked.host.unseen.get(asked.encoding) if asked.host.unseen else None
+    return _write_unseen(asked, unseen) if unseen and not asked.ran else _write(asked)
+
+
+def _write_unseen(asked: IdWrite, unseen: int) -> Written:
+    """Refused whatever those bits are; taken if they need not be known; else it depends on them."""
+    host, encoding, value = asked.host, asked.encoding, asked.value
+    supposed = host.supposing(encoding, unseen, value)
+    current = asked.current & ~unseen | value & unseen
+    written = _write(asked._replace(host=supposed, current=current))
+    if not written.outcome.accepted or not (unseen & ~checked_mask(host, encoding) or value & unseen):
+        return written
+    names = [field.name for field in host.kernel.fields.get(encoding, ()) if field.mask & unseen]
+    name = host.kernel.register_name(encoding)
+    rule = Rule("__kvm_read_sanitised_id_reg (sys_regs.c)")
+    of_what = " and ".join(f"{name}.{field}" for field in names) or name
+    return Written(rule.depends(f"the host's {of_what}, which the captured guest did not see"), asked.current)
+
+
+def _write(asked: IdWrite) -> Written:
     host, encoding = asked.host, asked.encoding
     register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")
@@ -79,6 +98,13 @@ def write(asked: IdWrite) -> Written:
             rule.depends(f"the host's {register.name}.{hidden.bits.name}, which guests do not see"), asked.current
         )
     return _set_id_reg(rule, asked if value == asked.value else asked._replace(value=value))
+
+
+def hangs_on(asked: IdWrite) -> tuple[object, ...]:
+    """What the outcome of a write hangs on beside its value; of the features, what they make of the register."""
+    host, encoding, _, features, current, ran, writable_imp = asked
+    limit, is_raz = host.limit(encoding, features), host.reads_as_zero(encoding, features)
+    return encoding, limit, is_raz, features & HAS_EL2, current, ran, writable_imp
 
 
 class _Hidden(NamedTuple):
@@ -224,7 +250,7 @@ _LOWER_IS_SAFE = {
 
 def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
-    return replace(policy, policy="lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
+    return policy.with_policy("lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
 
 
 def _checked(host: Host, encoding: int) -> CheckedFields:
@@ -267,24 +293,8 @@ def policy_words(host: Host, place: FieldPlace) -> str:
         if policy.mask & place.mask:
             signed = ", signed" if policy.signed else ""
             safe = f" ({policy.safe_value})" if policy.policy == "exact" else ""
-            return f"writable, safe is {_POLICY_WORDS[policy.policy]}{safe}{signed}"
+            return f"writable, safe is {POLICY_WORDS[policy.policy]}{safe}{signed}"
     return "not writable"
-
-
-_POLICY_WORDS = {
-    "lower": "the host's or lower",
-    "higher": "the host's or higher",
-    "higher_or_zero": "0, the host's or higher",
-    "exact": "the host's or the kernel's own",
-}
-_SAFE_WORDS = {"lower": "at most ", "higher": "at least ", "higher_or_zero": "0 or at least ", "exact": ""}
-
-
-def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
-    """What should have held of a field."""
-    found, most = policy.get(value), policy.get(limit)
-    other = f" or {policy.safe_value}" if policy.policy == "exact" and policy.safe_value != most else ""
-    return f"{policy.name} is {_SAFE_WORDS[policy.policy]}{most}{other} (found {found})"
 
 
 # Rules of single registers: the value to go on with, or None when a check failed

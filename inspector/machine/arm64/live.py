@@ -6,7 +6,6 @@ arch/arm64/include/uapi/asm/kvm.h, Documentation/virt/kvm/api.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -30,14 +29,14 @@ from layouts.arm64.ids import AIDR, CLIDR, CTR, FEATURE_ID_COUNT, IDS, MPIDR, SV
 from layouts.arm64.kernels import Arm64Kernel, profile_for
 
 # ioctl numbers, and the layouts of what they take (native byte order).
-_CREATE_VM, _CREATE_VCPU, _ENABLE_CAP = 0xAE01, 0xAE41, 0x4068AEA3
+_CREATE_VM, _CREATE_VCPU, _ENABLE_CAP, _CHECK_EXTENSION = 0xAE01, 0xAE41, 0x4068AEA3, 0xAE03
 _VCPU_INIT, _PREFERRED_TARGET, _FINALIZE = 0x4020AEAE, 0x8020AEAF, 0x4004AEC2
 _GET_ONE_REG, _SET_ONE_REG, _GET_REG_LIST = 0x4010AEAB, 0x4010AEAC, 0xC008AEB0
 _WRITABLE_MASKS = 0x8040AEB6
 _VCPU_INIT_LAYOUT = struct.Struct("=I7I")
 _ENABLE_CAP_LAYOUT = struct.Struct("=II4Q64x")
 _ONE_REG_LAYOUT = struct.Struct("=QQ")
-_MASKS_LAYOUT = struct.Struct("=QI52x")
+_MASKS_LAYOUT = struct.Struct("=QII48x")
 _CAP_WRITABLE_IMP_ID_REGS = 239
 _LARGEST_REGISTER = 256
 _SOURCE = "the KVM of this machine"
@@ -95,6 +94,8 @@ class LiveVcpu:
 
     def get(self, register_id: int) -> Outcome:
         """KVM_GET_ONE_REG; the image is the register, little-endian."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(_LARGEST_REGISTER)
         size = RegisterId(register_id).size_bytes
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
@@ -102,6 +103,8 @@ class LiveVcpu:
 
     def set(self, register_id: int, data: bytes) -> Outcome:
         """KVM_SET_ONE_REG with the register's bytes, little-endian."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(data, max(len(data), _LARGEST_REGISTER))
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
         return self._answer(self.file, _SET_ONE_REG, one)
@@ -173,17 +176,31 @@ class LiveKvm:
         """A vCPU with these features can be made."""
         return all(step.outcome.accepted for step in LiveVcpu(self, features).steps)
 
+    def extension(self, number: int, file: int) -> int:
+        """KVM_CHECK_EXTENSION on a VM; -1 where it is refused, as libc's ioctl has it."""
+        try:
+            return self.ioctl(file, _CHECK_EXTENSION, number)
+        except OSError:
+            return -1
+
     def masks(self) -> dict[int, int] | None:
         """Writable bits by encoding; None on a kernel without KVM_ARM_GET_REG_WRITABLE_MASKS."""
+        code, found = self.asked_masks()
+        return None if code else found
+
+    def asked_masks(self, range_number: int = 0, reserved: int = 0) -> tuple[int, dict[int, int]]:
+        """The errno of KVM_ARM_GET_REG_WRITABLE_MASKS, and the bits by encoding."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(8 * FEATURE_ID_COUNT)
-        asked = bytearray(_MASKS_LAYOUT.pack(ctypes.addressof(buffer), 0))
+        asked = bytearray(_MASKS_LAYOUT.pack(ctypes.addressof(buffer), range_number, reserved))
         probe = LiveVcpu(self, PSCI_0_2)
         try:
             self.ioctl(probe.vm, _WRITABLE_MASKS, asked)
-        except OSError:
-            return None
+        except OSError as error:
+            return error.errno or errno.EIO, {}
         found = struct.unpack(f"={FEATURE_ID_COUNT}Q", buffer.raw[: 8 * FEATURE_ID_COUNT])
-        return {feature_id_encoding(index): mask for index, mask in enumerate(found) if mask}
+        return 0, {feature_id_encoding(index): mask for index, mask in enumerate(found) if mask}
 
     def registers(self, features: int) -> dict[int, bytes]:
         """All registers of a vCPU with these features, vector lengths all that there are."""

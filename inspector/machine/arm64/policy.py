@@ -45,3 +45,20 @@ def sanitise(fields: Sequence[FieldPolicy], values: Iterable[int]) -> int:
             if current != new:
                 found = field.put(found, safe_value(field, new, current))
     return found or 0
+
+
+#: Which values are safe, in words.
+POLICY_WORDS = {
+    "lower": "the host's or lower",
+    "higher": "the host's or higher",
+    "higher_or_zero": "0, the host's or higher",
+    "exact": "the host's or the kernel's own",
+}
+_SAFE_WORDS = {"lower": "at most ", "higher": "at least ", "higher_or_zero": "0 or at least ", "exact": ""}
+
+
+def unsafe_text(policy: FieldPolicy, value: int, limit: int) -> str:
+    """What should have held of a field."""
+    found, most = policy.get(value), policy.get(limit)
+    other = f" or {policy.safe_value}" if policy.policy == "exact" and policy.safe_value != most else ""
+    return f"{policy.name} is {_SAFE_WORDS[policy.policy]}{most}{other} (found {found})"

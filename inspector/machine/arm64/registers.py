@@ -7,26 +7,31 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, demux, firmware, idregs, listed, sve
+from inspector.machine.arm64 import core, demux, firmware, held, idregs, listed, proposal, sve
 from inspector.machine.arm64.arch import VcpuArch
-from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.outcome import Check, Outcome, Rule
 from layouts.arm64 import ids
-from layouts.arm64.ids import CLIDR, OSLSR, ZCR, sysreg_id
+from layouts.arm64.ids import CLIDR, ZCR, sysreg_id
 
-#: What is above the coprocessor in an id but its size: nothing but the architecture.
-_MUST_BE_ZERO = 0x000F_FFFF << 32
-#: OSLSR_EL1: the OS lock is there, and it is locked.
-_OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
+#: What is above the coprocessor in an id but its size: the architecture alone.
+_ABOVE, _ARM64 = 0xFF0F_FFFF << 32, ids.ARM64 << 56
+#: The checks that come first, and hold for nearly all.
+_FIRST = (Check("the vCPU is initialized", held=True), Check("the id is an arm64 register's", held=True))
+_SYSREG_UPPER = sysreg_id(0) >> 16
 _SYSREG_SIZE_BYTES = 8
+_ENCODING = 0xFFFF
 
 
 def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG; the image is the register, little-endian."""
     rule = Rule("kvm_arm_get_reg (guest.c)")
-    refused = _refused(rule, vcpu, register_id)
-    if refused is not None:
-        return refused
-    coprocessor = ids.RegisterId(register_id).coprocessor
+    if not vcpu.initialized or register_id & _ABOVE != _ARM64:
+        return _refuse(rule, vcpu)
+    rule.checks.extend(_FIRST)
+    register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
+    coprocessor = ids.coprocessor_of(register_id)
+    if coprocessor == ids.SYSREG:
+        return _get_sysreg(rule, vcpu, register_id)
     if coprocessor == ids.CORE:
         code = core.check_id(register_id, has_sve=_hides_v(vcpu))
         if not rule.check("a core register, of this size (V registers are Z's with SVE)", not code):
@@ -44,10 +49,11 @@ def get(vcpu: VcpuArch, register_id: int) -> Outcome:
 def put(vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     """KVM_SET_ONE_REG with the register's bytes, little-endian; None: a pointer that cannot be read."""
     rule = Rule("kvm_arm_set_reg (guest.c)")
-    refused = _refused(rule, vcpu, register_id)
-    if refused is not None:
-        return refused
-    coprocessor = ids.RegisterId(register_id).coprocessor
+    if not vcpu.initialized or register_id & _ABOVE != _ARM64:
+        return _refuse(rule, vcpu)
+    rule.checks.extend(_FIRST)
+    register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
+    coprocessor = ids.coprocessor_of(register_id)
     if coprocessor == ids.CORE:
         return _set_core(rule, vcpu, register_id, data)
     if coprocessor == ids.SVE:
@@ -60,15 +66,11 @@ def put(vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     return _set_sysreg(rule, vcpu, register_id, None if data is None else int.from_bytes(data[:8], "little"))
 
 
-def _refused(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome | None:
+def _refuse(rule: Rule, vcpu: VcpuArch) -> Outcome:
     if not rule.check("the vCPU is initialized", vcpu.initialized):
         return rule.refuse(errno.ENOEXEC)
-    if not rule.check(
-        "the id is an arm64 register's",
-        ids.RegisterId(register_id).architecture == ids.ARM64 and not register_id & _MUST_BE_ZERO,
-    ):
-        return rule.refuse(errno.EINVAL)
-    return None
+    rule.check("the id is an arm64 register's", held=False)
+    return rule.refuse(errno.EINVAL)
 
 
 def _is_firmware(vcpu: VcpuArch, coprocessor: int) -> bool:
@@ -92,6 +94,8 @@ def _set_core(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) 
             return rule.refuse(errno.EINVAL)
     vcpu.values[register_id] = data[: ids.RegisterId(register_id).size_bytes]
     core.narrow(vcpu.values)
+    if proposal.is_proposed(vcpu):
+        proposal.follow_v(vcpu, register_id, data)
     return rule.ok()
 
 
@@ -117,10 +121,7 @@ def _sve_region(rule: Rule, vcpu: VcpuArch, register_id: int) -> tuple[sve.Regio
 
 def _get_sve(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if register_id == ids.SVE_VLS:
-        if not rule.check("the vCPU has SVE", vcpu.has_sve):
-            return rule.refuse(errno.ENOENT)
-        vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
-        return rule.ok(vqs, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        return get_vls(rule, vcpu)
     region, wrong = _sve_region(rule, vcpu, register_id)
     if region is None:
         assert wrong is not None
@@ -131,7 +132,7 @@ def _get_sve(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
 
 def _set_sve(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     if register_id == ids.SVE_VLS:
-        return _set_vls(rule, vcpu, data)
+        return set_vls(rule, vcpu, data)
     region, wrong = _sve_region(rule, vcpu, register_id)
     if region is None:
         assert wrong is not None
@@ -139,16 +140,24 @@ def _set_sve(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -
     if data is None:
         return _unreadable(rule)
     vcpu.sve[region.name] = data[: region.real_bytes]
-    if vcpu.vm.abi == "proposal" and region.name.startswith("z"):
-        # The low 128 bits of Zn are Vn, and both are visible.
-        vcpu.values[ids.V.id(int(region.name[1:]))] = data[:16].ljust(16, b"\0")
+    if proposal.is_proposed(vcpu) and region.name.startswith("z"):
+        proposal.follow_z(vcpu, int(region.name[1:]), data)
     return rule.ok()
 
 
-def _set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
+def get_vls(rule: Rule, vcpu: VcpuArch) -> Outcome:
+    """The set of vector lengths, as bits vq-1."""
     if not rule.check("the vCPU has SVE", vcpu.has_sve):
         return rule.refuse(errno.ENOENT)
-    if vcpu.vm.abi == "proposal":
+    vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
+    return rule.ok(vqs, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+
+
+def set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
+    """The same: merged until SVE is final, as proposed until the vCPU runs."""
+    if not rule.check("the vCPU has SVE", vcpu.has_sve):
+        return rule.refuse(errno.ENOENT)
+    if proposal.is_proposed(vcpu):
         if not rule.check("the vCPU has not run", not vcpu.ran):
             return rule.refuse(errno.EBUSY)
     elif not rule.check("SVE is not final yet", not vcpu.sve_finalized):
@@ -182,14 +191,14 @@ def is_answered(vcpu: VcpuArch, register_id: int) -> bool:
     return (
         is_modelled(register_id)
         or not listed.has(vcpu, register_id)
-        or listed.reset_value(vcpu, register_id) is not None
+        or held.is_known(vcpu, ids.RegisterId(register_id).encoding)
     )
 
 
 def _sysreg(vcpu: VcpuArch, register_id: int) -> int | None:
     """The encoding of a system register id that this vCPU has; None when there is none."""
-    found = ids.RegisterId(register_id)
-    return found.encoding if found.is_sysreg and has_sysreg(vcpu, found.encoding) else None
+    is_there = register_id >> 16 == _SYSREG_UPPER and listed.has(vcpu, register_id)
+    return register_id & _ENCODING if is_there else None
 
 
 def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
@@ -201,14 +210,8 @@ def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if encoding in vcpu.vm.id_registers and encoding != CLIDR:
         value = vcpu.id_value(encoding)
         return rule.ok(value, value.to_bytes(8, "little"))
-    data = vcpu.values.get(register_id) or _default(vcpu, register_id)
+    data = vcpu.values[register_id] if encoding == CLIDR else held.get(vcpu, encoding)
     return rule.ok(int.from_bytes(data, "little"), data)
-
-
-def _default(vcpu: VcpuArch, register_id: int) -> bytes:
-    """What reset leaves in a register; of a captured host what it was seen to hold."""
-    value = listed.reset_value(vcpu, register_id)
-    return vcpu.host.registers.get(register_id, bytes(8)) if value is None else value.to_bytes(8, "little")
 
 
 def _set_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int, value: int | None) -> Outcome:
@@ -222,11 +225,7 @@ def _set_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int, value: int | None)
     if value is None:
         return _unreadable(rule)
     if encoding not in vcpu.host.kernel.registers:
-        others = value & ~_OSLK
-        if encoding == OSLSR and not rule.check("only OSLSR_EL1.OSLK changes", others == _OSLM_IMPLEMENTED):
-            return rule.refuse(errno.EINVAL)
-        vcpu.values[register_id] = value.to_bytes(8, "little")
-        return rule.ok()
+        return held.put(rule, vcpu, encoding, value)
     return _set_id(vcpu, encoding, value)
 
 

@@ -58,13 +58,13 @@ def register_ids() -> list[int]:
 
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:
     """The region of an SVE register id, or None and the errno: ENOENT for slices that no vq reaches, else EINVAL."""
-    registers = next((found for found in (_Z, _P_AND_FFR) if register_id in found), None)
-    if registers is None:
+    is_z = _Z.start <= register_id < _Z.stop
+    if not is_z and not _P_AND_FFR.start <= register_id < _P_AND_FFR.stop:
         return None, errno.EINVAL
-    number, piece = divmod(register_id - registers.start, SVE_STEP)
+    number, piece = divmod(register_id - (_Z.start if is_z else _P_AND_FFR.start), SVE_STEP)
     if piece:
         return None, errno.ENOENT
-    if registers is _Z:
+    if is_z:
         return Region(f"z{number}", SVE_Z0.size_bytes, min(vq * VQ_BYTES, SVE_Z0.size_bytes)), 0
     name = "ffr" if register_id == SVE_FFR else f"p{number}"
     return Region(name, SVE_P0.size_bytes, min(vq * VQ_BYTES // 8, SVE_P0.size_bytes)), 0

@@ -82,8 +82,12 @@ class LiveKvm:
 
     def guest_supported(self) -> tuple[int, int]:
         """Errno and value of KVM_X86_XCOMP_GUEST_SUPP: the XCR0 that guests of this host may have."""
+        return self.attribute(0, _XCOMP_GUEST_SUPP)
+
+    def attribute(self, group: int, number: int) -> tuple[int, int]:
+        """Errno and value of KVM_GET_DEVICE_ATTR on /dev/kvm."""
         value = ctypes.c_uint64(0)
-        asked = bytearray(struct.pack("=IIQQ", 0, 0, _XCOMP_GUEST_SUPP, ctypes.addressof(value)))
+        asked = bytearray(struct.pack("=IIQQ", 0, group, number, ctypes.addressof(value)))
         try:
             self.ioctl(self.file, _GET_DEVICE_ATTR, asked)
         except OSError as error:
@@ -93,6 +97,16 @@ class LiveKvm:
     def supported_cpuid(self) -> list[tuple[int, ...]]:
         """KVM_GET_SUPPORTED_CPUID: rows of function, index, flags, EAX to EDX."""
         return self.cpuid_rows(self.file, _GET_SUPPORTED_CPUID)
+
+    def supported_with_room_for_one(self) -> dict[str, int]:
+        """KVM_GET_SUPPORTED_CPUID into a table of one entry: its errno ``e``, and ``nent`` afterwards."""
+        data = bytearray(cpuid2_pack([(0,) * 7]))
+        code = 0
+        try:
+            self.ioctl(self.file, _GET_SUPPORTED_CPUID, data)
+        except OSError as error:
+            code = error.errno or errno.EIO
+        return {"e": code, "nent": int.from_bytes(data[:4], "little")}
 
     def cpuid_rows(self, file: int, number: int) -> list[tuple[int, ...]]:
         """Rows of a ``struct kvm_cpuid2`` that some ioctl fills."""
@@ -115,9 +129,9 @@ class LiveKvm:
         count = int.from_bytes(data[:4], "little")
         return list(struct.unpack_from(f"={min(count, _MOST_ENTRIES)}I", data, 4))
 
-    def vcpu(self) -> LiveVcpu:
-        """A scratch VM with one vCPU, which has no CPUID yet. Raises OSError."""
-        return LiveVcpu(self)
+    def vcpu(self, before: Callable[[int], object] | None = None) -> LiveVcpu:
+        """A scratch VM with one vCPU, which has no CPUID yet; ``before`` is done to the VM first. Raises OSError."""
+        return LiveVcpu(self, before)
 
 
 def _msrs(ioctl: Ioctl, file: int, indices: Iterable[int]) -> Iterable[tuple[int, int]]:
@@ -134,11 +148,13 @@ def _msrs(ioctl: Ioctl, file: int, indices: Iterable[int]) -> Iterable[tuple[int
 class LiveVcpu:
     """A scratch vCPU. What a kernel refuses is an errno; it never runs."""
 
-    def __init__(self, kvm: LiveKvm) -> None:
+    def __init__(self, kvm: LiveKvm, before: Callable[[int], object] | None = None) -> None:
         self._kvm = kvm
         self.vm = kvm.ioctl(kvm.file, _CREATE_VM, 0)
         self.file = -1
         try:
+            if before is not None:
+                before(self.vm)
             self.file = kvm.ioctl(self.vm, _CREATE_VCPU, 0)
         except OSError:
             os.close(self.vm)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from inspector.capture.calls import Call, Printed
@@ -10,9 +12,19 @@ from inspector.readers.logs.printed import is_whole
 from inspector.readers.synthesized import build
 from layouts.kvm_ioctls import PLAIN, ioctls
 from layouts.registry import layouts
-from layouts.x86.kvm_counted import cpuid2_pack
+from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack, xcrs_pack
 
-_STRUCTS = {"KVM_SET_SREGS": "kvm-sregs", "KVM_SET_REGS": "kvm-regs"}
+_STRUCTS = {
+    "KVM_SET_SREGS": "kvm-sregs",
+    "KVM_SET_SREGS2": "kvm-sregs2",
+    "KVM_SET_REGS": "kvm-regs",
+    "KVM_SET_FPU": "kvm-fpu",
+    "KVM_SET_DEBUGREGS": "kvm-debugregs",
+    "KVM_SET_VCPU_EVENTS": "kvm-vcpu-events",
+    "KVM_SET_MP_STATE": "kvm-mp-state",
+}
+#: struct kvm_enable_cap: cap, flags, args[4], pad[64] (include/uapi/linux/kvm.h).
+_ENABLE_CAP = struct.Struct("=II4Q64x")
 _TABLES = ("KVM_SET_CPUID2", "KVM_GET_SUPPORTED_CPUID", "KVM_GET_CPUID2", "KVM_GET_EMULATED_CPUID")
 _ENTRY = ("function", "index", "flags", "eax", "ebx", "ecx", "edx")
 #: struct kvm_userspace_memory_region: member and bytes (include/uapi/linux/kvm.h).
@@ -69,6 +81,12 @@ def struct_bytes(name: str, given: Mapping[str, Printed]) -> bytes | None:
         if not all(number is not None and 0 <= number < 1 << 8 * size for number, size in values):
             return None
         return b"".join((number or 0).to_bytes(size, "little") for number, size in values)
+    if name == "KVM_SET_MSRS":
+        return _packed(given, ("index", "reserved", "data"), msrs_pack, (32, 32, 64))
+    if name == "KVM_SET_XCRS":
+        return _packed(given, ("xcr", "reserved", "value"), xcrs_pack, (32, 32, 64), "xcrs")
+    if name == "KVM_ENABLE_CAP":
+        return _enable_cap(given)
     if name not in _STRUCTS:
         return None
     return build(layouts()[_STRUCTS[name]].construct, given)
@@ -86,6 +104,51 @@ def _table(given: Mapping[str, Printed]) -> bytes | None:
         leaf, subleaf, flags, *registers = (number or 0 for number in row)
         rows.append((leaf, subleaf, flags, *registers))
     return cpuid2_pack(rows)
+
+
+def _packed(
+    given: Mapping[str, Printed],
+    names: Sequence[str],
+    pack: Callable[[Sequence[Sequence[int]]], bytes],
+    widths: Sequence[int],
+    member: str = "entries",
+) -> bytes | None:
+    """A count and entries; members that are not printed are 0."""
+    entries = given.get(member)
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        return None
+    rows: list[list[int]] = []
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            return None
+        row = [_number(entry.get(name, 0)) for name in names]
+        numbers = [number for number in row if number is not None]
+        if len(numbers) != len(row) or any(not 0 <= n < 1 << width for n, width in zip(numbers, widths, strict=True)):
+            return None
+        rows.append(numbers)
+    return pack(rows)
+
+
+def _enable_cap(given: Mapping[str, Printed]) -> bytes | None:
+    cap = given.get("cap")
+    number = cap if isinstance(cap, int) else _capabilities().get(cap) if isinstance(cap, str) else None
+    args = given.get("args", [])
+    if number is None or not isinstance(args, Sequence) or isinstance(args, str) or len(args) > 4:
+        return None
+    flags, *numbers = (_number(value) for value in (given.get("flags", 0), *args))
+    if flags is None or any(one is None or not 0 <= one < 1 << 64 for one in numbers) or not 0 <= flags < 1 << 32:
+        return None
+    padded = [*(one or 0 for one in numbers), 0, 0, 0, 0][:4]
+    return _ENABLE_CAP.pack(number, flags, *padded)
+
+
+@cache
+def _capabilities() -> Mapping[str, int]:
+    """Numbers of capabilities by the names that strace prints."""
+    from layouts.arm64.capabilities import CAPABILITIES as OF_ARM64
+    from layouts.x86.capabilities import CAPABILITIES as OF_X86
+
+    return {f"KVM_CAP_{one.name}": one.number for one in (*OF_ARM64, *OF_X86)}
 
 
 def _number(value: Printed) -> int | None:

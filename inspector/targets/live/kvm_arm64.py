@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
 from inspector.machine.arm64.captured import state_of_scratch
@@ -17,24 +20,31 @@ from layouts.kernels import UnknownReleaseError
 SCHEME = "kvm:"
 
 
-def host_of_kvm(target: str, options: Options) -> Host:
-    """The host: its kernel is the one that runs, whatever another option names.
-
-    Raises UsageError for a word after the colon, InputError where there is no such KVM.
-    """
+@contextmanager
+def opened_kvm(target: str) -> Iterator[LiveKvm]:
+    """This machine's KVM. Raises UsageError for more than ``kvm:``, InputError where there is none."""
     name, release = split(target)
     if release:
         raise UsageError(f"{target}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
     if name != SCHEME:
         raise UsageError(f"{target}: expected {SCHEME} and nothing after it")
     try:
-        host = LiveKvm().host()
+        yield LiveKvm()
     except LiveError as error:
         raise InputError("kvm", "the KVM of an arm64 machine", str(error)) from error
     except UnknownReleaseError as error:
         raise InputError("kvm", error.expected, error.release) from None
     except OSError as error:
         raise InputError("kvm", "a vCPU", error.strerror or "") from error
+
+
+def host_of_kvm(target: str, options: Options) -> Host:
+    """The host: its kernel is the one that runs, whatever another option names.
+
+    Raises UsageError for a word after the colon, InputError where there is no such KVM.
+    """
+    with opened_kvm(target) as kvm:
+        host = kvm.host()
     told(host.kernel, options.note)
     return host
 

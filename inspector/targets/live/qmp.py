@@ -21,6 +21,7 @@ from inspector.readers.cpu_model_json import model_area
 from inspector.readers.info_registers import read_registers
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from inspector.readers.qemu_feature_words import areas_of
 from inspector.readers.source import BytesSource
 from inspector.targets.live.guard import Guard
 from inspector.targets.live.link import Word, connect, made_socket, parsed
@@ -64,6 +65,8 @@ def _registers(word: Word, options: Options) -> Capture:
     capture.host = Host(about=visible(f"QEMU {found['version']}, {'KVM' if found['is_kvm'] else 'no KVM'}"))
     if found["model"]:
         capture.context.append(model_area(visible(found["model"]), found["props"], source))
+    words = found["words"]
+    capture.context += areas_of(words.get("feature-words"), words.get("filtered-features"), word.target)
     capture.notices += found["notices"]
     return capture
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
@@ -27,6 +27,8 @@ _MOST_CPUS = 4096
 _MOST_TEXT_BYTES = 64 << 20
 #: Writing the memory of a large machine; the tool's own questions have :data:`DEADLINE_SECONDS`.
 _WRITE_SECONDS = 600.0
+#: What an x86 CPU gives its guest, and what of it the host does not (x86_cpu_get_feature_words).
+FEATURE_WORDS = ("feature-words", "filtered-features")
 _CPU_TYPE = re.compile(r"(.+)-(?:x86_64|i386|arm)-cpu")
 
 # The library logs what it also raises, which would be a second line on standard error.
@@ -41,9 +43,22 @@ _Pauses = Callable[[str], AbstractContextManager[Pause]]
 def visit(word: Word, socket_: socket.socket, guard: Guard, pauses: _Pauses, file: IO[bytes] | None) -> dict[str, Any]:
     """Talk to the monitor behind a connected socket. Raises InputError, and TimeoutError for silence.
 
-    The result has ``registers`` by CPU, ``is_kvm``, ``version``, ``model`` and its ``props``, ``notices``.
+    The result has ``registers`` by CPU, ``is_kvm``, ``version``, ``model`` and its ``props``, ``words`` by property,
+    ``notices``.
     """
     return asyncio.run(_Visit(word, guard, pauses).whole(socket_, file))
+
+
+class _Client(QMPClient):
+    """The library's client, which gives way after each message.
+
+    It reads as long as something is there (10 MB and more), and while it reads no deadline passes: events without end
+    would keep it for longer than anybody waits.
+    """
+
+    async def _on_message(self, msg: Message) -> None:
+        await super()._on_message(msg)
+        await asyncio.sleep(0)
 
 
 class _Visit:
@@ -52,13 +67,16 @@ class _Visit:
         self._name = word.target
         self._guard = guard
         self._pauses = pauses
-        self._client = QMPClient("inspector")
+        self._client = _Client("inspector")
         # Nobody looks at events: they would be kept for ever.
         self._client.events.event_filter = lambda _event: False
         self._until = 0.0
 
     async def whole(self, socket_: socket.socket, file: IO[bytes] | None) -> dict[str, Any]:
-        self._until = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+        loop = asyncio.get_running_loop()
+        # Tasks of the library that are cut short: what ended them is told, and they would add lines to it.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        self._until = loop.time() + DEADLINE_SECONDS
         try:
             await asyncio.wait_for(self._client.connect(socket_), self._left())
             return await self._stopped(file)
@@ -142,14 +160,18 @@ class _Visit:
         return found | await self._model(cpus[0])
 
     async def _model(self, cpu: dict[str, Any]) -> dict[str, Any]:
-        """The CPU's named model in full, where this QEMU tells of it."""
-        kind = await self._asked("qom-get", {"path": str(cpu.get("qom-path", "")), "property": "type"}, "name")
+        """The CPU's named model in full, and the features that it has here, where this QEMU tells of it."""
+        path = str(cpu.get("qom-path", ""))
+        kind = await self._asked("qom-get", {"path": path, "property": "type"}, "name")
         match = _CPU_TYPE.fullmatch(str(kind.get("name", "")))
         if not match:
-            return {"model": "", "props": {}}
+            return {"model": "", "props": {}, "words": {}}
         asked = {"type": "full", "model": {"name": match[1]}}
         model = _dict(await self._asked("query-cpu-model-expansion", asked), "model")
-        return {"model": match[1] if model else "", "props": _dict(model, "props")}
+        words: dict[str, Any] = {}
+        for name in FEATURE_WORDS if "arm" not in match[0] else ():
+            words |= await self._asked("qom-get", {"path": path, "property": name}, name)
+        return {"model": match[1] if model else "", "props": _dict(model, "props"), "words": words}
 
     async def _written(self, file: IO[bytes] | None) -> dict[str, Any]:
         """Have QEMU write a stream or a dump into a file of ours."""

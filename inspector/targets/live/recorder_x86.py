@@ -28,6 +28,14 @@ _SWEPT = (0, 1, 2, 3, 4, 5, 6, 7, 9, 17, 18, 19)
 _MSR_VALUES = (0, 1 << 17, 1 << 18, 1 << 9, 1 << 11, 1 << 12, 1 << 63, 3)
 
 
+def modules_of_kvm(folder: str = "/sys/module") -> list[str]:
+    """KVM's modules for a kind of processor, loaded or built in: ``kvm_intel``, ``kvm_amd``, others' own."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.startswith("kvm_"))
+    except OSError:
+        return []
+
+
 def recorded(kvm: LiveKvm) -> Iterator[Record]:
     """Every record, in an order in which they can be replayed. Raises OSError where no vCPU can be made."""
     system = os.uname()
@@ -36,6 +44,7 @@ def recorded(kvm: LiveKvm) -> Iterator[Record]:
     for (leaf, sub), values in (cpuid.leaves if cpuid else {}).items():
         if leaf in _LEAVES:
             yield {"t": "cpuid", "leaf": leaf, "sub": sub, "r": list(values)}
+    yield from ({"t": "kvmmodule", "name": name} for name in modules_of_kvm())
     code, guest = kvm.guest_supported()
     yield {
         "t": "kvmcaps",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.tui.base_app import KeyedScreen
-from inspector.tui.wanted import AgainWanted, CompareWanted, LabWanted, MigrationWanted
+from inspector.tui.wanted import AgainWanted, CallsWanted, CompareWanted, LabWanted, MigrationWanted
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
@@ -77,6 +77,13 @@ class DoorScreen(KeyedScreen):
             self.want(CompareWanted(self.session))
         else:
             self.notify("one vCPU: nothing to compare it with", timeout=3)
+
+    def action_calls(self) -> None:
+        """A log's calls, each beside the machine's answer."""
+        if self.session is not None and self.session.capture.calls:
+            self.want(CallsWanted(self.session.capture))
+        else:
+            self.notify("no log of calls or events", timeout=3)
 
     def action_findings(self) -> None:
         """What contradicts itself in the capture as it is now."""

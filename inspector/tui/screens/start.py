@@ -115,6 +115,11 @@ class StartScreen(KeyedScreen):
             visible(f"inspector {__version__} · {chosen}{self.session.count} to open, or : and a file")
         )
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed the line of keys offers nothing else."""
+        typing = self.focused is not None and self.focused.id == "prompt-input"
+        return super().check_action(action, parameters) and not (typing and action in ("filter", "ask", "copy"))
+
     def on_line_view_chosen(self) -> None:
         """A second click."""
         self.action_enter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from textual.app import ComposeResult
@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.widgets import Static
 
 from inspector.export.machine_state import words_of
-from inspector.machine.x86.world.world import World, WorldStep
+from inspector.machine.world import BaseWorld, WorldStep
 from inspector.tui import lab_keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
@@ -29,7 +29,7 @@ class StateView(LineView):
         super().__init__()
         self.rows: list[tuple[str, str, str]] = []
 
-    def show(self, step: WorldStep | None) -> None:
+    def show(self, step: WorldStep[Any] | None) -> None:
         """The state around an event."""
         before = words_of(step.before) if step is not None else {}
         after = words_of(step.after) if step is not None else {}
@@ -70,7 +70,7 @@ class TimelineScreen(KeyedScreen):
     TimelineScreen.wide StateView { width: 3fr; height: 1fr; border-top: none; border-left: solid $primary; }
     """
 
-    def __init__(self, world: World, title: str, line: int) -> None:
+    def __init__(self, world: BaseWorld[Any], title: str, line: int) -> None:
         super().__init__()
         self.world = world
         self.heading = title

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
@@ -73,3 +74,12 @@ class LinePane(ScrollView, inherit_bindings=False):
     def _bars(self, size: Size) -> bool:
         """Whether there is a vertical scroll bar for so many lines."""
         return self.styles.overflow_y == "scroll" or size.height > self.size.height
+
+
+def cut(strip: Strip, width: int) -> Strip:
+    """A strip as wide as a pane; one that is longer ends in ``…``."""
+    if strip.cell_length <= width:
+        return strip.adjust_cell_length(width)
+    kept = strip.crop(0, max(0, width - 1))
+    *_, last = [*kept, Segment("")]
+    return Strip([*kept, Segment("…", last.style)], width)

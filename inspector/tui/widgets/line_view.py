@@ -16,7 +16,7 @@ from textual.strip import Strip
 from inspector.capture.errors import visible
 from inspector.tui import keys
 from inspector.tui.key import bindings
-from inspector.tui.widgets.line_pane import LinePane
+from inspector.tui.widgets.line_pane import LinePane, cut
 
 
 class LineView(LinePane, can_focus=True, inherit_bindings=False):
@@ -91,8 +91,8 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
         """See LinePane."""
         if line >= self.line_count():
             return Strip.blank(width, self.ground)
-        painted = [Segment(visible(s.text), s.style) for s in self.paint(line, width)]
-        strip = Strip(painted).adjust_cell_length(width).crop(0, width).apply_style(self.ground)
+        painted = Strip(Segment(visible(s.text), s.style) for s in self.paint(line, width))
+        strip = cut(painted, width).apply_style(self.ground)
         if line == self.cursor and self.has_cursor:
             strip = self.with_cursor(strip)
         return strip.simplify()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import wrap
+from typing import Any
 
 from rich.text import Text
 
@@ -12,12 +13,16 @@ from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.world import WorldStep
+from inspector.machine.world import Line, WorldStep
 from inspector.tui.widgets.text_pane import TextPane
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
+#: What to press where no scenario tells what comes next.
+_FIRST_KEYS = {
+    "x86": "p permits the guest a component, v creates a vCPU, c sets its CPUID",
+    "arm64": "m creates a VM, v a vCPU, x asks for the selected feature",
+}
 
 
 class OutcomePane(TextPane):
@@ -25,7 +30,7 @@ class OutcomePane(TextPane):
 
     wraps = True
 
-    def show(self, step: WorldStep | None, scenario: Scenario, number: int = 0) -> None:
+    def show(self, step: WorldStep[Any] | None, scenario: Scenario, number: int = 0) -> None:
         """Show the outcome of the numbered event, or how to begin."""
         self.tell(
             outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
@@ -43,7 +48,7 @@ def beginning_text(scenario: Scenario) -> Text:
         text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
         return text.append("n lets the next event happen, u takes it back.\n")
-    return text.append("p permits the guest a component, v creates a vCPU, c sets its CPUID; ? shows all keys.\n")
+    return text.append(f"{_FIRST_KEYS[scenario.architecture]}; ? shows all keys.\n")
 
 
 def checks_text(text: Text, outcome: Outcome, width: int) -> Text:
@@ -73,7 +78,7 @@ def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
     return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
 
 
-def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int) -> Text:
+def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> Text:
     """The sentence, the checks, what each kernel did, the changes."""
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
@@ -89,7 +94,7 @@ def outcome_text(step: WorldStep, scenario: Scenario, number: int, width: int) -
     return text
 
 
-def _log_text(text: Text, step: WorldStep, scenario: Scenario, number: int, width: int) -> None:
+def _log_text(text: Text, step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> None:
     """What the kernels did, in order: the host's on the left, the guest's on the right where there is room."""
     beside = width >= _SIDE_BY_SIDE_COLUMNS and any(line.level == "guest" for line in step.log)
     column = (width - 4) // 2

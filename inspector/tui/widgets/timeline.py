@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.machine.x86.world.world import World
+from inspector.machine.world import BaseWorld
 from inspector.tui.widgets.line_view import LineView
 
 
 class Timeline(LineView):
     """One line an event."""
 
-    def __init__(self, world: World, to_come: list[str]) -> None:
+    def __init__(self, world: BaseWorld[Any], to_come: list[str]) -> None:
         super().__init__()
         self.world = world
         self.to_come = to_come

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from inspector.cli.main import main
+from inspector.decode.fields import FieldTable
+from inspector.readers.qemu_feature_words import areas_of
 from inspector.targets.live import link, qmp
 from inspector.targets.schemes import capture_of
 from tests.support import field
@@ -118,6 +120,7 @@ def greeted(data: bytes, *, forever: bool = False) -> Talk:
         (greeted(b"not JSON\n"), "expected a QMP monitor, found"),
         (greeted(b"[" * 100000 + b"\n"), "expected a QMP monitor, found"),
         (greeted(b'{"event": "STOP", "timestamp": {}}\n' * 1000, forever=True), "no whole answer in time"),
+        (greeted(b'{"return": {}, "id": "of no one"}\n' * 1000, forever=True), "no whole answer in time"),
     ],
 )
 def test_what_is_no_monitor_is_one_line(
@@ -158,7 +161,25 @@ def test_words(word: str, said: str, code: int, capsys: pytest.CaptureFixture[st
 
 
 def test_the_model_is_beside_the_registers(tmp_path: Path) -> None:
-    with machine("x86", tmp_path) as qemu:
+    # TCG has no AVX-512: what is asked for is named, and left out.
+    with machine("x86", tmp_path, "-cpu", "Skylake-Server,+pku,+avx512-fp16") as qemu:
         found = capture_of(f"qmp:{qemu.qmp}")
-    assert [area.prefix for area in found.context] == ["props"]
+    by_prefix = {area.prefix: FieldTable(area) for area in found.context}
+    assert list(by_prefix) == ["props", "guest", "host", "refused"]
     assert field(found.vcpus[0], "regs.rbx").value is not None
+
+    def bit(path: str) -> int | None:
+        table = by_prefix[path.partition(".")[0]]
+        return table.decode(table.find(path)[0]).value
+
+    # Asked for and given: the host has it. Asked for and filtered: neither has it. Not asked for: nobody knows.
+    assert (bit("guest.7.0.ecx.PKU"), bit("host.7.0.ecx.PKU")) == (1, 1)
+    assert (bit("guest.7.0.edx.AVX512_FP16"), bit("host.7.0.edx.AVX512_FP16")) == (0, 0)
+    assert (bit("guest.7.0.ecx.LA57"), bit("host.7.0.ecx.LA57")) == (0, None)
+    assert bit("guest.1.0.ecx.OSXSAVE") is None
+    assert by_prefix["refused"].get("refused.CPUID.7.0.EDX[23]")
+
+
+@pytest.mark.parametrize("answer", [None, {}, [1, {}, {"cpuid-register": "EAX", "cpuid-input-eax": -1, "features": 1}]])
+def test_what_is_no_word_is_left_out(answer: object) -> None:
+    assert areas_of(answer, answer, "x") == []

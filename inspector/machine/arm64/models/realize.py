@@ -12,11 +12,11 @@ from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
-from inspector.machine.arm64.idregs import checked_mask, unsafe_text, writable_fields
+from inspector.machine.arm64.idregs import checked_mask, writable_fields
 from inspector.machine.arm64.live import LiveHost
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
-from inspector.machine.arm64.policy import is_safe
+from inspector.machine.arm64.policy import is_safe, unsafe_text
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome, Step

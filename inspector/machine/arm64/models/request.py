@@ -13,6 +13,7 @@ from typing import NamedTuple
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PSCI_0_2, Host
 from layouts.arm64 import id_fields as of
+from layouts.arm64.arm_features import feature_words
 from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
 from layouts.arm64.named_models import SWITCHES, NamedModel, chain
 from layouts.arm64.properties import FieldPlace, assign, properties
@@ -80,12 +81,16 @@ class Words(NamedTuple):
 
 
 def parse_words(words: Iterable[str]) -> Words:
-    """``NAME=VALUE`` words. Raises ValueError that says what was expected."""
+    """``NAME=VALUE`` words; a feature of Arm's is all of its fields. Raises ValueError that says what was expected."""
     assignments, switches, lengths = [], {}, {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"{word}: expected NAME=VALUE")
+        if name.startswith("FEAT_"):
+            parts = [each.partition("=") for each in feature_words(name, value)]
+            assignments += [(part, number) for part, _, number in parts]
+            continue
         length = _LENGTH.fullmatch(name)
         if name in SWITCHES or length:
             if value not in ("on", "off"):

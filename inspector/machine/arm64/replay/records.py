@@ -11,7 +11,6 @@ from inspector.machine.arm64 import idregs, sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
-from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of_records, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.sequence import replay_sequence
@@ -68,7 +67,7 @@ def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
         elif kind in kinds:
             text = text_of(record)
             for expected, predicted, accepted, because in kinds[kind](record):
-                if because in (causes.HIDDEN, causes.OTHER_SYSREG):
+                if because in causes.NOT_ASKED:
                     yield NotAsked(kind, because, 1)
                     continue
                 yield Answer(kind, text, expected, predicted, accepted, because)
@@ -226,8 +225,9 @@ class _Replay:
         vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
         vcpu.sve_finalized = vcpu.has_sve
         register_id = int(record["id"], 16)
-        if not is_answered(vcpu, register_id):
-            yield 0, 0, False, causes.OTHER_SYSREG
+        because = causes.of(vcpu, register_id)
+        if because:
+            yield 0, 0, False, because
             return
         outcome = vcpu.get(register_id)
         found = outcome.image.hex() if outcome.accepted else outcome.name

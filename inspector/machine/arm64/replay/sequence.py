@@ -9,7 +9,6 @@ from typing import Any
 from inspector.machine.answer import Answer, NotAsked, RecordError, text_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
-from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
@@ -85,8 +84,9 @@ class _Sequence:
         operation = step[0]
         if operation in ("get", "set"):
             register_id = int(step[2], 16)
-            if not is_answered(self._vcpu(step), register_id):
-                return causes.OTHER_SYSREG
+            because = causes.of(self._vcpu(step), register_id) if operation == "get" else ""
+            if because:
+                return because
             is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
             return causes.RECALLED if is_recalled else ""
         if operation == "list" and recalled and step[2] == errno.E2BIG:

@@ -55,6 +55,7 @@ class GuestCpuid:
         """Other entries in the place of those that were."""
         self.entries = entries
         self._remembered: dict[str, int] = {}
+        self._features: dict[str, bool] = {}
         # Made when somebody looks: most tables of a sweep are refused or compared, and asked for nothing.
         self._by_function: dict[int, list[Entry]] | None = None
 
@@ -81,7 +82,11 @@ class GuestCpuid:
         """The entries of each leaf, in the table's order."""
         found: dict[int, list[Entry]] = {}
         for entry in self.entries:
-            found.setdefault(entry.leaf, []).append(entry)
+            leaf = entry[0]
+            if leaf in found:
+                found[leaf].append(entry)
+            else:
+                found[leaf] = [entry]
         return found
 
     def remembered(self, name: str, make: Callable[[], int]) -> int:
@@ -107,10 +112,13 @@ class GuestCpuid:
 
     def in_table(self, feature: str) -> bool:
         """guest_cpuid_has: the bit in the guest's entries, whatever KVM has."""
-        leaf, subleaf, register, bit = FEATURES[feature]
-        entry = self.find(leaf, subleaf)
-        answer = bool(entry and entry[3 + register] >> bit & 1)
-        self._ask(("table", feature), answer)
+        answer = self._features.get(feature)
+        if answer is None:
+            leaf, subleaf, register, bit = FEATURES[feature]
+            entry = self.find(leaf, subleaf)
+            answer = self._features[feature] = bool(entry and entry[3 + register] >> bit & 1)
+        if self.asked is not None:
+            self.asked["table", feature] = answer
         return answer
 
     def has(self, feature: str) -> bool:

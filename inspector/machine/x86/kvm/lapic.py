@@ -197,9 +197,10 @@ class Lapic:
         """__apic_update_ppr: TPR, or the class of the highest interrupt in service that KVM knows of."""
         task, in_service = self.read(TPR), 0
         if self._has_isr:
-            for vector in range(255, -1, -1):
-                if self.regs[ISR + (vector >> 5) * 0x10 + (vector >> 3 & 3)] >> (vector & 7) & 1:
-                    in_service = vector
+            for number in range(7, -1, -1):
+                vectors = self.read(ISR + 0x10 * number)
+                if vectors:
+                    in_service = 32 * number + vectors.bit_length() - 1
                     break
         self.write(PPR, task & 0xFF if task & 0xF0 >= in_service & 0xF0 else in_service & 0xF0)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Steps by name. ``sregs2`` is KVM_SET_SREGS where the state or the kernel has no KVM_SET_SREGS2.
 QEMU = ("tsc_khz", "sregs2", "nested", "regs", "xsave", "xcrs", "msrs", "events", "mp", "debugregs", "lapic")
 FIRECRACKER = ("tsc_khz", "mp", "regs", "sregs", "xsave", "xcrs", "debugregs", "lapic", "msrs", "events", "nested")
-CLOUD_HYPERVISOR = ("mp", "regs", "sregs", "xsave", "xcrs", "lapic", "tsc_khz", "msrs", "events")
+CLOUD_HYPERVISOR = ("mp", "regs", "sregs", "xsave", "xcrs", "lapic", "nested", "tsc_khz", "msrs", "events")
 MSRS_FIRST = ("msrs", "lapic", "xcrs", "xsave", "sregs", "regs", "debugregs", "events", "mp", "nested")
 #: As many as the recorder gives to one KVM_SET_MSRS.
 MSRS_A_CALL = 250

@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Line(NamedTuple):
-    """One thing done: by which kernel (``host`` or ``guest``), on which of its CPUs, for whom.
-
-    ``calls`` are the function that does it and its callers, the way into the kernel last
-    (``layouts.x86.call_chains``).
-    """
-
-    level: str
-    cpu: int
-    task: str
-    text: str
-    calls: tuple[str, ...] = ()
+from inspector.machine.world import Line
 
 
 class Costs:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import restore
+from inspector.machine.x86.kvm import capabilities, mce, restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access, lists
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
@@ -40,6 +40,7 @@ _IOCTLS = {
     "debugregs": "KVM_SET_DEBUGREGS",
     "lapic": "KVM_SET_LAPIC",
 }
+_MCG_CAP, _BANKS = 0x179, 0xFF
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
 _ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
 #: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
@@ -122,6 +123,10 @@ def restored(
         vcpu.process.guest_perm_locked = False
         outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
+    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
+        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
+        calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
     guest, left_out = _listed(guest, destination)
     for name in list(order) or order_of(guest, vmm, destination):

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.module import Kvm
+from inspector.machine.x86.migrate.actors import (
+    CAPTURE,
+    EMULATOR,
+    IDENTITY,
+    KERNEL,
+    LINUX,
+    NOT_KNOWN,
+    PARAMETER,
+    SILICON,
+    VMM,
+    Origin,
+)
 from inspector.machine.x86.migrate.bits import Difference
+from inspector.machine.x86.migrate.msr_origin import msr_origin
 from inspector.machine.x86.migrate.places import linux_names, names_of
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels
 from layouts.x86.kvm_caps import KVM_FEATURES
 from layouts.x86.models.features import features as qemu_features
+from layouts.x86.msr_origins import SET_BY_LINE
 
 if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
 
-SILICON, KERNEL, PARAMETER, LINUX = "silicon", "kernel", "module parameter", "Linux on the host"
-EMULATOR = "the emulator"
-VMM, CAPTURE, NOT_KNOWN, IDENTITY = "VMM", "what was captured", "nobody who is known", "the vCPU itself"
 #: Module parameters that are asked about, with the value that gives less and the one that gives more.
 _PARAMETERS = (
     "nested",
@@ -37,13 +48,6 @@ _PARAMETERS = (
 _OF_NESTING = frozenset(((1, 0, "ecx", 5), (0x80000001, 0, "ecx", 2)))
 
 
-class Origin(NamedTuple):
-    """Who decided: ``by`` is a kind of actor, ``text`` says it in words."""
-
-    by: str
-    text: str
-
-
 def origin_of(made: Migration, bit: Difference) -> Origin:
     """Who decided that the two differ here."""
     if bit.rule == "ignore":
@@ -53,7 +57,7 @@ def origin_of(made: Migration, bit: Difference) -> Origin:
     if made.destination.emulator and bit.source and bit.known:
         return Origin(EMULATOR, f"{made.destination.emulator} does not have {bit.name}")
     if bit.place.kind == "msr":
-        return _of_msr(made, bit)
+        return msr_origin(made, bit)
     if bit.place.high > bit.place.low or bit.place.kind == "xstate":
         return Origin(SILICON, f"the destination's CPU has {bit.target:#x}, the guest {bit.source:#x}")
     return _gone(made, bit) if bit.source else _appears(made, bit)
@@ -62,7 +66,8 @@ def origin_of(made: Migration, bit: Difference) -> Origin:
 def _by_line(made: Migration, bit: Difference) -> Origin | None:
     """The destination's line of QEMU switched it."""
     line = made.made
-    if line is None or bit.place.kind != "cpuid" or bit.name not in qemu_features():
+    of_line = bit.place.kind == "cpuid" or (bit.place.kind == "msr" and bit.place.at in SET_BY_LINE)
+    if line is None or not of_line or bit.name not in qemu_features():
         return None
     if any(entry.feature == bit.name for entry in line.missing):
         return None
@@ -191,11 +196,3 @@ def _appears(made: Migration, bit: Difference) -> Origin:
     return Origin(
         NOT_KNOWN, f"the guest's VMM turned {name} off, or the CPU that it started on has it not; {host.name} has it"
     )
-
-
-def _of_msr(made: Migration, bit: Difference) -> Origin:
-    host = made.destination
-    if not bit.known:
-        return Origin(NOT_KNOWN, f"nobody tells {host.name}'s value")
-    side = "the guest has it, the destination does not" if bit.source else "the destination has it, the guest does not"
-    return Origin(SILICON, f"{bit.name}: {side} (silicon, microcode, or a mitigation of its kernel)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from layouts.x86.combine import FIELDS, IGNORED_BITS, OR_BITS, OR_MSR_BITS, Combine, Field
+from layouts.x86.combine import FIELDS, IGNORED_BITS, OR_BITS, OR_MSR_BITS, SWITCHED_BITS, Combine, Field
 from layouts.x86.cpuid import cpuid_register
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.models.features import feature_at, msr_feature_at
@@ -112,10 +112,10 @@ def parts_of(leaf: int, subleaf: int, register: str) -> tuple[tuple[Place, Combi
     return tuple((place, rule, place.mask) for place, rule in found)
 
 
-def rule_of(place: Place) -> Combine:
-    """How a feature bit of two hosts goes together."""
+def rule_of(place: Place, *, by_line: bool = False) -> Combine:
+    """How a feature bit of two hosts goes together; of two lines of QEMU with ``by_line``."""
     if place.kind == "msr":
         return "or" if (place.at, place.low) in OR_MSR_BITS else "and"
-    if place.key in IGNORED_BITS:
+    if place.key in IGNORED_BITS and not (by_line and place.key in SWITCHED_BITS):
         return "ignore"
     return "or" if place.key in OR_BITS else "and"

@@ -21,6 +21,7 @@ from layouts.x86.models.features import AMD_ALIASES, Bit, features
 from layouts.x86.models.features import words as qemu_words
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import numbers_of
+from layouts.x86.msr_origins import SET_BY_LINE
 from layouts.x86.vmms import CLOUD_HYPERVISOR_COMPARES, Vmm
 
 Table = Mapping[tuple[int, int], CpuidValues]
@@ -37,19 +38,23 @@ class Compared(NamedTuple):
 
 
 def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
-    """The feature bits in which the guest of a line differs from the guest that moves."""
+    """The feature bits, also of MSRs that a line sets, in which the guest of a line differs from the one that moves."""
     table, found = guest.table, []
     if not table:
         return ()
     for feature, bits in features().items():
         for bit in bits:
             word = bit.word
-            if word.is_msr or word.at >> 28 == 4:
+            if word.is_msr and word.at in SET_BY_LINE and word.at in guest.msrs:
+                place = Place("msr", word.at, 0, "", bit.number, bit.number)
+                mine = guest.msrs[word.at] >> bit.number & 1
+            elif word.is_msr or word.at >> 28 == 4:
                 continue
-            place = Place("cpuid", *word.leaf, word.register, bit.number, bit.number)
-            row = table.get(word.leaf, (0, 0, 0, 0))
-            mine, theirs = row[word.register_number] >> bit.number & 1, int(feature in made.features)
-            rule = rule_of(place)
+            else:
+                place = Place("cpuid", *word.leaf, word.register, bit.number, bit.number)
+                mine = table.get(word.leaf, (0, 0, 0, 0))[word.register_number] >> bit.number & 1
+            theirs = int(feature in made.features)
+            rule = rule_of(place, by_line=True)
             if mine != theirs and not _is_alias(place, made):
                 found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
     return tuple(found)
@@ -209,13 +214,16 @@ def _registers(guest: Guest, destination: Destination) -> Iterator[Compared]:
         if violates(rule, mine, theirs):  # type: ignore[arg-type]
             text = (
                 f"Detected incompatible CPUID entry: leaf={leaf:#04x} (subleaf={subleaf:#04x}), "
-                f"register='{register.upper()}', source VM feature='{mine:#06x}', destination VM feature'{theirs:#06x}'"
+                f"register='{register.upper()}', compatible_check='{_CHECKS[rule]}', "
+                f"source VM feature='{mine:#04x}', destination VM feature='{theirs:#04x}'."
             )
             yield Compared(
                 f"CPUID.{leaf:X}.{subleaf:X}.{register.upper()}", held=False, refuses=True, message=text, source=source
             )
 
 
+#: Its names of how registers are compared (CpuidCompatibleCheck).
+_CHECKS = {"and": "BitwiseSubset", "at_most": "NumNotGreater", "equal": "Equal"}
 #: What Cloud Hypervisor adds to KVM's table: HYPERVISOR, TSC_DEADLINE, MTRR, MSI_EXT_DEST_ID.
 _OF_CLOUD_HYPERVISOR = {(1, "ecx"): 1 << 31 | 1 << 24, (1, "edx"): 1 << 12, (0x40000001, "eax"): 1 << 15}
 #: Bits of a captured table that follow the vCPU's state; the one that is compared has them as KVM tells them.

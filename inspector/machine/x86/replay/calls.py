@@ -17,6 +17,7 @@ from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.replay import events
 from layouts.x86.capabilities import CAPABILITIES, Capability
 from layouts.x86.kvm_counted import cpuid2_unpack
 
@@ -44,6 +45,7 @@ class Replay:
     def __init__(self, kvm: Kvm, bytes_of: Bytes, *, stands_in: bool = False) -> None:
         self.kvm = kvm
         self.bytes_of = bytes_of
+        self.stands_in = stands_in
         self.untold = _UNTOLD | (_HOST_ONLY if stands_in else frozenset())
         self.process = kvm.process()
         self.vms: dict[int, set[int]] = {}
@@ -54,6 +56,11 @@ class Replay:
         return [self._compared(call) for call in calls]
 
     def _compared(self, call: Call) -> Compared:
+        event = events.asked(self.kvm, call, stands_in=self.stands_in)
+        if isinstance(event, str):
+            return Compared(call, None, event)
+        if event is not None:
+            return Compared(call, event, agrees=event.accepted)
         ask = _ASKED.get(call.name)
         if ask is None:
             return Compared(call, None, "the machine has no rule for it here")

@@ -26,6 +26,10 @@ DEFAULT_CPU = "sapphire-rapids"
 
 #: CPUID leaf with the processor's brand string, which every processor has and the emulator's recordings lack.
 _BRAND = (0x80000002, 0)
+#: The modules of kernel.org kernels.
+_MODULES = ("kvm_intel", "kvm_amd")
+_FOREIGN = "what a module of KVM offers that no kernel.org kernel has: the host is what it shows"
+Leaves = dict[tuple[int, int], CpuidValues]
 #: Kinds that were only recorded on silicon.
 _PROGRAMS = frozenset(("prog", "ptrace"))
 
@@ -39,9 +43,24 @@ def hosted(records: Sequence[dict[str, Any]], cpu: str = "") -> Host:
             bare[record["leaf"], record["sub"]] = tuple(record["r"])
         elif record["t"] == "uname":
             release = record["release"]
+    if bare and has_foreign_module(records):
+        bare = _as_offered(bare, records)
     cpuid = shipped_cpu(cpu or DEFAULT_CPU) if cpu or not bare else Cpuid(bare)
     is_silicon = any(bare.get(_BRAND, ())) or any(record["t"] in _PROGRAMS for record in records)
     return Host(cpuid, profile_for(release), emulated=not is_silicon)
+
+
+def has_foreign_module(records: Sequence[dict[str, Any]]) -> bool:
+    """KVM ran with a module that no kernel.org kernel has (``kvm_pvm``): nobody here knows what that one hides."""
+    return any(record["t"] == "kvmmodule" and record["name"] not in _MODULES for record in records)
+
+
+def _as_offered(bare: Leaves, records: Sequence[dict[str, Any]]) -> Leaves:
+    """The leaves of extended state as KVM offered them to the first process, the others as the CPU has them."""
+    rows = [record for record in records if record["t"] == "kvmcpuid"]
+    offered: Leaves = {(row["leaf"], row["sub"]): tuple(row["r"]) for row in rows if row["ctx"] == rows[0]["ctx"]}
+    leaves = {leaf for leaf, _ in offered}
+    return {**{key: values for key, values in bare.items() if key[0] not in leaves}, **offered}
 
 
 def replay(host: Host, records: Sequence[dict[str, Any]]) -> Iterator[Answer | NotAsked]:
@@ -50,8 +69,11 @@ def replay(host: Host, records: Sequence[dict[str, Any]]) -> Iterator[Answer | N
     kvm = KvmReplay(processes)
     guest = GuestReplay(kvm)
     kinds = processes.kinds() | kvm.kinds() | guest.kinds()
+    is_told = has_foreign_module(records)
     for record in records:
-        if record["t"] == "seq":
+        if is_told and record["t"] == "kvmcpuid":
+            yield NotAsked("kvmcpuid", _FOREIGN, 1)
+        elif record["t"] == "seq":
             yield from replay_sequence(host, record)
         elif record["t"] == "prog":
             yield from replay_program(host, record)

@@ -65,6 +65,7 @@ _PROCESSES: dict[str, Shape] = {
 _KVM: dict[str, Shape] = {
     "kvmcaps": {**_CONTEXT, "xsave2": _NUMBER, "guest_supp_err": ERRNO, "guest_supp": U64},
     "vmcap": {**_CONTEXT, "xsave2": _NUMBER},
+    "kvmmodule": {"name": ANY_TEXT},
     "kvmcpuid": {**_CONTEXT, "leaf": _LEAF, "sub": _BIT, "r": rows(_U32, 4)},
     "setcpuid": {**_CONTEXT, "with": word(*CPUIDS, *OTHER_NAMES), "err": ERRNO},
     "msr": {**_CONTEXT, "xfd_ret": _NUMBER, "xfd": U64, "err_ret": _NUMBER, "xfd_err": U64},

@@ -1,4 +1,4 @@
-"""KVM_GET_REG_LIST: every id at its place. What the kernel's EL0 view has is not asked."""
+"""KVM_GET_REG_LIST: every id at its place; what a process of the host reads of ID registers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
+from inspector.machine.arm64 import el0
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
+from layouts.arm64.hosts import encoding_of_text
+from layouts.arm64.ids import DCZID
 
 
 def _list(state: State, record: Record) -> Iterator[Counted]:
@@ -36,8 +39,16 @@ def _listn(state: State, record: Record) -> Iterator[Counted]:
     yield from count.done()
 
 
-def _mrs_el0(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("mrs_el0", causes.EL0, 1)
+def _mrs_el0(state: State, record: Record) -> Iterator[Counted]:
+    """What the recorder's own process read, or that it got SIGILL."""
+    count, encoding = Count("mrs_el0", record), encoding_of_text(record["reg"])
+    found = el0.mrs(state.host, encoding)
+    if encoding == DCZID and found is None:
+        yield NotAsked("mrs_el0", causes.EL0, 1)
+        return
+    expected = None if record.get("ill") else int(record["v"], 16)
+    count.one(expected, found, accepted=expected is not None)
+    yield from count.done()
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {

@@ -6,8 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
-from inspector.machine.arm64 import idregs, sve
-from inspector.machine.arm64.registers import is_answered
+from inspector.machine.arm64 import held, idregs, sve
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
@@ -20,6 +19,8 @@ _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
 _VQ_BITS = 512
 _SUBSETS = 1 << 16
 _U32 = 0xFFFF_FFFF
+#: Ticks between writing a counter and reading it: a counter goes on from what is written.
+_SOON = 1 << 30
 
 
 class _Tried:
@@ -32,22 +33,32 @@ class _Tried:
         self.base = vcpu.get(sysreg_id(encoding)).value
         self.features, self.ran, self.imp = vcpu.id_features, vm.ran, vm.writable_imp
         self.read_back: dict[int, int] = {}
+        asked = idregs.IdWrite(self.host, encoding, 0, self.features, self.base, self.ran, self.imp)
+        self._known = state.tried.setdefault(idregs.hangs_on(asked), {})
 
     def write(self, value: int) -> tuple[str, str]:
         """``0``: reads back as written, ``w``: as before, ``x``: as something else; else the errno's letter."""
+        known = self._known.get(value)
+        if known is None:
+            known = self._known[value] = self._write(value)
+        letters, because, read_back = known
+        if letters in "wx":
+            self.read_back[value] = read_back
+        return letters, because
+
+    def _write(self, value: int) -> tuple[str, str, int]:
         if self.encoding == MPIDR:
-            return "0", "any value is kept"
+            return "0", "any value is kept", value
         if self.encoding not in self.host.kernel.registers:
-            return letter(errno.ENOENT), "the kernel has no such register"
+            return letter(errno.ENOENT), "the kernel has no such register", 0
         asked = idregs.IdWrite(self.host, self.encoding, value, self.features, self.base, self.ran, self.imp)
         written = idregs.write(asked)
         outcome = written.outcome
         if not outcome.accepted:
-            return letter(outcome.code), outcome.because
+            return letter(outcome.code), outcome.because, 0
         if written.value == value:
-            return "0", outcome.because
-        self.read_back[value] = written.value
-        return "w" if written.value == self.base else "x", outcome.because
+            return "0", outcome.because, value
+        return "w" if written.value == self.base else "x", outcome.because, written.value
 
     def digits(self, kept: int, lsb: int) -> Callable[[int], tuple[str, str]]:
         """Writes of each value of a field, other bits kept."""
@@ -183,15 +194,19 @@ def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int
 
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
-    if not is_answered(state.vcpu(), register_id):
-        yield NotAsked("sysw", causes.OTHER_SYSREG, len(record["w"]) + 2)
-        return
     size = RegisterId(register_id).size_bytes
     count, base = Count("sysw", record), int(record["b"], 16)
-    count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
-    for value, code, read_back in [*record["w"], (record["b"], record["restore"], record["after"])]:
+    counts = held.is_clock(RegisterId(register_id).encoding)
+    if counts:
+        yield NotAsked("sysw", causes.CLOCK, 1)
+    else:
+        count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
+    for value, code, read in [*record["w"], (record["b"], record["restore"], record["after"])]:
         found, now, because = _put(state, register_id, int(value, 16), size)
-        count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=f"write {value}")
+        read_back = int(read, 16)
+        if counts and read_back - now & _U64 < _SOON:
+            read_back = now
+        count.one([code, read_back], [found, now], accepted=not code, because=because, where=f"write {value}")
     yield from count.done()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from inspector.machine.answer import NotAsked, RecordError
 from inspector.machine.arm64 import sve, vgic
 from inspector.machine.arm64.host import SVE
-from inspector.machine.arm64.registers import is_answered
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
@@ -58,9 +57,9 @@ def _of(state: State, number: int, call: Callable[[Vcpu], Outcome]) -> Outcome:
     return Outcome("errno", errno.EBADF, (Check("the vCPU was created", held=False),), "KVM_CREATE_VCPU")
 
 
-def _is_answered(state: State, number: int, register_id: int) -> bool:
+def _unknown(state: State, number: int, register_id: int) -> str:
     vcpu = state.vm.vcpus.get(number)
-    return vcpu is None or is_answered(vcpu, register_id)
+    return "" if vcpu is None else causes.of(vcpu, register_id)
 
 
 def _init(state: State, record: Record) -> Iterator[Counted]:
@@ -107,8 +106,9 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     state.shown.setdefault(register_id, record.get("v", ""))
-    if not _is_answered(state, number, register_id):
-        yield NotAsked("get", causes.OTHER_SYSREG, 1)
+    because = "" if record["e"] else _unknown(state, number, register_id)
+    if because:
+        yield NotAsked("get", because, 1)
         return
     if register_id in state.guest:
         yield NotAsked("get", causes.GUEST_CODE, 1)
@@ -126,9 +126,6 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
 def _set(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
     data = bytes.fromhex(record["v"])
-    if not _is_answered(state, number, register_id):
-        yield NotAsked("set", causes.OTHER_SYSREG, 1)
-        return
     if not number:
         state.written.setdefault(register_id, int.from_bytes(data, "little"))
     outcome = _of(state, number, lambda vcpu: vcpu.set(register_id, data))
@@ -136,7 +133,7 @@ def _set(state: State, record: Record) -> Iterator[Counted]:
         state.guest.discard(register_id)
     count = Count("set", record)
     count.call(record["e"], outcome)
-    yield from count.done()
+    return count.done()
 
 
 def _run(state: State, record: Record) -> Iterator[Counted]:
@@ -189,7 +186,7 @@ def _attributes(state: State, device: int) -> list[int]:
     """The two addresses, and KVM_DEV_ARM_VGIC_CTRL_INIT; an ITS has no such addresses."""
     if not vgic.DEVICES[device]:
         return [errno.ENODEV, errno.ENODEV, 0]
-    state.vm.vgic_initialized = True
+    state.vm.vgic_has_addresses = state.vm.vgic_initialized = True
     return [0, 0, 0]
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from inspector.machine.x86.kvm.msrs import nested_vmx
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, PEBS_FORMAT, guest_counters, supported_perf_cap
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
-from inspector.machine.x86.kvm.msrs.values import COMMON, is_stuffed, store, stored
-from layouts.x86.msr_rules import MsrRules
+from inspector.machine.x86.kvm.msrs.values import ALL_ONES, COMMON, is_stuffed, store, stored
+from layouts.x86.msr_origins import BITS, not_shown
+from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -46,6 +47,14 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
     if not kvm.boot_has("RTM"):
         return found & ~(1 << 8)
     return found | (not kvm.has_bug("TAA")) << 8
+
+
+def shown(release: tuple[int, int, int], index: int) -> int:
+    """The bits of a feature MSR that KVM of a release may show: those that it passes on, and those that it makes."""
+    if index != ARCH_CAPABILITIES:
+        return ~not_shown(index, release) & ALL_ONES
+    made = sum(1 << bit for (at, bit), how in BITS.items() if at == index and (how.made or how.parameter))
+    return rules_for(release).arch_capabilities | made
 
 
 def perf_capabilities(kvm: Kvm) -> int:
