@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules options man docs screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz monkey pairs rules options man docs screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -47,6 +47,12 @@ SEED ?= $(shell date +%s)
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(if $(READER),--reader $(READER)) $(if $(ATHERIS),--atheris)
+
+# Random keys over all screens: make monkey KEYS=100000 SEED=7
+KEYS ?= 100000
+
+monkey: $(READY)
+	$(BIN)/python -m tests.monkey --keys $(KEYS) --seed $(SEED)
 
 # Guests of one QEMU that go on in another, by every pair of -cpu lines: what breaks was named before. Ten minutes.
 pairs: $(READY)

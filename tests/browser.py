@@ -54,7 +54,13 @@ class Browser:
             stderr=subprocess.DEVNULL,
             pass_fds=(3, 4),
             preexec_fn=place,
-            env={**os.environ, "TMPDIR": str(folder), "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
+            env={
+                **os.environ,
+                "TMPDIR": str(folder),
+                "HOME": str(folder),
+                "XDG_CONFIG_HOME": str(folder),
+                "XDG_STATE_HOME": str(folder),
+            },
         )
         for number in (theirs_read, theirs_write, *high):
             os.close(number)

@@ -34,6 +34,8 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
+        patch.setenv("INSPECTOR_NO_STATE", "1")
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setattr(tempfile, "tempdir", str(folder))
         yield
     assert not [path.name for path in folder.iterdir() if not path.name.startswith("inspector-bug-")]

@@ -27,9 +27,9 @@ def add_target(to: Parser) -> None:
     _add_reading(to)
 
 
-def add_targets(to: Parser) -> None:
-    """The same for one TARGET or more."""
-    to.add_argument("targets", nargs="+", metavar="TARGET", help="captures: see targets below")
+def add_targets(to: Parser, at_least: int = 1) -> None:
+    """The same for one TARGET or more; ``at_least`` 0: also none."""
+    to.add_argument("targets", nargs="+" if at_least else "*", metavar="TARGET", help="captures: see targets below")
     _add_reading(to)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.capture.overlay import Overlay
+from inspector.cli.field_names import field_hint
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 
@@ -29,7 +30,7 @@ def _area_of(capture: Capture, vcpu: Vcpu, path: str) -> tuple[Area, FieldTable]
         table = FieldTable(area)
         if table.get(path) is not None:
             return area, table
-    raise UsageError(f"{path}: no such field; inspector show {capture.target} lists them")
+    raise UsageError(f"{path}: no such field; {field_hint(path, capture, [vcpu])}")
 
 
 def _hex(value: int | None) -> str | None:

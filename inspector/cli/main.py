@@ -67,7 +67,7 @@ def usage() -> str:
             "  inspector open sample:amx/process.core   a capture that comes with the tool",
             "  inspector show core.1234 --field 'xsave.zmm[*]' --json",
             "",
-            "  inspector TARGET is short for inspector open TARGET.",
+            "  inspector TARGET is short for inspector open TARGET; inspector alone lists what there is.",
         )
     )
 
@@ -93,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> int:
+    if words[:1] == ["--no-state"] or (not words and streams.is_terminal()):
+        words.insert(0, "open")
     if not words or words[0] in ("-h", "--help", "help"):
         say(*usage().splitlines())
         return ExitCode.OK if words else ExitCode.USAGE

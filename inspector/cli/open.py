@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: The target that is read from a pipe.
 STANDARD_INPUT = "-"
 _EXAMPLES = """\
+  inspector open                                 recent files, samples, scenarios, hosts to choose from
   inspector open core.1234
   inspector open sample:amx                      a folder of KVM structures
   zcat core.gz | inspector open -                standard input; keys come from the terminal
@@ -36,8 +37,9 @@ _EXAMPLES = """\
 def run(words: Sequence[str]) -> int:
     """Open a target, or several side by side; the exit code says whether they could be read."""
     parser = arguments.parser("open", "Open captures in the terminal interface.", _EXAMPLES)
-    arguments.add_targets(parser)
+    arguments.add_targets(parser, at_least=0)
     add_destination(parser)
+    parser.add_argument("--no-state", action="store_true", help="remember nothing, and forget it for this run")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     found = parser.parse_args(words)
     options = arguments.options_of(found)
@@ -50,7 +52,7 @@ def run(words: Sequence[str]) -> int:
     # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
     app = _app(found, options)
     terminal.take_keys(keys)
-    code = terminal.run(app, mouse=not found.no_mouse)
+    code = terminal.run(app, mouse=not found.no_mouse, has_state=not found.no_state)
     if app.failure is not None:
         raise app.failure
     return code
@@ -58,6 +60,12 @@ def run(words: Sequence[str]) -> int:
 
 def _app(found: argparse.Namespace, options: Options) -> BaseApp:
     """The application that the arguments ask for. Raises UsageError and InputError."""
+    if not found.targets:
+        if found.to:
+            raise UsageError(f"--to {found.to}: expected the TARGET that moves")
+        from inspector.tui.start import StartApp
+
+        return StartApp(options)
     if found.to:
         return migrating(found, found.targets, options)
     if len(found.targets) > 1:
@@ -101,7 +109,9 @@ def app_of(target: str, options: Options | None = None, capture: Capture | None 
         from inspector.tui.door import LabApp
         from inspector.tui.labs import session_with_abi
 
-        return LabApp(session_with_abi(lab_of(target, options), abi))
+        app = LabApp(session_with_abi(lab_of(target, options), abi))
+        app.target = target
+        return app
     if abi != "merged":
         raise UsageError(f"--abi {abi}: {target} opens no lab that has it; it goes with model: and with --to")
     from inspector.readers.options import check_layout

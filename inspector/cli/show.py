@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from inspector.capture.errors import InspectorError, UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
+from inspector.cli.field_names import no_field
 from inspector.targets.schemes import capture_of
 from layouts.light import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def run(words: Sequence[str]) -> int:
     sys.stdout.flush()
     code = arguments.tell(capture)
     if found.field and not matched:
-        raise InspectorError(f"{capture.target}: no field matches {' or '.join(found.field)}")
+        raise no_field(found.field, capture, vcpus)
     if found.watch is not None:
         from inspector.cli.watch import watch
 

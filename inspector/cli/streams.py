@@ -11,6 +11,7 @@ import os
 import sys
 
 from inspector.capture.errors import visible
+from inspector.capture.plain import ERRORS
 
 TYPE_CHECKING = False
 
@@ -30,14 +31,19 @@ class _Closed(io.TextIOBase):
 
 
 def prepare() -> None:
-    """Make the streams safe to print to, whatever the locale: what cannot be encoded is written as an escape."""
+    """Make the streams safe to print to, whatever the locale: what cannot be encoded becomes ASCII, or an escape."""
     if sys.stdout is None:
         sys.stdout = _Closed()
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the program
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=ERRORS)
+
+
+def is_terminal() -> bool:
+    """Somebody looks at what is printed, and types."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def drop_output() -> None:

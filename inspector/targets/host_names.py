@@ -44,15 +44,16 @@ def completed(text: str, architecture: str) -> list[str]:
     if at and name:
         return [f"{name}@{one}" for one in kernel_names(architecture) if one.startswith(release)]
     if "/" in text and not text.startswith(SCHEME):
-        return _files(text)
+        return files_of(text)
     wanted = text.lower()
     return list(dict.fromkeys(word for word in host_names(architecture) if word.lower().startswith(wanted)))
 
 
-def _files(text: str) -> list[str]:
+def files_of(text: str) -> list[str]:
+    """The paths that the beginning of one can become."""
     folder, part = os.path.split(text)
     try:
-        found = sorted(name for name in os.listdir(os.path.expanduser(folder)) if name.startswith(part))
+        found = sorted(name for name in os.listdir(os.path.expanduser(folder) or ".") if name.startswith(part))
     except OSError:
         return []
     paths = [os.path.join(folder, name) for name in found]

@@ -95,13 +95,14 @@ def machine_capture(world: BaseWorld[Any], scenario: Scenario, target: str) -> C
 
 
 def scenario_named(target: str) -> Scenario:
-    """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
-    name, release = split(target)
-    name = name.removeprefix(SCHEME)
-    if name == STANDARD_INPUT:
+    """The scenario of ``sim:NAME[:HOST]`` or ``sim:FILE``, on the kernel of ``@RELEASE`` behind. Raises UsageError."""
+    word, release = split(target)
+    word = word.removeprefix(SCHEME)
+    if word == STANDARD_INPUT:
         raise UsageError(f"{target}: inspector sim - reads events from standard input; expected a file here")
-    scenario = scenario_of(name)
-    return scenario._replace(kernel=release or scenario.kernel)
+    name, _, host = (word, "", "") if os.path.lexists(word) else word.partition(":")
+    empty = name == "new" and host and is_arm64_host(host)
+    return on_host(empty_arm64() if empty else scenario_of(name), host, release)
 
 
 def capture_of_scenario(target: str, options: Options) -> Capture:

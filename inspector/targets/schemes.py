@@ -70,8 +70,9 @@ SCHEMES: tuple[Scheme, ...] = (
     ),
     Scheme(
         "sim:",
-        "sim:SCENARIO",
-        "the simulated machine at the end of a scenario (inspector sim list), or of a file of events",
+        "sim:SCENARIO[:HOST]",
+        "the simulated machine at the end of a scenario (inspector sim list), on its host or another, "
+        "or of a file of events",
         capture="scenarios:capture_of_scenario",
         host="scenarios:host_of_scenario",
         lab="scenarios:lab_of_scenario",

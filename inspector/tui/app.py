@@ -14,6 +14,7 @@ from inspector.capture.errors import InspectorError, visible
 from inspector.readers.options import Options
 from inspector.tui.door import DoorApp
 from inspector.tui.screens.inspect import InspectScreen
+from inspector.tui.state import Place
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
@@ -26,11 +27,12 @@ class InspectorApp(DoorApp):
     """The terminal interface on one target, which it reads, or which has been read."""
 
     class Opened(Message):
-        """The target has been read."""
+        """The target has been read, for a screen."""
 
-        def __init__(self, capture: Capture) -> None:
+        def __init__(self, capture: Capture, screen: InspectScreen) -> None:
             super().__init__()
             self.capture = capture
+            self.screen = screen
 
     class OpenedAgain(Message):
         """The target has been read again."""
@@ -58,9 +60,10 @@ class InspectorApp(DoorApp):
     class Failed(Message):
         """The target cannot be read, for a fault of its own or a bug of ours."""
 
-        def __init__(self, error: InspectorError) -> None:
+        def __init__(self, error: InspectorError, screen: InspectScreen) -> None:
             super().__init__()
             self.error = error
+            self.screen = screen
 
     def __init__(self, target: str, options: Options | None = None, capture: Capture | None = None) -> None:
         super().__init__()
@@ -74,19 +77,17 @@ class InspectorApp(DoorApp):
         """The Inspect screen is the first one, so that the first frame has its panes."""
         return self.inspect
 
-    def on_inspect_screen_ready(self) -> None:
-        """Read the target once the first frame is out."""
-        if self.inspect.session is not None:
-            # Another Inspect screen, opened from the lab, which brings its capture.
-            return
-        self.call_after_refresh(self.read_target)
+    def on_inspect_screen_ready(self, event: InspectScreen.Ready) -> None:
+        """Read the target once the first frame is out. Other Inspect screens bring their capture."""
+        if event.screen is self.inspect:
+            self.call_after_refresh(self.read_target)
 
     def read_target(self) -> None:
         """Read the target, off the screen's thread. The program can end before that thread does."""
         if self.capture is not None:
-            self.post_message(self.Opened(self.capture))
+            self.post_message(self.Opened(self.capture, self.inspect))
         else:
-            Thread(target=self._read, name="reading", daemon=True).start()
+            Thread(target=self._read, args=(self.inspect,), name="reading", daemon=True).start()
 
     def on_again_wanted(self) -> None:
         """Read the target again, where that is possible; what cannot be read leaves what is shown."""
@@ -95,13 +96,13 @@ class InspectorApp(DoorApp):
         elif not self._is_reading:
             Thread(target=self._read_again, name="reading", daemon=True).start()
 
-    def _read(self) -> None:
+    def _read(self, screen: InspectScreen) -> None:
         try:
             capture = self._capture()
         except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
-            self.post_message(self.Failed(told(error)))
+            self.post_message(self.Failed(told(error), screen))
             return
-        self.post_message(self.Opened(capture))
+        self.post_message(self.Opened(capture, screen))
 
     def _read_again(self) -> None:
         self._is_reading = True
@@ -134,26 +135,45 @@ class InspectorApp(DoorApp):
 
     def on_inspector_app_told(self, event: Told) -> None:
         """What is told while the target is read."""
-        self.inspect.say(visible(event.line))
+        if self._is_shown(self.inspect):
+            self.inspect.say(visible(event.line))
 
     def on_inspector_app_opened_again(self, event: OpenedAgain) -> None:
         """Show what changed."""
-        self.inspect.show_again(event.capture)
+        if self._is_shown(self.inspect):
+            self.inspect.show_again(event.capture)
 
     def on_inspector_app_reading(self, event: Reading) -> None:
         """Draw the progress bar."""
         from inspector.tui.titles import progress_of
 
-        self.inspect.say(progress_of(event.what, event.done, event.total))
+        if self._is_shown(self.inspect):
+            self.inspect.say(progress_of(event.what, event.done, event.total))
 
     async def on_inspector_app_opened(self, event: Opened) -> None:
-        """Fill the screen."""
-        if await self.has_panes():
-            await self.inspect.show_capture(event.capture, options=self.options)
-            if event.capture.calls:
-                self.inspect.action_calls()
+        """Fill the screen, as it was left the last time; of a log its calls are shown first."""
+        if not self._is_shown(event.screen) or not await self.has_panes():
+            return
+        self.has_opened()
+        place = self.state.place_in(self.target)
+        if place is None or not -bool(event.capture.context) <= place.vcpu < len(event.capture.vcpus):
+            place = Place("", 0)
+        await event.screen.show_capture(event.capture, *place, self.options, self.state.elements)
+        if event.capture.calls:
+            event.screen.action_calls()
 
-    def on_inspector_app_failed(self, event: Failed) -> None:
+    def _is_shown(self, screen: InspectScreen) -> bool:
+        """Whether a screen is there still: it can be left while its target is read."""
+        return screen in self.screen_stack
+
+    def has_opened(self) -> None:
+        """The target could be read."""
+
+    async def on_inspector_app_failed(self, event: Failed) -> None:
+        """The target cannot be read."""
+        await self.refuse(event)
+
+    async def refuse(self, event: Failed) -> None:
         """Leave, and let the command line say why; a bug of ours stays on screen until the user leaves."""
         self.failure = event.error
         if isinstance(event.error, OurBugError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App, ScreenStackError, SystemCommand
@@ -17,14 +18,21 @@ from textual.worker import WorkerFailed
 
 from inspector.capture.bug import told
 from inspector.capture.errors import InspectorError, visible
+from inspector.capture.nearest import did_you_mean
 from inspector.tui import keys
 from inspector.tui.closing import ClosesOnce
 from inspector.tui.contrast import line_colours
 from inspector.tui.key import bindings, written
-from inspector.tui.shown import Guard
+from inspector.tui.shown import Guard, Plain
+from inspector.tui.state import State
 from inspector.tui.wanted import Wanted
 
-_GUARD = Guard()
+if TYPE_CHECKING:
+    from inspector.tui.config import Config
+
+#: What somebody has to know who sees the program for the first time.
+FIRST_KEYS = "first time here?  ? all keys of a screen · / search while typing · L what KVM would say to this vCPU"
+_GUARD, _PLAIN = Guard(), Plain()
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2
 
@@ -44,6 +52,13 @@ class KeyedScreen(ClosesOnce):
         """What would be lost with the screen, and how to keep it; nothing when nothing would."""
         return ""
 
+    def keep_place(self, state: State) -> None:
+        """Remember where one was, for the next time that the target is opened."""
+
+    def takes(self, character: str | None) -> bool:  # noqa: ARG002
+        """Whether a key is no key now, but a letter that was asked for."""
+        return False
+
     def hush(self) -> None:
         """A key has come: what was wrong with a line has been read."""
         from inspector.tui.widgets.prompt import Prompt
@@ -57,6 +72,10 @@ class BaseApp(App[int]):
 
     #: Why the target cannot be read, or the bug of ours that ends the program; the command line tells.
     failure: InspectorError | None = None
+    #: The word that was opened; empty where none was, or it is none.
+    target = ""
+    #: The terminal shows ASCII alone.
+    is_plain = False
     TITLE = "inspector"
     CSS = """
     Screen { layers: base prompt; }
@@ -73,6 +92,11 @@ class BaseApp(App[int]):
         super().__init__()
         #: What each screen would have lost when its user was told of it.
         self._told: dict[Screen[object], str] = {}
+        #: What is remembered of other runs; nothing until :meth:`take_state`.
+        self.state = State()
+        self.keymap: Mapping[str, str] = MappingProxyType({})
+        self._to_say: list[str] = []
+        self._begun_with = ""
 
     @property
     def is_ready(self) -> bool:
@@ -80,8 +104,8 @@ class BaseApp(App[int]):
         return True
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """See Guard."""
-        return [*super().get_line_filters(), _GUARD]
+        """See Guard and Plain."""
+        return [*super().get_line_filters(), _GUARD, *([_PLAIN] if self.is_plain else [])]
 
     def notify(self, message: str, **options: Any) -> None:
         """A message in a corner; what a file brings is visible."""
@@ -94,6 +118,45 @@ class BaseApp(App[int]):
     def open(self, wanted: Wanted) -> None:
         """Show what a screen asks for."""
         raise NotImplementedError
+
+    # What is remembered
+
+    def take_state(self, state: State, config: Config) -> None:
+        """Begin with what other runs have left, and with the user's keys and theme."""
+        self.state, self.keymap = state, config.keys
+        self._to_say = list(config.wrong)
+        if config.theme and config.theme not in self.available_themes:
+            self._to_say.append(f"theme {config.theme}: {did_you_mean(config.theme, self.available_themes, 'Ctrl-P')}")
+        self.theme = next((name for name in (config.theme, state.theme) if name in self.available_themes), self.theme)
+        self._begun_with = self.theme
+        if config.keys:
+            self.set_keymap(config.keys)
+        if not state.has_seen_hint:
+            self._to_say.append(FIRST_KEYS)
+            state.has_seen_hint = True
+
+    def state_left(self) -> State:
+        """What the next run is to begin with."""
+        if self.theme != self._begun_with:
+            self.state.theme = self.theme
+        if self.target and self.failure is None:
+            self.state.opened(self.target)
+        return self.state
+
+    def exit(self, *arguments: Any, **options: Any) -> None:
+        """End; where one was is kept."""
+        for screen in self.screen_stack if self._running else ():
+            self._keep_place(screen)
+        super().exit(*arguments, **options)
+
+    def _keep_place(self, screen: Screen[object]) -> None:
+        if isinstance(screen, KeyedScreen):
+            screen.keep_place(self.state)
+
+    def on_ready(self) -> None:
+        """Say what is wrong with the user's file; the first time, the keys that matter."""
+        for line in self._to_say:
+            self.notify(line, markup=False, timeout=10)
 
     # Leaving
 
@@ -111,6 +174,7 @@ class BaseApp(App[int]):
     def action_up(self) -> None:
         """One level up."""
         if self._may_close(self.screen):
+            self._keep_place(self.screen)
             self.screen.dismiss()
 
     def action_help_quit(self) -> None:
@@ -164,7 +228,7 @@ class BaseApp(App[int]):
         from inspector.tui.screens.help import HelpScreen
 
         if isinstance(self.screen, KeyedScreen):
-            self.push_screen(HelpScreen(self.screen.keys_name))
+            self.push_screen(HelpScreen(self.screen.keys_name, self.keymap))
 
     async def on_event(self, event: events.Event) -> None:
         """Handle keys in the order in which they arrive.
@@ -197,6 +261,8 @@ class BaseApp(App[int]):
         if isinstance(self.screen, KeyedScreen):
             self.screen.hush()
             self.clear_notifications()
+            if self.screen.takes(event.character):
+                return True
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:

@@ -156,8 +156,11 @@ class GuestLines:
         """The line of a property, a switch or a length."""
         return next((at for at, line in enumerate(self.lines) if name_of(line) == name), None)
 
-    def search(self, text: str, start: int) -> int | None:
-        """The next line after ``start`` whose name or register has the text, or that a feature (FEAT_) hangs on."""
+    def search(self, text: str, start: int, by: int = 1) -> int | None:
+        """The next line after ``start`` whose name or register has the text, or that a feature (FEAT_) hangs on.
+
+        ``by`` -1: the one before.
+        """
         self.search_text = text
         wanted, feature = text.lower(), self.feature(text)
         places = places_of(feature or wanted, exact=bool(feature)) if feature or "feat_" in wanted else frozenset()
@@ -167,7 +170,7 @@ class GuestLines:
                 hit or wanted in (name_of(line) or str(line)).lower()
                 for hit, line in zip(named, self.lines, strict=True)
             ]
-        return self._next(start, named)
+        return self._next(start, named, by)
 
     @staticmethod
     def feature(text: str) -> str:
@@ -179,7 +182,7 @@ class GuestLines:
         return self._next(start, [self.blocks(line) for line in self.lines])
 
     @staticmethod
-    def _next(start: int, wanted: list[bool]) -> int | None:
-        """The first line behind ``start`` that is wanted, from the top again behind the last."""
-        order = (at % len(wanted) for at in range(start + 1, start + 1 + len(wanted)))
+    def _next(start: int, wanted: list[bool], by: int = 1) -> int | None:
+        """The first line behind ``start`` that is wanted, from the top again behind the last; -1 the other way."""
+        order = ((start + by * step) % len(wanted) for step in range(1, len(wanted) + 1))
         return next((at for at in order if wanted[at]), None)

@@ -5,11 +5,12 @@ A screen's table is groups of lines; a line is one or more keys and the sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
+from textual.keys import _character_to_key
 
 #: Keys as the help writes them, by Textual's name.
 _WRITTEN = {
@@ -23,6 +24,7 @@ _WRITTEN = {
     "exclamation_mark": "!",
     "slash": "/",
     "full_stop": ".",
+    "apostrophe": "'",
     "colon": ":",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
@@ -88,6 +90,28 @@ def written(key: str) -> str:
         return _WRITTEN[key]
     word = key.removeprefix("ctrl+")
     return f"Ctrl-{word.upper()}" if word != key else key
+
+
+def named(key: str) -> str:
+    """Textual's name of a key that is written as the help writes it, or as Textual does: ``?``, ``Ctrl-R``, ``f5``."""
+    if key.startswith("Ctrl-"):
+        return f"ctrl+{key.removeprefix('Ctrl-').lower()}"
+    return _NAMES.get(key) or (_character_to_key(key) if len(key) == 1 else key)
+
+
+_NAMES = {sign: name for name, sign in _WRITTEN.items()}
+
+
+def remapped(table: Table, keymap: Mapping[str, str]) -> Table:
+    """A table with the user's keys, by id."""
+    return tuple(
+        Group(title, tuple(Line(text, tuple(_remapped(key, keymap) for key in found)) for text, found in lines))
+        for title, lines in table
+    )
+
+
+def _remapped(key: Key, keymap: Mapping[str, str]) -> Key:
+    return key._replace(keys=keymap.get(key.id, key.keys))
 
 
 def keys_of(table: Table) -> Iterator[tuple[Key, Line]]:

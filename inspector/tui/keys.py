@@ -30,6 +30,35 @@ PROGRAM: Table = (
     ),
 )
 
+START: Table = (
+    Group(
+        "Opening",
+        (
+            line("open it; q there comes back", Key("enter", "enter", "start.open", "Open", footer=5)),
+            line(
+                "narrow the list while typing; all again",
+                Key("slash", "filter", "start.filter", "Filter", footer=30),
+                Key("escape", "clear", "start.clear", "All again"),
+            ),
+            line(
+                "open a file or any TARGET by its name; Tab completes",
+                Key("colon", "ask", "start.ask", "Open by name", footer=40),
+            ),
+            line("copy the command that opens it", Key("y", "copy", "start.copy", "Copy command")),
+        ),
+    ),
+    Group(
+        "Moving",
+        (
+            line(
+                "the next group, the one before",
+                Key("right_square_bracket,n", "heading(1)", "start.group_on", "Next group"),
+                Key("left_square_bracket,N", "heading(-1)", "start.group_back", "Previous group"),
+            ),
+        ),
+    ),
+)
+
 HELP: Table = (Group("Help", (line("close", Key("escape,question_mark,q", "dismiss", "help.close", "Close")),)),)
 
 PROMPT: Table = (
@@ -37,6 +66,11 @@ PROMPT: Table = (
         "Typing",
         (
             line("leave the line", Key("escape", "cancel", "prompt.cancel", "Cancel", footer=10)),
+            line(
+                "of what is found while typing, the one before, behind",
+                Key("up", "step(-1)", "prompt.up", "Previous"),
+                Key("down", "step(1)", "prompt.down", "Next"),
+            ),
             line(
                 "what the text can become, where something can; again: the next one",
                 Key("tab", "complete", "prompt.complete", "Complete", footer=20),
@@ -135,7 +169,7 @@ INSPECT: Table = (
         "Finding",
         (
             line(
-                "search paths, meanings and values; next, previous",
+                "search names, bits, elements, meanings, bytes (0f ae 29); * before it: in all vCPUs; next, previous",
                 Key("slash", "search", "inspect.search", "Search", footer=40),
                 Key("n", "search_next", "inspect.next", "Next match"),
                 Key("N", "search_previous", "inspect.previous", "Previous match"),
@@ -143,6 +177,20 @@ INSPECT: Table = (
             line(
                 "go to a path (xsave.zmm[3]), offset (0x240), vCPU (#7)",
                 Key("colon", "jump", "inspect.jump", "Go to", footer=50),
+            ),
+            line(
+                "back to where one was before a search, jump or link; forward",
+                Key("ctrl+o", "back", "inspect.place_back", "Place before"),
+                Key("ctrl+n", "forward", "inspect.place_on", "Place behind"),
+            ),
+            line(
+                "mark this place with a letter; go to a letter's place",
+                Key("m", "mark", "inspect.mark", "Mark"),
+                Key("apostrophe", "to_mark", "inspect.to_mark", "To a mark"),
+            ),
+            line(
+                "follow a bit of XSTATE_BV to its component, of XCR0 to CPUID leaf 0xD",
+                Key("o", "follow", "inspect.follow", "Follow"),
             ),
         ),
     ),
@@ -171,7 +219,7 @@ INSPECT: Table = (
             line(
                 "show only fields whose path or meaning has a text; all again",
                 Key("f", "filter", "inspect.filter", "Filter"),
-                Key("escape", "clear", "inspect.clear", "All fields again"),
+                Key("escape", "clear", "inspect.clear", "All fields again, search ended"),
             ),
             line(
                 "element type of vectors and tiles: x8 ... f64",
@@ -292,7 +340,8 @@ COMPARE: Table = (
         "Taking away",
         (
             line(
-                "copy the command that prints what differs in the field",
+                "copy the value; the command that prints what differs in the field",
+                Key("y", "copy_value", "compare.copy", "Copy value"),
                 Key("Y", "copy_command", "compare.copy_command", "Copy command"),
             ),
         ),
@@ -330,6 +379,7 @@ CALLS: Table = (
 
 #: The screens by name: each with the tables of its panes. Their help is this, and the program's keys.
 SCREENS: dict[str, Table] = {
+    "start": merged(START, LINES),
     "inspect": merged(LINES, FIELDS, BYTES, INSPECT),
     "simulated": merged(SIMULATED, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),
     "field": merged(FIELD, LINES, FIELDS, BYTES, without("inspect.clear", INSPECT)),

@@ -202,9 +202,10 @@ _ID_LAB: Table = (
         (
             panes("properties, outcome"),
             line(
-                "search by name, register or feature (SVE2); again",
+                "search by name, register or feature (SVE2); next, previous match",
                 Key("slash", "search", "idlab.search", "Search"),
-                Key("n", "again", "idlab.again", "Search again"),
+                Key("n", "again(1)", "idlab.again", "Next match"),
+                Key("N", "again(-1)", "idlab.again_back", "Previous match"),
             ),
             line("the next line that is in the way", Key("b", "blocker", "idlab.blocker", "Blocker", footer=30)),
             line("all properties, or only those that can change", Key("a", "all", "idlab.all", "All properties")),

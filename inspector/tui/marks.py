@@ -114,5 +114,6 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
 }
+MARKS["start"] = (("Words", (("TARGET", "what else can be opened: inspector open --help"),)),)
 MARKS["edits"] = (("Marks", (("+ -", "a bit that was set, cleared"),)),)
 MARKS["simulated"] = MARKS["field"] = MARKS["inspect"]

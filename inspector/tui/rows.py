@@ -96,8 +96,8 @@ class Rows:
 
     def toggle_fold(self, number: int) -> bool:
         """Fold or unfold a heading, a register with bits, a vector; whether it can be."""
-        row = self.visible[number]
-        if not row.unfolds:
+        row = self.visible[number] if number < len(self.visible) else None
+        if row is None or not row.unfolds:
             return False
         if row.spec is None:
             self.folded ^= {row.group}

@@ -12,6 +12,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 from inspector.capture.errors import visible
+from inspector.capture.plain import plain
 
 #: Controls of the terminal and of writing direction, ends of lines, lone surrogates.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -35,6 +36,16 @@ class Guard(LineFilter):
         if all(segment.text.isprintable() for segment in segments):
             return segments
         return [Segment(_CONTROLS.sub(_stand_in, s.text), s.style, s.control) for s in segments]
+
+
+class Plain(LineFilter):
+    """For terminals that show ASCII alone: signs become such that look like them. The line keeps its width."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
+        """See LineFilter."""
+        if all(segment.text.isascii() for segment in segments):
+            return segments
+        return [Segment(plain(s.text), s.style, s.control) for s in segments]
 
 
 def _stand_in(found: re.Match[str]) -> str:

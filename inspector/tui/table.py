@@ -43,6 +43,13 @@ class ShownTable(FieldTable):
         except Exception:  # noqa: BLE001 - the parts of some field cannot be told
             return [spec for spec in self.specs if spec.path == pattern]
 
+    def parts_named(self, name: str) -> list[FieldSpec]:
+        """Bits and elements by the end of their path, from the register on: ``xstate_bv.pkru``, ``zmm[3].u32[2]``."""
+        whole = name.lower()
+        register, _, part = whole.rpartition(".")
+        owners = [s for s in self.specs if register and f".{s.path.lower()}".endswith(f".{register}")]
+        return [child for spec in owners for child in self.parts(spec, part) if child.path.lower().endswith(whole)]
+
     def parts(self, spec: FieldSpec, want: str) -> list[FieldSpec]:
         """The bits or elements below a field; none where they cannot be told."""
         try:

@@ -10,7 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
-from inspector.tui.preferences import remember_theme, remembered_theme
+from inspector.capture.plain import wants_ascii
+from inspector.tui import config, state
 
 if TYPE_CHECKING:
     from inspector.tui.base_app import BaseApp
@@ -71,8 +72,8 @@ def take_keys(terminal: int | None) -> None:
         sys.stdin = sys.__stdin__ = open(_KEYS, closefd=False)  # type: ignore[misc] # noqa: SIM115
 
 
-def run(app: BaseApp, *, mouse: bool = True) -> int:
-    """Run an application; the exit code, 128 + n behind signal n."""
+def run(app: BaseApp, *, mouse: bool = True, has_state: bool = True) -> int:
+    """Run an application; the exit code, 128 + n behind signal n. ``has_state``: it remembers."""
     attributes = termios.tcgetattr(_KEYS)
     ending = 0
 
@@ -96,16 +97,14 @@ def run(app: BaseApp, *, mouse: bool = True) -> int:
     before = {n: old for n in ENDING if (old := signal.getsignal(n)) is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, end)
-    theme = remembered_theme()
-    if theme in app.available_themes:
-        app.theme = theme
-    begun_with = app.theme
+    app.is_plain = wants_ascii(os.environ)
+    app.take_state(state.load() if has_state else state.nothing(), config.load())
     try:
         app.run(mouse=mouse)
     finally:
         signal.alarm(0)
-        if app.theme != begun_with:
-            remember_theme(app.theme)
+        if has_state:
+            state.save(app.state_left())
         for number, old in before.items():
             signal.signal(number, old)
     return app.return_code or 0

@@ -20,7 +20,8 @@ def title_of(session: Session) -> str:
         words.append(f"~ {edits} edit{'s' if edits > 1 else ''}, file untouched")
     if session.rows is not None and session.is_filtered:
         words.append(f"filter {session.rows.filter_text!r}, Esc: all")
-    words += [text] if (text := session.found_text()) else []
+    if session.highlighted:
+        words.append(f"{session.found_text() or f'search {session.search_text!r}'}, Esc: end")
     words.append(capture.format)
     if session.vcpu is not None:
         of = f" ({session.vcpu_number + 1}/{len(capture.vcpus)})" if len(capture.vcpus) > 1 else ""

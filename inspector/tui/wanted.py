@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from inspector.tui.migration_session import MigrationSession
 
 
+class TargetWanted(NamedTuple):
+    """A word that is to be opened."""
+
+    target: str
+
+
 class LabWanted(NamedTuple):
     """The lab in which this vCPU goes on."""
 
@@ -60,7 +66,9 @@ class CallsWanted(NamedTuple):
     capture: Capture
 
 
-Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+Wanted = (
+    TargetWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+)
 
 
 class AgainWanted(Message):

@@ -17,6 +17,7 @@ from inspector.tui.marks import MARKS
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.help import HelpScreen
 from inspector.tui.screens.xstate_lab import XstateLabScreen
+from inspector.tui.start import StartApp
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
@@ -25,6 +26,7 @@ TUI = Path(keys.__file__).parent
 
 #: Every screen, and how one comes to it: from another one, for Esc and q to go back there.
 SCREENS = {
+    "start": ("", []),
     "inspect": ("sample:zen5-kvm", []),
     "simulated": ("sim:snapshot-einval", [*["n"] * 6, "o"]),
     "compare": ("sample:zen5-kvm", ["c"]),
@@ -54,7 +56,7 @@ def our_keys(screen: KeyedScreen) -> dict[str, str]:
 async def shown(name: str) -> AsyncIterator[tuple[BaseApp, Pilot[int]]]:
     """An application at one of the screens."""
     target, pressed = SCREENS[name]
-    app = app_of(target)
+    app = app_of(target) if target else StartApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot)
         for key in pressed:
@@ -78,6 +80,7 @@ def test_every_binding_is_made_from_the_table() -> None:
 def test_no_key_of_a_table_has_two_meanings() -> None:
     """But for those of panes, which are about the pane that has the focus, and q."""
     own = {
+        "start": keys.START,
         "inspect": keys.INSPECT,
         "compare": keys.COMPARE,
         "edits": keys.EDITS,

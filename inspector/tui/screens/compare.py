@@ -296,6 +296,14 @@ class CompareScreen(KeyedScreen):
 
     # Taking away
 
+    def action_copy_value(self) -> None:
+        """Copy the value in the selected column."""
+        view = self.query_one(CompareView)
+        field = self.comparison.field(view.line().path, view.side) if view.line().path else None
+        if field is not None and field.value is not None:
+            self.app.copy_to_clipboard(hex(field.value))
+            self.notify(f"sent to the terminal's clipboard: {field.value:#x}"[:80], markup=False, timeout=3)
+
     def action_copy_command(self) -> None:
         """Copy the command that prints what differs in the selected field."""
         path = self.query_one(CompareView).line().path

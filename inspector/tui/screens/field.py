@@ -25,12 +25,9 @@ class FieldScreen(InspectScreen):
         self.path = path
         self.vcpu_number = vcpu_number
 
-    def action_clear(self) -> None:
-        """End the zoom, else the filter, else back."""
-        if self.maximized is not None or (self.session is not None and self.session.is_filtered):
-            super().action_clear()
-        else:
-            self.dismiss()
+    def go_up(self) -> None:
+        """Back."""
+        self.dismiss()
 
     def action_compare(self) -> None:
         """Back to where the vCPUs are side by side."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import wrap
+from types import MappingProxyType
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,7 +16,7 @@ from textual.widgets import Static
 
 from inspector.tui import keys
 from inspector.tui.closing import ClosesOnce
-from inspector.tui.key import bindings
+from inspector.tui.key import bindings, remapped
 from inspector.tui.marks import MARKS
 
 _KEYS_WIDTH = 14
@@ -33,9 +35,10 @@ class HelpScreen(ModalScreen[None], ClosesOnce):
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.HELP)
 
-    def __init__(self, screen_name: str) -> None:
+    def __init__(self, screen_name: str, keymap: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__()
         self.screen_name = screen_name
+        self.keymap = keymap
 
     def compose(self) -> ComposeResult:
         """One text."""
@@ -45,7 +48,7 @@ class HelpScreen(ModalScreen[None], ClosesOnce):
     def text(self) -> Text:
         """What the screen says."""
         text = Text()
-        for title, lines in keys.help_of(self.screen_name):
+        for title, lines in remapped(keys.help_of(self.screen_name), self.keymap):
             text.append(f"{title}\n", "bold")
             for line in lines:
                 _append(text, line.written, line.text)

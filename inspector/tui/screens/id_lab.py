@@ -218,13 +218,15 @@ class IdLabScreen(MachineScreen):
         """Type part of a name, or a feature's."""
         self.query_one(Prompt).ask("search", "/", self.session.search_text, self.session.features_completed)
 
-    def action_again(self) -> None:
-        """To the next that was searched."""
+    def action_again(self, by: int) -> None:
+        """To the next match of what was searched, or the one before; where nothing was, ask."""
         if self.session.search_text:
-            self.tell(self._find(self.session.search_text))
+            self.tell(self._find(self.session.search_text, by))
+        else:
+            self.action_search()
 
-    def _find(self, text: str) -> str:
-        at, feature = self.session.search(text, self.properties.cursor), self.session.feature(text)
+    def _find(self, text: str, by: int = 1) -> str:
+        at, feature = self.session.search(text, self.properties.cursor, by), self.session.feature(text)
         if at is None and not feature:
             return f"{text}: nothing has it; a shows all properties"
         if at is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -15,7 +17,9 @@ from textual.widgets import Static
 from inspector.capture.errors import EditError, InspectorError
 from inspector.tui import keys
 from inspector.tui.key import bindings
-from inspector.tui.screens.inspect_doors import DOOR_ACTIONS, DoorScreen, actions_of
+from inspector.tui.screens.inspect_doors import DOOR_ACTIONS, actions_of
+from inspector.tui.screens.inspect_lookup import LookupScreen
+from inspector.tui.state import Place
 from inspector.tui.wanted import EditsWanted
 from inspector.tui.widgets.detail_pane import DetailPane
 from inspector.tui.widgets.field_list import FieldList
@@ -28,17 +32,10 @@ if TYPE_CHECKING:
     from inspector.capture.model import Capture
     from inspector.readers.options import Options
     from inspector.tui.session import Session
-    from inspector.tui.widgets.prompt import Prompt
-
-#: What a question says that finds nothing; each is a method of the session.
-_NOTHING = {
-    "search": "nothing in this vCPU matches ",
-    "filter": "no field of this area matches ",
-    "jump": "no such path, offset or vCPU: ",
-}
+    from inspector.tui.state import State
 
 
-class InspectScreen(DoorScreen):
+class InspectScreen(LookupScreen):
     """Look at a capture and edit it in an overlay."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(keys.INSPECT)
@@ -63,11 +60,15 @@ class InspectScreen(DoorScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
 
     class Ready(Message):
-        """The panes are there."""
+        """The panes of a screen are there."""
+
+        def __init__(self, screen: InspectScreen) -> None:
+            super().__init__()
+            self.screen = screen
 
     def on_mount(self) -> None:
         """Tell the application that it may read the target."""
-        self.post_message(self.Ready())
+        self.post_message(self.Ready(self))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Until the capture is there, and while something is typed, the screen's keys are off.
@@ -101,18 +102,26 @@ class InspectScreen(DoorScreen):
         return f"{last} would be lost: again leaves; S saves them, v lists them"
 
     async def show_capture(
-        self, capture: Capture, path: str = "", vcpu_number: int = 0, options: Options | None = None
+        self,
+        capture: Capture,
+        path: str = "",
+        vcpu_number: int = 0,
+        options: Options | None = None,
+        elements: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Fill the panes, at a field if one is named. What only this needs is imported here, behind the first frame."""
         from inspector.tui.session import Session
 
-        await self.show_session(Session(capture, options), path, vcpu_number)
+        await self.show_session(Session(capture, options, elements), path, vcpu_number)
 
     async def show_session(self, session: Session, path: str = "", vcpu_number: int = 0) -> None:
         """The same for a capture on which somebody works already."""
         from inspector.tui.titles import notice_of
         from inspector.tui.widgets.prompt import Prompt
 
+        if not self.query(KeyLine):
+            # The screen was left before it was filled.
+            return
         await self.mount(Prompt(), before=self.query_one(KeyLine))
         self.session = session
         self.query_one(FieldList).focus()
@@ -122,6 +131,15 @@ class InspectScreen(DoorScreen):
         self.say(notice_of(session.capture))
         self.show_all()
         self.refresh_bindings()
+
+    def keep_place(self, state: State) -> None:
+        """See KeyedScreen: a target's own screen, not one over a lab or a comparison."""
+        if self.session is None or self.keys_name != "inspect":
+            return
+        state.elements.update(self.session.elements)
+        field = self.session.field()
+        if field is not None:
+            state.left(self.session.capture.target, Place(field.path, self.session.vcpu_number))
 
     def say(self, words: str) -> None:
         """A line below the title; nothing takes it away."""
@@ -176,8 +194,10 @@ class InspectScreen(DoorScreen):
     @on(LineView.Moved, "FieldList")
     def _field_moved(self, event: LineView.Moved) -> None:
         assert self.session is not None
-        self.session.cursor = event.line
-        self._show_selection()
+        if self.session.rows is not None and event.line < len(self.session.rows.visible):
+            # Else a key that came behind has made the list shorter.
+            self.session.cursor = event.line
+            self._show_selection()
 
     @on(LineView.Chosen, "FieldList")
     def _field_chosen(self, _event: LineView.Chosen) -> None:
@@ -250,62 +270,22 @@ class InspectScreen(DoorScreen):
         self.notify(f"{done}: {label}" if label else nothing, markup=False, timeout=2)
         self.show_all()
 
-    # Asking
-
-    def _prompt(self) -> Prompt:
-        from inspector.tui.widgets.prompt import Prompt
-
-        return self.query_one(Prompt)
-
-    def action_search(self) -> None:
-        """Ask what to look for."""
-        self._prompt().ask("search", "search (path, meaning or value):")
-
-    def action_search_next(self) -> None:
-        """To the next match."""
-        self._search_again(backwards=False)
-
-    def action_search_previous(self) -> None:
-        """To the previous match."""
-        self._search_again(backwards=True)
-
-    def _search_again(self, *, backwards: bool) -> None:
-        if self.session is None:
-            return
-        if not self.session.search_text:
-            self.action_search()
-        elif self.session.search(self.session.search_text, backwards=backwards, again=True):
-            self.show_all()
-
-    def action_jump(self) -> None:
-        """Ask where to go."""
-        self._prompt().ask("jump", "go to (path, 0x offset, #vCPU):")
-
-    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+    def answer(self, purpose: str, text: str) -> None:
         """Do what was asked for, or say why not; a value that is refused can be mended."""
         session, prompt = self.session, self._prompt()
-        if session is None:
-            return
-        if event.purpose in ("set_value", "save", "migrate"):
-            try:
-                if event.purpose == "migrate":
-                    self.migrate(event.text.strip())
-                    return
-                getattr(session, event.purpose)(event.text)
-            except InspectorError as error:
-                prompt.refuse(str(error))
+        assert session is not None
+        try:
+            if purpose == "migrate":
+                self.migrate(text.strip())
                 return
-            if event.purpose == "save":
-                self.notify(f"saved {event.text.strip()}", markup=False, timeout=3)
-        elif not getattr(session, event.purpose)(event.text):
-            prompt.give_up(f"{_NOTHING[event.purpose]}{event.text!r}")
+            getattr(session, purpose)(text)
+        except InspectorError as error:
+            prompt.refuse(str(error))
             return
+        if purpose == "save":
+            self.notify(f"saved {text.strip()}", markup=False, timeout=3)
         prompt.close()
         self.show_all()
-
-    def on_prompt_closed(self) -> None:
-        """Back to the fields."""
-        self.set_focus(self.query_one(FieldList))
 
     # Looking and copying
 
@@ -327,19 +307,9 @@ class InspectScreen(DoorScreen):
         self.session.cursor = rows.reveal(field.spec) if field else 0
         self.show_all()
 
-    def action_filter(self) -> None:
-        """Ask which fields to show."""
-        rows = self.session.rows if self.session else None
-        if rows is not None:
-            self._prompt().ask("filter", "only fields with (empty: all):", rows.filter_text)
-
-    def action_clear(self) -> None:
-        """End the zoom, else the filter."""
-        if self.maximized is not None:
-            self.action_zoom()
-        elif self.session is not None and self.session.is_filtered:
-            self.session.filter("")
-            self.show_all()
+    def run_action_zoom(self) -> None:
+        """See LookupScreen."""
+        self.action_zoom()
 
     def action_zoom(self) -> None:
         """The detail pane over the whole screen, and back."""
@@ -374,4 +344,4 @@ class InspectScreen(DoorScreen):
             self.call_after_refresh(self._show_detail)
 
 
-_SCREEN_ACTIONS = DOOR_ACTIONS | actions_of(InspectScreen)
+_SCREEN_ACTIONS = DOOR_ACTIONS | actions_of(LookupScreen) | actions_of(InspectScreen)

@@ -33,12 +33,9 @@ class SimulatedScreen(InspectScreen):
         """The lab is what changes it."""
         self.notify("a simulated machine changes in its lab only", timeout=3)
 
-    def action_clear(self) -> None:
-        """End the zoom, else the filter, else back to the lab."""
-        if self.maximized is not None or (self.session is not None and self.session.is_filtered):
-            super().action_clear()
-        else:
-            self.dismiss()
+    def go_up(self) -> None:
+        """Back to the lab; edits stay here."""
+        self.dismiss()
 
     def unsaved(self) -> str:
         """See KeyedScreen."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.binding import BindingType
 
 from inspector.tui import keys
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from inspector.decode.notes import Note
     from inspector.tui.rows import Row, Rows
     from inspector.tui.session import Session
+
+
+def highlighted(line: list[Segment], text: str, mark: Style) -> list[Segment]:
+    """A line with every place marked where a text is, in capitals or not, within one of its segments."""
+    if not text:
+        return line
+    found = []
+    for segment in line:
+        words, low, at = segment.text, segment.text.lower(), 0
+        while len(low) == len(words) and (here := low.find(text, at)) >= 0:
+            end = here + len(text)
+            found += [Segment(words[at:here], segment.style), Segment(words[here:end], (segment.style or mark) + mark)]
+            at = end
+        found.append(Segment(words[at:], segment.style))
+    return found
 
 
 class FieldList(LineView):
@@ -74,7 +90,8 @@ class FieldList(LineView):
         note = self.notes.get(row.spec.path)
         words = f"{note.brief}: {field.text}" if note is not None and note.brief else field.text
         text = fitted(words, width - len(head) - value_width)
-        return [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(text, style)]
+        line = [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(text, style)]
+        return highlighted(line, self.session.highlighted, self.style_of("mark"))
 
     def action_unfold(self) -> None:
         """Unfold the row, if it can be."""
@@ -83,7 +100,7 @@ class FieldList(LineView):
     def action_fold(self) -> None:
         """Fold the row; one that cannot be leads to what it is a part of."""
         rows = self.session.rows if self.session else None
-        if rows is None or not rows.visible or self._fold(fold=True):
+        if rows is None or self.cursor >= len(rows.visible) or self._fold(fold=True):
             return
         depth = rows.visible[self.cursor].depth
         above = (number for number in range(self.cursor, -1, -1) if rows.visible[number].depth < depth)
@@ -92,7 +109,7 @@ class FieldList(LineView):
     def _fold(self, *, fold: bool) -> bool:
         """Fold or unfold the row as Space does; whether it was the other way."""
         rows = self.session.rows if self.session else None
-        if rows is None or not rows.visible:
+        if rows is None or self.cursor >= len(rows.visible):
             return False
         row = rows.visible[self.cursor]
         if not row.unfolds or rows.is_folded(row) == fold:

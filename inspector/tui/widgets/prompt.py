@@ -72,12 +72,32 @@ class Prompt(Vertical):
             self.purpose = purpose
             self.text = text
 
+    class Changed(Message):
+        """What is typed has changed, in a line that is followed while one types."""
+
+        def __init__(self, purpose: str, text: str) -> None:
+            super().__init__()
+            self.purpose = purpose
+            self.text = text
+
+    class Stepped(Message):
+        """To another one of what was found so far, in such a line."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    class Cancelled(Message):
+        """The user left the line: nothing is to be done."""
+
     class Closed(Message):
         """The line is gone."""
 
     purpose = ""
     #: What the typed text can become.
     completions: Completions | None = None
+    #: Whether the screen follows while one types.
+    live = False
 
     def compose(self) -> ComposeResult:
         """The complaint, what the text can become, and below them a label and an input."""
@@ -88,13 +108,19 @@ class Prompt(Vertical):
             yield Input(compact=True, select_on_focus=False, id="prompt-input")
 
     def ask(
-        self, purpose: str, label: str, value: str = "", complete: Callable[[str], Sequence[str]] | None = None
+        self,
+        purpose: str,
+        label: str,
+        value: str = "",
+        complete: Callable[[str], Sequence[str]] | None = None,
+        *,
+        live: bool = False,
     ) -> None:
         """Show the line with a label and what it starts with, selected so that typing replaces it.
 
-        ``complete`` gives what a text can become: Tab takes it.
+        ``complete`` gives what a text can become: Tab takes it. ``live``: every change is told, as Changed.
         """
-        self.purpose = purpose
+        self.purpose, self.live = purpose, False
         self.completions = Completions(complete) if complete is not None else None
         self.query_one("#words").styles.display = "none"
         self.query_one(Label).update(visible(label))
@@ -106,6 +132,11 @@ class Prompt(Vertical):
         self.query_one(Horizontal).styles.display = "block"
         self.styles.display = "block"
         self.screen.set_focus(box)
+        self.live = live
+
+    def label(self, text: str) -> None:
+        """Another label: how much was found."""
+        self.query_one(Label).update(visible(text))
 
     def refuse(self, why: str) -> None:
         """Keep the line open, for what was typed can be mended, and say what is wrong."""
@@ -129,15 +160,23 @@ class Prompt(Vertical):
         self.styles.display = "none"
         self.post_message(self.Closed())
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Tell, where the screen follows."""
+        event.stop()
+        if self.live:
+            self.post_message(self.Changed(self.purpose, event.value))
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Pass on what was typed."""
         event.stop()
         self.post_message(self.Submitted(self.purpose, event.value))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab completes where something can; else it goes to the next pane."""
+        """Tab completes where something can, else it goes to the next pane; up and down where the screen follows."""
         if action == "complete":
             return self.completions is not None
+        if action == "step":
+            return self.live
         return super().check_action(action, parameters)
 
     def action_complete(self) -> None:
@@ -152,4 +191,10 @@ class Prompt(Vertical):
 
     def action_cancel(self) -> None:
         """Close without doing anything."""
+        self.live = False
+        self.post_message(self.Cancelled())
         self.close()
+
+    def action_step(self, by: int) -> None:
+        """To another one of what was found."""
+        self.post_message(self.Stepped(by))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Self
 
+from inspector.capture.nearest import did_you_mean
 from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.world.events import guest, registers
@@ -66,7 +67,7 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         words, self.at = _parsed(event)
         name = words[0] if words else ""
         if name not in _EVENTS:
-            raise ValueError(f"no such event; there are {', '.join(_EVENTS)}")
+            raise ValueError(f"no such event; {did_you_mean(name, _EVENTS, 'inspector sim --help')}")
         vm = self.node().vm
         if vm is not None and vm.is_dead and name not in _OF_KVM:
             rule = Rule("kvm_vm_ioctl, kvm_vcpu_ioctl (kvm_main.c)")

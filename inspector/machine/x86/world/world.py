@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Self
 
+from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import parsed
 from inspector.machine.outcome import Outcome
 from inspector.machine.world import BaseWorld, Executed, Line, Moment
@@ -71,7 +72,8 @@ class World(Stage, BaseWorld[WorldState]):
             return outcome
         if name in kvm_events.KVM_EVENTS:
             return kvm_events.KVM_EVENTS[name](self, words[1:])
-        raise ValueError(f"no such event; there are {', '.join((*LINUX_EVENTS, 'guest', *kvm_events.KVM_EVENTS))}")
+        known = (*LINUX_EVENTS, "guest", *kvm_events.KVM_EVENTS)
+        raise ValueError(f"no such event; {did_you_mean(name, known, 'inspector sim --help')}")
 
     def _happen_in_guest(self, words: list[str]) -> Outcome:
         guest = self.guest()

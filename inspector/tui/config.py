@@ -1,0 +1,103 @@
+"""The user's own file: other keys for what the tables of keys do, by their ids, and the theme. docs/guide.md tells.
+
+What is wrong with it is said in one line and left out; the rest of it holds.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from inspector.capture.nearest import did_you_mean
+from inspector.tui import keys
+from inspector.tui.key import Table, keys_of, named
+from inspector.tui.state import xdg_folder
+
+_MOST_BYTES = 1 << 16
+#: One key with two ids: one level up, which from the lowest screen is out of the program.
+_TOGETHER = {"app.up": "app.leave", "app.leave": "app.up"}
+_KNOWN = ("keys", "theme")
+
+
+class Config(NamedTuple):
+    """Keys by their ids, as Textual names them, with commas between; the theme; what is wrong, a line each."""
+
+    keys: dict[str, str]
+    theme: str
+    wrong: tuple[str, ...]
+
+
+def config_file() -> Path:
+    """Below ``$XDG_CONFIG_HOME``, or ``~/.config``."""
+    return xdg_folder("XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def load() -> Config:
+    """What the user's file says; nothing where there is none."""
+    path = config_file()
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES).decode()
+        found = tomllib.loads(text)
+    except FileNotFoundError:
+        return Config({}, "", ())
+    except (OSError, ValueError, RecursionError) as error:
+        return Config({}, "", (f"{path}: {error}",))
+    wrong = [
+        f"{path}: nothing is called {name}; {did_you_mean(name, _KNOWN, 'docs/guide.md')}"
+        for name in found
+        if name not in _KNOWN
+    ]
+    theme = found.get("theme", "")
+    if not isinstance(theme, str):
+        wrong.append(f"{path}: theme: expected a name in quotes, found {theme}")
+        theme = ""
+    table = found.get("keys", {})
+    if not isinstance(table, dict):
+        wrong.append(f"{path}: expected [keys] with lines of an id and a key")
+        table = {}
+    chosen, more = keymap_of({str(name): value for name, value in table.items()})
+    return Config(chosen, theme, (*wrong, *(f"{path}: {line}" for line in more)))
+
+
+def keymap_of(wanted: Mapping[str, object]) -> tuple[dict[str, str], list[str]]:
+    """Keys by id, as the tables of keys have them, and what is wrong with the others."""
+    known = {key.id: key.keys for table in _tables().values() for key, _ in keys_of(table)}
+    chosen: dict[str, str] = {}
+    wrong = []
+    for name, value in wanted.items():
+        pressed = [value] if isinstance(value, str) else value
+        if name not in known:
+            wrong.append(f"keys: no key has the id {name}; {did_you_mean(name, known, 'docs/guide.md')}")
+        elif not isinstance(pressed, list) or not pressed or not all(isinstance(one, str) and one for one in pressed):
+            wrong.append(f"keys: {name}: expected a key in quotes, or a list of keys, found {value}")
+        else:
+            chosen[name] = ",".join(named(one) for one in pressed)
+            if name in _TOGETHER and _TOGETHER[name] not in wanted:
+                chosen[_TOGETHER[name]] = chosen[name]
+    for name in list(chosen):
+        if taken := _taken_by(name, chosen):
+            del chosen[name]
+            wrong.append(f"keys: {name}: {taken}")
+    return chosen, wrong
+
+
+def _tables() -> dict[str, Table]:
+    """What is bound at one time, by screen; what is typed and the help have keys of their own."""
+    return {**{name: keys.help_of(name) for name in keys.SCREENS}, "prompt": keys.PROMPT, "help": keys.HELP}
+
+
+def _taken_by(name: str, chosen: Mapping[str, str]) -> str:
+    """What else on a screen has one of its new keys; nothing when none has."""
+    new = set(chosen[name].split(","))
+    for screen, table in _tables().items():
+        bound = {key.id: chosen.get(key.id, key.keys) for key, _ in keys_of(table)}
+        if name not in bound:
+            continue
+        for other, has in bound.items():
+            both = new & set(has.split(","))
+            if other not in (name, _TOGETHER.get(name)) and both:
+                return f"{', '.join(sorted(both))} is {other} on the {screen} screen"
+    return ""

@@ -1,0 +1,268 @@
+"""How things are found in a capture: search, marks, places one was at, what a field refers to. Toolkit-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from inspector.capture.model import Area, Capture
+from inspector.decode.values import BY_NAME, ELEMENTS, Element
+from inspector.tui.links import link_of
+from inspector.tui.position import Position
+from inspector.tui.rows import Rows
+from inspector.tui.search import EVERYWHERE, MOST_VCPUS, Match, Searcher
+from inspector.tui.state import Place
+
+_MOST_PLACES = 100
+
+
+class _Spot(NamedTuple):
+    """Where a search began: the place, and what was unfolded and hidden there."""
+
+    place: Place
+    area: Area | None
+    rows: Rows | None
+    cursor: int
+    unfolded: frozenset[str]
+    folded: frozenset[str]
+    filter_text: str
+    show_all: bool
+
+
+class Lookup(Position):
+    """A place in a capture, and what was found from there. ``elements``: types by the kind of a register."""
+
+    def __init__(self, capture: Capture, elements: Mapping[str, str] = MappingProxyType({})) -> None:
+        #: The element type of registers by their kind (vector, tile), where another one was chosen.
+        self.elements = {kind: name for kind, name in elements.items() if name in BY_NAME}
+        self.search_text = ""
+        self.matches: list[Match] = []
+        #: Which match was gone to.
+        self._at = 0
+        self._searcher = Searcher()
+        #: The area and the vCPU in which the search began: their matches come first.
+        self._began = ("", -1)
+        self._spot: _Spot | None = None
+        self.marks: dict[str, Place] = {}
+        self._before: list[Place] = []
+        self._behind: list[Place] = []
+        super().__init__(capture)
+
+    @property
+    def element(self) -> Element:
+        """The element type in which a register of the kind under the cursor is shown."""
+        row = self._row()
+        return BY_NAME[self.elements.get(row.spec.kind if row is not None and row.spec is not None else "", "x32")]
+
+    def step_element(self, by: int) -> None:
+        """Another element type for registers of this kind: vectors, tiles."""
+        row = self._row()
+        if row is not None and row.spec is not None:
+            number = ELEMENTS.index(self.element) + by
+            self.elements[row.spec.kind] = ELEMENTS[number % len(ELEMENTS)].name
+
+    # Searching
+
+    def search(self, text: str, *, backwards: bool = False, again: bool = False) -> bool:
+        """Go to the likeliest match of a text, ``again`` to the next one behind it; whether there is any.
+
+        ``*`` before the text searches all vCPUs.
+        """
+        wanted = text.strip().lower()
+        here = self.place()
+        if not again or wanted != self.search_text or not self.matches:
+            found = self._found(wanted)
+        else:
+            found = self._on(-1 if backwards else 1)
+        if here != self.place():
+            self._leave(here)
+        return found
+
+    def _on(self, by: int) -> bool:
+        """To the next match; edits since the last one can have made others."""
+        last = self.matches[self._at]
+        self.matches = self._matches(self.search_text)
+        at = self.matches.index(last) if last in self.matches else 0
+        if self.matches:
+            self._at = (at + by) % len(self.matches)
+            self._go_to_match(self.matches[self._at])
+        return bool(self.matches)
+
+    def _matches(self, text: str) -> list[Match]:
+        if not text.removeprefix(EVERYWHERE).strip():
+            return []
+        first = self._began[1]
+        numbers = [first]
+        if text.startswith(EVERYWHERE):
+            count = len(self.capture.vcpus)
+            numbers += [n % count for n in range(first + 1, first + min(count, MOST_VCPUS))]
+            text = text.removeprefix(EVERYWHERE).strip()
+        found: list[tuple[int, int, bool, Match]] = []
+        here = self._began[0]
+        for nth, number in enumerate(dict.fromkeys(numbers)):
+            areas = self.areas_of(number)
+            matches = self._searcher.find(text, number, areas, self.elements)
+            found += [(match.rank, nth, areas[match.area].prefix != here, match) for match in matches]
+        return [match for *_, match in sorted(found)]
+
+    def _go_to_match(self, match: Match) -> None:
+        if match.vcpu != self.vcpu_number:
+            self.select_vcpu(match.vcpu)
+        area = self.areas()[match.area]
+        if area is not self.area:
+            self.select_area(area)
+        assert self.rows is not None
+        self.cursor = self.rows.reveal(self.rows.table.find(match.path)[0])
+
+    def _is_at_match(self) -> bool:
+        row = self._row()
+        return bool(
+            self.matches
+            and row is not None
+            and row.spec is not None
+            and self.matches[self._at].vcpu == self.vcpu_number
+            and self.matches[self._at].path == row.spec.path
+        )
+
+    def found_text(self) -> str:
+        """Which match of the search the field under the cursor is, while it is the one that was found."""
+        return f"{self.count_text()} for {self.search_text!r}" if self._is_at_match() else ""
+
+    def count_text(self) -> str:
+        """``2 of 6``; nothing before a text is typed."""
+        if not self.search_text:
+            return ""
+        most = f" in {MOST_VCPUS} vCPUs" if self._is_cut() else ""
+        return f"{self._at + 1} of {len(self.matches)}{most}" if self.matches else f"none{most}"
+
+    def _is_cut(self) -> bool:
+        return self.search_text.startswith(EVERYWHERE) and len(self.capture.vcpus) > MOST_VCPUS
+
+    @property
+    def highlighted(self) -> str:
+        """The text that is marked in the list."""
+        return self.search_text.removeprefix(EVERYWHERE).strip() if self.matches else ""
+
+    def begin_search(self) -> None:
+        """A text is going to be typed: keep where one is."""
+        rows = self.rows
+        self._spot = _Spot(
+            self.place(),
+            self.area,
+            rows,
+            self.cursor,
+            frozenset(rows.unfolded if rows else ()),
+            frozenset(rows.folded if rows else ()),
+            rows.filter_text if rows else "",
+            rows.show_all if rows else False,
+        )
+
+    def search_on(self, text: str) -> bool:
+        """What has been typed so far, from where one was."""
+        self._back_to_spot()
+        return self._found(text.strip().lower())
+
+    def _found(self, wanted: str) -> bool:
+        self.search_text, self._at = wanted, 0
+        self._began = (self.area.prefix if self.area is not None else "", self.vcpu_number)
+        self.matches = self._matches(wanted)
+        if self.matches:
+            self._go_to_match(self.matches[0])
+        return bool(self.matches)
+
+    def end_search(self, *, keep: bool) -> None:
+        """Stay at the match, or go back to where one was."""
+        spot = self._spot
+        if not keep:
+            self._back_to_spot()
+            self.forget_search()
+        elif spot is not None and spot.place != self.place():
+            self._leave(spot.place)
+        self._spot = None
+
+    def _back_to_spot(self) -> None:
+        spot = self._spot
+        if spot is None or spot.area is None or spot.rows is None:
+            return
+        self.vcpu_number = spot.place.vcpu
+        if self.area is not spot.area:
+            self.select_area(spot.area)
+        rows = spot.rows
+        rows.unfolded, rows.folded = set(spot.unfolded), set(spot.folded)
+        rows.filter_text, rows.show_all = spot.filter_text, spot.show_all
+        rows.refresh()
+        self.rows, self.cursor = rows, spot.cursor
+
+    def forget_search(self) -> bool:
+        """Nothing is searched any more; whether something was."""
+        had, self.search_text, self.matches = bool(self.matches), "", []
+        return had
+
+    # Places
+
+    def place(self) -> Place:
+        """Where one is: the field under the cursor, or the area."""
+        row = self._row()
+        path = row.spec.path if row is not None and row.spec is not None else ""
+        return Place(path or (self.area.prefix if self.area is not None else ""), self.vcpu_number)
+
+    def _remember(self) -> None:
+        """One goes elsewhere: back leads here."""
+        self._leave(self.place())
+
+    def _leave(self, place: Place) -> None:
+        if place.path and self._before[-1:] != [place]:
+            self._before = [*self._before, place][-_MOST_PLACES:]
+        self._behind = []
+
+    def go_to(self, text: str) -> bool:
+        """To a path, an offset or a vCPU that was typed (see jump); back leads here."""
+        here = self.place()
+        if not self.jump(text):
+            return False
+        if here != self.place():
+            self._leave(here)
+        return True
+
+    def go_back(self) -> bool:
+        """To where one was before the last search, jump, link or mark; whether there is such a place."""
+        return self._step(self._before, self._behind)
+
+    def go_forward(self) -> bool:
+        """To where one was before going back."""
+        return self._step(self._behind, self._before)
+
+    def _step(self, to: list[Place], back: list[Place]) -> bool:
+        here = self.place()
+        while to:
+            place = to.pop()
+            if place != here:
+                back.append(here)
+                self._visit(place)
+                return True
+        return False
+
+    def _visit(self, place: Place) -> bool:
+        if place.vcpu != self.vcpu_number and -1 <= place.vcpu < len(self.capture.vcpus):
+            self.select_vcpu(place.vcpu)
+        return self.jump(place.path)
+
+    def mark(self, letter: str) -> None:
+        """Call this place by a letter."""
+        self.marks[letter] = self.place()
+
+    def go_to_mark(self, letter: str) -> bool:
+        """To the place of a letter; whether there is one."""
+        if letter not in self.marks:
+            return False
+        self._remember()
+        return self._visit(self.marks[letter])
+
+    def follow(self) -> bool:
+        """To what the field under the cursor refers to; whether it does."""
+        row = self._row()
+        if self.rows is None or row is None or row.spec is None:
+            return False
+        path = link_of(self.rows.table.decode(row.spec), self.areas())
+        return bool(path) and self.go_to(path)
