@@ -86,11 +86,13 @@ def forecast(fleet: Fleet, kernel: str, chosen: Mapping[int, int]) -> Forecast:
     """The upgrade of so many captures of each host in ``chosen``, by the store's id.
 
     Where no guest was captured, one with all that its host gives stands for those that run. Raises UsageError for a
-    kernel that no profile answers for, and for one that is not newer than a chosen host's.
+    kernel that no profile answers for. A host that has this kernel or a newer one stays as it is.
     """
     if release_numbers(kernel) is None:
         raise UsageError(f"--kernel {kernel}: expected a release of Linux, as 7.3")
-    numbers = [number for number, kept in enumerate(fleet.hosts) if chosen.get(kept.id)]
+    numbers = [
+        number for number, kept in enumerate(fleet.hosts) if chosen.get(kept.id) and _is_older(kept.facts, kernel)
+    ]
     newer = {number: _upgraded(fleet.hosts[number], fleet.machines[number], kernel) for number in numbers}
     parts = _parts(fleet, newer, chosen)
     own = [_guest_on(fleet, machine) for machine in fleet.machines]
@@ -189,11 +191,15 @@ def _is_guessed(facts: Document) -> bool:
     return "words" not in facts
 
 
+def _is_older(facts: Document, kernel: str) -> bool:
+    """The host runs an older kernel, or nobody told which."""
+    here = release_numbers(facts["kernel"])
+    return here is None or here < (release_numbers(kernel) or (0, 0))
+
+
 def _upgraded(kept: Kept, machine: Any, kernel: str) -> Any:
     facts = kept.facts
     older = facts["kernel"] or machine.kernel.name
-    if (release_numbers(kernel) or (0, 0)) < (release_numbers(older) or (0, 0)):
-        raise UsageError(f"--kernel {kernel}: {kept.name} has Linux {older}; expected a newer one")
     if facts["arch"] == X86:
         return _predicted(kept.name, facts, older, kernel)
     return _shown_anew(arm64.host_of(kept.name, facts, kernel), machine)

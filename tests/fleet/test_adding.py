@@ -6,7 +6,9 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,28 @@ def test_interrupted_and_gone_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with store_at(tmp_path) as store:
         assert len(names_in(store)) == 2
         assert add(store, targets).new == 1
+
+
+def test_a_worker_ends_with_who_started_it(tmp_path: Path) -> None:
+    """Killed with SIGKILL, the command leaves no process that waits for work."""
+    program = (
+        "import os, time\n"
+        "from multiprocessing import get_context\n"
+        "from inspector.fleet.adding import end_with_parent\n"
+        "def work(): end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    get_context('spawn').Process(target=work).start(); time.sleep(60)\n"
+    )
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    with subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) != process.pid
+        begun = time.monotonic()
+        process.kill()
+        # The worker has the pipe open as long as it lives.
+        assert process.stdout.read() == ""
+        assert time.monotonic() - begun < 30
 
 
 def test_a_batch_is_all_or_nothing(tmp_path: Path) -> None:

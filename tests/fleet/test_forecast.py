@@ -84,8 +84,13 @@ def test_an_older_release_is_no_upgrade(tmp_path: Path) -> None:
         add_all(store, ["sample:ice-lake/linux-6.18"])
         (fleet,) = fleets(store, print)
         chosen = dict.fromkeys(store.named(["*"]).values(), 1)
-        with pytest.raises(UsageError, match="expected a newer one"):
-            forecast(fleet, "6.1", chosen)
+        assert forecast(fleet, "6.1", chosen)[1:] == (0, 1, 0, ())
+        with pytest.raises(UsageError, match="a release of Linux"):
+            forecast(fleet, "newest", chosen)
+        add_all(store, ["sample:ice-lake/linux-5.10"])
+        (fleet,) = fleets(store, print)
+        chosen = dict.fromkeys(store.named(["*"]).values(), 1)
+        assert forecast(fleet, "6.1", chosen).upgraded == 1, "the newer one stays as it is"
 
 
 def test_part_of_the_same_hosts(tmp_path: Path) -> None:
