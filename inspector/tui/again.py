@@ -12,7 +12,7 @@ from inspector.tui.titles import notice_of
 def read_again(before: Session, capture: Capture) -> Session:
     """A session on the new capture, at the place of the old one; its ``moved`` are the paths that differ."""
     session = Session(capture, before.options)
-    session.element, session.search_text = before.element, before.search_text
+    session.elements, session.search_text = before.elements, before.search_text
     session.moved = changed_paths(before.capture, capture)
     field = before.field()
     if before.vcpu is None:

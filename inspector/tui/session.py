@@ -17,12 +17,12 @@ from inspector.decode.edit import set_field, toggle
 from inspector.decode.fields import Field, FieldTable
 from inspector.decode.notes import Note, notes_of
 from inspector.decode.spec import FieldSpec
-from inspector.decode.values import BY_NAME, ELEMENTS
 from inspector.export.files import file_name, save_new
 from inspector.export.vcpu import write_vcpu
 from inspector.lint.findings import Finding
 from inspector.readers.options import Options
 from inspector.tui.edits import EditedField, edited_fields
+from inspector.tui.elements import Elements
 from inspector.tui.findings import both, finding_marks
 from inspector.tui.rows import Row, Rows
 from inspector.tui.table import ShownTable
@@ -44,7 +44,7 @@ class Session:
         #: By vCPU (-1: the process), the paths that are other values than before the target was read again.
         self.moved: Mapping[int, frozenset[str]] = {}
         self.vcpu_number = -1
-        self.element = BY_NAME["x32"]
+        self.elements = Elements()
         self.area: Area | None = None
         self.rows: Rows | None = None
         self.cursor = 0
@@ -144,9 +144,10 @@ class Session:
         return self.jump(finding.path)
 
     def step_element(self, by: int) -> None:
-        """Another element type for vectors and tiles."""
-        number = ELEMENTS.index(self.element) + by
-        self.element = ELEMENTS[number % len(ELEMENTS)]
+        """Another element type for vectors or tiles like the one under the cursor."""
+        field = self.field()
+        if field is not None and self.rows is not None:
+            self.elements.step(field, self.rows.table, by)
 
     # Editing
 
