@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from textwrap import fill
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -11,22 +13,34 @@ from inspector.decode import values
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
 from inspector.decode.notes import Note
 from inspector.decode.values import BY_NAME, Element
+from inspector.tui.elements import TILE_ROW_BYTES, tile_shape, za_bytes
+from inspector.tui.matrix_text import Grid, columns_for, grid, matrix, odd_text, overview
 from layouts.x86.xsave import BY_NUMBER
 
-_TILE_ROW_BYTES = 64
+#: In a lower pane the numbers come first.
+_HIGH = 20
 _ALSO = ("x64", "u64", "i64", "u32", "i32", "f64", "f32", "u16", "i16", "f16", "bf16", "u8", "i8")
 
 
-def detail_of(field: Field, table: FieldTable, element: Element, width: int, note: Note | None = None) -> Text:
-    """The detail pane's text for a field, for a pane of ``width`` columns; ``note`` is what the capture says of it."""
+class Room(NamedTuple):
+    """Columns and lines of a pane."""
+
+    width: int
+    height: int
+
+
+def detail_of(field: Field, table: FieldTable, element: Element, room: Room, note: Note | None = None) -> Text:
+    """The detail pane's text for a field, for a pane of that room; ``note`` is what the capture says of it."""
     out = Text()
     out.append(f"{visible(field.path)}\n", "bold")
     out.append(f"{visible(field.spec.title)}\n")
     _state(out, field)
     if note is not None:
-        out.append(f"{fill(f'note: {note.text}', width)}\n", "yellow").append(f"{fill(note.source, width)}\n", "dim")
+        out.append(f"{fill(f'note: {note.text}', room.width)}\n", "yellow").append(
+            f"{fill(note.source, room.width)}\n", "dim"
+        )
     if field.value is not None and field.data is not None:
-        _VALUES.get(field.spec.kind, _number)(out, field, table, element, width)
+        _VALUES.get(field.spec.kind, _number)(out, field, table, element, room)
     _place(out, field)
     return out
 
@@ -48,7 +62,7 @@ def _state(out: Text, field: Field) -> None:
         out.append(f"~ edited; the file has {old[:16].hex(' ')}{' ...' if len(old) > 16 else ''}\n", "bold")
 
 
-def _number(out: Text, field: Field, _table: FieldTable, _element: Element, _width: int) -> None:
+def _number(out: Text, field: Field, _table: FieldTable, _element: Element, _room: Room) -> None:
     assert field.value is not None
     bits = field.bits
     out.append(f"{field.value:#x}", "bold").append(f"  {field.value}")
@@ -76,10 +90,16 @@ def _number(out: Text, field: Field, _table: FieldTable, _element: Element, _wid
         out.append(f"reserved bits set: {unknown:#x}\n", "bold red")
 
 
-def _vector(out: Text, field: Field, _table: FieldTable, element: Element, width: int) -> None:
+def _vector(out: Text, field: Field, table: FieldTable, element: Element, room: Room) -> None:
     data = field.shown_value()
     out.append(f"as {element.name}", "bold").append(", element 0 first (e changes the type)\n", "dim")
-    out.append(matrix(data, element, _columns(data, element, width)))
+    found = grid(data, element, columns_for(data, element, room.width))
+    _odd(out, found)
+    out.append(matrix(found))
+    whole = za_bytes(field, table)
+    if whole:
+        out.append(f"ZA, {len(whole) // len(data)} rows of {len(data)} bytes\n", "bold")
+        out.append(overview(grid(whole, element, max(1, len(data) // element.width_bytes)), room.width))
     for name in _ALSO:
         if name == element.name or BY_NAME[name].width_bytes > len(data):
             continue
@@ -89,57 +109,41 @@ def _vector(out: Text, field: Field, _table: FieldTable, element: Element, width
         out.append(f"{name:>5} ", "bold").append(f"{words}\n", "dim")
 
 
-def _tile(out: Text, field: Field, table: FieldTable, element: Element, _width: int) -> None:
-    data = field.shown_value()
+def _odd(out: Text, found: Grid) -> None:
+    odd = odd_text(found)
+    if odd:
+        out.append(f"{odd}\n", "bold red")
+
+
+def _tile(out: Text, field: Field, table: FieldTable, element: Element, room: Room) -> None:
     rows, columns_bytes = tile_shape(field, table)
     shape = f"{rows} rows x {columns_bytes} bytes in XTILECFG" if rows else "not configured in XTILECFG"
     out.append(f"as {element.name}", "bold").append(f", {shape} (e: type, z: zoom)\n", "dim")
-    per_row = _TILE_ROW_BYTES // element.width_bytes
-    used = columns_bytes // element.width_bytes
-    cells = [values.element_text(v, element) for v in values.elements(data, element)]
-    pad = max(len(cell) for cell in cells)
-    for row in range(len(data) // _TILE_ROW_BYTES):
-        line = cells[row * per_row : (row + 1) * per_row]
-        out.append(f"{row:>2} ", "dim")
-        for column, cell in enumerate(line):
-            out.append(f"{cell:>{pad}} ", "" if row < rows and column < used else "dim")
-        out.append("\n")
+    used = (rows, columns_bytes // element.width_bytes) if rows else (None, None)
+    found = grid(field.shown_value(), element, TILE_ROW_BYTES // element.width_bytes, *used)
+    _odd(out, found)
+    picture, numbers = overview(found, room.width), matrix(found, by_row=True)
+    if _widest(picture) + 3 + _widest(numbers) <= room.width:
+        out.append(_beside(numbers, picture))
+    elif room.height < _HIGH:
+        out.append(numbers).append(picture)
+    else:
+        out.append(picture).append(numbers)
 
 
-def tile_shape(field: Field, table: FieldTable) -> tuple[int, int]:
-    """Rows and bytes a row of a tile as XTILECFG has it; (0, 0) when it is not configured."""
-    number = field.path.rpartition("[")[2].rstrip("]")
-    prefix = field.area.prefix
-    found = []
-    for member in ("rows", "colsb"):
-        specs = table.find(f"{prefix}.xtilecfg.{member}[{number}]")
-        value = table.decode(specs[0]).value if specs else None
-        found.append(value or 0)
-    return found[0], found[1]
+def _widest(text: Text) -> int:
+    return max((len(line) for line in text.plain.split("\n")), default=0)
 
 
-def _columns(data: bytes, element: Element, width: int) -> int:
-    """How many elements fit in a line: a power of two."""
-    cells = [len(values.element_text(v, element)) for v in values.elements(data, element)]
-    pad = max(cells, default=1) + 1
-    columns = 1
-    while columns * 2 * pad + 4 <= width and columns * 2 <= max(1, len(cells)):
-        columns *= 2
-    return columns
-
-
-def matrix(data: bytes, element: Element, columns: int) -> Text:
-    """Elements in lines of ``columns``, each line with the number of its first element."""
-    cells = [values.element_text(v, element) for v in values.elements(data, element)]
-    pad = max((len(cell) for cell in cells), default=1)
-    out = Text()
-    for at in range(0, len(cells), columns):
-        out.append(f"{at:>3} ", "dim")
-        out.append(" ".join(f"{cell:>{pad}}" for cell in cells[at : at + columns]) + "\n")
+def _beside(left: Text, right: Text) -> Text:
+    """Two texts side by side."""
+    wide, out = _widest(left) + 3, Text()
+    for one, other in zip_longest(left.split("\n"), right.split("\n"), fillvalue=Text()):
+        out.append(one).append(" " * (wide - len(one)) if other else "").append(other).append("\n")
     return out
 
 
-def _x87(out: Text, field: Field, _table: FieldTable, _element: Element, _width: int) -> None:
+def _x87(out: Text, field: Field, _table: FieldTable, _element: Element, _room: Room) -> None:
     data = field.shown_value()
     exponent = int.from_bytes(data[8:10], "little")
     out.append(f"{values.x87_text(data)}\n", "bold")
@@ -147,22 +151,22 @@ def _x87(out: Text, field: Field, _table: FieldTable, _element: Element, _width:
     out.append(f"MMX {data[7::-1].hex()}\n", "dim")
 
 
-def _bytes(out: Text, field: Field, _table: FieldTable, element: Element, width: int) -> None:
+def _bytes(out: Text, field: Field, _table: FieldTable, element: Element, room: Room) -> None:
     assert field.data is not None
     out.append(f"{visible(field.text)}\n")
     data = field.data[:1024]
     if any(data):
-        out.append(matrix(data, element, _columns(data[:64], element, width)))
+        out.append(matrix(grid(data, element, columns_for(data[:64], element, room.width))))
 
 
-def _predicate(out: Text, field: Field, _table: FieldTable, _element: Element, width: int) -> None:
+def _predicate(out: Text, field: Field, _table: FieldTable, _element: Element, room: Room) -> None:
     assert field.value is not None
     out.append(f"{visible(field.text)}\n", "bold")
     for name, step in (("b", 1), ("h", 2), ("s", 4), ("d", 8)):
         lanes = "".join("●" if field.value >> bit & 1 else "·" for bit in range(0, field.bits, step))
         out.append(f".{name} lane 0 first\n", "dim")
-        for at in range(0, len(lanes), max(8, (width - 2) // 8 * 8)):
-            out.append(f"{lanes[at : at + max(8, (width - 2) // 8 * 8)]}\n")
+        for at in range(0, len(lanes), max(8, (room.width - 2) // 8 * 8)):
+            out.append(f"{lanes[at : at + max(8, (room.width - 2) // 8 * 8)]}\n")
 
 
 _VALUES = {

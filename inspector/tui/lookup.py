@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from inspector.capture.model import Area, Capture
-from inspector.decode.values import BY_NAME, ELEMENTS, Element
+from inspector.tui.elements import Elements
 from inspector.tui.links import link_of
 from inspector.tui.position import Position
 from inspector.tui.rows import Rows
@@ -34,8 +34,7 @@ class Lookup(Position):
     """A place in a capture, and what was found from there. ``elements``: types by the kind of a register."""
 
     def __init__(self, capture: Capture, elements: Mapping[str, str] = MappingProxyType({})) -> None:
-        #: The element type of registers by their kind (vector, tile), where another one was chosen.
-        self.elements = {kind: name for kind, name in elements.items() if name in BY_NAME}
+        self.elements = Elements(elements)
         self.search_text = ""
         self.matches: list[Match] = []
         #: Which match was gone to.
@@ -49,18 +48,11 @@ class Lookup(Position):
         self._behind: list[Place] = []
         super().__init__(capture)
 
-    @property
-    def element(self) -> Element:
-        """The element type in which a register of the kind under the cursor is shown."""
-        row = self._row()
-        return BY_NAME[self.elements.get(row.spec.kind if row is not None and row.spec is not None else "", "x32")]
-
     def step_element(self, by: int) -> None:
-        """Another element type for registers of this kind: vectors, tiles."""
-        row = self._row()
-        if row is not None and row.spec is not None:
-            number = ELEMENTS.index(self.element) + by
-            self.elements[row.spec.kind] = ELEMENTS[number % len(ELEMENTS)].name
+        """Another element type for vectors or tiles like the one under the cursor."""
+        field = self.field()
+        if field is not None and self.rows is not None:
+            self.elements.step(field, self.rows.table, by)
 
     # Searching
 

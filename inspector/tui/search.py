@@ -13,7 +13,8 @@ from typing import NamedTuple
 from inspector.capture.model import Area
 from inspector.decode.fields import FieldTable
 from inspector.decode.spec import FieldSpec
-from inspector.decode.values import BY_NAME, element_text, elements
+from inspector.decode.values import element_text, elements
+from inspector.tui.elements import Elements
 from inspector.tui.table import ShownTable
 
 #: Before a text: every vCPU is searched.
@@ -60,15 +61,15 @@ class Searcher:
         #: By area, with the bytes that they are of.
         self._words: dict[int, tuple[Area, object, list[_Word]]] = {}
 
-    def find(self, text: str, vcpu: int, areas: Sequence[Area], types: dict[str, str]) -> list[Match]:
-        """All matches in the areas of a vCPU, the likeliest first; ``types`` are element types by kind."""
+    def find(self, text: str, vcpu: int, areas: Sequence[Area], types: Elements) -> list[Match]:
+        """All matches in the areas of a vCPU, the likeliest first; ``types`` are their element types."""
         found = []
         for number, area in enumerate(areas):
             matches = _bytes_in(area, text) if _BYTES.fullmatch(text) else self._in(area, text, types)
             found += [Match(rank, vcpu, number, place, path) for rank, place, path in matches]
         return found
 
-    def _in(self, area: Area, text: str, types: dict[str, str]) -> Iterator[tuple[int, int, str]]:
+    def _in(self, area: Area, text: str, types: Elements) -> Iterator[tuple[int, int, str]]:
         for word in self._words_of(area):
             rank = _rank(word, text)
             if rank is not None:
@@ -140,7 +141,7 @@ def _bytes_in(area: Area, text: str) -> Iterator[tuple[int, int, str]]:
         at = data.find(wanted, at + 1)
 
 
-def _elements_in(table: ShownTable, text: str, types: dict[str, str]) -> Iterator[tuple[int, int, str]]:
+def _elements_in(table: ShownTable, text: str, types: Elements) -> Iterator[tuple[int, int, str]]:
     """Elements by their path (``zmm[3].u32[2]``), or by their value in the type that is chosen."""
     if "[" in text:
         numbers = {spec.path: place for place, spec in enumerate(table.specs)}
@@ -149,14 +150,14 @@ def _elements_in(table: ShownTable, text: str, types: dict[str, str]) -> Iterato
         return
     for place, spec in enumerate(table.specs):
         if spec.kind == "vector":
-            yield from ((_VALUE, place, path) for path in _equal(table, spec, text, types.get(spec.kind, "x32")))
+            yield from ((_VALUE, place, path) for path in _equal(table, spec, text, types))
 
 
-def _equal(table: FieldTable, spec: FieldSpec, text: str, name: str) -> Iterator[str]:
+def _equal(table: FieldTable, spec: FieldSpec, text: str, types: Elements) -> Iterator[str]:
     field = table.decode(spec)
     if field.value is None:
         return
-    element = BY_NAME[name]
+    element = types.of(field, table)
     for number, value in enumerate(elements(field.shown_value(), element)):
         if value and (_same(value, text) or element_text(value, element).lower() == text):
             yield f"{spec.path}.{element.name}[{number}]"

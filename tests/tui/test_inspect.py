@@ -181,7 +181,8 @@ async def test_element_types_and_zoom() -> None:
         await type_line(pilot, "colon", "tmm[1]")
         names = []
         for _ in range(17):
-            names.append(session_of(app).element.name)
+            session = session_of(app)
+            names.append(session.elements.of(session.field(), session.rows.table).name)
             await pilot.press("e")
         assert len(set(names)) == 17
         await pilot.press("E", "z")

@@ -78,7 +78,7 @@ def spans(pieces: object, at: int) -> bool:
 
 def test_elements_by_their_value_in_the_type_that_is_chosen() -> None:
     found = session("sample:amx", "xsave.legacy.fcw")
-    found.elements["vector"] = "u64"
+    found.elements.chosen["zmm"] = "u64"
     assert found.jump("zmm[3].u64[5]")
     found.set_value("0x123456789abcdef0")
     found.jump("fcw")

@@ -121,7 +121,7 @@ async def visit(target: str, kept: State, *pressed: str) -> tuple[str, str]:
         await opened(app, pilot)
         session = app.inspect.session  # type: ignore[attr-defined]
         field = session.field()
-        begun = f"{session.vcpu_number} {field.path if field else ''} {session.element.name}"
+        begun = f"{session.vcpu_number} {field.path if field else ''} {sorted(session.elements.chosen.values())}"
         await pilot.press(*pressed)
         await pilot.pause()
         shown = text_of(app)
@@ -136,7 +136,7 @@ async def test_a_file_opens_where_it_was_left(tmp_path: Path, monkeypatch: pytes
     await visit(str(path), state.load(), "colon", *"tmm[1]", "enter", "e", "e")
     monkeypatch.chdir(tmp_path)
     begun, _ = await visit("one.core", state.load())
-    assert begun == "0 xsave.xtiledata.tmm[1] x128"
+    assert begun == "0 xsave.xtiledata.tmm[1] ['bf16']"
     assert state.load().recent == [str(path)]
     # Another capture has other fields and fewer vCPUs: it begins as if it were new, with the element type.
     kept = state.load()

@@ -136,7 +136,7 @@ class InspectScreen(LookupScreen):
         """See KeyedScreen: a target's own screen, not one over a lab or a comparison."""
         if self.session is None or self.keys_name != "inspect":
             return
-        state.elements.update(self.session.elements)
+        state.elements.update(self.session.elements.chosen)
         field = self.session.field()
         if field is not None:
             state.left(self.session.capture.target, Place(field.path, self.session.vcpu_number))

@@ -20,16 +20,29 @@ class DetailPane(TextPane):
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = "DetailPane { padding: 0 1; }"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._session: Session | None = None
+        self._shown_width = 0
+
+    def on_resize(self) -> None:
+        """What is selected again, for the room that there is now."""
+        super().on_resize()
+        if self._session is not None and self.text_width != self._shown_width:
+            self.show(self._session)
+
     def show(self, session: Session) -> None:
         """Show what is selected."""
-        from inspector.tui.detail import detail_of
+        from inspector.tui.detail import Room, detail_of
 
+        self._session, self._shown_width = session, self.text_width
         field = session.field()
         text: Text
         if field is not None and session.rows is not None:
             try:
-                width, note = max(40, self.text_width), session.notes().get(field.path)
-                text = detail_of(field, session.rows.table, session.element, width, note)
+                room, note = Room(max(40, self.text_width), self.size.height), session.notes().get(field.path)
+                element = session.elements.of(field, session.rows.table)
+                text = detail_of(field, session.rows.table, element, room, note)
             except Exception as error:  # noqa: BLE001 - shown in the pane
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
