@@ -26,6 +26,8 @@ _SWITCHES = {each.name for kind in (X86Kernel, Arm64Kernel) for each in fields(k
 #: What of a host other than its kernel switches a check: recorded silicon and an emulator differ.
 _OF_HOST = {"emulated"}
 _FAULT_AT = "#GP or #PF"
+#: Before the names of arm64's exceptions.
+_ESR = "ESR_"
 _SHORT = "fewer are done"
 
 
@@ -389,6 +391,8 @@ def _answer_text(kind: str, given: ast.expr | None) -> str:
     if kind == "refuse":
         return text if text.startswith("E") else "errno by the case"
     if kind == "fault":
+        if text.startswith(_ESR):
+            return text.removeprefix(_ESR)
         return f"#{text}" if text.isupper() else "exception by the case"
     other = {"oops": f"host-oops #{text}", "signal": text, "fault_at": _FAULT_AT, "short": _SHORT}
     return other.get(kind, {"depends": "depends-on", "blocked": "blocked"}.get(kind, ""))

@@ -6,13 +6,14 @@ from __future__ import annotations
 def main() -> int:
     """Run the command line; Ctrl-C ends it without a word from the first moment to the last."""
     try:
-        import signal
-
         from inspector.cli.main import main as run
 
         code = run()
+        # What is behind the module signal, which makes enumerations of all signals first.
+        from _signal import SIG_IGN, SIGINT, signal  # type: ignore[import-not-found]
+
         # All is said and written: Python's own end is not interrupted any more.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal(SIGINT, SIG_IGN)
     except KeyboardInterrupt:
         return 130  # ExitCode.INTERRUPTED, which may not be there yet
     return code

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from layouts.vocabulary import Construct
+from layouts.declare import Struct
+from layouts.light import NamedTuple
 
 #: What has bytes: of a file, an area or a machine.
 Readable = bytes | bytearray | memoryview
@@ -42,12 +42,12 @@ class Member(NamedTuple):
         data[self.offset : self.end] = number.to_bytes(self.size_bytes, "little")
 
 
-def members(declaration: Construct, at: int = 0) -> dict[str, Member]:
+def members(declaration: Struct, at: int = 0) -> dict[str, Member]:
     """The members of a Struct by name; ``at`` is where the structure begins. An Array is one member."""
     found: dict[str, Member] = {}
     for member in declaration.subcons:
-        found[str(member.name)] = Member(at, int(member.sizeof()))
-        at = found[str(member.name)].end
+        found[member.name] = Member(at, member.sizeof())
+        at = found[member.name].end
     return found
 
 
@@ -57,9 +57,9 @@ class Counted:
     ``header`` and ``entry`` are Structs of integers and bytes; the count is the header's first member.
     """
 
-    def __init__(self, header: Construct, entry: Construct) -> None:
-        self.header_size_bytes = int(header.sizeof())
-        self.entry_size_bytes = int(entry.sizeof())
+    def __init__(self, header: Struct, entry: Struct) -> None:
+        self.header_size_bytes = header.sizeof()
+        self.entry_size_bytes = entry.sizeof()
         self.header, self.members = members(header), members(entry)
         codes = {1: "B", 2: "H", 4: "I", 8: "Q"}
         sizes = [member.size_bytes for member in self.members.values()]

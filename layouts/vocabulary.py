@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-#: A construct declaration. construct carries no type information.
-Construct = Any
+from layouts.declare import Struct
+from layouts.light import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
 class Bits:
-    """A named bit range of a register.
+    """A named bit range of a register; nobody changes one.
 
     ``lsb`` counts from 0, ``width`` in bits. ``values`` names the values of a multi-bit
     range; a single bit needs none.
     """
 
-    name: str
-    lsb: int
-    width: int = 1
-    meaning: str = field(default="", hash=False)
-    values: Mapping[int, str] = field(default_factory=dict, hash=False)
+    __slots__ = ("lsb", "meaning", "name", "values", "width")
+
+    def __init__(
+        self, name: str, lsb: int, width: int = 1, meaning: str = "", values: Mapping[int, str] | None = None
+    ) -> None:
+        self.name = name
+        self.lsb = lsb
+        self.width = width
+        self.meaning = meaning
+        self.values: Mapping[int, str] = values if values is not None else {}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.key() == self.key()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.lsb, self.width))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self.key()}"
+
+    def key(self) -> tuple[object, ...]:
+        """All that tells one from another."""
+        return self.name, self.lsb, self.width, self.meaning, self.values
 
     @property
     def mask(self) -> int:
@@ -86,7 +101,7 @@ class Layout(NamedTuple):
     name: str
     title: str
     prefix: str
-    construct: Construct
+    construct: Struct
     source: str
     registers: Mapping[str, Register] = {}
     roots: Mapping[str, str] = {}
@@ -112,7 +127,7 @@ class Component(NamedTuple):
     name: str
     title: str
     size_bytes: int
-    construct: Construct
+    construct: Struct | None
     source: str
     supervisor: bool = False
     align64: bool = False

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from construct import Array, Int32ul, Int64ul, Struct
-
+from layouts.declare import Array, Int32ul, Int64ul, Struct
 from layouts.vocabulary import Layout
 from layouts.x86 import kvm
 

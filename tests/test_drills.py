@@ -67,7 +67,8 @@ def test_a_named_model_is_one_file(
         if entry.name.endswith(".toml"):
             (models / entry.name).write_text(entry.read_text("utf-8"))
     (models / "drill-v1.toml").write_text(MODEL)
-    monkeypatch.setattr(named_models, "files", lambda _: tmp_path)
+    monkeypatch.setattr(named_models, "data_names", lambda _, ending: sorted(p.name for p in models.glob(f"*{ending}")))
+    monkeypatch.setattr(named_models, "data_text", lambda path: (models / Path(path).name).read_text("utf-8"))
     named_models.named_models.cache_clear()
     try:
         assert cli.main(["models", "list", "--arch", "arm64"]) == ExitCode.OK

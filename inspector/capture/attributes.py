@@ -5,7 +5,7 @@ Readers set them, decoders ask for them; the capture file keeps all but the tabl
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypedDict
+from layouts.light import NamedTuple, TypedDict
 
 #: A field of a QEMU section: (subsection, name, type, offset, size in bytes of an element, count).
 SectionRow = tuple[str, str, str, int, int, int]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
 
-
-class ExitCode(IntEnum):
+class ExitCode:
     """What a command says by its exit code. A signal N is 128 + N, as a shell has it."""
 
     #: Fine; also when the reader of the output has seen enough.
@@ -22,6 +20,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
     @classmethod
-    def of(cls, holds: object) -> ExitCode:
+    def of(cls, holds: object) -> int:
         """OK where what the command was asked holds, else NO."""
         return cls.OK if holds else cls.NO

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 CpuidValues = tuple[int, int, int, int]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from inspector.capture.attributes import Attributes
-from inspector.capture.calls import Call
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inspector.capture.calls import Call
 
 Bytes = bytes | bytearray | memoryview
 
@@ -65,7 +67,7 @@ class Area:
 
 
 class Vcpu:
-    """One CPU or thread. Its areas are made when they are first asked for."""
+    """One CPU or thread. Its areas are made when they are asked for."""
 
     __slots__ = ("_areas", "_make", "arch", "index", "name")
 
@@ -91,8 +93,15 @@ class Vcpu:
         """The areas, decoded headers and all, in the order of the file."""
         if self._areas is None:
             self._areas = list(self._make()) if self._make else []
-            self._make = None
         return self._areas
+
+    def release(self) -> None:
+        """Forget areas that can be made again: who looks at every thread of a large core holds one at a time.
+
+        Edited ones stay.
+        """
+        if self._make is not None and all(area.data is area.original for area in self._areas or ()):
+            self._areas = None
 
     def area(self, prefix: str) -> Area | None:
         """The area whose fields start with ``prefix``."""

@@ -2,66 +2,48 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from typing import TYPE_CHECKING, NoReturn
-
-from inspector.capture.errors import UsageError, visible
+from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
+from inspector.cli.parser import Parser
 from inspector.cli.streams import note
 from inspector.readers.options import Options, check_layout
-from inspector.targets import kernels
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import SCHEMES
-from layouts.x86.vmms import VMMS
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
+    import argparse
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose messages are safe to print, and whose help says when it cannot be."""
-
-    def error(self, message: str) -> NoReturn:
-        """Usage and the message, with what a name of a file brings made visible."""
-        super().error(visible(message))
-
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """The help; argparse's own hides that standard output is full."""
-        (file or sys.stdout).write(self.format_help())
-
-
-def parser(command: str, about: str, examples: str = "") -> argparse.ArgumentParser:
+def parser(command: str, about: str, examples: str = "") -> Parser:
     """A parser for one command."""
-    return Parser(
-        prog=f"inspector {command}",
-        description=about,
-        epilog=examples and f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return Parser(command, about, examples)
 
 
-def add_target(to: argparse.ArgumentParser) -> None:
+def add_target(to: Parser) -> None:
     """TARGET, ``--layout`` and ``--as``."""
     to.add_argument("target", metavar="TARGET", help="a capture: see targets below")
     _add_reading(to)
 
 
-def add_targets(to: argparse.ArgumentParser) -> None:
+def add_targets(to: Parser) -> None:
     """The same for one TARGET or more."""
     to.add_argument("targets", nargs="+", metavar="TARGET", help="captures: see targets below")
     _add_reading(to)
 
 
-def _add_reading(to: argparse.ArgumentParser) -> None:
+def _add_reading(to: Parser) -> None:
     to.add_argument("--layout", default="", metavar="NAME", help="CPU layout of XSAVE images (see: layouts list)")
     to.add_argument("--as", dest="as_format", default="", metavar="NAME", help="what a raw file is (kvm-regs, ...)")
     list_targets(to)
 
 
-def add_move(to: argparse.ArgumentParser) -> None:
+def add_move(to: Parser) -> None:
     """How a VMM restores a vCPU elsewhere: see inspector.targets.moves.Move."""
+    from inspector.targets import kernels
+    from layouts.x86.vmms import VMMS
+
     to.add_argument("--kernel", default="", metavar="RELEASE", help=f"of the destination: {kernels.HELP}")
     to.add_argument("--vmm", default="", choices=("", *VMMS), metavar="NAME", help=f"x86: {', '.join(VMMS)}")
     to.add_argument("--model", default="", metavar="LINE", help="x86: the destination's -cpu line or <cpu>")
@@ -70,11 +52,11 @@ def add_move(to: argparse.ArgumentParser) -> None:
     to.add_argument("--imp-ids", action="store_true", help="with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS")
 
 
-def list_targets(to: argparse.ArgumentParser) -> None:
+def list_targets(to: Parser) -> None:
     """What a TARGET may be, behind the examples."""
     wide = max(len(scheme.form) for scheme in SCHEMES)
     targets = "\n".join(f"  {scheme.form:<{wide}}  {scheme.about}" for scheme in SCHEMES)
-    to.epilog = f"{to.epilog or ''}\n\ntargets:\n{targets}".lstrip()
+    to.epilog = f"{to.epilog}\n\ntargets:\n{targets}".lstrip()
 
 
 def options_of(found: argparse.Namespace) -> Options:

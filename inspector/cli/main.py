@@ -6,15 +6,23 @@ that has seen enough (``| head``) is no error, for any command.
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 
 from inspector import __version__
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli import streams
 from inspector.cli.streams import say
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Objects made, less those given back, between two looks for circles of them (Python's own number is 700): fields and
+#: notes come by the 100,000 and have no circles.
+_COLLECT_AFTER = 50_000
 
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
@@ -26,17 +34,21 @@ COMMANDS = {
     "convert": ("convert", "write a capture in another format"),
     "report": ("report", "one file for a bug tracker, without what it should not tell"),
     "serve": ("serve", "the same application in a browser (an optional extra)"),
-    "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
+    "screenshot": ("screenshot", "a picture of a screen: SVG, PNG, HTML or text"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
     "set": ("set", "edit fields, and see what a kernel says to the edited state"),
-    "reproduce": ("reproduce", "a C program that makes a refused call of a log again"),
-    "models": ("models", "named CPU models of arm64, on a host or on many"),
-    "migrate": ("migrate", "would an arm64 vCPU arrive on another host, and if not, which field"),
+    "reproduce": ("reproduce", "a C program that makes a refused call again, or restores a capture"),
+    "models": ("models", "named CPU models of x86 and arm64, on a host or on many"),
+    "migrate": ("migrate", "would a vCPU arrive on another host, and if not, which call and field"),
+    "fleet": ("fleet", "thousands of hosts and guests: who can move where, what splits them"),
     "record": ("record", "ask this machine's KVM, and write its answers for verify"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),
-    "layouts": ("layouts", "what the tool knows: structures, components, CPUs"),
+    "layouts": ("layouts", "what the tool knows: structures, components, registers, CPUs, kernels"),
     "samples": ("samples", "the captures that come with the tool"),
+    "completion": ("completion", "a shell's script that completes commands, options, targets and fields"),
 }
+#: What the scripts of completion call: no command for people.
+COMPLETE = "complete"
 
 
 def usage() -> str:
@@ -87,10 +99,22 @@ def _command(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         say(f"inspector {__version__}")
         return ExitCode.OK
+    if words[0] == COMPLETE:
+        from inspector.cli.complete import run
+
+        return run(words[1:])
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")
-    return int(import_module(f"inspector.cli.{COMMANDS[words[0]][0]}").run(words[1:]))
+    from importlib import import_module
+
+    # Modules stay: nothing of them is looked at while they are made, nor later.
+    gc.disable()
+    command = import_module(f"inspector.cli.{COMMANDS[words[0]][0]}")
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
+    gc.enable()
+    return int(command.run(words[1:]))
 
 
 def _check_target(word: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
@@ -13,6 +13,9 @@ from inspector.machine.arm64.captured import State
 from inspector.targets.arm64_move import migration_of, state_of_vcpu, state_of_word
 from inspector.targets.moves import Move
 from inspector.targets.schemes import capture_of
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(found: argparse.Namespace, move: Move, capture: Capture | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+from typing import TYPE_CHECKING
 
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
@@ -14,6 +14,9 @@ from inspector.targets.moves import Move
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_vcpu
 from inspector.targets.x86_move import guest_of_word, migration_of, vmm_of
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(found: argparse.Namespace, move: Move, capture: Capture | None) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -15,6 +14,12 @@ from inspector.targets import arm64_named, kernels, model_architecture
 from inspector.targets.model_architecture import ARM64, X86
 from layouts.arm64.named_models import ModelError
 from layouts.x86.models.qemu import VERSIONS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
+
 
 _EXAMPLES = """\
   inspector models list --host neoverse-v1
@@ -170,6 +175,14 @@ def run(words: Sequence[str]) -> int:
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    command = COMMANDS.get(words[0]) if words else None
+    if command is not None:
+        one = arguments.parser(f"models {words[0]}", command.about)
+        _add_options(one, words[0])
+        plain = one.plain(words[1:])
+        if plain is not None:
+            plain.command, plain.name = command, words[0]
+            return plain
     parser = _parser()
     found, rest = parser.parse_known_args(words)
     # Properties may stand behind options too, which argparse does not take by itself.
@@ -181,15 +194,19 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments.parser("models", "Named CPU models of arm64 and x86, on a host or on many.", _EXAMPLES)
-    commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
+    whole = arguments.parser("models", "Named CPU models of arm64 and x86, on a host or on many.", _EXAMPLES).whole()
+    commands = whole.add_subparsers(required=True, metavar="|".join(COMMANDS))
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.about, description=command.about)
         one.set_defaults(command=command, name=name)
-        for option in command.options:
-            words, settings = _option(option, name)
-            one.add_argument(*words, **settings)
-    return parser
+        _add_options(one, name)
+    return whole
+
+
+def _add_options(to: Parser | argparse.ArgumentParser, name: str) -> None:
+    for option in COMMANDS[name].options:
+        words, settings = _option(option, name)
+        to.add_argument(*words, **settings)
 
 
 def _option(option: str, command: str) -> tuple[tuple[str, ...], dict[str, Any]]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import shlex
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
 from inspector.export import model_features, model_hosts
-from inspector.export import model_formats as formats
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
 from inspector.export.kinds import head
 from inspector.export.register_list import register_list
-from inspector.export.vcpu import write_vcpu
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
@@ -29,6 +26,10 @@ from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
+
+if TYPE_CHECKING:
+    import argparse
+
 
 FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
 #: Forms in which no released program reads the models.
@@ -72,6 +73,8 @@ def _realized(found: argparse.Namespace, host: Host) -> Realization:
 
 def list_(found: argparse.Namespace) -> int:
     """The models, and with a host whether they run there."""
+    from inspector.export import model_formats as formats
+
     rows = _rows(found)
     if found.to == "qmp":
         say_json(formats.qmp_definitions(rows))
@@ -180,6 +183,8 @@ def check(found: argparse.Namespace) -> int:
 
 def expand(found: argparse.Namespace) -> int:
     """What a guest gets, and what else the host accepts."""
+    from inspector.export import model_formats as formats
+
     host = _hosts(found)[0]
     made = _realized(found, host)
     if found.save:
@@ -215,6 +220,10 @@ def expand(found: argparse.Namespace) -> int:
 
 
 def _save(made: Realization, name: str, path: str) -> None:
+    import shlex
+
+    from inspector.export.vcpu import write_vcpu
+
     vcpu, _ = ask(made.request, made.host)
     state = state_of_scratch(vcpu, f"{name} on {made.host.name}")
     if path.endswith(".vcpu"):
@@ -226,6 +235,8 @@ def _save(made: Realization, name: str, path: str) -> None:
 
 def best(found: argparse.Namespace) -> int:
     """The best that runs on all hosts."""
+    from inspector.export import model_formats as formats
+
     hosts = _hosts(found)
     best = baseline(hosts)
     ranked = rank(named_models(), hosts, _words(()))

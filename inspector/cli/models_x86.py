@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -19,6 +19,10 @@ from inspector.machine.x86.models.request import RequestError, request
 from inspector.targets.x86_models import Asked, asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from layouts.x86.models.qemu import NEWEST, CpuModel, machines, qemu_models
+
+if TYPE_CHECKING:
+    import argparse
+
 
 #: Forms of expand beside text and json: the line of a VMM, and QEMU's own answer.
 LINES = ("domain", "cpu", *(vmm for vmm in lines.VMMS if vmm not in ("qemu", "libvirt")))

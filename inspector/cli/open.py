@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,10 @@ from inspector.cli import arguments
 from inspector.targets.schemes import capture_of, lab_of, scheme_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from inspector.capture.model import Capture
+    from inspector.cli.parser import Parser
     from inspector.readers.options import Options
     from inspector.tui.base_app import BaseApp
 
@@ -64,7 +66,7 @@ def _app(found: argparse.Namespace, options: Options) -> BaseApp:
     return app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None, found.abi)
 
 
-def add_destination(to: argparse.ArgumentParser) -> None:
+def add_destination(to: Parser) -> None:
     """``--to HOST``, and how a VMM restores the vCPU there."""
     to.add_argument("--to", default="", metavar="HOST", help="the migration of its vCPU to a host (inspector migrate)")
     arguments.add_move(to)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture, Vcpu
@@ -15,6 +15,12 @@ from inspector.export.report.case import Asked, Case, Verdict, case_of
 from inspector.export.report.redact import Redaction, counts_of
 from inspector.targets.schemes import capture_of, host_of, scheme_of
 from layouts.secrets import KINDS
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
+
 
 _ABOUT = """\
 One file for a bug tracker: what a capture is, the verdicts that were asked for, the fields that matter with their bytes
@@ -52,7 +58,7 @@ def run(words: Sequence[str]) -> int:
     return max(arguments.tell(capture) for capture, _ in captures)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = arguments.parser("report", _ABOUT, _EXAMPLES)
     parser.add_argument("targets", nargs="+", metavar="TARGET", help="captures: see targets below")
     parser.add_argument("-o", "--output", default="", metavar="FILE", help="where to; must not exist (- for stdout)")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -18,6 +18,10 @@ from inspector.cli.open import add_destination, app_of, migrating
 from inspector.cli.streams import note
 from inspector.export.files import save_bytes
 from inspector.targets.schemes import capture_of, scheme_of
+
+if TYPE_CHECKING:
+    import argparse
+
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,12 @@ from inspector.capture.errors import InspectorError, UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
 from inspector.targets.schemes import capture_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inspector.cli.parser import Parser
 
 _EXAMPLES = """\
   inspector show sample:amx/process.core --field 'xsave.header.*'
@@ -20,22 +25,7 @@ _EXAMPLES = """\
 
 def run(words: Sequence[str]) -> int:
     """Print the fields of a target."""
-    parser = arguments.parser("show", "Print the state of a capture as text or JSON.", _EXAMPLES)
-    arguments.add_target(parser)
-    parser.add_argument("--vcpu", type=int, metavar="N", help="only this vCPU or thread")
-    parser.add_argument(
-        "--field", action="append", default=[], metavar="GLOB", help="only fields with such a path (may be repeated)"
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.add_argument("--feat", action="store_true", help="arm64: Arm's features (FEAT_) that the ID registers show")
-    parser.add_argument("--list", action="store_true", help="one line a vCPU")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
-    )
-    parser.add_argument(
-        "--watch", type=float, metavar="SECONDS", help="read it again and again, and print what changed; Ctrl-C ends"
-    )
-    found = parser.parse_args(words)
+    found = _parser().parse_args(words)
     if found.watch is not None:
         from inspector.cli.watch import check_watch
 
@@ -57,12 +47,33 @@ def run(words: Sequence[str]) -> int:
     return code
 
 
-def _write(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespace) -> int:
-    """The state in the form that was asked for; how many fields it has."""
-    if found.json:
-        from inspector.export.json import write_json
+def _parser() -> Parser:
+    parser = arguments.parser("show", "Print the state of a capture as text or JSON.", _EXAMPLES)
+    arguments.add_target(parser)
+    parser.add_argument("--vcpu", type=int, metavar="N", help="only this vCPU or thread")
+    parser.add_argument(
+        "--field", action="append", default=[], metavar="GLOB", help="only fields with such a path (may be repeated)"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--jsonl", action="store_true", help="as JSON, a line a vCPU: it begins at once, however many")
+    parser.add_argument("--feat", action="store_true", help="arm64: Arm's features (FEAT_) that the ID registers show")
+    parser.add_argument("--list", action="store_true", help="one line a vCPU")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="as if it had this value (may be repeated)"
+    )
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="read it again and again, and print what changed; Ctrl-C ends"
+    )
+    return parser
 
-        return write_json(sys.stdout, capture, vcpus, found.field)
+
+def _write(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespace) -> int:
+    """Print in the form that was asked for; how many fields or vCPUs."""
+    if found.json or found.jsonl:
+        from inspector.export.json import write_json, write_json_lines
+
+        write = write_json_lines if found.jsonl else write_json
+        return write(sys.stdout, capture, vcpus, found.field)
     if found.list:
         from inspector.export.listing import write_list
 

@@ -2,79 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import UsageError, visible
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture, Vcpu
 from inspector.cli import arguments
+from inspector.cli.sim_words import EXAMPLES
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.machine_state import use_sentence
-from inspector.export.timeline import timeline_json, timeline_text, why_json, why_lines
+from inspector.export.timeline import scenarios_json, timeline_json, timeline_text, why_json
 from inspector.export.vcpu import write_vcpu
-from inspector.machine.x86.world.gates import walk
+from inspector.export.why import why_lines
+from inspector.export.worlds import Side, compared, worlds_json, worlds_text
+from inspector.machine.against import happened
+from inspector.machine.world import BaseWorld
+from inspector.machine.x86.world.gates import chains, walk
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
-from inspector.targets import x86_capture
+from inspector.targets.event_file import STANDARD_INPUT
 from inspector.targets.kernels import HELP, kernel_named, release_of
+from inspector.targets.place import FORM, elsewhere, place_of
+from inspector.targets.scenarios import (
+    empty_arm64,
+    is_arm64_host,
+    lab_of_world,
+    machine_capture,
+    on_host,
+    scenario_of,
+    world_of,
+)
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
-from inspector.targets.x86_named import on_host, scenario_of, world_of
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
+from layouts.arm64.scenarios import ABIS
+from layouts.scenario import Scenario
+from layouts.scenarios import scenarios
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
-from layouts.x86.scenario import Scenario
-from layouts.x86.scenarios import scenarios
 
-_EXAMPLES = """\
-  inspector sim list
-  inspector sim snapshot-einval
-  inspector sim new --host granite-rapids --lab
-  inspector sim new --host cpuid-r.txt --why 18
-  inspector sim restore --from sample:amx
-  inspector sim guest-xfd --save tiles.xsave
-  inspector sim two-buffers --save machine.vcpu
-  inspector sim --from-log strace.txt --host emerald-rapids --kernel 6.18
-  inspector sim host-oops --event 'guest tilerelease'
-  inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
+if TYPE_CHECKING:
+    import argparse
 
-events of a Linux: the host's, or with "guest" before them that of the guest after guest boot
-  arch_prctl REQ_XCOMP_PERM|REQ_XCOMP_GUEST_PERM N | GET_XCOMP_SUPP|GET_XCOMP_PERM|GET_XCOMP_GUEST_PERM
-  process INSTRUCTION | clone | fork | exec | schedule | kernel_thread | sigaltstack SIZE | signal | sigreturn
-  core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
-events of KVM
-  KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
-  KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only|tilecfg-only|unknown-bits-3-19
-  KVM_SET_XCRS [XCR:]VALUE... [flags=N] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
-  KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]
-  KVM_RUN (the guest's next instructions are in one run) | exit [fast] | preempt | softirq | return
-events of the guest
-  guest boot [KERNEL] | guest INSTRUCTION
-instructions
-  xsetbv VALUE | xgetbv 0|1 | wrmsr MSR VALUE | rdmsr MSR      MSR: XFD XFD_ERR XSS U_CET S_CET PL0_SSP..PL3_SSP
-  ldtilecfg [PALETTE] | sttilecfg | tilerelease | tilezero N | tileloadd N | tilestored N
-  movdqu N | vmovdqu N | vmovdqu64 N | kmovq N [VALUE] | wrpkru VALUE | rdpkru | rdssp | incssp N
-  xsave|xsaveopt|xsavec|xsaves [MASK] | xrstor|xrstors [MASK [XSTATE_BV]]
-Anywhere in an event: cpu=N (where on the host), vcpu=N, thread=N.
+    from inspector.cli.parser import Parser
 
-The exit code is 1 when an event was refused."""
 
 #: XCR0 and XSS have a bit a component; bit 63 is none (Intel SDM vol. 1, 13.1).
 _COMPONENTS = 63
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = arguments.parser("sim", "Let events happen to a simulated x86 host and vCPU.", _EXAMPLES)
+def _parser() -> Parser:
+    parser = arguments.parser("sim", "Let events happen to simulated hosts and vCPUs, of x86 and arm64.", EXAMPLES)
     parser.add_argument(
         "name",
         nargs="?",
         default="",
-        help="a scenario, list for their names, new for an empty host, restore with --from",
+        help="a scenario or a file of events, list for their names, new for an empty host, restore with --from",
+    )
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="WORDS", help=f"the same events elsewhere too: {FORM}"
     )
     parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
     parser.add_argument(
@@ -83,10 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vcpu", type=int, metavar="N", help="which vCPU of the capture (default 0)")
     parser.add_argument("--event", action="append", default=[], metavar="WORDS", help="one more event; again for more")
     parser.add_argument(
-        "--host", default="", metavar="CPU", help="a CPU layout (inspector layouts list), cpuid -r text, or a capture"
+        "--host",
+        default="",
+        metavar="CPU",
+        help="a known CPU, cpuid -r text, or a capture; of arm64 also CPU,nested=on and CPU,gic=2",
     )
+    parser.add_argument("--to", action="append", default=[], metavar="CPU", help="arm64: one more host, host=1 and on")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
-    parser.add_argument("--policy", default="", choices=list(policies()))
+    parser.add_argument("--policy", default="", choices=list(policies()), help="x86: how KVM deals with AMX")
+    parser.add_argument("--abi", default="", choices=ABIS, help="arm64: SVE's interface")
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
     parser.add_argument("--explain", action="store_true", help="also checks and source of what was accepted")
@@ -110,13 +105,14 @@ def run(words: Sequence[str]) -> int:
         return _from_log(found)
     _check(found)
     if found.name == "list":
-        for scenario in scenarios().values():
-            say(f"{scenario.name:<22} {scenario.title}")
-        return ExitCode.OK
+        return _list(as_json=found.json)
     scenario, world = _set_up(found)
     if found.lab:
         return open_lab(world, scenario._replace(events=(*scenario.events, *found.event)), _origin(found))
-    world.play((*scenario.events, *found.event))
+    events = (*scenario.events, *found.event)
+    if found.against:
+        return _against(found, scenario, world, events)
+    world.play(events)
     if found.save:
         _save(world, scenario, found.save)
     if found.json:
@@ -128,12 +124,37 @@ def run(words: Sequence[str]) -> int:
     return ExitCode.of(all(step.outcome.accepted for step in world.steps))
 
 
+def _list(*, as_json: bool) -> int:
+    """The scenarios of both architectures."""
+    if as_json:
+        say_json(scenarios_json(scenarios().values()))
+        return ExitCode.OK
+    for scenario in scenarios().values():
+        say(f"{scenario.name:<26} {scenario.title}")
+    return ExitCode.OK
+
+
+def _against(found: argparse.Namespace, scenario: Scenario, world: BaseWorld[Any], events: Sequence[str]) -> int:
+    """The same events in another world; 1 where anything differs."""
+    if found.source and scenario.architecture != "x86":
+        raise UsageError("--against: --from goes with it on x86 only")
+    there, other = elsewhere(world, scenario, place_of(" ".join(found.against)), arguments.TOLD)
+    both = zip(happened(world, events), happened(other, events), strict=True)
+    result = compared(Side(scenario, world), Side(there, other), list(both))
+    if found.json:
+        say_json(worlds_json(result))
+    else:
+        say(*worlds_text(result))
+    return ExitCode.of(result.first is None)
+
+
 def _from_log(found: argparse.Namespace) -> int:
     """A log's calls beside the machine's answers; 1 when one differs."""
     from inspector.export.log_timeline import comparison_json, comparison_text
     from inspector.targets.x86_log import compared
 
-    if found.name or found.source or found.event or found.save or found.lab or found.why is not None:
+    others = (found.name, found.source, found.event, found.save, found.lab, found.against)
+    if any(others) or found.why is not None:
         raise UsageError("--from-log: it goes with --host, --kernel, --explain and --json, and nothing else")
     comparison = compared(found.from_log, found.host, found.kernel, arguments.TOLD)
     if found.json:
@@ -143,21 +164,30 @@ def _from_log(found: argparse.Namespace) -> int:
     return int(comparison.first is not None)
 
 
-def _why_json(world: World, component: int) -> dict[str, Any]:
+def _why_json(found: BaseWorld[Any], component: int) -> dict[str, Any]:
+    world = _x86_world(found)
     vcpu = world.vcpu_state()
     return why_json(component, walk(world, component), vcpu.use(component) if vcpu is not None else None)
 
 
-def _why_lines(world: World, component: int) -> Iterator[str]:
+def _why_lines(found: BaseWorld[Any], component: int) -> Iterator[str]:
+    world = _x86_world(found)
     vcpu = world.vcpu_state()
     use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
-    return why_lines(component, walk(world, component), use)
+    return why_lines(f"Component {component}", chains(world, component), use)
+
+
+def _x86_world(world: BaseWorld[Any]) -> World:
+    """A world of x86. Raises UsageError for one of arm64, which has no components."""
+    if not isinstance(world, World):
+        raise UsageError("--why: it tells of an x86 state component; this machine is arm64")
+    return world
 
 
 def _origin(found: argparse.Namespace) -> list[str]:
     """The options that make a captured vCPU's world; none for a scenario's, which says itself where it happens."""
     options = {"--from": found.source, "--vcpu": found.vcpu, "--host": found.host, "--kernel": found.kernel}
-    options["--policy"] = found.policy
+    options |= {"--policy": found.policy, "--abi": found.abi}
     given = ((name, value) for name, value in options.items() if value not in ("", None))
     return [str(word) for pair in given for word in pair] if found.source else []
 
@@ -170,24 +200,66 @@ def _check(found: argparse.Namespace) -> None:
         raise UsageError(f"--why {found.why}: expected the number of a state component, 0 to {_COMPONENTS - 1}")
     if found.vcpu is not None and not found.source:
         raise UsageError(f"--vcpu {found.vcpu}: --from names the capture that has it")
+    if found.against and (found.lab or found.save or found.why is not None or found.explain or found.calls):
+        raise UsageError("--against: it goes with what makes the world, --event and --json")
+    if found.lab and found.name == STANDARD_INPUT:
+        raise UsageError("--lab: its keys come from standard input; expected the events in a file")
 
 
-def _set_up(found: argparse.Namespace) -> tuple[Scenario, World]:
+def _set_up(found: argparse.Namespace) -> tuple[Scenario, BaseWorld[Any]]:
     """The scenario that was asked for, and the world in which it begins. Raises UsageError and InputError."""
     scenario = scenario_of(found.name)
-    if found.policy:
-        scenario = scenario._replace(policy=found.policy)
-    if not found.source:
-        if found.name == "restore":
-            raise UsageError("sim restore: --from names the capture")
-        scenario = on_host(scenario, found.host, found.kernel)
-        return scenario, world_of(scenario, arguments.TOLD)
+    if found.name == "new" and not found.source and (found.abi or found.to or is_arm64_host(found.host)):
+        scenario = empty_arm64()
+    if found.source:
+        return _from_capture(found, scenario)
+    if found.name == "restore":
+        raise UsageError("sim restore: --from names the capture")
+    scenario = on_host(_with_way(found, scenario), found.host, found.kernel)
+    return scenario, world_of(scenario, arguments.TOLD)
+
+
+def _with_way(found: argparse.Namespace, scenario: Scenario) -> Scenario:
+    """The scenario with the policy or interface and the destinations that were named. Raises UsageError."""
+    is_arm64 = scenario.architecture == "arm64"
+    for option, value, fits in (("--policy", found.policy, not is_arm64), ("--abi", found.abi, is_arm64)):
+        if value and not fits:
+            raise UsageError(f"{option} {value}: {scenario.name} is of {scenario.architecture}")
+    if found.to and not is_arm64:
+        raise UsageError(f"--to {found.to[0]}: {scenario.name} is of x86, whose worlds have one host")
+    way = found.policy or found.abi or scenario.policy
+    return scenario._replace(policy=way, destinations=tuple(found.to) or scenario.destinations)
+
+
+def _from_capture(found: argparse.Namespace, scenario: Scenario) -> tuple[Scenario, BaseWorld[Any]]:
+    """A captured vCPU on its host or a named one. Raises UsageError and InputError."""
     if found.name not in ("new", "restore"):
         raise UsageError(f"sim {found.name}: --from goes with restore and new; a scenario brings its own state")
-    capture, vcpu, state = _captured(found.source, found.vcpu)
+    if found.to:
+        raise UsageError(f"--to {found.to[0]}: --from restores on one host; inspector migrate goes to another")
+    capture = capture_of(found.source, arguments.TOLD)
+    vcpu = arguments.choose_vcpus(capture, found.vcpu if found.vcpu is not None else 0)[0]
+    if vcpu.arch == "arm64":
+        return _from_arm64(found, capture, vcpu)
+    scenario = _with_way(found, scenario)
+    state = _captured(found.source, vcpu)
     if found.name == "restore":
         scenario = restore_scenario(state, vcpu, capture)._replace(policy=scenario.policy)
     return place(scenario, capture, vcpu, state, found.host, found.kernel)
+
+
+def _from_arm64(found: argparse.Namespace, capture: Capture, vcpu: Vcpu) -> tuple[Scenario, BaseWorld[Any]]:
+    from inspector.targets.arm64_world import place_of, restored
+
+    place = place_of(capture, vcpu, found.host, found.kernel, arguments.TOLD)
+    if place is None:
+        raise UsageError(f"--from {found.source}: {vcpu.name} has no KVM registers")
+    scenario, world = restored(capture, vcpu, place)
+    _with_way(found, scenario)
+    if found.abi == "proposal":
+        raise UsageError("--abi proposal: a captured vCPU has the registers of the merged interface")
+    scenario = scenario._replace(title=visible(scenario.title))
+    return (scenario if found.name == "restore" else scenario._replace(name="new", events=())), world
 
 
 def place(
@@ -209,35 +281,35 @@ def place(
     return scenario, World(host, policy, state)
 
 
-def _captured(target: str, number: int | None) -> tuple[Capture, Vcpu, Captured]:
-    """A capture, its vCPU that was chosen, and that one's state. Raises UsageError and InputError."""
-    capture = capture_of(target, arguments.TOLD)
-    vcpu = arguments.choose_vcpus(capture, number if number is not None else 0)[0]
+def _captured(target: str, vcpu: Vcpu) -> Captured:
+    """A captured x86 vCPU's state. Raises UsageError."""
+    found = captured_state(vcpu) if vcpu.arch == "x86" else None
     if vcpu.arch != "x86":
-        raise UsageError(f"--from {target}: {vcpu.name} is {vcpu.arch}; the machine is x86")
-    found = captured_state(vcpu)
+        raise UsageError(f"--from {target}: {vcpu.name} is {vcpu.arch}; the machines are x86 and arm64")
     if found is None:
         raise UsageError(f"--from {target}: {vcpu.name} has neither CPUID nor an XSAVE image")
-    return capture, vcpu, found
+    return found
 
 
-def open_lab(world: World, scenario: Scenario, origin: Sequence[str] = ()) -> int:
-    """Step through a scenario in the terminal interface; ``origin``: see XstateLabSession."""
+def open_lab(world: BaseWorld[Any], scenario: Scenario, origin: Sequence[str] = ()) -> int:
+    """Step through a scenario in the terminal interface; ``origin``: see WorldSession."""
     if not sys.stdout.isatty():
         raise UsageError("the lab needs a terminal; inspector sim prints the same as text")
     from inspector.tui import terminal
     from inspector.tui.door import LabApp
-    from inspector.tui.xstate_lab_session import XstateLabSession
+    from inspector.tui.labs import session_of
 
     terminal.require_screen()
-    return terminal.run(LabApp(XstateLabSession(world, scenario, origin)))
+    return terminal.run(LabApp(session_of(lab_of_world(world, scenario), origin)))
 
 
-def _save(world: World, scenario: Scenario, path: str) -> None:
+def _save(world: BaseWorld[Any], scenario: Scenario, path: str) -> None:
     if path.endswith(".vcpu"):
-        save_new(path, lambda out: write_vcpu(out, x86_capture.capture_of(world, f"sim:{scenario.name}")))
+        save_new(path, lambda out: write_vcpu(out, machine_capture(world, scenario, f"sim:{scenario.name}")))
         note(f"{path}: inspector open {shlex.quote(path)}")
         return
+    if not isinstance(world, World):
+        raise UsageError(f"--save {path}: an arm64 machine is saved as a .vcpu file")
     vcpu = world.vcpu
     if vcpu is None:
         raise UsageError("--save: there is no vCPU whose image could be saved")

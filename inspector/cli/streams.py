@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import sys
-from contextlib import suppress
-from typing import Any, BinaryIO
 
 from inspector.capture.errors import visible
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 
 class _Closed(io.TextIOBase):
@@ -53,13 +55,22 @@ def say(*lines: str) -> None:
         print(visible(line))
 
 
+def say_columns(*columns: str) -> None:
+    """Print columns with a tab between, for programs that read lines; in each, what a name brings is visible."""
+    print(*map(visible, columns), sep="\t")
+
+
 def say_json(value: Any, indent: int | None = 1) -> None:
     """Print a value for programs: what text has in it is escaped, so that it is JSON in any encoding."""
+    import json
+
     json.dump(value, sys.stdout, indent=indent)
     print()
 
 
 def note(line: str) -> None:
     """Print a line for people, on standard error; that this cannot be read by anybody is no error."""
-    with suppress(OSError):
+    try:  # noqa: SIM105 - contextlib takes longer to import than to do without
         print(visible(line), file=sys.stderr)
+    except OSError:
+        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,6 +16,8 @@ from inspector.readers.options import Options
 from inspector.targets.schemes import capture_of
 
 if TYPE_CHECKING:
+    import argparse
+
     from inspector.capture.model import Capture
     from inspector.export.diff import Compared
 
@@ -28,8 +29,8 @@ def check_watch(found: argparse.Namespace) -> None:
     """UsageError where the other words do not go with --watch."""
     if not _LEAST_SECONDS <= found.watch <= _MOST_SECONDS:
         raise UsageError(f"--watch {found.watch:g}: expected {_LEAST_SECONDS:g} to {_MOST_SECONDS:g} seconds")
-    if found.json or found.list or found.set:
-        raise UsageError("--watch prints changes as text; it goes without --json, --list and --set")
+    if found.json or found.jsonl or found.list or found.set:
+        raise UsageError("--watch prints changes as text; it goes without --json, --jsonl, --list and --set")
     if found.target == STANDARD_INPUT:
         raise UsageError("--watch reads the target again; standard input comes once")
 

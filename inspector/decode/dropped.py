@@ -19,7 +19,7 @@ class DroppedBytes:
 
     def __init__(self, area: Area) -> None:
         self.rows: list[DroppedRow] = area.attributes.get("dropped", [])
-        self._starts = [row[1] for row in self.rows]
+        self._starts = [row[1] for row in self.rows] if self.rows else []
 
     def __bool__(self) -> bool:
         return bool(self.rows)

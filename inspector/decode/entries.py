@@ -1,4 +1,4 @@
-"""Structures that are a count and entries: CPUID, MSRs, XCRs, auxv, mapped files.
+"""Structures that are a count and entries: CPUID, MSRs, XCRs.
 
 Their fields are named by what an entry is about: ``cpuid.d.0.eax``, ``msr.IA32_XFD``,
 ``xcr.xcr0``. A count is checked against the bytes that are there; entries that the bytes
@@ -7,11 +7,10 @@ do not hold are "not captured", and a count that no file can have is cut at the 
 
 from __future__ import annotations
 
-from inspector.capture.errors import InputError, visible
+from inspector.capture.errors import InputError
 from inspector.capture.model import Area
 from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec, unique
 from inspector.decode.xsave import gap_specs
-from layouts.files.elf import AUXV_NAMES
 from layouts.members import Member
 from layouts.vocabulary import Register
 from layouts.x86 import registers as reg
@@ -30,10 +29,6 @@ def _spec(
 
 #: More entries than any kernel gives stay bytes: KVM_MAX_CPUID_ENTRIES is 256, MSRs number hundreds.
 _MAX_ENTRIES = 1 << 14
-#: AT_VECTOR_SIZE is below 50 words.
-_MAX_AUXV = 1 << 8
-#: vm.max_map_count is 65,530 unless raised, and the note ends at 4 MiB (MAX_FILE_NOTE_SIZE).
-_MAX_FILES = 1 << 17
 
 
 #: Entries that a structure has room for, where that is less.
@@ -149,45 +144,6 @@ def xcr_specs(area: Area) -> tuple[FieldSpec, ...]:
                 kind="reserved"
             ),
         ]
-    return _finish(area, specs)
-
-
-def auxv_specs(area: Area) -> tuple[FieldSpec, ...]:
-    """NT_AUXV: pairs of words, type and value; ``word_bytes`` is 4 or 8."""
-    word = area.attributes.get("word_bytes", 8)
-    specs = []
-    for at in range(0, min(area.size_bytes, 2 * word * _MAX_AUXV) - 2 * word + 1, 2 * word):
-        number = int.from_bytes(area.data[at : at + word], "little")
-        name = AUXV_NAMES.get(number, f"AT_{number}")
-        source = "Linux include/uapi/linux/auxvec.h"
-        specs.append(_spec(f"{area.prefix}.{name}", Member(at + word, word), area.prefix, "auxiliary vector", source))
-        specs.append(_spec(f"{area.prefix}.{name}.type", Member(at, word), "types", f"number of {name}", source))
-    return _finish(area, sorted(specs, key=lambda spec: spec.group == "types"))
-
-
-def file_specs(area: Area) -> tuple[FieldSpec, ...]:
-    """NT_FILE: count, page size, (start, end, page offset) each, then the names."""
-    word = area.attributes.get("word_bytes", 8)
-    prefix, source = area.prefix, "Linux fs/binfmt_elf.c, fill_files_note"
-    specs = [
-        _spec(f"{prefix}.count", Member(0, word), prefix, "mapped files", source),
-        _spec(f"{prefix}.page_size", Member(word, word), prefix, "unit of the page offsets", source),
-    ]
-    count = int.from_bytes(area.data[:word], "little")
-    room = max(0, area.size_bytes - 2 * word) // (3 * word)
-    held = min(count, room, _MAX_FILES)
-    name_at = 2 * word + 3 * word * count
-    for nth in range(held):
-        at = 2 * word + 3 * word * nth
-        raw = bytes(area.data[name_at : name_at + 4096]).split(b"\0", 1)[0] if count <= room else b""
-        name = visible(raw.decode("utf-8", "replace"))
-        for place, member in enumerate(("start", "end", "page_offset")):
-            path = f"{prefix}[{nth}].{member}"
-            specs.append(_spec(path, Member(at + word * place, word), prefix, name or "mapped file", source))
-        if raw:
-            spec = _spec(f"{prefix}[{nth}].name", Member(name_at, len(raw) + 1), prefix, "path", source)
-            specs.append(spec._replace(kind="text"))
-        name_at += len(raw) + 1
     return _finish(area, specs)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode import values
@@ -14,7 +12,11 @@ from inspector.decode.header import has_xstate_bv, xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import UNOWNED, FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import Bits
+
+if TYPE_CHECKING:
+    from typing import Any
 
 NOT_CAPTURED = "not captured"
 
@@ -58,38 +60,13 @@ class Field(NamedTuple):
         assert self.value is not None
         return self.value.to_bytes(-(-self.bits // 8), "little")
 
-    def as_json(self) -> dict[str, Any]:
-        """The field as ``show --json`` prints it."""
-        spec = self.spec
-        span: dict[str, Any] | None = None
-        if spec.pieces and not self.area.attributes.get("synthesized"):
-            bit = spec.bit.lsb if spec.bit else 0
-            span = {"file_offset": self.file_offset, "bit": bit, "width": spec.bits}
-            if len(spec.pieces) > 1:
-                base = self.area.origin.offset
-                span["pieces"] = [
-                    {"file_offset": base + piece.offset, "width": 8 * piece.size_bytes} for piece in spec.pieces
-                ]
-        result: dict[str, Any] = {
-            "path": spec.path,
-            "value": None if self.value is None else hex(self.value),
-            "bytes": None if self.data is None else self.data.hex(),
-            "bits": self.bits,
-            "text": self.text,
-            "span": span,
-            "source": spec.source,
-        }
-        if self.state:
-            result["state"] = self.state
-        return result
-
 
 class FieldTable(Sequence[Field]):
     """The fields of one area. Nothing is decoded before it is asked for."""
 
     def __init__(self, area: Area) -> None:
         self.area = area
-        self.specs = specs_of(area)
+        self._specs: tuple[FieldSpec, ...] | None = None
         unknown = area.attributes.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
         # Of a host, or a guest's CPUID, that QEMU tells of, some bits; a template's are kept as the host has them.
@@ -98,6 +75,30 @@ class FieldTable(Sequence[Field]):
         self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
         if area.attributes.get("xstate_bv_unmaintained"):
             self._bv = None
+
+    @property
+    def specs(self) -> tuple[FieldSpec, ...]:
+        """The specs of all fields, in the order in which they are shown; areas of one layout share them."""
+        if self._specs is None:
+            self._specs = specs_of(self.area)
+        return self._specs
+
+    @property
+    def xstate_bv(self) -> int | None:
+        """XSTATE_BV, where it decides which components are in their initial configuration."""
+        return self._bv
+
+    @property
+    def is_ordinary(self) -> bool:
+        """No byte of the area is unknown or was dropped."""
+        return not self._unknown and not self._dropped
+
+    def state_of(self, spec: FieldSpec) -> str:
+        """Empty, or that all or some of a field is in the initial configuration of its components."""
+        if self._bv is None or spec.components == (-1,):
+            return ""
+        initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
+        return "" if not any(initial) else "initial" if all(initial) else PARTLY_INITIAL
 
     def other_reading(self, other: FieldTable) -> int | None:
         """The components of which equal bytes of two areas with the same specs may be other fields; None: of any."""
@@ -172,15 +173,13 @@ class FieldTable(Sequence[Field]):
         value = int.from_bytes(raw, "little")
         if self._bv is None or spec.components == UNOWNED:
             return "", value
-        initial = [component >= 0 and not self._bv >> component & 1 for component in spec.components]
-        if not any(initial):
-            return "", value
-        if all(initial):
-            return "initial", spec.initial
+        state = self.state_of(spec)
+        if state != PARTLY_INITIAL:
+            return state, spec.initial if state else value
         shown = bytearray(raw)
         at = 0
-        for piece, is_initial in zip(spec.pieces, initial, strict=True):
-            if is_initial:
+        for piece, component in zip(spec.pieces, spec.components, strict=True):
+            if component >= 0 and not self._bv >> component & 1:
                 shown[at : at + piece.size_bytes] = bytes(piece.size_bytes)
             at += piece.size_bytes
         return PARTLY_INITIAL, int.from_bytes(shown, "little")
@@ -200,12 +199,12 @@ class FieldTable(Sequence[Field]):
         words = pattern.split(".")
         found = tile_rows(self.specs, whole) if words[0] == "za" and len(words) == 3 else []
         for spec in self.specs:
-            if whole.fullmatch(spec.path):
+            if whole(spec.path):
                 found.append(spec)
                 continue
             depth = spec.path.count(".") + 1
-            if len(words) > depth and _glob(".".join(words[:depth])).fullmatch(spec.path):
-                found += [child for child in children(spec, words[depth]) if whole.fullmatch(child.path)]
+            if len(words) > depth and _glob(".".join(words[:depth]))(spec.path):
+                found += [child for child in children(spec, words[depth]) if whole(child.path)]
         return found
 
     def at(self, offset: int) -> int | None:
@@ -243,11 +242,16 @@ def _by_path(specs: tuple[FieldSpec, ...]) -> dict[str, FieldSpec]:
 
 
 @lru_cache(maxsize=512)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A path pattern as a regular expression, case-insensitive."""
+def _glob(pattern: str) -> Callable[[str], object]:
+    """Whether a path is of a pattern, in upper or lower case: true or a match."""
+    if "*" not in pattern and "?" not in pattern:
+        path = pattern.lower()
+        return lambda other: other.lower() == path
+    import re
+
     parts = re.split(r"([*?])", pattern)
     special = {"*": ".*", "?": "."}
-    return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE)
+    return re.compile("".join(special.get(part, re.escape(part)) for part in parts), re.IGNORECASE).fullmatch
 
 
 def gather(data: Any, spec: FieldSpec) -> bytes:
@@ -296,14 +300,14 @@ def children(spec: FieldSpec, want: str = "*") -> list[FieldSpec]:
     return []
 
 
-def tile_rows(specs: tuple[FieldSpec, ...], pattern: re.Pattern[str]) -> list[FieldSpec]:
+def tile_rows(specs: tuple[FieldSpec, ...], is_wanted: Callable[[str], object]) -> list[FieldSpec]:
     """ZA by tile: ``za.s[1].row[2]`` is row 2 * 4 + 1 of ZA (Arm ARM, B1.4.9)."""
     rows = [spec for spec in specs if spec.path.startswith("za.row[")]
     found = []
     for name, tiles in (("b", 1), ("h", 2), ("s", 4), ("d", 8), ("q", 16)):
         for number, spec in enumerate(rows):
             path = f"za.{name}[{number % tiles}].row[{number // tiles}]"
-            if pattern.fullmatch(path):
+            if is_wanted(path):
                 found.append(spec._replace(path=path))
     return found
 

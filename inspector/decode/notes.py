@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.dropped import DroppedBytes
@@ -12,7 +11,7 @@ from inspector.decode.header import xstate_bv
 from inspector.decode.placement import places
 from inspector.decode.spec import Span
 from layouts.files.elf import NT_X86_XSTATE
-from layouts.kernels import release_numbers
+from layouts.light import NamedTuple
 from layouts.x86.xsave import BY_NUMBER, PKRU
 
 
@@ -63,9 +62,12 @@ def _is_dumping_thread(capture: Capture, vcpu: Vcpu) -> bool:
     The kernel dumps because of a signal, which is in pr_cursig; gdb writes cores of threads that it stopped, which
     is a switch. With more threads the dump waits until all others have ended (fs/coredump.c, coredump_wait).
     """
-    release = release_numbers(capture.host.kernel)
-    if release is not None and release < _THREAD_PKRU:
-        return False
+    if capture.host.kernel:
+        from layouts.kernels import release_numbers
+
+        release = release_numbers(capture.host.kernel)
+        if release is not None and release < _THREAD_PKRU:
+            return False
     if len(capture.vcpus) != 1 or any(_owner(area) == "GDB" for area in (*capture.context, *vcpu.areas)):
         return False
     signals = [FieldTable(area).get("prstatus.cursig") for area in vcpu.areas if _owner(area) == "CORE"]

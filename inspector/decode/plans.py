@@ -2,57 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from importlib import import_module
 
 from inspector.capture.model import Area
-from inspector.decode.arm64 import register_specs, sve_specs, za_specs
-from inspector.decode.entries import (
-    auxv_specs,
-    cpuid_specs,
-    file_specs,
-    msr_list_specs,
-    msr_specs,
-    named_specs,
-    property_specs,
-    xcr_specs,
-)
 from inspector.decode.header import is_compacted
 from inspector.decode.placement import places
-from inspector.decode.section import section_specs
 from inspector.decode.spec import FieldSpec, Span, field_spec
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs, xsave_specs
 from layouts.files.elf import TEXT_MEMBERS
-from layouts.registry import layouts
+from layouts.registry import layout_named
 
-#: Layouts whose fields depend on the bytes: how many entries, which registers.
-_BY_CONTENT: dict[str, Callable[[Area], tuple[FieldSpec, ...]]] = {
-    "kvm-cpuid2": cpuid_specs,
-    "kvm-msrs": msr_specs,
-    "kvm-msr-list": msr_list_specs,
-    "kvm-xcrs": xcr_specs,
-    "elf-auxv": auxv_specs,
-    "elf-file": file_specs,
-    "arm64-regs": register_specs,
-    "arm64-sve": sve_specs,
-    "arm64-za": za_specs,
-    "qemu-section": section_specs,
-    "properties": property_specs,
-    "named-values": named_specs,
+#: Layouts whose fields depend on the bytes: how many entries, which registers. ``module:function`` of this package,
+#: imported when one is looked at: a core of x86 needs nothing of arm64.
+_BY_CONTENT = {
+    "kvm-cpuid2": "entries:cpuid_specs",
+    "kvm-msrs": "entries:msr_specs",
+    "kvm-msr-list": "entries:msr_list_specs",
+    "kvm-xcrs": "entries:xcr_specs",
+    "elf-auxv": "process_notes:auxv_specs",
+    "elf-file": "process_notes:file_specs",
+    "arm64-regs": "arm64:register_specs",
+    "arm64-sve": "arm64:sve_specs",
+    "arm64-za": "arm64:za_specs",
+    "qemu-section": "section:section_specs",
+    "properties": "entries:property_specs",
+    "named-values": "entries:named_specs",
 }
+
+
+@cache
+def _by_content(layout: str) -> Callable[[Area], tuple[FieldSpec, ...]] | None:
+    """What makes the fields of a layout from the bytes; None where they are always the same."""
+    if layout not in _BY_CONTENT:
+        return None
+    module, _, function = _BY_CONTENT[layout].partition(":")
+    found: Callable[[Area], tuple[FieldSpec, ...]] = getattr(import_module(f"inspector.decode.{module}"), function)
+    return found
 
 
 def specs_of(area: Area) -> tuple[FieldSpec, ...]:
     """The specs of all fields of an area, in the order in which they are shown."""
     if area.layout == "xsave":
         return _xsave(area)
-    by_content = _BY_CONTENT.get(area.layout)
+    by_content = _by_content(area.layout)
     if by_content is not None:
         return by_content(area)
     if area.layout == "raw":
         return _raw(area.prefix, area.title, area.declared_size_bytes)
     return fixed_specs(area.layout, area.prefix, area.declared_size_bytes)
+
+
+def could_match(area: Area, patterns: Sequence[str]) -> bool:
+    """Whether a field of the area may match one of the globs, as its first words tell; without globs, all do."""
+    roots = _roots(area.layout, area.prefix)
+    if roots is None or not patterns:
+        return True
+    for pattern in patterns:
+        begins = pattern.partition("*")[0].partition("?")[0].lower()
+        if any(begins.startswith(root) or root.startswith(begins) for root in roots):
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _roots(name: str, prefix: str) -> tuple[str, ...] | None:
+    """How paths of a layout may begin; None where its bytes decide."""
+    if name == "xsave":
+        return prefix.lower(), prefix.replace("xsave", "xstate").lower()
+    if _BY_CONTENT.get(name, "").startswith(("entries:", "process_notes:")) and name != "named-values":
+        return (prefix.lower(),)
+    layout = None if name in _BY_CONTENT or name == "raw" else layout_named(name)
+    if layout is None:
+        return None
+    return tuple({prefix.lower(), *((root or head).lower() for head, root in layout.roots.items())})
 
 
 def _xsave(area: Area) -> tuple[FieldSpec, ...]:
@@ -70,7 +95,8 @@ def _raw(prefix: str, title: str, size_bytes: int) -> tuple[FieldSpec, ...]:
 @lru_cache(maxsize=256)
 def fixed_specs(name: str, prefix: str, size_bytes: int) -> tuple[FieldSpec, ...]:
     """The fields of a structure that is one fixed set of members."""
-    layout = layouts()[name]
+    layout = layout_named(name)
+    assert layout is not None, name
     specs = []
     for leaf in walk(layout.construct):
         head, _, rest = leaf.name.partition(".")

@@ -180,6 +180,7 @@ def _bound(row: Row) -> list[FieldSpec]:
 def _component(number: int, offset: int) -> Iterator[FieldSpec]:
     """A component that the stream holds as the CPU does: AMX."""
     component = BY_NUMBER[number]
+    assert component.construct is not None, component.name
     for leaf in walk(component.construct):
         yield field_spec(
             f"xsave.{component.name}.{leaf.name}",

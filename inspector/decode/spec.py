@@ -6,8 +6,7 @@ when it is asked for.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, Register
 
 #: Groups of fields that only say how others are stored.

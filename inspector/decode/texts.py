@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 from inspector.capture.errors import visible
 from inspector.decode import values
 from inspector.decode.spec import FieldSpec
@@ -11,6 +9,7 @@ from layouts.files.elf import SIGNALS
 
 #: Larger unsigned numbers are addresses and masks: decimal tells nothing about them.
 _DECIMAL_LIMIT = 1 << 32
+_SIGNAL_NUMBERS = ("si_signo", "cursig")
 
 
 def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -21,6 +20,19 @@ def field_text(spec: FieldSpec, value: int, raw: bytes) -> str:
     if spec.register is not None:
         return values.flags_text(value, spec.register)
     return _TEXT.get(spec.kind, _bytes_text)(spec, value, raw)
+
+
+#: Kinds whose value says all: a word beside it would be the value again, in decimal or cut in words.
+_VALUE_SAYS_ALL = frozenset({"uint", "vector", "bytes", "tile", "predicate", "reserved", "gap"})
+
+
+def has_words(spec: FieldSpec) -> bool:
+    """What a person reads for a value is more than the value: names of bits, a number in floating point, a string."""
+    if spec.kind not in _VALUE_SAYS_ALL or spec.register is not None or spec.text:
+        return True
+    if spec.bit is not None:
+        return bool(spec.bit.values)
+    return spec.path.endswith(_SIGNAL_NUMBERS)
 
 
 def initial_text(spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -42,7 +54,7 @@ def kept_text(spec: FieldSpec, raw: bytes, mask: int, unknown: str) -> str:
 
 def _uint_text(spec: FieldSpec, value: int, _raw: bytes) -> str:
     last = spec.path.rpartition(".")[2]
-    if last in ("si_signo", "cursig") and value in SIGNALS:
+    if last in _SIGNAL_NUMBERS and value in SIGNALS:
         return SIGNALS[value]
     return str(value) if value < _DECIMAL_LIMIT else ""
 
@@ -69,7 +81,13 @@ def _tile_text(_spec: FieldSpec, _value: int, raw: bytes) -> str:
 
 def _beginning(raw: bytes) -> str:
     """The first bytes, and of more a checksum: no two values look the same."""
-    return raw.hex(" ") if len(raw) <= 16 else f"{raw[:16].hex(' ')} ... crc32 {crc32(raw):08x}"
+    return raw.hex(" ") if len(raw) <= 16 else f"{raw[:16].hex(' ')} ... crc32 {_crc32(raw):08x}"
+
+
+def _crc32(raw: bytes) -> int:
+    from zlib import crc32
+
+    return crc32(raw)
 
 
 def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
@@ -81,7 +99,7 @@ def _predicate_text(_spec: FieldSpec, value: int, raw: bytes) -> str:
         if value == full:
             return f"all .{name}"
     count = f"{value.bit_count()} of {8 * len(raw)} bits"
-    return count if len(raw) <= 16 else f"{count}, crc32 {crc32(raw):08x}"
+    return count if len(raw) <= 16 else f"{count}, crc32 {_crc32(raw):08x}"
 
 
 def _element_text(spec: FieldSpec, _value: int, raw: bytes) -> str:

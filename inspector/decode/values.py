@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import NamedTuple
 
+from layouts.light import NamedTuple
 from layouts.vocabulary import Register
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 #: By kind. A number grows with a change that old readers would misread; a new key is none.
 SCHEMAS = {
-    "state": 1,
+    "state": 2,
     "diff": 1,
     "lint": 1,
     "timeline": 1,
+    "scenarios": 1,
+    "worlds": 1,
     "calls": 1,
     "edit": 1,
     "verification": 1,
@@ -20,6 +26,12 @@ SCHEMAS = {
     "baseline": 1,
     "kernels": 1,
     "features": 1,
+    "fleet-add": 1,
+    "fleet-check": 1,
+    "fleet-baseline": 1,
+    "fleet-lattice": 1,
+    "fleet-forecast": 1,
+    "fleet-odd": 1,
 }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
 
 from inspector.capture.errors import visible
 from inspector.capture.model import Capture, Vcpu
 from inspector.decode.summary import summary_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def write_list(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu]) -> int:
@@ -16,5 +19,8 @@ def write_list(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu]) -> int:
     kind = "vCPU or thread" if count == 1 else "vCPUs or threads"
     out.write(visible(f"{capture.target}: {capture.format}, {count} {kind}") + "\n")
     for vcpu in vcpus:
-        out.write(visible(f"{vcpu.index:>6}  {vcpu.name:<16}  {summary_of(vcpu)}".rstrip()) + "\n")
+        # One thread at a time: a core may have 100,000.
+        summary = summary_of(vcpu)
+        vcpu.release()
+        out.write(visible(f"{vcpu.index:>6}  {vcpu.name:<16}  {summary}".rstrip()) + "\n")
     return len(vcpus)

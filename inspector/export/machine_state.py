@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from inspector.machine.outcome import Evidence
-from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
-from inspector.machine.x86.world.world import WorldStep
+from inspector.machine.world import WorldStep
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.world.state import MachineState
+    from inspector.machine.x86.world.state import ProcessState, Use, VcpuState, WorldState
 
 _USES: dict[Use, str] = {
     "no": "not in use",
@@ -13,8 +18,16 @@ _USES: dict[Use, str] = {
 }
 
 
-def words_of(state: WorldState) -> dict[str, str]:
+def words_of(state: WorldState | MachineState) -> dict[str, str]:
     """A state by name, in words."""
+    if state.architecture == "arm64":
+        from inspector.export.machine_state_arm64 import words_of_machine
+
+        return words_of_machine(state)
+    return _words_of_x86(state)
+
+
+def _words_of_x86(state: WorldState) -> dict[str, str]:
     process = state.process
     found = _process_words("", process)
     found["guest permission"] = f"{process.guest_permission:#x}{' locked' if process.is_locked else ''}"
@@ -72,7 +85,7 @@ def use_sentence(component: int, use: Use, evidence: Evidence) -> str:
     return f"{sentence}; not measured on AMD, as on Intel" if evidence == "unmeasured" else sentence
 
 
-def changes_of(step: WorldStep) -> dict[str, tuple[str, str]]:
+def changes_of(step: WorldStep[Any]) -> dict[str, tuple[str, str]]:
     """What an event changed, as name -> (before, after)."""
     before, after = words_of(step.before), words_of(step.after)
     names = [*before, *(name for name in after if name not in before)]

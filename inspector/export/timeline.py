@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
@@ -13,10 +13,11 @@ from inspector.export.kinds import head
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.linux.trace import Line
-from inspector.machine.x86.world.state import Use
-from inspector.machine.x86.world.world import World, WorldStep
-from layouts.x86.scenario import Logged, Scenario
+from inspector.machine.world import BaseWorld, Line, WorldStep
+from layouts.scenario import Logged, Scenario
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.world.state import Use
 
 _INDENT = " " * 7
 _WIDTH = 110
@@ -49,7 +50,7 @@ def stamp_of(line: Line, logged: Sequence[Logged], event: int) -> str:
     return ""
 
 
-def log_lines(step: WorldStep, logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
+def log_lines(step: WorldStep[Any], logged: Sequence[Logged], event: int, *, calls: bool = False) -> Iterator[str]:
     """What kernels did in an event, a line each; ``calls``: and who called the function that did it."""
     for line in step.log:
         stamp = stamp_of(line, logged, event)
@@ -64,14 +65,16 @@ def calls_text(line: Line) -> str:
     return " < ".join(line.calls[1:])
 
 
-def timeline_text(scenario: Scenario, world: World, *, calls: bool = False, explain: bool = False) -> Iterator[str]:
+def timeline_text(
+    scenario: Scenario, world: BaseWorld[Any], *, calls: bool = False, explain: bool = False
+) -> Iterator[str]:
     """The lines of a timeline.
 
     ``calls``: with the callers of each function that did something; ``explain``: checks and source of what was
     accepted too.
     """
     yield scenario.title
-    yield f"{scenario.host}, {world.host.kernel.title}, policy {scenario.policy}"
+    yield place_words(scenario, world)
     if scenario.because:
         yield from textwrap.wrap(visible(f"host: {scenario.because}"), _WIDTH, subsequent_indent="  ")
     yield ""
@@ -81,14 +84,39 @@ def timeline_text(scenario: Scenario, world: World, *, calls: bool = False, expl
             yield f"{_INDENT}{text}"
         yield from _changes(step)
         yield from _reasons(step.outcome, explain=explain)
-    if world.host.has_xfd and world.steps:
+    if world.steps and (cost := world.cost_words()):
         yield ""
-        yield f"Cost: {world.costs.words()}"
+        yield f"Cost: {cost}"
     if scenario.source:
         yield ""
         yield f"Source: {scenario.source}"
     for note in scenario.notes:
         yield from textwrap.wrap(f"The source errs: {note}", _WIDTH, subsequent_indent="  ")
+
+
+def scenarios_json(found: Iterable[Scenario]) -> dict[str, Any]:
+    """The documented shape of ``sim list --json``."""
+    rows = [
+        {
+            "name": one.name,
+            "title": one.title,
+            "architecture": one.architecture,
+            "host": one.host,
+            "destinations": list(one.destinations),
+            "kernel": one.kernel,
+            "policy": one.policy,
+            "events": list(one.events),
+            "source": one.source,
+        }
+        for one in found
+    ]
+    return {**head("scenarios"), "scenarios": rows}
+
+
+def place_words(scenario: Scenario, world: BaseWorld[Any]) -> str:
+    """Where it happens: the hosts, the first one's kernel, on x86 the policy, on arm64 SVE's interface."""
+    what = "policy" if scenario.architecture == "x86" else "ABI"
+    return f"{scenario.hosts}, {world.kernel.title}, {what} {scenario.policy}"
 
 
 def _reasons(outcome: Outcome, *, explain: bool) -> Iterator[str]:
@@ -100,7 +128,7 @@ def _reasons(outcome: Outcome, *, explain: bool) -> Iterator[str]:
         yield f"{_INDENT}source  {source_of(outcome)}"
 
 
-def _changes(step: WorldStep) -> Iterator[str]:
+def _changes(step: WorldStep[Any]) -> Iterator[str]:
     changes = changes_of(step)
     new = [f"{name} {after}" for name, (before, after) in changes.items() if before == "-"]
     if new:
@@ -114,24 +142,26 @@ def _changes(step: WorldStep) -> Iterator[str]:
         yield f"{_INDENT}{counted(step.bytes_changed, 'byte')} of the image changed"
 
 
-def timeline_json(scenario: Scenario, world: World) -> dict[str, Any]:
+def timeline_json(scenario: Scenario, world: BaseWorld[Any]) -> dict[str, Any]:
     """The documented shape of ``sim --json``."""
     return {
         **head("timeline"),
         "scenario": scenario.name,
+        "architecture": scenario.architecture,
         "host": scenario.host,
+        "destinations": list(scenario.destinations),
         "because": scenario.because,
-        "kernel": world.host.kernel.name,
-        "answers_for": world.host.kernel.answers_for or None,
+        "kernel": world.kernel.name,
+        "answers_for": world.kernel.answers_for or None,
         "policy": scenario.policy,
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
-        "costs": vars(world.costs),
+        "costs": dict(world.costs_by_name()),
         "notes": list(scenario.notes),
         "state": words_of(world.state()),
     }
 
 
-def _step_json(step: WorldStep, logged: Sequence[Logged], number: int) -> dict[str, Any]:
+def _step_json(step: WorldStep[Any], logged: Sequence[Logged], number: int) -> dict[str, Any]:
     outcome = step.outcome
     return {
         "event": step.event,
@@ -150,16 +180,6 @@ def _step_json(step: WorldStep, logged: Sequence[Logged], number: int) -> dict[s
         "source": outcome.source,
         "evidence": outcome.evidence,
     }
-
-
-def why_lines(number: int, outcome: Outcome, use: str) -> Iterator[str]:
-    """What is in the way of a component, and how it is used, as text."""
-    yield ""
-    if use:
-        yield use
-    yield f"Component {number}, from the host's CPU to a program in the guest:"
-    for check in outcome.checks:
-        yield f"  {'held  ' if check.held else 'failed'}  {check.text}"
 
 
 def why_json(number: int, outcome: Outcome, use: Use | None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ The floors, lowest first; no file imports one that imports it (tests/test_import
     x86/kvm     ioctls on a vCPU, KVM_RUN, a guest that runs on a processor; TDs
     x86/world   all of these with a clock of events in words, undo, restore, and the matrix that the lab shows
     arm64       KVM's ID registers, SVE, firmware registers, features; a VM and its vCPUs; models/ asks them questions
+    arm64/world hosts, VMs and guests with a clock of events in words, as x86/world; world.py is what both have
     answer      a recorded answer of a real kernel beside ours; */replay makes them, verify counts them
 
 To follow one event: `World.happen` parses its words, `world/events` finds the function, `linux` or `kvm` does what

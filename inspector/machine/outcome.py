@@ -84,8 +84,21 @@ class Step:
         self.outcome = outcome
 
 
-#: Exception vectors by number (Intel SDM vol. 3, 6.3.1).
-VECTORS = {6: "#UD", 7: "#NM", 13: "#GP", 14: "#PF", 16: "#MF", 19: "#XM"}
+#: Exceptions of arm64 guests at EL1, as ESR_EL1 has them without a syndrome: EC, and IL (Arm ARM, D24.2.40).
+ESR_UNDEF, ESR_FP, ESR_SVE, ESR_SME = (ec << 26 | 1 << 25 for ec in (0x00, 0x07, 0x19, 0x1D))
+#: Exceptions by number: vectors of x86 (Intel SDM vol. 3, 6.3.1), ESR_EL1 of arm64.
+VECTORS = {
+    6: "#UD",
+    7: "#NM",
+    13: "#GP",
+    14: "#PF",
+    16: "#MF",
+    19: "#XM",
+    ESR_UNDEF: "UNDEF",
+    ESR_FP: "FP trap",
+    ESR_SVE: "SVE trap",
+    ESR_SME: "SME trap",
+}
 UD, NM, GP, PF, MF, XM = 6, 7, 13, 14, 16, 19
 EXECUTED = 100
 

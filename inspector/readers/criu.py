@@ -8,7 +8,6 @@ Source: see layouts/files/criu.py.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 
 from inspector.capture.attributes import Room, XsaveTable
@@ -16,6 +15,7 @@ from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.budget import Budget
 from inspector.readers.kvm_struct import struct_area
+from inspector.readers.marks import start_of_core
 from inspector.readers.named_values import Sized, named_area
 from inspector.readers.options import Options
 from inspector.readers.protobuf import Message
@@ -28,22 +28,9 @@ _MOST_FIELDS = 65_536
 _MOST_TASKS = 4096
 
 
-def looks_like_core(head: bytes) -> bool:
-    """The magic numbers of a core image."""
-    return _start(head) > 0
-
-
-def _start(head: bytes) -> int:
-    """Where the first entry begins; 0 for another image."""
-    words = struct.unpack_from("<2I", head) if len(head) >= 8 else (0, 0)
-    if words == (layout.COMMON_MAGIC, layout.CORE_MAGIC):
-        return 8
-    return 4 if words[0] == layout.CORE_MAGIC else 0
-
-
 def read(source: Source, _options: Options) -> Capture:
     """One task an entry. Raises InputError when there is none."""
-    at = _start(source.read(0, 8))
+    at = start_of_core(source.read(0, 8))
     budget = Budget(source.name, "fields", records=_MOST_FIELDS)
     vcpus: list[Vcpu] = []
     faults: list[InputError] = []

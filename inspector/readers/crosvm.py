@@ -18,12 +18,6 @@ from inspector.readers.text import shown
 MAX_SIZE_BYTES = 16 << 20
 
 
-def looks_like_cbor(head: bytes) -> bool:
-    """A map whose first key is a text, as serde writes structs; and one of our keys near by."""
-    is_map = head[:1] and (0xA1 <= head[0] <= 0xB7 or head[0] == 0xBF) and len(head) > 1 and 0x61 <= head[1] <= 0x77
-    return bool(is_map) and any(key in head[:4096] for key in (b"vcpu_id", b"debug_regs", b"sregs", b"xcrs", b"vcpus"))
-
-
 def read(source: Source, options: Options) -> Capture:
     """A CBOR snapshot."""
     import cbor2

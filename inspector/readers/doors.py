@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.readers.unpack import CHUNK_SIZE_BYTES
+from layouts.light import NamedTuple
 
 #: So long a FIFO may stay without a writer. One that has a writer is waited for as long as that lives.
 WRITER_TIMEOUT_SECONDS = 5.0
@@ -122,6 +121,8 @@ def _first_of_fifo(path: str, descriptor: int) -> bytes:
 
 def _await_bytes(descriptor: int) -> None:
     """Return when there are bytes or the last writer is gone."""
+    import select
+
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     poll.poll()

@@ -6,16 +6,23 @@ Threads begin at each NT_PRSTATUS. Which layout a note has is data: ``layouts.fi
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 from inspector.capture.attributes import Attributes, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
-from inspector.decode.arm64 import HEADER_SIZE_BYTES
 from inspector.decode.placement import table_from_note
 from inspector.readers.budget import AREA_LIMIT_BYTES, VCPU_LIMIT_BYTES
-from inspector.readers.elf_notes import ElfHeader, NoteAt, Segment, iter_notes, note_budget, note_segments, read_header
+from inspector.readers.elf_notes import (
+    ElfHeader,
+    NoteAt,
+    Segment,
+    elf_name,
+    iter_notes,
+    note_budget,
+    note_segments,
+    read_header,
+)
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.xsave_area import choose_table, xsave_area
@@ -31,12 +38,15 @@ from layouts.files.elf import (
     NT_X86_XSAVE_LAYOUT,
     Note,
 )
-from layouts.registry import layouts, size_bytes
+from layouts.light import NamedTuple
+from layouts.registry import layout_named, size_bytes
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 _ET_CORE = 4
 _ARCH = {EM_X86_64: "x86", EM_386: "x86", EM_AARCH64: "arm64", EM_RISCV: "riscv"}
 _PID_OFFSET = {64: 32, 32: 24}
+
+_BEGINS_THREAD = ("CORE", NT_PRSTATUS)
 
 #: Linux writes up to 20 notes a thread, and fewer for the process.
 _MAX_THREAD_NOTES = 1024
@@ -97,18 +107,19 @@ class _Core:
         return all(note.type != NT_ARM_TLS for thread in self.threads for note in thread.notes)
 
     def _add(self, note: NoteAt) -> None:
-        known = self.known.get((note.owner, note.type))
+        key = note.owner, note.type
+        known = self.known.get(key)
         scope = known.scope if known else "thread"
-        if note.owner == "CORE" and note.type == NT_PRSTATUS:
+        if key == _BEGINS_THREAD:
             self.threads.append(_Thread(self._thread_name(note), [note]))
+        elif scope == "thread" and self.threads:
+            self._keep(self.threads[-1].notes, note)
         elif scope == "cpu":
             self.cpus.append(note)
         elif scope == "layout":
             self._layout_note(note)
-        elif scope == "process" or not self.threads:
-            self._keep(self.process, note)
         else:
-            self._keep(self.threads[-1].notes, note)
+            self._keep(self.process, note)
 
     def _keep(self, notes: list[NoteAt], note: NoteAt) -> None:
         """Add to a thread's notes, or to those of the process, as many as any may have."""
@@ -193,7 +204,7 @@ class _Core:
                 declared_size_bytes=note.size_bytes,
                 attributes=attributes,
             )
-        layout = layouts().get(known.layout) if known else None
+        layout = layout_named(known.layout) if known else None
         if known and layout and _fits(layout.name, note.size_bytes):
             return Area(
                 layout.name,
@@ -214,8 +225,11 @@ def _implied_svcr(areas: list[Area]) -> list[Area]:
     sizes = {area.prefix: area.declared_size_bytes for area in areas if area.layout in _VECTOR_LAYOUTS}
     if "ssve" not in sizes and "za" not in sizes:
         return []
+    from inspector.decode.arm64 import HEADER_SIZE_BYTES
+
     value = int(sizes.get("ssve", 0) > HEADER_SIZE_BYTES) | int(sizes.get("za", 0) > HEADER_SIZE_BYTES) << 1
-    layout = layouts()["elf-arm64-svcr"]
+    layout = layout_named("elf-arm64-svcr")
+    assert layout is not None
     data = value.to_bytes(8, "little")
     attributes: Attributes = {"synthesized": True, "implied": True}
     return [Area(layout.name, layout.prefix, layout.title, data, areas[0].origin, attributes=attributes)]
@@ -226,7 +240,7 @@ def _alternative(known: Note | None, note: NoteAt) -> Note | None:
     if known and known.layout == "elf-prstatus-x86-64" and note.size_bytes == size_bytes("elf-prstatus-i386"):
         return known._replace(layout="elf-prstatus-i386")
     registers = known.layout.replace("elf-prstatus-", "elf-regs-") if known and known.type == NT_PRSTATUS else ""
-    if known and registers in layouts() and note.size_bytes == size_bytes(registers):
+    if known and registers and layout_named(registers) and note.size_bytes == size_bytes(registers):
         return known._replace(layout=registers)
     return known
 
@@ -241,7 +255,7 @@ def read(source: Source, options: Options) -> Capture:
     """An ELF core as a capture: one vCPU a thread (or CPU of a guest), the process's notes as context."""
     header: ElfHeader = read_header(source)
     if header.type != _ET_CORE:
-        raise InputError(source.name, "an ELF core (type 4)", f"ELF type {header.type}", 16)
+        raise InputError(source.name, "an ELF core (type 4)", f"ELF type {elf_name('E_TYPE', header.type)}", 16)
     if header.machine == EM_ARM:
         raise arm32_refusal(source, 18)
     cut: list[InputError] = []
@@ -293,7 +307,7 @@ def read_regsets(
 
 def _capture(core: _Core, format_name: str, about: str) -> Capture:
     core.choose_layout()
-    arch = _ARCH.get(core.machine, f"ELF machine {core.machine}")
+    arch = _ARCH.get(core.machine) or f"ELF machine {elf_name('E_MACHINE', core.machine)}"
     if core.machine not in (EM_386, EM_X86_64, EM_AARCH64):
         core.notices.append(f"registers of {arch} are not decoded: notes by name, their bytes as they lie")
     if core.is_guest and format_name == "elf-core":

@@ -13,6 +13,7 @@ from inspector.capture.host import Host
 from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.readers.budget import Budget
 from inspector.readers.json_file import malformed
+from inspector.readers.marks import FIRECRACKER_MAGICS
 from inspector.readers.numbers import is_number
 from inspector.readers.options import Options
 from inspector.readers.source import Source
@@ -29,7 +30,6 @@ from inspector.readers.xsave_area import KVM_XSAVE_SIZE_BYTES, choose_table, loo
 from layouts.x86.xsave import INITIAL_VALUES, LEGACY_AT
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
-_MAGICS = {0x0710_1984_8664_0000: "x86", 0x0710_1984_AAAA_0000: "arm64"}
 #: A state file has 100 KB and 10 KB a vCPU.
 _STATE_LIMIT_BYTES = 64 << 20
 #: Ten times what Firecracker allows (MAX_SUPPORTED_VCPUS in src/vmm/src/vmm_config/machine_config.rs is 32).
@@ -127,15 +127,10 @@ def _registers(rows: Any, source: Source) -> dict[int, Masked]:
     return found
 
 
-def looks_like_state(head: bytes) -> bool:
-    """The magic of a snapshot state file."""
-    return len(head) >= 8 and int.from_bytes(head[:8], "little") in _MAGICS
-
-
 def read_state(source: Source, options: Options) -> Capture:
     """A snapshot state file. Its encoding has no schema, so XSAVE images are looked for by content."""
     data = source.read_all(_STATE_LIMIT_BYTES)
-    arch = _MAGICS[int.from_bytes(data[:8], "little")]
+    arch = FIRECRACKER_MAGICS[int.from_bytes(data[:8], "little")]
     vcpus: list[Vcpu] = []
     notices = ["snapshot state has no schema: XSAVE images were found by their content, nothing else is decoded"]
     faults: list[InputError] = []

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
+from inspector.readers.marks import is_surely_binary
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _HEAD_SIZE_BYTES = 1 << 16
 
@@ -19,16 +23,19 @@ class Format(NamedTuple):
     """A format: its name, and by what its first bytes are known: ``magic``, or a function.
 
     Functions are ``module:function`` of this package, imported when they are asked for: ``looks_like(head)``, and
-    ``read(source, options) -> Capture``.
+    ``read(source, options) -> Capture``. ``is_text``: no file of it begins with bytes that no text has.
     """
 
     name: str
     read: str
     magic: tuple[bytes, ...] = ()
     looks_like: str = ""
+    is_text: bool = False
 
     def recognise(self, head: bytes) -> bool:
         """The file that begins so is of this format."""
+        if self.is_text and is_surely_binary(head):
+            return False
         return head.startswith(self.magic) if self.magic else bool(_function(self.looks_like)(head))
 
 
@@ -41,25 +48,26 @@ FORMATS = (
     Format("kdump", "kdump:read", (b"KDUMP   ", b"makedumpfile\0\0\0\0")),
     Format("minidump", "minidump:read", (b"MDMP\x93\xa7",)),
     Format("win-dmp", "win_dump:read", (b"PAGEDU64",)),
-    Format("criu-core", "criu:read", looks_like="criu:looks_like_core"),
+    Format("criu-core", "criu:read", looks_like="marks:looks_like_criu"),
     Format("vcpu", "vcpu_file:read", (b'{"vcpu_capture":',)),
     Format("report", "report:read", (b"<!DOCTYPE html><!-- inspector report ",)),
     Format("not read, by its magic", "foreign:read", looks_like="foreign:by_magic"),
-    Format("json", "json_file:read", looks_like="json_file:looks_like_json"),
-    Format("cpu-record", "cpu_record:read", looks_like="cpu_record:looks_like_record"),
-    Format("firecracker-state", "firecracker:read_state", looks_like="firecracker:looks_like_state"),
-    Format("crosvm", "crosvm:read", looks_like="crosvm:looks_like_cbor"),
-    Format("log", "logs.log:read", looks_like="logs.log:looks_like_log"),
-    Format("info-registers, kernel-oops", "logs.log:read_registers", looks_like="logs.log:has_registers"),
-    Format("gdb-registers", "gdb_text:read", looks_like="gdb_text:looks_like_gdb"),
-    Format("kvm-registers", "register_list:read", looks_like="register_list:looks_like_list"),
+    Format("json", "json_file:read", looks_like="json_file:looks_like_json", is_text=True),
+    Format("cpu-record", "cpu_record:read", looks_like="cpu_record:looks_like_record", is_text=True),
+    Format("firecracker-state", "firecracker:read_state", looks_like="marks:looks_like_firecracker"),
+    Format("crosvm", "crosvm:read", looks_like="marks:looks_like_crosvm"),
+    Format("log", "logs.log:read", looks_like="logs.log:looks_like_log", is_text=True),
+    Format("info-registers, kernel-oops", "logs.log:read_registers", looks_like="logs.log:has_registers", is_text=True),
+    Format("gdb-registers", "gdb_text:read", looks_like="gdb_text:looks_like_gdb", is_text=True),
+    Format("kvm-registers", "register_list:read", looks_like="register_list:looks_like_list", is_text=True),
     Format(
         "libvirt-domcapabilities",
         "libvirt_capabilities:read",
         looks_like="libvirt_capabilities:looks_like_capabilities",
+        is_text=True,
     ),
-    Format("not read, by its words", "foreign:read", looks_like="foreign:by_text"),
-    Format("cpuid-r", "cpuid_text:read", looks_like="cpuid_text:looks_like_cpuid_text"),
+    Format("not read, by its words", "foreign:read", looks_like="foreign:by_text", is_text=True),
+    Format("cpuid-r", "cpuid_text:read", looks_like="cpuid_text:looks_like_cpuid_text", is_text=True),
     Format("xsave", "xsave_area:read_xsave", looks_like="xsave_area:looks_like_xsave"),
     Format("kvm-cpuid2", "kvm_struct:read_cpuid2", looks_like="kvm_struct:looks_like_cpuid2"),
     Format("kvm-msrs", "kvm_struct:read_msrs", looks_like="kvm_struct:looks_like_msrs"),

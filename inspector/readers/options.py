@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from inspector.capture.errors import UsageError
+from layouts.light import NamedTuple
 
 Progress = Callable[[str, int, int], None]
 Note = Callable[[str], None]
@@ -34,9 +34,12 @@ NO_OPTIONS = Options()
 
 def check_layout(name: str) -> None:
     """UsageError, with the names there are, when no CPU layout has this name."""
-    from inspector.capture.nearest import did_you_mean
+    if not name:
+        return
     from layouts.x86.cpus import cpu_layouts
 
-    if name and name not in cpu_layouts():
+    if name not in cpu_layouts():
+        from inspector.capture.nearest import did_you_mean
+
         hint = did_you_mean(name, cpu_layouts(), "inspector layouts list")
         raise UsageError(f"--layout {name}: no such CPU layout; {hint}")

@@ -12,13 +12,13 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.errors import InputError, visible
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
+from layouts.data import data_text
 from layouts.files import qemu
 
 _DEVICES_LIMIT_BYTES = 64 << 20
@@ -57,7 +57,7 @@ class _MismatchError(Exception):
 
 @cache
 def _known() -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(files("layouts.files").joinpath("data/qemu-cpu.json").read_text("utf-8"))
+    known: dict[str, Any] = json.loads(data_text("files/data/qemu-cpu.json"))
     known["i386"]["subsections"] = known["x86"]["subsections"] | known["i386"]["subsections"]
     return known
 

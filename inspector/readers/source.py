@@ -8,13 +8,15 @@ behind 64 MiB into a temporary file, up to a limit. The input is only ever read.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterator
-from typing import IO
 
 from inspector.capture.errors import InputError
 from inspector.readers.doors import open_path, standard_input
 from inspector.readers.unpack import Unpacking, packing_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import IO
 
 IN_MEMORY_SIZE_BYTES = 64 << 20
 UNPACKED_LIMIT_BYTES = 16 << 30
@@ -69,8 +71,6 @@ class FileSource(Source):
         self.name = path
         self.size: int = size
         self._descriptor = descriptor
-        # The vCPUs of a core read it as long as they live; it closes with the last of them.
-        self._close = weakref.finalize(self, os.close, descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         """See Source.read."""
@@ -81,9 +81,14 @@ class FileSource(Source):
         except OSError as error:
             raise InputError(self.name, "readable bytes", str(error.strerror), offset) from error
 
-    def close(self) -> None:
-        """See Source.close."""
-        self._close()
+    def close(self, close: Callable[[int], None] = os.close) -> None:
+        """See Source.close. ``close`` is there when the module os is gone already, at the program's end."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close(descriptor)
+
+    # The vCPUs of a core read it as long as they live; it closes with the last of them.
+    __del__ = close
 
 
 class BytesSource(Source):

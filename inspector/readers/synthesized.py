@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import construct
-
 from inspector.capture.attributes import Attributes
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.xsave_area import choose_table, xsave_area
+from layouts.declare import Array, Bytes, Declaration, Named, Padded, Struct
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
-from layouts.vocabulary import Construct
 from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
 
 #: A value with bits that are not known: (value, mask of the unknown bits).
@@ -111,30 +109,32 @@ def bytes_of(value: Any) -> bytes | None:
     return None
 
 
-def build(declaration: Construct, members: Mapping[str, Any]) -> bytes | None:
+def build(declaration: Declaration, members: Mapping[str, Any]) -> bytes | None:
     """The bytes of a structure from its members by name; what is not named is zero."""
+    import construct
+
     try:
-        return bytes(declaration.build(_filled(declaration, members)))
+        return declaration.build(_filled(declaration, members))
     except (construct.ConstructError, TypeError, ValueError, KeyError):
         return None
 
 
-def _filled(node: Construct, value: Any) -> Any:
+def _filled(node: Declaration, value: Any) -> Any:
     """A value for every member: the one given, or zero."""
-    if isinstance(node, construct.Renamed):
+    if isinstance(node, Named):
         return _filled(node.subcon, value)
-    if isinstance(node, construct.Struct):
+    if isinstance(node, Struct):
         given = value if isinstance(value, dict) else {}
         return {sub.name: _filled(sub, given.get(sub.name, given.get(f"{sub.name}_"))) for sub in node.subcons}
-    if isinstance(node, construct.Array):
+    if isinstance(node, Array):
         items: list[Any] = value if isinstance(value, list) else []
         return [_filled(node.subcon, items[n] if n < len(items) else None) for n in range(node.count)]
-    if isinstance(node, construct.Padded):
+    if isinstance(node, Padded):
         raw = bytes_of(value)
         return _filled(node.subcon, list(raw[: node.subcon.sizeof()]) if raw else value)
-    if isinstance(node, construct.Bytes):
+    if isinstance(node, Bytes):
         raw = bytes_of(value) or b""
-        return raw[: node.length].ljust(int(node.length), b"\0")
+        return raw[: node.length].ljust(node.length, b"\0")
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 

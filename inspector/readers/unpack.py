@@ -7,11 +7,13 @@ a tape, as gzip(1) passes them over). Anything else behind the last member is no
 from __future__ import annotations
 
 import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK_SIZE_BYTES = 1 << 18
 #: Input for a new member: what is behind its end is copied, so a member begins with little.
@@ -33,6 +35,8 @@ class Packing(NamedTuple):
 
 
 def _gzip() -> Any:
+    import zlib
+
     return zlib.decompressobj(wbits=31)
 
 

@@ -31,7 +31,7 @@ def read(source: Source, options: Options) -> Capture:
     head = source.read_exactly(0, layout.HEADER_SIZE_BYTES, "the header of a Windows crash dump")
     machine, count, code = struct.unpack_from("<3I", head, layout.MACHINE_AT)
     if machine != layout.AMD64_MACHINE:
-        raise InputError(source.name, "a crash dump of AMD64", f"machine {machine:#x}", layout.MACHINE_AT)
+        raise InputError(source.name, "a Windows crash dump of AMD64", f"machine {machine:#x}", layout.MACHINE_AT)
     dump = minidump.Dump(source, contexts.AMD64, None, options, [])
     faults: list[InputError] = []
     vcpus: list[Vcpu] = []

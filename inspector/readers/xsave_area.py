@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 
 from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.model import Area, Bytes, Capture, Origin, Vcpu
 from inspector.decode.header import mxcsr, reserved, xcomp_bv, xstate_bv
 from inspector.decode.placement import guess_table, places, table_from_cpuid, table_from_layout
-from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
 from inspector.readers.source import Source, open_source
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, HEADER_AT, LEGACY_AT, XCOMP_COMPACTED
@@ -89,14 +86,21 @@ def missing_fault(area: Area, file: str) -> InputError | None:
 
 def sibling_table(path: str) -> XsaveTable | None:
     """The table of the CPUID file that lies beside an image: ``X.kvm_cpuid2.bin`` for ``X.kvm_xsave2.bin``."""
+    import re
+
+    from inspector.readers.cpuid_table import cpuid_of
+
     folder, name = os.path.split(path)
     match = re.fullmatch(r"(.*)xsave2?(\..*)?", name)
     if not match or not os.path.isfile(path):
         return None
     for sibling in (f"{match[1]}cpuid2{match[2] or ''}", f"{match[1]}supported_cpuid{match[2] or ''}"):
         try:
-            with contextlib.closing(open_source(os.path.join(folder, sibling))) as source:
+            source = open_source(os.path.join(folder, sibling))
+            try:
                 data = source.read_all(MAX_SIZE_BYTES)
+            finally:
+                source.close()
         except InputError:
             continue
         cpuid = cpuid_of(data)

@@ -16,10 +16,6 @@ from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.arm64.replay import hosts as replayed
-from inspector.machine.arm64.replay import shapes
-from inspector.machine.arm64.replay.deep import hosts as deep_hosts
-from inspector.machine.arm64.replay.deep import shapes as deep_shapes
 from inspector.machine.recording import check_shapes, is_deep, records
 from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
@@ -54,6 +50,11 @@ def host_of_records(lines: Iterable[bytes], file: str) -> Host:
 
 
 def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
+    from inspector.machine.arm64.replay import hosts as replayed
+    from inspector.machine.arm64.replay import shapes
+    from inspector.machine.arm64.replay.deep import hosts as deep_hosts
+    from inspector.machine.arm64.replay.deep import shapes as deep_shapes
+
     if is_deep(found):
         check_shapes(file, found, "op", deep_shapes.SHAPES)
         return deep_hosts.host_of_records(file, found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from inspector.capture.model import Capture
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def capture_of_file(target: str, options: Options) -> Capture:

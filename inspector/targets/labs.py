@@ -11,8 +11,9 @@ from inspector.readers.options import NO_OPTIONS
 if TYPE_CHECKING:
     from inspector.machine.arm64.host import Host
     from inspector.machine.arm64.models.workbench import Workbench
+    from inspector.machine.arm64.world.world import Arm64World
     from inspector.machine.x86.world.world import World
-    from layouts.x86.scenario import Scenario
+    from layouts.scenario import Scenario
 
 _NEEDS = "the lab needs CPUID or an XSAVE image (x86), or ID registers (arm64)"
 
@@ -21,6 +22,13 @@ class XstateLab(NamedTuple):
     """The XSTATE lab: a world, and the events that are to come."""
 
     world: World
+    scenario: Scenario
+
+
+class Arm64Lab(NamedTuple):
+    """The lab of an arm64 world, and the events that are to come."""
+
+    world: Arm64World
     scenario: Scenario
 
 
@@ -37,7 +45,7 @@ class IdLab(NamedTuple):
     second_word: str = ""
 
 
-Lab: TypeAlias = XstateLab | IdLab
+Lab: TypeAlias = XstateLab | Arm64Lab | IdLab
 
 
 def lab_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:

@@ -12,7 +12,6 @@ from inspector.capture.nearest import did_you_mean
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.models.realize import ask
 from inspector.machine.arm64.models.workbench import Workbench
-from inspector.readers.libvirt_cpu import parse_libvirt_cpu
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.text import parse_toml
@@ -75,6 +74,8 @@ def _text(name: str, models: dict[str, NamedModel]) -> str:
 
 
 def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
+    from inspector.readers.libvirt_cpu import parse_libvirt_cpu
+
     found = parse_libvirt_cpu(text, name)
     if not found.model:
         return Target(name, None, models, found.words)
@@ -97,6 +98,7 @@ def place_of(text: str) -> Place:
     name, _, hosts = text.partition(":")
     if not name:
         raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
+    _refuse_x86(name, text)
     first, comma, second = (hosts, "", "") if os.path.lexists(split(hosts)[0]) else hosts.rpartition(",")
     if not comma:
         return Place(name, hosts or _DEFAULT_HOST, "")
@@ -118,6 +120,19 @@ def _bench(place: Place, options: Options) -> Workbench:
     return bench
 
 
+def _refuse_x86(name: str, text: str) -> None:
+    """A guest of an x86 model has no registers before it moves. Raises UsageError."""
+    if name == HOST or model_named(name, named_models()) is not None or os.path.lexists(name):
+        return
+    from inspector.targets.x86_models import is_x86_model
+
+    if is_x86_model(name):
+        raise UsageError(
+            f"model:{text}: an x86 model, whose guest is a line and no registers; "
+            f"inspector models expand {name} --host HOST, or inspector migrate model:{text} HOST"
+        )
+
+
 def lab_of_model(target: str, options: Options) -> IdLab:
     """``model:NAME[:HOST[,HOST]]`` in the ID-register lab. Raises UsageError and InputError."""
     place = place_of(target.removeprefix(SCHEME))
@@ -132,6 +147,6 @@ def capture_of_model(target: str, options: Options) -> Capture:
 
 def capture_of_bench(bench: Workbench) -> Capture:
     """The registers of the guest that the lab asks for, as the host gives them."""
-    vcpu, _ = ask(bench.made.request, bench.host, bench.setup.abi)
+    vcpu, _ = ask(bench.made.request, bench.host)
     state = state_of_scratch(vcpu, f"{bench.setup.model or HOST} on {bench.host.name}")
     return capture_of(state, kernel=bench.host.kernel.release)

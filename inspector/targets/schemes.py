@@ -10,18 +10,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import NO_OPTIONS, Options
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Any, Literal, overload
+
     from inspector.machine.arm64.host import Host as Arm64Host
     from inspector.machine.x86.host import Host as X86Host
     from inspector.targets.labs import Lab
 
-Architecture = Literal["x86", "arm64"]
+    Architecture = Literal["x86", "arm64"]
+else:
+    Architecture = str
+
 BOTH: tuple[Architecture, ...] = ("x86", "arm64")
 
 
@@ -66,17 +71,16 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "sim:",
         "sim:SCENARIO",
-        "the simulated x86 machine at the end of a scenario (inspector sim list)",
-        capture="x86_named:capture_of_scenario",
-        host="x86_named:host_of_scenario",
-        lab="x86_named:lab_of_scenario",
-        architectures=("x86",),
+        "the simulated machine at the end of a scenario (inspector sim list), or of a file of events",
+        capture="scenarios:capture_of_scenario",
+        host="scenarios:host_of_scenario",
+        lab="scenarios:lab_of_scenario",
         opens_lab=True,
     ),
     Scheme(
         "model:",
         "model:NAME[:HOST[,HOST]]",
-        "the guest of a named arm64 CPU model on a host; of two, would the second take it (inspector models list)",
+        "the guest of a named CPU model on a host or two: arm64; x86 where a vCPU is to move (inspector models list)",
         capture="models:capture_of_model",
         lab="models:lab_of_model",
         architectures=("arm64",),
@@ -157,12 +161,18 @@ def capture_of(target: str, options: Options = NO_OPTIONS) -> Capture:
     return capture
 
 
-@overload
-def host_of(target: str, architecture: Literal["x86"], kernel: str = "", options: Options = NO_OPTIONS) -> X86Host: ...
-@overload
-def host_of(
-    target: str, architecture: Literal["arm64"], kernel: str = "", options: Options = NO_OPTIONS
-) -> Arm64Host: ...
+if TYPE_CHECKING:
+
+    @overload
+    def host_of(
+        target: str, architecture: Literal["x86"], kernel: str = "", options: Options = NO_OPTIONS
+    ) -> X86Host: ...
+    @overload
+    def host_of(
+        target: str, architecture: Literal["arm64"], kernel: str = "", options: Options = NO_OPTIONS
+    ) -> Arm64Host: ...
+
+
 def host_of(target: str, architecture: Architecture, kernel: str = "", options: Options = NO_OPTIONS) -> Any:
     """The host that a word is, on the kernel that ``@RELEASE`` after it or ``kernel`` names.
 

@@ -1,4 +1,4 @@
-"""Scenarios by name, and x86 hosts by a word: a shipped CPU, a capture, ``cpuid -r`` text."""
+"""x86 hosts by a word, and the worlds of scenarios on them: a shipped CPU, a capture, ``cpuid -r`` text."""
 
 from __future__ import annotations
 
@@ -12,32 +12,11 @@ from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.open import open_capture
 from inspector.readers.options import NO_OPTIONS, Options
-from inspector.targets import x86_capture
-from inspector.targets.kernels import kernel_named, release_of, split
-from inspector.targets.labs import XstateLab
+from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.schemes import host_of
+from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import policies, profile_for
-from layouts.x86.scenario import Scenario
-from layouts.x86.scenarios import scenarios
-
-SCHEME = "sim:"
-
-
-def scenario_of(name: str) -> Scenario:
-    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
-    if name in ("new", "restore"):
-        return Scenario(name, "an empty host", (), "")
-    if name not in scenarios():
-        hint = did_you_mean(name, scenarios(), "inspector sim list")
-        raise UsageError(f"sim: no scenario {name!r}; {hint}")
-    return scenarios()[name]
-
-
-def on_host(scenario: Scenario, host: str, kernel: str) -> Scenario:
-    """A scenario on another host and kernel, where they are named. Raises UsageError where they contradict."""
-    name, release = release_of(host, kernel)
-    return scenario._replace(host=name or scenario.host, kernel=release or scenario.kernel)
 
 
 def world_of(scenario: Scenario, options: Options = NO_OPTIONS) -> World:
@@ -67,33 +46,3 @@ def host_of_capture(capture: Capture, release: str, options: Options) -> Host:
     if not tables or not tables[0].xsave_table():
         raise UsageError(f"--host {capture.target}: no CPUID with leaf 0xD in it")
     return Host(tables[0], kernel_named(profile_for, release, options.note))
-
-
-# ``sim:SCENARIO``
-
-
-def scenario_named(target: str) -> Scenario:
-    """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
-    name, release = split(target)
-    return on_host(scenario_of(name.removeprefix(SCHEME)), "", release)
-
-
-def capture_of_scenario(target: str, options: Options) -> Capture:
-    """The machine at the end of the scenario: its vCPUs and tasks. Raises UsageError and InputError."""
-    scenario = scenario_named(target)
-    world = world_of(scenario, options)
-    world.play(scenario.events)
-    return x86_capture.capture_of(world, target)
-
-
-def host_of_scenario(target: str, _architecture: str, kernel: str, options: Options) -> Host:
-    """The host on which the scenario happens. Raises UsageError."""
-    name, release = release_of(target, kernel)
-    scenario = on_host(scenario_named(name), "", release)
-    return host_of(scenario.host, "x86", scenario.kernel, options)
-
-
-def lab_of_scenario(target: str, options: Options) -> XstateLab:
-    """The scenario before its first event. Raises UsageError and InputError."""
-    scenario = scenario_named(target)
-    return XstateLab(world_of(scenario, options), scenario)

@@ -10,8 +10,8 @@ from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.targets.x86_host import captured_kernel, choose_host
+from layouts.scenario import Scenario
 from layouts.x86.kernels import X86Kernel
-from layouts.x86.scenario import Scenario
 
 
 def captured_state(vcpu: Vcpu) -> Captured | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.tui.key import Group, Key, Table, line, merged, panes
+from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 
 #: What both labs have.
 _LAB: Table = (
@@ -58,15 +58,32 @@ _XSTATE_LAB: Table = (
                 "the timeline, with the whole state before and after",
                 Key("T", "timeline", "xstate.timeline", "Timeline"),
             ),
+            line(
+                "all events again on another host, kernel or policy",
+                Key("W", "elsewhere", "xstate.elsewhere", "Host, kernel, policy"),
+            ),
+            line(
+                "the same events here and elsewhere, side by side",
+                Key("A", "against", "xstate.against", "Against"),
+            ),
+            line(
+                "save the events as a file (inspector sim FILE)",
+                Key("ctrl+s", "save_events", "xstate.save_events", "Save events"),
+            ),
         ),
     ),
     Group(
         "Events (on the selected component where they name one)",
         (
             line(
-                "toggle its bit: guest XSETBV, guest WRMSR of XFD",
+                "toggle it: guest XSETBV with all that goes with it, WRMSR of XFD",
                 Key("x", "flip('XCR0')", "xstate.xcr0", "XCR0", footer=30),
                 Key("f", "flip('XFD')", "xstate.xfd", "XFD", footer=40),
+            ),
+            line("toggle its bit of XCR0 alone", Key("X", "flip('XCR0 bit')", "xstate.xcr0_bit", "XCR0 bit alone")),
+            line(
+                "do the first of the steps that the outcome offers",
+                Key("full_stop", "suggested", "xstate.suggested", "Offered step"),
             ),
             line(
                 "ask permission for the guest, for the process",
@@ -114,6 +131,68 @@ _XSTATE_LAB: Table = (
                 Key("w", "why", "xstate.why", "Why", footer=60),
             ),
         ),
+    ),
+)
+
+_ARM64_LAB: Table = (
+    Group(
+        "Moving",
+        (
+            panes("features, timeline, outcome"),
+            line(
+                "another vCPU",
+                Key("left_square_bracket", "vcpu(-1)", "arm64.vcpu_back", "Previous vCPU"),
+                Key("right_square_bracket", "vcpu(1)", "arm64.vcpu_on", "Next vCPU"),
+            ),
+            line("the next host", Key("H", "host", "arm64.host", "Host", footer=50)),
+        ),
+    ),
+    Group(
+        "The scenario",
+        (
+            line("the next event", Key("n", "next", "arm64.next", "Next", footer=10)),
+            line(
+                "the timeline, with the whole state before and after",
+                Key("T", "timeline", "arm64.timeline", "Timeline"),
+            ),
+        ),
+    ),
+    Group(
+        "Events (on the selected feature where they name one)",
+        (
+            line(
+                "KVM_ARM_VCPU_INIT with the feature, or without it; its instruction",
+                Key("x", "feature", "arm64.feature", "Ask", footer=30),
+                Key("i", "execute", "arm64.execute", "Use", footer=40),
+            ),
+            line(
+                "KVM_CREATE_VM, KVM_CREATE_VCPU",
+                Key("m", "event('KVM_CREATE_VM')", "arm64.vm", "Create VM"),
+                Key("v", "event('KVM_CREATE_VCPU')", "arm64.vcpu", "Create vCPU"),
+            ),
+            line(
+                "KVM_ARM_VCPU_FINALIZE SVE; KVM_RUN",
+                Key("f", "event('KVM_ARM_VCPU_FINALIZE SVE')", "arm64.finalize", "Finalize SVE"),
+                Key("r", "event('KVM_RUN')", "arm64.run", "Run"),
+            ),
+            line(
+                "the guest turns FP, SVE and SME on in CPACR_EL1",
+                Key("c", "event('guest msr CPACR_EL1 0x3330000')", "arm64.cpacr", "CPACR_EL1"),
+            ),
+            line(
+                "save all registers, set those that were saved",
+                Key("less_than_sign", "event('KVM_GET_ONE_REG all')", "arm64.save", "Save registers"),
+                Key("greater_than_sign", "event('KVM_SET_ONE_REG saved')", "arm64.restore", "Set saved registers"),
+            ),
+            line(
+                "type any event (inspector sim --help lists them)",
+                Key("colon", "ask", "arm64.ask", "Event", footer=80),
+            ),
+        ),
+    ),
+    Group(
+        "Looking",
+        (line("why: what is between the feature and the guest", Key("w", "why", "arm64.why", "Why", footer=60)),),
     ),
 )
 
@@ -178,5 +257,22 @@ TIMELINE: Table = (
     ),
 )
 
+AGAINST: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "the next and the previous event that differs",
+                Key("n", "next(1)", "against.next", "Next ≠", footer=10),
+                Key("N", "next(-1)", "against.previous", "Previous ≠"),
+            ),
+            line("the first difference", Key("1", "first", "against.first", "First ≠", footer=20)),
+            line("back", Key("escape,A", "app.up", "against.back", "Back")),
+        ),
+    ),
+)
+
 XSTATE_LAB = merged(_XSTATE_LAB, _LAB)
+#: No other screen is under it.
+ARM64_LAB = merged(_ARM64_LAB, without("lab.back", _LAB))
 ID_LAB = merged(_ID_LAB, _LAB)

@@ -8,19 +8,25 @@ from textual.screen import Screen
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
-from inspector.targets.labs import IdLab, Lab, lab_of_vcpu
+from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
+from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.id_lab_session import IdLabSession
+from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.screens.simulated import SimulatedScreen
 from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.xstate_lab_session import XstateLabSession
 
-LabSession = XstateLabSession | IdLabSession
+LabSession = XstateLabSession | Arm64LabSession | IdLabSession
 
 
 def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
-    """What the screen of a lab works on; ``origin``: see XstateLabSession."""
-    return IdLabSession(*lab) if isinstance(lab, IdLab) else XstateLabSession(*lab, origin)
+    """What the screen of a lab works on; ``origin``: see WorldSession."""
+    if isinstance(lab, IdLab):
+        return IdLabSession(*lab)
+    if isinstance(lab, Arm64Lab):
+        return Arm64LabSession(lab.world, lab.scenario, origin)
+    return XstateLabSession(lab.world, lab.scenario, origin)
 
 
 def session_with_abi(lab: Lab, abi: str) -> LabSession:
@@ -29,7 +35,7 @@ def session_with_abi(lab: Lab, abi: str) -> LabSession:
     if isinstance(session, IdLabSession):
         wrong = session.start_with(abi)
     else:
-        wrong = "" if abi == "merged" else "the XSTATE lab is of x86"
+        wrong = "" if abi == "merged" else "it goes with model: and with --to; inspector sim has its own"
     if wrong:
         raise UsageError(f"--abi {abi}: {wrong}")
     return session
@@ -47,7 +53,9 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
 
 def lab_screen(session: LabSession) -> Screen[None]:
     """The screen of a lab."""
-    return XstateLabScreen(session) if isinstance(session, XstateLabSession) else IdLabScreen(session)
+    if isinstance(session, XstateLabSession):
+        return XstateLabScreen(session)
+    return Arm64LabScreen(session) if isinstance(session, Arm64LabSession) else IdLabScreen(session)
 
 
 def bytes_screen(capture: Capture, path: str, vcpu_number: int) -> Screen[None]:

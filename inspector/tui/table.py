@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspector.capture.errors import visible
 from inspector.capture.model import Area
 from inspector.decode.fields import Field, FieldTable, children
+from inspector.decode.plans import specs_of
 from inspector.decode.spec import FieldSpec
 
 
@@ -20,9 +21,11 @@ class ShownTable(FieldTable):
         self._trouble = ""
         try:
             super().__init__(area)
+            self._specs = specs_of(area)
         except Exception as error:  # noqa: BLE001 - shown in the area's rows
             self._trouble = trouble(error)
             super().__init__(Area("raw", area.prefix, area.title, area.data, area.origin))
+            self._specs = specs_of(self.area)
             self.area = area
 
     def decode(self, spec: FieldSpec) -> Field:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from layouts.arm64.arm_features import conditions
+from layouts.data import data_text
 
 _WORD = re.compile(r"->|[()&|!]|\w+")
 
@@ -53,7 +53,7 @@ class Constraint(NamedTuple):
 @cache
 def constraints() -> tuple[Constraint, ...]:
     """Every constraint, in the order of the table."""
-    text = files("layouts.arm64").joinpath("data/constraints.txt").read_text("utf-8")
+    text = data_text("arm64/data/constraints.txt")
     return tuple(Constraint(line, _parsed(line)) for line in text.splitlines() if line and not line.startswith("#"))
 
 

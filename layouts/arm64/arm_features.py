@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from layouts.arm64.properties import FieldPlace, field_places, properties, property_of, value_text
 from layouts.arm64.sysregs import id_registers
+from layouts.data import data_text
 
 _TERM = re.compile(r"(\w+)\.(\w+)(>=|=|<)(\d+)")
 #: What Arm calls fields that Linux spells otherwise (AARCHMRS; Linux arch/arm64/tools/sysreg).
@@ -66,7 +66,7 @@ class Condition(NamedTuple):
 @cache
 def conditions() -> tuple[Condition, ...]:
     """Every condition, in the order of features' names."""
-    text = files("layouts.arm64").joinpath("data/features.tsv").read_text("utf-8")
+    text = data_text("arm64/data/features.tsv")
     found = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -74,6 +74,12 @@ def conditions() -> tuple[Condition, ...]:
             terms = (tuple(_term(term) for term in part.split(" & ")) for part in condition.split(" | "))
             found.append(Condition(feature, guard, tuple(terms)))
     return tuple(found)
+
+
+@cache
+def feature_names() -> tuple[str, ...]:
+    """Every feature that ID registers show, in Arm's order."""
+    return tuple(dict.fromkeys(condition.feature for condition in conditions()))
 
 
 @cache

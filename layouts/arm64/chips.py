@@ -8,7 +8,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.hosts import BareHost, bare_hosts
@@ -17,6 +16,7 @@ from layouts.arm64.ids import MIDR, encoding_of_op
 from layouts.arm64.properties import FieldPlace, field_places
 from layouts.arm64.sources import Source, source_named
 from layouts.arm64.sysregs import id_registers
+from layouts.data import data_text
 
 _SVE = "ID_AA64PFR0_EL1", "SVE"
 #: What a guest's registers do not tell of the chip: KVM or the VMM may have hidden it.
@@ -242,7 +242,7 @@ def _chip(
 @cache
 def cores() -> dict[str, BareHost]:
     """Cores by name as silicon has them: QEMU's with their corrections, and those that QEMU has not."""
-    data = tomllib.loads(files("layouts.arm64").joinpath("data/silicon.toml").read_text("utf-8"))
+    data = tomllib.loads(data_text("arm64/data/silicon.toml"))
     encodings = {place.register: place.encoding for place in field_places().values()}
     found = dict(bare_hosts())
     for entry in data["correction"]:
@@ -282,7 +282,7 @@ def known_cores() -> dict[str, BareHost]:
 @cache
 def chips() -> dict[str, Chip]:
     """The chips that ``data/chips.toml`` tells of, by name."""
-    data = tomllib.loads(files("layouts.arm64").joinpath("data/chips.toml").read_text("utf-8"))
+    data = tomllib.loads(data_text("arm64/data/chips.toml"))
     return {name: _parsed(name, entry) for name, entry in data.items()}
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
 from layouts.arm64.ids import PMCR, encoding_of_op
+from layouts.data import data_text
 
 #: PMCR_EL0 of these CPUs, which was not read with the others: QEMU's target/arm/tcg/cpu64.c (reset_pmcr_el0).
 _PMCR = {
@@ -50,7 +50,7 @@ def encoding_of_text(text: str) -> int:
 def bare_hosts() -> dict[str, BareHost]:
     """The CPUs by name (``neoverse-v1``, ``max,sve-max-vq=3``, ``max,mte=on``)."""
     found = {}
-    for line in files("layouts.arm64").joinpath("data/hosts.jsonl").read_text("utf-8").splitlines():
+    for line in data_text("arm64/data/hosts.jsonl").splitlines():
         entry = json.loads(line)
         name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
         registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}

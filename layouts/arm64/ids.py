@@ -187,3 +187,14 @@ PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (
 SVE_VLS = make(SVE, 64, 0xFFFF)
 #: Slice 0 of Z0, P0 and FFR, and how far apart the registers are: slices are in between.
 SVE_Z0, SVE_P0, SVE_FFR, SVE_STEP = make(SVE, 256), make(SVE, 32, 0x400), make(SVE, 32, 0x600), 0x20
+
+#: Ids of no register: an encoding that is none, wrong sizes, another architecture, a core register behind the last.
+UNKNOWN_IDS = (0x603000000013FFFF, 0x602000000013C000, 0x604000000013C000, 0x2030000000130000, 0x6030000000100FFF)
+#: Slices of SVE registers that there are not, and registers of wrong sizes.
+UNKNOWN_SVE_IDS = (
+    0x6080000000150001,
+    0x608000000015001F,
+    0x6050000000150401,
+    0x6050000000150620,
+    0x6040000000100054,
+)

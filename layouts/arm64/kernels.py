@@ -16,23 +16,44 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
+from layouts.data import data_text
 from layouts.kernels import Kernel, profile_among
 from layouts.vocabulary import Bits
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldPolicy(Bits):
     """One entry of a kernel's ``arm64_ftr_bits`` table."""
 
-    policy: str
-    signed: bool
-    strict: bool
-    safe_value: int
+    __slots__ = ("policy", "safe_value", "signed", "strict")
+
+    def __init__(
+        self, name: str, lsb: int, width: int, *, policy: str, signed: bool, strict: bool, safe_value: int
+    ) -> None:
+        super().__init__(name, lsb, width)
+        self.policy = policy
+        self.signed = signed
+        self.strict = strict
+        self.safe_value = safe_value
+
+    def key(self) -> tuple[object, ...]:
+        """See Bits.key."""
+        return (*super().key(), self.policy, self.signed, self.strict, self.safe_value)
+
+    def with_policy(self, policy: str) -> FieldPolicy:
+        """The same field under another policy."""
+        return FieldPolicy(
+            self.name,
+            self.lsb,
+            self.width,
+            policy=policy,
+            signed=self.signed,
+            strict=self.strict,
+            safe_value=self.safe_value,
+        )
 
     def get(self, value: int) -> int:
         """The field's value, negative where it is signed and its top bit is set (arm64_ftr_value)."""
@@ -104,7 +125,8 @@ class Arm64Kernel(Kernel):
     ``nested``: the profile that has the same limit_nv_id_reg (nested.c); empty where EL2 cannot be asked for.
     ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
     without one (kvm_finalize_sys_regs); ``created``: also set when it is made (kvm_vgic_create); ``follows``: also
-    set at the first run (kvm_vgic_finalize_idregs).
+    set at the first run (kvm_vgic_finalize_idregs). ``vgic_kills``: a VM whose GIC is not ready at the first run is
+    gone (kvm_vgic_map_resources, kvm_vm_dead).
 
     What guests see (sys_regs.c):
     ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
@@ -139,6 +161,7 @@ class Arm64Kernel(Kernel):
     reports_masks: bool
     nested: str
     vgic_fields: str
+    vgic_kills: bool
     aarch32_raz: bool
     debug_most: int
     pmuver_most: int
@@ -228,7 +251,7 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 def kernels() -> dict[str, Arm64Kernel]:
     """The profiles by name, oldest first."""
     known: dict[str, dict[str, Any]] = {}
-    for entry in json.loads(files("layouts.arm64").joinpath("data/kernels.json").read_text("utf-8")):
+    for entry in json.loads(data_text("arm64/data/kernels.json")):
         known[entry["name"]] = _whole(entry, known)
     return {name: _kernel(entry) for name, entry in known.items()}
 

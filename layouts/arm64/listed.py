@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, sysreg_id
+from layouts.data import data_text
 from layouts.kernels import release_numbers
 
 #: A register that every vCPU has.
@@ -78,7 +78,7 @@ def plain(release: str) -> dict[int, int]:
 
 @cache
 def _data() -> dict[str, list[dict[str, Any]]]:
-    text = files("layouts.arm64").joinpath("data/listed_registers.json").read_text("utf-8")
+    text = data_text("arm64/data/listed_registers.json")
     return {key: value for key, value in json.loads(text).items() if isinstance(value, list)}
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
 from layouts.arm64.sources import EMULATOR, Source, source_named
+from layouts.data import data_names, data_text
 
 SWITCHES = (SVE, PAUTH, PMU)
 _KEYS = {"name", "version", "title", "libvirt", "parent", "realizable", "notes", "values"}
@@ -172,12 +172,10 @@ def _lengths(found: list[Any], where: str) -> tuple[int, ...]:
 @cache
 def named_models() -> dict[str, NamedModel]:
     """The shipped models by name, parents before children."""
-    folder = files("layouts.arm64").joinpath("models")
     found = {}
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".toml"):
-            model = parse_model(entry.read_text("utf-8"), entry.name)
-            found[model.name] = model
+    for name in data_names("arm64/models", ".toml"):
+        model = parse_model(data_text(f"arm64/models/{name}"), name)
+        found[model.name] = model
     return {name: found[name] for name in sorted(found, key=lambda name: _lineage(found, name))}
 
 

@@ -9,7 +9,6 @@ with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-dev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,12 +23,19 @@ from layouts.vocabulary import Bits
 STRING, BOOLEAN, NUMERIC, FRACTIONAL, COMPOSITE = "string", "boolean", "numeric", "fractional", "composite"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FieldPlace(Bits):
     """A field of an ID register: ``name`` is the field's, ``encoding`` the register's."""
 
-    register: str
-    encoding: int
+    __slots__ = ("encoding", "register")
+
+    def __init__(self, name: str, lsb: int, width: int, *, register: str, encoding: int) -> None:
+        super().__init__(name, lsb, width)
+        self.register = register
+        self.encoding = encoding
+
+    def key(self) -> tuple[object, ...]:
+        """See Bits.key."""
+        return (*super().key(), self.register, self.encoding)
 
 
 class Property(NamedTuple):

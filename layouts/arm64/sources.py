@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
+
+from layouts.data import data_text
 
 #: Of a source: what QEMU says of a core is no second opinion on it.
 EMULATOR = "emulator"
@@ -27,7 +28,7 @@ class Source(NamedTuple):
 @cache
 def sources() -> dict[str, Source]:
     """The sources that the shipped models name, by key."""
-    text = files("layouts.arm64").joinpath("data/sources.toml").read_text("utf-8")
+    text = data_text("arm64/data/sources.toml")
     return {key: Source(key, entry["kind"], entry["text"]) for key, entry in tomllib.loads(text).items()}
 
 

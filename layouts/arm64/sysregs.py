@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from layouts.arm64.features import feature_of
 from layouts.arm64.ids import Op
 from layouts.arm64.registers import REGISTERS
+from layouts.data import data_text
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
@@ -24,7 +24,7 @@ _GENERIC = re.compile(r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)", re.IGNORECASE)
 
 
 def _load(name: str) -> Any:
-    return json.loads(files("layouts.arm64").joinpath(f"data/{name}").read_text("utf-8"))
+    return json.loads(data_text(f"arm64/data/{name}"))
 
 
 @cache

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 
+from layouts.data import data_text
 from layouts.kernels import release_numbers
 
 
@@ -23,7 +23,7 @@ def hides_speculative_ssbs(release: str) -> bool:
 @cache
 def visible_fields(release: str) -> dict[str, frozenset[int]]:
     """The lowest bits of the fields that are shown, by register; a register without any is left out."""
-    data = json.loads(files("layouts.arm64").joinpath("data/user_visible.json").read_text("utf-8"))
+    data = json.loads(data_text("arm64/data/user_visible.json"))
     numbers = release_numbers(release) or (0, 0)
     found = {}
     for register, rows in data["registers"].items():

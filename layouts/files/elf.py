@@ -6,11 +6,9 @@ holds and in which order).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from construct import Bytes, Int8sl, Int16ul, Int32sl, Int32ul, Int64ul, Struct
-
-from layouts.vocabulary import Construct, Layout
+from layouts.declare import Bytes, Declaration, Int8sl, Int16ul, Int32sl, Int32ul, Int64ul, Named, Struct
+from layouts.light import NamedTuple
+from layouts.vocabulary import Layout
 
 EM_386 = 3
 EM_X86_64 = 62
@@ -94,7 +92,7 @@ NOTES = (
 )
 
 
-def _prpsinfo(flag: Construct, uid: Construct, pad: tuple[Construct, ...]) -> Construct:
+def _prpsinfo(flag: Declaration, uid: Declaration, pad: tuple[Named, ...]) -> Struct:
     return Struct(
         "state" / Int8sl * "numeric process state",
         "sname" / Bytes(1) * "process state letter",

@@ -6,11 +6,10 @@ Source: Linux ``arch/arm64/include/uapi/asm/ptrace.h``, ``arch/arm64/kernel/ptra
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Int8ul, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul, Struct
-
 from layouts.arm64 import registers as reg
 from layouts.arm64.sysregs import register_of
-from layouts.vocabulary import Construct, Layout
+from layouts.declare import Array, Bytes, Int8ul, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul, Struct
+from layouts.vocabulary import Layout
 
 _PTRACE = "Linux arch/arm64/kernel/ptrace.c"
 _TIME = Struct("sec" / Int64ul * "seconds", "usec" / Int64ul * "microseconds")
@@ -75,7 +74,7 @@ FPREGSET = Layout(
 
 def _system(name: str, title: str, members: tuple[tuple[str, str], ...], **registers: object) -> Layout:
     """A note that holds system registers: their paths are those of any other source."""
-    construct: Construct = Struct("sysreg" / Struct(*(member / Int64ul * doc for member, doc in members)))
+    construct = Struct("sysreg" / Struct(*(member / Int64ul * doc for member, doc in members)))
     return Layout(
         name,
         title,

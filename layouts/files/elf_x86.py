@@ -6,9 +6,8 @@ Source: Linux ``include/linux/elfcore.h``, ``arch/x86/include/asm/user_64.h`` an
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul, Struct
-
-from layouts.vocabulary import Construct, Layout
+from layouts.declare import Array, Bytes, Declaration, Int16sl, Int16ul, Int32sl, Int32ul, Int64ul, Named, Struct
+from layouts.vocabulary import Layout
 from layouts.x86 import registers as reg
 from layouts.x86.xsave import FXSAVE, FXSAVE_REGISTERS
 
@@ -26,7 +25,7 @@ _USER_REGS_32 = (
 )
 
 
-def _prstatus(word: Construct, time: Construct, pad: tuple[Construct, ...], names: tuple[str, ...]) -> Construct:
+def _prstatus(word: Declaration, time: Declaration, pad: tuple[Named, ...], names: tuple[str, ...]) -> Struct:
     """Struct elf_prstatus for one word size (struct elf_prstatus_common and what follows)."""
     return Struct(
         "si_signo" / Int32sl * "signal",

@@ -6,7 +6,7 @@ line. Sources: the formats' own documentation and headers as each row names them
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 
 class Foreign(NamedTuple):

@@ -8,12 +8,11 @@ Linux give; a name is for good, because it is part of a field's path.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
 
+from layouts.data import data_text
+from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"
@@ -23,8 +22,6 @@ TABLES = ("features", "state", "platform", "amd", "others")
 #: which leaves of a block are known by its signature (EBX, ECX, EDX of its first leaf).
 HYPERVISOR_LEAF = 0x4000_0000
 HYPERVISOR_LEAVES = {b"KVMKVMKVM\0\0\0": (1, 0x10), b"VMwareVMware": (0x10,)}
-
-_SECTION = re.compile(r"\[([0-9a-f]+)\.(\d+)(?:-(\d+))? (e[abcd]x)\] (.+)")
 
 
 class Section(NamedTuple):
@@ -38,10 +35,12 @@ class Section(NamedTuple):
 
 
 def _section(head: str, lines: list[str]) -> Section:
-    found = _SECTION.fullmatch(head)
-    if not found:
+    place, closed, source = head.removeprefix("[").partition("] ")
+    numbers, _, register = place.partition(" ")
+    leaf, dot, subleaves = numbers.partition(".")
+    low, _, high = subleaves.partition("-")
+    if not (closed and dot and source) or register not in ("eax", "ebx", "ecx", "edx"):
         raise ValueError(f"not [leaf.subleaves register] source: {head}")
-    leaf, low, high, register, source = found.groups()
     return Section(
         int(leaf, 16), range(int(low), int(high or low) + 1), register, source, tuple(_bits(line) for line in lines)
     )
@@ -57,7 +56,7 @@ def _bits(line: str) -> Bits:
 
 
 def _sections(table: str) -> Iterator[Section]:
-    text = files("layouts.x86").joinpath(f"data/cpuid/{table}.txt").read_text("utf-8")
+    text = data_text(f"x86/data/cpuid/{table}.txt")
     head = ""
     lines: list[str] = []
     for line in (*text.splitlines(), "["):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from layouts.data import data_text
 from layouts.vocabulary import CpuLayout, Signature
 
 _ANY_STEPPING = "0-15"
@@ -38,7 +38,7 @@ def _signature(entry: dict[str, Any] | None) -> Signature | None:
 @cache
 def cpu_layouts() -> dict[str, CpuLayout]:
     """All CPU layouts by name (``sapphire-rapids``, ``zen5``, ...)."""
-    table = json.loads(files("layouts.x86").joinpath("data/cpus.json").read_text("utf-8"))
+    table = json.loads(data_text("x86/data/cpus.json"))
     return {
         name: CpuLayout(
             name,

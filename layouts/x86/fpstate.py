@@ -5,8 +5,7 @@ Source: Linux arch/x86/include/asm/fpu/types.h. The XSAVE image follows at offse
 
 from __future__ import annotations
 
-from construct import Bytes, Int32ul, Int64ul, Struct
-
+from layouts.declare import Bytes, Int32ul, Int64ul, Struct
 from layouts.vocabulary import Layout, Register, flag
 from layouts.x86.xsave_views import XSTATE_BITMAP
 

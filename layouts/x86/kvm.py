@@ -5,9 +5,8 @@ Source: Linux ``arch/x86/include/uapi/asm/kvm.h`` and ``Documentation/virt/kvm/a
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
-
-from layouts.vocabulary import Bits, Construct, Layout, Register, flag
+from layouts.declare import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Named, Padded, Struct
+from layouts.vocabulary import Bits, Layout, Register, flag
 from layouts.x86 import registers as reg
 from layouts.x86.kvm_counted import KVM_CPUID2, KVM_MSR_LIST, KVM_MSRS, KVM_XCRS
 
@@ -266,8 +265,8 @@ _LAPIC_MEMBERS = (
 )
 
 
-def _lapic_members() -> list[Construct]:
-    members: list[Construct] = []
+def _lapic_members() -> list[Named]:
+    members: list[Named] = []
     at = 0
     for offset, name, doc in _LAPIC_MEMBERS:
         if offset > at:

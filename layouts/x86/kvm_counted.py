@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from construct import Array, Bytes, Int32ul, Int64ul, Struct
-
+from layouts.declare import Array, Bytes, Int32ul, Int64ul, Struct
 from layouts.members import Counted, Readable
 from layouts.vocabulary import Layout
 from layouts.x86.xsave_views import XSTATE_BITMAP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layouts.x86.scenario import Scenario
+from layouts.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 
 _PERMITTED = (

@@ -7,7 +7,7 @@ that must have happened, have no line.
 
 from __future__ import annotations
 
-from layouts.x86.scenario import Logged, Scenario
+from layouts.scenario import Logged, Scenario
 
 _SOURCE = "the AMX document: host and guest logs of Linux 6.7.0-rc1 on Sapphire Rapids"
 #: Where the document errs, by the kernel's and the TDX module's sources.

@@ -30,7 +30,7 @@ def test_show_json_has_the_documented_shape() -> None:
     done = run("show", "sample:amx/process.core", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["format"] == "elf-core"
     assert found["partial"] is None
     (vcpu,) = found["vcpus"]
@@ -40,13 +40,17 @@ def test_show_json_has_the_documented_shape() -> None:
     assert pkru["value"] == "0x55555554"
     assert pkru["bytes"] == "54555555"
     assert pkru["bits"] == 32
-    assert pkru["span"] == {"file_offset": 0x9DC + 2688, "bit": 0, "width": 32}
-    assert set(pkru) == {"path", "value", "bytes", "bits", "text", "span", "source", "note"}
+    assert set(pkru) == {"path", "value", "bytes", "bits", "text", "meaning", "note"}
+    meanings = found["meanings"]
+    said = meanings[pkru["meaning"]]
+    assert set(said) == {"title", "source", "area", "span"}
+    assert (said["area"], said["span"]) == ("xsave", {"offset": 2688, "bit": 0, "width": 32})
+    assert vcpu["areas"]["xsave"] == 0x9DC
     core = (SAMPLES / "amx/process.core").read_bytes()
     for field in vcpu["fields"]:
-        span = field["span"]
+        area, span = meanings[field["meaning"]]["area"], meanings[field["meaning"]]["span"]
         if span and field["bytes"] and "pieces" not in span:
-            at = span["file_offset"]
+            at = vcpu["areas"][area] + span["offset"]
             assert core[at : at + len(field["bytes"]) // 2].hex() == field["bytes"], field["path"]
 
 
@@ -123,6 +127,7 @@ def test_partial_file_shows_the_rest_and_exits_3(tmp_path: Path) -> None:
     ("words", "not_needed"),
     [
         (["show", "sample:amx/process.core", "--json"], ["textual", "rich", "asyncio", "tomllib"]),
+        (["diff", "sample:amx/process.core", "sample:amx/process.core"], ["textual", "rich", "asyncio", "tomllib"]),
         # The hosts that it lists are TOML.
         (["layouts", "list"], ["textual", "rich", "asyncio"]),
         (["--help"], ["textual", "rich", "asyncio", "tomllib"]),

@@ -40,7 +40,7 @@ def test_only_what_changed_is_printed(tmp_path: Path) -> None:
     [
         ("--watch 0", "expected 0.05 to 86400 seconds"),
         ("--watch nan", "expected 0.05 to 86400 seconds"),
-        ("--watch 1 --json", "goes without --json, --list and --set"),
+        ("--watch 1 --json", "goes without --json, --jsonl, --list and --set"),
     ],
 )
 def test_words(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

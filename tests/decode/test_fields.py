@@ -43,20 +43,6 @@ def test_every_byte_finds_its_field() -> None:
     assert table.at(len(IMAGE)) is None
 
 
-def test_json_span_of_a_whole_register_names_its_pieces() -> None:
-    table = FieldTable(xsave_area(IMAGE))
-    record = table.decode(table.find("xsave.zmm[1]")[0]).as_json()
-    assert record["bits"] == 512
-    assert [piece["file_offset"] for piece in record["span"]["pieces"]] == [176, 592, 1184]
-    assert record["value"].startswith("0x")
-
-
-def test_not_captured_is_null() -> None:
-    table = FieldTable(xsave_area(IMAGE[:2816], declared=11008))
-    record = table.decode(table.find("xsave.xtiledata.tmm[0]")[0]).as_json()
-    assert (record["value"], record["bytes"], record["text"]) == (None, None, "not captured")
-
-
 def test_children_of_every_field_lie_within_it() -> None:
     for vcpu in opened("zen5-kvm").vcpus[:2]:
         for area in vcpu.areas:

@@ -36,7 +36,7 @@ def shown(areas: list[Area]) -> dict[str, str]:
         for field in FieldTable(area):
             if is_quiet(field):
                 continue
-            lines.setdefault(field.path, text._field(field).plain)
+            lines.setdefault(field.path, "".join(part for part, _ in text._field(field)))
     return lines
 
 

@@ -10,9 +10,9 @@ import pytest
 from layouts.arm64 import kernels as arm64
 from layouts.arm64.kernels import Arm64Kernel, Limit
 from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_among, release_numbers
+from layouts.scenario import Scenario
 from layouts.x86 import kernels as x86
 from layouts.x86.kernels import X86Kernel
-from layouts.x86.scenario import Scenario
 
 X86 = tuple(x86.kernels().values())
 NEWEST = X86[-1].name

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from construct import Array, Int64ul, Struct
 
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Origin
@@ -19,6 +18,7 @@ from inspector.machine.x86.kvm.supported import supported_leaf_0xd
 from inspector.machine.x86.world.matrix import component_rows
 from inspector.machine.x86.world.world import World
 from inspector.readers.xsave_area import xsave_area
+from layouts.declare import Array, Int64ul, Struct
 from layouts.vocabulary import Component
 from layouts.x86 import xsave
 from layouts.x86.kernels import profile_for

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 OFFSETS = {416, 464, 468, 472, 480, 484, 512, 520, 528, 536, 568, 576}
 #: Where such a number is no offset of an image.
 OTHER_NUMBERS = {
-    ("inspector/machine/arm64/vm.py", 512): "vCPUs that a VM may have with a GICv3",
+    ("inspector/machine/arm64/arch.py", 512): "vCPUs that a VM may have with a GICv3",
     ("inspector/machine/arm64/capabilities.py", 512): "memory slots",
     ("inspector/machine/arm64/replay/records.py", 512): "bits of a set of vector lengths",
     ("inspector/machine/arm64/replay/shapes.py", 512): "bits of a set of vector lengths",

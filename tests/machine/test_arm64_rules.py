@@ -179,7 +179,25 @@ def test_a_guest_with_el2() -> None:
     assert put(vcpu, sysreg_id(MMFR0), current & ~(0xF << 40) | 3 << 40) == errno.EINVAL
     assert vcpu.run().code == errno.EAGAIN
     assert vgic.create(vcpu.vm, 7).accepted
+    assert vgic.set_addresses(vcpu.vm).accepted
+    assert vgic.initialize(vcpu.vm).accepted
     assert vcpu.run().accepted
+
+
+@pytest.mark.parametrize(("kernel", "dead"), [("5.10", False), ("6.1", True), ("6.6", False), ("7.2", True)])
+def test_the_first_run_asks_for_the_vms_gic(kernel: str, dead: bool) -> None:
+    """kvm_vgic_map_resources: ENXIO without addresses, EBUSY before CTRL_INIT, and the VM may be gone then."""
+    vm = Vm(host("max", kernel))
+    vm.create_vcpu(0)
+    assert vm.vcpus[0].init(PSCI_0_2).accepted
+    assert vgic.create(vm, 7).accepted
+    assert vm.vcpus[0].run().code == errno.ENXIO
+    assert vm.is_dead == dead
+    assert vgic.set_addresses(vm).accepted
+    assert vgic.set_addresses(vm).code == errno.EEXIST
+    assert vm.vcpus[0].run().code == errno.EBUSY
+    assert vgic.initialize(vm).accepted
+    assert vm.vcpus[0].run().accepted
 
 
 @pytest.mark.parametrize(
@@ -223,6 +241,8 @@ def test_gic_fields_after_the_first_run(kernel: str, with_gic: tuple[int, int], 
             vcpu = vcpu_of(host("max", kernel))
             if gic:
                 assert vgic.create(vcpu.vm, 7).accepted
+                assert vgic.set_addresses(vcpu.vm).accepted
+                assert vgic.initialize(vcpu.vm).accepted
             full = value(vcpu, sysreg_id(PFR0))
             code = put(vcpu, sysreg_id(PFR0), full & ~(0xF << 24) | wanted << 24)
             vcpu.run()

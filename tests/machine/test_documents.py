@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inspector.export.machine_state import changes_of
-from inspector.machine.x86.world.events.words import EventError
+from inspector.machine.events import EventError
 from inspector.machine.x86.world.gates import walk
 from tests.machine.support import PERMITTED, events_of, policy_of, vcpu_of, world
 

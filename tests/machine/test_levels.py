@@ -7,8 +7,9 @@ import pytest
 from inspector.export.timeline import stamp_of
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.world.world import World
-from inspector.targets.x86_named import scenario_of, world_of
-from layouts.x86.scenario import Scenario
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
+from layouts.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 
 

@@ -78,7 +78,7 @@ def test_the_proposals_interface() -> None:
     made = migrate(guest_of("neoverse-v1"), host_named("neoverse-v1"), abi="proposal")
     assert made.accepted
     calls = [step.event for step in made.steps]
-    assert "KVM_ARM_SVE_SET_VLS 16 32 bytes" in calls
+    assert "KVM_ARM_VCPU_SET_SVE_VLS 16 32 bytes" in calls
     assert "KVM_ARM_VCPU_FINALIZE SVE" not in calls
 
 

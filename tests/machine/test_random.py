@@ -6,13 +6,13 @@ import random
 
 import pytest
 
+from inspector.machine.events import EventError
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.tdx import TdGuest
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.kernel import Linux
-from inspector.machine.x86.world.events.words import EventError
 from inspector.machine.x86.world.state import live
 from inspector.machine.x86.world.world import World
 from layouts.x86.cpus import cpu_layouts

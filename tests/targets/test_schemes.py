@@ -143,9 +143,9 @@ def test_records_are_known_by_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("models check neoverse-v1-v1 --host sim:guest-xfd", "expected an arm64 host or vCPU, as sample:NAME, model:"),
+        ("models check neoverse-v1-v1 --host sim:guest-xfd", "expected an arm64 host; the scenario's is x86"),
         ("migrate sim:guest-xfd max", "max is an arm64 CPU, and an x86 model was asked for"),
-        ("sim new --host model:max:max", "expected an x86 host or vCPU, as sample:NAME, sim:SCENARIO, kvm:"),
+        ("sim guest-xfd --host model:max:max", "expected an x86 host or vCPU, as sample:NAME, sim:SCENARIO, kvm:"),
         ("sim new --host zen5@6.12 --kernel 6.6", "--kernel 6.6 names another kernel"),
         ("show sim:guest-xfd --as kvm-regs", "--as kvm-regs: sim:guest-xfd has no bytes"),
         ("show model:max --layout zen5", "--layout zen5: model:max has no bytes"),

@@ -34,8 +34,10 @@ SCREENS = {
     "migration": ("sample:amx", ["M", *"milan@6.18", "enter"]),
     "calls": ("sample:logs/refused-cpuid.strace.txt", []),
     "xstate lab": ("sample:amx", ["L", "n"]),
+    "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
+    "against": ("sim:guest-xfd", ["n", "n", "n", "A", *"rfc", "enter"]),
 }
 
 
@@ -83,8 +85,10 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "migration": migration_keys.MIGRATION,
         "calls": keys.CALLS,
         "xstate lab": lab_keys.XSTATE_LAB,
+        "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,
+        "against": lab_keys.AGAINST,
     }
     for name, table in own.items():
         pressed = [key for one, _ in keys_of(table) for key in one.keys.split(",")]

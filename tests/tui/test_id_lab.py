@@ -220,7 +220,7 @@ async def test_the_guest_moves_to_the_second_host_and_back_is_the_lab() -> None:
         assert app.screen is app.lab
         await shows(app, "B neoverse-n2@7.2: 1 in the way")
         await pilot.press("A")
-        await shows(app, "KVM_ARM_SVE_SET_VLS 0x3")
+        await shows(app, "KVM_ARM_VCPU_SET_SVE_VLS 0x3")
 
 
 async def test_open_with_abi_and_two_hosts() -> None:

@@ -205,11 +205,11 @@ def test_sve_as_proposed_has_another_call_and_no_finalization() -> None:
     found = two()
     assert not found.choose_abi("proposal")
     events = [write.event for write in found.bench.made.writes]
-    assert "KVM_ARM_SVE_SET_VLS 0x3" in events
+    assert "KVM_ARM_VCPU_SET_SVE_VLS 0x3" in events
     assert not any("FINALIZE" in event for event in events)
     assert found.title().endswith("SVE as proposed")
     assert found.other is not None
-    assert "KVM_ARM_SVE_SET_VLS 16 32 bytes" in [step.event for step in found.other.migration.steps]
+    assert "KVM_ARM_VCPU_SET_SVE_VLS 16 32 bytes" in [step.event for step in found.other.migration.steps]
     assert not found.step_abi()
     assert any("FINALIZE" in write.event for write in found.bench.made.writes)
     found.undo()

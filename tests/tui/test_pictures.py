@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.targets.x86_named import scenario_of, world_of
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
 from inspector.tui.byte_map import map_lines
 from inspector.tui.chain import chain_heading, chain_lines
 from inspector.tui.drawn import Drawn

@@ -14,7 +14,7 @@ from tests.machine.support import world
 
 def run(monkeypatch: pytest.MonkeyPatch, chosen: str = "") -> str:
     """A run in which a theme is chosen; the theme that it began with."""
-    from inspector.targets.x86_named import scenario_of
+    from inspector.targets.scenarios import scenario_of
 
     app = LabApp(XstateLabSession(world(), scenario_of("new")))
     seen: list[str] = []

@@ -12,7 +12,8 @@ from inspector.cli.main import main
 from inspector.decode.edit import set_field
 from inspector.decode.fields import FieldTable
 from inspector.export.timeline import timeline_json
-from inspector.targets.x86_named import scenario_of, world_of
+from inspector.targets.scenarios import scenario_of
+from inspector.targets.x86_named import world_of
 from inspector.tui.labs import session_of_vcpu
 from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.support import opened
@@ -74,7 +75,9 @@ def test_bits_toggle_by_a_guests_instruction() -> None:
     assert found.toggle("XFD", 18) == "there is no vCPU; v creates one"
     found = with_amx()
     found.toggle("XCR0", 18)
-    assert events(found)[-1] == "guest xsetbv 0x40001"
+    assert events(found)[-1] == "guest xsetbv 0x60001"
+    found.toggle("XCR0 bit", 18)
+    assert events(found)[-1] == "guest xsetbv 0x20001"
     found.toggle("XFD", 18)
     assert events(found)[-1] == "guest wrmsr XFD 0x40000"
     found.toggle("XFD", 18)

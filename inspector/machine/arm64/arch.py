@@ -13,8 +13,23 @@ from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import AIDR, MIDR, PFR0, REVIDR
 from layouts.vocabulary import mask_of
 
+#: Most vCPUs, by the version of the GIC.
+MAX_VCPUS = {0: 512, 2: 8, 3: 512}
 #: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
 _WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
+
+
+class Slot(NamedTuple):
+    """A slot of guest memory: where, how large, KVM_MEM_* flags."""
+
+    base: int
+    size_bytes: int
+    flags: int = 0
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.base + self.size_bytes
 
 
 class AtReset(NamedTuple):
@@ -33,6 +48,13 @@ class KvmArch:
         #: The version of the VM's GIC, 0 without one.
         self.vgic = 3 if has_vgic else 0
         self.vgic_initialized = False
+        #: The distributor, and the redistributors or CPU interface, have addresses.
+        self.vgic_has_addresses = False
+        #: KVM gave the VM up (kvm_vm_dead): every ioctl is EIO.
+        self.is_dead = False
+        #: Bits of a guest physical address, and what is there by slot.
+        self.ipa_bits = 40
+        self.memory: dict[int, Slot] = {}
         self.vcpus: Mapping[int, VcpuArch] = {}
         self.features: int | None = None
         #: EL1_32BIT or 0, once a vCPU decided (6.1).

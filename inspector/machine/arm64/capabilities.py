@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from inspector.machine.arm64.arch import MAX_VCPUS
 from inspector.machine.arm64.held import has_nv1
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host
-from inspector.machine.arm64.vm import MAX_VCPUS
 from layouts.arm64 import id_fields as of
 from layouts.arm64.capabilities import CAPABILITIES
 from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, PFR0
@@ -49,11 +49,22 @@ def _hardware(host: Host, encoding: int, bits: Bits) -> int:
     return bits.get(host.sanitised.get(encoding, host.limits.get(encoding, 0)))
 
 
-def _ipa_bits(host: Host) -> int:
-    """As many as PARange says, and no more than 48 where small pages cannot have 52."""
+def ipa_bits(host: Host) -> int:
+    """Bits of an IPA: as many as PARange says, and no more than 48 where small pages cannot have 52."""
     parange = _hardware(host, MMFR0, of.MMFR0_PARANGE)
     lpa2 = _hardware(host, MMFR0, of.MMFR0_TGRAN4) == _LPA2 and _release(host) >= _LPA2_SINCE
     return _PARANGE_BITS[min(parange, len(_PARANGE_BITS) - 1 if lpa2 else _BITS_48)]
+
+
+def memory_slots(host: Host) -> int:
+    """KVM_USER_MEM_SLOTS."""
+    return _SLOTS[_release(host) >= _MORE_SLOTS]
+
+
+def has_capability(host: Host, number: int) -> bool:
+    """The kernel knows the capability, whatever it then says of it."""
+    capability = _BY_NUMBER.get(number)
+    return capability is not None and _release(host) >= capability.since
 
 
 def _cacheable(host: Host) -> bool:
@@ -62,7 +73,7 @@ def _cacheable(host: Host) -> bool:
 
 
 _RULES: dict[str, Callable[[Host], int]] = {
-    "memory slots": lambda host: _SLOTS[_release(host) >= _MORE_SLOTS],
+    "memory slots": memory_slots,
     "vcpus": lambda host: MAX_VCPUS[host.gic],
     "32-bit EL1": lambda host: bool(host.features & EL1_32BIT),
     "breakpoints": lambda host: 1 + _hardware(host, DFR0, of.DFR0_BRPS),
@@ -70,7 +81,7 @@ _RULES: dict[str, Callable[[Host], int]] = {
     "PMU": lambda host: bool(host.features & PMU_V3),
     "of a VM": lambda _host: 0,
     "RAS": lambda host: _hardware(host, PFR0, of.PFR0_RAS) > 0,
-    "IPA bits": _ipa_bits,
+    "IPA bits": ipa_bits,
     "SVE": lambda host: bool(host.features & SVE),
     "pointer authentication": lambda host: bool(host.features & PTRAUTH),
     "MTE": lambda host: bool(host.with_mte),

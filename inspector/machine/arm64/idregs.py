@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from inspector.machine.arm64.caches import needs_no_cleaning
@@ -251,7 +250,7 @@ _LOWER_IS_SAFE = {
 
 def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
     """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
-    return replace(policy, policy="lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
+    return policy.with_policy("lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
 
 
 def _checked(host: Host, encoding: int) -> CheckedFields:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inspector.machine.arm64 import core, demux, firmware, sve
+from inspector.machine.arm64 import core, demux, firmware, proposal, sve
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, HAS_EL2_E2H0, PMU_V3, PTRAUTH, SVE
 from layouts.arm64.id_fields import id_register
-from layouts.arm64.ids import encoding_of_op
+from layouts.arm64.ids import SVE_VLS, encoding_of_op
 from layouts.arm64.listed import ALWAYS, conditions, listed
 from layouts.arm64.sysregs import encodings
 
@@ -20,10 +20,19 @@ from layouts.arm64.sysregs import encodings
 def register_ids(vcpu: VcpuArch) -> list[int]:
     """Core registers, SVE, firmware, (timers and invariant registers,) system registers, caches."""
     found = core.register_ids(has_sve=vcpu.has_sve and vcpu.vm.abi == "merged")
-    found += sve.register_ids() if vcpu.has_sve else []
+    found += sve_ids(vcpu)
     found += [one for one in firmware.register_ids(vcpu.host) if firmware.get(vcpu, one).accepted]
     found += system_register_ids(vcpu)
     return found + demux.register_ids(vcpu.host)
+
+
+def sve_ids(vcpu: VcpuArch) -> list[int]:
+    """SVE's registers as the vCPU's interface has them."""
+    if not vcpu.has_sve:
+        return []
+    if not proposal.is_proposed(vcpu):
+        return sve.register_ids()
+    return [proposal.as_proposed(one) for one in sve.register_ids() if one != SVE_VLS]
 
 
 def system_register_ids(vcpu: VcpuArch) -> list[int]:
@@ -78,7 +87,7 @@ CONDITIONS: dict[str, Callable[[VcpuArch], bool]] = {
     "sctlr2": _SCTLR2,
     "sctlr2_el2": _with_el2(_SCTLR2),
     "sme": _has_id("ID_AA64PFR1_EL1", "SME"),
-    "sve": _SVE,
+    "sve": lambda vcpu: _SVE(vcpu) or proposal.is_proposed(vcpu),
     "sve_el2": _with_el2(_SVE),
     "tcr2": _TCR2,
     "tcr2_el2": _with_el2(_TCR2),

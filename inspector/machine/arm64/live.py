@@ -6,7 +6,6 @@ arch/arm64/include/uapi/asm/kvm.h, Documentation/virt/kvm/api.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -95,6 +94,8 @@ class LiveVcpu:
 
     def get(self, register_id: int) -> Outcome:
         """KVM_GET_ONE_REG; the image is the register, little-endian."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(_LARGEST_REGISTER)
         size = RegisterId(register_id).size_bytes
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
@@ -102,6 +103,8 @@ class LiveVcpu:
 
     def set(self, register_id: int, data: bytes) -> Outcome:
         """KVM_SET_ONE_REG with the register's bytes, little-endian."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(data, max(len(data), _LARGEST_REGISTER))
         one = bytearray(_ONE_REG_LAYOUT.pack(register_id, ctypes.addressof(buffer)))
         return self._answer(self.file, _SET_ONE_REG, one)
@@ -187,6 +190,8 @@ class LiveKvm:
 
     def asked_masks(self, range_number: int = 0, reserved: int = 0) -> tuple[int, dict[int, int]]:
         """The errno of KVM_ARM_GET_REG_WRITABLE_MASKS, and the bits by encoding."""
+        import ctypes
+
         buffer = ctypes.create_string_buffer(8 * FEATURE_ID_COUNT)
         asked = bytearray(_MASKS_LAYOUT.pack(ctypes.addressof(buffer), range_number, reserved))
         probe = LiveVcpu(self, PSCI_0_2)

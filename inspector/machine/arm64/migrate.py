@@ -14,8 +14,10 @@ from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import SVE, Host
 from inspector.machine.arm64.idregs import takes_hidden
 from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
-from inspector.machine.arm64.models.realize import hangs_on, places_of, refusal, scratch
+from inspector.machine.arm64.models.realize import ScratchVcpu, hangs_on, places_of, refusal, scratch
 from inspector.machine.arm64.models.request import IDENTITY
+from inspector.machine.arm64.proposal import as_proposed
+from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
@@ -119,16 +121,14 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
 
 def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migration:
     vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
+    if not isinstance(vcpu, Vcpu):
+        # A real KVM has the merged interface.
+        abi = "merged"
     steps = [Call(write.event, write.outcome) for write in writes]
     if not steps[-1].outcome.accepted:
         return Migration(state, host, tuple(steps), (), len(state.registers))
     if state.features & SVE:
-        outcome = vcpu.set(ids.SVE_VLS, state.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
-        lengths = " ".join(map(str, sve.lengths_bytes(state.vqs)))
-        call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_SVE_SET_VLS"
-        steps.append(Call(f"{call} {lengths} bytes", outcome, ids.SVE_VLS))
-        if abi == "merged":
-            steps.append(Call("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
+        steps += _set_lengths(vcpu, state.vqs, abi)
     unknown: list[int] = []
     untried = 0
     for register_id, data in sorted(state.registers.items()):
@@ -140,10 +140,23 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
         elif kind == "any":
             untried += 1
         else:
-            outcome = vcpu.set(register_id, data)
+            outcome = vcpu.set(as_proposed(register_id) if abi == "proposal" else register_id, data)
             fields = () if outcome.accepted else _fields(host, state.features, register_id, data)
             steps.append(Call("KVM_SET_ONE_REG", outcome, register_id, fields))
     return Migration(state, host, tuple(steps), tuple(unknown), untried)
+
+
+def _set_lengths(vcpu: ScratchVcpu, vqs: int, abi: str) -> list[Call]:
+    """The vector lengths by the interface's call, which the merged one finalizes."""
+    lengths = " ".join(map(str, sve.lengths_bytes(vqs)))
+    if abi == "proposal":
+        assert isinstance(vcpu, Vcpu)
+        return [Call(f"KVM_ARM_VCPU_SET_SVE_VLS {lengths} bytes", vcpu.set_sve_vls(vqs), ids.SVE_VLS)]
+    outcome = vcpu.set(ids.SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+    return [
+        Call(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {lengths} bytes", outcome, ids.SVE_VLS),
+        Call("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)),
+    ]
 
 
 def _kind(host: Host, register_id: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, demux, firmware, held, idregs, listed, sve
+from inspector.machine.arm64 import core, demux, firmware, held, idregs, listed, proposal, sve
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.outcome import Check, Outcome, Rule
 from layouts.arm64 import ids
@@ -28,6 +28,7 @@ def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     if not vcpu.initialized or register_id & _ABOVE != _ARM64:
         return _refuse(rule, vcpu)
     rule.checks.extend(_FIRST)
+    register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
     coprocessor = ids.coprocessor_of(register_id)
     if coprocessor == ids.SYSREG:
         return _get_sysreg(rule, vcpu, register_id)
@@ -51,6 +52,7 @@ def put(vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     if not vcpu.initialized or register_id & _ABOVE != _ARM64:
         return _refuse(rule, vcpu)
     rule.checks.extend(_FIRST)
+    register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
     coprocessor = ids.coprocessor_of(register_id)
     if coprocessor == ids.CORE:
         return _set_core(rule, vcpu, register_id, data)
@@ -92,6 +94,8 @@ def _set_core(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) 
             return rule.refuse(errno.EINVAL)
     vcpu.values[register_id] = data[: ids.RegisterId(register_id).size_bytes]
     core.narrow(vcpu.values)
+    if proposal.is_proposed(vcpu):
+        proposal.follow_v(vcpu, register_id, data)
     return rule.ok()
 
 
@@ -117,10 +121,7 @@ def _sve_region(rule: Rule, vcpu: VcpuArch, register_id: int) -> tuple[sve.Regio
 
 def _get_sve(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if register_id == ids.SVE_VLS:
-        if not rule.check("the vCPU has SVE", vcpu.has_sve):
-            return rule.refuse(errno.ENOENT)
-        vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
-        return rule.ok(vqs, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+        return get_vls(rule, vcpu)
     region, wrong = _sve_region(rule, vcpu, register_id)
     if region is None:
         assert wrong is not None
@@ -131,7 +132,7 @@ def _get_sve(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
 
 def _set_sve(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:
     if register_id == ids.SVE_VLS:
-        return _set_vls(rule, vcpu, data)
+        return set_vls(rule, vcpu, data)
     region, wrong = _sve_region(rule, vcpu, register_id)
     if region is None:
         assert wrong is not None
@@ -139,16 +140,24 @@ def _set_sve(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -
     if data is None:
         return _unreadable(rule)
     vcpu.sve[region.name] = data[: region.real_bytes]
-    if vcpu.vm.abi == "proposal" and region.name.startswith("z"):
-        # The low 128 bits of Zn are Vn, and both are visible.
-        vcpu.values[ids.V.id(int(region.name[1:]))] = data[:16].ljust(16, b"\0")
+    if proposal.is_proposed(vcpu) and region.name.startswith("z"):
+        proposal.follow_z(vcpu, int(region.name[1:]), data)
     return rule.ok()
 
 
-def _set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
+def get_vls(rule: Rule, vcpu: VcpuArch) -> Outcome:
+    """The set of vector lengths, as bits vq-1."""
     if not rule.check("the vCPU has SVE", vcpu.has_sve):
         return rule.refuse(errno.ENOENT)
-    if vcpu.vm.abi == "proposal":
+    vqs = vcpu.host.sve_vqs & ((1 << vcpu.vq) - 1)
+    return rule.ok(vqs, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
+
+
+def set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
+    """The same: merged until SVE is final, as proposed until the vCPU runs."""
+    if not rule.check("the vCPU has SVE", vcpu.has_sve):
+        return rule.refuse(errno.ENOENT)
+    if proposal.is_proposed(vcpu):
         if not rule.check("the vCPU has not run", not vcpu.ran):
             return rule.refuse(errno.EBUSY)
     elif not rule.check("SVE is not final yet", not vcpu.sve_finalized):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, init, listed, pmu, registers, sve, vgic
+from inspector.machine.arm64 import core, init, listed, pmu, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -52,6 +52,8 @@ class Vcpu(VcpuArch):
 
     def finalize(self, feature: int) -> Outcome:
         """KVM_ARM_VCPU_FINALIZE."""
+        if proposal.is_proposed(self):
+            return _no_such_ioctl("KVM_ARM_VCPU_FINALIZE")
         rule = Rule("kvm_arm_vcpu_finalize (reset.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
@@ -61,6 +63,19 @@ class Vcpu(VcpuArch):
             return rule.refuse(errno.EPERM)
         self.sve_finalized = True
         return rule.ok()
+
+    def get_sve_vls(self) -> Outcome:
+        """KVM_ARM_VCPU_GET_SVE_VLS of the proposal; the value has bit vq-1 for each length."""
+        if not proposal.is_proposed(self):
+            return _no_such_ioctl("KVM_ARM_VCPU_GET_SVE_VLS")
+        return registers.get_vls(Rule("KVM_ARM_VCPU_GET_SVE_VLS", "proposal"), self)
+
+    def set_sve_vls(self, vqs: int) -> Outcome:
+        """KVM_ARM_VCPU_SET_SVE_VLS of the proposal."""
+        if not proposal.is_proposed(self):
+            return _no_such_ioctl("KVM_ARM_VCPU_SET_SVE_VLS")
+        data = vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
+        return registers.set_vls(Rule("KVM_ARM_VCPU_SET_SVE_VLS", "proposal"), self, data)
 
     def set_pmu_irq(self) -> Outcome:
         """KVM_SET_DEVICE_ATTR KVM_ARM_VCPU_PMU_V3_IRQ, with a private interrupt."""
@@ -90,28 +105,46 @@ class Vcpu(VcpuArch):
         self.pmu_created = True
         return rule.ok()
 
-    def run(self) -> Outcome:
-        """KVM_RUN up to the guest's first access to a device; the value is KVM_EXIT_MMIO."""
+    def enter(self) -> Outcome:
+        """KVM_RUN until the guest executes its first instruction."""
         rule = Rule("kvm_arch_vcpu_run_pid_change (arm.c)")
         if not rule.check("the vCPU is initialized", self.initialized):
             return rule.refuse(errno.ENOEXEC)
         if not rule.check("SVE is finalized", self.is_final):
             return rule.refuse(errno.EPERM)
         if not self.ran:
-            if not self.vm.ran:
-                vgic.finalize_id_registers(self.vm)
-            if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
-                return rule.refuse(errno.EAGAIN)
-            needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
-            if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
-                return rule.refuse(errno.EINVAL)
+            code = self._first_run(rule)
+            if code:
+                return rule.refuse(code)
         self.ran = self.vm.ran = True
         if self.mmio_pending:
             # kvm_handle_mmio_return: the access is done, its instruction skipped.
             core.skip_instruction(self.values)
+            self.mmio_pending = False
         core.enter(self.values, self.host)
+        return rule.ok()
+
+    def _first_run(self, rule: Rule) -> int:
+        """What has to be there the first time: 0 or the errno."""
+        code = vgic.map_resources(rule, self.vm)
+        if code:
+            return code
+        if not self.vm.ran:
+            vgic.finalize_id_registers(self.vm)
+        if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
+            return errno.EAGAIN
+        needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
+        if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
+            return errno.EINVAL
+        return 0
+
+    def run(self) -> Outcome:
+        """KVM_RUN up to the guest's first access to a device; the value is KVM_EXIT_MMIO."""
+        entered = self.enter()
+        if not entered.accepted:
+            return entered
         self.mmio_pending = True
-        return rule.ok(MMIO)
+        return entered._replace(value=MMIO)
 
     # Registers
 
@@ -146,3 +179,10 @@ class Vcpu(VcpuArch):
             return rule.refuse(errno.EPERM)
         found = listed.register_ids(self)
         return rule.ok(len(found), b"".join(one.to_bytes(8, "little") for one in found))
+
+
+def _no_such_ioctl(name: str) -> Outcome:
+    """What arm64 answers to an ioctl that it does not know."""
+    rule = Rule("kvm_arch_vcpu_ioctl (arm.c)")
+    rule.check(f"the interface has {name}", held=False)
+    return rule.refuse(errno.EINVAL)

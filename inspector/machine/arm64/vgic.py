@@ -1,7 +1,7 @@
 """The VM's interrupt controller, as far as vCPUs and ID registers follow it.
 
-Source: Linux arch/arm64/kvm/vgic/vgic-init.c (kvm_vgic_create, kvm_vgic_finalize_idregs),
-vgic-kvm-device.c, vgic-its.c; sys_regs.c (kvm_finalize_sys_regs).
+Source: Linux arch/arm64/kvm/vgic/vgic-init.c (kvm_vgic_create, kvm_vgic_map_resources, kvm_vgic_finalize_idregs),
+vgic-v2.c, vgic-v3.c, vgic-kvm-device.c, vgic-its.c; sys_regs.c (kvm_finalize_sys_regs).
 """
 
 from __future__ import annotations
@@ -37,6 +37,36 @@ def create(vm: KvmArch, device: int) -> Outcome:
     if vm.host.kernel.vgic_fields in ("created", "follows"):
         _follow(vm)
     return rule.ok()
+
+
+def set_addresses(vm: KvmArch) -> Outcome:
+    """KVM_SET_DEVICE_ATTR KVM_DEV_ARM_VGIC_GRP_ADDR, of all that needs one; the addresses are taken to be good ones."""
+    rule = Rule("kvm_vgic_addr (vgic/vgic-kvm-device.c)")
+    if not rule.check("they have no addresses yet", not vm.vgic_has_addresses):
+        return rule.refuse(errno.EEXIST)
+    vm.vgic_has_addresses = True
+    return rule.ok()
+
+
+def initialize(vm: KvmArch) -> Outcome:
+    """KVM_SET_DEVICE_ATTR KVM_DEV_ARM_VGIC_CTRL_INIT; again is no error."""
+    vm.vgic_initialized = True
+    return Rule("vgic_init (vgic/vgic-init.c)").ok()
+
+
+def map_resources(rule: Rule, vm: KvmArch) -> int:
+    """What the first run asks of the VM's GIC: 0 or the errno; since 6.1 the VM is gone then."""
+    if not vm.vgic:
+        return 0
+    if not rule.check("the GIC has addresses", vm.vgic_has_addresses):
+        code = errno.ENXIO
+    elif not rule.check("a GICv3 is initialized", vm.vgic_initialized or not vm.has_vgic):
+        code = errno.EBUSY
+    else:
+        vm.vgic_initialized = True
+        return 0
+    vm.is_dead = vm.host.kernel.vgic_kills
+    return code
 
 
 def finalize_id_registers(vm: KvmArch) -> None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.arch import KvmArch
+from inspector.machine.arm64.arch import MAX_VCPUS, KvmArch
+from inspector.machine.arm64.capabilities import has_capability
 from inspector.machine.arm64.host import MTE
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome, Rule
 
 CAP_MTE, CAP_WRITABLE_IMP_ID_REGS = 205, 239
-#: By the version of the GIC.
-MAX_VCPUS = {0: 512, 2: 8, 3: 512}
+#: KVM_CAP_ARM_NISV_TO_USER, SYSTEM_SUSPEND and SEA_TO_USER: what is passed to user space, never refused.
+_PASSED_ON = (177, 216, 245)
 
 
 class Vm(KvmArch):
@@ -23,10 +24,12 @@ class Vm(KvmArch):
     vcpus: dict[int, Vcpu]
 
     def enable_cap(self, capability: int) -> Outcome:
-        """KVM_ENABLE_CAP of the VM: MTE and writable implementation ID registers; all else is unknown."""
+        """KVM_ENABLE_CAP of the VM: MTE, writable implementation ID registers, what is passed to user space."""
         if capability == CAP_WRITABLE_IMP_ID_REGS:
             return self.enable_imp_id_regs()
         rule = Rule("kvm_vm_ioctl_enable_cap (arm.c)")
+        if capability in _PASSED_ON and has_capability(self.host, capability):
+            return rule.ok()
         held = (
             rule.check("a capability of a VM", capability == CAP_MTE and self.host.kernel.mte)
             and rule.check("the host has MTE", self.host.with_mte)

@@ -28,6 +28,8 @@ from layouts.arm64.ids import (
     SVE_STEP,
     SVE_VLS,
     SVE_Z0,
+    UNKNOWN_IDS,
+    UNKNOWN_SVE_IDS,
     op_of_encoding,
     sysreg_id,
 )
@@ -41,9 +43,6 @@ _IMPLEMENTATION = frozenset((MIDR, REVIDR, AIDR))
 _OTHERS = (CLIDR, AIDR, CTR)
 _FEATURE_BITS = 12
 _VLS_SUBSETS = 1 << 16
-_BAD_IDS = (0x603000000013FFFF, 0x602000000013C000, 0x604000000013C000, 0x2030000000130000, 0x6030000000100FFF)
-#: Slices of SVE registers and sizes that there are not.
-_BAD_SVE_IDS = (0x6080000000150001, 0x608000000015001F, 0x6050000000150401, 0x6050000000150620, 0x6040000000100054)
 _RULED = frozenset(("cpus",))
 
 
@@ -56,7 +55,7 @@ def recorded(kvm: LiveKvm, configurations: Sequence[str] = ()) -> Iterator[Recor
     yield from _of_vm(kvm)
     for name in ("base", "sve") if has_sve else ("base",):
         yield from _registers(kvm, name)
-    yield from _bad_ids(kvm, "badid", PSCI_0_2, _BAD_IDS)
+    yield from _bad_ids(kvm, "badid", PSCI_0_2, UNKNOWN_IDS)
     yield {"t": "finalize_nosve", "err": LiveVcpu(kvm, PSCI_0_2).finalize(FINALIZE).code}
     if has_sve:
         yield from _vectors(kvm)
@@ -144,7 +143,7 @@ def _vectors(kvm: LiveKvm) -> Iterator[Record]:
     got = vcpu.get(SVE_VLS)
     yield {"t": "vls_set_def", **named, "get_after": got.code, "vqs": f"{_value(got):x}"}
     yield from _slices(kvm)
-    yield from _bad_ids(kvm, "sveid", PSCI_0_2 | SVE, _BAD_SVE_IDS)
+    yield from _bad_ids(kvm, "sveid", PSCI_0_2 | SVE, UNKNOWN_SVE_IDS)
     yield from _longest(kvm, host)
 
 

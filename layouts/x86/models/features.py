@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
+
+from layouts.data import data_text
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 #: Never of a host's own accord: ``no_autoenable_flags`` of feature_word_info (target/i386/cpu.c).
@@ -66,7 +67,7 @@ class Bit(NamedTuple):
 
 
 def _lines(name: str) -> Iterator[str]:
-    for line in files("layouts.x86.models").joinpath(f"data/{name}.txt").read_text("utf-8").splitlines():
+    for line in data_text(f"x86/models/data/{name}.txt").splitlines():
         if line and not line.startswith("#"):
             yield line
 

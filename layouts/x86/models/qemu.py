@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
+
+from layouts.data import data_text
 
 #: The versions of QEMU whose models are known, the newest first. A release between two has the models of the older.
 VERSIONS = ("11.1", "10.0", "5.2")
 NEWEST = VERSIONS[0]
+#: What names its emulator as a host.
+TCG = "tcg"
 _NUMBERS = {"family": 0, "model": 0, "stepping": 0, "level": 0, "xlevel": 0, "xlevel2": 0, "avx10_version": 0}
 _TEXTS = {"vendor": "", "model_id": ""}
 
@@ -69,7 +72,7 @@ class Models(NamedTuple):
 
 
 def _file(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(files("layouts.x86.models").joinpath(f"data/{name}.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads(data_text(f"x86/models/data/{name}.json"))
     return found
 
 

@@ -104,6 +104,7 @@ class WorldState(NamedTuple):
     cpus: tuple[CpuState, ...]
     vcpus: tuple[VcpuState, ...]
     guest: GuestState | None
+    architecture: Literal["x86"] = "x86"
 
 
 def world_state_of(linux: Linux, process: Process, vm: Vm | None) -> WorldState:

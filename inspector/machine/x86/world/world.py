@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Self
 
-from inspector.machine.outcome import Outcome, Step
+from inspector.machine.events import parsed
+from inspector.machine.outcome import Outcome
+from inspector.machine.world import BaseWorld, Executed, Line, Moment
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.linux.trace import Costs, Line
+from inspector.machine.x86.linux.trace import Costs
 from inspector.machine.x86.world.events import kvm as kvm_events
 from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
-from inspector.machine.x86.world.events.words import EventError, below
 from inspector.machine.x86.world.stage import Captured, Stage
 from inspector.machine.x86.world.state import VcpuState, WorldState, vcpu_state_of, world_state_of
+from layouts.kernels import Kernel
 from layouts.x86.kernels import POLICIES, Policy
 
-_CPUS = 1024
 _BOOT = "boot"
 #: After these, what goes on is a process that has no VM: its file descriptors are another mm's.
 _WITHOUT_VM = ("fork", "exec")
@@ -25,98 +26,35 @@ _WITHOUT_VM = ("fork", "exec")
 _PLACES = ("cpu", "vcpu", "thread")
 
 
-class Moment(NamedTuple):
-    """The state between two events: its numbers, and what makes the vCPU's image for user space."""
-
-    state: WorldState
-    image: Callable[[], bytes]
-
-
-class WorldStep(Step):
-    """An event of a world, with what kernels did.
-
-    What it changed is found when somebody asks, by letting the events happen again elsewhere.
-    """
-
-    def __init__(self, world: World, number: int, event: str, outcome: Outcome, log: tuple[Line, ...]) -> None:
-        super().__init__(event, outcome)
-        self._world = world
-        self._number = number
-        self.log = log
-
-    @cached_property
-    def around(self) -> tuple[Moment, Moment]:
-        """The moments before and after."""
-        history = self._world.history(self._number + 1)
-        return history[self._number], history[self._number + 1]
-
-    @property
-    def before(self) -> WorldState:
-        """The state before the event."""
-        return self.around[0].state
-
-    @property
-    def after(self) -> WorldState:
-        """The state after it."""
-        return self.around[1].state
-
-    @cached_property
-    def bytes_changed(self) -> int:
-        """Bytes of the vCPU's image for user space that changed."""
-        one, other = (moment.image() for moment in self.around)
-        if one == other:
-            return 0
-        size = max(len(one), len(other))
-        pairs = zip(one.ljust(size, b"\0"), other.ljust(size, b"\0"), strict=True)
-        return sum(1 for before, after in pairs if before != after)
-
-
 @lru_cache(maxsize=1024)
 def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
     """The words of an event, and where it happens. Raises ValueError."""
-    words, at = [], {}
-    for text in event.split():
-        name, equals, value = text.partition("=")
-        if equals and name in _PLACES:
-            at[name] = below(value, _CPUS)
-        else:
-            words.append(text)
-    return words, at
+    return parsed(event, _PLACES)
 
 
-class World(Stage):
-    """What events happen to.
-
-    Events are deterministic, so a state is the events that led to it: undo makes them again but for the last.
-    """
+class World(Stage, BaseWorld[WorldState]):
+    """What events happen to."""
 
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         super().__init__(host, policy, captured)
-        self.steps: list[WorldStep] = []
-        self._history: list[Moment] = []
+        self.steps = []
+        self._history = []
+
+    @property
+    def kernel(self) -> Kernel:
+        """See BaseWorld."""
+        return self.host.kernel
+
+    @property
+    def vcpu_count(self) -> int:
+        """See BaseWorld."""
+        return len(self.vm.guests) if self.vm is not None else 0
+
+    def anew(self) -> Self:
+        """See BaseWorld."""
+        return type(self)(self.host, self.policy, self.captured)
 
     # Events
-
-    def happen(self, event: str) -> WorldStep:
-        """Let an event happen.
-
-        Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
-        """
-        try:
-            outcome = self._happen(event)
-        except (ValueError, IndexError, TypeError) as error:
-            self._again()
-            raise EventError(event, str(error)) from error
-        step = WorldStep(self, len(self.steps), event, outcome, self.trace.take())
-        self.steps.append(step)
-        return step
-
-    def play(self, events: Iterable[str]) -> None:
-        """Let events happen, until one takes the host down. Raises EventError for one that is none."""
-        for event in events:
-            self.happen(event)
-            if self.is_down:
-                break
 
     def _happen(self, event: str) -> Outcome:
         words, self._at = _parsed(event)
@@ -154,51 +92,30 @@ class World(Stage):
             self._memory["guest"] = outcome.image
         return outcome
 
+    # What there is to see
+
+    def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:
+        """See BaseWorld."""
+        return self.trace.take()
+
     @property
     def costs(self) -> Costs:
         """What the host paid for XFD so far."""
         return self.trace.costs
 
-    @property
-    def is_down(self) -> bool:
-        """The last event took the host down; only undo goes on from here."""
-        return bool(self.steps) and self.steps[-1].outcome.verdict == "host-oops"
+    def cost_words(self) -> str:
+        """See BaseWorld."""
+        return self.costs.words() if self.host.has_xfd else ""
 
-    def undo(self) -> WorldStep | None:
-        """Take the last event back; every byte is as it was. None when there is none."""
-        if not self.steps:
-            return None
-        # What it changed stays known.
-        _ = self.steps[-1].around
-        undone = self.steps.pop()
-        del self._history[len(self.steps) + 1 :]
-        self._again()
-        return undone
+    def costs_by_name(self) -> Mapping[str, Any]:
+        """See BaseWorld."""
+        return vars(self.costs)
 
-    def history(self, count: int) -> list[Moment]:
-        """The moments before the first event and after each of the first ``count``."""
-        if len(self._history) <= count:
-            other = World(self.host, self.policy, self.captured)
-            self._history = [other.moment()]
-            for step in self.steps:
-                other._happen(step.event)
-                self._history.append(other.moment())
-        return self._history
-
-    def moment(self) -> Moment:
+    def moment(self) -> Moment[WorldState]:
         """The state as it is now."""
         vcpu = self.vcpu
-        return Moment(self.state(), vcpu.image_maker() if vcpu is not None else bytes)
-
-    def _again(self) -> None:
-        self.reset()
-        for step in self.steps:
-            self._happen(step.event)
-        self.trace.take()
-
-    def state(self) -> WorldState:
-        """What is worth a look, as numbers."""
-        return world_state_of(self.host_linux, self.process, self.vm)
+        state = world_state_of(self.host_linux, self.process, self.vm)
+        return Moment(state, vcpu.image_maker() if vcpu is not None else bytes)
 
     def vcpu_state(self, number: int = 0) -> VcpuState | None:
         """A vCPU's state, or None where there is no such vCPU."""

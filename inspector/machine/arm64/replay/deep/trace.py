@@ -186,7 +186,7 @@ def _attributes(state: State, device: int) -> list[int]:
     """The two addresses, and KVM_DEV_ARM_VGIC_CTRL_INIT; an ITS has no such addresses."""
     if not vgic.DEVICES[device]:
         return [errno.ENODEV, errno.ENODEV, 0]
-    state.vm.vgic_initialized = True
+    state.vm.vgic_has_addresses = state.vm.vgic_initialized = True
     return [0, 0, 0]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from inspector.machine.events import Words, below, number, word
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.cpu.instructions import control, tiles, vectors, xsave
 from inspector.machine.x86.cpu.processor import Instruction
-from inspector.machine.x86.world.events.words import Words, below, msr, number, word
+from inspector.machine.x86.world.events.words import msr
 
 _TILE = bytes(at & 0xFF for at in range(1024))
 _ZMM = bytes(range(1, 65))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from inspector.machine.events import CAPTURED, Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.cpu.instructions import control
@@ -14,7 +15,7 @@ from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES, named_cpui
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.world.events import instructions
-from inspector.machine.x86.world.events.words import CAPTURED, Words, below, msr, number, word
+from inspector.machine.x86.world.events.words import msr
 from inspector.machine.x86.world.stage import Stage
 from layouts.x86.kernels import profile_for
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from inspector.machine.events import Words, number, word
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Cpu, Process, Thread
 from inspector.machine.x86.world.events import instructions
-from inspector.machine.x86.world.events.words import Words, number, word
 
 
 class Level:

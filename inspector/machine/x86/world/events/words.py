@@ -1,48 +1,8 @@
-"""Words of events: numbers, MSRs, components, and what is wrong with them."""
+"""Words of x86 events: MSRs by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from inspector.capture.errors import UsageError
 from inspector.machine.x86.cpu.instructions.control import MSRS
-
-Words = Sequence[str]
-#: Instead of a value: what the capture holds.
-CAPTURED = "captured"
-
-
-class EventError(UsageError):
-    """Words that are no event, or an event that cannot happen yet."""
-
-    def __init__(self, event: str, why: str) -> None:
-        super().__init__(f"event {event!r}: {why}")
-
-
-def number(text: str) -> int:
-    """A number in any of Python's notations. Raises ValueError."""
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 64:
-        raise ValueError(f"{text} is not a number of 64 bits")
-    return value
-
-
-def below(text: str, limit: int) -> int:
-    """A number below a limit. Raises ValueError."""
-    value = number(text)
-    if value >= limit:
-        raise ValueError(f"{text} is not below {limit}")
-    return value
-
-
-def word(words: Words, at: int, what: str) -> str:
-    """A word that has to be there. Raises ValueError."""
-    if at >= len(words):
-        raise ValueError(f"{what} is missing")
-    return words[at]
 
 
 def msr(name: str) -> int:

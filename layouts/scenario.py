@@ -24,9 +24,10 @@ class Logged(NamedTuple):
 class Scenario(NamedTuple):
     """Events on a host, in order.
 
-    ``host`` is a CPU layout, ``kernel`` a release of Linux, ``policy`` how KVM deals with
-    dynamic components (``layouts.x86.kernels``). ``because`` tells why it is this host and kernel,
-    where a capture decided it. ``notes`` say where the source errs.
+    ``host`` is a CPU, ``kernel`` a release of Linux, ``policy`` on x86 how KVM deals with dynamic components
+    (``layouts.x86.kernels``), on arm64 SVE's interface (``layouts.arm64.scenarios``). ``destinations`` are further
+    hosts, for events with ``host=1`` and so on: a CPU, or ``CPU@RELEASE`` for another kernel.
+    ``because`` tells why it is this host and kernel, where a capture decided it. ``notes`` say where the source errs.
     An event is a line of words as ``inspector sim --help`` lists them. ``source`` tells where
     the problem was reported or which rule it shows; ``log`` is what a document says was printed.
     """
@@ -41,3 +42,10 @@ class Scenario(NamedTuple):
     log: tuple[Logged, ...] = ()
     because: str = ""
     notes: tuple[str, ...] = ()
+    architecture: str = "x86"
+    destinations: tuple[str, ...] = ()
+
+    @property
+    def hosts(self) -> str:
+        """The hosts by name, the first one first."""
+        return " → ".join((self.host, *self.destinations))

@@ -1,0 +1,199 @@
+"""Ioctls of /dev/kvm, of a VM, of its devices and of a vCPU."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from inspector.machine.arm64 import ipa, memory, vgic
+from inspector.machine.arm64.arch import Slot
+from inspector.machine.arm64.capabilities import check_extension
+from inspector.machine.arm64.host import POWER_OFF
+from inspector.machine.arm64.sve import FINALIZE
+from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.world.stage import Stage, names_state
+from inspector.machine.arm64.world.words import capability, feature_bits, vector_lengths
+from inspector.machine.events import Words, below, number, word
+from inspector.machine.outcome import Outcome, Rule
+from layouts.arm64.ids import PC
+
+_API_VERSION = 12
+_U32 = 1 << 32
+_DEVICES = {"vgic-v2": 5, "vgic-v3": 7, "its": 8}
+
+
+def _open(_stage: Stage, _: Words) -> Outcome:
+    return Rule("kvm_dev_ioctl (kvm_main.c)").ok()
+
+
+def _api_version(_stage: Stage, _: Words) -> Outcome:
+    return Rule("kvm_dev_ioctl (kvm_main.c)").ok(_API_VERSION)
+
+
+def _check_extension(stage: Stage, words: Words) -> Outcome:
+    """Of /dev/kvm, or with ``vm`` behind it of the VM."""
+    asked, of_vm = capability(word(words, 0, "a capability")), words[1:2] == ["vm"]
+    if of_vm:
+        stage.vm()
+    rule = Rule("kvm_vm_ioctl_check_extension (arm.c)")
+    found = check_extension(stage.node().host, asked, of_vm=of_vm)
+    if not rule.check("the capability can be asked for here", found >= 0):
+        return rule.refuse(errno.EINVAL)
+    return rule.ok(found)
+
+
+def _create_vm(stage: Stage, words: Words) -> Outcome:
+    """The type is the bits of an IPA; 0 or nothing: 40."""
+    node = stage.node()
+    if node.vm is not None:
+        raise ValueError("this host has the VM already")
+    outcome, node.vm = ipa.create(node.host, number(words[0]) if words else 0, abi=stage.abi)
+    return outcome
+
+
+def _enable_cap(stage: Stage, words: Words) -> Outcome:
+    return stage.vm().enable_cap(capability(word(words, 0, "a capability")))
+
+
+def _set_memory(stage: Stage, words: Words) -> Outcome:
+    """Slot, address, size, KVM_MEM_* flags."""
+    slot = below(word(words, 0, "a slot"), _U32)
+    base, size = number(word(words, 1, "an address")), number(word(words, 2, "a size"))
+    flags = below(words[3], _U32) if len(words) > 3 else 0
+    return memory.set_slot(stage.vm(), slot, Slot(base, size, flags))
+
+
+def _create_device(stage: Stage, words: Words) -> Outcome:
+    name = word(words, 0, "a device")
+    if name not in _DEVICES:
+        raise ValueError(f"no device {name}; there are {', '.join(_DEVICES)}")
+    return vgic.create(stage.vm(), _DEVICES[name])
+
+
+def _set_device_attr(stage: Stage, words: Words) -> Outcome:
+    name = word(words, 0, "an attribute")
+    if name not in _ATTRIBUTES:
+        raise ValueError(f"no attribute {name}; there are {', '.join(_ATTRIBUTES)}")
+    return _ATTRIBUTES[name](stage)
+
+
+def _vgic_attribute(set_it: Callable[[Stage], Outcome]) -> Callable[[Stage], Outcome]:
+    def found(stage: Stage) -> Outcome:
+        if not stage.vm().vgic:
+            raise ValueError("the VM has no GIC; KVM_CREATE_DEVICE vgic-v3 comes first")
+        return set_it(stage)
+
+    return found
+
+
+_ATTRIBUTES: dict[str, Callable[[Stage], Outcome]] = {
+    "VGIC_ADDR": _vgic_attribute(lambda stage: vgic.set_addresses(stage.vm())),
+    "VGIC_CTRL_INIT": _vgic_attribute(lambda stage: vgic.initialize(stage.vm())),
+    "PMU_V3_IRQ": lambda stage: stage.vcpu().set_pmu_irq(),
+    "PMU_V3_INIT": lambda stage: stage.vcpu().init_pmu(),
+}
+
+
+def _create_vcpu(stage: Stage, words: Words) -> Outcome:
+    """Its number, else the next one."""
+    vm = stage.vm()
+    return vm.create_vcpu(below(words[0], _U32) if words else len(vm.vcpus))
+
+
+def _preferred_target(stage: Stage, _: Words) -> Outcome:
+    """The value is KVM_ARM_TARGET_*; 5 is the generic one."""
+    return Rule("kvm_vcpu_preferred_target (guest.c)").ok(stage.vm().host.target)
+
+
+def _init(stage: Stage, words: Words) -> Outcome:
+    """Features by name, or those that were saved; ``target=N``."""
+    vcpu, target = stage.vcpu(), None
+    if words and words[0].startswith("target="):
+        target, words = below(words[0].removeprefix("target="), _U32), words[1:]
+    if words and names_state(words[0]):
+        features = stage.state_to_put(words[0]).features | feature_bits(words[1:])
+    else:
+        features = feature_bits(words)
+    outcome = vcpu.init(features, target)
+    if outcome.accepted:
+        off = stage.node().off
+        (off.add if features & POWER_OFF else off.discard)(vcpu.number)
+    return outcome
+
+
+def _finalize(stage: Stage, words: Words) -> Outcome:
+    text = word(words, 0, "a feature")
+    return stage.vcpu().finalize(FINALIZE if text == "SVE" else below(text, _U32))
+
+
+def _reg_list(stage: Stage, _: Words) -> Outcome:
+    """The value is how many there are."""
+    return stage.vcpu().reg_list()._replace(image=b"")
+
+
+def _writable_masks(stage: Stage, _: Words) -> Outcome:
+    return stage.vm().writable_masks()
+
+
+def _get_sve_vls(stage: Stage, _: Words) -> Outcome:
+    """The set, which the VMM keeps beside the registers."""
+    outcome = stage.vcpu().get_sve_vls()
+    if outcome.accepted:
+        stage.saved.vqs = outcome.value
+    return outcome._replace(image=b"")
+
+
+def _set_sve_vls(stage: Stage, words: Words) -> Outcome:
+    return stage.vcpu().set_sve_vls(lengths(stage, words))
+
+
+def lengths(stage: Stage, words: Words) -> int:
+    """Vector lengths in bytes, a set as 0x3, or those that were saved. Raises ValueError."""
+    if words and names_state(words[0]):
+        vqs = stage.state_to_put(words[0]).vqs
+        if vqs is None:
+            raise ValueError("no vector lengths were saved")
+        return vqs
+    return vector_lengths(words)
+
+
+def _run(stage: Stage, _: Words) -> Outcome:
+    """Until the guest's first access to a device; the value is KVM_EXIT_MMIO."""
+    vcpu = stage.vcpu()
+    entered = vcpu.enter()
+    if not entered.accepted:
+        return entered
+    rule = Rule("kvm_arch_vcpu_ioctl_run (arm.c), kvm_handle_guest_abort (mmu.c)")
+    rule.checks += entered.checks
+    held = rule.check("the vCPU is powered on, else KVM_RUN waits for a signal", vcpu.number not in stage.node().off)
+    if not held or not _has_memory(rule, vcpu):
+        return rule.refuse(errno.EINTR)
+    vcpu.mmio_pending = True
+    return rule.ok(MMIO)
+
+
+def _has_memory(rule: Rule, vcpu: Vcpu) -> bool:
+    """An abort of an instruction is the guest's own: without memory it takes them until a signal ends KVM_RUN."""
+    pc = int.from_bytes(vcpu.values.get(PC, b""), "little")
+    return rule.check(f"a memory slot has the guest's PC ({pc:#x})", memory.holds(vcpu.vm, pc))
+
+
+KVM_EVENTS: dict[str, Callable[[Stage, Words], Outcome]] = {
+    "open": _open,
+    "KVM_GET_API_VERSION": _api_version,
+    "KVM_CHECK_EXTENSION": _check_extension,
+    "KVM_CREATE_VM": _create_vm,
+    "KVM_ENABLE_CAP": _enable_cap,
+    "KVM_SET_USER_MEMORY_REGION": _set_memory,
+    "KVM_CREATE_DEVICE": _create_device,
+    "KVM_SET_DEVICE_ATTR": _set_device_attr,
+    "KVM_ARM_PREFERRED_TARGET": _preferred_target,
+    "KVM_ARM_GET_REG_WRITABLE_MASKS": _writable_masks,
+    "KVM_CREATE_VCPU": _create_vcpu,
+    "KVM_ARM_VCPU_INIT": _init,
+    "KVM_ARM_VCPU_FINALIZE": _finalize,
+    "KVM_ARM_VCPU_GET_SVE_VLS": _get_sve_vls,
+    "KVM_ARM_VCPU_SET_SVE_VLS": _set_sve_vls,
+    "KVM_GET_REG_LIST": _reg_list,
+    "KVM_RUN": _run,
+}

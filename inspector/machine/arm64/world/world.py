@@ -1,0 +1,75 @@
+"""arm64 hosts and VMs, to which events happen one after the other, and back."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Self
+
+from inspector.machine.arm64.captured import State
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.world.events import guest, registers
+from inspector.machine.arm64.world.events.kvm import KVM_EVENTS
+from inspector.machine.arm64.world.look import state_of
+from inspector.machine.arm64.world.stage import Stage
+from inspector.machine.arm64.world.state import MachineState
+from inspector.machine.events import parsed
+from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.world import BaseWorld, Moment
+from layouts.kernels import Kernel
+
+_PLACES = ("host", "vcpu")
+_EVENTS = {
+    **KVM_EVENTS,
+    "KVM_GET_ONE_REG": registers.get,
+    "KVM_SET_ONE_REG": registers.put,
+    "guest": guest.happen,
+}
+#: Events of /dev/kvm: no VM has to be alive.
+_OF_KVM = ("open", "KVM_GET_API_VERSION", "KVM_CREATE_VM")
+
+
+@lru_cache(maxsize=1024)
+def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
+    """The words of an event, and where it happens. Raises ValueError."""
+    return parsed(event, _PLACES)
+
+
+class Arm64World(Stage, BaseWorld[MachineState]):
+    """What events happen to."""
+
+    def __init__(self, hosts: Sequence[Host], abi: str = "merged", captured: State | None = None) -> None:
+        super().__init__(hosts, abi, captured)
+        self.steps = []
+        self._history = []
+
+    @property
+    def kernel(self) -> Kernel:
+        """See BaseWorld."""
+        return self.host.kernel
+
+    @property
+    def vcpu_count(self) -> int:
+        """See BaseWorld: of the host with most of them."""
+        return max(len(node.vm.vcpus) if node.vm is not None else 0 for node in self.nodes)
+
+    def anew(self) -> Self:
+        """See BaseWorld."""
+        return type(self)(self.hosts, self.abi, self.captured)
+
+    def moment(self) -> Moment[MachineState]:
+        """See BaseWorld."""
+        return Moment(state_of(self), bytes)
+
+    def _happen(self, event: str) -> Outcome:
+        words, self.at = _parsed(event)
+        name = words[0] if words else ""
+        if name not in _EVENTS:
+            raise ValueError(f"no such event; there are {', '.join(_EVENTS)}")
+        vm = self.node().vm
+        if vm is not None and vm.is_dead and name not in _OF_KVM:
+            rule = Rule("kvm_vm_ioctl, kvm_vcpu_ioctl (kvm_main.c)")
+            rule.check("KVM did not give the VM up (kvm_vm_dead)", held=False)
+            return rule.refuse(errno.EIO)
+        return _EVENTS[name](self, words[1:])

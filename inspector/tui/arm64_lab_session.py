@@ -1,0 +1,92 @@
+"""What the lab of an arm64 world works on: hosts, a vCPU that is looked at, its features.
+
+Toolkit-free, so that it can be tested without a screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inspector.machine.arm64.world.matrix import FeatureRow, feature_rows
+from inspector.machine.arm64.world.words import FEATURE_NAMES
+from inspector.machine.arm64.world.world import Arm64World
+from inspector.tui.world_session import WorldSession
+from layouts.scenario import Scenario
+
+_PSCI = 1 << FEATURE_NAMES.index("PSCI_0_2")
+#: Events that happen to a host or its VM, whatever vCPU is looked at.
+_OF_VM = ("open", "KVM_CREATE", "KVM_ENABLE_CAP", "KVM_CHECK", "KVM_SET_USER", "KVM_GET_API")
+
+
+class Arm64LabSession(WorldSession):
+    """Simulated hosts and VMs to play with. ``host_number`` is the host that is looked at."""
+
+    world: Arm64World
+
+    def __init__(self, world: Arm64World, scenario: Scenario, origin: Sequence[str] | None = ()) -> None:
+        super().__init__(world, scenario, origin)
+        self.host_number = 0
+        self.rows = feature_rows(world)
+
+    @property
+    def host_words(self) -> str:
+        """The host that is looked at; of several also its number."""
+        host = self.world.hosts[self.host_number]
+        number = f"host {self.host_number}: " if len(self.world.hosts) > 1 else ""
+        return f"{number}{host.name}, {host.kernel.title}"
+
+    def look_at_host(self, number: int) -> None:
+        """Another host, behind the last the first."""
+        self.host_number = number % len(self.world.hosts)
+        self._look()
+
+    def event(self, words: str) -> str:
+        """One of the events with a key, on the host and the vCPU that are looked at."""
+        if self.vcpu_number and not words.startswith(_OF_VM):
+            words += f" vcpu={self.vcpu_number}"
+        if self.host_number:
+            words += f" host={self.host_number}"
+        return self.happen(words)
+
+    def toggle(self, row: FeatureRow) -> str:
+        """KVM_ARM_VCPU_INIT with a feature or without it, or the capability that gives it."""
+        if row.feature.name == "MTE":
+            return self.event("KVM_ENABLE_CAP ARM_MTE")
+        if not row.feature.bits:
+            return f"{row.feature.name}: no vCPU feature asks for it"
+        vm = self.world.nodes[self.host_number].vm
+        vcpu = vm.vcpus.get(self.vcpu_number) if vm is not None else None
+        now = vcpu.features if vcpu is not None and vcpu.initialized else _PSCI
+        wanted = now ^ row.feature.bits
+        names = [name for bit, name in enumerate(FEATURE_NAMES) if wanted >> bit & 1]
+        return self.event(" ".join(("KVM_ARM_VCPU_INIT", *names)))
+
+    def execute(self, row: FeatureRow) -> str:
+        """The feature's instruction in the guest."""
+        if not row.feature.instruction:
+            return f"{row.feature.name}: no instruction here uses it"
+        return self.event(f"guest {row.feature.instruction}")
+
+    def _happen(self, event: str) -> str:
+        wrong = super()._happen(event)
+        if not wrong and len(self.world.hosts) > 1:
+            # One looks at the host to which it happened.
+            self.look_at_host(self.world.at.get("host", 0))
+        return wrong
+
+    def _look(self) -> None:
+        super()._look()
+        self.rows = feature_rows(self.world, self.host_number, self.vcpu_number)
+
+    def bytes_path(self) -> str:
+        """Where the bytes of the vCPU begin in the capture."""
+        return "core.*"
+
+    def capture_index(self) -> int:
+        """Which vCPU of the capture is looked at: those of the hosts before come first."""
+        return sum(
+            1
+            for number, node in enumerate(self.world.nodes)
+            for at, vcpu in sorted(node.vm.vcpus.items() if node.vm is not None else ())
+            if vcpu.initialized and (number, at) < (self.host_number, self.vcpu_number)
+        )

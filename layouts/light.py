@@ -1,0 +1,103 @@
+"""What declarations and fields need of typing, without importing typing: that takes as long as showing a field.
+
+:class:`NamedTuple` is typing's for type checkers. While running it makes the same tuples, but compiles nothing for a
+class: typing and collections compile each annotation and a constructor. A class that is generic has typing's own.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import NamedTuple as NamedTuple  # noqa: PLC0414
+    from typing import TypedDict as TypedDict  # noqa: PLC0414
+else:
+    from _collections import _tuplegetter
+
+    class TypedDict(dict):
+        """A dictionary of known keys: which ones is for type checkers."""
+
+        def __init_subclass__(cls, *, total: bool = True) -> None:
+            pass
+
+    #: After so many tuples of a class its constructor is compiled: 50 us, given back by the next thousand.
+    _WORTH_COMPILING = 256
+    #: Stands for a value that a field has to be given.
+    _MISSING = object()
+
+    class _Meta(type):
+        """Makes a field of each annotation of a class that names NamedTuple as its base."""
+
+        def __new__(meta, name, bases, body):  # noqa: ANN001, ANN204
+            if tuple in bases or NamedTuple not in bases:
+                return super().__new__(meta, name, bases, body)
+            fields = tuple(body.get("__annotations__", ()))
+            defaults = {field: body[field] for field in fields if field in body}
+            if tuple(defaults) != fields[len(fields) - len(defaults) :]:
+                raise TypeError(f"{name}: a field without a default follows one that has it")
+            body.update((field, _tuplegetter(at, None)) for at, field in enumerate(fields))
+            body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
+            required = len(fields) - len(defaults)
+            body |= {"_required": required, "_tail": (*[_MISSING] * required, *defaults.values())}
+            body["_made"] = [0]
+            body["_places"] = {field: at for at, field in enumerate(fields)}
+            return super().__new__(meta, name, bases, body)
+
+    class NamedTuple(tuple, metaclass=_Meta):
+        """See the module."""
+
+        __slots__ = ()
+        _fields = ()
+        _field_defaults = {}  # noqa: RUF012
+        _made = [0]  # noqa: RUF012
+
+        def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204, D102
+            cls._made[0] += 1
+            if cls._made[0] == _WORTH_COMPILING:
+                cls._compile()
+            if len(values) != len(cls._fields) or named:
+                values = cls._filled(values, named)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _compile(cls):  # noqa: ANN206
+            """The constructor that collections compiles, for a class of which there are many."""
+            names = "".join(f"{field}, " for field in cls._fields)
+            made = eval(f"lambda _cls, {names}: _new(_cls, ({names}))", {"_new": tuple.__new__})  # noqa: S307
+            made.__defaults__ = tuple(cls._field_defaults.values())
+            cls.__new__ = made
+
+        @classmethod
+        def _filled(cls, values, named):  # noqa: ANN001, ANN206
+            """All values in order, of some in order, some by name, and defaults. Raises TypeError."""
+            found = [*values, *cls._tail[len(values) :]]
+            for name, value in named.items():
+                at = cls._places.get(name, -1)
+                if at < len(values):
+                    raise TypeError(f"{cls.__name__}: {name} is no field, or given twice")
+                found[at] = value
+            if len(values) > len(cls._fields) or any(value is _MISSING for value in found[: cls._required]):
+                raise TypeError(f"{cls.__name__} has the fields {', '.join(cls._fields)}")
+            return found
+
+        @classmethod
+        def _make(cls, values):  # noqa: ANN001, ANN206
+            return cls(*values)
+
+        def _replace(self, **named):  # noqa: ANN003, ANN202
+            made = tuple.__new__(
+                type(self), [named.pop(field, value) for field, value in zip(self._fields, self, strict=True)]
+            )
+            if named:
+                raise ValueError(f"{type(self).__name__} has no field {next(iter(named))!r}")
+            return made
+
+        def _asdict(self):  # noqa: ANN202
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self):  # noqa: ANN204
+            shown = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({shown})"
+
+        def __getnewargs__(self):  # noqa: ANN204
+            return tuple(self)

@@ -1,0 +1,48 @@
+"""The cheap half of the benchmark as a check of ratios, with room for a busy machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.__main__ import slower
+from benchmarks.cases import CORE, Case, starts
+from benchmarks.measure import least
+
+CASES = [case for case in starts() if case.is_cheap]
+#: What a busy machine may add to a promise; least of several, and tried again before it fails.
+_ROOM = 1.3
+_TRIES = 4
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_starts_keep_their_promise(case: Case) -> None:
+    assert case.theirs is not None
+    case.ours()
+    ratios = []
+    for _ in range(_TRIES):
+        ours, theirs = least([case.ours, case.theirs], 4)
+        ratios.append(ours / theirs)
+        if ratios[-1] <= _ROOM * case.most:
+            return
+    pytest.fail(f"{case.name}: {min(ratios):.2f}, at most {case.most}")
+
+
+def test_the_hot_path_imports_little() -> None:
+    """What showing a field does without; each of them takes as long as the rest of the command, or half of it."""
+    heavy = ["construct", "elftools", "typing", "re", "json", "argparse", "dataclasses", "rich", "layouts.x86.kvm"]
+    code = (
+        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        f"bad = [m for m in sys.modules if m in {heavy} or '.arm64' in m]; sys.exit(f'imported {{bad}}' if bad else 0)"
+    )
+    words = ["show", CORE, "--field", "xsave.header.xstate_bv", "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_got_slower_is_told() -> None:
+    before = {"a / b": {"ratio": 2.0}, "c / -": {"ratio": 10.0}}
+    assert slower({"a / b": {"ratio": 2.4}, "c / -": {"ratio": 30.0}, "new / b": {"ratio": 9.0}}, before) == []
+    assert slower({"a / b": {"ratio": 2.6}}, before) == ["a / b: 2.60, was 2.00"]
