@@ -147,6 +147,6 @@ def capture_of_model(target: str, options: Options) -> Capture:
 
 def capture_of_bench(bench: Workbench) -> Capture:
     """The registers of the guest that the lab asks for, as the host gives them."""
-    vcpu, _ = ask(bench.made.request, bench.host, bench.setup.abi)
+    vcpu, _ = ask(bench.made.request, bench.host)
     state = state_of_scratch(vcpu, f"{bench.setup.model or HOST} on {bench.host.name}")
     return capture_of(state, kernel=bench.host.kernel.release)

@@ -81,8 +81,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "model:",
         "model:NAME[:HOST[,HOST]]",
-        "the guest of a named CPU model on a host, of two: would the second take it; "
-        "x86 where a vCPU is to move (inspector models list)",
+        "the guest of a named CPU model on a host or two: arm64; x86 where a vCPU is to move (inspector models list)",
         capture="models:capture_of_model",
         lab="models:lab_of_model",
         architectures=("arm64",),

@@ -35,7 +35,7 @@ def session_with_abi(lab: Lab, abi: str) -> LabSession:
     if isinstance(session, IdLabSession):
         wrong = session.start_with(abi)
     else:
-        wrong = "" if abi == "merged" else "the XSTATE lab is of x86"
+        wrong = "" if abi == "merged" else "it goes with model: and with --to; inspector sim has its own"
     if wrong:
         raise UsageError(f"--abi {abi}: {wrong}")
     return session

@@ -289,12 +289,12 @@ def ask(request: Request, host: Host, abi: str = "merged") -> tuple[ScratchVcpu,
     vcpu, writes = scratch(host, request.features, writable_imp=writable_imp, abi=abi)
     if not writes[-1].outcome.accepted:
         return vcpu, writes
-    if request.features & SVE:
+    if request.features & SVE and abi == "proposal" and isinstance(vcpu, Vcpu):
+        writes.append(Step(f"KVM_ARM_VCPU_SET_SVE_VLS {request.vqs:#x}", vcpu.set_sve_vls(request.vqs)))
+    elif request.features & SVE:
         vls = request.vqs.to_bytes(sve.VLS_SIZE_BYTES, "little")
-        call = "KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS" if abi == "merged" else "KVM_ARM_VCPU_SET_SVE_VLS"
-        writes.append(Step(f"{call} {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
-        if abi == "merged":
-            writes.append(Step("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
+        writes.append(Step(f"KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS {request.vqs:#x}", vcpu.set(SVE_VLS, vls)))
+        writes.append(Step("KVM_ARM_VCPU_FINALIZE SVE", vcpu.finalize(sve.FINALIZE)))
     for encoding, value in sorted(changes.items()):
         name = host.kernel.register_name(encoding)
         outcome = vcpu.set(sysreg_id(encoding), value.to_bytes(8, "little"))
