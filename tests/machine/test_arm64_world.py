@@ -384,3 +384,21 @@ def test_commands_of_the_page_answer_as_it_says(command: str, capsys: pytest.Cap
     name, *rest = shlex.split(words)[1:]
     assert {"sim": sim.run, "set": set_command.run}[name](rest) == int(comment.strip() == "exit code 1")
     assert capsys.readouterr().out
+
+
+def test_what_vector_instructions_leave() -> None:
+    """INDEX and PTRUE at the vector length in force: a pattern that is too long makes nothing active."""
+    world = empty("a64fx")
+    world.play(
+        [*READY[:2], "KVM_ARM_VCPU_INIT PSCI_0_2 SVE", "KVM_SET_ONE_REG SVE_VLS 16 32", "KVM_ARM_VCPU_FINALIZE SVE"]
+    )
+    world.play(["KVM_SET_ONE_REG CPACR_EL1 0x330000", "KVM_SET_ONE_REG ZCR_EL1 0", "guest index z5.h 0xfffe 3"])
+    vcpu = world.nodes[0].vm.vcpus[0]  # type: ignore[union-attr]
+    assert vcpu.sve["z5"] == b"\xfe\xff\x01\x00\x04\x00\x07\x00\x0a\x00\x0d\x00\x10\x00\x13\x00"
+    for pattern, bits in (("", 0x1111), ("vl3", 0x111), ("vl5", 0), ("pow2", 0x1111), ("mul3", 0x111)):
+        assert answers(world, f"guest ptrue p1.s {pattern}") == ["ok"]
+        assert int.from_bytes(vcpu.sve["p1"], "little") == bits
+    with pytest.raises(EventError, match="no register z32"):
+        world.happen("guest index z32.b 0 1")
+    with pytest.raises(EventError, match="no pattern vl"):
+        world.happen("guest ptrue p1.s vl")
