@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.screen import Screen
 
 from inspector.capture.model import Capture, Vcpu
-from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
+from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu, world_of_vcpu
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.id_lab_session import IdLabSession
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
@@ -28,9 +28,12 @@ def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
     return XstateLabSession(lab.world, lab.scenario, origin)
 
 
-def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
-    """The lab in which a captured vCPU goes on, edits and all. Raises UsageError and InputError where there is none."""
-    lab = lab_of_vcpu(capture, vcpu)
+def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, *, plays: bool = False) -> LabSession:
+    """The lab in which a captured vCPU goes on, edits and all; ``plays``: a world with events, which x86's always is.
+
+    Raises UsageError and InputError where there is none.
+    """
+    lab = world_of_vcpu(capture, vcpu) if plays else lab_of_vcpu(capture, vcpu)
     assert vcpu is not None
     if any(area.data is not area.original for area in vcpu.areas):
         return session_of(lab, None)

@@ -20,6 +20,13 @@ class LabWanted(NamedTuple):
     vcpu: Vcpu | None
 
 
+class PlayWanted(NamedTuple):
+    """The world in which this vCPU is restored, to play events."""
+
+    capture: Capture
+    vcpu: Vcpu | None
+
+
 class BytesWanted(NamedTuple):
     """The bytes of a simulated machine, at a field."""
 
@@ -60,7 +67,9 @@ class CallsWanted(NamedTuple):
     capture: Capture
 
 
-Wanted = LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+Wanted = (
+    LabWanted | PlayWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+)
 
 
 class AgainWanted(Message):

@@ -402,3 +402,56 @@ def test_what_vector_instructions_leave() -> None:
         world.happen("guest index z32.b 0 1")
     with pytest.raises(EventError, match="no pattern vl"):
         world.happen("guest ptrue p1.s vl")
+
+
+def with_pmu(host: str = "neoverse-v1") -> Arm64World:
+    world = empty(host)
+    world.play(["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_CREATE_DEVICE vgic-v3", "KVM_SET_DEVICE_ATTR VGIC_ADDR"])
+    world.play(["KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3", "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT"])
+    world.play(["KVM_SET_DEVICE_ATTR PMU_V3_IRQ", "KVM_SET_DEVICE_ATTR PMU_V3_INIT"])
+    return world
+
+
+def read(world: Arm64World, register: str) -> int | str:
+    """What the guest reads: a value, or why none."""
+    outcome = world.happen(f"guest mrs {register}").outcome
+    return outcome.value if outcome.accepted else outcome.because
+
+
+def test_a_guest_writes_its_pmu() -> None:
+    """N stays the VM's, P and C reset and read as zero, sets are set and cleared, counters that run are not guessed."""
+    world = with_pmu()
+    before = read(world, "PMCR_EL0")
+    assert answers(world, "guest msr PMEVCNTR0_EL0 0x123", "guest msr PMCCNTR_EL0 7") == ["ok", "ok"]
+    assert read(world, "PMEVCNTR0_EL0") == 0x123
+    assert answers(world, "guest msr PMCR_EL0 0xffffffff06") == ["ok"]
+    assert read(world, "PMCR_EL0") == before
+    assert (read(world, "PMEVCNTR0_EL0"), read(world, "PMCCNTR_EL0")) == (0, 0)
+    world.play(["guest msr PMCNTENCLR_EL0 0xffffffff", "guest msr PMCNTENSET_EL0 3", "guest msr PMCNTENCLR_EL0 1"])
+    assert (read(world, "PMCNTENSET_EL0"), read(world, "PMCNTENCLR_EL0")) == (2, 2)
+    assert answers(world, "guest msr PMEVTYPER0_EL0 0xffffffff") == ["ok"]
+    assert read(world, "PMEVTYPER0_EL0") == 0xC800FFFF
+    assert answers(world, "guest msr PMEVCNTR30_EL0 0") == ["UNDEF"]
+    assert answers(world, "guest msr PMCR_EL0 1") == ["ok"]
+    assert read(world, "PMEVCNTR0_EL0") == 0
+    assert read(world, "PMEVCNTR1_EL0") == "depends on how far a counter that runs has come"
+
+
+def test_a_guest_writes_its_timers() -> None:
+    """KVM's ids of CNTV_CVAL_EL0 and CNTVCT_EL0 are swapped; the guest's names are not. The clock is the host's."""
+    world = empty()
+    world.play([*READY, "guest msr CNTV_CVAL_EL0 0x55"])
+    assert read(world, "CNTV_CVAL_EL0") == 0x55
+    assert read(world, "CNTVCT_EL0") == "depends on the host's clock"
+    assert answers(world, "guest msr CNTVCT_EL0 1", "guest msr CNTV_CTL_EL0 0xff") == ["UNDEF", "ok"]
+    assert read(world, "CNTV_CTL_EL0") == "depends on the host's clock"
+    assert answers(world, "guest msr CNTV_CVAL_EL0 0") == ["ok"]
+    assert read(world, "CNTV_CTL_EL0") == 7
+
+
+def test_answers_of_zero_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    events = ("KVM_CHECK_EXTENSION ARM_MTE", *READY, "KVM_GET_ONE_REG x0")
+    assert sim.run(["new", "--host", "neoverse-v1", *(word for event in events for word in ("--event", event))]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"KVM_CHECK_EXTENSION ARM_MTE +ok, 0x0$", out, re.M)
+    assert re.search(r"KVM_GET_ONE_REG x0 +ok, 0x0$", out, re.M)

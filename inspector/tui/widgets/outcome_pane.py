@@ -81,7 +81,7 @@ def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
 def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> Text:
     """The sentence, the checks, what each kernel did, the changes."""
     outcome = step.outcome
-    text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
+    text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome, step.event)}\n", "bold"), outcome, width)
     _log_text(text, step, scenario, number, width)
     for name, (before, after) in changes_of(step).items():
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))
