@@ -51,19 +51,6 @@ def lab_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:
     return found
 
 
-def world_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:
-    """The world in which a captured vCPU is restored, with the events that restore it. Raises as ``lab_of_vcpu``."""
-    if vcpu is None or vcpu.arch != "arm64":
-        return lab_of_vcpu(capture, vcpu)
-    from inspector.targets.arm64_world import place_of, restored
-
-    place = place_of(capture, vcpu, "", "", NO_OPTIONS)
-    if place is None:
-        raise UsageError(_NEEDS)
-    scenario, world = restored(capture, vcpu, place)
-    return Arm64Lab(world, scenario)
-
-
 def _arm64(capture: Capture, vcpu: Vcpu) -> Lab | None:
     from inspector.machine.arm64.models.workbench import Workbench
     from inspector.targets.arm64_host import host_of_vcpu

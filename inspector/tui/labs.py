@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from textual.screen import Screen
 
 from inspector.capture.model import Capture, Vcpu
-from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu, world_of_vcpu
+from inspector.targets.arm64_world import world_of_vcpu
+from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.id_lab_session import IdLabSession
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
@@ -33,7 +34,10 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, *, plays: bool = False)
 
     Raises UsageError and InputError where there is none.
     """
-    lab = world_of_vcpu(capture, vcpu) if plays else lab_of_vcpu(capture, vcpu)
+    if plays and vcpu is not None and vcpu.arch == "arm64":
+        lab: Lab = world_of_vcpu(capture, vcpu)
+    else:
+        lab = lab_of_vcpu(capture, vcpu)
     assert vcpu is not None
     if any(area.data is not area.original for area in vcpu.areas):
         return session_of(lab, None)

@@ -21,6 +21,8 @@ from inspector.targets.arm64_world import world_of
 from inspector.targets.labs import Arm64Lab
 from inspector.targets.scenarios import other_way
 from inspector.targets.schemes import capture_of, host_of, lab_of
+from inspector.tui.arm64_lab_session import Arm64LabSession
+from inspector.tui.labs import session_of_vcpu
 from layouts.arm64.ids import V
 from layouts.arm64.scenarios import SCENARIOS, scenarios
 from layouts.scenario import Scenario
@@ -455,3 +457,14 @@ def test_answers_of_zero_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert re.search(r"KVM_CHECK_EXTENSION ARM_MTE +ok, 0x0$", out, re.M)
     assert re.search(r"KVM_GET_ONE_REG x0 +ok, 0x0$", out, re.M)
+
+
+def test_a_captured_vcpu_is_played() -> None:
+    """From the Inspect screen: the events that restore it, on the host that it shows; x86 goes to its lab."""
+    capture = capture_of(SAMPLE)
+    session = session_of_vcpu(capture, capture.vcpus[0], plays=True)
+    assert isinstance(session, Arm64LabSession)
+    session.world.play(session.scenario.events)
+    assert session.world.steps[-1].outcome.accepted
+    fingerprint = capture_of("sample:graviton3/linux-6.18")
+    assert isinstance(session_of_vcpu(fingerprint, fingerprint.vcpus[0], plays=True), Arm64LabSession)
