@@ -20,6 +20,7 @@ SHOTS = {
     "lab-timeline": ("sim:transcript-vm-amx", (130, 34), [*["n"] * 11, "T"]),
     "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),
     "id-lab": ("model:neoverse-v1-v1:neoverse-n1", (150, 40), ["slash", *"feat_SHA2", "enter", "b"]),
+    "arm64-lab": ("sim:arm64-sve-lengths", (110, 34), ["n"] * 7),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }
 
