@@ -33,22 +33,31 @@ def root() -> Path:
 
 def names() -> list[str]:
     """All sample names: every folder that has a ``about.toml`` and each file that it lists."""
+    return list(abouts())
+
+
+@cache
+def abouts() -> dict[str, str]:
+    """All samples by name, each in one line."""
     import tomllib
 
-    found = []
+    found: dict[str, str] = {}
     for about in sorted(root().glob("*/about.toml")):
         table = tomllib.loads(about.read_text("utf-8"))
-        found += [f"{about.parent.name}/{name}" if name != "." else about.parent.name for name in table["open"]]
+        folder = about.parent.name
+        found |= {f"{folder}/{name}" if name != "." else folder: str(text) for name, text in table["open"].items()}
     return found
+
+
+def x86_chips() -> list[str]:
+    """The chips of x86 of which a shipped capture tells, by name."""
+    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in names() if "/linux-" in sample)
+    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
 
 
 def about(name: str) -> str:
     """What one sample is, in one line."""
-    import tomllib
-
-    folder, _, member = name.partition("/")
-    table = tomllib.loads((root() / folder / "about.toml").read_text("utf-8"))
-    return str(table["open"][member or "."])
+    return abouts()[name]
 
 
 def capture_of_sample(target: str, options: Options) -> Capture:
