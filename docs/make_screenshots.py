@@ -21,6 +21,7 @@ SHOTS = {
     "lab": ("sim:guest-xfd", (160, 45), ["n"] * 7),
     "lab-against": ("sim:rfc-preempt", (130, 34), [*["n"] * 14, "A", *"upstream", "enter"]),
     "id-lab": ("model:neoverse-v1-v1:neoverse-n1", (150, 40), ["slash", *"feat_SHA2", "enter", "b"]),
+    "arm64-lab": ("sim:arm64-sve-lengths", (110, 34), ["n"] * 7),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }
 

@@ -29,12 +29,16 @@ _SI_CODES: dict[tuple[int, int], str] = {
 }
 
 
-def answer_of(outcome: Outcome) -> str:
+#: Events that are asked for their value, which may be 0.
+_ASKED = ("KVM_CHECK_EXTENSION", "KVM_GET_ONE_REG", "guest mrs")
+
+
+def answer_of(outcome: Outcome, event: str = "") -> str:
     """The answer in one line: verdict, the check that decided, value, size of what was returned."""
     answer = str(outcome)
     if outcome.verdict == "signal" and (outcome.code, outcome.value) in _SI_CODES:
         answer = answer.replace(outcome.name, f"{outcome.name} ({_SI_CODES[outcome.code, outcome.value]})", 1)
-    if outcome.value and outcome.accepted:
+    if outcome.accepted and (outcome.value or (event.startswith(_ASKED) and not outcome.image)):
         answer += f", {outcome.value:#x}"
     if outcome.image:
         answer += f", {len(outcome.image)} bytes"
@@ -79,7 +83,7 @@ def timeline_text(
         yield from textwrap.wrap(visible(f"host: {scenario.because}"), _WIDTH, subsequent_indent="  ")
     yield ""
     for number, step in enumerate(world.steps, 1):
-        yield f"{number:>3}  {visible(step.event):<40} {answer_of(step.outcome)}"
+        yield f"{number:>3}  {visible(step.event):<40} {answer_of(step.outcome, step.event)}"
         for text in log_lines(step, scenario.log, number, calls=calls):
             yield f"{_INDENT}{text}"
         yield from _changes(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from inspector.capture.errors import UsageError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
@@ -16,6 +17,7 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.synthesized import register_area
 from inspector.targets.arm64_host import captured_state, host_of_vcpu
 from inspector.targets.kernels import kernel_captured, kernel_named, release_of
+from inspector.targets.labs import Arm64Lab
 from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
 from layouts.arm64.kernels import profile_for
@@ -93,6 +95,15 @@ def restored(capture: Capture, vcpu: Vcpu, place: Place) -> tuple[Scenario, Arm6
         architecture="arm64",
     )
     return scenario, Arm64World([place.host], ABIS[0], state)
+
+
+def world_of_vcpu(capture: Capture, vcpu: Vcpu) -> Arm64Lab:
+    """The lab of the world in which a captured vCPU is restored. Raises UsageError and InputError."""
+    place = place_of(capture, vcpu, "", "", NO_OPTIONS)
+    if place is None:
+        raise UsageError("events need a vCPU's ID registers as KVM gives them")
+    scenario, world = restored(capture, vcpu, place)
+    return Arm64Lab(world, scenario)
 
 
 def restore_events(state: State) -> tuple[str, ...]:

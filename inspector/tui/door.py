@@ -18,6 +18,7 @@ from inspector.tui.wanted import (
     EditsWanted,
     FieldWanted,
     MigrationWanted,
+    PlayWanted,
     Wanted,
 )
 
@@ -44,7 +45,7 @@ class DoorApp(BaseApp):
             self.push_screen(bytes_screen(*wanted))
             return
         try:
-            self.push_screen(lab_screen(session_of_vcpu(*wanted)))
+            self.push_screen(lab_screen(session_of_vcpu(*wanted, plays=isinstance(wanted, PlayWanted))))
         except InspectorError as error:
             self.notify(str(error), markup=False, timeout=3)
 

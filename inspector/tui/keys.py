@@ -208,6 +208,7 @@ INSPECT: Table = (
             line(
                 "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
             ),
+            line("play: events on this vCPU, restored call by call", Key("P", "play", "inspect.play", "Play")),
             line(
                 "would this vCPU arrive on another host: asks for it by name",
                 Key("M", "migrate", "inspect.migrate", "Migrate"),

@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
+from inspector.targets.arm64_world import world_of_vcpu
 from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.id_lab_session import IdLabSession
@@ -41,9 +42,15 @@ def session_with_abi(lab: Lab, abi: str) -> LabSession:
     return session
 
 
-def session_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> LabSession:
-    """The lab in which a captured vCPU goes on, edits and all. Raises UsageError and InputError where there is none."""
-    lab = lab_of_vcpu(capture, vcpu)
+def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, *, plays: bool = False) -> LabSession:
+    """The lab in which a captured vCPU goes on, edits and all; ``plays``: a world with events, which x86's always is.
+
+    Raises UsageError and InputError where there is none.
+    """
+    if plays and vcpu is not None and vcpu.arch == "arm64":
+        lab: Lab = world_of_vcpu(capture, vcpu)
+    else:
+        lab = lab_of_vcpu(capture, vcpu)
     assert vcpu is not None
     if any(area.data is not area.original for area in vcpu.areas):
         return session_of(lab, None)

@@ -26,6 +26,13 @@ class LabWanted(NamedTuple):
     vcpu: Vcpu | None
 
 
+class PlayWanted(NamedTuple):
+    """The world in which this vCPU is restored, to play events."""
+
+    capture: Capture
+    vcpu: Vcpu | None
+
+
 class BytesWanted(NamedTuple):
     """The bytes of a simulated machine, at a field."""
 
@@ -67,7 +74,15 @@ class CallsWanted(NamedTuple):
 
 
 Wanted = (
-    TargetWanted | LabWanted | BytesWanted | CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted
+    TargetWanted
+    | LabWanted
+    | PlayWanted
+    | BytesWanted
+    | CompareWanted
+    | FieldWanted
+    | EditsWanted
+    | MigrationWanted
+    | CallsWanted
 )
 
 

@@ -22,6 +22,8 @@ from inspector.targets.arm64_world import world_of
 from inspector.targets.labs import Arm64Lab
 from inspector.targets.place import elsewhere, place_of
 from inspector.targets.schemes import capture_of, host_of, lab_of
+from inspector.tui.arm64_lab_session import Arm64LabSession
+from inspector.tui.labs import session_of_vcpu
 from layouts.arm64.ids import V
 from layouts.arm64.scenarios import SCENARIOS, scenarios
 from layouts.scenario import Scenario
@@ -87,7 +89,9 @@ def test_document_003_grace_to_graviton3_is_refused_by_one_field_and_the_way_bac
     assert there.code - there.value == 1
     assert "ID_DFR0_EL1 0x0" in there.because
     assert "EINVAL; this does not hold: CopDbg is at least 6" in there.because
-    assert played("arm64-graviton3-to-grace").steps[-1].outcome.accepted
+    back = played("arm64-graviton3-to-grace").steps[-1].outcome
+    assert back.verdict == "depends-on"
+    assert "grace's ID_AA64PFR0_EL1.CSV3 and 6 fields more, which nobody read: ok if it is as is likely" in back.because
 
 
 def test_put_registers_after_init_names_the_register() -> None:
@@ -100,8 +104,7 @@ def test_put_registers_after_init_names_the_register() -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_scenarios_have_a_source_and_a_refusal(scenario: Scenario) -> None:
     assert scenario.source
-    accepted = all(step.outcome.accepted for step in played(scenario.name).steps)
-    assert accepted == (scenario.name == "arm64-graviton3-to-grace")
+    assert not all(step.outcome.accepted for step in played(scenario.name).steps)
 
 
 def test_undo_makes_the_same_state_again() -> None:
@@ -386,3 +389,94 @@ def test_commands_of_the_page_answer_as_it_says(command: str, capsys: pytest.Cap
     name, *rest = shlex.split(words)[1:]
     assert {"sim": sim.run, "set": set_command.run}[name](rest) == int(comment.strip() == "exit code 1")
     assert capsys.readouterr().out
+
+
+def test_what_vector_instructions_leave() -> None:
+    """INDEX and PTRUE at the vector length in force: a pattern that is too long makes nothing active."""
+    world = empty("a64fx")
+    world.play(
+        [*READY[:2], "KVM_ARM_VCPU_INIT PSCI_0_2 SVE", "KVM_SET_ONE_REG SVE_VLS 16 32", "KVM_ARM_VCPU_FINALIZE SVE"]
+    )
+    world.play(["KVM_SET_ONE_REG CPACR_EL1 0x330000", "KVM_SET_ONE_REG ZCR_EL1 0", "guest index z5.h 0xfffe 3"])
+    vcpu = world.nodes[0].vm.vcpus[0]  # type: ignore[union-attr]
+    assert vcpu.sve["z5"] == b"\xfe\xff\x01\x00\x04\x00\x07\x00\x0a\x00\x0d\x00\x10\x00\x13\x00"
+    for pattern, bits in (("", 0x1111), ("vl3", 0x111), ("vl5", 0), ("pow2", 0x1111), ("mul3", 0x111)):
+        assert answers(world, f"guest ptrue p1.s {pattern}") == ["ok"]
+        assert int.from_bytes(vcpu.sve["p1"], "little") == bits
+    with pytest.raises(EventError, match="no register z32"):
+        world.happen("guest index z32.b 0 1")
+    with pytest.raises(EventError, match="no pattern vl"):
+        world.happen("guest ptrue p1.s vl")
+
+
+def with_pmu(host: str = "neoverse-v1") -> Arm64World:
+    world = empty(host)
+    world.play(["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_CREATE_DEVICE vgic-v3", "KVM_SET_DEVICE_ATTR VGIC_ADDR"])
+    world.play(["KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3", "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT"])
+    world.play(["KVM_SET_DEVICE_ATTR PMU_V3_IRQ", "KVM_SET_DEVICE_ATTR PMU_V3_INIT"])
+    return world
+
+
+def read(world: Arm64World, register: str) -> int | str:
+    """What the guest reads: a value, or why none."""
+    outcome = world.happen(f"guest mrs {register}").outcome
+    return outcome.value if outcome.accepted else outcome.because
+
+
+def test_a_guest_writes_its_pmu() -> None:
+    """N stays the VM's, P and C reset and read as zero, sets are set and cleared, counters that run are not guessed."""
+    world = with_pmu()
+    before = read(world, "PMCR_EL0")
+    assert answers(world, "guest msr PMEVCNTR0_EL0 0x123", "guest msr PMCCNTR_EL0 7") == ["ok", "ok"]
+    assert read(world, "PMEVCNTR0_EL0") == 0x123
+    assert answers(world, "guest msr PMCR_EL0 0xffffffff06") == ["ok"]
+    assert read(world, "PMCR_EL0") == before
+    assert (read(world, "PMEVCNTR0_EL0"), read(world, "PMCCNTR_EL0")) == (0, 0)
+    world.play(["guest msr PMCNTENCLR_EL0 0xffffffff", "guest msr PMCNTENSET_EL0 3", "guest msr PMCNTENCLR_EL0 1"])
+    assert (read(world, "PMCNTENSET_EL0"), read(world, "PMCNTENCLR_EL0")) == (2, 2)
+    assert answers(world, "guest msr PMEVTYPER0_EL0 0xffffffff") == ["ok"]
+    assert read(world, "PMEVTYPER0_EL0") == 0xC800FFFF
+    assert answers(world, "guest msr PMEVCNTR30_EL0 0") == ["UNDEF"]
+    assert answers(world, "guest msr PMCR_EL0 1") == ["ok"]
+    assert read(world, "PMEVCNTR0_EL0") == 0
+    assert read(world, "PMEVCNTR1_EL0") == "depends on how far a counter that runs has come"
+
+
+def test_a_guest_writes_its_timers() -> None:
+    """KVM's ids of CNTV_CVAL_EL0 and CNTVCT_EL0 are swapped; the guest's names are not. The clock is the host's."""
+    world = empty()
+    world.play([*READY, "guest msr CNTV_CVAL_EL0 0x55"])
+    assert read(world, "CNTV_CVAL_EL0") == 0x55
+    assert read(world, "CNTVCT_EL0") == "depends on the host's clock"
+    assert answers(world, "guest msr CNTVCT_EL0 1", "guest msr CNTV_CTL_EL0 0xff") == ["UNDEF", "ok"]
+    assert read(world, "CNTV_CTL_EL0") == "depends on the host's clock"
+    assert answers(world, "guest msr CNTV_CVAL_EL0 0") == ["ok"]
+    assert read(world, "CNTV_CTL_EL0") == 7
+
+
+def test_answers_of_zero_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    events = ("KVM_CHECK_EXTENSION ARM_MTE", *READY, "KVM_GET_ONE_REG x0")
+    assert sim.run(["new", "--host", "neoverse-v1", *(word for event in events for word in ("--event", event))]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"KVM_CHECK_EXTENSION ARM_MTE +ok, 0x0$", out, re.M)
+    assert re.search(r"KVM_GET_ONE_REG x0 +ok, 0x0$", out, re.M)
+
+
+def test_a_captured_vcpu_is_played() -> None:
+    """From the Inspect screen: the events that restore it, on the host that it shows; x86 goes to its lab."""
+    capture = capture_of(SAMPLE)
+    session = session_of_vcpu(capture, capture.vcpus[0], plays=True)
+    assert isinstance(session, Arm64LabSession)
+    session.world.play(session.scenario.events)
+    assert session.world.steps[-1].outcome.accepted
+    fingerprint = capture_of("sample:graviton3/linux-6.18")
+    assert isinstance(session_of_vcpu(fingerprint, fingerprint.vcpus[0], plays=True), Arm64LabSession)
+
+
+def test_a_host_that_is_known_in_part_says_what_an_answer_hangs_on() -> None:
+    world = empty("grace")
+    assert answers(world, *READY[:2], "KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3")[-1] == "depends-on"
+    known, unknown = "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.RNDR 0", "KVM_SET_ONE_REG ID_AA64ISAR1_EL1.XS 1"
+    assert answers(world, known, unknown) == ["ok", "depends-on"]
+    assert world.steps[-1].outcome.because.endswith("XS, which nobody read: EINVAL if it is as is likely")
+    assert world.state().nodes[0].vm.vcpus[0].initialized  # type: ignore[union-attr]

@@ -62,11 +62,26 @@ def part(name: str, *kinds: str, count: int = 1) -> list[bytes]:
     return found
 
 
+#: A counter that nobody wrote.
+CLOCK = [
+    b'{"op":"init","i":0,"f":4,"e":0}',
+    b'{"op":"get","i":0,"id":"603000000013df01","e":0,"v":"0100000000000000"}',
+]
+
+
 def test_what_is_not_asked_is_no_agreement() -> None:
-    agreement = verify("f", part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "caps", "mrs_el0", "masks", "mem", count=2))
-    assert agreement.by_kind == {"vcpu": [2, 2], "caps": [600, 600], "mrs_el0": [2, 2], "masks": [194, 194]}
-    assert agreement.unasked == 2
-    assert agreement.as_json()["not_asked"] == {"memory slots": {"mem": 2}}
+    agreement = verify(
+        "f", part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "caps", "mrs_el0", "masks", count=2) + CLOCK
+    )
+    assert agreement.by_kind == {
+        "vcpu": [2, 2],
+        "caps": [600, 600],
+        "mrs_el0": [2, 2],
+        "masks": [194, 194],
+        "init": [1, 1],
+    }
+    assert agreement.unasked == 1
+    assert agreement.as_json()["not_asked"] == {"the host's clock (kvm_phys_timer_read)": {"get": 1}}
 
 
 def test_a_wrong_answer_is_found() -> None:
@@ -122,12 +137,12 @@ def test_a_bug_of_ours_is_not_told_as_a_bad_file(monkeypatch: pytest.MonkeyPatch
 
 def test_the_command_tells_the_host_and_what_it_did_not_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "deep.jsonl"
-    path.write_bytes(b"\n".join(part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "mem")))
+    path.write_bytes(b"\n".join(part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "mem") + CLOCK))
     assert main(["verify", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "deep.jsonl: 1 of 1 answers agree\n" in out
+    assert "deep.jsonl: 3 of 3 answers agree\n" in out
     assert "  host: cortex-a57, kernel 7.2, from bare registers\n" in out
-    assert "  not asked: 1, memory slots (mem)\n" in out
+    assert "  not asked: 1, the host's clock (kvm_phys_timer_read) (get)\n" in out
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
-from layouts.arm64.ids import AIDR, MIDR, PFR0, REVIDR
+from layouts.arm64.ids import PFR0
 from layouts.vocabulary import mask_of
 
 #: Most vCPUs, by the version of the GIC.
@@ -77,9 +77,7 @@ class KvmArch:
     def configure(self, features: int) -> None:
         """The first vCPU that is initialized fixes the features, and with them the ID registers."""
         self.features = features
-        host = self.host
-        for encoding in (*host.kernel.registers, MIDR, REVIDR, AIDR):
-            self.id_registers[encoding] = host.reset_value(encoding, features | self.mte)
+        self.id_registers.update(self.host.reset_values(features | self.mte))
 
 
 class VcpuArch:

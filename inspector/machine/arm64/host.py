@@ -114,12 +114,13 @@ class Host:
         #: Bits of ``limits`` that nobody knows, by encoding: the kernel under which a guest was captured hid them.
         self.unseen: dict[int, int] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
+        self._reset_by: dict[int, dict[int, int]] = {}
 
     def supposing(self, encoding: int, mask: int, value: int) -> Host:
         """The host if some bits of a register were a value's, and all bits were known."""
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
-        found.unseen, found._limit_by = {}, {}
+        found.unseen, found._limit_by, found._reset_by = {}, {}, {}
         return found
 
     @property
@@ -176,6 +177,14 @@ class Host:
         if self.reads_as_zero(encoding, features) and encoding not in (DFR0_AARCH32, MIDR, REVIDR, AIDR):
             return 0
         return self.limit(encoding, features)
+
+    def reset_values(self, features: int) -> Mapping[int, int]:
+        """All of them that a VM has, by encoding."""
+        found = self._reset_by.get(features)
+        if found is None:
+            every = (*self.kernel.registers, MIDR, REVIDR, AIDR)
+            found = self._reset_by[features] = {one: self.reset_value(one, features) for one in every}
+        return found
 
     def firmware(self, register_id: int) -> tuple[int, int] | None:
         """A firmware register's value at reset, and for bitmaps the bits that may be set; None when there is none."""

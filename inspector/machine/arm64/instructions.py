@@ -7,7 +7,7 @@ Source: Arm ARM (DDI 0487), CheckSVEEnabled, CheckSMEAccess, CheckFPAdvSIMDEnabl
 
 from __future__ import annotations
 
-from inspector.machine.arm64 import guest, held, pmu, registers, timers
+from inspector.machine.arm64 import guest, guest_writes, held, registers
 from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
 from inspector.machine.arm64.sve import VQ_BYTES
 from inspector.machine.arm64.vcpu import Vcpu
@@ -31,10 +31,15 @@ def mrs(vcpu: Vcpu, encoding: int) -> Outcome:
     rule = Rule("access_id_reg, emulate_sys_reg (sys_regs.c)")
     if encoding in IDS or encoding == CTR:
         return rule.ok(guest.mrs(vcpu, encoding))
+    encoding = guest_writes.kept_as(encoding)
     refused = _refused(rule, vcpu, encoding)
-    if refused is None and not is_known(vcpu, sysreg_id(encoding)):
-        refused = rule.depends("a value that no rule knows")
-    return refused or rule.ok(registers.get(vcpu, sysreg_id(encoding)).value)
+    if refused is not None:
+        return refused
+    if guest_writes.has_effects(vcpu, encoding):
+        return guest_writes.read(rule, vcpu, encoding, registers.get(vcpu, sysreg_id(encoding)).value)
+    if not is_known(vcpu, sysreg_id(encoding)):
+        return rule.depends("a value that no rule knows")
+    return rule.ok(registers.get(vcpu, sysreg_id(encoding)).value)
 
 
 def is_known(vcpu: Vcpu, register_id: int) -> bool:
@@ -43,15 +48,17 @@ def is_known(vcpu: Vcpu, register_id: int) -> bool:
 
 
 def msr(vcpu: Vcpu, encoding: int, value: int) -> Outcome:
-    """MSR of a register that holds what is written to it."""
+    """MSR of a system register."""
     rule = Rule("emulate_sys_reg (sys_regs.c)")
     if not rule.check("the register can be written at EL1", encoding not in IDS and encoding != CTR):
         return rule.fault(ESR_UNDEF)
+    encoding = guest_writes.kept_as(encoding)
     refused = _refused(rule, vcpu, encoding)
     if refused is not None:
         return refused
-    has_effects = pmu.is_special(vcpu, encoding) or timers.is_special(encoding)
-    if encoding != ZCR and (has_effects or held.reset_value(vcpu, encoding) is None):
+    if guest_writes.has_effects(vcpu, encoding):
+        return guest_writes.write(rule, vcpu, encoding, value)
+    if encoding != ZCR and held.reset_value(vcpu, encoding) is None:
         return rule.depends("what a write does beside changing the register")
     kept = value & _LEN if encoding == ZCR else value
     vcpu.values[sysreg_id(encoding)] = kept.to_bytes(8, "little")

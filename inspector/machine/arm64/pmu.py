@@ -11,7 +11,7 @@ import errno
 
 from inspector.machine.arm64.arch import AtReset, VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PMU_V3_STRICT, Host
-from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.outcome import ESR_UNDEF, Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import DFR0, PFR0, PMCR, PSTATE, encoding_of_op, sysreg_id
 from layouts.arm64.listed import UNKNOWN
@@ -23,8 +23,9 @@ def _encoding(name: str) -> int:
     return encoding_of_op(encodings()[name])
 
 
-_PMMIR, _PMSWINC, _PMSELR, _PMCCNTR, _MDCR = map(
-    _encoding, ("PMMIR_EL1", "PMSWINC_EL0", "PMSELR_EL0", "PMCCNTR_EL0", "MDCR_EL2")
+_PMMIR, _PMSWINC, _PMSELR, _PMCCNTR, _MDCR, _PMCNTENSET, _PMCCFILTR = map(
+    _encoding,
+    ("PMMIR_EL1", "PMSWINC_EL0", "PMSELR_EL0", "PMCCNTR_EL0", "MDCR_EL2", "PMCNTENSET_EL0", "PMCCFILTR_EL0"),
 )
 #: Sets of counters, and the register that both accesses to one have: a set, and whether a bit written sets it.
 _SETS = {
@@ -39,12 +40,19 @@ _SETS = {
 _COUNTERS = 31
 _EVENT_COUNTERS = frozenset(_encoding(f"PMEVCNTR{number}_EL0") for number in range(_COUNTERS))
 _EVENT_TYPES = frozenset(_encoding(f"PMEVTYPER{number}_EL0") for number in range(_COUNTERS))
+_NUMBERS = {
+    _encoding(f"{name}{number}_EL0"): number for name in ("PMEVCNTR", "PMEVTYPER") for number in range(_COUNTERS)
+}
 _ALL = frozenset((PMCR, _PMMIR, _PMSWINC, _PMSELR, _PMCCNTR, *_SETS, *_EVENT_COUNTERS, *_EVENT_TYPES))
 
 #: PMCR_EL0: the bits that a guest writes, E, LC, N; what old kernels leave in the former (reset_pmcr).
 _WRITABLE, _E, _LC, _N = 0xFF, 1, 1 << 6, Bits("N", 11, 5)
 _DECAF = 0xDECAFBAD
 _HPMN, _SEL, _SLOTS = 0x1F, 0x1F, 0xFF
+#: P and C, which reset counters and read as zero.
+_RESET_EVENTS, _RESET_CYCLES = 1 << 1, 1 << 2
+RESETS = _RESET_EVENTS | _RESET_CYCLES
+_LP = 1 << 7
 _CYCLES, _LOW = 1 << 31, (1 << 32) - 1
 #: PMEVTYPERn_EL0: exclusion of EL1 and EL0, inclusion of EL2; of a guest with EL3: exclusion of its levels.
 _LEVELS, _INCLUDE_EL2, _OF_EL3 = 3 << 30, 1 << 27, 3 << 28 | 1 << 26
@@ -148,6 +156,65 @@ def _counters(vcpu: VcpuArch) -> int:
         if mode not in _EL2_MODES and mdcr is not None:
             return int.from_bytes(mdcr, "little") & _HPMN
     return vcpu.vm.pmu_counters
+
+
+def counters(vcpu: VcpuArch) -> int:
+    """How many event counters the guest has, PMCR_EL0.N."""
+    return _N.get(value(vcpu, PMCR))
+
+
+def counter_number(encoding: int) -> int | None:
+    """Which event counter a register is of."""
+    return _NUMBERS.get(encoding)
+
+
+def counts(vcpu: VcpuArch, encoding: int) -> bool:
+    """The register is a counter that the guest enabled."""
+    bit = 31 if encoding == _PMCCNTR else _NUMBERS.get(encoding, -1) if encoding in _EVENT_COUNTERS else -1
+    if bit < 0 or not _stored(vcpu, PMCR) & _E:
+        return False
+    return bool(value(vcpu, _PMCNTENSET) >> bit & 1)
+
+
+def guest_write(rule: Rule, vcpu: VcpuArch, encoding: int, written: int) -> Outcome:
+    """MSR at EL1, since 6.6; a register's event counter is there."""
+    if encoding == PMCR:
+        rule.source = "access_pmcr (sys_regs.c), kvm_pmu_handle_pmcr (pmu-emul.c)"
+        return _guest_pmcr(rule, vcpu, written)
+    if encoding == _PMSWINC:
+        rule.source = "access_pmswinc (sys_regs.c)"
+        return rule.ok() if not _stored(vcpu, PMCR) & _E else rule.depends("which counters count PMSWINC_EL0")
+    if encoding in _SETS:
+        rule.source = "access_pmcnten, access_pminten, access_pmovs (sys_regs.c)"
+        before, mask = _stored(vcpu, encoding), written & _set_of(counters(vcpu))
+        written = before | mask if _SETS[encoding][1] else before & ~mask
+    elif encoding in _EVENT_TYPES or encoding == _PMCCFILTR:
+        rule.source = "kvm_pmu_set_counter_event_type (pmu-emul.c)"
+        written &= _event_bits(vcpu)
+    elif encoding == _PMSELR:
+        rule.source = "access_pmselr (sys_regs.c)"
+    elif encoding == _PMMIR:
+        rule.check("PMMIR_EL1 can be written at EL1", held=False)
+        return rule.fault(ESR_UNDEF)
+    else:
+        rule.source = "access_pmu_evcntr (sys_regs.c)"
+    _keep(vcpu, encoding, written)
+    return rule.ok()
+
+
+def _guest_pmcr(rule: Rule, vcpu: VcpuArch, written: int) -> Outcome:
+    """N is not the guest's; P and C reset counters."""
+    kept = written & _WRITABLE & ~RESETS | (0 if vcpu.host.has_aarch32 else _LC)
+    if of.DFR0_PMUVER.get(vcpu.id_value(DFR0)) < _V3P5:
+        kept &= ~_LP
+    _keep(vcpu, PMCR, _N.put(kept, _N.get(_stored(vcpu, PMCR))))
+    if written & _RESET_CYCLES:
+        _keep(vcpu, _PMCCNTR, 0)
+    if written & _RESET_EVENTS:
+        for encoding, number in _NUMBERS.items():
+            if encoding in _EVENT_COUNTERS and number < counters(vcpu):
+                _keep(vcpu, encoding, 0)
+    return rule.ok()
 
 
 def _has_64_bits(vcpu: VcpuArch) -> bool:

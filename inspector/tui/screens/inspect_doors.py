@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.tui.base_app import KeyedScreen
-from inspector.tui.wanted import AgainWanted, CallsWanted, CompareWanted, LabWanted, MigrationWanted
+from inspector.tui.wanted import AgainWanted, CallsWanted, CompareWanted, LabWanted, MigrationWanted, PlayWanted
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture
@@ -32,6 +32,11 @@ class DoorScreen(KeyedScreen):
         """What this vCPU may do next: its state is restored in the XSTATE lab."""
         if self.session is not None:
             self.want(LabWanted(self.session.capture, self.session.vcpu))
+
+    def action_play(self) -> None:
+        """Events on this vCPU: its state is restored in a world, on x86 that of the XSTATE lab."""
+        if self.session is not None:
+            self.want(PlayWanted(self.session.capture, self.session.vcpu))
 
     def action_migrate(self) -> None:
         """Ask for the host that this vCPU is to move to."""

@@ -133,7 +133,7 @@ def gates_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
 def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int, offered: Text) -> Text:
     """The sentence, the checks, what comes next, what each kernel did, the changes."""
     outcome = step.outcome
-    text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
+    text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome, step.event)}\n", "bold"), outcome, width)
     text.append(offered)
     _log_text(text, step, scenario, number, width)
     for name, (before, after) in changes_of(step).items():

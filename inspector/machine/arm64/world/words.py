@@ -62,6 +62,8 @@ def capability(text: str) -> int:
     """A capability by name or number. Raises ValueError."""
     name = text.removeprefix(_CAP_PREFIX)
     found = next((one.number for one in CAPABILITIES if name in (one.name, one.name.removeprefix("ARM_"))), None)
+    if found is None and not text[:1].isdigit():
+        raise ValueError(f"no capability {text} that arm64 has; by its number any can be asked for")
     return number(text) if found is None else found
 
 

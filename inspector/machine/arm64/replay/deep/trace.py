@@ -6,23 +6,28 @@ import errno
 from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked, RecordError
-from inspector.machine.arm64 import sve, vgic
+from inspector.machine.arm64 import memory, sve, vgic
+from inspector.machine.arm64.arch import Slot
 from inspector.machine.arm64.host import SVE
 from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.deep import programs
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS
 from inspector.machine.outcome import Check, Outcome
-from layouts.arm64.ids import PC, PSTATE, SVE_VLS, X0, ZCR, V, sysreg_id
+from layouts.arm64.ids import PC, PSTATE, X0
 
 #: Records with which a fresh VM begins.
 FRESH = frozenset(("vm", "mk"))
 _MTE, _IMP, _NOT_FINAL = 1, 2, 4
+#: The recorder's memory: slot 0 of each VM.
+_MEMORY = Slot(0x0100_0000, 0x2_0000)
 #: The recorder's guests: MOVZ X0, a device's address; a store there; a branch to itself. ``mmio`` is that alone.
-_DEVICE = (0x0200_0000).to_bytes(8, "little")
 _STORE = {"mmio": 4, "mmio_nopmuinit": 4, "nv_nogic": 4}
 _LINK = 30
+#: What programs change whose instructions the machine is not told.
+_TOUCHED = frozenset((*range(X0, X0 + 2 * _LINK + 2, 2), PC, PSTATE))
 
 
 def _vm(state: State, _record: Record) -> Iterator[Counted]:
@@ -149,23 +154,18 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
             vcpu.mmio_pending = False
             predicted = [errno.EINTR, -1]
         else:
-            vcpu.values[X0] = _DEVICE
+            programs.put_x(vcpu, 0, programs.DEVICE)
             vcpu.values[PC] = (start + _STORE[guest]).to_bytes(8, "little")
-    if not record["e"] and guest not in _STORE:
-        state.guest |= _touched(guest)
+    elif outcome.accepted and guest == "sve":
+        wrong = programs.sve(vcpu)
+        predicted = predicted if wrong is None else [wrong.code, -1]
+        outcome = wrong or outcome
+    elif not record["e"]:
+        state.guest |= _TOUCHED
     count = Count("run", record)
     expected = [record["e"], record.get("exit", -1)]
     count.one(expected, predicted, accepted=not record["e"], because=outcome.because)
     return count.done()
-
-
-def _touched(guest: str) -> set[int]:
-    """The registers that a guest program changes."""
-    found = {*range(X0, X0 + 2 * _LINK + 2, 2), PC, PSTATE}
-    if guest == "sve":
-        found |= {*sve.register_ids(), sysreg_id(ZCR)} - {SVE_VLS}
-        found |= {V.id(number) for number in range(32)}
-    return found
 
 
 def _gicdev(state: State, record: Record) -> Iterator[Counted]:
@@ -209,8 +209,10 @@ def _pmuinit(state: State, record: Record) -> Iterator[Counted]:
     return count.done()
 
 
-def _mem(_state: State, _record: Record) -> Iterator[Counted]:
-    yield NotAsked("mem", causes.MEMORY, 1)
+def _mem(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("mem", record)
+    count.call(record["e"], memory.set_slot(state.vm, 0, _MEMORY))
+    return count.done()
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {

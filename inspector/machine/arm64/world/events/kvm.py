@@ -11,6 +11,7 @@ from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import POWER_OFF
 from inspector.machine.arm64.sve import FINALIZE
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.stage import Stage, names_state
 from inspector.machine.arm64.world.words import capability, feature_bits, vector_lengths
 from inspector.machine.events import Words, below, number, word
@@ -118,6 +119,7 @@ def _init(stage: Stage, words: Words) -> Outcome:
     if outcome.accepted:
         off = stage.node().off
         (off.add if features & POWER_OFF else off.discard)(vcpu.number)
+        return unknown.told(outcome, unknown.of_features(vcpu, features))
     return outcome
 
 

@@ -6,6 +6,7 @@ from inspector.machine.arm64 import proposal
 from inspector.machine.arm64.instructions import is_known
 from inspector.machine.arm64.sve import VLS_SIZE_BYTES
 from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.events.kvm import lengths
 from inspector.machine.arm64.world.stage import Saved, Stage, names_state
 from inspector.machine.arm64.world.words import name_of, register, value_bytes
@@ -57,16 +58,23 @@ def put(stage: Stage, words: Words) -> Outcome:
         data = stage.state_to_put(value).registers.get(register_id)
         if data is None:
             raise ValueError(f"{text} was not {value}")
-        return vcpu.set(register_id, data)
+        return _write(vcpu, register_id, data)
     if field is None:
-        return vcpu.set(register_id, value_bytes(value, RegisterId(register_id).size_bytes))
+        return _write(vcpu, register_id, value_bytes(value, RegisterId(register_id).size_bytes))
     current = vcpu.get(register_id)
     if not current.accepted:
         return current
     wanted = int(value, 0)
     if not 0 <= wanted < 1 << field.width:
         raise ValueError(f"{value} is not a value of {field.width} bits")
-    return vcpu.set(register_id, field.put(int.from_bytes(current.image, "little"), wanted).to_bytes(8, "little"))
+    data = field.put(int.from_bytes(current.image, "little"), wanted).to_bytes(8, "little")
+    return _write(vcpu, register_id, data, field)
+
+
+def _write(vcpu: Vcpu, register_id: int, data: bytes, only: Bits | None = None) -> Outcome:
+    """KVM_SET_ONE_REG; of a host that is known in part what the answer hangs on."""
+    hangs_on = unknown.of_write(vcpu, register_id, int.from_bytes(data, "little"), only)
+    return unknown.told(vcpu.set(register_id, data), hangs_on)
 
 
 def _named(stage: Stage, text: str) -> tuple[int, Bits | None]:
@@ -107,13 +115,16 @@ def _restore(stage: Stage, state: Saved) -> Outcome:
     """KVM_SET_ONE_REG of each saved register by id, vector lengths left out. All are tried, as QEMU does."""
     vcpu, rule = stage.vcpu(), Rule(_VMM)
     wanted = {one: data for one, data in sorted(state.registers.items()) if one != SVE_VLS}
+    open_ones = (unknown.of_write(vcpu, one, int.from_bytes(data, "little")) for one, data in wanted.items())
+    hangs_on = [text for text in open_ones if text]
     refused = [
         _told(vcpu, register_id, data, outcome)
         for register_id, data in wanted.items()
         if not (outcome := vcpu.set(register_id, data)).accepted
     ]
     if not refused:
-        return rule.ok(len(wanted))
+        more = f" and {len(hangs_on) - 1} fields more" if len(hangs_on) > 1 else ""
+        return unknown.told(rule.ok(len(wanted)), hangs_on[0] + more if hangs_on else "")
     for text in refused[1:]:
         rule.check(text, held=False)
     rule.check(refused[0], held=False)
