@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
 from inspector.capture.nearest import did_you_mean
 from inspector.readers.open import open_capture
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inspector.capture.model import Capture
     from inspector.readers.options import Options
 
@@ -20,35 +18,36 @@ SCHEME = "sample:"
 
 #: CPU records are named without their ending: ``sample:graviton3/linux-6.18``.
 RECORD = ".toml"
+_ABOUT = "about.toml"
 
 
 @cache
-def root() -> Path:
+def root() -> str:
     """The samples folder: inside the installed package, or beside it in a checkout."""
-    from pathlib import Path
-
-    packaged = Path(__file__).parents[1] / "_samples"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "samples"
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    packaged = os.path.join(package, "_samples")
+    return packaged if os.path.isdir(packaged) else os.path.join(os.path.dirname(package), "samples")
 
 
 def names() -> list[str]:
     """All sample names: every folder that has a ``about.toml`` and each file that it lists."""
-    import tomllib
-
-    found = []
-    for about in sorted(root().glob("*/about.toml")):
-        table = tomllib.loads(about.read_text("utf-8"))
-        found += [f"{about.parent.name}/{name}" if name != "." else about.parent.name for name in table["open"]]
-    return found
+    folders = [name for name in sorted(os.listdir(root())) if os.path.exists(os.path.join(root(), name, _ABOUT))]
+    return [folder if name == "." else f"{folder}/{name}" for folder in folders for name in _about(folder)]
 
 
 def about(name: str) -> str:
     """What one sample is, in one line."""
+    folder, _, member = name.partition("/")
+    return _about(folder)[member or "."]
+
+
+def _about(folder: str) -> dict[str, str]:
+    """What a folder has to open, each with what it is."""
     import tomllib
 
-    folder, _, member = name.partition("/")
-    table = tomllib.loads((root() / folder / "about.toml").read_text("utf-8"))
-    return str(table["open"][member or "."])
+    with open(os.path.join(root(), folder, _ABOUT), "rb") as file:
+        found: dict[str, str] = tomllib.load(file)["open"]
+    return found
 
 
 def capture_of_sample(target: str, options: Options) -> Capture:
@@ -59,10 +58,10 @@ def capture_of_sample(target: str, options: Options) -> Capture:
 def path_of(target: str) -> str:
     """The path of ``sample:NAME``. Raises InputError for an unknown name."""
     name = target.removeprefix(SCHEME)
-    path = root() / name
-    if not path.exists():
-        path = path.with_name(path.name + RECORD)
-    if not name or ".." in name.split("/") or os.path.isabs(name) or not path.exists():
+    path = os.path.normpath(os.path.join(root(), name))
+    if not os.path.exists(path):
+        path += RECORD
+    if not name or ".." in name.split("/") or os.path.isabs(name) or not os.path.exists(path):
         hint = did_you_mean(target if name else "", [SCHEME + known for known in names()], "inspector samples")
         raise InputError(target, "the name of a sample", f"no such sample; {hint}")
-    return str(path)
+    return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
@@ -13,6 +12,7 @@ from inspector.machine.arm64.models.realize import Blocker, Realization, realize
 from inspector.machine.arm64.models.request import Request, parse_words, request
 from layouts.arm64.named_models import NamedModel, named_models
 from layouts.arm64.properties import Property, text_in
+from layouts.light import NamedTuple
 
 
 class PropertyRow(NamedTuple):
