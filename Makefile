@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules screenshots bench clean
+.PHONY: run test lint types arrows unit coverage mutants fuzz pairs rules options man docs screenshots bench clean
 
 run: $(READY)
 	$(BIN)/inspector open sample:amx/process.core
@@ -55,6 +55,19 @@ pairs: $(READY)
 # The page of every rule, from the machine's code.
 rules: $(READY)
 	$(BIN)/python -m docs.make_rules
+
+# What completion knows of commands and options, from their parsers.
+options: $(READY)
+	$(BIN)/python -m docs.make_options
+
+# The manual page, from the parsers and the guide; the wheel installs it.
+man: $(READY)
+	$(BIN)/python -m docs.make_man
+
+# The docs site in build/site/html, without a warning: pages, guides, and the reference from the tables. A minute.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python -m docs.make_site
 
 # The pictures of README and docs, made by the program itself.
 screenshots: $(READY)

@@ -43,6 +43,11 @@ SCREENS = (
     Screen("XSTATE lab, k j", ("open", "sim:guest-xfd"), b"xtiledata", keys=("k", "j")),
     Screen("XSTATE lab, n u", ("open", "sim:guest-xfd"), b"xtiledata", keys=("n", "u")),
     Screen("ID lab, j", ("open", "model:neoverse-v1-v1:neoverse-n2"), b"feat_"),
+    Screen("arm64 lab, n u", ("open", "sim:arm64-life-cycle"), b"PAuth", keys=("n", "u")),
+    Screen("Timeline, k j", ("open", "sim:guest-xfd"), b"xtiledata", ("n", "n", "n", "T"), ("k", "j")),
+    Screen("Migration, j", ("open", "sample:zen5-kvm", "--to", "milan@6.1"), b"KVM_SET_CPUID2"),
+    Screen("Calls, j", ("open", "sample:logs/refused-cpuid.strace.txt"), b"KVM_CREATE_VM"),
+    Screen("Findings, j", ("open", "sample:zen5-kvm"), b"mxcsr", ("!",)),
 )
 
 

@@ -17,8 +17,9 @@ SHOTS = {
     "start": ("sample:amx", (160, 45), []),
     "compare": ("sample:zen5-kvm", (140, 30), ["c", "slash", *"xsave.", "enter", "j", "j"]),
     "lab-levels": ("sim:transcript-vm-amx", (160, 45), ["n"] * 11),
-    "lab-timeline": ("sim:transcript-vm-amx", (130, 34), [*["n"] * 11, "T"]),
-    "lab": ("sim:guest-xfd", (110, 34), ["n"] * 7),
+    "lab-timeline": ("sim:transcript-vm-amx", (150, 38), [*["n"] * 11, "T"]),
+    "lab": ("sim:guest-xfd", (160, 45), ["n"] * 7),
+    "lab-against": ("sim:rfc-preempt", (130, 34), [*["n"] * 14, "A", *"upstream", "enter"]),
     "id-lab": ("model:neoverse-v1-v1:neoverse-n1", (150, 40), ["slash", *"feat_SHA2", "enter", "b"]),
     "bits": ("sample:amx/process.core", (80, 24), ["colon", *"mxcsr", "enter", "space", "j"]),
 }

@@ -143,3 +143,8 @@ def test_no_test_module_imports_another() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
             whole = f"{getattr(node, 'module', None) or ''}.{'.'.join(names)}"
             assert not re.search(r"\btests\..*\btest_", whole), (path.name, whole)
+
+
+def test_screens_have_one_line_of_keys() -> None:
+    """Textual's Footer makes a widget for each key anew whenever the focus moves: KeyLine is ours."""
+    assert [path.name for path in ROOT.glob("inspector/tui/**/*.py") if "import Footer" in path.read_text()] == []

@@ -46,10 +46,15 @@ _EXAMPLES = """\
 
 def run(words: Sequence[str]) -> int:
     """List the layouts or show one."""
-    parser = arguments.parser("layouts", "What the tool knows: structures, XSAVE components, CPUs, kernels.", _EXAMPLES)
-    parser.add_argument("verb", choices=("list", "show", "kernels"))
+    parser = arguments.parser(
+        "layouts", "What the tool knows: structures, XSAVE components, registers, CPUs, kernels.", _EXAMPLES
+    )
+    parser.add_argument("verb", choices=("list", "show", "kernels"), help="kernels: by release, or what differs")
     parser.add_argument(
-        "name", nargs="?", default="", help="a name from the list, a CPUID leaf, an arm64 register, a KVM id, a release"
+        "name",
+        nargs="?",
+        default="",
+        help="a name from the list, a CPUID leaf, an arm64 register, FEAT_X, a KVM id, a release",
     )
     parser.add_argument("newer", nargs="?", default="", metavar="NEWER", help="kernels: the release to upgrade to")
     parser.add_argument(

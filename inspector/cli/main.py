@@ -34,17 +34,21 @@ COMMANDS = {
     "convert": ("convert", "write a capture in another format"),
     "report": ("report", "one file for a bug tracker, without what it should not tell"),
     "serve": ("serve", "the same application in a browser (an optional extra)"),
-    "screenshot": ("screenshot", "a picture of a screen, for bug reports"),
+    "screenshot": ("screenshot", "a picture of a screen: SVG, PNG, HTML or text"),
     "sim": ("sim", "let events happen to a simulated host and vCPU"),
     "set": ("set", "edit fields, and see what a kernel says to the edited state"),
-    "reproduce": ("reproduce", "a C program that makes a refused call of a log again"),
-    "models": ("models", "named CPU models of arm64, on a host or on many"),
-    "migrate": ("migrate", "would an arm64 vCPU arrive on another host, and if not, which field"),
+    "reproduce": ("reproduce", "a C program that makes a refused call again, or restores a capture"),
+    "models": ("models", "named CPU models of x86 and arm64, on a host or on many"),
+    "migrate": ("migrate", "would a vCPU arrive on another host, and if not, which call and field"),
+    "fleet": ("fleet", "thousands of hosts and guests: who can move where, what splits them"),
     "record": ("record", "ask this machine's KVM, and write its answers for verify"),
     "verify": ("verify", "recorded kernel answers against the simulated machine"),
-    "layouts": ("layouts", "what the tool knows: structures, components, CPUs"),
+    "layouts": ("layouts", "what the tool knows: structures, components, registers, CPUs, kernels"),
     "samples": ("samples", "the captures that come with the tool"),
+    "completion": ("completion", "a shell's script that completes commands, options, targets and fields"),
 }
+#: What the scripts of completion call: no command for people.
+COMPLETE = "complete"
 
 
 def usage() -> str:
@@ -95,6 +99,10 @@ def _command(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         say(f"inspector {__version__}")
         return ExitCode.OK
+    if words[0] == COMPLETE:
+        from inspector.cli.complete import run
+
+        return run(words[1:])
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")

@@ -31,6 +31,18 @@ class _Unusual(Exception):  # noqa: N818 - no error: argparse reads these words
     """Words that are left to argparse."""
 
 
+#: The word that asks a command for its parser alone; no shell can give it.
+PARSER_ALONE = "\0parser"
+
+
+class ParserMade(Exception):  # noqa: N818 - it is no error
+    """A command has made its parser, and was asked for no more."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
+
+
 class Parser:
     """The arguments of one command; ``epilog`` is the text behind them in its help."""
 
@@ -45,8 +57,8 @@ class Parser:
         self._arguments.append((names, how))
 
     def parse_args(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments. Ends the program with help or usage, as argparse does."""
-        found = self.plain(words)
+        """The arguments. Ends the program with help or usage, as argparse does. Raises ParserMade."""
+        found = None if words == [PARSER_ALONE] else self.plain(words)
         return self.whole().parse_args(words) if found is None else found
 
     def plain(self, words: Sequence[str]) -> argparse.Namespace | None:
@@ -67,6 +79,12 @@ class Parser:
             def error(self, message: str) -> NoReturn:
                 """Usage and the message, with what a name of a file brings made visible."""
                 super().error(visible(message))
+
+            def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+                """The words as argparse takes them. Raises ParserMade where the parser alone is wanted."""
+                if args == [PARSER_ALONE]:
+                    raise ParserMade(self)
+                return super().parse_known_args(args, namespace)
 
             def print_help(self, file: SupportsWrite[str] | None = None) -> None:
                 """The help; argparse's own hides that standard output is full."""

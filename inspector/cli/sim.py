@@ -15,21 +15,24 @@ from inspector.cli.sim_words import EXAMPLES
 from inspector.cli.streams import note, say, say_json
 from inspector.export.files import save_bytes, save_new
 from inspector.export.machine_state import use_sentence
-from inspector.export.timeline import scenarios_json, timeline_json, timeline_text, why_json, why_lines
+from inspector.export.timeline import scenarios_json, timeline_json, timeline_text, why_json
 from inspector.export.vcpu import write_vcpu
-from inspector.export.worlds import compared, comparison_of_worlds_json, comparison_of_worlds_text
+from inspector.export.why import why_lines
+from inspector.export.worlds import Side, compared, worlds_json, worlds_text
+from inspector.machine.against import happened
 from inspector.machine.world import BaseWorld
-from inspector.machine.x86.world.gates import walk
+from inspector.machine.x86.world.gates import chains, walk
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
+from inspector.targets.event_file import STANDARD_INPUT
 from inspector.targets.kernels import HELP, kernel_named, release_of
+from inspector.targets.place import FORM, elsewhere, place_of
 from inspector.targets.scenarios import (
     empty_arm64,
     is_arm64_host,
     lab_of_world,
     machine_capture,
     on_host,
-    other_way,
     scenario_of,
     world_of,
 )
@@ -58,7 +61,10 @@ def _parser() -> Parser:
         "name",
         nargs="?",
         default="",
-        help="a scenario, list for their names, new for an empty host, restore with --from",
+        help="a scenario or a file of events, list for their names, new for an empty host, restore with --from",
+    )
+    parser.add_argument(
+        "--against", action="append", default=[], metavar="WORDS", help=f"the same events elsewhere too: {FORM}"
     )
     parser.add_argument("--from", dest="source", default="", metavar="TARGET", help="a capture whose state to restore")
     parser.add_argument(
@@ -76,9 +82,6 @@ def _parser() -> Parser:
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)
     parser.add_argument("--policy", default="", choices=list(policies()), help="x86: how KVM deals with AMX")
     parser.add_argument("--abi", default="", choices=ABIS, help="arm64: SVE's interface")
-    parser.add_argument(
-        "--against", default="", metavar="WORD", help="beside it, what another policy, interface or kernel answers"
-    )
     parser.add_argument("--json", action="store_true", help="the timeline as JSON")
     parser.add_argument("--calls", action="store_true", help="also who called the functions that did it")
     parser.add_argument("--explain", action="store_true", help="also checks and source of what was accepted")
@@ -132,16 +135,17 @@ def _list(*, as_json: bool) -> int:
 
 
 def _against(found: argparse.Namespace, scenario: Scenario, world: BaseWorld[Any], events: Sequence[str]) -> int:
-    """The same events in another world; 1 where an answer differs."""
-    if found.source or found.save or found.why is not None:
-        raise UsageError("--against: it goes with a scenario, new and --event, not with --from, --save or --why")
-    other = other_way(scenario, found.against)
-    comparison = compared(scenario, world, other, world_of(other, arguments.TOLD), events)
+    """The same events in another world; 1 where anything differs."""
+    if found.source and scenario.architecture != "x86":
+        raise UsageError("--against: --from goes with it on x86 only")
+    there, other = elsewhere(world, scenario, place_of(" ".join(found.against)), arguments.TOLD)
+    both = zip(happened(world, events), happened(other, events), strict=True)
+    result = compared(Side(scenario, world), Side(there, other), list(both))
     if found.json:
-        say_json(comparison_of_worlds_json(comparison))
+        say_json(worlds_json(result))
     else:
-        say(*comparison_of_worlds_text(comparison))
-    return ExitCode.of(comparison.first is None)
+        say(*worlds_text(result))
+    return ExitCode.of(result.first is None)
 
 
 def _from_log(found: argparse.Namespace) -> int:
@@ -149,7 +153,8 @@ def _from_log(found: argparse.Namespace) -> int:
     from inspector.export.log_timeline import comparison_json, comparison_text
     from inspector.targets.x86_log import compared
 
-    if found.name or found.source or found.event or found.save or found.lab or found.why is not None:
+    others = (found.name, found.source, found.event, found.save, found.lab, found.against)
+    if any(others) or found.why is not None:
         raise UsageError("--from-log: it goes with --host, --kernel, --explain and --json, and nothing else")
     comparison = compared(found.from_log, found.host, found.kernel, arguments.TOLD)
     if found.json:
@@ -169,7 +174,7 @@ def _why_lines(found: BaseWorld[Any], component: int) -> Iterator[str]:
     world = _x86_world(found)
     vcpu = world.vcpu_state()
     use = use_sentence(component, vcpu.use(component), world.host.evidence) if vcpu is not None else ""
-    return why_lines(component, walk(world, component), use)
+    return why_lines(f"Component {component}", chains(world, component), use)
 
 
 def _x86_world(world: BaseWorld[Any]) -> World:
@@ -195,6 +200,10 @@ def _check(found: argparse.Namespace) -> None:
         raise UsageError(f"--why {found.why}: expected the number of a state component, 0 to {_COMPONENTS - 1}")
     if found.vcpu is not None and not found.source:
         raise UsageError(f"--vcpu {found.vcpu}: --from names the capture that has it")
+    if found.against and (found.lab or found.save or found.why is not None or found.explain or found.calls):
+        raise UsageError("--against: it goes with what makes the world, --event and --json")
+    if found.lab and found.name == STANDARD_INPUT:
+        raise UsageError("--lab: its keys come from standard input; expected the events in a file")
 
 
 def _set_up(found: argparse.Namespace) -> tuple[Scenario, BaseWorld[Any]]:

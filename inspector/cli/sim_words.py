@@ -14,6 +14,9 @@ EXAMPLES = """\
   inspector sim host-oops --event 'guest tilerelease'
   inspector sim arm64-grace-to-graviton3
   inspector sim arm64-sve-abi --against proposal
+  inspector sim guest-xfd --against 'kernel=6.1 host=granite-rapids'
+  inspector sim my.events                        a file, or - for standard input: an event a line, # comments, and
+                                                 before them host=CPU kernel=RELEASE policy=NAME
   inspector sim new --host neoverse-v1 --to a64fx --event KVM_CREATE_VM --event 'KVM_CREATE_VM host=1'
   inspector sim new --host zen5 --event KVM_CREATE_VCPU --event 'KVM_SET_CPUID2 amx'
 

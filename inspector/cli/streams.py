@@ -55,6 +55,11 @@ def say(*lines: str) -> None:
         print(visible(line))
 
 
+def say_columns(*columns: str) -> None:
+    """Print columns with a tab between, for programs that read lines; in each, what a name brings is visible."""
+    print(*map(visible, columns), sep="\t")
+
+
 def say_json(value: Any, indent: int | None = 1) -> None:
     """Print a value for programs: what text has in it is escaped, so that it is JSON in any encoding."""
     import json

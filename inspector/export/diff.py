@@ -1,13 +1,10 @@
-"""Differences as text, laid out by rich, and as JSON (docs/json.md)."""
+"""Differences as text, and as JSON (docs/json.md)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
-
-from rich.console import Console
-from rich.text import Text
 
 from inspector.capture.model import Capture
 from inspector.decode.fields import NOT_CAPTURED, Field
@@ -16,6 +13,7 @@ from inspector.diff.changes import Change, Difference, Missing, within
 from inspector.diff.pairing import Row
 from inspector.diff.parts import Part, parts
 from inspector.export import kinds
+from inspector.export.lines import Line, plain_text, printer_for
 from inspector.export.words import styled
 
 _PATH_WIDTH = 28
@@ -23,10 +21,6 @@ _PARTS_SHOWN = 4
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 #: Who changed a field, of three states of which the first is what both others come from.
 _MOVES = {"a": "only 1", "b": "only 2", "both": "both, to the same", "conflict": "both, to different values"}
-
-
-#: Pieces of a line, each with its style.
-_Line = tuple[tuple[str, str], ...]
 
 
 class Compared(NamedTuple):
@@ -123,7 +117,7 @@ def _label(number: int, count: int, shown: Shown) -> str:
     return "-+"[number] if count == 2 else f"[{number}]"
 
 
-def _row_lines(row: Row, found: Difference, shown: Shown) -> Iterator[_Line]:
+def _row_lines(row: Row, found: Difference, shown: Shown) -> Iterator[Line]:
     presence = _presence(row)
     if None in presence:
         there = [_label(at, len(presence), shown) for at, vcpu in enumerate(presence) if vcpu is not None]
@@ -146,15 +140,15 @@ class _Entry(NamedTuple):
     """A change as it is printed: what stands behind the path, and the lines below."""
 
     change: Change
-    said: _Line
-    below: list[_Line]
+    said: Line
+    below: list[Line]
 
     @property
     def style(self) -> str:
         return "dim" if self.change.volatile else _STYLES[self.change.sign]
 
 
-def _folded(entries: Sequence[_Entry]) -> Iterator[_Line]:
+def _folded(entries: Sequence[_Entry]) -> Iterator[Line]:
     """Fields of one array of which the same is said become one line: ``xmm[1..15]``."""
     names = [_indexed(entry.change.path) for entry in entries]
     at = 0
@@ -170,7 +164,7 @@ def _folded(entries: Sequence[_Entry]) -> Iterator[_Line]:
                 last += 1
         if number is not None and last > at:
             numbers = f"[{number}..{number + last - at}]"
-            path, said = name + numbers, ((_plain_text(said).replace(f"[{number}]", numbers), "dim"),)
+            path, said = name + numbers, ((plain_text(said).replace(f"[{number}]", numbers), "dim"),)
         yield ((f"  {first.change.sign} {path:<{_PATH_WIDTH}} ", first.style), *said)
         yield from first.below
         at = last + 1
@@ -183,9 +177,9 @@ def _indexed(path: str) -> tuple[str, int | None]:
     return (name, int(number)) if bracket and number.isdecimal() else (path, None)
 
 
-def _without(entry: _Entry, number: int) -> tuple[str, str, list[_Line]]:
+def _without(entry: _Entry, number: int) -> tuple[str, str, list[Line]]:
     """What is said, but for the number of the register."""
-    return entry.change.sign, _plain_text(entry.said).replace(f"[{number}]", "[]"), entry.below
+    return entry.change.sign, plain_text(entry.said).replace(f"[{number}]", "[]"), entry.below
 
 
 def _entry(change: Change, holders: Mapping[str, str], shown: Shown) -> _Entry:
@@ -298,25 +292,16 @@ def _missing_json(missing: Missing, sides: int) -> dict[str, Any]:
 
 
 class _Printer:
-    """Lines for people: rich is asked only where styles can be seen, for it takes most of the time."""
+    """Lines for people, one after the other."""
 
     def __init__(self, out: TextIO) -> None:
-        self.out = out
-        self.console = Console(file=out, highlight=False, soft_wrap=True, emoji=False, markup=False)
-        self.styled = self.console.is_terminal
+        self._put = printer_for(out)
 
-    def line(self, line: _Line) -> None:
+    def line(self, line: Line) -> None:
         """Print one."""
-        if self.styled:
-            self.console.print(Text.assemble(*line))
-        else:
-            self.out.write(f"{_plain_text(line)}\n")
+        self._put([line])
 
 
-def _plain_text(line: _Line) -> str:
-    return "".join([text for text, _ in line])
-
-
-def _line(*pieces: str | tuple[str, str]) -> _Line:
+def _line(*pieces: str | tuple[str, str]) -> Line:
     """A line of parts, each with a style: whatever a file brings is visible, and stays in the line."""
     return styled(*pieces)

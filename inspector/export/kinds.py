@@ -26,6 +26,12 @@ SCHEMAS = {
     "baseline": 1,
     "kernels": 1,
     "features": 1,
+    "fleet-add": 1,
+    "fleet-check": 1,
+    "fleet-baseline": 1,
+    "fleet-lattice": 1,
+    "fleet-forecast": 1,
+    "fleet-odd": 1,
 }
 
 

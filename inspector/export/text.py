@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field
 from inspector.decode.notes import Note, notes_of
 from inspector.decode.values import short_hex
+from inspector.export.lines import Line, Print, printer_for
 from inspector.export.select import selected
 from inspector.export.words import styled
 from layouts.light import TYPE_CHECKING
@@ -18,14 +18,10 @@ if TYPE_CHECKING:
 
 _PATH_WIDTH = 28
 
-#: Parts of a line with their styles, in rich's words.
-Line = tuple[tuple[str, str], ...]
-Print = Callable[[Sequence[Line]], None]
-
 
 def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: Sequence[str]) -> int:
     """Write a capture as text; the number of fields written."""
-    put = _printer(out)
+    put = printer_for(out)
     words = [f"  {word}" for word in (capture.format, capture.host.about) if word]
     put([styled((capture.target, "bold"), *words)])
     written = 0
@@ -40,19 +36,6 @@ def write_text(out: TextIO, capture: Capture, vcpus: Sequence[Vcpu], patterns: S
             written += _area(put, area, fields, notes)
         vcpu.release()
     return written
-
-
-def _printer(out: TextIO) -> Print:
-    """Rich for a terminal. Elsewhere the same lines without styles: rich takes 60 us for each."""
-    if out.isatty() or os.environ.get("FORCE_COLOR") or os.environ.get("TTY_COMPATIBLE"):
-        from inspector.export.rich_lines import printer
-
-        return printer(out)
-
-    def put(lines: Sequence[Line]) -> None:
-        out.write("".join(["".join([text for text, _ in line]) + "\n" for line in lines]))
-
-    return put
 
 
 def _area(put: Print, area: Area, fields: Sequence[Field], notes: Mapping[str, Note]) -> int:

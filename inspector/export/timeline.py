@@ -182,16 +182,6 @@ def _step_json(step: WorldStep[Any], logged: Sequence[Logged], number: int) -> d
     }
 
 
-def why_lines(number: int, outcome: Outcome, use: str) -> Iterator[str]:
-    """What is in the way of a component, and how it is used, as text."""
-    yield ""
-    if use:
-        yield use
-    yield f"Component {number}, from the host's CPU to a program in the guest:"
-    for check in outcome.checks:
-        yield f"  {'held  ' if check.held else 'failed'}  {check.text}"
-
-
 def why_json(number: int, outcome: Outcome, use: Use | None) -> dict[str, Any]:
     """The same for programs."""
     checks = [{"text": check.text, "held": check.held} for check in outcome.checks]

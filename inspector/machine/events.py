@@ -18,6 +18,7 @@ class EventError(UsageError):
 
     def __init__(self, event: str, why: str) -> None:
         super().__init__(f"event {event!r}: {why}")
+        self.why = why
 
 
 def number(text: str) -> int:

@@ -36,6 +36,14 @@ class Line(NamedTuple):
     calls: tuple[str, ...] = ()
 
 
+class Executed(NamedTuple):
+    """An instruction of a guest: on which vCPU, whether it left the guest for KVM, after how many lines of the log."""
+
+    vcpu: int
+    exited: bool
+    lines_before: int
+
+
 class Moment(NamedTuple, Generic[State]):
     """The state between two events: its numbers, and what makes the vCPU's image for user space."""
 
@@ -44,18 +52,17 @@ class Moment(NamedTuple, Generic[State]):
 
 
 class WorldStep(Step, Generic[State]):
-    """An event of a world, with what kernels did.
+    """An event of a world, with what kernels did, the guests' instructions, and all costs up to it by name.
 
     What it changed is found when somebody asks, by letting the events happen again elsewhere.
     """
 
-    def __init__(
-        self, world: BaseWorld[State], number: int, event: str, outcome: Outcome, log: tuple[Line, ...]
-    ) -> None:
+    def __init__(self, world: BaseWorld[State], number: int, event: str, outcome: Outcome) -> None:
         super().__init__(event, outcome)
         self._world = world
         self._number = number
-        self.log = log
+        self.log, self.executed = world.take_trace()
+        self.costs = dict(world.costs_by_name())
 
     @cached_property
     def around(self) -> tuple[Moment[State], Moment[State]]:
@@ -118,9 +125,9 @@ class BaseWorld(ABC, Generic[State]):
     def _happen(self, event: str) -> Outcome:
         """Let an event happen. Raises ValueError, IndexError or TypeError for words that are none."""
 
-    def take_log(self) -> tuple[Line, ...]:
-        """What kernels did in the event that just happened."""
-        return ()
+    def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:
+        """What kernels did in the event that just happened, and the guests' instructions."""
+        return (), ()
 
     def cost_words(self) -> str:
         """What it cost so far, in one line; empty where nobody counts."""
@@ -142,7 +149,7 @@ class BaseWorld(ABC, Generic[State]):
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
-        step = WorldStep(self, len(self.steps), event, outcome, self.take_log())
+        step = WorldStep(self, len(self.steps), event, outcome)
         self.steps.append(step)
         return step
 
@@ -187,4 +194,4 @@ class BaseWorld(ABC, Generic[State]):
         self.reset()
         for step in self.steps:
             self._happen(step.event)
-        self.take_log()
+        self.take_trace()

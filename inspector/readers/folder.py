@@ -67,6 +67,14 @@ def read(path: str, options: Options) -> Capture:
     return _Folder(path, names, options).capture()
 
 
+def holds_structures(path: str) -> bool:
+    """Whether a folder is a capture: some file in it is named after a structure. False where it cannot be read."""
+    try:
+        return any(entry.is_file() and _NAME.fullmatch(entry.name) for entry in os.scandir(path))
+    except OSError:
+        return False
+
+
 class _Folder:
     """A folder being read."""
 

@@ -19,7 +19,10 @@ _MODES = {"host-passthrough": HOST, "host-model": "host-model", "": "host-model"
 
 
 class NodeLabels(NamedTuple):
-    """What the labels of a node say: features and models that it has, and its host-model."""
+    """What the labels of a node say: features and models that it has, and its host-model.
+
+    ``architecture`` is Kubernetes' word (``amd64``), ``kernel`` the release that the node runs; empty where untold.
+    """
 
     name: str
     features: frozenset[str]
@@ -27,6 +30,8 @@ class NodeLabels(NamedTuple):
     host_model: str
     required: frozenset[str]
     vendor: str
+    architecture: str = ""
+    kernel: str = ""
 
 
 def parse_virtual_machine(found: Any) -> CpuLine | None:
@@ -58,7 +63,11 @@ def parse_nodes(found: Any) -> Iterator[NodeLabels]:
     for item in items if isinstance(items, list) else [found]:
         labels = _at(item, "metadata", "labels")
         if isinstance(labels, dict) and any(_SUFFIX in str(key) for key in labels):
-            yield _node(str(_at(item, "metadata", "name") or "node"), labels)
+            told = {key: str(_at(item, "status", "nodeInfo", key) or "") for key in ("architecture", "kernelVersion")}
+            yield _node(str(_at(item, "metadata", "name") or "node"), labels)._replace(
+                architecture=told["architecture"] or str(labels.get("kubernetes.io/arch", "")),
+                kernel=told["kernelVersion"],
+            )
 
 
 def _node(name: str, labels: dict[str, Any]) -> NodeLabels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from inspector.targets.samples import SCHEME, names
+from inspector.targets.samples import SCHEME, names, x86_chips
 
 #: The host that the program runs on.
 _KVM = "kvm:"
@@ -19,13 +19,11 @@ def host_names(architecture: str) -> tuple[str, ...]:
         from layouts.arm64.chips import chips, known_cores
 
         return (*chips(), *known_cores(), _KVM, *samples)
-    from inspector.targets.x86_destination import chips_of_samples
-    from inspector.targets.x86_offers import TCG
-    from layouts.x86.models.qemu import VERSIONS, qemu_models
+    from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
 
     models = qemu_models()
     emulators = (TCG, *(f"{TCG}:{version}" for version in VERSIONS))
-    return (*chips_of_samples(), *models.aliases, *models.models, *emulators, _KVM, *samples)
+    return (*x86_chips(), *models.aliases, *models.models, *emulators, _KVM, *samples)
 
 
 @cache

@@ -90,6 +90,7 @@ def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
     name, _, host = text.partition(":")
     if not name:
         raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
+    _refuse_x86(name, text)
     named = target(name)
     bench = Workbench(
         host_of(host or _DEFAULT_HOST, "arm64", "", options), named.model.name if named.model else "", named.models
@@ -97,6 +98,19 @@ def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
     for word in named.words:
         bench = bench.with_word(word)
     return bench
+
+
+def _refuse_x86(name: str, text: str) -> None:
+    """A guest of an x86 model has no registers before it moves. Raises UsageError."""
+    if name == HOST or model_named(name, named_models()) is not None or os.path.lexists(name):
+        return
+    from inspector.targets.x86_models import is_x86_model
+
+    if is_x86_model(name):
+        raise UsageError(
+            f"model:{text}: an x86 model, whose guest is a line and no registers; "
+            f"inspector models expand {name} --host HOST, or inspector migrate model:{text} HOST"
+        )
 
 
 def lab_of_model(target: str, options: Options) -> IdLab:

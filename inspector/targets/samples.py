@@ -31,23 +31,33 @@ def root() -> str:
 
 def names() -> list[str]:
     """All sample names: every folder that has a ``about.toml`` and each file that it lists."""
-    folders = [name for name in sorted(os.listdir(root())) if os.path.exists(os.path.join(root(), name, _ABOUT))]
-    return [folder if name == "." else f"{folder}/{name}" for folder in folders for name in _about(folder)]
+    return list(abouts())
+
+
+@cache
+def abouts() -> dict[str, str]:
+    """All samples by name, each in one line."""
+    import tomllib
+
+    found: dict[str, str] = {}
+    for folder in sorted(os.listdir(root())):
+        path = os.path.join(root(), folder, _ABOUT)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                table = tomllib.load(file)["open"]
+            found |= {f"{folder}/{name}" if name != "." else folder: str(text) for name, text in table.items()}
+    return found
+
+
+def x86_chips() -> list[str]:
+    """The chips of x86 of which a shipped capture tells, by name."""
+    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in names() if "/linux-" in sample)
+    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
 
 
 def about(name: str) -> str:
     """What one sample is, in one line."""
-    folder, _, member = name.partition("/")
-    return _about(folder)[member or "."]
-
-
-def _about(folder: str) -> dict[str, str]:
-    """What a folder has to open, each with what it is."""
-    import tomllib
-
-    with open(os.path.join(root(), folder, _ABOUT), "rb") as file:
-        found: dict[str, str] = tomllib.load(file)["open"]
-    return found
+    return abouts()[name]
 
 
 def capture_of_sample(target: str, options: Options) -> Capture:

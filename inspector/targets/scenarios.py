@@ -10,29 +10,38 @@ from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.world import BaseWorld
 from inspector.readers.options import NO_OPTIONS, Options
+from inspector.targets.event_file import STANDARD_INPUT, is_event_file, scenario_of_file
 from inspector.targets.kernels import release_of, split
 from inspector.targets.labs import Arm64Lab, Lab, XstateLab
 from inspector.targets.schemes import Architecture, host_of
 from layouts.arm64.chips import chips, known_cores
 from layouts.arm64.scenarios import ABIS
-from layouts.kernels import release_numbers
 from layouts.scenario import Scenario
 from layouts.scenarios import scenarios
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.kernels import policies
 
 SCHEME = "sim:"
 _X86, _ARM64 = "x86", "arm64"
 
 
 def scenario_of(name: str) -> Scenario:
-    """A scenario by name; ``new`` is an empty host. Raises UsageError."""
+    """A scenario by name, or a file of events; ``new`` is an empty host. Raises UsageError and InputError."""
     if name in ("new", "restore"):
         return Scenario(name, "an empty host", (), "")
+    if name not in scenarios() and is_event_file(name):
+        return _of_architecture(scenario_of_file(name))
     if name not in scenarios():
         hint = did_you_mean(name, scenarios(), "inspector sim list")
         raise UsageError(f"sim: no scenario {name!r}; {hint}")
     return scenarios()[name]
+
+
+def _of_architecture(scenario: Scenario) -> Scenario:
+    """The events of a file, of the architecture that its host has."""
+    if not is_arm64_host(scenario.host):
+        return scenario
+    policy = scenario.policy if scenario.policy in ABIS else ABIS[0]
+    return scenario._replace(architecture=_ARM64, policy=policy)
 
 
 def empty_arm64(host: str = "max") -> Scenario:
@@ -50,16 +59,6 @@ def is_arm64_host(word: str) -> bool:
     from inspector.targets.model_architecture import ARM64, architecture_of
 
     return (os.path.exists(name) or ":" in name) and architecture_of("", [name]) == ARM64
-
-
-def other_way(scenario: Scenario, word: str) -> Scenario:
-    """The scenario with another policy or interface, else on another kernel. Raises UsageError."""
-    ways = ABIS if scenario.architecture == _ARM64 else tuple(policies())
-    if word in ways:
-        return scenario._replace(policy=word)
-    if not release_numbers(word):
-        raise UsageError(f"--against {word}: expected {', '.join(ways)}, or a release of Linux")
-    return scenario._replace(kernel=word)
 
 
 def on_host(scenario: Scenario, host: str, kernel: str) -> Scenario:
@@ -98,7 +97,11 @@ def machine_capture(world: BaseWorld[Any], scenario: Scenario, target: str) -> C
 def scenario_named(target: str) -> Scenario:
     """The scenario of ``sim:NAME``, on the kernel of ``@RELEASE`` after it. Raises UsageError."""
     name, release = split(target)
-    return on_host(scenario_of(name.removeprefix(SCHEME)), "", release)
+    name = name.removeprefix(SCHEME)
+    if name == STANDARD_INPUT:
+        raise UsageError(f"{target}: inspector sim - reads events from standard input; expected a file here")
+    scenario = scenario_of(name)
+    return scenario._replace(kernel=release or scenario.kernel)
 
 
 def capture_of_scenario(target: str, options: Options) -> Capture:

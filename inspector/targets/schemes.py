@@ -71,7 +71,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "sim:",
         "sim:SCENARIO",
-        "the simulated machine at the end of a scenario (inspector sim list)",
+        "the simulated machine at the end of a scenario (inspector sim list), or of a file of events",
         capture="scenarios:capture_of_scenario",
         host="scenarios:host_of_scenario",
         lab="scenarios:lab_of_scenario",
@@ -80,7 +80,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme(
         "model:",
         "model:NAME[:HOST]",
-        "the guest of a named arm64 CPU model on a host (inspector models list)",
+        "the guest of a named CPU model on a host: arm64; x86 where a vCPU is to move (inspector models list)",
         capture="models:capture_of_model",
         lab="models:lab_of_model",
         architectures=("arm64",),

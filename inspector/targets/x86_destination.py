@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
@@ -18,11 +20,11 @@ from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import names as sample_names
 from inspector.targets.schemes import capture_of, scheme_of
 from inspector.targets.x86_guest import tsc_khz_of
-from inspector.targets.x86_offers import TCG, offer_named, offer_of_text
+from inspector.targets.x86_offers import offer_named, offer_of_text
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import profile_for
-from layouts.x86.models.qemu import VERSIONS, qemu_models
+from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
@@ -66,12 +68,6 @@ def is_x86_destination(word: str) -> bool:
     )
 
 
-def chips_of_samples() -> list[str]:
-    """The chips of which a shipped capture tells, by name."""
-    folders = dict.fromkeys(sample.partition("/linux-")[0] for sample in sample_names() if "/linux-" in sample)
-    return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
-
-
 def _sample_of_chip(name: str, release: str) -> str:
     """The shipped capture of a chip (``milan``, ``sapphire-rapids``): of that kernel, else of the newest."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]+", name) or os.path.exists(name):
@@ -87,35 +83,62 @@ def _sample_of_chip(name: str, release: str) -> str:
     return found.get(release) or found[max(found, key=lambda text: tuple(map(int, text.split("."))))]
 
 
-def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
-    """By what was captured of the host, the best first: its CPUID, KVM's table, a guest's table."""
-    kernel = kernel_named(profile_for, release or capture.host.kernel or DEFAULT_RELEASE, options.note)
+class Told(NamedTuple):
+    """What a capture tells of its host: its CPUID, KVM's table, a guest's table, feature MSRs, the kernel's release.
+
+    ``emulator`` is ``tcg`` or ``bochs`` where the CPU is no silicon's, ``tsc_khz`` its TSC's frequency, 0: unknown.
+    """
+
+    raw: Cpuid | None
+    supported: Cpuid | None
+    guest: Cpuid | None
+    msrs: Mapping[int, int]
+    kernel: str = ""
+    emulator: str = ""
+    tsc_khz: int = 0
+
+
+def told_by(capture: Capture) -> Told:
+    """All that a capture tells of the host that it was made on. Raises InputError where it has no CPUID."""
     emulator = "tcg" if "TCG" in capture.host.about else "bochs" if "Bochs" in capture.host.about else ""
     tables = {area.prefix: cpuid_of(bytes(area.data)) for area in capture.context if area.layout == "kvm-cpuid2"}
     supported, raw = tables.get("supported_cpuid"), tables.get("host_cpuid")
     if raw is None and supported is None:
         raw = capture.host.cpuid
-    captured = capture.host.kernel
-    same = not release or not captured or release_numbers(captured) == release_numbers(release)
-    exact = captured if captured and same else release
     khz = tsc_khz_of(capture.vcpus[0]) if capture.vcpus else 0
-    msrs = _feature_msrs(capture) if same else _shown_by(release, _feature_msrs(capture))
-    if raw is not None and raw.xsave_table():
+    found = Told(raw, supported, _guest_table(capture), _feature_msrs(capture), capture.host.kernel, emulator, khz)
+    if not (raw is not None and raw.xsave_table()) and found.supported is None and found.guest is None:
+        raise InputError(capture.target, "an x86 host: CPUID in a capture, or words about one", capture.format)
+    return found
+
+
+def destination_told(name: str, told: Told, release: str, options: Options) -> Destination:
+    """By what was captured of the host, the best first: its CPUID, KVM's table, a guest's table.
+
+    Raises UsageError for a kernel that has no number.
+    """
+    kernel = kernel_named(profile_for, release or told.kernel or DEFAULT_RELEASE, options.note)
+    same = not release or not told.kernel or release_numbers(told.kernel) == release_numbers(release)
+    exact = told.kernel if told.kernel and same else release
+    msrs = told.msrs if same else _shown_by(release, told.msrs)
+    if told.raw is not None and told.raw.xsave_table():
         because = "the host's own CPUID was captured"
+        supported = told.supported if same else None
         return destination(
             name,
-            booted(raw),
+            booted(told.raw),
             kernel,
             release=exact,
-            supported=supported if same else None,
+            supported=supported,
             msrs=msrs,
             because=because,
-            tsc_khz=khz,
+            tsc_khz=told.tsc_khz,
         )
-    guest = supported or _guest_table(capture)
-    if guest is None:
-        raise InputError(name, "an x86 host: CPUID in a capture, or words about one", capture.format)
-    because = "KVM_GET_SUPPORTED_CPUID was captured" if supported else "the table of a guest stands in for the host's"
+    guest = told.supported or told.guest
+    assert guest is not None
+    because = "the table of a guest stands in for the host's"
+    if told.supported:
+        because = "KVM_GET_SUPPORTED_CPUID was captured"
     return destination(
         name,
         booted(guest),
@@ -126,10 +149,14 @@ def _of_capture(capture: Capture, release: str, options: Options, name: str) -> 
         supported=guest if same else None,
         msrs=msrs,
         because=because,
-        emulator=emulator,
-        is_guests=supported is None,
-        tsc_khz=khz,
+        emulator=told.emulator,
+        is_guests=told.supported is None,
+        tsc_khz=told.tsc_khz,
     )
+
+
+def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
+    return destination_told(name, told_by(capture), release, options)
 
 
 def _guest_table(capture: Capture) -> Cpuid | None:
@@ -155,7 +182,7 @@ def _feature_msrs(capture: Capture) -> dict[int, int]:
     return found
 
 
-def _shown_by(release: str, msrs: dict[int, int]) -> dict[int, int]:
+def _shown_by(release: str, msrs: Mapping[int, int]) -> dict[int, int]:
     """Feature MSRs of another kernel, with the bits that this one shows; its newest update where none is named."""
     numbers = release_numbers(release) or (0, 0)
     update = re.match(r"\d+\.\d+\.(\d+)", release)

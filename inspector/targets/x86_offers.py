@@ -37,12 +37,11 @@ from layouts.x86.kvm_caps import emulated_everywhere
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
-from layouts.x86.models.qemu import VERSIONS, qemu_models
+from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
 
 if TYPE_CHECKING:
     from typing import Any
 
-TCG = "tcg"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
 #: A file of words is read whole when it is no larger.
 _TEXT_BYTES = 4 << 20
@@ -177,7 +176,7 @@ def offer_of_node(node: NodeLabels) -> Offer:
     model = qemu_models().named(node.host_model)
     there |= model.features if model else set()
     vendor = _VENDORS.get(node.vendor, "")
-    return offer_of_features(node.name, there, signature=(vendor, 0, 0, 0) if vendor else None)
+    return offer_of_features(node.name, there, signature=(vendor, 0, 0, 0) if vendor else None, kernel=node.kernel)
 
 
 def offer_of_words(name: str, words: X86Words) -> Offer:

@@ -39,7 +39,8 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
         text |= dict.fromkeys(("on-cursor", "on-mark"), "ansi_bright_white")
         grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
         told = {"heading": "accent", "changed": "warning", "good": "success", "bad": "error"}
-        return {**text, **grounds, **{f"line-{name}": theme[of] for name, of in told.items()}}
+        lines = {f"line-{name}": theme[of] for name, of in told.items()}
+        return {**text, **grounds, **lines, "key-word": theme["accent"], "key-label": "ansi_default"}
     names = ("primary", "accent", "warning", "success", "error", "foreground", "surface")
     colour = {name: Color.parse(theme[name]) for name in names}
     background = Color.parse(theme["background"])
@@ -52,6 +53,8 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
         "line-changed": legible(colour["warning"], *panes),
         "line-good": legible(colour["success"], *panes),
         "line-bad": legible(colour["error"], *panes),
+        "key-word": legible(Color.parse(theme["footer-key-foreground"]), Color.parse(theme["footer-background"])),
+        "key-label": legible(colour["foreground"], Color.parse(theme["footer-background"])),
         "line-quiet": legible(background.blend(colour["foreground"], 0.55), *panes),
         "cursor-blurred": blurred,
         "mark": mark,

@@ -22,6 +22,7 @@ _WRITTEN = {
     "greater_than_sign": ">",
     "exclamation_mark": "!",
     "slash": "/",
+    "full_stop": ".",
     "colon": ":",
     "left_square_bracket": "[",
     "right_square_bracket": "]",

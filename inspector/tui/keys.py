@@ -6,7 +6,7 @@ Bindings, footers and help screens are made from these tables. Those of panes ar
 from __future__ import annotations
 
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
-from inspector.tui.lab_keys import ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
+from inspector.tui.lab_keys import AGAINST, ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
 from inspector.tui.migration_keys import MIGRATION
 
 PROGRAM: Table = (
@@ -342,6 +342,7 @@ SCREENS: dict[str, Table] = {
     "arm64 lab": merged(LINES, ARM64_LAB),
     "id lab": merged(LINES, ID_LAB),
     "timeline": merged(LINES, TIMELINE),
+    "against": merged(LINES, AGAINST),
 }
 
 

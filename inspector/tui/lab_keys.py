@@ -58,15 +58,32 @@ _XSTATE_LAB: Table = (
                 "the timeline, with the whole state before and after",
                 Key("T", "timeline", "xstate.timeline", "Timeline"),
             ),
+            line(
+                "all events again on another host, kernel or policy",
+                Key("W", "elsewhere", "xstate.elsewhere", "Host, kernel, policy"),
+            ),
+            line(
+                "the same events here and elsewhere, side by side",
+                Key("A", "against", "xstate.against", "Against"),
+            ),
+            line(
+                "save the events as a file (inspector sim FILE)",
+                Key("ctrl+s", "save_events", "xstate.save_events", "Save events"),
+            ),
         ),
     ),
     Group(
         "Events (on the selected component where they name one)",
         (
             line(
-                "toggle its bit: guest XSETBV, guest WRMSR of XFD",
+                "toggle it: guest XSETBV with all that goes with it, WRMSR of XFD",
                 Key("x", "flip('XCR0')", "xstate.xcr0", "XCR0", footer=30),
                 Key("f", "flip('XFD')", "xstate.xfd", "XFD", footer=40),
+            ),
+            line("toggle its bit of XCR0 alone", Key("X", "flip('XCR0 bit')", "xstate.xcr0_bit", "XCR0 bit alone")),
+            line(
+                "do the first of the steps that the outcome offers",
+                Key("full_stop", "suggested", "xstate.suggested", "Offered step"),
             ),
             line(
                 "ask permission for the guest, for the process",
@@ -228,6 +245,21 @@ TIMELINE: Table = (
     Group(
         "Moving",
         (panes("events, state", footer=10), line("back", Key("escape,T", "app.up", "timeline.back", "Back"))),
+    ),
+)
+
+AGAINST: Table = (
+    Group(
+        "Moving",
+        (
+            line(
+                "the next and the previous event that differs",
+                Key("n", "next(1)", "against.next", "Next ≠", footer=10),
+                Key("N", "next(-1)", "against.previous", "Previous ≠"),
+            ),
+            line("the first difference", Key("1", "first", "against.first", "First ≠", footer=20)),
+            line("back", Key("escape,A", "app.up", "against.back", "Back")),
+        ),
     ),
 )
 

@@ -43,7 +43,27 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
         ),
     ),
     "timeline": (
-        ("Marks", (("≠", "the event changed it: before, after"), ("!", "not as the checks say it should be"))),
+        (
+            "Marks",
+            (
+                ("●", "who begins the event"),
+                ("◀ ▶ ○", "control goes to the host's side, to the guest's; who acts on the way"),
+                ("◇", "the vCPU executes it, and does not leave the guest"),
+                ("exits bytes", "all events so far: VM exits, XFD written and read, bytes of buffers"),
+                ("≠", "the event changed it: before, after"),
+                ("!", "not as the checks say it should be"),
+            ),
+        ),
+    ),
+    "against": (
+        (
+            "Marks",
+            (
+                ("▶", "the first event of which anything differs"),
+                ("≠ ~", "another answer; the same answer, but other changes or other steps of a kernel"),
+                ("cannot happen", "there is no such thing there, as a vCPU that could not be created"),
+            ),
+        ),
     ),
     "migration": (
         (

@@ -85,7 +85,8 @@ class Picture(NamedTuple):
 
     ``who`` and ``where`` are its ends, ``vmm`` its VMM, ``verdict`` is one of ``arrives``, ``open``, ``lossy`` and
     ``refused``, ``because`` the sentence for it. ``untried`` are calls whose structure was not captured, ``hangs_on``
-    what the answer hangs on, ``notes`` what is to know of both ends. ``noun`` is what ``bits`` are called.
+    what the answer hangs on, ``notes`` what is to know of both ends. ``noun`` is what ``bits`` are called, ``no_calls``
+    why there is none.
     """
 
     who: str
@@ -102,6 +103,7 @@ class Picture(NamedTuple):
     hangs_on: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     noun: str = "bit"
+    no_calls: str = ""
 
     @property
     def first_refused(self) -> CallRow | None:

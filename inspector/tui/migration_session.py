@@ -197,8 +197,8 @@ class MigrationSession:
                 yield call
                 if self.is_open(call):
                     yield from call.parts
-            if not picture.calls:
-                yield Words("no call of KVM is asked: an emulator takes none, and without CPUID there is none to ask")
+            if picture.no_calls:
+                yield Words(f"no call of KVM is asked: {picture.no_calls}")
         if picture.untried:
             yield Words(f"not captured, so not asked: {', '.join(picture.untried)}")
         yield from self._bit_lines()

@@ -81,7 +81,15 @@ def picture_of(made: Migration) -> Picture:
         untried=made.restored.not_captured,
         hangs_on=made.open,
         notes=(f"{host.name}: {host.because}",) if host.because else (),
+        no_calls=_no_calls(made),
     )
+
+
+def _no_calls(made: Migration) -> str:
+    """Why KVM is asked nothing; empty where it is."""
+    if made.destination.emulator:
+        return f"the destination is {made.destination.emulator}, which is none"
+    return "" if made.calls else "the guest's CPUID was not captured, and every call hangs on it"
 
 
 def _because(made: Migration) -> str:

@@ -77,6 +77,12 @@ def conditions() -> tuple[Condition, ...]:
 
 
 @cache
+def feature_names() -> tuple[str, ...]:
+    """Every feature that ID registers show, in Arm's order."""
+    return tuple(dict.fromkeys(condition.feature for condition in conditions()))
+
+
+@cache
 def _signed() -> frozenset[tuple[str, str]]:
     registers = id_registers().values()
     return frozenset(

@@ -7,6 +7,8 @@ note, or in the compacted format from XCOMP_BV.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from layouts.declare import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
 from layouts.members import Member, members
 from layouts.vocabulary import Bits, Component, Layout, Register, flag
@@ -392,6 +394,24 @@ def group_mask(name: str) -> int:
 
 
 MPX, AVX512, CET, XTILE, APX = (group_mask(name) for name in ("mpx", "avx512", "cet", "amx", "apx"))
+
+
+class Xcr0Set(NamedTuple):
+    """Bits of XCR0 that are set and cleared together, and those without which they cannot be set."""
+
+    bits: int
+    needs: int
+    source: str
+
+
+#: XSETBV of anything else is #GP.
+XCR0_SETS = (
+    Xcr0Set(1 << 2, 1 << 1, "Intel SDM vol. 1, 13.3: AVX state needs SSE state"),
+    Xcr0Set(MPX, 0, "Intel SDM vol. 1, 13.3; vol. 2, XSETBV: BNDREGS and BNDCSR"),
+    Xcr0Set(AVX512, 1 << 1 | 1 << 2, "Intel SDM vol. 1, 13.3: opmask, ZMM_Hi256 and Hi16_ZMM need AVX state"),
+    Xcr0Set(XTILE, 0, "Intel SDM vol. 1, 13.3: TILECFG and TILEDATA"),
+)
+
 #: XCR0's components; the others are IA32_XSS's.
 USER = sum(1 << component.number for component in COMPONENTS if not component.supervisor)
 #: Components that software allocates on demand: those that XFD can turn off.

@@ -127,6 +127,7 @@ def test_partial_file_shows_the_rest_and_exits_3(tmp_path: Path) -> None:
     ("words", "not_needed"),
     [
         (["show", "sample:amx/process.core", "--json"], ["textual", "rich", "asyncio", "tomllib"]),
+        (["diff", "sample:amx/process.core", "sample:amx/process.core"], ["textual", "rich", "asyncio", "tomllib"]),
         # The hosts that it lists are TOML.
         (["layouts", "list"], ["textual", "rich", "asyncio"]),
         (["--help"], ["textual", "rich", "asyncio", "tomllib"]),

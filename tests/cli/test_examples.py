@@ -12,7 +12,7 @@ from inspector.cli.open import app_of, comparing
 from tests.documents import Example, examples_of, live_examples
 
 #: Pages whose commands run here, in the order of each page: a command may read what one before it wrote.
-PAGES = ("README.md", "docs/guide.md", "docs/targets.md", "docs/logs.md", "docs/report.md")
+PAGES = ("README.md", "docs/index.md", "docs/guide.md", "docs/targets.md", "docs/logs.md", "docs/report.md")
 #: Pages that say where a command has another exit code than 0.
 WITH_CODES = ("README.md", "docs/report.md")
 #: A core of the reader's own.

@@ -45,6 +45,11 @@ def test_the_nearest_names_come_first_and_are_few() -> None:
         ("sim guest-xfd --from sample:amx", 2, "--from goes with restore and new"),
         ("sim guest-xfd --vcpu 1", 2, "--from names the capture"),
         ("models show neoverse-v9", 2, "did you mean neoverse-"),
+        (
+            "show model:EPYC-Milan:milan",
+            2,
+            "an x86 model, whose guest is a line and no registers",
+        ),
         ("models check neoverse-v1 --host neovers-v1", 2, "did you mean neoverse-v1"),
         ("migrate neovers-v1 max", 2, "did you mean neoverse-v1"),
         ("models check neoverse-v1-v1 feat_FOO=on --host max", 2, "did you mean feat_"),

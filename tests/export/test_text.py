@@ -19,6 +19,6 @@ def test_plain_lines_are_richs(sample: str, monkeypatch: pytest.MonkeyPatch) -> 
     capture = opened(sample)
     plain, rich = io.StringIO(), io.StringIO()
     number = write_text(plain, capture, capture.vcpus, ())
-    monkeypatch.setattr(text, "_printer", printer)
+    monkeypatch.setattr(text, "printer_for", printer)
     assert write_text(rich, capture, capture.vcpus, ()) == number
     assert plain.getvalue() == rich.getvalue()

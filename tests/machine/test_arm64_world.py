@@ -14,12 +14,13 @@ from inspector.capture.errors import UsageError
 from inspector.cli import set as set_command
 from inspector.cli import sim
 from inspector.export.machine_state import changes_of, words_of
-from inspector.export.worlds import compared
+from inspector.export.worlds import short_answer
+from inspector.machine.against import happened
 from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.events import EventError
 from inspector.targets.arm64_world import world_of
 from inspector.targets.labs import Arm64Lab
-from inspector.targets.scenarios import other_way
+from inspector.targets.place import elsewhere, place_of
 from inspector.targets.schemes import capture_of, host_of, lab_of
 from layouts.arm64.ids import V
 from layouts.arm64.scenarios import SCENARIOS, scenarios
@@ -181,9 +182,10 @@ def test_words_that_say_too_little_or_too_much(text: str) -> None:
 def test_the_proposals_four_differences() -> None:
     """Document 002: coprocessor 0x14, V and Z in step, ZCR_EL1 visible, two ioctls and no finalization."""
     scenario = scenarios()["arm64-sve-abi"]
-    other = other_way(scenario, "proposal")
-    found = compared(scenario, world_of(scenario), other, world_of(other), scenario.events)
-    names = {row.event: tuple(answer.name if answer else "" for answer in (row.one, row.other)) for row in found.rows}
+    one = world_of(scenario)
+    _, other = elsewhere(one, scenario, place_of("proposal"))
+    both = zip(happened(one, scenario.events), happened(other, scenario.events), strict=True)
+    names = {mine.event: (short_answer(mine), short_answer(theirs)) for mine, theirs in both}
     assert names["KVM_GET_ONE_REG ZCR_EL1"] == ("ENOENT", "ok")
     assert names["KVM_SET_ONE_REG 0x60800000001500a0 aa.. host=1"] == ("ok", "ENOENT")
     assert names["KVM_SET_ONE_REG 0x60800000001400a0 aa.. host=1"] == ("ENOENT", "ok")
@@ -318,7 +320,7 @@ def test_list_has_both_architectures_as_json_too(capsys: pytest.CaptureFixture[s
         (["guest-xfd", "--abi", "merged"], "--abi merged: guest-xfd is of x86"),
         (["guest-xfd", "--to", "max"], "--to max"),
         (["arm64-mte", "--why", "18"], "--why"),
-        (["arm64-mte", "--against", "nothing"], "expected merged, proposal, or a release"),
+        (["arm64-mte", "--against", "nothing"], "nothing: expected host=CPU kernel=RELEASE policy=NAME"),
         (["arm64-mte", "--save", "x.xsave"], ".vcpu"),
         (["restore", "--from", SAMPLE, "--abi", "proposal"], "--abi proposal"),
         (["restore", "--from", "sample:arm64-process", "--to", "max"], "--to max"),
@@ -334,9 +336,9 @@ def test_a_kernel_beside_another(capsys: pytest.CaptureFixture[str]) -> None:
     assert sim.run(["arm64-writable-ids", "--against", "6.12", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["kind"] == "worlds"
-    assert sum(row["differs"] for row in found["events"]) > 2
+    assert sum(row["differs"] == "answer" for row in found["events"]) > 2
     assert sim.run(["guest-xfd", "--against", "upstream"]) == 0
-    assert "0 events of" in capsys.readouterr().out
+    assert "No difference" in capsys.readouterr().out
 
 
 def test_a_capture_is_restored(capsys: pytest.CaptureFixture[str]) -> None:

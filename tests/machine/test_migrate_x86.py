@@ -182,6 +182,23 @@ def test_an_image_cut_at_4_kib_is_told() -> None:
     assert any("cut at 4096 bytes" in entry.text for entry in made.lost)
 
 
+def test_what_qemu_asks_of_machine_checks_is_not_what_a_guest_of_amd_reads() -> None:
+    """A stream has SER_P also of a guest on KVM-AMD, which never saw it; LMCE_P is lost where KVM has it not."""
+    guest = guest_of("sample:epyc-milan/linux-6.18")._replace(of_qemu=True)
+    for cap, lost in ((0x100010A, ""), (0x900010A, "IA32_MCG_CAP 0x900010a is accepted and reads 0x100010a")):
+        moved = guest._replace(saved=guest.saved._replace(msrs=((0x179, cap),)))
+        made = migrate(moved, host_of("milan@6.18"), VMMS["qemu"])
+        assert [entry.text for entry in made.lost if entry.where == "MSR.179"] == ([lost] if lost else [])
+
+
+def test_answers_to_remedies_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = migrate(guest_of("sample:amx"), host_of("milan@6.18"), VMMS["qemu"])
+    told = x86_migration_json(made)
+    monkeypatch.setattr("inspector.machine.x86.migrate.remedy.differences", None)
+    monkeypatch.setattr("inspector.machine.x86.migrate.remedy.restored", None)
+    assert x86_migration_json(made) == told
+
+
 def test_an_msr_that_was_not_saved_is_told() -> None:
     guest = guest_of("sample:sapphire-rapids/linux-6.18")
     saved = guest.saved._replace(msrs=tuple(row for row in guest.saved.msrs if row[0] != 0xDA0))

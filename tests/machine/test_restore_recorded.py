@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import lzma
 import tarfile
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inspector.capture.errors import InputError
 from inspector.cli.verify import _captures_beside, _host_beside
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, RecordError
 from inspector.machine.verify import Agreement, verify
+from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.machine.x86.replay.restore.replay import sections
 from inspector.machine.x86.replay.restore.sweeps import compare
+from inspector.machine.x86.replay.restore.whole import saved_of
 from tests.machine.recorded import FOREIGN, RECORDED
 from tests.shared import needs
 
@@ -99,3 +104,48 @@ def test_restores_of_other_hosts(name: str) -> None:
     agreement = verify(file, lines, "", _host_beside(file), _captures_beside(file))
     assert agreement.total > 500
     assert not agreement.disagreements
+
+
+@cache
+def small(section: str) -> tuple[dict[str, Any], ...]:
+    """The records of a recording that name its host, and the first of each kind of a section."""
+    lines = lzma.decompress((RECORDED / "hosts/6.12-milan.jsonl.xz").read_bytes()).splitlines()
+    found = [json.loads(line) for line in lines]
+    bench = Bench("f", found)
+    kinds: dict[str, dict[str, Any]] = {}
+    for record in bench.sections[section]:
+        kinds.setdefault(record["op"], dict(record))
+    host = [{"op": "section", "name": "host"}, *bench.sections["host"], {"op": "end", "name": "host"}]
+    return (found[0], *host, {"op": "section", "name": section}, *kinds.values())
+
+
+def verified(records: Iterable[Mapping[str, Any]]) -> None:
+    verify("f", [json.dumps(record).encode() for record in records])
+
+
+@needs(RECORDED)
+@pytest.mark.parametrize("section", ["mp", "lapic", "dbg"])
+def test_records_of_restores_of_any_shape_are_taken_or_told(section: str) -> None:
+    whole = small(section)
+    at = whole.index({"op": "section", "name": section})
+    for number, record in enumerate(whole[at + 1 :], at + 1):
+        for key in record.keys() - {"op"}:
+            for value in (None, "zz", [[]]):
+                with contextlib.suppress(InputError):
+                    verified([*whole[:number], {**record, key: value}, *whole[number + 1 :]])
+
+
+@needs(RECORDED)
+def test_a_fault_of_ours_in_a_restore_is_not_told_as_a_bad_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise AttributeError("of ours")
+
+    monkeypatch.setattr(WholeVcpu, "set_cpuid2", broken)
+    with pytest.raises(AttributeError, match="of ours"):
+        verified(small("mp"))
+
+
+@needs(RECORDED)
+def test_a_captured_vcpu_that_is_cut_is_told() -> None:
+    with pytest.raises(RecordError, match=r"vcpu0.kvm_sregs.bin has 7 bytes of 312"):
+        saved_of({"vcpu0.kvm_regs.bin": bytes(144), "vcpu0.kvm_sregs.bin": bytes(7)}, 0)

@@ -39,8 +39,8 @@ COMPOSED = (
     "fpu__init_cpu_xstate",
     "fpu_swap_kvm_fpstate",
 )
-#: What such a path tells beside rules: XSAVES that lost something, the #NM that was handled.
-NOTES = (f"XFD is 0 for all that is {HOLE}", "XFD[18] is 1: #NM")
+#: What such a path tells beside rules: XSAVES that lost something.
+NOTES = (f"XFD is 0 for all that is {HOLE}",)
 
 
 @cache

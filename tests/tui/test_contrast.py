@@ -18,7 +18,7 @@ THEMES = ["textual-dark", "textual-light", "solarized-light", "catppuccin-latte"
 #: Panes whose text is held to 4.5; the rest is Textual's or decoration.
 PANES = (
     "TargetTree, FieldList, HexPane, CompareView, PropertyList, ComponentMatrix, DrawnView, Timeline, "
-    "#title, #names, #columns"
+    "TextPane, MigrationList, FeatureMatrix, CallList, KeyLine, #title, #names, #columns"
 )
 
 
@@ -75,6 +75,9 @@ async def test_inspect_can_be_read() -> None:
         ("sample:zen5-kvm", ["c", "d"]),
         ("sim:guest-xfd", ["n"] * 8),
         ("model:neoverse-v1-v1:neoverse-n1", ["b"]),
+        ("sim:arm64-life-cycle", ["n"] * 8),
+        ("sample:logs/refused-cpuid.strace.txt", []),
+        ("sample:zen5-kvm", ["M", *"milan@6.1", "enter"]),
     ],
 )
 async def test_compare_and_the_labs_can_be_read(target: str, keys: list[str]) -> None:

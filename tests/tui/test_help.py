@@ -37,6 +37,7 @@ SCREENS = {
     "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
+    "against": ("sim:guest-xfd", ["n", "n", "n", "A", *"rfc", "enter"]),
 }
 
 
@@ -87,6 +88,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,
         "timeline": lab_keys.TIMELINE,
+        "against": lab_keys.AGAINST,
     }
     for name, table in own.items():
         pressed = [key for one, _ in keys_of(table) for key in one.keys.split(",")]

@@ -13,7 +13,7 @@ from inspector.targets.host_names import completed
 from inspector.targets.moves import Move
 from inspector.targets.schemes import capture_of
 from inspector.tui.migration_picture import BitRow, CallRow, LostRow, Part, RemedyRow
-from inspector.tui.migration_session import Heading, MigrationSession
+from inspector.tui.migration_session import Heading, MigrationSession, Words
 from inspector.tui.migrations import session_of, session_of_vcpu
 from inspector.tui.widgets.prompt import Completions, beginning
 
@@ -219,6 +219,19 @@ def test_what_cannot_move_says_why() -> None:
     arm = capture_of("sample:arm64-threads/cortex-a57-72.core.gz")
     with pytest.raises(InputError, match="KVM registers"):
         session_of_vcpu(arm, arm.vcpus[0], "neoverse-n1")
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "why"),
+    [
+        ("sample:qemu-kvm-x87/migration-stream.xz", "milan@6.18", "the guest's CPUID was not captured"),
+        ("sample:amx", "tcg:10.0", "the destination is TCG of QEMU 10.0"),
+    ],
+)
+def test_without_a_call_it_says_why(source: str, destination: str, why: str) -> None:
+    found = session(Move(source, destination))
+    (said,) = (line.text for line in found.lines if isinstance(line, Words) and "no call of KVM" in line.text)
+    assert said.startswith(f"no call of KVM is asked: {why}")
 
 
 def test_names_are_completed() -> None:

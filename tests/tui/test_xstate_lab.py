@@ -48,6 +48,9 @@ def session_of_lab(app: LabApp) -> XstateLabSession:
         ("lab-help", "new", ["question_mark"]),
         ("lab-levels", "transcript-vm-amx", ["n"] * 11),
         ("lab-timeline", "transcript-vm-amx", [*["n"] * 11, "T"]),
+        ("lab-down", "host-oops", ["n"] * 8),
+        ("lab-why", "guest-xfd", [*["n"] * 7, "w"]),
+        ("lab-against", "rfc-preempt", [*["n"] * 11, "A", *"upstream", "enter"]),
     ],
 )
 async def test_lab_screens(name: str, scenario: str, keys: list[str], size: tuple[int, int]) -> None:
@@ -89,6 +92,9 @@ async def test_bits_are_events() -> None:
         await pilot.press("end", "x")
         assert session_of_lab(app).world.steps == []
         await pilot.press("p", "v", "c", "x")
+        await pilot.pause()
+        assert session_of_lab(app).world.steps[-1].event == "guest xsetbv 0x60001"
+        await pilot.press("x", "X")
         await pilot.pause()
         refused = session_of_lab(app).world.steps[-1]
         assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
@@ -146,7 +152,7 @@ async def test_the_outcome_follows_the_timeline() -> None:
         assert isinstance(app.focused, Timeline)
         await pilot.press("up")
         await pilot.pause()
-        await shows(app, "✗ no vCPU was created yet")
+        await shows(app, "✗ does not hold: no vCPU was created yet")
 
 
 def xfd_of(app: LabApp, number: int = 0) -> tuple[int, bool]:
@@ -174,7 +180,7 @@ async def test_host_and_guest_are_side_by_side_or_one_by_one() -> None:
 async def test_why_walks_from_the_cpu_to_the_program() -> None:
     async with lab("transcript-vm-sigill", (160, 45)) as (app, pilot):
         await pilot.press(*["n"] * 10, "w")
-        await shows(app, "stops here; this does not hold: the program asked")
+        await shows(app, "xtiledata: guest program: SIGILL; nobody asked the guest's kernel")
 
 
 async def test_keys_are_about_the_selected_vcpu() -> None:
@@ -246,3 +252,29 @@ async def test_a_captured_vcpu_goes_to_the_lab_and_back() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert app.screen is app.inspect
+
+
+async def test_another_kernel_in_the_lab_tells_what_cannot_happen_there() -> None:
+    async with lab("transcript-tdx", (160, 45)) as (app, pilot):
+        await pilot.press(*["n"] * 6, "W", *"6.12", "enter")
+        await shows(app, "cannot happen there, and were left out")
+        await shows(app, "Linux 6.12")
+        await pilot.press("W", *"nonsense", "enter")
+        await shows(app, "expected host=CPU kernel=RELEASE policy=NAME")
+
+
+async def test_an_offered_step_is_made_by_its_key() -> None:
+    async with lab("guest-xfd") as (app, pilot):
+        await pilot.press(*["n"] * 7, "full_stop")
+        await pilot.pause()
+        last = [step.event for step in session_of_lab(app).world.steps[-3:]]
+        assert last == ["guest wrmsr XFD_ERR 0", "guest wrmsr XFD 0", "guest tileloadd 0"]
+
+
+async def test_the_events_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with lab("guest-xfd") as (app, pilot):
+        await pilot.press("n", "n", "ctrl+s")
+        await pilot.pause()
+        assert told(app) == ["saved sim-guest-xfd.events"]
+        assert "KVM_CREATE_VCPU\n" in (tmp_path / "sim-guest-xfd.events").read_text()

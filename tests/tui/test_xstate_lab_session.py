@@ -75,7 +75,9 @@ def test_bits_toggle_by_a_guests_instruction() -> None:
     assert found.toggle("XFD", 18) == "there is no vCPU; v creates one"
     found = with_amx()
     found.toggle("XCR0", 18)
-    assert events(found)[-1] == "guest xsetbv 0x40001"
+    assert events(found)[-1] == "guest xsetbv 0x60001"
+    found.toggle("XCR0 bit", 18)
+    assert events(found)[-1] == "guest xsetbv 0x20001"
     found.toggle("XFD", 18)
     assert events(found)[-1] == "guest wrmsr XFD 0x40000"
     found.toggle("XFD", 18)

@@ -39,7 +39,7 @@ def _findings(found: Sequence[Finding]) -> Iterator[str]:
         where = "" if finding.vcpu is None else f"vCPU {finding.vcpu} "
         rule = finding.rule
         yield f"- **{rule.code}** {rule.severity}, {where}{_code(finding.path)}: {_text(rule.title)}"
-        yield f"  {_text(finding.evidence)}. Then: {_text(rule.happens)}. Do: {_text(finding.remedy)}."
+        yield f"  {_text(finding.evidence)}. Then: {_text(rule.happens)} Do: {_text(finding.remedy)}"
 
 
 def _changes(case: Case) -> Iterator[str]:

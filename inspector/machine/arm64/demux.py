@@ -45,7 +45,8 @@ def default(host: Host, register_id: int) -> int:
     """What the register holds until somebody writes it: one set, one way, lines as CTR_EL0 says."""
     if not host.kernel.virtual_caches:
         return int.from_bytes(host.registers[register_id], "little")
-    return _least_line(host, register_id) - 4
+    # SYS_FIELD_PREP of get_ccsidr keeps the field's three bits, also of a CTR_EL0 that tells less than 16 bytes.
+    return (_least_line(host, register_id) - 4) & 7
 
 
 def _least_line(host: Host, register_id: int) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
@@ -49,19 +49,34 @@ def visit(word: Word, socket_: socket.socket, guard: Guard, pauses: _Pauses, fil
     return asyncio.run(_Visit(word, guard, pauses).whole(socket_, file))
 
 
+class _Client(QMPClient):
+    """The library's client, which gives way after each message.
+
+    It reads as long as something is there (10 MB and more), and while it reads no deadline passes: events without end
+    would keep it for longer than anybody waits.
+    """
+
+    async def _on_message(self, msg: Message) -> None:
+        await super()._on_message(msg)
+        await asyncio.sleep(0)
+
+
 class _Visit:
     def __init__(self, word: Word, guard: Guard, pauses: _Pauses) -> None:
         self._word = word
         self._name = word.target
         self._guard = guard
         self._pauses = pauses
-        self._client = QMPClient("inspector")
+        self._client = _Client("inspector")
         # Nobody looks at events: they would be kept for ever.
         self._client.events.event_filter = lambda _event: False
         self._until = 0.0
 
     async def whole(self, socket_: socket.socket, file: IO[bytes] | None) -> dict[str, Any]:
-        self._until = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+        loop = asyncio.get_running_loop()
+        # Tasks of the library that are cut short: what ended them is told, and they would add lines to it.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        self._until = loop.time() + DEADLINE_SECONDS
         try:
             await asyncio.wait_for(self._client.connect(socket_), self._left())
             return await self._stopped(file)

@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.tui import lab_keys
@@ -18,6 +18,7 @@ from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.feature_matrix import FeatureMatrix
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
@@ -61,7 +62,7 @@ class Arm64LabScreen(MachineScreen):
             yield Timeline(self.session.world, self.session.to_come)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start at SVE."""

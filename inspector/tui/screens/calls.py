@@ -9,8 +9,7 @@ from rich.segment import Segment
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.log_timeline import machine_answer, reasons, short, summary
@@ -19,7 +18,9 @@ from inspector.targets.x86_log import Comparison, of_capture
 from inspector.tui import keys
 from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
+from inspector.tui.widgets.text_pane import TextPane
 from layouts.x86.kernels import kernels
 
 _NUMBER_WIDTH, _ANSWER_WIDTH = 7, 12
@@ -39,10 +40,20 @@ class CallList(LineView):
         """See LineView."""
         return len(self.calls)
 
+    @staticmethod
+    def call_width(width: int) -> int:
+        """Columns for what was asked."""
+        return max(20, int((width - _NUMBER_WIDTH - _ANSWER_WIDTH) * _CALL_SHARE))
+
+    def names(self) -> str:
+        """What the columns are."""
+        wide = self.call_width(self.scrollable_content_region.width or self.app.size.width)
+        return f"{'':<{_NUMBER_WIDTH}}{'call':<{wide}}{'the log':<{_ANSWER_WIDTH}}the machine"
+
     def paint(self, line: int, width: int) -> list[Segment]:
         """See LineView."""
         one = self.calls[line]
-        wide = max(20, int((width - _NUMBER_WIDTH - _ANSWER_WIDTH) * _CALL_SHARE))
+        wide = self.call_width(width)
         style = self.style_of("changed") if one.agrees is False else None
         quiet = self.style_of("quiet") if one.outcome is None else style
         mark = ">" if line + 1 == self.first else "≠" if one.agrees is False else " "
@@ -56,6 +67,12 @@ class CallList(LineView):
         ]
 
 
+class AboutPane(TextPane):
+    """Everything about the selected call."""
+
+    wraps = True
+
+
 class CallsScreen(KeyedScreen):
     """The calls of a log, and everything about the selected one."""
 
@@ -64,7 +81,8 @@ class CallsScreen(KeyedScreen):
     DEFAULT_CSS = """
     CallsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     CallsScreen CallList { height: 2fr; padding: 0 0 0 1; }
-    CallsScreen #about { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    CallsScreen #names { height: 1; text-style: bold; padding: 0 0 0 1; }
+    CallsScreen AboutPane { height: 1fr; padding: 0 1; border-top: solid $primary; }
     """
 
     def __init__(self, found: Comparison) -> None:
@@ -74,10 +92,10 @@ class CallsScreen(KeyedScreen):
     def compose(self) -> ComposeResult:
         """Title, the calls, everything about the selected one."""
         yield Static(self._heading(), id="title", markup=False)
+        yield Static("", id="names", markup=False)
         yield CallList(self.found.calls, self.found.first)
-        with VerticalScroll(id="about", can_focus=False):
-            yield Static("", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield AboutPane()
+        yield KeyLine()
 
     def _heading(self) -> str:
         found = self.found
@@ -88,11 +106,15 @@ class CallsScreen(KeyedScreen):
         self.set_focus(self.query_one(CallList))
         self.call_after_refresh(self._show)
 
+    def on_resize(self) -> None:
+        """The columns depend on the width."""
+        self.call_after_refresh(lambda: self.query_one("#names", Static).update(self.query_one(CallList).names()))
+
     def _show(self) -> None:
         calls = self.query_one(CallList)
         calls.calls, calls.first = self.found.calls, self.found.first
         calls.resized()
-        self.query_one("#title", Static).update(self._heading())
+        self.query_one("#title", Static).update(self._heading(), layout=False)
         self._go((self.found.first or 1) - 1)
 
     def _go(self, line: int) -> None:
@@ -102,7 +124,7 @@ class CallsScreen(KeyedScreen):
     def on_line_view_moved(self) -> None:
         """What the line has no room for."""
         number = self.query_one(CallList).cursor
-        self.query_one("#about Static", Static).update(_about(self.found, number))
+        self.query_one(AboutPane).tell(_about(self.found, number))
 
     def action_kernel(self, by: int) -> None:
         """The same calls on the kernel before or behind."""

@@ -35,13 +35,15 @@ _AT_ONCE = 8
 
 
 class ValuesPane(TextPane):
-    """The whole values of the selected field, in as many lines as they take."""
+    """The whole values of the selected field, in as many lines as the most so far took: the panes stay in place."""
 
     wraps = True
+    _most = 0
 
     def take_size(self, size: Size) -> None:
-        """See LinePane: here the panes are laid out anew with every other number of lines."""
-        self.virtual_size = size
+        """See LinePane."""
+        self._most = max(self._most, size.height)
+        self.virtual_size = Size(size.width, self._most)
 
 
 class CompareScreen(KeyedScreen):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from collections.abc import Callable
+from typing import BinaryIO, Protocol
 
 from inspector.capture.errors import OutputError, visible
 from inspector.capture.model import Capture
@@ -72,14 +73,19 @@ class MachineScreen(KeyedScreen):
 
     def action_save(self) -> None:
         """Write the machine as a capture file: under its name, or with a number where that is taken."""
-        from inspector.export.files import file_name, save_new
         from inspector.export.vcpu import write_vcpu
 
         session = self.lab_session()
         capture = session.capture()
+        self.write_new(f"{session.name.replace(':', '-')}.vcpu", lambda out: write_vcpu(out, capture))
+
+    def write_new(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Write a new file here; its name gets a number where it is taken."""
+        from inspector.export.files import file_name, save_new
+
         try:
-            path = file_name(f"{session.name.replace(':', '-')}.vcpu", os.listdir())
-            save_new(path, lambda out: write_vcpu(out, capture))
+            path = file_name(name, os.listdir())
+            save_new(path, write)
         except (OutputError, OSError) as error:
             self.tell(str(error))
             return

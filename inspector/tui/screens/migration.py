@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.tui import migration_keys
@@ -16,6 +16,7 @@ from inspector.tui.base_app import KeyedScreen
 from inspector.tui.key import bindings
 from inspector.tui.migration_session import MigrationSession
 from inspector.tui.migration_text import VERDICTS, line_text
+from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView
 from inspector.tui.widgets.migration_list import MigrationList
 from inspector.tui.widgets.outcome_pane import OutcomePane
@@ -53,7 +54,7 @@ class MigrationScreen(KeyedScreen):
             yield MigrationList(self.session)
             yield OutcomePane()
         yield Prompt()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     @property
     def list(self) -> MigrationList:

@@ -1,4 +1,4 @@
-"""The Timeline screen: events and their answers, and the whole state before and after the selected one."""
+"""The Timeline screen: events as swim lanes; the selected one's way in full, and the whole state before and after."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from inspector.export.machine_state import words_of
 from inspector.machine.world import BaseWorld, WorldStep
 from inspector.tui import lab_keys
 from inspector.tui.base_app import KeyedScreen
+from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.key import bindings
+from inspector.tui.lanes import LEAST_WIDTH, LEGEND, lanes_heading, path_lines
+from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
@@ -36,6 +39,7 @@ class StateView(LineView):
         names = [*after, *(name for name in before if name not in after)]
         self.rows = [(name, before.get(name, "-"), after.get(name, "-")) for name in names]
         self.resized()
+        self.place(next((at for at, (_, one, other) in enumerate(self.rows) if one != other), 0))
 
     def line_count(self) -> int:
         """See LineView."""
@@ -62,12 +66,14 @@ class TimelineScreen(KeyedScreen):
     keys_name = "timeline"
     DEFAULT_CSS = """
     TimelineScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
-    TimelineScreen #body { height: 1fr; layout: vertical; }
-    TimelineScreen Timeline { height: 2fr; padding: 0 1; }
-    TimelineScreen StateView { height: 3fr; padding: 0 1; border-top: solid $primary; }
-    TimelineScreen.wide #body { layout: horizontal; }
-    TimelineScreen.wide Timeline { width: 2fr; height: 1fr; }
-    TimelineScreen.wide StateView { width: 3fr; height: 1fr; border-top: none; border-left: solid $primary; }
+    TimelineScreen #names { height: auto; padding: 0 2 0 1; background: $background; }
+    TimelineScreen Timeline { height: 1fr; padding: 0 1; }
+    TimelineScreen #below { height: 1fr; layout: vertical; }
+    TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $primary; }
+    TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    TimelineScreen.wide #below { layout: horizontal; }
+    TimelineScreen.wide #way { width: 1fr; height: 1fr; max-height: 100%; }
+    TimelineScreen.wide StateView { width: 1fr; border-left: solid $primary; }
     """
 
     def __init__(self, world: BaseWorld[Any], title: str, line: int) -> None:
@@ -79,8 +85,10 @@ class TimelineScreen(KeyedScreen):
     def compose(self) -> ComposeResult:
         """The events, and the state around the selected one."""
         yield Static(self.heading, id="title", markup=False)
-        with Container(id="body"):
-            yield Timeline(self.world, [])
+        yield DrawnView(self._names, "names")
+        yield Timeline(self.world, [])
+        with Container(id="below"):
+            yield DrawnView(self._way, "way")
             yield StateView()
         yield KeyLine()
 
@@ -88,6 +96,7 @@ class TimelineScreen(KeyedScreen):
         """Start at the event that was selected in the lab."""
         timeline = self.query_one(Timeline)
         self.query_one(StateView).border_title = "state: before, after"
+        self.query_one("#way", DrawnView).border_title = "who acts"
         self.set_class(self.app.size.width >= 120, "wide")
         timeline.resized()
         timeline.place(self.line)
@@ -99,6 +108,18 @@ class TimelineScreen(KeyedScreen):
         if isinstance(event.view, Timeline):
             self._show(event.line)
 
+    def _names(self, width: int) -> list[Drawn]:
+        """The lanes' names, and what their signs mean."""
+        if width < LEAST_WIDTH:
+            return []
+        return [[Piece(fitted(LEGEND, width), "quiet")], lanes_heading(width)]
+
+    def _way(self, width: int) -> list[Drawn]:
+        """The selected event: who acts, in order."""
+        steps, line = self.world.steps, self.query_one(Timeline).cursor
+        return path_lines(steps[line], width) if line < len(steps) else []
+
     def _show(self, line: int) -> None:
         steps = self.world.steps
         self.query_one(StateView).show(steps[line] if line < len(steps) else None)
+        self.query_one("#way", DrawnView).resized()

@@ -12,12 +12,15 @@ from textual.widgets import Static
 
 from inspector.capture.errors import visible
 from inspector.export.machine_state import use_sentence
-from inspector.machine.x86.world.gates import GateName, walk
+from inspector.machine.x86.world.gates import GateName
+from inspector.targets.place import completions
 from inspector.tui import lab_keys
 from inspector.tui.byte_map import map_heading, map_lines
 from inspector.tui.chain import chain_heading, chain_lines
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.key import bindings, keys_of
+from inspector.tui.lanes import costs_words
+from inspector.tui.screens.against import AgainstScreen
 from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
@@ -25,7 +28,7 @@ from inspector.tui.widgets.component_matrix import WIDE_COLUMNS, ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import fitted
-from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
+from inspector.tui.widgets.outcome_pane import OutcomePane, gates_text, left_out_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.xstate_lab_session import XstateLabSession
@@ -93,7 +96,6 @@ class XstateLabScreen(MachineScreen):
 
     def on_mount(self) -> None:
         """Start at the matrix."""
-        self.query_one(Timeline).border_title = "timeline"
         self.query_one(OutcomePane).border_title = "outcome"
         matrix = self.matrix
         # The last component is the one that matters where there is AMX.
@@ -126,7 +128,11 @@ class XstateLabScreen(MachineScreen):
         """The gates of the selected component."""
         row, brief = self.matrix.row(), self.app.size.height < _HIGH
         found = self.session.chains(row.number)
-        return [chain_heading(row.name, row.number, width), *chain_lines(found, GATE_KEYS, width, brief=brief)]
+        lines = [chain_heading(row.name, row.number, width), *chain_lines(found, GATE_KEYS, width, brief=brief)]
+        if self.session.world.is_down:
+            sentence = f"the host is down: nothing runs on it any more · {_KEYS['lab.undo']} takes the event back"
+            lines[1:] = [[Piece(fitted(sentence, width), "bad")], *[[]] * (len(lines) - 2)]
+        return lines
 
     def _buffer(self, width: int) -> list[Drawn]:
         """The buffer that the selected component is in, or is not."""
@@ -142,6 +148,10 @@ class XstateLabScreen(MachineScreen):
         """The title and the names of the columns."""
         session, scenario = self.session, self.session.scenario
         words = [session.name, scenario.host, session.world.host.kernel.title, scenario.policy]
+        if session.world.is_down:
+            words.insert(0, "HOST DOWN")
+        if session.world.steps:
+            words.append(costs_words(session.world.costs_by_name()))
         if session.vcpu_count > 1:
             words.append(f"vCPU {session.vcpu_number} ({session.vcpu_number + 1}/{session.vcpu_count})")
         self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)
@@ -153,6 +163,7 @@ class XstateLabScreen(MachineScreen):
         self.matrix.resized()
         self._head(self.app.size.width)
         timeline = self.query_one(Timeline)
+        timeline.world = self.session.world
         timeline.resized()
         timeline.place(max(0, len(steps) - 1))
         self.draw()
@@ -165,8 +176,11 @@ class XstateLabScreen(MachineScreen):
 
     def show_step(self, number: int) -> None:
         """The outcome of an event, or how to begin."""
-        step = self.session.world.steps[number] if number >= 0 else None
-        self.query_one(OutcomePane).show(step, self.session.scenario, number + 1)
+        steps = self.session.world.steps
+        step = steps[number] if number >= 0 else None
+        # What comes next is said of what is now.
+        offered = self.session.offers() if number == len(steps) - 1 else []
+        self.query_one(OutcomePane).show(step, self.session.scenario, number + 1, offered, _KEYS["xstate.suggested"])
 
     def on_line_view_moved(self, event: Timeline.Moved) -> None:
         """The outcome follows the timeline's cursor, the pictures the matrix's."""
@@ -192,9 +206,15 @@ class XstateLabScreen(MachineScreen):
         """What is between the selected component and a program in the guest."""
         row = self.matrix.row()
         pane = self.query_one(OutcomePane)
-        world = self.session.world
-        use = use_sentence(row.number, row.use, world.host.evidence) if row.use is not None else ""
-        pane.tell(why_text(row.name, walk(world, row.number), use, pane.text_width))
+        evidence = self.session.world.host.evidence
+        use = use_sentence(row.number, row.use, evidence) if row.use is not None else ""
+        pane.tell(gates_text(row.name, self.session.chains(row.number), use, pane.text_width))
+
+    def action_suggested(self) -> None:
+        """The first of the steps that the outcome offers."""
+        wrong = self.session.follow()
+        self.show_all()
+        self.tell(wrong)
 
     def action_levels(self) -> None:
         """In a narrow terminal: the host's level or the guest's Linux."""
@@ -237,6 +257,22 @@ class XstateLabScreen(MachineScreen):
         """Type any event."""
         self.query_one(Prompt).ask("event", "event:", self.session.to_come[0] if self.session.to_come else "")
 
+    def action_elsewhere(self) -> None:
+        """Type another host, kernel or policy."""
+        self.query_one(Prompt).ask("place", "elsewhere:", self.session.place, completions)
+
+    def action_against(self) -> None:
+        """Type where the same events are to happen too."""
+        self.query_one(Prompt).ask("against", "beside (host= kernel= policy=):", "", completions)
+
+    def action_save_events(self) -> None:
+        """Write the events as a file: under the machine's name, or with a number where that is taken."""
+        text = self.session.event_file()
+        if not text:
+            self.tell("these events need the capture: y copies the command, S saves the machine")
+            return
+        self.write_new(f"{self.session.name.replace(':', '-')}.events", lambda out: out.write(text.encode()))
+
     def action_search(self) -> None:
         """Type a component's name or number."""
         self.query_one(Prompt).ask("search", "component:", self.session.search_text)
@@ -248,19 +284,40 @@ class XstateLabScreen(MachineScreen):
         self.matrix.move_to(at)
         return ""
 
+    def _go(self, text: str) -> str:
+        wrong = self.session.go(text)
+        if not wrong:
+            # Another host has other components.
+            self.matrix.refresh(layout=True)
+            self.matrix.place(self.matrix.cursor)
+            self.show_all()
+            if self.session.left_out:
+                self.query_one(OutcomePane).tell(left_out_text(self.session.left_out))
+        return wrong
+
+    def _beside(self, text: str) -> str:
+        found = self.session.against(text)
+        if isinstance(found, str):
+            return found
+        self.app.push_screen(AgainstScreen(found, f"{self.session.name} · {' · '.join(found.names)}"))
+        return ""
+
+    def _let_happen(self, text: str) -> str:
+        wrong = self.session.happen(text)
+        if not wrong:
+            self.show_all()
+        return wrong
+
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
-        """Do it; an event that is none can be mended."""
+        """Do it; a line that is none can be mended."""
         prompt, text = self.query_one(Prompt), event.text.strip()
-        searches = event.purpose == "search"
-        wrong = self._find(text) if searches else self.session.happen(text)
-        if wrong and searches:
-            prompt.give_up(wrong)
-        elif wrong:
-            prompt.refuse(wrong)
-        else:
-            prompt.close()
-            if not searches:
-                self.show_all()
+        if event.purpose == "search":
+            wrong = self._find(text)
+            prompt.give_up(wrong) if wrong else prompt.close()
+            return
+        does = {"event": self._let_happen, "place": self._go, "against": self._beside}
+        wrong = does[event.purpose](text)
+        prompt.refuse(wrong) if wrong else prompt.close()
 
     def on_prompt_closed(self) -> None:
         """Back to the matrix."""

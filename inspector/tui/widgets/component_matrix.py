@@ -75,6 +75,11 @@ _NARROW = (
     (_Group("", (_TASK_TOUCH._replace(name="touch"), *_GUEST.columns)), _VCPU),
 )
 WIDE_COLUMNS = 120
+_TOUCHES = frozenset(
+    column._replace(name=name)
+    for column in (_PROCESS_TOUCH, _GUEST_TOUCH, _TASK_TOUCH)
+    for name in (column.name, "touch")
+)
 #: Offset and size; the padding left and right.
 _PLACE_WIDTH, _PADDING = 11, 2
 
@@ -168,7 +173,12 @@ class ComponentMatrix(LineView):
         for group in groups:
             for column in group.columns:
                 value = column.of(row)
-                if isinstance(value, str):
+                if self.session.world.is_down:
+                    # Nothing runs any more: what was is no answer to what an instruction gives.
+                    bit = " " if value is None else value if isinstance(value, str) else "●" if value else "·"
+                    gone = "down" if column in _TOUCHES else bit
+                    segments.append(Segment(_cell(gone, column.width), self.style_of("quiet")))
+                elif isinstance(value, str):
                     refused = value.startswith(("#", "SIG"))
                     segments.append(Segment(_cell(value, column.width), self.style_of("changed") if refused else None))
                 else:

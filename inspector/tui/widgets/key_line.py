@@ -37,8 +37,8 @@ class KeyLine(Widget, can_focus=False):
     DEFAULT_CSS = """
     KeyLine {
         dock: bottom; height: 1; text-wrap: nowrap; color: $footer-foreground; background: $footer-background;
-        .key-line--key { color: $footer-key-foreground; background: $footer-key-background; text-style: bold; }
-        .key-line--description { color: $footer-description-foreground; background: $footer-description-background; }
+        .key-line--key { color: $key-word; text-style: bold; }
+        .key-line--description { color: $key-label; }
     }
     """
     keys: reactive[tuple[_Shown, ...]] = reactive(tuple)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -11,9 +12,13 @@ from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
 from inspector.export.machine_state import changes_of
 from inspector.export.timeline import answer_of, stamp_of
+from inspector.export.why import SOURCE, gate_sentence, result_of
 from inspector.export.words import counted
+from inspector.machine.against import Happened
 from inspector.machine.outcome import Outcome
 from inspector.machine.world import Line, WorldStep
+from inspector.machine.x86.world.gates import Chain, GateState
+from inspector.machine.x86.world.offers import Offer
 from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
@@ -30,11 +35,19 @@ class OutcomePane(TextPane):
 
     wraps = True
 
-    def show(self, step: WorldStep[Any] | None, scenario: Scenario, number: int = 0) -> None:
-        """Show the outcome of the numbered event, or how to begin."""
-        self.tell(
-            outcome_text(step, scenario, number, self.text_width) if step is not None else beginning_text(scenario)
-        )
+    def show(
+        self,
+        step: WorldStep[Any] | None,
+        scenario: Scenario,
+        number: int = 0,
+        offered: Sequence[Offer] = (),
+        key: str = "",
+    ) -> None:
+        """Show the outcome of the numbered event, and what sensibly comes next by ``key``; or how to begin."""
+        if step is None:
+            self.tell(beginning_text(scenario))
+            return
+        self.tell(outcome_text(step, scenario, number, self.text_width, offers_text(offered, key, self.text_width)))
 
 
 def beginning_text(scenario: Scenario) -> Text:
@@ -51,11 +64,28 @@ def beginning_text(scenario: Scenario) -> Text:
     return text.append(f"{_FIRST_KEYS[scenario.architecture]}; ? shows all keys.\n")
 
 
+def offers_text(offered: Sequence[Offer], key: str, width: int) -> Text:
+    """What sensibly comes next; the key makes the first."""
+    text = Text()
+    for number, offer in enumerate(offered):
+        text.append(f"  {key if number == 0 else '·'} ", "bold")
+        text.append(hanging(f"{offer.text}: {', '.join(offer.steps)}", width, 4), "" if number else "bold")
+    return text
+
+
+def left_out_text(left_out: Sequence[Happened]) -> Text:
+    """The events that cannot happen in another world."""
+    text = Text("cannot happen there, and were left out:\n", "bold")
+    for one in left_out:
+        text.append(f"  {visible(one.event)}: ", "bold red").append(f"{visible(one.why)}\n")
+    return text
+
+
 def checks_text(text: Text, outcome: Outcome, width: int) -> Text:
     """The checks in order, the one that decided last."""
     for check in outcome.checks:
         text.append("  ✓ " if check.held else "  ✗ ", "green" if check.held else "bold red")
-        text.append(hanging(check.text, width, 4))
+        text.append(hanging(check.text if check.held else f"does not hold: {check.text}", width, 4))
     return text
 
 
@@ -66,7 +96,7 @@ def hanging(text: str, width: int, indent: int) -> str:
 
 
 def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
-    """The way of a component from the host's CPU to the guest's program, and how it is used."""
+    """The way of a component or feature to the guest, and how it is used."""
     failed = next((check.text for check in outcome.checks if not check.held), "")
     if outcome.accepted:
         sentence = f"works, though this does not hold: {failed}" if failed else "nothing is in its way"
@@ -78,10 +108,33 @@ def why_text(name: str, outcome: Outcome, use: str, width: int) -> Text:
     return text.append("  " + hanging(source_of(outcome), width, 4), "dim")
 
 
-def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int) -> Text:
-    """The sentence, the checks, what each kernel did, the changes."""
+_GATE_SIGNS: dict[GateState, tuple[str, str]] = {
+    "open": ("  ✓ ", "green"),
+    "closed": ("  ✗ ", "bold red"),
+    "on use": ("  ◐ ", "yellow"),
+    "passed": ("  ○ ", "dim"),
+}
+
+
+def gates_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
+    """The gates of a component as they are for the innermost actor, what the others get, and how it is used."""
+    *others, chain = found
+    text = Text(f"{name}: {result_of(chain)}\n", "bold")
+    for gate in chain.gates:
+        sign, style = _GATE_SIGNS[gate.state]
+        text.append(sign, style).append(hanging(gate_sentence(gate), width, 4))
+    for other in others:
+        text.append("  " + hanging(result_of(other), width, 4))
+    if use:
+        text.append("  " + hanging(use, width, 4))
+    return text.append("  " + hanging(SOURCE, width, 4), "dim")
+
+
+def outcome_text(step: WorldStep[Any], scenario: Scenario, number: int, width: int, offered: Text) -> Text:
+    """The sentence, the checks, what comes next, what each kernel did, the changes."""
     outcome = step.outcome
     text = checks_text(Text(f"{visible(step.event)}: {answer_of(outcome)}\n", "bold"), outcome, width)
+    text.append(offered)
     _log_text(text, step, scenario, number, width)
     for name, (before, after) in changes_of(step).items():
         text.append("  " + hanging(f"{name}: {before} → {after}", width, 4))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.color import Color as RichColor
 from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual.binding import BindingType
+from textual.color import Color
 from textual.containers import ScrollableContainer
 from textual.geometry import Size
 from textual.strip import Strip
 
+from inspector.tui.contrast import legible
 from inspector.tui.shown import visible_text
 from inspector.tui.widgets.line_pane import LinePane, cut
 
@@ -32,6 +36,7 @@ class TextPane(LinePane, can_focus=True):
         super().__init__()
         self._text = Text()
         self._lines: list[Strip] = []
+        self._styles: dict[Style, Style] = {}
 
     @property
     def text_width(self) -> int:
@@ -68,4 +73,27 @@ class TextPane(LinePane, can_focus=True):
         if line >= len(self._lines):
             return Strip.blank(width, self.ground)
         shown = cut(self._lines[line].crop(self.scroll_offset.x), width)
-        return shown.apply_style(self.ground).simplify()
+        found = [Segment(s.text, self.ground + self._readable(s.style or Style.null())) for s in shown]
+        return Strip(found, width).simplify()
+
+    def notify_style_update(self) -> None:
+        """Another theme: other colours can be read."""
+        self._styles.clear()
+        super().notify_style_update()
+
+    def _readable(self, style: Style) -> Style:
+        """A text's own style, its colour as far from the pane's as reading needs; dim is the theme's quiet."""
+        if style not in self._styles:
+            self._styles[style] = self._made_readable(style)
+        return self._styles[style]
+
+    def _made_readable(self, style: Style) -> Style:
+        if self.app.native_ansi_color:
+            return style
+        if style.dim:
+            quiet = RichColor.parse(self.app.get_css_variables()["line-quiet"])
+            return Style.combine([style, Style(color=quiet, dim=False)])
+        if style.color is None or style.color.is_default:
+            return style
+        colour = Color.from_rich_color(RichColor.from_triplet(style.color.get_truecolor(self.app.ansi_theme)))
+        return style + Style(color=legible(colour, self.styles.background).rich_color)

@@ -7,32 +7,61 @@ from typing import Any
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.machine.world import BaseWorld
+from inspector.machine.world import BaseWorld, WorldStep
+from inspector.machine.x86.world.world import World
+from inspector.tui.drawn import Drawn, Piece
+from inspector.tui.lanes import LEAST_WIDTH, coming_line, is_fine, lane_names, lanes_line
 from inspector.tui.widgets.line_view import LineView
+
+_EVENT_WIDTH = 42
 
 
 class Timeline(LineView):
-    """One line an event."""
+    """One line an event: as swim lanes where there is room for them, whose names stand in the border above."""
+
+    # Lines do not move sideways when there are more of them than fit.
+    DEFAULT_CSS = "Timeline { scrollbar-gutter: stable; }"
 
     def __init__(self, world: BaseWorld[Any], to_come: list[str]) -> None:
         super().__init__()
         self.world = world
         self.to_come = to_come
 
+    @property
+    def has_lanes(self) -> bool:
+        """They are those of an x86 world, and there is room for them."""
+        return isinstance(self.world, World) and self.scrollable_content_region.width >= LEAST_WIDTH
+
+    def resized(self) -> None:
+        """See LineView."""
+        super().resized()
+        width = self.scrollable_content_region.width
+        title = "timeline "
+        self.border_title = title + (lane_names(width, "─")[len(title) :] if self.has_lanes else "")
+
     def line_count(self) -> int:
         """See LineView."""
         return len(self.world.steps) + len(self.to_come)
 
-    def paint(self, line: int, width: int) -> list[Segment]:  # noqa: ARG002
+    def paint(self, line: int, width: int) -> list[Segment]:
         """See LineView."""
+        return [
+            Segment(piece.text, self.style_of(piece.style) if piece.style else None)
+            for piece in self._drawn(line, width)
+        ]
+
+    def _drawn(self, line: int, width: int) -> Drawn:
         steps = self.world.steps
         if line >= len(steps):
-            return [Segment(f"{line + 1:>3}  {self.to_come[line - len(steps)]}", self.style_of("quiet"))]
-        step = steps[line]
-        outcome = step.outcome
-        fine = all(check.held for check in outcome.checks)
-        name = outcome.name if outcome.accepted and fine else f"{outcome.name} !"
-        return [
-            Segment(f"{line + 1:>3}  {visible(step.event):<42} "),
-            Segment(name, None if fine else self.style_of("changed")),
-        ]
+            event = self.to_come[line - len(steps)]
+            return (
+                coming_line(event, line + 1, width) if self.has_lanes else [Piece(f"{line + 1:>3}  {event}", "quiet")]
+            )
+        return lanes_line(steps[line], line + 1, width) if self.has_lanes else _plain(steps[line], line + 1)
+
+
+def _plain(step: WorldStep[Any], number: int) -> Drawn:
+    """An event and its answer."""
+    fine = is_fine(step)
+    name = step.outcome.name if fine or not step.outcome.accepted else f"{step.outcome.name} !"
+    return [Piece(f"{number:>3}  {visible(step.event):<{_EVENT_WIDTH}} "), Piece(name, "" if fine else "changed")]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: The versions of QEMU whose models are known, the newest first. A release between two has the models of the older.
 VERSIONS = ("11.1", "10.0", "5.2")
 NEWEST = VERSIONS[0]
+#: What names its emulator as a host.
+TCG = "tcg"
 _NUMBERS = {"family": 0, "model": 0, "stepping": 0, "level": 0, "xlevel": 0, "xlevel2": 0, "avx10_version": 0}
 _TEXTS = {"vendor": "", "model_id": ""}
 

@@ -57,7 +57,7 @@ class Machine:
         self._connect(folder / "own.sock")
 
     def _connect(self, path: Path) -> None:
-        for _ in range(500):
+        for _ in range(3000):
             try:
                 self._socket.connect(str(path))
                 break
@@ -80,7 +80,7 @@ class Machine:
         found: str = self.ask("query-status")["status"]
         return found
 
-    def until(self, status: str, seconds: float = 5) -> bool:
+    def until(self, status: str, seconds: float = 60) -> bool:
         """Whether it has this status within some time."""
         end = time.monotonic() + seconds
         while self.status != status:
@@ -91,7 +91,7 @@ class Machine:
 
     def settle(self) -> None:
         """Until the guest is in its loop."""
-        for _ in range(500):
+        for _ in range(3000):
             text = self.ask("human-monitor-command", **{"command-line": "info registers"})
             if "cafebabe" in text or "X02=000000000000beef" in text:
                 return

@@ -120,6 +120,7 @@ def greeted(data: bytes, *, forever: bool = False) -> Talk:
         (greeted(b"not JSON\n"), "expected a QMP monitor, found"),
         (greeted(b"[" * 100000 + b"\n"), "expected a QMP monitor, found"),
         (greeted(b'{"event": "STOP", "timestamp": {}}\n' * 1000, forever=True), "no whole answer in time"),
+        (greeted(b'{"return": {}, "id": "of no one"}\n' * 1000, forever=True), "no whole answer in time"),
     ],
 )
 def test_what_is_no_monitor_is_one_line(

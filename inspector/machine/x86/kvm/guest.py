@@ -53,6 +53,7 @@ class Guest:
 
     def _leave(self, run: Run, outcome: Outcome, *, alone: bool) -> Outcome:
         """The instruction's outcome; KVM_RUN's, where it was for this instruction alone and failed."""
+        run.linux.trace.instruction(self.number, exited=not self.vcpu.in_guest)
         if not alone:
             return outcome
         wanted = self.vcpu.wants_buffer
@@ -117,7 +118,7 @@ class Guest:
         return (index in CET_STATE or index == MSR_S_CET) and (self.vcpu.has_cet(2, 7) or self.vcpu.has_cet(3, 20))
 
     def rdmsr(self, index: int) -> Outcome:
-        """RDMSR."""
+        """RDMSR: XFD and XFD_ERR exit as Intercepts say, XSS always (vmx_recalc_msr_intercepts)."""
         run, alone, wrong = self._enter()
         if wrong is not None:
             return wrong
@@ -126,10 +127,13 @@ class Guest:
         if (index == MSR_XFD and vcpu.passthrough) or self._is_native(index):
             outcome = control.rdmsr(run.processor, index)
         elif index in (MSR_XFD, MSR_XFD_ERR):
+            if index == MSR_XFD or not vcpu.intercepts.reads_xfd_err:
+                run.exit()
             held = rule.check("the guest's CPUID has XFD", vcpu.has_xfd)
             value = vcpu.xfd if index == MSR_XFD else vcpu.xfd_err
             outcome = rule.ok(value) if held else rule.fault(GP)
         elif index == MSR_XSS:
+            run.exit()
             outcome = rule.ok(vcpu.xss)
         else:
             rule.check("the guest's CPUID has shadow stacks or IBT", held=False)

@@ -67,6 +67,7 @@ class Vcpu:
         self.xfam = 0
         self.cr4_osxsave = False
         self.fpstate = Fpstate.of_guest(self.host)
+        self.process.linux.trace.costs.allocated_bytes += self.fpstate.size_bytes
         #: A non-zero XFD was seen: reads and writes no longer exit, #NM does (xfd_no_write_intercept).
         self.passthrough = False
         self.intercepts = Intercepts()
@@ -153,6 +154,7 @@ class Vcpu:
         """Room for the dynamic components that the process's guests may use (fpstate_realloc)."""
         thread, before = self.thread, self.fpstate
         self.fpstate = before.larger(self.host, self.process.guest_perm & DYNAMIC)
+        self.process.linux.trace.costs.allocated_bytes += self.fpstate.size_bytes
         if thread.fpstate is before:
             # In use: the registers are the truth, and will be saved in the new layout.
             if thread.cpu is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from inspector.machine.outcome import NM, Check, Outcome, Rule
+from inspector.machine.outcome import NM, Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.bare_metal import BareMetal
 from inspector.machine.x86.cpu.instructions import xsave
@@ -310,8 +310,8 @@ class Linux:
             return outcome
         if outcome.code != NM:
             return exceptions.signal_of(thread, outcome)
-        rule = Rule(outcome.source, outcome.evidence)
-        rule.checks = [*outcome.checks[:-1], Check("XFD[18] is 1: #NM", held=True)]
+        rule = Rule("handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)")
+        rule.checks = [check for check in outcome.checks if check.held]
         handled = self._device_not_available(rule, cpu, thread)
         if handled is not None:
             return handled
@@ -322,7 +322,6 @@ class Linux:
 
     def _device_not_available(self, rule: Rule, cpu: Cpu, thread: Thread) -> Outcome | None:
         """handle_xfd_event: XFD_ERR, permission, a larger buffer. None: the instruction is tried again."""
-        rule.source, rule.evidence = "handle_xfd_event, __xfd_enable_feature (traps.c, fpu/xstate.c)", "kernel"
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error
@@ -330,11 +329,16 @@ class Linux:
         cpu.machine.wrmsr(MSR_XFD_ERR, 0)
         wanted = error.value & DYNAMIC
         process = thread.process
+        if not rule.check("XFD_ERR names a component: the #NM is XFD's", wanted):
+            # die("unexpected #NM exception"), which ends the task.
+            return rule.signal(signal.SIGSEGV, _SI_KERNEL)
         if not rule.check("the process has permission for component 18", process.perm & wanted == wanted):
             return rule.signal(signal.SIGILL, _ILL_ILLOPC)
         if not rule.check("memory for the larger buffer is there (fpstate_realloc)", process.allocate()):
             return rule.signal(signal.SIGSEGV, _SI_KERNEL)
         thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
+        if self.level == "host":
+            self.trace.costs.allocated_bytes += thread.fpstate.size_bytes
         cpu.owner = thread.fpstate
         grown = f"task's buffer is now {thread.fpstate.size_bytes} bytes"
         self.log(thread, grown, call_chains.TASK_BUFFER, cpu)

@@ -5,8 +5,9 @@ How two values go together is a table: ``layouts/x86/combine.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
@@ -18,7 +19,7 @@ from layouts.x86.xsave import BY_NUMBER
 _VMX_MSRS = range(0x480, 0x492)
 _VMX_BIT = 1 << 5
 #: Leaves that describe what both have: the vendor's name, and the palette of tiles.
-_DESCRIBING = frozenset((0, 0x1D))
+DESCRIBING = frozenset((0, 0x1D))
 
 
 class Difference(NamedTuple):
@@ -77,7 +78,7 @@ def _cpuid(guest: Guest, destination: Destination, leaves: frozenset[int] | None
             if not parts:
                 continue
             shown, known = destination.shown(leaf, subleaf, register), destination.known(leaf, subleaf, register)
-            if leaf in _DESCRIBING and (not shown or (leaf, subleaf) not in table):
+            if leaf in DESCRIBING and (not shown or (leaf, subleaf) not in table):
                 continue
             if row[number] != shown or known != 0xFFFFFFFF:
                 # What VMMs add is there for a guest that has it; it is nothing that the destination shows by itself.
@@ -102,11 +103,9 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
     zero = (0, 0, 0, 0)
     eax, _, _, edx = table.get((XSTATE_LEAF, 0), zero)
     _, _, ecx, high = table.get((XSTATE_LEAF, 1), zero)
-    for kind, mine, theirs in (
-        ("xcr0", eax | edx << 32, kvm.xcr0),
-        ("xss", ecx | high << 32, kvm.xss),
-    ):
-        for bit in range(63):
+    xcr0, xss = kvm.xcr0, kvm.xss
+    for kind, mine, theirs in (("xcr0", eax | edx << 32, xcr0), ("xss", ecx | high << 32, xss)):
+        for bit in range(63) if mine != theirs else ():
             if (mine ^ theirs) >> bit & 1:
                 source, target = mine >> bit & 1, theirs >> bit & 1
                 place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
@@ -116,7 +115,7 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
         return
     for number in BY_NUMBER:
         row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
-        if number < 2 or not (eax & kvm.xcr0) >> number & 1 or not row[0] or not other[0]:
+        if number < 2 or not (eax & xcr0) >> number & 1 or not row[0] or not other[0]:
             continue
         for at, register in ((0, "eax"), (1, "ebx")):
             if row[at] != other[at]:
@@ -128,8 +127,7 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
 def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
     """Feature MSRs, bit by bit; those of VMX only for a guest that has VMX."""
     msrs = guest.msrs
-    has_vmx = bool(guest.table.get((1, 0), (0, 0, 0, 0))[2] & _VMX_BIT)
-    for index in (*FEATURE_MSRS, *(_VMX_MSRS if has_vmx else ())):
+    for index in compared_msrs(guest.table):
         if index not in msrs or not destination.has_feature_msr(index):
             continue
         mine, theirs = msrs[index], destination.feature_msr(index)
@@ -140,9 +138,20 @@ def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
         for bit in range(64):
             if (mine ^ theirs) >> bit & 1:
                 place = Place("msr", index, 0, "", bit, bit)
-                rule = _vmx_rule(index, bit) if index in _VMX_MSRS else rule_of(place)
+                rule = msr_rule(index, bit)
                 source, target = mine >> bit & 1, theirs >> bit & 1
                 yield Difference(place, rule, source, target, violates(rule, source, target))
+
+
+def compared_msrs(table: Mapping[tuple[int, int], CpuidValues]) -> tuple[int, ...]:
+    """The feature MSRs that count for a guest with this CPUID."""
+    has_vmx = bool(table.get((1, 0), (0, 0, 0, 0))[2] & _VMX_BIT)
+    return (*FEATURE_MSRS, *(_VMX_MSRS if has_vmx else ()))
+
+
+def msr_rule(index: int, bit: int) -> Combine:
+    """How a bit of a feature MSR goes together."""
+    return _vmx_rule(index, bit) if index in _VMX_MSRS else rule_of(Place("msr", index, 0, "", bit, bit))
 
 
 #: VMX_BASIC, VMCS_ENUM: numbers; CR0_FIXED0, CR4_FIXED0: bits that must be 1.

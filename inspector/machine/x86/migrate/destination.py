@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from inspector.capture.host import Cpuid
+from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.msrs import access
@@ -45,6 +45,7 @@ class Destination:
     what its KVM keeps back is too. ``msrs`` are its feature MSRs, where somebody kept them. ``is_guests``: the table is
     one of its guests', which KVM gives at least; without SVM in it, what SVM has there is not known. ``emulator``
     names QEMU's TCG where the host has no KVM: then there are no calls, and ``kvm`` stands for its CPUID alone.
+    ``unknown`` are bits by leaf and sub-leaf of which it is not known, where the table was predicted.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Destination:
         self.is_guests = is_guests
         self.because = because
         self.msrs = dict(msrs or {})
+        self.unknown: dict[tuple[int, int], CpuidValues] = {}
         self._supported = supported
         self._otherwise: dict[tuple[str, str], Kvm] = {}
         self._offer = offer
@@ -139,6 +141,11 @@ class Destination:
 
     def known(self, leaf: int, subleaf: int, register: str) -> int:
         """The bits of a register of which it is known."""
+        found = self._told(leaf, subleaf, register)
+        row = self.unknown.get((leaf, subleaf))
+        return found & ~row[_REGISTERS.index(register)] if row is not None else found
+
+    def _told(self, leaf: int, subleaf: int, register: str) -> int:
         if self.is_guests and leaf == _SVM_LEAF and not self.kvm.raw.get(leaf):
             return 0
         if self._offer is None or self._offer.cpuid is not None:

@@ -62,7 +62,9 @@ class Guest(NamedTuple):
         """The same vCPU with another CPUID: what is in both keeps its flags and place."""
         before = {(entry.leaf, entry.subleaf): entry for entry in self.saved.cpuid}
         entries = [
-            before[key]._replace(eax=row[0], ebx=row[1], ecx=row[2], edx=row[3])
+            entry
+            if (entry := before[key]).values == row
+            else entry._replace(eax=row[0], ebx=row[1], ecx=row[2], edx=row[3])
             for key, row in table.items()
             if key in before
         ]

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from inspector.machine.x86.migrate.again import Remedied
 from inspector.machine.x86.migrate.bits import Difference, differences
 from inspector.machine.x86.migrate.calls import Call, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
 from inspector.machine.x86.models.realize import realize
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
 from layouts.x86.xsave import BY_NUMBER
 
 if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
-
-
-class Remedied(NamedTuple):
-    """A change that was tried: the bit is not in the way any more, and no other came into it."""
-
-    helps: bool
-    still: tuple[Difference, ...] = ()
 
 
 #: Features that bring the components which Linux has with XSAVE: XSAVE itself, AVX, AVX-512 (QEMU target/i386/cpu.c,
@@ -56,7 +50,14 @@ def features_of(bit: Difference) -> tuple[tuple[int, int, str, int], ...]:
 
 
 def remedied(made: Migration, bit: Difference) -> Remedied:
-    """Apply the change for one bit to the guest, and to the destination's line, and ask again about it."""
+    """Apply the change for one bit to the guest, and to the destination's line, and ask again about it, once."""
+    kept = made.again.remedied
+    if bit not in kept:
+        kept[bit] = _remedied(made, bit)
+    return kept[bit]
+
+
+def _remedied(made: Migration, bit: Difference) -> Remedied:
     guest = without(made.guest, bit)
     if guest is None:
         return Remedied(helps=False)
@@ -117,8 +118,10 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
     for name, kvm in made.destination.on_kernels.items():
         if name == made.destination.kernel.name:
             continue
-        host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
-        again = restored(made.guest, host, made.vmm, made.guest.saved.cpuid)
+        if name not in made.again.on_kernel:
+            host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
+            made.again.on_kernel[name] = restored(made.guest, host, made.vmm, made.guest.saved.cpuid)
+        again = made.again.on_kernel[name]
         other = next((one for one in again.calls if one.step == call.step), None)
         if other is None:
             other = next((one for one in again.calls if one.step.startswith(call.step.rstrip("2"))), None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate import lost, start, tsc
+from inspector.machine.x86.migrate.again import Again
 from inspector.machine.x86.migrate.bits import Difference, differences
 from inspector.machine.x86.migrate.calls import Call, Restored, restored
 from inspector.machine.x86.migrate.destination import Destination
@@ -25,7 +26,8 @@ class Migration(NamedTuple):
 
     ``compared`` is what the VMM looks at before it makes the vCPU, ``restored`` the calls that it makes then. ``bits``
     are all differences. ``lost`` is what is accepted and lost all the same. ``open``: what the answer hangs on, where
-    the guest or the destination is known in part. ``made`` is what the destination's QEMU makes of its line.
+    the guest or the destination is known in part. ``made`` is what the destination's QEMU makes of its line. ``again``
+    keeps what is asked about the verdict afterwards.
     """
 
     guest: Guest
@@ -36,6 +38,7 @@ class Migration(NamedTuple):
     bits: tuple[Difference, ...]
     lost: tuple[Lost, ...]
     open: tuple[str, ...]
+    again: Again
     made: Realization | None = None
 
     @property
@@ -86,6 +89,7 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
         bits,
         tuple(lost.lost(guest, destination, vmm, bits, found)),
         _open(guest, destination, bits, made),
+        Again(),
         made,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from inspector.machine.events import parsed
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import BaseWorld, Line, Moment
+from inspector.machine.world import BaseWorld, Executed, Line, Moment
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.trace import Costs
 from inspector.machine.x86.world.events import kvm as kvm_events
@@ -94,7 +94,7 @@ class World(Stage, BaseWorld[WorldState]):
 
     # What there is to see
 
-    def take_log(self) -> tuple[Line, ...]:
+    def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:
         """See BaseWorld."""
         return self.trace.take()
 

@@ -6,18 +6,21 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError
 from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
+from layouts.registry import size_bytes
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Files = Mapping[str, bytes]
 ORDERS = (restore.QEMU, restore.FIRECRACKER, restore.MSRS_FIRST)
+#: Structures that every capture has, whole.
+_SIZES = {name: size_bytes(f"kvm-{name.replace('_', '-')}") for name in ("regs", "sregs", "vcpu_events", "xcrs")}
 _APIC_TIMER = slice(0x390, 0x394)
 _SHOWN_WORDS, _XSAVE_COMPARED = 8, 4096
 #: The recorder prints at most three counts of KVM_SET_MSRS.
@@ -28,7 +31,11 @@ def saved_of(files: Files, tsc_khz: int) -> restore.Saved:
     """A captured vCPU from its files, by the names that recordings give them."""
 
     def part(name: str) -> bytes | None:
-        return files.get(f"vcpu0.kvm_{name}.bin")
+        data = files.get(f"vcpu0.kvm_{name}.bin")
+        size = _SIZES.get(name, 0)
+        if len(data or b"") < size:
+            raise RecordError(f"vcpu0.kvm_{name}.bin has {len(data or b'')} bytes of {size}")
+        return data
 
     msrs, cpuid = part("msrs") or bytes(8), part("cpuid2") or bytes(8)
     return restore.Saved(
