@@ -7,9 +7,8 @@ note, or in the compacted format from XCOMP_BV.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from layouts.declare import Array, Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Padded, Struct
+from layouts.light import NamedTuple
 from layouts.members import Member, members
 from layouts.vocabulary import Bits, Component, Layout, Register, flag
 from layouts.x86 import msr_registers as msr
