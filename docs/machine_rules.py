@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ MACHINE = ROOT / "inspector/machine"
 _NO_RULES = ("replay", "models", "matrix.py", "outcome.py", "__init__.py")
 #: What stands in a text for a value that is known when the rule runs.
 HOLE = "…"
-_SWITCHES = {each.name for kind in (X86Kernel, Arm64Kernel) for each in fields(kind)} - {"registers", "fields"}
+_SWITCHES = {each for kind in (X86Kernel, Arm64Kernel) for each in kind.field_names()} - {"registers", "fields"}
 #: What of a host other than its kernel switches a check: recorded silicon and an emulator differ.
 _OF_HOST = {"emulated"}
 _FAULT_AT = "#GP or #PF"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 from docs.machine_rules import HOLE, ROOT, Reader, Section, modules
@@ -91,12 +91,12 @@ def _kernels_text() -> Iterator[str]:
         "x86": list(x86.kernels().values()),
         "arm64": list(arm64.kernels().values()),
     }
-    shared = {each.name for each in fields(Kernel)}
+    shared = set(Kernel.field_names())
     for architecture, kernels in every.items():
         yield f"### {architecture}\n\n| field | value |\n|---|---|"
-        for each in fields(kernels[0]):
-            if each.name not in shared and not isinstance(getattr(kernels[0], each.name), dict):
-                yield f"| `{each.name}` | {'; '.join(_changes(each.name, kernels))} |"
+        for each in kernels[0].field_names():
+            if each not in shared and not isinstance(getattr(kernels[0], each), dict):
+                yield f"| `{each}` | {'; '.join(_changes(each, kernels))} |"
         yield ""
 
 

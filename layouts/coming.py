@@ -6,7 +6,7 @@ release has it: then a profile says what it changed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 #: The word for ``--kernel`` that tells of them.
 NEXT = "next"

@@ -7,11 +7,10 @@ own: ``layouts/x86/kernels.py`` and ``layouts/arm64/kernels.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Mapping
 
 from layouts.coming import COMING, NEXT
+from layouts.light import Record, TypeVar
 
 _RELEASE = re.compile(r"\s*(?:Linux\s+)?(?:version\s+)?v?(\d{1,4})\.(\d{1,4})(?!\d)", re.IGNORECASE | re.ASCII)
 
@@ -29,8 +28,7 @@ class UnknownReleaseError(ValueError):
         super().__init__(f"{release!r}: expected {expected}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kernel:
+class Kernel(Record):
     """A Linux version.
 
     ``name`` is its major and minor number. ``since`` is the first release that it answers for: an older one of
@@ -94,20 +92,22 @@ def release_numbers(release: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def profile_among(profiles: Iterable[Profile], release: str) -> Profile:
+def profile_among(profiles: Mapping[str, Profile], release: str) -> Profile:
     """The profile of a release: its own, or the newest that is not newer, with ``answers_for`` set.
 
-    ``profiles`` are oldest first; ``next`` is the newest of them. Raises UnknownReleaseError.
+    ``profiles`` are by name, oldest first; ``next`` is the newest of them. Raises UnknownReleaseError.
     """
-    known = list(profiles)
+    newest_first = list(reversed([*profiles]))
     if release == NEXT:
-        return replace(known[-1], coming=True)
+        return profiles[newest_first[0]].replaced(coming=True)
     numbers = release_numbers(release)
     if numbers is None:
         raise UnknownReleaseError(release, "a release of Linux (6.12, 7.2.13-amd64)")
-    found = [kernel for kernel in known if (release_numbers(kernel.since or kernel.name) or numbers) <= numbers]
-    if not found:
-        raise UnknownReleaseError(release, f"Linux {known[0].since or known[0].name} or newer")
-    kernel = found[-1]
     asked = f"{numbers[0]}.{numbers[1]}"
-    return kernel if asked == kernel.name else replace(kernel, answers_for=asked)
+    if asked in profiles:
+        return profiles[asked]
+    for name in newest_first:
+        kernel = profiles[name]
+        if (release_numbers(kernel.since or name) or numbers) <= numbers:
+            return kernel.replaced(answers_for=asked)
+    raise UnknownReleaseError(release, f"Linux {kernel.since or name} or newer")

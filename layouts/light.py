@@ -2,6 +2,7 @@
 
 :class:`NamedTuple` is typing's for type checkers. While running it makes the same tuples, but compiles nothing for a
 class: typing and collections compile each annotation and a constructor. A class that is generic has typing's own.
+:class:`Record` is what a frozen dataclass is, without importing dataclasses and what they inspect sources with.
 """
 
 from __future__ import annotations
@@ -9,10 +10,83 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any, Self, dataclass_transform
+    from typing import Generic as Generic  # noqa: PLC0414
+    from typing import Literal as Literal  # noqa: PLC0414
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414
+    from typing import Protocol as Protocol  # noqa: PLC0414
     from typing import TypedDict as TypedDict  # noqa: PLC0414
+    from typing import TypeVar as TypeVar  # noqa: PLC0414
+
+    @dataclass_transform(kw_only_default=True, frozen_default=True)
+    class Record:
+        """Fields by name, inherited ones first; never changed. What stands beside a field is its default."""
+
+        def replaced(self, **changed: Any) -> Self:
+            """The same with some fields changed. Raises TypeError for one that there is not."""
+
+        @classmethod
+        def field_names(cls) -> tuple[str, ...]:
+            """The fields in their order."""
+
 else:
     from _collections import _tuplegetter
+
+    #: Stands for a value that a field has to be given.
+    _MISSING = object()
+
+    class Protocol:
+        """What a class has to have is for type checkers."""
+
+        __slots__ = ()
+
+    class Generic:
+        """Of which kind is for type checkers."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, kind):  # noqa: ANN001, ANN204
+            return cls
+
+    #: Which words is for type checkers.
+    Literal = Generic
+
+    def TypeVar(name, *, bound=None):  # noqa: ANN001, ANN201, ARG001, N802
+        """A name for type checkers."""
+        return name
+
+    class Record:
+        """See above."""
+
+        _names = ()
+
+        def __init_subclass__(cls) -> None:
+            cls._names = tuple(dict.fromkeys((*cls._names, *vars(cls).get("__annotations__", ()))))
+
+        def __init__(self, **values) -> None:  # noqa: ANN003
+            found = {name: values[name] if name in values else getattr(self, name, _MISSING) for name in self._names}
+            if values.keys() - found.keys() or any(value is _MISSING for value in found.values()):
+                raise TypeError(f"{type(self).__name__} has the fields {', '.join(self._names)}")
+            self.__dict__.update(found)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError(f"{type(self).__name__}.{name} is not to be changed")
+
+        def __eq__(self, other: object) -> bool:
+            return type(self) is type(other) and self.__dict__ == other.__dict__
+
+        def __hash__(self) -> int:
+            return hash(tuple(self.__dict__.values()))
+
+        def __repr__(self) -> str:
+            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
+
+        def replaced(self, **changed) -> Record:  # noqa: ANN003, D102
+            return type(self)(**{**self.__dict__, **changed})
+
+        @classmethod
+        def field_names(cls) -> tuple[str, ...]:  # noqa: D102
+            return cls._names
 
     class TypedDict(dict):
         """A dictionary of known keys: which ones is for type checkers."""
@@ -22,8 +96,6 @@ else:
 
     #: After so many tuples of a class its constructor is compiled: 50 us, given back by the next thousand.
     _WORTH_COMPILING = 256
-    #: Stands for a value that a field has to be given.
-    _MISSING = object()
 
     class _Meta(type):
         """Makes a field of each annotation of a class that names NamedTuple as its base."""

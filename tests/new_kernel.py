@@ -6,7 +6,6 @@ Linux 7.4 of both architectures, with rules of its own, as CONTRIBUTING says: on
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -20,11 +19,11 @@ def add() -> None:
     """The profiles, before anything else has read the tables."""
     newest = list(x86.kernels().values())[-1]
     changed = {"kvm_xss": 0, "xfeature_max": newest.xfeature_max + 1}
-    x86.kernels()[NAME] = replace(newest, name=NAME, version=f"{NAME}.0", since="", package="", later="", **changed)
+    x86.kernels()[NAME] = newest.replaced(name=NAME, version=f"{NAME}.0", since="", package="", later="", **changed)
     known = arm64.kernels()
     last = list(known.values())[-1]
     rules = {"checks_features": False, "imp_ids": not last.imp_ids}
-    known[NAME] = replace(last, name=NAME, version=f"{NAME}.0", since="", package="", later="", **rules)
+    known[NAME] = last.replaced(name=NAME, version=f"{NAME}.0", since="", package="", later="", **rules)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import types
 from importlib.resources import files
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_a_named_model_is_one_file(
             (models / entry.name).write_text(entry.read_text("utf-8"))
     (models / "drill-v1.toml").write_text(MODEL)
     monkeypatch.setattr(named_models, "data_names", lambda _, ending: sorted(p.name for p in models.glob(f"*{ending}")))
-    monkeypatch.setattr(named_models, "data_text", lambda path: (models / Path(path).name).read_text("utf-8"))
+    monkeypatch.setattr(named_models, "data_table", lambda path: tomllib.loads((models / Path(path).name).read_text()))
     named_models.named_models.cache_clear()
     try:
         assert cli.main(["models", "list", "--arch", "arm64"]) == ExitCode.OK

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 #: A CPUID bit: leaf, sub-leaf, register in lower case, bit.
 BitPlace = tuple[int, int, str, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 _SHOWN = 3
 _ALIKE = 0.6
@@ -13,6 +12,8 @@ _PART = 3
 
 def did_you_mean(word: str, names: Iterable[str], listed_by: str) -> str:
     """The names most like a word, three at most, and the command that lists them all; for the end of a message."""
+    from difflib import get_close_matches
+
     known = list(names)
     inside = [name for name in known if len(word) >= _PART and word.lower() in name.lower()]
     by_small = {name.lower(): name for name in reversed(known)}

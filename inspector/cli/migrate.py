@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.cli import arguments
 from inspector.targets.moves import Move, mover_of
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 _HELP = "a host: a known core, a chip, a model, or a capture; its KVM is --kernel or @RELEASE after the name"
 _EXAMPLES = """\

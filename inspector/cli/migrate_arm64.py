@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.cli import arguments
@@ -13,6 +11,7 @@ from inspector.machine.arm64.captured import State
 from inspector.targets.arm64_move import migration_of, state_of_vcpu, state_of_word
 from inspector.targets.moves import Move
 from inspector.targets.schemes import capture_of
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

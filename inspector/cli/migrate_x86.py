@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.cli import arguments
@@ -14,6 +12,7 @@ from inspector.targets.moves import Move
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_vcpu
 from inspector.targets.x86_move import guest_of_word, migration_of, vmm_of
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

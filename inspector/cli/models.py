@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -13,10 +12,12 @@ from inspector.export.kinds import head
 from inspector.targets import arm64_named, kernels, model_architecture
 from inspector.targets.model_architecture import ARM64, X86
 from layouts.arm64.named_models import ModelError
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.models.qemu import VERSIONS
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from inspector.cli.parser import Parser
 

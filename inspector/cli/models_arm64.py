@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -26,6 +25,7 @@ from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
 from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import ModelError, NamedModel, named_models
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
@@ -18,6 +17,7 @@ from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import RequestError, request
 from inspector.targets.x86_models import Asked, asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
+from layouts.light import TYPE_CHECKING
 from layouts.x86.models.qemu import NEWEST, CpuModel, machines, qemu_models
 
 if TYPE_CHECKING:

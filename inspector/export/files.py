@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from typing import BinaryIO
 
 from inspector.capture.errors import OutputError
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 #: Of the 255 bytes that Linux gives a name, some stay free for what is put behind it.
 _NAME_BYTES = 200

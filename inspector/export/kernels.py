@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from textwrap import wrap
 from typing import Any
 
@@ -14,7 +13,7 @@ from layouts.kernels import Kernel
 
 _WIDTH = 110
 #: What names a profile, and is no rule of it.
-_NAMES = {field.name for field in fields(Kernel)}
+_NAMES = set(Kernel.field_names())
 
 
 def profiles_text(arch: str, kernels: Sequence[Kernel]) -> Iterator[str]:
@@ -50,7 +49,7 @@ def changed_lines(older: Kernel, newer: Kernel) -> Iterator[str]:
 
 
 def _rules(kernel: Kernel) -> Iterator[str]:
-    yield from (field.name for field in fields(kernel) if field.name not in _NAMES)
+    yield from (name for name in kernel.field_names() if name not in _NAMES)
 
 
 def _changes(name: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:

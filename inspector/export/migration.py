@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from inspector.export.kinds import head
 from inspector.export.words import counted
 from inspector.machine.arm64.migrate import Call, Migration
 from layouts.arm64.kvm_ids import explain
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = 8
 

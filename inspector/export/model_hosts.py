@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from inspector.capture.errors import visible
 from inspector.export.migration import name_of
@@ -16,6 +14,10 @@ from inspector.machine.arm64.models.moves import Move, Unlike
 from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.models.realize import Realization
 from layouts.arm64.named_models import SWITCHES
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def baseline_text(found: Baseline, hosts: Sequence[Host]) -> Iterator[str]:
@@ -77,6 +79,8 @@ def baseline_toml(found: Baseline, name: str, hosts: Sequence[Host]) -> str:
 
 def _toml(text: str) -> str:
     """A basic string of TOML: what is visible needs no escapes but those of JSON."""
+    import json
+
     return json.dumps(visible(text), ensure_ascii=False)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.export.kinds import head
 from inspector.machine.arm64 import sve
@@ -16,6 +15,10 @@ from layouts.arm64.ids import ISAR1
 from layouts.arm64.named_models import ModelValue, NamedModel, chain
 from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _MARGIN = 100
 
@@ -23,7 +26,7 @@ _MARGIN = 100
 # One model
 
 
-def model_text(model: NamedModel, models: dict[str, NamedModel]) -> Iterator[str]:
+def model_text(model: NamedModel, models: Mapping[str, NamedModel]) -> Iterator[str]:
     """A model with its parents: each value, and where it comes from."""
     lineage = chain(model, models)
     yield f"{model.name}  {model.title}"
@@ -62,7 +65,7 @@ def _legend(lineage: Iterable[NamedModel]) -> Iterator[str]:
         yield f"  {source.key:<20} {source.kind}: {source.text}"
 
 
-def model_json(model: NamedModel, models: dict[str, NamedModel]) -> dict[str, Any]:
+def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str, Any]:
     """The same for programs."""
     return {
         **head("model"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 from xml.etree import ElementTree
 
 from inspector.capture.cpu_line import HOST, BitPlace
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
+from layouts.light import TYPE_CHECKING
 from layouts.x86.models.features import feature_at, features, msr_feature_at
 from layouts.x86.models.libvirt import libvirt_feature
+
+if TYPE_CHECKING:
+    from typing import Any
 
 VMMS = ("qemu", "libvirt", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
 #: Leaves whose sub-leaf counts: KVM_CPUID_FLAG_SIGNIFCANT_INDEX (cpuid_function_is_indexed, arch/x86/kvm/cpuid.c).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from inspector.export.kinds import head
 from inspector.export.words import counted
@@ -19,6 +18,10 @@ from inspector.machine.x86.migrate.places import names_of
 from inspector.machine.x86.migrate.remedy import kernels_that_take
 from inspector.machine.x86.migrate.start import Compared
 from inspector.machine.x86.migrate.verdict import Migration
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _VERDICTS = {
     "arrives": "the vCPU arrives",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from inspector.export.kinds import head
 from inspector.export.models import wrapped
@@ -11,8 +10,12 @@ from inspector.machine.x86.models.baseline import Baseline, Ranked
 from inspector.machine.x86.models.cpuid import guest_cpuid, model_id_of
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.realize import Realization
+from layouts.light import TYPE_CHECKING
 from layouts.x86.models.features import features
 from layouts.x86.models.qemu import CpuModel, Models
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 _SHOWN = 12

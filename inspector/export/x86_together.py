@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from inspector.export.words import counted
 from inspector.export.x86_lines import VMMS, cloud_hypervisor_cpus, template, xl_cpuid
@@ -13,7 +12,11 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.remedy import features_of
 from inspector.machine.x86.migrate.together import Together, names_of_features, together
 from inspector.machine.x86.migrate.verdict import Migration
+from layouts.light import TYPE_CHECKING
 from layouts.x86.models.libvirt import libvirt_feature
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = 4
 

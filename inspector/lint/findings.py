@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import NamedTuple
 
 from inspector.capture.model import Capture, Vcpu
-from inspector.lint import arm64, x86
 from inspector.lint.registry import CHECKS, GROUP_CHECKS
 from inspector.lint.state import State
 from layouts.lint.rule import LintRule
 from layouts.lint.table import lint_rules
 
-#: The packages in which the checks stand.
-_CHECKED = {"X": x86, "A": arm64}
+#: With what the codes of an architecture's rules begin. Their checks stand in the package of its name, which is
+#: imported for vCPUs of it.
+_LETTERS = {"x86": "X", "arm64": "A"}
 _NUMBER = re.compile(r"\d+")
 
 
@@ -48,6 +49,8 @@ def findings_of_vcpu(capture: Capture, vcpu: Vcpu, vmm: str = "") -> Iterator[Fi
 
 def codes_with_checks() -> frozenset[str]:
     """The codes that a function stands behind."""
+    for arch in _LETTERS:
+        import_module(f"inspector.lint.{arch}")
     return frozenset(CHECKS) | frozenset(GROUP_CHECKS)
 
 
@@ -63,6 +66,9 @@ def _machine_of(vcpu: Vcpu) -> str:
 
 
 def _applying(arch: str, vmm: str) -> Iterator[LintRule]:
+    if arch not in _LETTERS:
+        return
+    import_module(f"inspector.lint.{arch}")
     for rule in lint_rules().values():
-        if arch == _CHECKED[rule.code[0]].ARCH and (not rule.vmms or vmm in rule.vmms):
+        if rule.code.startswith(_LETTERS[arch]) and (not rule.vmms or vmm in rule.vmms):
             yield rule

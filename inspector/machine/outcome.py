@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import signal
-from typing import Literal, NamedTuple
+
+from layouts.light import Literal, NamedTuple
 
 #: What an event can come to: ``short`` is a call that did less than was asked, ``depends-on`` an answer that hangs on
 #: what is not known, ``blocked`` the end of a way that something stands in (no call was made).
@@ -63,6 +63,8 @@ class Outcome(NamedTuple):
         if self.verdict == "exception":
             return VECTORS.get(self.code, str(self.code))
         if self.verdict == "signal":
+            import signal
+
             return signal.Signals(self.code).name
         if self.verdict == "short":
             return f"{self.value} of {self.code}"

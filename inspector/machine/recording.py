@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.machine.shapes import ANY_TEXT, Shape, misfit
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Kinds of x86 records that are programs.
 PROGRAMS = frozenset(("prog", "ptrace"))
@@ -17,6 +19,8 @@ BORROWED_HOST = "borrowed-host"
 
 def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """The records of a file, one JSON object a line. Raises InputError naming the line."""
+    import json
+
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

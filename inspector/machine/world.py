@@ -9,11 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from inspector.machine.events import EventError
 from inspector.machine.outcome import Outcome, Step
 from layouts.kernels import Kernel
+from layouts.light import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
 
 State = TypeVar("State")
 

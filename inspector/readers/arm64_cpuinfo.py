@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 _IMPLEMENTER, _PART, _VARIANT, _REVISION = "CPU implementer", "CPU part", "CPU variant", "CPU revision"
 _ARCHITECTURE = 0xF << 16

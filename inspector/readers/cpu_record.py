@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Cpuid, CpuidValues, Host
@@ -20,7 +19,11 @@ from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
 from inspector.readers.text import parse_toml, shown
 from layouts.arm64.kvm_ids import id_of_name
+from layouts.light import TYPE_CHECKING
 from layouts.register_id import RegisterId
+
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 MAX_SIZE_BYTES = 1 << 20

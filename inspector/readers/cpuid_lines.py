@@ -7,10 +7,10 @@ and headings.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from layouts.arm64.kvm_ids import id_of_name
+from layouts.light import NamedTuple
 
 
 class Heading(NamedTuple):

@@ -5,10 +5,10 @@ Source: libvirt docs/formatdomaincaps.rst, "CPU configuration".
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 from inspector.capture.errors import InputError
+from layouts.light import NamedTuple
 
 _FORMAT = "libvirt's <domainCapabilities>"
 

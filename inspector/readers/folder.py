@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing
-from typing import Any, NamedTuple
 
 from inspector.capture.attributes import XsaveTable
 from inspector.capture.errors import InputError, visible
@@ -25,7 +24,11 @@ from inspector.readers.source import Source, open_source
 from inspector.readers.synthesized import cpuid_area
 from inspector.readers.text import parse_json
 from inspector.readers.xsave_area import choose_table, missing_fault, xsave_area
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.kvm import STRUCTS
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: What a file's name says -> layout.
 _STRUCTS = {name: layout.name for layout in STRUCTS for name in layout.file_names} | {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
 
 from inspector.capture.errors import InputError
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from layouts.files.foreign import MAGIC, TEXT, Foreign
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _TEXT_SIZE_BYTES = 16384
 #: Bytes that no text has.

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from json import JSONDecodeError
-from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: A snapshot of 512 vCPUs has 30 MB.
 MAX_SIZE_BYTES = 64 << 20

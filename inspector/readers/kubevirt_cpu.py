@@ -6,9 +6,12 @@ Source: KubeVirt docs, "Virtual hardware"; pkg/virt-handler/node-labeller/node_l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 from inspector.capture.cpu_line import HOST, CpuLine
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _SUFFIX = ".node.kubevirt.io/"
 _ON = ("force", "require", "optional")

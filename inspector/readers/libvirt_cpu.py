@@ -5,10 +5,10 @@ Source: libvirt docs/formatdomain.rst, "CPU model and topology".
 
 from __future__ import annotations
 
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 from inspector.capture.errors import InputError
+from layouts.light import NamedTuple
 
 _FORMAT = "libvirt's <domain> or <cpu>"
 _HOST_MODES = ("host-passthrough", "maximum", "host-model")

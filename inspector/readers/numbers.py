@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, TypeGuard
 
 #: KVM_REG_SIZE_U2048, the largest size that an id may say (Linux include/uapi/linux/kvm.h).
 MAX_REGISTER_BITS = 2048

@@ -8,7 +8,6 @@ section's footer: what lies before and behind it is shown, and a fault names it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -18,7 +17,7 @@ from inspector.capture.attributes import SectionRow as Row
 from inspector.capture.errors import InputError, visible
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
-from layouts.data import data_text
+from layouts.data import data_table
 from layouts.files import qemu
 
 _DEVICES_LIMIT_BYTES = 64 << 20
@@ -57,7 +56,7 @@ class _MismatchError(Exception):
 
 @cache
 def _known() -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(data_text("files/data/qemu-cpu.json"))
+    known: dict[str, Any] = data_table("files/data/qemu-cpu.json")
     known["i386"]["subsections"] = known["x86"]["subsections"] | known["i386"]["subsections"]
     return known
 

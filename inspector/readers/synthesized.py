@@ -7,7 +7,6 @@ paths and meanings. Such an area has no place in a file; edited, it is saved as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from inspector.capture.attributes import Attributes
 from inspector.capture.host import Cpuid
@@ -15,9 +14,13 @@ from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
 from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.declare import Array, Bytes, Declaration, Named, Padded, Struct
+from layouts.light import TYPE_CHECKING
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
 from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: A value with bits that are not known: (value, mask of the unknown bits).
 Masked = tuple[int, int]

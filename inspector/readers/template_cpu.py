@@ -5,9 +5,11 @@ Source: Firecracker docs/cpu_templates/cpu-templates.md; the schema of its cpu-t
 
 from __future__ import annotations
 
-from typing import Any
-
 from inspector.capture.cpu_line import HOST, BitPlace, CpuLine
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 

@@ -10,11 +10,14 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator
-from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
 from inspector.readers.source import Source
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Text larger than this is none of ours: ``info registers -a`` of 1,000 CPUs has 20 MB.
 MAX_TEXT_BYTES = 64 << 20

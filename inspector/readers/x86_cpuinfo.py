@@ -6,7 +6,8 @@ Source: Linux arch/x86/kernel/cpu/proc.c, show_cpuinfo; arch/x86/include/asm/cpu
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 
 class X86Words(NamedTuple):

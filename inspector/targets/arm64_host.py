@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host as CapturedHost
@@ -23,6 +22,10 @@ from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import ARM64, MMFR0, RegisterId
 from layouts.arm64.kernels import Arm64Kernel, profile_for
 from layouts.kernels import UnknownReleaseError
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:

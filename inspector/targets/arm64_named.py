@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from inspector.capture.errors import InputError, UsageError
@@ -76,6 +75,8 @@ def _is_recorded(name: str) -> bool:
     """The file's first line is a record of a kernel's answers, compressed or not."""
     if not os.path.isfile(name):
         return False
+    import json
+
     line, _, _ = open_source(name).read(0, _RECORD_BYTES).lstrip().partition(b"\n")
     try:
         found = json.loads(line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.readers.options import NO_OPTIONS
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from inspector.machine.arm64.host import Host
     from inspector.machine.arm64.models.workbench import Workbench
     from inspector.machine.arm64.world.world import Arm64World

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.model import Capture
@@ -20,6 +19,7 @@ from inspector.targets.kernels import split
 from inspector.targets.labs import IdLab
 from inspector.targets.schemes import host_of
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
+from layouts.light import NamedTuple
 
 SCHEME = "model:"
 HOST = "host"
@@ -32,13 +32,13 @@ class Target(NamedTuple):
 
     name: str
     model: NamedModel | None
-    models: dict[str, NamedModel]
+    models: Mapping[str, NamedModel]
     words: tuple[str, ...] = ()
 
 
 def target(name: str) -> Target:
     """What a word names. Raises UsageError for a name that is none, InputError for a file that is none."""
-    models = dict(named_models())
+    models: Mapping[str, NamedModel] = named_models()
     if name == HOST:
         return Target(name, None, models)
     known = model_named(name, models)
@@ -49,12 +49,13 @@ def target(name: str) -> Target:
         return _domain(name, text, models)
     _refuse_endless(name, text)
     model = parse_model(text, name)
-    models[name] = models[model.name] = model
-    return Target(name, model, models)
+    return Target(name, model, {**models, name: model, model.name: model})
 
 
 def _refuse_endless(name: str, text: str) -> None:
     """Refuse TOML on which its parser would not end, or not well; what else is wrong with it is told later."""
+    import tomllib
+
     try:
         parse_toml(text)
     except tomllib.TOMLDecodeError:
@@ -63,7 +64,7 @@ def _refuse_endless(name: str, text: str) -> None:
         raise ModelError(f"{name}: expected TOML; {error}") from None
 
 
-def _text(name: str, models: dict[str, NamedModel]) -> str:
+def _text(name: str, models: Mapping[str, NamedModel]) -> str:
     if not os.path.lexists(name):
         every = {
             word for model in models.values() for word in (model.name, model.libvirt, model.name.rpartition("-v")[0])
@@ -73,7 +74,7 @@ def _text(name: str, models: dict[str, NamedModel]) -> str:
     return text_of(name, "a model file")
 
 
-def _domain(name: str, text: str, models: dict[str, NamedModel]) -> Target:
+def _domain(name: str, text: str, models: Mapping[str, NamedModel]) -> Target:
     from inspector.readers.libvirt_cpu import parse_libvirt_cpu
 
     found = parse_libvirt_cpu(text, name)

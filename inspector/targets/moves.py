@@ -7,11 +7,11 @@ a word of one architecture loads no machine of the other.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from inspector.capture.model import Capture
 from inspector.readers.options import Options
 from inspector.targets.schemes import capture_of, scheme_of
+from layouts.light import NamedTuple
 
 
 class Move(NamedTuple):

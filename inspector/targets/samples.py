@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from inspector.capture.errors import InputError
 from inspector.capture.nearest import did_you_mean
 from inspector.readers.open import open_capture
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inspector.capture.model import Capture
     from inspector.readers.options import Options
 
@@ -20,15 +18,15 @@ SCHEME = "sample:"
 
 #: CPU records are named without their ending: ``sample:graviton3/linux-6.18``.
 RECORD = ".toml"
+_ABOUT = "about.toml"
 
 
 @cache
-def root() -> Path:
+def root() -> str:
     """The samples folder: inside the installed package, or beside it in a checkout."""
-    from pathlib import Path
-
-    packaged = Path(__file__).parents[1] / "_samples"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "samples"
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    packaged = os.path.join(package, "_samples")
+    return packaged if os.path.isdir(packaged) else os.path.join(os.path.dirname(package), "samples")
 
 
 def names() -> list[str]:
@@ -42,10 +40,12 @@ def abouts() -> dict[str, str]:
     import tomllib
 
     found: dict[str, str] = {}
-    for about in sorted(root().glob("*/about.toml")):
-        table = tomllib.loads(about.read_text("utf-8"))
-        folder = about.parent.name
-        found |= {f"{folder}/{name}" if name != "." else folder: str(text) for name, text in table["open"].items()}
+    for folder in sorted(os.listdir(root())):
+        path = os.path.join(root(), folder, _ABOUT)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                table = tomllib.load(file)["open"]
+            found |= {f"{folder}/{name}" if name != "." else folder: str(text) for name, text in table.items()}
     return found
 
 
@@ -68,10 +68,10 @@ def capture_of_sample(target: str, options: Options) -> Capture:
 def path_of(target: str) -> str:
     """The path of ``sample:NAME``. Raises InputError for an unknown name."""
     name = target.removeprefix(SCHEME)
-    path = root() / name
-    if not path.exists():
-        path = path.with_name(path.name + RECORD)
-    if not name or ".." in name.split("/") or os.path.isabs(name) or not path.exists():
+    path = os.path.normpath(os.path.join(root(), name))
+    if not os.path.exists(path):
+        path += RECORD
+    if not name or ".." in name.split("/") or os.path.isabs(name) or not os.path.exists(path):
         hint = did_you_mean(target if name else "", [SCHEME + known for known in names()], "inspector samples")
         raise InputError(target, "the name of a sample", f"no such sample; {hint}")
-    return str(path)
+    return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture, Vcpu
@@ -19,10 +17,14 @@ from inspector.readers.options import Options
 from inspector.targets.x86_models import asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from inspector.targets.x86_words import MODEL
+from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
 from layouts.x86.models.features import features
 from layouts.x86.msrs import MSR_NAMES
 from layouts.x86.xsave import EXTENDED_OFFSET
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _PREFIXES = {
     "kvm-regs": "regs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from inspector.capture.cpu_line import HOST, CpuLine
 from inspector.capture.errors import UsageError
@@ -18,6 +17,7 @@ from inspector.readers.qemu_cpu import parse_qemu_cpu
 from inspector.readers.template_cpu import parse_template
 from inspector.readers.text import parse_json
 from inspector.readers.xl_cpuid import parse_xl_cpuid
+from layouts.light import NamedTuple
 from layouts.x86.models.features import feature_at, feature_named, msr_feature_at
 from layouts.x86.models.libvirt import DROPPED, ONLY_LIBVIRT
 from layouts.x86.models.qemu import NEWEST, qemu_models

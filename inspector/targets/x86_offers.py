@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
@@ -31,6 +30,7 @@ from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named
 from layouts.arm64.chips import chips, known_cores
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere
@@ -38,6 +38,9 @@ from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
 #: A file of words is read whole when it is no larger.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: A read that takes longer than this gets a progress bar, which is drawn anew as often.
 _PROGRESS_SECONDS = 0.2
+#: The first frame waits so long for what is read.
+_FIRST_FRAME_SECONDS = 0.15
 
 
 class InspectorApp(DoorApp):
@@ -72,20 +74,47 @@ class InspectorApp(DoorApp):
         self.options = options or Options()
         self.inspect = InspectScreen()
         self._is_reading = False
+        self._was_told = Event()
+        #: What reading told before there were panes to show it in; None from then on.
+        self._held: list[Message] | None = []
+        self._holding = Lock()
 
     def get_default_screen(self) -> Screen[None]:
         """The Inspect screen is the first one, so that the first frame has its panes."""
         return self.inspect
 
+    def on_load(self) -> None:
+        """Read the target while the screen is made."""
+        if self.target:
+            self.read_target()
+
     def on_inspect_screen_ready(self, event: InspectScreen.Ready) -> None:
-        """Read the target once the first frame is out. Other Inspect screens bring their capture."""
-        if event.screen is self.inspect:
+        """Show what was read. A target that is read in a moment is in the first frame, others get an empty one."""
+        if event.screen is not self.inspect:
+            # It brings its capture.
+            return
+        if self._held is None:
             self.call_after_refresh(self.read_target)
+            return
+        self._was_told.wait(_FIRST_FRAME_SECONDS)
+        with self._holding:
+            held, self._held = self._held, None
+        for message in held:
+            self.post_message(message)
+
+    def _tell(self, message: Message) -> None:
+        """Post what reading tells, once there are panes for it."""
+        with self._holding:
+            if self._held is not None:
+                self._held.append(message)
+                self._was_told.set()
+                return
+        self.post_message(message)
 
     def read_target(self) -> None:
         """Read the target, off the screen's thread. The program can end before that thread does."""
         if self.capture is not None:
-            self.post_message(self.Opened(self.capture, self.inspect))
+            self._tell(self.Opened(self.capture, self.inspect))
         else:
             Thread(target=self._read, args=(self.inspect,), name="reading", daemon=True).start()
 
@@ -98,11 +127,14 @@ class InspectorApp(DoorApp):
 
     def _read(self, screen: InspectScreen) -> None:
         try:
+            # What shows it is imported here too, beside the screen that is made.
+            from inspector.tui import session  # noqa: F401
+
             capture = self._capture()
         except Exception as error:  # noqa: BLE001 - told on screen, and again at the end
-            self.post_message(self.Failed(told(error), screen))
+            self._tell(self.Failed(told(error), screen))
             return
-        self.post_message(self.Opened(capture, screen))
+        self._tell(self.Opened(capture, screen))
 
     def _read_again(self) -> None:
         self._is_reading = True
@@ -121,13 +153,13 @@ class InspectorApp(DoorApp):
 
         def note(line: str) -> None:
             notes.append(line)
-            self.post_message(self.Told(line))
+            self._tell(self.Told(line))
 
         def progress(what: str, done: int, total: int) -> None:
             nonlocal last
             if monotonic() - last > _PROGRESS_SECONDS:
                 last = monotonic()
-                self.post_message(self.Reading(what, done, total))
+                self._tell(self.Reading(what, done, total))
 
         capture = capture_of(self.target, self.options._replace(progress=progress, note=note))
         capture.notices += notes[-1:]

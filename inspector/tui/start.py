@@ -17,6 +17,8 @@ class StartApp(InspectorApp):
 
     def __init__(self, options: Options | None = None) -> None:
         super().__init__("", options)
+        # What is opened from here has panes when it is read.
+        self._held = None
         self.start = StartScreen()
 
     def get_default_screen(self) -> Screen[None]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from textual.message import Message
 
 from inspector.capture.model import Capture, Vcpu
-from inspector.tui.session import Session
 
 if TYPE_CHECKING:
     from inspector.tui.migration_session import MigrationSession
+    from inspector.tui.session import Session
 
 
 class TargetWanted(NamedTuple):

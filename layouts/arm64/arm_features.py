@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
 
 from layouts.arm64.properties import FieldPlace, field_places, properties, property_of, value_text
 from layouts.arm64.sysregs import id_registers
 from layouts.data import data_text
+from layouts.light import NamedTuple
 
 _TERM = re.compile(r"(\w+)\.(\w+)(>=|=|<)(\d+)")
 #: What Arm calls fields that Linux spells otherwise (AARCHMRS; Linux arch/arm64/tools/sysreg).

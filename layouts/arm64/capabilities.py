@@ -7,7 +7,7 @@ of arch/arm64/kvm/Kconfig and host pages of 4 KiB; numbers of include/uapi/linux
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 
 class Capability(NamedTuple):

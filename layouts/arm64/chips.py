@@ -5,10 +5,8 @@ Data: ``data/chips.toml``, and ``data/silicon.toml`` for the cores in them. A us
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
 
 from layouts.arm64.hosts import BareHost, bare_hosts
 from layouts.arm64.hwcaps import HIDEABLE, HWCAPS, POINTER_AUTHENTICATION
@@ -16,7 +14,12 @@ from layouts.arm64.ids import MIDR, encoding_of_op
 from layouts.arm64.properties import FieldPlace, field_places
 from layouts.arm64.sources import Source, source_named
 from layouts.arm64.sysregs import id_registers
-from layouts.data import data_text
+from layouts.by_name import ByName
+from layouts.data import data_table
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _SVE = "ID_AA64PFR0_EL1", "SVE"
 #: What a guest's registers do not tell of the chip: KVM or the VMM may have hidden it.
@@ -240,23 +243,40 @@ def _chip(
 
 
 @cache
-def cores() -> dict[str, BareHost]:
-    """Cores by name as silicon has them: QEMU's with their corrections, and those that QEMU has not."""
-    data = tomllib.loads(data_text("arm64/data/silicon.toml"))
-    encodings = {place.register: place.encoding for place in field_places().values()}
-    found = dict(bare_hosts())
-    for entry in data["correction"]:
-        for name in [name for name in found if name.partition(",")[0] == entry["cpu"]]:
-            registers = dict(found[name].registers)
-            for text, value in entry["fields"].items():
-                register, _, field = text.partition(".")
-                place = field_places()[register, field]
-                registers[place.encoding] = place.put(registers.get(place.encoding, 0), value)
-            found[name] = found[name]._replace(registers=registers)
-    for name, entry in data["core"].items():
-        registers = {encodings[register]: int(value, 16) for register, value in entry["registers"].items()}
-        found[name] = BareHost(name, registers, tuple(entry["vl_bytes"]))
+def _silicon() -> dict[str, Any]:
+    return data_table("arm64/data/silicon.toml")  # type: ignore[no-any-return]
+
+
+def _corrections(name: str) -> dict[str, int]:
+    """What QEMU's core has otherwise than silicon: values by ``REGISTER.FIELD``."""
+    found: dict[str, int] = {}
+    for entry in _silicon()["correction"]:
+        if entry["cpu"] == name.partition(",")[0]:
+            found |= entry["fields"]
     return found
+
+
+@cache
+def cores() -> ByName[BareHost]:
+    """Cores by name as silicon has them: QEMU's with their corrections, and those that QEMU has not."""
+    return ByName(dict.fromkeys((*bare_hosts(), *_silicon()["core"])), _core)
+
+
+def _core(name: str) -> BareHost:
+    entry = _silicon()["core"].get(name)
+    if entry is not None:
+        encodings = {place.register: place.encoding for place in field_places().values()}
+        registers = {encodings[register]: int(value, 16) for register, value in entry["registers"].items()}
+        return BareHost(name, registers, tuple(entry["vl_bytes"]))
+    host, corrections = bare_hosts()[name], _corrections(name)
+    if not corrections:
+        return host
+    registers = dict(host.registers)
+    for text, value in corrections.items():
+        register, _, field = text.partition(".")
+        place = field_places()[register, field]
+        registers[place.encoding] = place.put(registers.get(place.encoding, 0), value)
+    return host._replace(registers=registers)
 
 
 def core_of(midr: int) -> str:
@@ -270,20 +290,28 @@ def _part(midr: int) -> tuple[int, int]:
     return midr >> 24, midr >> 4 & 0xFFF
 
 
+#: Before the name of a core as QEMU has it.
+_QEMU = "qemu-"
+
+
 @cache
-def known_cores() -> dict[str, BareHost]:
+def known_cores() -> ByName[BareHost]:
     """The cores to name as hosts: as silicon has them, and under ``qemu-NAME`` as QEMU has them where that differs."""
-    found = {name: cores()[name] for name in bare_hosts()}
-    return found | {
-        f"qemu-{name}": host._replace(name=f"qemu-{name}") for name, host in bare_hosts().items() if host != found[name]
-    }
+    corrected = (f"{_QEMU}{name}" for name in bare_hosts() if _corrections(name))
+    return ByName((*bare_hosts(), *corrected), _known_core)
+
+
+def _known_core(name: str) -> BareHost:
+    if name in bare_hosts():
+        return cores()[name]
+    return bare_hosts()[name.removeprefix(_QEMU)]._replace(name=name)
 
 
 @cache
-def chips() -> dict[str, Chip]:
+def chips() -> ByName[Chip]:
     """The chips that ``data/chips.toml`` tells of, by name."""
-    data = tomllib.loads(data_text("arm64/data/chips.toml"))
-    return {name: _parsed(name, entry) for name, entry in data.items()}
+    data = data_table("arm64/data/chips.toml")
+    return ByName(data, lambda name: _parsed(name, data[name]))
 
 
 def _parsed(name: str, entry: Mapping[str, Any]) -> Chip:

@@ -5,14 +5,17 @@ Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import NamedTuple
 
 from layouts.arm64.ids import PMCR, encoding_of_op
-from layouts.data import data_text
+from layouts.by_name import ByName
+from layouts.data import data_table
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: PMCR_EL0 of these CPUs, which was not read with the others: QEMU's target/arm/tcg/cpu64.c (reset_pmcr_el0).
 _PMCR = {
@@ -47,14 +50,15 @@ def encoding_of_text(text: str) -> int:
 
 
 @cache
-def bare_hosts() -> dict[str, BareHost]:
+def bare_hosts() -> ByName[BareHost]:
     """The CPUs by name (``neoverse-v1``, ``max,sve-max-vq=3``, ``max,mte=on``)."""
-    found = {}
-    for line in data_text("arm64/data/hosts.jsonl").splitlines():
-        entry = json.loads(line)
-        name = entry["cpu"] + (",mte=on" if entry["mte"] == "on" else "")
-        registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
-        ccsidr = {int(selector): int(value, 16) for selector, value in entry["ccsidr"].items()}
-        registers[PMCR] = _PMCR[entry["cpu"].split(",")[0]]
-        found[name] = BareHost(name, registers, tuple(entry["sve_vls"]), ccsidr)
-    return found
+    table = data_table("arm64/data/hosts.jsonl")
+    entries = {entry["cpu"] + (",mte=on" if entry["mte"] == "on" else ""): entry for entry in table}
+    return ByName(entries, lambda name: _bare_host(name, entries[name]))
+
+
+def _bare_host(name: str, entry: dict[str, Any]) -> BareHost:
+    registers = {encoding_of_text(key): int(value, 16) for key, value in entry["regs"].items() if value is not None}
+    ccsidr = {int(selector): int(value, 16) for selector, value in entry["ccsidr"].items()}
+    registers[PMCR] = _PMCR[entry["cpu"].split(",")[0]]
+    return BareHost(name, registers, tuple(entry["sve_vls"]), ccsidr)

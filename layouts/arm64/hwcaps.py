@@ -5,7 +5,7 @@ Source: Linux arch/arm64/kernel/cpufeature.c (arm64_elf_hwcaps), cpuinfo.c (hwca
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 
 class Hwcap(NamedTuple):

@@ -7,8 +7,6 @@ What an id names in words is :mod:`layouts.arm64.kvm_ids`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from layouts import register_id
 from layouts.vocabulary import Bits
 
@@ -120,14 +118,16 @@ FEATURE_IDS = frozenset(feature_id_encoding(index) for index in range(FEATURE_ID
 # Core registers
 
 
-@dataclass(frozen=True, slots=True)
 class CoreMember:
     """Members of struct kvm_regs that follow each other. ``first`` and ``step`` are in words of 4 bytes."""
 
-    first: int
-    step: int
-    count: int
-    path: str
+    __slots__ = ("count", "first", "path", "step")
+
+    def __init__(self, first: int, step: int, count: int, path: str) -> None:
+        self.first = first
+        self.step = step
+        self.count = count
+        self.path = path
 
     @property
     def size_bytes(self) -> int:

@@ -13,16 +13,18 @@ An entry that is ``like`` another says only what differs; null takes a register 
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
-from layouts.data import data_text
+from layouts.by_name import ByName
+from layouts.data import data_table
 from layouts.kernels import Kernel, profile_among
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import Bits
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class FieldPolicy(Bits):
@@ -104,7 +106,6 @@ class Limit(NamedTuple):
         return value
 
 
-@dataclass(frozen=True, kw_only=True)
 class Arm64Kernel(Kernel):
     """A Linux version on arm64. Tables are by encoding; each other field is named by the rule that it switches.
 
@@ -248,14 +249,14 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 
 
 @cache
-def kernels() -> dict[str, Arm64Kernel]:
+def kernels() -> ByName[Arm64Kernel]:
     """The profiles by name, oldest first."""
     known: dict[str, dict[str, Any]] = {}
-    for entry in json.loads(data_text("arm64/data/kernels.json")):
+    for entry in data_table("arm64/data/kernels.json"):
         known[entry["name"]] = _whole(entry, known)
-    return {name: _kernel(entry) for name, entry in known.items()}
+    return ByName(known, lambda name: _kernel(known[name]))
 
 
 def profile_for(release: str) -> Arm64Kernel:
     """The profile that answers for a release. Raises UnknownReleaseError."""
-    return profile_among(kernels().values(), release)
+    return profile_among(kernels(), release)

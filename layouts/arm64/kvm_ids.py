@@ -6,8 +6,6 @@ Source: Linux ``include/uapi/linux/kvm.h`` (architecture, size, coprocessor) and
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from layouts import register_id
 from layouts.arm64.ids import (
     ARM32,
@@ -31,6 +29,7 @@ from layouts.arm64.ids import (
     sysreg_id,
 )
 from layouts.arm64.sysregs import encoding_of, name_of
+from layouts.light import NamedTuple
 
 _COPROCESSORS = {
     CORE: "core register",

@@ -8,14 +8,16 @@ is in the order of encodings, and so is the list. What stood beside the table: `
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from typing import Any
 
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, sysreg_id
-from layouts.data import data_text
+from layouts.data import data_table
 from layouts.kernels import release_numbers
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: A register that every vCPU has.
 ALWAYS = "always"
@@ -78,8 +80,8 @@ def plain(release: str) -> dict[int, int]:
 
 @cache
 def _data() -> dict[str, list[dict[str, Any]]]:
-    text = data_text("arm64/data/listed_registers.json")
-    return {key: value for key, value in json.loads(text).items() if isinstance(value, list)}
+    table = data_table("arm64/data/listed_registers.json")
+    return {key: value for key, value in table.items() if isinstance(value, list)}
 
 
 def _of_release(part: str, release: str) -> dict[int, str]:

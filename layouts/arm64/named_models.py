@@ -5,19 +5,23 @@ One TOML file a model, in ``models/``; a user's own has the same form. docs/cpu-
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
 
 from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
 from layouts.arm64.sources import EMULATOR, Source, source_named
-from layouts.data import data_names, data_text
+from layouts.by_name import ByName
+from layouts.data import data_names, data_table
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 SWITCHES = (SVE, PAUTH, PMU)
 _KEYS = {"name", "version", "title", "libvirt", "parent", "realizable", "notes", "values"}
 _BLOCK_KEYS = {"source", "verified", "switch", "vl_bytes", "properties", "second"}
 _ALL = "all"
+_FOLDER, _FILE = "arm64/models", ".toml"
 _MAX_VL_BYTES, _VQ_BYTES = 256, 16
 _MAX_VERSION = 9999
 
@@ -69,6 +73,8 @@ class NamedModel(NamedTuple):
 
 def parse_model(text: str, file: str) -> NamedModel:
     """A model from TOML text. Raises ModelError."""
+    import tomllib
+
     try:
         return _model(tomllib.loads(text), file)
     except ModelError:
@@ -169,14 +175,18 @@ def _lengths(found: list[Any], where: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+class _Models(ByName[NamedModel]):
+    """The shipped models: a file is named as its model is. Parents come before children."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._made, key=lambda name: _lineage(self, name)))
+
+
 @cache
-def named_models() -> dict[str, NamedModel]:
+def named_models() -> ByName[NamedModel]:
     """The shipped models by name, parents before children."""
-    found = {}
-    for name in data_names("arm64/models", ".toml"):
-        model = parse_model(data_text(f"arm64/models/{name}"), name)
-        found[model.name] = model
-    return {name: found[name] for name in sorted(found, key=lambda name: _lineage(found, name))}
+    names = (file.removesuffix(_FILE) for file in data_names(_FOLDER, _FILE))
+    return _Models(names, lambda name: _model(data_table(f"{_FOLDER}/{name}{_FILE}"), f"{name}{_FILE}"))
 
 
 def model_named(name: str, models: Mapping[str, NamedModel]) -> NamedModel | None:

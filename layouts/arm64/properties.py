@@ -9,15 +9,17 @@ with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-dev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import cache
-from typing import Any, NamedTuple
 
 from layouts.arm64.features import FEATURES
 from layouts.arm64.ids import AARCH32_IDS, AARCH64_IDS, AIDR, MIDR, REVIDR, encoding_of_op
 from layouts.arm64.registers import MIDR as MIDR_EL1
 from layouts.arm64.sysregs import id_registers
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import Bits
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Kinds of a property: what its value looks like.
 STRING, BOOLEAN, NUMERIC, FRACTIONAL, COMPOSITE = "string", "boolean", "numeric", "fractional", "composite"
@@ -193,12 +195,15 @@ def sysreg_properties() -> dict[str, FieldPlace]:
 
 
 @cache
+def _property_names() -> dict[FieldPlace, str]:
+    """The property of each field, of several the first."""
+    alone = [entry for entry in properties().values() if entry.kind != COMPOSITE]
+    return {place: entry.name for entry in reversed(alone) for place in entry.places}
+
+
 def property_of(place: FieldPlace) -> str:
     """The proposal's property that sets a field on its own; the reviewer's name where there is none."""
-    for entry in properties().values():
-        if entry.kind != COMPOSITE and place in entry.places:
-            return entry.name
-    return f"SYSREG_{place.register}_{place.name}"
+    return _property_names().get(place) or f"SYSREG_{place.register}_{place.name}"
 
 
 def text_in(entry: Property, registers: Mapping[int, int]) -> str:
@@ -254,6 +259,8 @@ def _close(name: str) -> str:
             place = field_places().get((register, field))
             if place is not None and text.lower() == feature.lower():
                 return f" such as {_word(place, value)}"
+    from difflib import get_close_matches
+
     close = get_close_matches(name.lower(), by_lower, 1)
     meant = f"did you mean {by_lower[close[0]]}? " if close else ""
     return f"; {meant}inspector models expand has them all"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from typing import NamedTuple
 
-from layouts.data import data_text
+from layouts.data import data_table
+from layouts.light import NamedTuple
 
 #: Of a source: what QEMU says of a core is no second opinion on it.
 EMULATOR = "emulator"
@@ -28,8 +27,8 @@ class Source(NamedTuple):
 @cache
 def sources() -> dict[str, Source]:
     """The sources that the shipped models name, by key."""
-    text = data_text("arm64/data/sources.toml")
-    return {key: Source(key, entry["kind"], entry["text"]) for key, entry in tomllib.loads(text).items()}
+    table = data_table("arm64/data/sources.toml")
+    return {key: Source(key, entry["kind"], entry["text"]) for key, entry in table.items()}
 
 
 def source_named(text: str) -> Source:

@@ -8,23 +8,25 @@ registers of EL3 and others that only QEMU lists. ``data/idregs.json``: the ID r
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
-from typing import Any
 
 from layouts.arm64.features import feature_of
 from layouts.arm64.ids import Op
 from layouts.arm64.registers import REGISTERS
-from layouts.data import data_text
+from layouts.data import data_table
+from layouts.light import TYPE_CHECKING
 from layouts.vocabulary import Bits, Register
+
+if TYPE_CHECKING:
+    from typing import Any
 
 SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
 _GENERIC = re.compile(r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)", re.IGNORECASE)
 
 
 def _load(name: str) -> Any:
-    return json.loads(data_text(f"arm64/data/{name}"))
+    return data_table(f"arm64/data/{name}")
 
 
 @cache

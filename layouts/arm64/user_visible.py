@@ -5,10 +5,9 @@ Data: ``data/user_visible.json``, read from arm64_ftr_regs (Linux arch/arm64/ker
 
 from __future__ import annotations
 
-import json
 from functools import cache
 
-from layouts.data import data_text
+from layouts.data import data_table
 from layouts.kernels import release_numbers
 
 
@@ -23,7 +22,7 @@ def hides_speculative_ssbs(release: str) -> bool:
 @cache
 def visible_fields(release: str) -> dict[str, frozenset[int]]:
     """The lowest bits of the fields that are shown, by register; a register without any is left out."""
-    data = json.loads(data_text("arm64/data/user_visible.json"))
+    data = data_table("arm64/data/user_visible.json")
     numbers = release_numbers(release) or (0, 0)
     found = {}
     for register, rows in data["registers"].items():

@@ -8,7 +8,7 @@ first of the releases that ``layouts/x86/kernels.py`` names whose source has it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 _OLD = (5, 10)
 

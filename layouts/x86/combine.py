@@ -11,7 +11,7 @@ appendix E. That some are OR-ed over a pool: Xen, xen/include/public/arch-x86/cp
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from layouts.light import Literal, NamedTuple
 
 Combine = Literal["and", "or", "equal", "at_most", "ignore"]
 Place = tuple[int, int, str, int]

@@ -7,7 +7,8 @@ Source: Intel SDM vol. 2A, CPUID; Intel ISA Extensions Programming Reference (31
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 EAX, EBX, ECX, EDX = range(4)
 

@@ -7,12 +7,14 @@ and of bsp_init_amd (arch/x86/kernel/cpu/amd.c), Linux 7.2.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from typing import Any
 
-from layouts.data import data_text
+from layouts.data import data_table
+from layouts.light import TYPE_CHECKING
 from layouts.vocabulary import CpuLayout, Signature
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _ANY_STEPPING = "0-15"
 
@@ -38,7 +40,7 @@ def _signature(entry: dict[str, Any] | None) -> Signature | None:
 @cache
 def cpu_layouts() -> dict[str, CpuLayout]:
     """All CPU layouts by name (``sapphire-rapids``, ``zen5``, ...)."""
-    table = json.loads(data_text("x86/data/cpus.json"))
+    table = data_table("x86/data/cpus.json")
     return {
         name: CpuLayout(
             name,

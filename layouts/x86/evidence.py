@@ -9,8 +9,7 @@ arch/x86/include/uapi/asm/kvm_para.h for KVM's own MSRs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from layouts.light import NamedTuple
 from layouts.x86.xsave import BY_NUMBER
 
 ALL = (1 << 64) - 1

@@ -6,7 +6,7 @@ __feature_translate): the words that KVM keeps, in its order. A word is ``leaf.s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 REGISTERS = ("eax", "ebx", "ecx", "edx")
 

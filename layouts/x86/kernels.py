@@ -10,14 +10,15 @@ Each is read from the source of the version that it names, from these files:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple
 
 from layouts.kernels import Kernel, profile_among
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
 class X86Kernel(Kernel):
     """A Linux version on x86; each field is named by the mask or rule that it is.
 
@@ -54,7 +55,7 @@ class X86Kernel(Kernel):
 
 def _after(before: X86Kernel, name: str, *, since: str = "", package: str = "", **changed: Any) -> X86Kernel:
     """The next profile: what changed since the one before."""
-    return replace(before, name=name, since=since, package=package, **changed)
+    return before.replaced(name=name, since=since, package=package, **changed)
 
 
 _5_10 = X86Kernel(
@@ -103,7 +104,7 @@ def kernels() -> dict[str, X86Kernel]:
 
 def profile_for(release: str) -> X86Kernel:
     """The profile that answers for a release. Raises UnknownReleaseError."""
-    return profile_among(kernels().values(), release)
+    return profile_among(kernels(), release)
 
 
 class Policy(NamedTuple):

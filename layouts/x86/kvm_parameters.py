@@ -7,7 +7,7 @@ firmware are off: SEV needs memory encryption turned on in it, SGX its memory an
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 
 class Parameter(NamedTuple):

@@ -7,7 +7,7 @@ of the releases that were read (5.10, 6.1, 6.6, 6.12, 6.16 to 7.3) whose source 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 ARCH_CAPABILITIES, PERF_CAPABILITIES, PLATFORM_INFO, DE_CFG = 0x10A, 0x345, 0xCE, 0xC0011029
 #: Those of which QEMU's line decides the value that the guest has (kvm_init_msrs, target/i386/kvm/kvm.c).

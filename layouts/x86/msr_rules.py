@@ -6,15 +6,17 @@ vmx/vmx.c, mtrr.c, pmu.c, hyperv.c. What a stable update changed inside a series
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+
+from layouts.light import TYPE_CHECKING, NamedTuple, Record
+
+if TYPE_CHECKING:
+    from typing import Any
 
 Release = tuple[int, int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class MsrRules:
+class MsrRules(Record):
     """The rules of one release; the defaults are those of 5.10.
 
     Lists: ``lbr_listed``: DEBUGCTL and the last branch MSRs. ``unsupported_is_zero``: what an MSR that KVM lists but
@@ -136,7 +138,7 @@ _ARCH_CAP_ITS = _ARCH_CAP_RFDS | _BHI | _ITS
 
 
 def _after(before: MsrRules, **changed: Any) -> MsrRules:
-    return replace(before, **changed)
+    return before.replaced(**changed)
 
 
 _5_10 = MsrRules(arch_capabilities=_ARCH_CAP)
@@ -256,12 +258,11 @@ def rules_for(release: Release) -> MsrRules:
     found = next((rules for at, rules in reversed(RULES.items()) if at <= series), _5_10)
     for at, since, changed in _STABLE:
         if at == series and update >= since:
-            found = replace(found, **changed)
+            found = found.replaced(**changed)
     return found
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """Indexes of a list that some series have, in the kernel's order.
 
     ``needs``: names of conditions (``inspector/machine/x86/kvm/msrs/lists.py``) beside that RDMSR answers.

@@ -6,12 +6,13 @@ Each field is named by the rule; the function that has it is beside it. Read fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from layouts.light import TYPE_CHECKING, Record
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class VcpuRules:
+class VcpuRules(Record):
     """The rules of one release, oldest values as defaults (5.10).
 
     Events (kvm_vcpu_ioctl_x86_set_vcpu_events): ``events_triple_fault``: KVM_VCPUEVENT_VALID_TRIPLE_FAULT is a flag.
@@ -43,7 +44,7 @@ class VcpuRules:
 
 
 def _after(before: VcpuRules, **changed: Any) -> VcpuRules:
-    return replace(before, **changed)
+    return before.replaced(**changed)
 
 
 _5_10 = VcpuRules()

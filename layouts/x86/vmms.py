@@ -5,7 +5,7 @@ Each entry says where it was read. A version is the first in which it is so.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from layouts.light import Literal, NamedTuple
 
 #: What a VMM does with a call that KVM refuses: the migration ends (``abort``), or the guest goes on without what the
 #: call would have set (``lost``), or it leaves out the refused MSR alone and sets the others (``skip``).

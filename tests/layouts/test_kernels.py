@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -88,8 +87,8 @@ def test_no_release_and_one_that_is_too_old_are_errors(release: str, answers: Ca
 
 
 def test_a_new_profile_answers_for_its_release_and_changes_no_default() -> None:
-    newer = replace(X86[-1], name="99.0", version="99.0.1")
-    profiles = (*X86, newer)
+    newer = X86[-1].replaced(name="99.0", version="99.0.1")
+    profiles = {kernel.name: kernel for kernel in (*X86, newer)}
     assert profile_among(profiles, "99.0-rc1") is newer
     assert profile_among(profiles, DEFAULT_RELEASE) is x86.profile_for(DEFAULT_RELEASE)
     assert Scenario("", "", (), "").kernel == DEFAULT_RELEASE

@@ -5,8 +5,6 @@ Decoder and machine learn of it there alone: it is shown, simulated, in the matr
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from inspector.capture.host import Cpuid
@@ -55,8 +53,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def _host(*, enumerates: bool = True) -> Host:
     kernel = profile_for("7.2")
-    known = replace(
-        kernel,
+    known = kernel.replaced(
         xfeature_max=NUMBER + 1,
         user_supported=kernel.user_supported | BIT,
         kvm_xcr0=kernel.kvm_xcr0 | BIT,

@@ -2,6 +2,4 @@
 
 from inspector.lint.arm64 import counters, features, lists, vcpus, vectors, vmm
 
-__all__ = ["ARCH", "counters", "features", "lists", "vcpus", "vectors", "vmm"]
-
-ARCH = "arm64"
+__all__ = ["counters", "features", "lists", "vcpus", "vectors", "vmm"]

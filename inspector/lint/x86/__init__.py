@@ -2,6 +2,4 @@
 
 from inspector.lint.x86 import apic, clocks, control, cpuid, events, msrs, nested, segments, vmm, xsave
 
-__all__ = ["ARCH", "apic", "clocks", "control", "cpuid", "events", "msrs", "nested", "segments", "vmm", "xsave"]
-
-ARCH = "x86"
+__all__ = ["apic", "clocks", "control", "cpuid", "events", "msrs", "nested", "segments", "vmm", "xsave"]

@@ -6,11 +6,11 @@ Source: Linux arch/arm64/include/asm/kvm_host.h.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0
+from layouts.light import NamedTuple
 from layouts.vocabulary import mask_of
 
 #: Most vCPUs, by the version of the GIC.

@@ -7,7 +7,6 @@ Source: Linux arch/arm64/kernel/cpufeature.c, proton-pack.c; arch/arm64/kvm/sys_
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from inspector.machine.arm64.caches import has_cache, needs_no_cleaning, reset_clidr
 from inspector.machine.arm64.host import (
@@ -48,6 +47,7 @@ from layouts.arm64.ids import (
     WORKAROUND_3,
 )
 from layouts.arm64.kernels import Arm64Kernel, Limit
+from layouts.light import NamedTuple
 
 _MTE2, _CSV2_3, _IMPLEMENTATION_DEFINED = 2, 3, 0xF
 _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3

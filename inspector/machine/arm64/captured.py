@@ -7,7 +7,6 @@ VMM had switched off, it does not tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.machine.arm64.caches import reset_clidr
 from inspector.machine.arm64.host import (
@@ -28,6 +27,7 @@ from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
 from layouts.arm64.ids import AIDR, CLIDR, CTR, DFR0, IDS, MIDR, PFR0, PFR1, SVE_VLS, RegisterId, sysreg_id
 from layouts.arm64.kernels import Arm64Kernel, Limit
+from layouts.light import NamedTuple
 from layouts.vocabulary import mask_of
 
 #: Registers of the host that are no ID registers to a VMM.

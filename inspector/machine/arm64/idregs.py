@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import NamedTuple
 
 from inspector.machine.arm64.caches import needs_no_cleaning
 from inspector.machine.arm64.host import HAS_EL2, CheckedFields, Host
@@ -18,6 +17,7 @@ from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, DFR0_AARCH32, MMFR0, MMFR2, PFR0, PFR1
 from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
+from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, without
 
 _PMU_V3 = 3

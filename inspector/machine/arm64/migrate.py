@@ -7,8 +7,6 @@ write (cpreg_vmstate_array_len in target/arm/machine.c).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import SVE, Host
@@ -22,6 +20,7 @@ from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
 from layouts.arm64.properties import FieldPlace, property_of
+from layouts.light import NamedTuple
 
 _UNDECIDED = "depends-on"
 

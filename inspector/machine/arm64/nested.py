@@ -7,9 +7,9 @@ has them first; 7.1 and 7.2 have those of 7.0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from layouts.arm64.id_fields import id_register
+from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, Register, mask_of, without
 
 _NV2_ONLY, _NO_NV1, _TTL, _HAFDBS_AF, _ECV, _PARANGE_48, _DEBUG_VHE, _DEBUG_V8P8 = 1, 0xE, 1, 1, 1, 5, 7, 10

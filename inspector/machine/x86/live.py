@@ -12,11 +12,14 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterable
-from typing import Self
 
 from inspector.capture.host import Cpuid, CpuidValues
+from layouts.light import TYPE_CHECKING
 from layouts.registry import size_bytes
 from layouts.x86.kvm_counted import cpuid2_pack, cpuid2_unpack, msrs_pack, msrs_unpack, xcrs_pack
+
+if TYPE_CHECKING:
+    from typing import Self
 
 # ioctl numbers; those of structures that end in a list have the size of what comes before it.
 _CREATE_VM, _CREATE_VCPU, _CHECK_EXTENSION = 0xAE01, 0xAE41, 0xAE03

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
 
 from layouts.data import data_text
+from layouts.light import NamedTuple
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 #: Never of a host's own accord: ``no_autoenable_flags`` of feature_word_info (target/i386/cpu.c).

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NamedTuple
 
-from layouts.data import data_text
+from layouts.data import data_table
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: The versions of QEMU whose models are known, the newest first. A release between two has the models of the older.
 VERSIONS = ("11.1", "10.0", "5.2")
@@ -72,7 +74,7 @@ class Models(NamedTuple):
 
 
 def _file(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(data_text(f"x86/models/data/{name}.json"))
+    found: dict[str, Any] = data_table(f"x86/models/data/{name}.json")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.realize import refusal, scratch
@@ -11,6 +10,7 @@ from inspector.machine.arm64.models.request import IDENTITY
 from inspector.machine.outcome import Outcome
 from layouts.arm64.ids import sysreg_id
 from layouts.arm64.properties import COMPOSITE, NUMERIC, Property, properties, value_text
+from layouts.light import NamedTuple
 
 #: Numbers in fields wider than this are not tried one by one.
 _TRIED_BITS = 4

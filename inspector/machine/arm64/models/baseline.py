@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
@@ -24,6 +23,7 @@ from layouts.arm64.properties import (
     property_of,
     value_text,
 )
+from layouts.light import NamedTuple
 from layouts.vocabulary import without
 
 

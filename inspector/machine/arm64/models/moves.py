@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
-from typing import NamedTuple
 
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Migration, migrate
 from inspector.machine.arm64.models.realize import Realization, ask, places_of
 from inspector.machine.arm64.models.request import IDENTITY
+from layouts.light import NamedTuple
 
 
 class Move(NamedTuple):

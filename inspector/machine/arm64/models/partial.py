@@ -6,7 +6,6 @@ Such a host is answered for as the best that it may be; what the answer then han
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, PMU_V3, PTRAUTH, SVE, Host
@@ -17,6 +16,7 @@ from layouts.arm64.hosts import BareHost
 from layouts.arm64.ids import CLIDR
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.properties import FieldPlace, field_places, properties
+from layouts.light import NamedTuple
 
 #: CLIDR_EL1 of a core that cleans to the point of unification: CTR_EL0.IDC is then as it is told.
 _CLEANS = of.CLIDR_LOC.put(of.CLIDR_LOUU.put(of.CLIDR_LOUIS.put(0, 1), 1), 2)

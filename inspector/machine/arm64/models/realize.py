@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple, Protocol
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
@@ -22,6 +21,7 @@ from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64.ids import CLIDR, SVE_VLS, sysreg_id
 from layouts.arm64.properties import FieldPlace, field_places, property_of
+from layouts.light import NamedTuple, Protocol
 
 _NOT_SETTABLE = "KVM does not let user space set this register"
 

@@ -7,8 +7,7 @@ Lowest first: zero or the host's values; parents from the root down; the model; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PSCI_0_2, Host
@@ -17,6 +16,7 @@ from layouts.arm64.arm_features import feature_words
 from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
 from layouts.arm64.named_models import SWITCHES, NamedModel, chain
 from layouts.arm64.properties import FieldPlace, assign, properties
+from layouts.light import NamedTuple
 
 #: Registers that say which CPU it is: the host's, unless properties name them.
 IDENTITY = (MIDR, REVIDR, AIDR)
@@ -108,7 +108,9 @@ def parse_words(words: Iterable[str]) -> Words:
     return Words(tuple(assignments), switches, lengths)
 
 
-def request(model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None = None) -> Request:
+def request(
+    model: NamedModel | None, words: Words, host: Host, models: Mapping[str, NamedModel] | None = None
+) -> Request:
     """What a model and a user's words ask of a host; without a model the host's own values are the baseline.
 
     Raises ModelError for a model whose parents are not there, ValueError for words that contradict each other.
@@ -120,7 +122,7 @@ class _Asking:
     """The fields as they get their values, one step of the precedence after the other."""
 
     def __init__(
-        self, model: NamedModel | None, words: Words, host: Host, models: dict[str, NamedModel] | None
+        self, model: NamedModel | None, words: Words, host: Host, models: Mapping[str, NamedModel] | None
     ) -> None:
         self.words = words
         self.host = host

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.captured import state_of_scratch
@@ -16,6 +15,7 @@ from inspector.machine.arm64.models.realize import Blocker, Realization, ask, re
 from inspector.machine.arm64.models.request import IDENTITY, Request, parse_words, request
 from layouts.arm64.named_models import NamedModel, named_models
 from layouts.arm64.properties import Property, text_in
+from layouts.light import NamedTuple
 
 
 class PropertyRow(NamedTuple):

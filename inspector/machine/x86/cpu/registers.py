@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
-
+from layouts.light import TYPE_CHECKING
 from layouts.x86.xsave import BY_NUMBER, INITIAL_VALUES, LEGACY_AT, SSE, TILEDATA, X87
+
+if TYPE_CHECKING:
+    from typing import Self
 
 TILE_SIZE_BYTES = 1024
 #: PKRU is a register of 4 bytes in a component of 8.

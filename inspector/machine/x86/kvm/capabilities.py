@@ -7,9 +7,9 @@ Source: Linux arch/x86/kvm/x86.c (kvm_vm_ioctl_check_extension, __kvm_x86_dev_ge
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.supported import xsave2_capability
+from layouts.light import TYPE_CHECKING
 from layouts.x86.capabilities import BY_RELEASE, CAPABILITIES, QUIRK_IGNORE_GUEST_PAT, QUIRKS
 
 if TYPE_CHECKING:

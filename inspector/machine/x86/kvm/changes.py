@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import shipped_cpu
@@ -13,6 +12,7 @@ from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.msrs import lists
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
+from layouts.light import Record
 from layouts.x86.capabilities import NUMBERS
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.msrs import msr_name
@@ -167,12 +167,11 @@ def _words(both: Iterable[Kvm]) -> tuple[str, str]:
     return before, after
 
 
-def _switches(group: str, old: Any, new: Any) -> Iterator[Change]:
-    assert is_dataclass(old)
-    for field in fields(old):
-        a, b = getattr(old, field.name), getattr(new, field.name)
+def _switches(group: str, old: Record, new: Record) -> Iterator[Change]:
+    for name in old.field_names():
+        a, b = getattr(old, name), getattr(new, name)
         if a != b:
-            yield Change(group, field.name, _text(a), _text(b))
+            yield Change(group, name, _text(a), _text(b))
 
 
 def _text(value: object) -> str:

@@ -7,10 +7,10 @@ kvm_set_guest_paused).
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.capabilities import of_release
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from inspector.capture.host import Cpuid
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.control_bits import CR4_OSXSAVE, CR4_PKE
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ Source: Linux arch/x86/kvm/cpuid.c, kvm_find_cpuid_entry2, kvm_vcpu_after_set_cp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.capture.host import CpuidValues
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import FEATURES
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ vmx_update_exception_bitmap), kvm/x86.c (vcpu_enter_guest).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.fpstate import Fpstate
+from layouts.light import Protocol
 from layouts.x86 import call_chains
 from layouts.x86.kernels import Policy
 

@@ -7,9 +7,9 @@ kvm_lapic_set_base, kvm_apic_set_version, __apic_update_ppr, apic_update_lvtt).
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.light import TYPE_CHECKING
 from layouts.x86.vcpu_rules import VCPU_RULES
 
 if TYPE_CHECKING:

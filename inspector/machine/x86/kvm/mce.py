@@ -6,11 +6,11 @@ Source: Linux arch/x86/kvm/x86.c (kvm_vcpu_ioctl_x86_setup_mce, kvm_vcpu_ioctl_x
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.capabilities import mce_capabilities
 from inspector.machine.x86.kvm.msrs import mce as msrs
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -7,9 +7,9 @@ lapic.c (kvm_apic_accept_events).
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.light import TYPE_CHECKING
 from layouts.x86.vcpu_rules import VCPU_RULES
 
 if TYPE_CHECKING:

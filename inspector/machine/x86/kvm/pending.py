@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.vcpu_rules import VCPU_RULES
 
 if TYPE_CHECKING:

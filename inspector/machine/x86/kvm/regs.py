@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.state import VcpuState

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm import clock, cpuid_ioctls, mp_state, sregs, xcrs, xsave
 from inspector.machine.x86.kvm.msrs import access
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.guest_cpuid import Entry

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from functools import cache, lru_cache
-from typing import NamedTuple
+
+from layouts.light import NamedTuple
 
 SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt")
 SIZE_BYTES = 24

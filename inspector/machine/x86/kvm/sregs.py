@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm import segments
 from inspector.machine.x86.kvm.control_bits import CR4_OSXSAVE, CR4_PAE, CR4_PKE, CR4_VMXE, reserved_cr4_bits
 from inspector.machine.x86.kvm.cpuid_ioctls import APIC_BASE_ENABLE
 from inspector.machine.x86.kvm.efer import valid_efer
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.state import VcpuState

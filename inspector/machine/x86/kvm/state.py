@@ -5,13 +5,11 @@ The areas that have a class of their own are made with the whole vCPU (``whole.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
-
 from inspector.machine.x86.kvm import segments
 from inspector.machine.x86.kvm.guest_cpuid import GuestCpuid
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.vcpu import Vcpu
+from layouts.light import Protocol
 
 #: Where the in-kernel interrupt controllers are: none, all in the kernel, or the local APICs only.
 IRQCHIP_NONE, IRQCHIP_KERNEL, IRQCHIP_SPLIT = 0, 1, 2
@@ -22,7 +20,6 @@ RESET_CR0 = 0x60000010
 CR0_CACHING = 0x60000000
 
 
-@dataclass
 class VmConfig:
     """What a VMM set of a VM before its vCPUs.
 
@@ -30,12 +27,20 @@ class VmConfig:
     capabilities turned on by KVM_ENABLE_CAP on the VM with their args[0], ``vcpu_ids`` the ids of its vCPUs.
     """
 
-    irqchip: int = IRQCHIP_KERNEL
-    disabled_quirks: int = 0
-    caps: dict[int, int] = field(default_factory=dict)
-    vcpu_ids: tuple[int, ...] = (0,)
-    #: Guest physical memory, for the rules that read it (PDPTEs, VMCS12): start -> bytes.
-    memory: bytearray = field(default_factory=bytearray)
+    def __init__(
+        self,
+        irqchip: int = IRQCHIP_KERNEL,
+        disabled_quirks: int = 0,
+        caps: dict[int, int] | None = None,
+        vcpu_ids: tuple[int, ...] = (0,),
+        memory: bytearray | None = None,
+    ) -> None:
+        self.irqchip = irqchip
+        self.disabled_quirks = disabled_quirks
+        self.caps = {} if caps is None else caps
+        self.vcpu_ids = vcpu_ids
+        #: Guest physical memory, for the rules that read it (PDPTEs, VMCS12): start -> bytes.
+        self.memory = bytearray() if memory is None else memory
 
     @property
     def has_lapic(self) -> bool:

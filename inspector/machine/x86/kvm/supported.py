@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.host import AMX_FEATURES, Host
 from inspector.machine.x86.kvm.assumed import kvm_on
 from inspector.machine.x86.kvm.supported_cpuid import Supported
 from inspector.machine.x86.linux.process import Process
+from layouts.light import NamedTuple
 from layouts.x86.xsave import TILECFG, XTILE
 
 KVM_XSAVE_SIZE_BYTES = 4096

@@ -6,10 +6,10 @@ Source: Linux arch/x86/kvm/cpuid.c, kvm_dev_ioctl_get_cpuid, __do_cpuid_func, cp
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.kvm_cpuid import INDEXED_LEAVES, KVM_FEATURES_EAX
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -7,11 +7,11 @@ fill_xsave, load_xsave); arch/x86/kernel/fpu/core.c, fpu_copy_uabi_to_guest_fpst
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
+from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm import KVM_FPU
 from layouts.x86.xsave import LEGACY_SIZE_BYTES, PKRU
 

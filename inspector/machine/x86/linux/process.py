@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Protocol
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.processor import Instruction
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.trace import Trace
+from layouts.light import Protocol
 from layouts.x86 import call_chains
 from layouts.x86.kernels import Policy
 from layouts.x86.xsave import DYNAMIC, TILEDATA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from layouts.light import NamedTuple
 
 SILICON, KERNEL, PARAMETER, LINUX = "silicon", "kernel", "module parameter", "Linux on the host"
 EMULATOR = "the emulator"

@@ -6,12 +6,12 @@ How two values go together is a table: ``layouts/x86/combine.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
+from layouts.light import NamedTuple
 from layouts.x86.combine import FEATURE_MSRS, Combine
 from layouts.x86.features import REGISTERS
 from layouts.x86.xsave import BY_NUMBER

@@ -7,7 +7,6 @@ Source: the rules are those of ``kvm/``; the orders and what is done with refusa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.kvm import capabilities, mce, restore
@@ -17,6 +16,7 @@ from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
+from layouts.light import NamedTuple
 from layouts.x86.vmms import OnRefusal, Vmm
 from layouts.x86.xsave import DYNAMIC, TILEDATA
 

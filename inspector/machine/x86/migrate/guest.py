@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.header import xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.models.realize import Realization
+from layouts.light import NamedTuple
 from layouts.x86.xsave import HEADER_AT
 
 NOTHING = Saved((), b"", b"", None, b"", b"", (), b"", 0, b"", None, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.kvm import sregs, xsave
@@ -14,6 +13,7 @@ from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest, facts_of
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
+from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features

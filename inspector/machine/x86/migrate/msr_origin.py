@@ -5,13 +5,12 @@ How KVM makes each bit is a table: ``layouts/x86/msr_origins.py``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.msrs import features
 from inspector.machine.x86.migrate.actors import KERNEL, LINUX, NOT_KNOWN, PARAMETER, SILICON, VMM, Origin
 from inspector.machine.x86.migrate.bits import Difference
 from layouts.kernels import release_numbers
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_origins import BITS, MsrBit
 from layouts.x86.msr_rules import RULES
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.migrate.actors import (
     CAPTURE,
@@ -21,6 +19,7 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.msr_origin import msr_origin
 from inspector.machine.x86.migrate.places import linux_names, names_of
 from layouts.kernels import release_numbers
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels
 from layouts.x86.kvm_caps import KVM_FEATURES

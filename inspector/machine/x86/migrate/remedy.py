@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.migrate.again import Remedied
 from inspector.machine.x86.migrate.bits import Difference, differences
 from inspector.machine.x86.migrate.calls import Call, restored
@@ -11,6 +9,7 @@ from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
 from inspector.machine.x86.models.realize import realize
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
 from layouts.x86.xsave import BY_NUMBER

@@ -7,7 +7,6 @@ Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.bits import Difference, violates
@@ -16,6 +15,7 @@ from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from inspector.machine.x86.models.cpuid import guest_cpuid
 from inspector.machine.x86.models.realize import Realization, place_in_warning
+from layouts.light import NamedTuple
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import AMD_ALIASES, Bit, features
 from layouts.x86.models.features import words as qemu_words

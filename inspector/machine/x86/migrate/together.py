@@ -7,7 +7,6 @@ the way whatever the guest's CPU is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
 
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.restore import Saved
@@ -18,9 +17,13 @@ from inspector.machine.x86.migrate.places import XSTATE_LEAF
 from inspector.machine.x86.migrate.remedy import features_of, remedied, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
 from inspector.machine.x86.models.realize import Realization, realize
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.evidence import ALL, NEEDED_MSRS, USES, WITH
 from layouts.x86.models.features import feature_at, features
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _FEATURE_CONTROL, _XSS, _XFD, _XFD_ERR = 0x3A, 0xDA0, 0x1C4, 0x1C5
 #: MSRs that QEMU moves for a guest with the feature alone (target/i386/kvm/kvm.c, kvm_msr_entry_add_vmx, kvm_put_msrs).

@@ -6,11 +6,11 @@ Source: Linux arch/x86/kvm/x86.c, kvm_set_tsc_khz and set_tsc_khz; QEMU target/i
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm import clock
 from inspector.machine.x86.migrate.guest import Guest
+from layouts.light import TYPE_CHECKING
 from layouts.x86.vmms import Vmm
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import Entry
@@ -16,6 +15,7 @@ from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.lost import Lost
 from inspector.machine.x86.migrate.start import Compared
 from inspector.machine.x86.models.realize import Realization
+from layouts.light import NamedTuple
 from layouts.x86.vmms import Vmm
 
 Table = Mapping[tuple[int, int], CpuidValues]

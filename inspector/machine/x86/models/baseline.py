@@ -7,12 +7,12 @@ does not migrate, is not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import Request, request
+from layouts.light import NamedTuple
 from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, features
 from layouts.x86.models.qemu import NEWEST, qemu_models
 

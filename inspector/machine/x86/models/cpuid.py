@@ -6,12 +6,11 @@ x86_cpu_enable_xsave_components. Caches, topology and the PMU are not here: they
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.models.offer import AMD_LIKE, KVM, TCG, offer_of_features
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import request
+from layouts.light import NamedTuple
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.models.features import AMD_ALIASES, Word, features
 from layouts.x86.models.qemu import numbers_of

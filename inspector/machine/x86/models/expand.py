@@ -6,10 +6,9 @@ tcg/tcg-cpu.c, tcg_default_props.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from inspector.machine.x86.models.offer import AMD_LIKE, KVM, Offer
 from inspector.machine.x86.models.request import MAX, Request
+from layouts.light import NamedTuple
 from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, dependents, features
 
 MODEL, ACCELERATOR, USER, HOST, DEPENDENCY = "model", "accelerator", "user", "host", "dependency"

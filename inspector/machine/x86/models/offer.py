@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from inspector.capture.host import Cpuid
+from layouts.light import NamedTuple
 from layouts.x86.models.features import AMD_ALIASES, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
 

@@ -5,11 +5,10 @@ Source: QEMU target/i386/cpu.c, x86_cpu_filter_features, mark_unavailable_featur
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from inspector.machine.x86.models.expand import USER, Expansion, Setting, expand
 from inspector.machine.x86.models.offer import KVM, Offer
 from inspector.machine.x86.models.request import Request
+from layouts.light import NamedTuple
 from layouts.x86.models.features import Bit, features
 from layouts.x86.models.qemu import numbers_of
 

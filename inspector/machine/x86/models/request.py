@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.models.features import feature_named
 from layouts.x86.models.qemu import NEWEST, CpuModel, Machine, Models, machine_named, qemu_models
+
+if TYPE_CHECKING:
+    from typing import Any
 
 HOST, MAX, BASE = "host", "max", "base"
 _ON, _OFF = ("on", "yes", "true", "y"), ("off", "no", "false", "n")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Check, Outcome
 from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, VMX_RANGE, Refusal
 from inspector.machine.x86.kvm.msrs.table import table_of
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msrs import MSR_NAMES
 
 if TYPE_CHECKING:

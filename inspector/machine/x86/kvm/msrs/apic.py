@@ -6,12 +6,11 @@ kvm_lapic_reg_write.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import Rule
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import U32
 from inspector.machine.x86.kvm.sregs import set_apic_base
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

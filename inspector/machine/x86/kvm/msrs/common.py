@@ -5,8 +5,6 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), __kvm_set_msr, kvm_set_ms
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_read
 from inspector.machine.x86.kvm.msrs.silicon import names, reads
 from inspector.machine.x86.kvm.msrs.values import (
@@ -23,6 +21,7 @@ from inspector.machine.x86.kvm.msrs.values import (
     write_only,
 )
 from inspector.machine.x86.kvm.segments import SEGMENTS
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ vmx/pmu_intel.c, intel_pmu_refresh; vmx/vmx.c, vmx_get_perf_capabilities.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

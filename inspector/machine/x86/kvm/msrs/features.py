@@ -5,12 +5,11 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), kvm_get_feature_msr, kvm_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs import nested_vmx
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, PEBS_FORMAT, guest_counters, supported_perf_cap
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, COMMON, is_stuffed, store, stored
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_origins import BITS, not_shown
 from layouts.x86.msr_rules import MsrRules, rules_for
 

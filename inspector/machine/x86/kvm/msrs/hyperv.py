@@ -5,12 +5,11 @@ Source: Linux arch/x86/kvm/hyperv.c, kvm_hv_set_msr_pw, kvm_hv_set_msr, synic_se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs import apic
 from inspector.machine.x86.kvm.msrs.paravirtual import set_pv_eoi
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import U32, ignore, is_memory, masked, read_stored, read_zero, store
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), kvm_init_msr_lists; svm/s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import features as feature_msrs
 from inspector.machine.x86.kvm.msrs.counters import host_counters
 from inspector.machine.x86.kvm.msrs.silicon import reads
+from layouts.light import TYPE_CHECKING
 from layouts.x86 import msr_rules
 from layouts.x86.msr_rules import Listed, MsrRules
 

@@ -5,10 +5,9 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), set_msr_mce, get_msr_mce,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, stored
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ Source: Linux arch/x86/kvm/mtrr.c, kvm_mtrr_valid; kvm_pat_valid (x86.h).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, read_stored, reader
 from inspector.machine.x86.kvm.sregs import reserved_gpa_bits
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

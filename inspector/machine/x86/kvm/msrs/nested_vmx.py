@@ -7,11 +7,11 @@ nested_vmx_cr_fixed1_bits_update.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs.rule import VMX_RANGE, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
 from inspector.machine.x86.kvm.nested.vmx import VmxNested
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm

@@ -6,10 +6,9 @@ kvm_lapic_set_pv_eoi; cpuid.h, guest_pv_has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, is_memory
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ Source: Linux arch/x86/kvm/pmu.c, kvm_pmu_set_msr; svm/pmu.c, amd_pmu_set_msr; v
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.counters import PEBS_BASELINE, PEBS_FORMAT, Counters, guest_counters
 from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, address_width, is_canonical
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

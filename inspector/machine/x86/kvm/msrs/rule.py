@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+
+from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

@@ -5,8 +5,7 @@ Source: Intel SDM vol. 4 (2.1, 2.17), AMD APM vol. 2 (appendix A). Emulators ans
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES
 
 if TYPE_CHECKING:

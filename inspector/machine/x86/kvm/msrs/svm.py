@@ -5,8 +5,6 @@ Source: Linux arch/x86/kvm/svm/svm.c, svm_set_msr, svm_get_msr, svm_set_vm_cr.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs import common, features
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.values import (
@@ -18,6 +16,7 @@ from inspector.machine.x86.kvm.msrs.values import (
     stored,
     write_only,
 )
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

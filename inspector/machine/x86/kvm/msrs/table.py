@@ -6,7 +6,6 @@ Source: Linux arch/x86/kvm/x86.c, svm/svm.c, vmx/vmx.c: svm_set_msr and vmx_set_
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.msrs import (
     apic,
@@ -23,6 +22,7 @@ from inspector.machine.x86.kvm.msrs import (
     xstate,
 )
 from inspector.machine.x86.kvm.msrs.rule import MsrRule
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:

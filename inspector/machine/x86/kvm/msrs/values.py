@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Read, Refusal, Write, never_read, never_written
+from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu

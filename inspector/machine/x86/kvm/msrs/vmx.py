@@ -5,8 +5,6 @@ Source: Linux arch/x86/kvm/vmx/vmx.c, vmx_set_msr, vmx_get_msr, vmx_get_supporte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.x86.kvm.msrs import common, nested_vmx
 from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, supported_perf_cap
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
@@ -21,6 +19,7 @@ from inspector.machine.x86.kvm.msrs.values import (
     store,
     stored,
 )
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:

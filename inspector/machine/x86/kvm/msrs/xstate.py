@@ -5,11 +5,10 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), __kvm_set_msr, kvm_set_ms
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from inspector.machine.outcome import Rule
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON, address_width, is_canonical, read_stored
+from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
 from layouts.x86.xsave import DYNAMIC
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.debugregs import valid_dr
@@ -16,6 +15,7 @@ from inspector.machine.x86.kvm.efer import valid_efer
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
 from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
+from layouts.light import NamedTuple
 
 VMCB_SIZE_BYTES = 4096
 _SAVE = 0x400
