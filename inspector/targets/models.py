@@ -100,12 +100,21 @@ def place_of(text: str) -> Place:
     if not name:
         raise UsageError(f"model:{text}: expected a model and a host, as in model:neoverse-v1-v1:max")
     _refuse_x86(name, text)
-    first, comma, second = (hosts, "", "") if os.path.lexists(split(hosts)[0]) else hosts.rpartition(",")
+    first, comma, second = _two_hosts(hosts)
     if not comma:
         return Place(name, hosts or _DEFAULT_HOST, "")
     if not first or not second:
         raise UsageError(f"model:{text}: expected two hosts, as in model:{name}:grace,graviton3")
     return Place(name, first, second)
+
+
+def _two_hosts(hosts: str) -> tuple[str, str, str]:
+    """The words of two hosts, and the comma between them; ``,mte=on`` belongs to the host before it."""
+    words = hosts.split(",")
+    begins = [at for at, word in enumerate(words) if "=" not in word]
+    if len(begins) < 2 or os.path.lexists(split(hosts)[0]):
+        return hosts, "", ""
+    return ",".join(words[: begins[-1]]), ",", ",".join(words[begins[-1] :])
 
 
 def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 from inspector.tui.lab_keys import AGAINST, ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
 from inspector.tui.migration_keys import MIGRATION
+from inspector.tui.start_keys import START
 
 PROGRAM: Table = (
     Group(
@@ -26,35 +27,6 @@ PROGRAM: Table = (
                 Key("t", "next_theme", "app.theme", "Next theme"),
             ),
             line("out of the program", Key("ctrl+q", "quit", "app.quit", "Quit at once")),
-        ),
-    ),
-)
-
-START: Table = (
-    Group(
-        "Opening",
-        (
-            line("open it; q there comes back", Key("enter", "enter", "start.open", "Open", footer=5)),
-            line(
-                "narrow the list while typing; all again",
-                Key("slash", "filter", "start.filter", "Filter", footer=30),
-                Key("escape", "clear", "start.clear", "All again"),
-            ),
-            line(
-                "open a file or any TARGET by its name; Tab completes",
-                Key("colon", "ask", "start.ask", "Open by name", footer=40),
-            ),
-            line("copy the command that opens it", Key("y", "copy", "start.copy", "Copy command")),
-        ),
-    ),
-    Group(
-        "Moving",
-        (
-            line(
-                "the next group, the one before",
-                Key("right_square_bracket,n", "heading(1)", "start.group_on", "Next group"),
-                Key("left_square_bracket,N", "heading(-1)", "start.group_back", "Previous group"),
-            ),
         ),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.tui.key import Group, Key, Table, line, merged, panes, without
+from inspector.tui.key import Group, Key, Table, line, merged, panes
 
 #: What both labs have.
 _LAB: Table = (
@@ -274,6 +274,5 @@ AGAINST: Table = (
 )
 
 XSTATE_LAB = merged(_XSTATE_LAB, _LAB)
-#: No other screen is under it.
-ARM64_LAB = merged(_ARM64_LAB, without("lab.back", _LAB))
+ARM64_LAB = merged(_ARM64_LAB, _LAB)
 ID_LAB = merged(_ID_LAB, _LAB)

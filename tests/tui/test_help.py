@@ -36,7 +36,7 @@ SCREENS = {
     "migration": ("sample:amx", ["M", *"milan@6.18", "enter"]),
     "calls": ("sample:logs/refused-cpuid.strace.txt", []),
     "xstate lab": ("sample:amx", ["L", "n"]),
-    "arm64 lab": ("sim:arm64-mte", ["n", "n"]),
+    "arm64 lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["P", "n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
     "against": ("sim:guest-xfd", ["n", "n", "n", "A", *"rfc", "enter"]),

@@ -132,7 +132,7 @@ async def visit(target: str, kept: State, *pressed: str) -> tuple[str, str]:
 
 async def test_a_file_opens_where_it_was_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "one.core"
-    shutil.copy(root() / "amx/process.core", path)
+    shutil.copy(Path(root(), "amx/process.core"), path)
     await visit(str(path), state.load(), "colon", *"tmm[1]", "enter", "e", "e")
     monkeypatch.chdir(tmp_path)
     begun, _ = await visit("one.core", state.load())

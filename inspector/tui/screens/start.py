@@ -15,9 +15,9 @@ from inspector import __version__
 from inspector.capture.errors import visible
 from inspector.targets.host_names import files_of
 from inspector.targets.schemes import SCHEMES
-from inspector.tui import keys
 from inspector.tui.base_app import BaseApp, KeyedScreen
 from inspector.tui.key import bindings
+from inspector.tui.start_keys import START
 from inspector.tui.start_session import Entry, StartSession
 from inspector.tui.wanted import TargetWanted
 from inspector.tui.widgets.key_line import KeyLine
@@ -65,7 +65,7 @@ def _short(target: str, width: int) -> str:
 class StartScreen(KeyedScreen):
     """Recent targets, samples, scenarios, hosts."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings(keys.START)
+    BINDINGS: ClassVar[list[BindingType]] = bindings(START)
     keys_name = "start"
     DEFAULT_CSS = """
     StartScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
