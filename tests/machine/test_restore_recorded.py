@@ -19,6 +19,7 @@ from inspector.cli.verify import _captures_beside, _host_beside
 from inspector.machine.answer import Agreed, Answer, RecordError
 from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.kvm.whole import WholeVcpu
+from inspector.machine.x86.replay.restore import shapes
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.machine.x86.replay.restore.replay import sections
@@ -149,3 +150,9 @@ def test_a_fault_of_ours_in_a_restore_is_not_told_as_a_bad_file(monkeypatch: pyt
 def test_a_captured_vcpu_that_is_cut_is_told() -> None:
     with pytest.raises(RecordError, match=r"vcpu0.kvm_sregs.bin has 7 bytes of 312"):
         saved_of({"vcpu0.kvm_regs.bin": bytes(144), "vcpu0.kvm_sregs.bin": bytes(7)}, 0)
+
+
+def test_a_grid_of_events_has_a_row_of_vectors() -> None:
+    shapes.check("a recording", [{"op": "evgrid", "nr": [0, 255]}])
+    with pytest.raises(InputError, match='record 1, evgrid: expected "nr"'):
+        shapes.check("a recording", [{"op": "evgrid", "nr": 3}])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inspector.capture.errors import InputError
-from inspector.machine.shapes import ANY_TEXT, Value, number
+from inspector.machine.shapes import ANY_TEXT, Value, number, rows
 
 _NUMBERS = """a0 attr bank bp byte cap cpuid_e create cs_db cs_l flags format group in irq khz latch n nent nmsrs
 nr off order port size vcpu vector width"""
@@ -30,7 +30,10 @@ _KEYS: Mapping[str, Value] = {
     **dict.fromkeys(_TEXTS.split(), ANY_TEXT),
 }
 #: Where a key holds something else than in other records.
-_BY_OP: Mapping[tuple[str, str], Value] = {("mk_vcpu_id", "id"): number(0, (1 << 32) - 1)}
+_BY_OP: Mapping[tuple[str, str], Value] = {
+    ("mk_vcpu_id", "id"): number(0, (1 << 32) - 1),
+    ("evgrid", "nr"): rows(number()),
+}
 
 
 def check(file: str, found: Iterable[Mapping[str, Any]]) -> None:
