@@ -118,7 +118,7 @@ def test_full_temporary_folder_is_one_line(tmp_path: Path) -> None:
     limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); "
     limited += "from inspector.readers.source import open_source; source = open_source(sys.argv[1]); "
     limited += "source.read(90 << 20, 1); print(source.fault)"
-    done = subprocess.run([sys.executable, "-c", limited, path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-B", "-c", limited, path], capture_output=True, text=True, check=False)
     assert "room for what is unpacked in the temporary folder" in done.stdout
     assert done.stderr == ""
 
