@@ -13,6 +13,7 @@ from inspector.cli.open import app_of
 from inspector.tui.picture import opened
 from inspector.tui.session import Session
 from inspector.tui.widgets.detail_pane import DetailPane
+from inspector.tui.widgets.field_list import FieldList
 from tests.support import opened as capture_of
 from tests.tui.support import running, session_of
 
@@ -80,3 +81,19 @@ async def test_the_detail_of_a_cursor_behind_the_last_row() -> None:
         session.cursor = 10_000
         session.rows.visible = session.rows.visible[:1]
         app.screen.query_one(DetailPane).show(session)
+
+
+async def test_a_move_that_comes_late_moves_nothing_back() -> None:
+    """Keys that move and a search behind them in one burst: the first move's message comes when the search is done."""
+    app = app_of("sample:amx/process.core")
+    async with app.run_test(size=(120, 35)) as pilot:
+        await opened(app, pilot)
+        fields = app.screen.query_one(FieldList)
+        late = FieldList.Moved(fields)
+        session_of(app).jump("xsave.pkru.pkru")
+        fields.show(session_of(app))
+        fields.post_message(late)
+        await pilot.pause()
+        found = session_of(app).field()
+        assert found is not None
+        assert found.path == "xsave.pkru.pkru"

@@ -87,7 +87,7 @@ class CompareView(LineView):
         elif self.side >= columns.stop:
             self.first = self.side - len(columns) + 1
         self.changed()
-        self.post_message(self.Moved(self, self.cursor))
+        self.post_message(self.Moved(self))
 
     def names(self) -> Text:
         """The heading: the sides that are shown, the selected one marked; how many are further left and right."""

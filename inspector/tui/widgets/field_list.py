@@ -114,7 +114,7 @@ class FieldList(LineView):
         row = rows.visible[self.cursor]
         if not row.unfolds or rows.is_folded(row) == fold:
             return False
-        self.post_message(self.Chosen(self, self.cursor))
+        self.post_message(self.Chosen(self))
         return True
 
     def short_name(self, path: str, row: Row) -> str:

@@ -50,12 +50,19 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
     cursor: reactive[int] = reactive(0, init=False, repaint=False)
 
     class Moved(Message):
-        """The cursor is on another line."""
+        """The cursor is on another line.
 
-        def __init__(self, view: LineView, line: int) -> None:
+        Keys come in bursts: by the time that this arrives the cursor may be elsewhere, and that is its ``line``.
+        """
+
+        def __init__(self, view: LineView) -> None:
             super().__init__()
             self.view = view
-            self.line = line
+
+        @property
+        def line(self) -> int:
+            """Where the cursor is now."""
+            return self.view.cursor
 
         @property
         def control(self) -> LineView:
@@ -131,7 +138,7 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
         line = max(0, min(line, self.line_count() - 1))
         if line != self.cursor:
             self.cursor = line
-            self.post_message(self.Moved(self, line))
+            self.post_message(self.Moved(self))
 
     def action_move(self, by: int) -> None:
         """Up or down."""
@@ -155,7 +162,7 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
         if line >= self.line_count():
             return
         if line == self.cursor:
-            self.post_message(self.Chosen(self, line))
+            self.post_message(self.Chosen(self))
         else:
             self.move_to(line)
 
