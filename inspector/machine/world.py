@@ -94,8 +94,9 @@ class WorldStep(Step, Generic[State]):
 class BaseWorld(ABC, Generic[State]):
     """What events happen to. A world says how one event happens, what there is to see, and how it began."""
 
-    steps: list[WorldStep[State]]
-    _history: list[Moment[State]]
+    def __init__(self) -> None:
+        self.steps: list[WorldStep[State]] = []
+        self._history: list[Moment[State]] = []
 
     # What a world says
 

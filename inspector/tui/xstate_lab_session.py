@@ -133,11 +133,9 @@ class XstateLabSession(WorldSession):
 
     def buffers(self) -> tuple[BufferMap, BufferMap]:
         """The buffer before the last event, and now."""
-        states = [self.world.steps[-1].before] if self.world.steps else []
-        before, *_, now = (
-            buffer_map(self.world.host, state, self.vcpu_number) for state in (*states, *[self.world.state()] * 2)
-        )
-        return before, now
+        host, steps = self.world.host, self.world.steps
+        now = buffer_map(host, self.world.state(), self.vcpu_number)
+        return (buffer_map(host, steps[-1].before, self.vcpu_number) if steps else now), now
 
     def search(self, text: str, start: int) -> int | None:
         """The next row behind ``start`` whose component has the name or the number."""
