@@ -13,7 +13,6 @@ from typing import NamedTuple
 from inspector.capture.nearest import did_you_mean
 from inspector.tui import keys
 from inspector.tui.key import Table, keys_of, named
-from inspector.tui.state import xdg_folder
 
 _MOST_BYTES = 1 << 16
 #: One key with two ids: one level up, which from the lowest screen is out of the program.
@@ -30,8 +29,10 @@ class Config(NamedTuple):
 
 
 def config_file() -> Path:
-    """Below ``$XDG_CONFIG_HOME``, or ``~/.config``."""
-    return xdg_folder("XDG_CONFIG_HOME", ".config") / "config.toml"
+    """In the system's folder for settings: below ``$XDG_CONFIG_HOME``, or ``~/.config``, where XDG says so."""
+    from platformdirs import user_config_path
+
+    return user_config_path("inspector", appauthor=False) / "config.toml"
 
 
 def load() -> Config:
