@@ -228,10 +228,9 @@ def _components(_: Asked) -> list[Candidate]:
 
 
 def _themes(_: Asked) -> list[Candidate]:
-    """Every shipped theme is one of Textual's."""
-    from textual.theme import BUILTIN_THEMES
+    from inspector.tui.config import theme_names
 
-    return _plain(BUILTIN_THEMES)
+    return _plain(theme_names())
 
 
 def _sample_words(_: Asked) -> list[Candidate]:

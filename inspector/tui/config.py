@@ -35,6 +35,13 @@ def config_file() -> Path:
     return user_config_path("inspector", appauthor=False) / "config.toml"
 
 
+def theme_names() -> tuple[str, ...]:
+    """The themes that a user can choose: every one of Textual's."""
+    from textual.theme import BUILTIN_THEMES
+
+    return tuple(BUILTIN_THEMES)
+
+
 def load() -> Config:
     """What the user's file says; nothing where there is none."""
     path = config_file()
