@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from inspector.tui.config import Config
 
 #: What somebody has to know who sees the program for the first time.
-FIRST_KEYS = "first time here?  ? all keys of a screen · / search while typing · L what KVM would say to this vCPU"
+FIRST_KEYS = (
+    "first time here?  ? all keys · / search while typing · L what KVM would say to this vCPU · or: inspector tour"
+)
 _GUARD, _PLAIN = Guard(), Plain()
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2

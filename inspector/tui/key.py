@@ -6,6 +6,7 @@ two words (``space x``) is behind a leader: no terminal sends such a key, the le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import NamedTuple
@@ -44,6 +45,7 @@ _WRITTEN = {
 }
 
 
+_FUNCTION = re.compile(r"f\d{1,2}")
 #: What the keys of events are behind, and the id of the key that it is.
 LEADER, LEADER_ID = "space", "lab.leader"
 
@@ -105,7 +107,7 @@ def written(key: str) -> str:
     if key in _WRITTEN:
         return _WRITTEN[key]
     word = key.removeprefix("ctrl+")
-    return f"Ctrl-{word.upper()}" if word != key else key
+    return f"Ctrl-{word.upper()}" if word != key else key.upper() if _FUNCTION.fullmatch(key) else key
 
 
 def named(key: str) -> str:
@@ -117,6 +119,8 @@ def named(key: str) -> str:
         return " ".join(map(named, key.split()))
     if key.startswith("Ctrl-"):
         return f"ctrl+{key.removeprefix('Ctrl-').lower()}"
+    if _FUNCTION.fullmatch(key.lower()):
+        return key.lower()
     return _NAMES.get(key) or (_character_to_key(key) if len(key) == 1 else key)
 
 

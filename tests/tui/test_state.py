@@ -179,7 +179,7 @@ async def test_keys_by_their_ids() -> None:
         assert app.inspect.session.search_text == "pkru"  # type: ignore[attr-defined]
         await pilot.press("f1")
         await pilot.pause()
-        assert "f3 n N" in text_of(app)
+        assert "F3 n N" in text_of(app)
         await pilot.press("escape", "q")
         assert not app._exit
         await pilot.press("Q")
