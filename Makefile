@@ -85,7 +85,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("inspector needs Python 3.11 or newer (PYTHON=... names one)" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[serve]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[serve,dask,parquet]' --group dev
 	@touch $(READY)
 
 clean:
