@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from inspector.capture.host import Cpuid
 from inspector.machine.outcome import GP, MF, PF, Outcome
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.cpu.instructions import tiles
@@ -50,6 +51,9 @@ def test_each_mask_of_arch_prctl_is_its_own() -> None:
     default, wanted = AMX.user_default, AMX.user_default | 1 << TILEDATA
     assert process.get_supported().value == AMX.user_max
     assert AMX.user_max & 7 == 7
+    plain = Host(Cpuid({(1, 0): (0, 0, 1 << 26, 0), (0xD, 0): (3, 576, 576, 0)}), profile_for("7.2"))
+    assert Linux(plain).spawn().get_supported().value == 3
+    assert Linux(plain).spawn().request_permission(TILEDATA).code == errno.EOPNOTSUPP
     assert process.request_permission(TILEDATA, guest=True).accepted
     assert (process.get_permission().value, process.get_permission(guest=True).value) == (default, wanted)
     assert process.request_permission(TILEDATA).accepted
@@ -123,6 +127,7 @@ def test_a_buffer_of_a_guest_and_the_larger_one() -> None:
     fpstate = Fpstate.of_guest(AMX)
     assert (fpstate.is_guest, fpstate.is_valloc, fpstate.xfd, fpstate.last_cpu) == (True, True, 0, -1)
     assert (fpstate.in_use, fpstate.xinuse) == (False, 0)
+    assert not fpstate.is_confidential
     task = Fpstate.of_task(AMX)
     assert (task.is_guest, task.is_valloc, task.xfd) == (False, False, 1 << TILEDATA)
     grown = task.larger(AMX, 1 << TILEDATA)
@@ -183,6 +188,27 @@ def test_a_frame_by_its_bytes() -> None:
     assert image[SIZE:] == signals.MAGIC2.to_bytes(4, "little")
     assert images.xstate_bv(image) == 3 | 1 << PKRU
     assert all(check.held for check in outcome.checks)
+
+
+def test_a_frame_of_registers_that_are_not_loaded() -> None:
+    linux, cpu, thread = running()
+    assert signals.set_regset(linux, thread, regset(1 | 1 << 6)).accepted
+    assert not thread.loaded
+    image = signals.deliver(linux, cpu, thread).image
+    # Bit 6 of FCW reads as 1.
+    assert (image[:2], images.xstate_bv(image)) == (b"\x40\0", 3 | 1 << 6 | 1 << PKRU)
+
+
+def test_a_note_of_loaded_and_of_saved_registers() -> None:
+    linux, cpu, thread = running()
+    assert linux.run(cpu, thread, tiles.ldtilecfg).code == 0
+    loaded = images.xstate_bv(signals.core_note(linux, thread).image)
+    assert (thread.loaded, loaded >> 17 & 1) == (True, 1)
+    linux.schedule(cpu, None)
+    assert not thread.loaded
+    assert images.xstate_bv(signals.core_note(linux, thread).image) == loaded
+    assert linux.run(cpu, thread, tiles.tilerelease).accepted
+    assert images.xstate_bv(signals.core_note(linux, thread).image) == loaded & ~(1 << 17)
 
 
 def test_a_frame_is_written_over_what_was_there() -> None:
@@ -317,6 +343,7 @@ def test_get_regset_by_its_length() -> None:
     assert any(whole[464:])
     legacy = signals.get_regset(linux, thread, 512, legacy=True)
     assert (legacy.value, legacy.image) == (512, whole[:464] + bytes(48))
+    assert signals.get_regset(linux, thread, size, legacy=True).value == 512
 
 
 def test_set_fpregs_by_its_length_and_mxcsr() -> None:

@@ -69,18 +69,14 @@ def with_register(vcpu: WholeVcpu, **registers: int) -> bytes:
 # CR4 and EFER
 
 
+#: Bits of CR4 by their feature, on any release.
+ALWAYS = {"UMIP": 11, "LA57": 12, "VMX": 13, "FSGSBASE": 16, "PCID": 17, "XSAVE": 18, "SMEP": 20, "SMAP": 21, "PKU": 22}
+
+
 @pytest.mark.parametrize(
     ("feature", "bit", "since"),
     [
-        ("XSAVE", 18, (0,)),
-        ("SMEP", 20, (0,)),
-        ("SMAP", 21, (0,)),
-        ("FSGSBASE", 16, (0,)),
-        ("PKU", 22, (0,)),
-        ("LA57", 12, (0,)),
-        ("UMIP", 11, (0,)),
-        ("VMX", 13, (0,)),
-        ("PCID", 17, (0,)),
+        *[(name, bit, (0,)) for name, bit in ALWAYS.items()],
         ("LAM", 28, (6, 8)),
         ("SHSTK", 23, (6, 18)),
         ("IBT", 23, (6, 18)),
@@ -272,11 +268,11 @@ def test_a_width_beyond_64_bits(release: str, code: int) -> None:
 @pytest.mark.parametrize(
     ("release", "irqchip", "kept"),
     [
-        ("5.10", IRQCHIP_NONE, 4276095232),
-        ("5.19", IRQCHIP_NONE, 4276095232),
-        ("6.0", IRQCHIP_NONE, 4276094976),
-        ("5.10", IRQCHIP_KERNEL, 4276094976),
-        ("6.12", IRQCHIP_KERNEL, 4276094976),
+        ("5.10", IRQCHIP_NONE, 0xFEE00900),
+        ("5.19", IRQCHIP_NONE, 0xFEE00900),
+        ("6.0", IRQCHIP_NONE, 0xFEE00800),
+        ("5.10", IRQCHIP_KERNEL, 0xFEE00800),
+        ("6.12", IRQCHIP_KERNEL, 0xFEE00800),
     ],
 )
 def test_without_a_local_apic_bsp_was_set_until_6_0(release: str, irqchip: int, kept: int) -> None:
@@ -315,6 +311,10 @@ def test_paging_turns_long_mode_on_and_off(before: int, cr0: int, efer: int) -> 
     vcpu.cr0, vcpu.efer = before, 0
     sregs.set_cr0(vcpu, cr0)
     assert vcpu.efer == 0
+    # LMA is left where paging was off and stays off.
+    vcpu.cr0, vcpu.efer = 1, 0x500
+    sregs.set_cr0(vcpu, 1)
+    assert vcpu.efer == 0x500
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_the_lowest_bit_of_the_bitmap_is_the_interrupt() -> None:
     vcpu.pending.interrupt_soft = True
     assert sregs.set_sregs(vcpu, image).accepted
     assert (vcpu.pending.interrupt_injected, vcpu.pending.interrupt_soft) == (False, True)
-    asked = (1 << 0x31 | 1 << 0xFF).to_bytes(32, "little")
+    asked = (1 << 0x31 | 1 << 0x32 | 1 << 0xFF).to_bytes(32, "little")
     assert sregs.set_sregs(vcpu, image[:280] + asked).accepted
     found = (vcpu.pending.interrupt_vector, vcpu.pending.interrupt_injected, vcpu.pending.interrupt_soft)
     assert found == (0x31, True, False)
@@ -390,6 +390,31 @@ def test_reserved_bits_of_a_pdpte(bit: int) -> None:
     assert sregs.load_pdptrs(vcpu) is not refused
     vcpu.vm.memory[0x20:0x40] = struct.pack("<4Q", 0, 0, 0, 1 << bit & ~1)
     assert sregs.load_pdptrs(vcpu)
+
+
+def test_set_sregs_reads_the_pdptes_too() -> None:
+    vcpu = vcpu_of("6.12", SVM, *WIDTHS, memory=0x1000)
+    vcpu.vm.memory[:32] = struct.pack("<4Q", 0x7001, 0, 0, 1 << 63)
+    assert sregs.set_sregs(vcpu, with_register(vcpu, cr0=1 << 31 | 1, cr4=0x20)).accepted
+    assert vcpu.pdptrs == [0x7001, 0, 0, 1 << 63]
+
+
+def test_paging_without_pae_has_no_pdptes() -> None:
+    vcpu = vcpu_of("6.12")
+    for cr0, cr4, efer, is_pae in ((1 << 31, 0x20, 0, True), (1 << 31, 0, 0, False), (1 << 31, 0x20, 0x400, False)):
+        vcpu.cr0, vcpu.cr4, vcpu.efer = cr0, cr4, efer
+        assert sregs.is_pae_paging(vcpu) is is_pae
+
+
+@pytest.mark.parametrize(("vendor", "parameters"), [(SVM, {}), (VMX, {}), (VMX, {"unrestricted_guest": "0"})])
+def test_the_vendor_and_its_parameter_keep_the_segments(vendor: str, parameters: dict[str, str]) -> None:
+    vcpu = WholeVcpu(kvm_of("6.12", vendor, **parameters), VmConfig())
+    image = bytearray(sregs.get_sregs(vcpu))
+    given = Segment(*(0,) * 12)._replace(present=1, g=1)
+    image[24:48] = given.image()
+    assert sregs.set_sregs(vcpu, bytes(image)).accepted
+    accessed = int(vendor == SVM or not parameters)
+    assert vcpu.segments[1] == given._replace(type=accessed, g=int(vendor == VMX)).image()
 
 
 def test_pdptes_at_the_end_of_memory() -> None:
