@@ -90,7 +90,7 @@ def _set(vcpu: VcpuState, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
 
 
 def is_fixed(vcpu: VcpuState) -> bool:
-    """The vCPU has run, or from 7.2 on is in guest mode: its CPUID cannot change (kvm_can_set_cpuid_and_feature_msrs).
+    """The vCPU has run, or from 7.0 on is in guest mode: its CPUID cannot change (kvm_can_set_cpuid_and_feature_msrs).
 
     5.10 lets it change.
     """

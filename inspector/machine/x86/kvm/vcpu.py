@@ -380,12 +380,7 @@ class Vcpu:
         )
         if not held:
             return rule.refuse(errno.EINVAL)
-        host = self.host
-        registers = images.load(image, bv, host.user_places(host.user_max))
-        self.fpstate.put(host, registers, bv)
-        if bv & 7:
-            # With x87 all 160 bytes are copied, with SSE or AVX MXCSR and its mask (copy_uabi_to_xstate).
-            self.fpstate.image = images.with_mxcsr_mask(self.fpstate.image, images.mxcsr_mask(image))
+        registers = self.fpstate.put(self.host, image, bv)
         if bv >> PKRU & 1:
             self.pkru = int.from_bytes(registers.get(PKRU)[:4], "little")
         return rule.ok()
