@@ -205,13 +205,14 @@ def test_a_cache_line_is_as_long_as_ctr_says(i_min: int, d_min: int, first: int,
             assert put(vcpu, CCSIDR | 2, 0xFFFF_FFF8 | size) == ("ok" if fits else "EINVAL")
             assert not fits or get(vcpu, CCSIDR | 2) == 0xFFFF_FFF8 | size
         assert get(vcpu, CCSIDR) == first
-    assert demux.default(Host(kernels()["7.2"], {}), CCSIDR) == 6
+    for cache in (CCSIDR, CCSIDR | 1):
+        assert demux.default(Host(kernels()["7.2"], {}), cache) == 6
 
 
 def test_until_6_1_the_hardwares_caches_alone() -> None:
     here, value = CCSIDR | 2, 0x700F_E01A
     vcpu = vcpu_on(host("6.1", registers={here: value.to_bytes(4, "little")}))
-    assert (get(vcpu, here), get(vcpu, CCSIDR)) == (value, "ENOENT")
+    assert (get(vcpu, here), get(vcpu, CCSIDR), vcpu.get(here).value) == (value, "ENOENT", value)
     assert put(vcpu, here, value) == "ok"
     assert put(vcpu, here, value ^ 1) == "EINVAL"
     assert put(vcpu, here, None) == "EFAULT"

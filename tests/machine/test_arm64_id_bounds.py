@@ -280,6 +280,17 @@ def test_bits_that_nobody_saw_of_a_field_that_is_not_writable() -> None:
     on.unseen = {ISAR1: 1 << 60}
     named = idregs.write(IdWrite(on, ISAR1, 1 << 60, PTRAUTH, 0)).outcome
     assert named.because.startswith("depends on the host's ID_AA64ISAR1_EL1"), named
+    on.unseen = {ISAR1: 0xFF0}
+    both = idregs.write(IdWrite(on, ISAR1, 0x110, PTRAUTH, 0)).outcome
+    assert "ID_AA64ISAR1_EL1.API and ID_AA64ISAR1_EL1.APA" in both.because
+
+
+def test_bits_that_nobody_saw_of_the_implementation() -> None:
+    """What was seen has to be the current value: of the rest it depends."""
+    on = host({MIDR: 0x30})
+    on.unseen = {MIDR: 0xF}
+    assert ask(on, MIDR, 0x35) == ask(on, MIDR, 0x30) == ("depends-on", 0x30)
+    assert ask(on, MIDR, 0x75) == ask(on, MIDR, 0x15) == ask(on, MIDR, 0x70) == ("EINVAL", 0x30)
 
 
 def test_what_a_write_hangs_on() -> None:

@@ -93,6 +93,8 @@ def test_of_a_host_that_is_not_known_it_depends(
 ) -> None:
     on, old = (host({encoding: limit}, release) for release in (kernel, before))
     assert ask(on, encoding, bits.put(limit, 2)) == ("depends-on", limit)
+    # A field that is lowered is not in the way.
+    assert ask(on, encoding, bits.put(limit, 2) - 1) == ("depends-on", limit)
     # Another field is in the way, a bit of none is, the VM has run, nothing was asked, the kernel does not ignore it.
     assert ask(on, encoding, bits.put(limit, 2) + 1) == ("EINVAL", limit)
     assert ask(on, encoding, bits.put(limit, 2) | 1 << 22 | 1 << 23) == ("EINVAL", limit)
@@ -223,3 +225,6 @@ def test_l1ip_is_no_reserved_one(kernel: str, asked: int, answer: str) -> None:
     limit = of.CTR_L1IP.put(0, 3)
     value = of.CTR_L1IP.put(0, asked)
     assert ask(host({CTR: limit}, kernel), CTR, value) == (answer, value if answer == "ok" else limit)
+    # Not even of a CPU that has it.
+    own = "ok" if kernel == "6.12" else answer
+    assert ask(host({CTR: value}, kernel), CTR, value) == (own, value)

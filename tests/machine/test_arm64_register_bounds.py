@@ -171,11 +171,11 @@ def test_what_reset_leaves() -> None:
 
 
 def test_an_instruction_that_was_emulated_is_skipped() -> None:
-    values = {ids.PC: (U64 - 1).to_bytes(8, "little")}
+    values = {ids.PC: U64.to_bytes(8, "little")}
     core.skip_instruction(values)
-    assert values == {ids.PC: (2).to_bytes(8, "little")}
+    assert values == {ids.PC: (3).to_bytes(8, "little")}
     core.skip_instruction(values)
-    assert values == {ids.PC: (6).to_bytes(8, "little")}
+    assert values == {ids.PC: (7).to_bytes(8, "little")}
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,9 @@ def test_pstate_as_the_processor_loads_it(pfr1: int, written: int, kept: int) ->
     values = {ids.PSTATE: written.to_bytes(8, "little")}
     core.enter(values, Host(kernels()["7.2"], {PFR1: pfr1}))
     assert values == {ids.PSTATE: kept.to_bytes(8, "little")}
+    every = {ids.PSTATE: (U64 & ~0x10).to_bytes(8, "little")}
+    core.enter(every, Host(kernels()["7.2"], {}))
+    assert every == {ids.PSTATE: (0xF3F0_03CF).to_bytes(8, "little")}
     nothing: dict[int, bytes] = {}
     core.enter(nothing, Host(kernels()["7.2"], {}))
     assert nothing == {ids.PSTATE: bytes(8)}
