@@ -32,7 +32,9 @@ def answer(outcome: Outcome) -> str:
 def put(vcpu: Vcpu, register_id: int, value: int | None) -> str:
     """KVM_SET_ONE_REG; None: a pointer that cannot be read."""
     size = RegisterId(register_id).size_bytes
-    return answer(vcpu.set(register_id, None if value is None else value.to_bytes(size, "little")))
+    found = answer(vcpu.set(register_id, None if value is None else value.to_bytes(size, "little")))
+    assert all(len(data) == RegisterId(one).size_bytes for one, data in vcpu.values.items())
+    return found
 
 
 def get(vcpu: Vcpu, register_id: int) -> str | int:

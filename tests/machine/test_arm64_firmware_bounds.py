@@ -25,11 +25,12 @@ from layouts.arm64.ids import (
     WORKAROUND_2,
     WORKAROUND_3,
     ZCR,
+    RegisterId,
     make,
     sysreg_id,
 )
 from layouts.arm64.kernels import kernels
-from layouts.arm64.listed import TIMER_CNT
+from layouts.arm64.listed import TIMER_CNT, UNKNOWN
 from tests.machine.arm64_bounds import get, put, rid, vcpu_on
 
 STD, VENDOR_2 = make(ids.FIRMWARE_BITMAP, 8), make(ids.FIRMWARE_BITMAP, 8, 3)
@@ -240,6 +241,16 @@ def test_an_id_register_is_the_vms() -> None:
     assert put(vcpu, sysreg_id(ISAR0), None) == put(vcpu_on(host("5.10")), sysreg_id(ISAR0), None) == "EFAULT"
 
 
+@pytest.mark.parametrize(
+    ("register_id", "value"), [(PSCI_VERSION, 2), (CCSIDR, 7), (rid("TTBR0_EL1"), 5), (sysreg_id(ISAR0), 0x12)]
+)
+def test_a_longer_buffer_is_read_as_far_as_the_register(register_id: int, value: int) -> None:
+    vcpu = vcpu_on(host())
+    size = RegisterId(register_id).size_bytes
+    assert vcpu.set(register_id, value.to_bytes(size, "little") + b"\1" * 8).accepted
+    assert get(vcpu, register_id) == value
+
+
 def test_clidr_is_the_vcpus_own() -> None:
     vcpu = vcpu_on(host(ctr=of.CTR_IDC.put(0, 1)))
     other = vcpu.vm
@@ -273,6 +284,7 @@ def test_no_system_register(register_id: int, kernel: str, value: int | None, an
 
 def test_other_registers_are_the_vcpus() -> None:
     vcpu = vcpu_on(host())
+    assert get(vcpu, rid("TTBR0_EL1")) == UNKNOWN
     assert put(vcpu, rid("TTBR0_EL1"), 5) == "ok"
     assert get(vcpu, rid("TTBR0_EL1")) == vcpu.get(rid("TTBR0_EL1")).value == 5
     assert get(vcpu, sysreg_id(MPIDR)) == 1 << 31
@@ -289,6 +301,7 @@ def test_what_the_machine_has_rules_for() -> None:
     assert not registers.is_modelled(rid("TTBR0_EL1"))
     vcpu = vcpu_on(host())
     assert registers.is_answered(vcpu, ids.X0)
+    assert registers.is_answered(vcpu, sysreg_id(PFR0))
     assert registers.is_answered(vcpu, rid("TTBR0_EL1"))
     assert registers.is_answered(vcpu, rid("VBAR_EL2")), "which this vCPU has not"
     assert not registers.is_answered(vcpu, sysreg_id(TIMER_CNT))

@@ -16,6 +16,7 @@ from layouts.arm64.ids import (
     CLIDR,
     CTR,
     ISAR0,
+    MMFR0,
     PFR0,
     SVE_VLS,
     ZCR,
@@ -123,3 +124,20 @@ def test_the_list_of_a_vcpu() -> None:
     assert ids.V.id(0) in listed.register_ids(proposed)
     assert listed.has(plain, sysreg_id(PFR0)) is True
     assert listed.has(plain, 0x1) is listed.has(plain, sysreg_id(ZCR)) is False
+
+
+def test_conditions_are_made_of_features_and_fields() -> None:
+    """They are made when the module is imported; here once more."""
+    vcpu = vcpu_on(host())
+    both = listed._has(SVE | PMU_V3)
+    fgt = listed._has_id("ID_AA64MMFR0_EL1", "FGT")
+    for features, has, with_el2 in ((SVE, False, False), (SVE | PMU_V3, True, False), ((1 << 64) - 1, True, True)):
+        vcpu.features = features
+        assert (both(vcpu), listed._with_el2(both)(vcpu)) == (has, with_el2)
+    vcpu.features = HAS_EL2
+    assert listed._with_el2(both)(vcpu) is False
+    for number in (0, 1, 2):
+        vcpu.vm.id_registers[MMFR0] = number << 56
+        assert (fgt(vcpu), listed._has_id("ID_AA64MMFR0_EL1", "FGT", 2)(vcpu)) == (number >= 1, number >= 2)
+    del vcpu.vm.id_registers[MMFR0]
+    assert fgt(vcpu) is False

@@ -103,6 +103,15 @@ def test_what_reset_finds_of_the_pmu(kernel: str, features: int, counters: int, 
     assert pmu.at_reset(vcpu_of(kernel, features, counters=counters)) == expected
 
 
+@pytest.mark.parametrize(("kernel", "found"), [("6.1", 0x8000_000F), ("6.6", 0x8000_000F), ("6.12", 0x8000_0003)])
+def test_another_reset_finds_the_counters_of_then(kernel: str, found: int) -> None:
+    vcpu = vcpu_of(kernel)
+    vcpu.vm.pmu_counters = 2
+    assert vcpu.init(WITH_PMU).accepted
+    assert vcpu.pmu_at_reset.counters == found
+    assert pmu._encoding("PMCR_EL0") == PMCR
+
+
 @pytest.mark.parametrize(
     ("version", "events"),
     [(1, 0x3FF), (4, 0xFFFF), (5, 0xFFFF), (6, 0xFFFF), (7, 0xFFFF), (3, 0), (8, 0), (0, 0)],
@@ -159,6 +168,13 @@ def test_pmcr_written_by_user_space(kernel: str, written: int, counters: int, re
     assert pmu.counters(vcpu) == reads >> 11 & 0x1F
 
 
+def test_fewer_counters_can_be_more_again() -> None:
+    vcpu = vcpu_of()
+    for number in (2, 4):
+        assert put(vcpu, rid("PMCR_EL0"), number << 11) == "ok"
+        assert vcpu.vm.pmu_counters == number
+
+
 def test_when_the_number_of_counters_is_fixed() -> None:
     for ran, extra in ((True, 0), (False, HAS_EL2), (False, PMU_V3_STRICT)):
         vcpu = vcpu_of()
@@ -210,6 +226,9 @@ def test_a_set_reads_as_the_counters_that_are_there() -> None:
     vcpu = vcpu_of()
     assert put(vcpu, rid("PMCNTENSET_EL0"), U64) == put(vcpu, rid("PMCR_EL0"), 1 << 11) == "ok"
     assert get(vcpu, rid("PMCNTENSET_EL0")) == 0x8000_0001
+    # What was written while they were not there is gone.
+    assert put(vcpu, rid("PMCNTENSET_EL0"), U64) == put(vcpu, rid("PMCR_EL0"), 4 << 11) == "ok"
+    assert get(vcpu, rid("PMCNTENSET_EL0")) == 0x8000_0001
 
 
 @pytest.mark.parametrize(
@@ -244,6 +263,11 @@ def test_timer_controls(control: int, compare: int, counter: int, kernel: str, r
         assert timers.value(vcpu, control) == high | 0xB | (4 if expired and reads else 0)
     timers.put(vcpu, compare, U64)
     assert timers.value(vcpu, compare) == U64
+    # As KVM_GET_ONE_REG and KVM_SET_ONE_REG have it, off and at reset.
+    for written in (0, 1):
+        assert put(vcpu, sysreg_id(control), written) == "ok"
+        assert get(vcpu, sysreg_id(control)) == written
+    assert get(vcpu_on(host(kernel)), sysreg_id(control)) == (4 if reads else 0)
 
 
 @pytest.mark.parametrize(("kernel", "reads"), [("6.17", 0xF), ("6.18", 0xB)])
@@ -284,6 +308,9 @@ def test_registers_whose_reset_looks_at_the_host(e2h0: int, hcr: int) -> None:
 def test_what_is_known_of_a_register() -> None:
     vcpu = vcpu_of()
     assert held.is_known(vcpu, encoding("TTBR0_EL1"))
+    assert held.reset_value(vcpu, encoding("TTBR0_EL1")) == UNKNOWN
+    assert held.reset_value(vcpu, PMCR) == 4 << 11
+    assert get(vcpu, rid("TTBR0_EL1")) == UNKNOWN
     for counter in (TIMER_CNT, PTIMER_CNT):
         assert held.is_clock(counter)
         assert not held.is_known(vcpu, counter)

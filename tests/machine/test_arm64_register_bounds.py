@@ -54,9 +54,9 @@ def vcpu_of(
 def test_which_ids_are_registers(register_id: int, answer: str) -> None:
     vcpu = vcpu_of()
     assert put(vcpu, register_id, 0) == answer
-    assert vcpu.get(register_id).name == answer
+    assert get(vcpu, register_id) == (0 if answer == "ok" else answer)
     vcpu.initialized = False
-    assert put(vcpu, register_id, 0) == vcpu.get(register_id).name == "ENOEXEC"
+    assert put(vcpu, register_id, 0) == get(vcpu, register_id) == "ENOEXEC"
 
 
 # Core registers
@@ -108,6 +108,7 @@ def test_core_registers_hold_what_is_written() -> None:
     # No more of a longer buffer than the register.
     assert vcpu.set(ids.X0, b"\1" * 16).accepted
     assert get(vcpu, ids.X0) == 0x0101_0101_0101_0101
+    assert vcpu.set(ids.PSTATE, (0x3C5 | 1 << 64).to_bytes(16, "little")).accepted
     listed = [core.register_ids(has_sve=has_sve) for has_sve in (False, True)]
     assert [len(found) for found in listed] == [31 + 4 + 6 - 1 + 32 + 2 + 1, 31 + 4 + 6 - 1 + 2 + 1]
     assert not {ids.V.id(number) for number in range(32)} & set(listed[1])
@@ -212,6 +213,9 @@ def test_lengths_and_slices_of_sve() -> None:
     assert get(vcpu, ids.SVE_FFR + ids.SVE_STEP) == put(vcpu, ids.SVE_FFR + ids.SVE_STEP, 0) == "EINVAL"
     assert put(vcpu, ids.SVE_VLS, 0b0011) == "ok"
     assert (vcpu.vq, get(vcpu, ids.SVE_VLS)) == (2, 0b0011)
+    assert put(vcpu, ids.SVE_VLS, 0b0001) == "ok"
+    assert get(vcpu, ids.SVE_VLS) == 0b0001
+    assert put(vcpu, ids.SVE_VLS, 0b0011) == "ok"
     assert put(vcpu, ids.SVE_VLS, 0b0111) == put(vcpu, ids.SVE_VLS, 1 << 511) == "EINVAL"
     assert (put(vcpu, ids.SVE_VLS, None), vcpu.vq) == ("EFAULT", 2)
     outcome = vcpu.set(ids.SVE_VLS, (3).to_bytes(64, "little"))

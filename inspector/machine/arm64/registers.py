@@ -210,7 +210,7 @@ def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if encoding in vcpu.vm.id_registers and encoding != CLIDR:
         value = vcpu.id_value(encoding)
         return rule.ok(value, value.to_bytes(8, "little"))
-    data = vcpu.values[register_id] if encoding == CLIDR else held.get(vcpu, encoding)
+    data = held.get(vcpu, encoding)
     return rule.ok(int.from_bytes(data, "little"), data)
 
 
