@@ -16,6 +16,7 @@ from inspector.machine.arm64.host import (
     HAS_EL2_E2H0,
     MTE,
     PMU_V3,
+    POWER_OFF,
     PSCI_0_2,
     PTRAUTH,
     PTRAUTH_ADDRESS,
@@ -40,7 +41,9 @@ from layouts.arm64.ids import (
     PFR0,
     PFR1,
     PFR1_AARCH32,
+    PMCR,
     REVIDR,
+    WORKAROUND_1,
     ZFR0,
     make,
     sysreg_id,
@@ -76,6 +79,25 @@ def test_who_knows_the_hardware() -> None:
     assert [made.hardware(one) for one in (PFR0, PFR1, ISAR0)] == [2, 4, None]
     assert bare({}).firmware(make(ids.FIRMWARE, 8, 7)) is None
     assert [bare({}).has_aarch32, bare({PFR0: 1}).has_aarch32, bare({PFR0: 2}).has_aarch32] == [False, False, True]
+
+
+def test_a_host_of_which_little_is_known() -> None:
+    made = bare({})
+    assert (made.sve_vqs, made.features, made.gic, made.name, made.pmcr) == (0, POWER_OFF | PSCI_0_2, 3, "", 6 << 11)
+    assert (made.bare_ctr, made.bare_dczid, made.checked, made.unseen) == (0, None, {}, {})
+    assert (bare({CTR: 5}).bare_ctr, bare({CTR: 5}, sanitised={CTR: 6}).bare_ctr) == (5, 6)
+    named = Host(kernels()["7.2"], {}, name="n", sve_vqs=3, features=1, gic=2)
+    assert (named.name, named.sve_vqs, named.features, named.gic) == ("n", 3, 1, 2)
+    assert bare({}, registers={sysreg_id(PMCR): b"\0\x18".ljust(8, b"\0")}).pmcr == 3 << 11
+
+
+def test_firmware_registers_of_a_host() -> None:
+    """The value at reset and the bits that may be set; what a capture holds instead."""
+    bitmap = make(ids.FIRMWARE_BITMAP, 8, 3)
+    made, seen = bare({}), bare({}, registers={bitmap: b"\2".ljust(8, b"\0"), WORKAROUND_1: b"\1".ljust(8, b"\0")})
+    assert [made.firmware(one) for one in (bitmap, WORKAROUND_1)] == [(0, 3), (0, 15)]
+    assert [seen.firmware(one) for one in (bitmap, WORKAROUND_1)] == [(2, 3), (1, 15)]
+    assert bare({}, "5.10").firmware(bitmap) is None
 
 
 def test_writable_masks() -> None:
@@ -120,6 +142,7 @@ def test_limits_of_sve_and_nested_guests() -> None:
     assert made.limit(0xFFFF, HAS_EL2) == 0
     assert bare({PFR1: 1}, with_mte={PFR1: 3}).limit(PFR1, MTE) == 3
     assert bare({PFR1: 1}, with_mte={MMFR2: 3}).limit(PFR1, MTE) == 1
+    assert bare({PFR1: 1}, with_mte={PFR1: 3}).limit(PFR1, PSCI_0_2) == 1
 
 
 def test_registers_that_read_as_zero() -> None:
@@ -152,6 +175,7 @@ def test_a_host_as_it_would_be() -> None:
     assert (other.limit(ISAR0, 0), other.reset_values(0)[ISAR0], other.limit(ISAR1, PTRAUTH)) == (0x31, 0x31, 5)
     assert (other.unseen, made.unseen, made.limit(ISAR0, 0)) == ({}, {ISAR0: 0xF0}, 0x21)
     assert made.supposing(MMFR2, 0xF, 0x23).limit(MMFR2, 0) == 3
+    assert made.supposing(MMFR2, 0xF0, 0x23).limit(MMFR2, 0) == 0x20
 
 
 # What processes read

@@ -267,6 +267,8 @@ def test_timer_controls(control: int, compare: int, counter: int, kernel: str, r
     for written in (0, 1):
         assert put(vcpu, sysreg_id(control), written) == "ok"
         assert get(vcpu, sysreg_id(control)) == written
+    assert put(vcpu, sysreg_id(compare), 0) == put(vcpu, sysreg_id(control), 1 << 40 | 0xF) == "ok"
+    assert get(vcpu, sysreg_id(control)) == high | 0xB | (4 if reads else 0)
     assert get(vcpu_on(host(kernel)), sysreg_id(control)) == (4 if reads else 0)
 
 
