@@ -49,6 +49,7 @@ from layouts.arm64.ids import (
 )
 from layouts.arm64.kernels import kernels
 from layouts.arm64.mitigations import MELTDOWN_SAFE, SPECTRE_BHB_LOOP, SPECTRE_V4_SAFE
+from layouts.vocabulary import Bits
 
 U64 = (1 << 64) - 1
 _MADE = PSCI_0_2 | POWER_OFF
@@ -105,14 +106,37 @@ def test_vector_lengths_are_those_of_all_cpus() -> None:
 
 
 def test_what_the_first_cpu_alone_says() -> None:
-    one = cpu({MIDR: 1, REVIDR: 2, AIDR: 3, CTR: 0x444, DCZID: 4, PMCR: 0x3000})
+    one = cpu({MIDR: 1, REVIDR: 2, AIDR: 3, CTR: 0x444, DCZID: 4, PMCR: 0x2800})
     other = cpu({MIDR: 9, REVIDR: 9, AIDR: 9, CTR: 0x333, DCZID: 9, PMCR: 0x1000})
     made = from_bare(kernels()["7.2"], [one, other])
     assert [made.limits[each] for each in (MIDR, REVIDR, AIDR)] == [1, 2, 3]
-    assert (made.bare_ctr, made.bare_dczid, made.pmcr) == (0x444, 4, 0x3000)
+    assert (made.bare_ctr, made.bare_dczid, made.pmcr) == (0x444, 4, 0x2800)
     none = host({})
     assert [none.limits[each] for each in (MIDR, REVIDR, AIDR)] == [0, 0, 0]
     assert (none.bare_ctr, none.bare_dczid, none.pmcr) == (0, None, 6 << 11)
+
+
+@pytest.mark.parametrize("kernel", ["5.10", "6.1", "7.2"])
+def test_a_cpu_of_which_nothing_is_known(kernel: str) -> None:
+    """A register that was not read is 0; where nothing needs cleaning CTR_EL0.IDC is 1."""
+    made = from_bare(kernels()[kernel], [BareHost("cpu", {}, ())])
+    assert {one: value for one, value in made.sanitised.items() if value} == {CTR: of.CTR_IDC.mask}
+    assert (made.kernel, made.features, made.gic) == (kernels()[kernel], _MADE, 3)
+    workarounds = {WORKAROUND_1, WORKAROUND_2, WORKAROUND_3}
+    assert made.registers == dict.fromkeys(workarounds, bytes(8)), "no caches"
+
+
+@pytest.mark.parametrize("kernel", ["5.10", "6.6", "7.2"])
+def test_registers_that_guests_do_not_see(kernel: str) -> None:
+    profile = kernels()[kernel]
+    made = host(dict.fromkeys(profile.fields, U64), kernel)
+    kinds = {one: profile.registers[one].kind if one in profile.registers else "hidden" for one in profile.fields}
+    kind = "sanitised" if kernel == "5.10" else "writable"
+    assert kind in {kinds[one] for one, value in made.limits.items() if one in kinds and value}
+    assert not any(made.limits[one] for one, kind in kinds.items() if kind in ("hidden", "unallocated"))
+    assert bool(made.limits[DFR0] & 0xF << 32) is (kernel == "5.10"), "PMSVer"
+    debug = Bits("CopDbg", 0, 4).get(made.limits[DFR0_AARCH32])
+    assert debug == {"5.10": 15, "6.6": 15, "7.2": 10}[kernel]
 
 
 # What guests see
@@ -183,6 +207,8 @@ def test_csv_of_cpus_that_are_not_affected(kernel: str, csv2: int, csv3: int) ->
     hidden = kernel == "5.10"
     found = of.PFR0_CSV2.get(safe.limits[PFR0]), of.PFR0_CSV3.get(safe.limits[PFR0])
     assert found == ((1, 0) if hidden else (csv2, csv3))
+    shown = host({MIDR: NOBODY, PFR0: of.PFR0_CSV3.put(0x12, 1)}, kernel)
+    assert of.PFR0_CSV3.get(shown.limits[PFR0]) == 1
     affected = host({MIDR: midr((0x41, 0xD08))}, kernel)
     assert (of.PFR0_CSV2.get(affected.limits[PFR0]), of.PFR0_CSV3.get(affected.limits[PFR0])) == (
         0,
@@ -192,6 +218,7 @@ def test_csv_of_cpus_that_are_not_affected(kernel: str, csv2: int, csv3: int) ->
 
 def levels(registers: Mapping[int, int], *others: Mapping[int, int]) -> tuple[int, ...]:
     made = from_bare(kernels()["7.2"], [cpu(each) for each in (registers, *others)])
+    assert all(len(data) == 8 for data in made.registers.values())
     found = (made.registers[one] for one in (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3))
     return tuple(int.from_bytes(data, "little") for data in found)
 
