@@ -206,7 +206,8 @@ def test_ssbs_of_cores_where_it_does_not_hold(part: tuple[int, int], kernel: str
 
 def test_a_register_that_the_kernel_does_not_track() -> None:
     made = host({})
-    assert el0.user_value(made, 0xC03F) == 0
+    assert el0.user_value(made, 0xC03F) == el0.user_value(made, 0xFFFF) == 0
+    assert el0.user_value(bare({}), ISAR1) & 0xF == el0.user_value(bare({}), PFR1) & 0xF == 0
     assert el0.user_value(bare({}), PFR0) == el0.user_value(host({PFR0: 0}), PFR0)
     # What is not shown has its safe value: FP and AdvSIMD are shown, CSV2 is not.
     shown = el0.user_value(host({PFR0: of.PFR0_CSV2.put(0x12, 1)}), PFR0)

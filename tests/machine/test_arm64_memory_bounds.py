@@ -18,7 +18,7 @@ from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PSCI_0_2, P
 from inspector.machine.arm64.vm import Vm
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, MMFR4, PFR0, sysreg_id
-from layouts.arm64.kernels import kernels
+from layouts.arm64.kernels import kernels, profile_for
 from layouts.arm64.listed import TIMER_CNT
 from tests.machine.arm64_bounds import answer, put, vcpu_on
 
@@ -181,6 +181,23 @@ def test_capabilities(number: int, limits: Mapping[int, int], features: int, val
     assert capabilities.check_extension(host("7.2", limits, features=features), number, of_vm=True) == value
 
 
+@pytest.mark.parametrize(
+    ("release", "slots", "bits", "has"),
+    [
+        ("5.10", 512, 48, False),
+        ("5.11", 32767, 48, False),
+        ("6.6", 32767, 48, False),
+        ("6.7", 32767, 48, True),
+        ("6.8", 32767, 52, True),
+    ],
+)
+def test_the_release_that_has_them_first(release: str, slots: int, bits: int, has: bool) -> None:
+    """KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES (6.7), LPA2 of stage 2 (6.8), more slots (5.11)."""
+    on = Host(profile_for(release), {MMFR0: TGRAN4.put(PARANGE.put(0, 6), 1)})
+    assert (capabilities.memory_slots(on), capabilities.ipa_bits(on)) == (slots, bits)
+    assert capabilities.has_capability(on, 230) is bool(capabilities.check_extension(on, 230, of_vm=True)) is has
+
+
 def test_capabilities_that_hang_on_more() -> None:
     check = capabilities.check_extension
     assert check(host(mte=True), 205, of_vm=False) == 1
@@ -227,4 +244,7 @@ def test_when_ctr_traps(kernel: str, features: int, evt: int, same: bool, traps:
     assert mrs(vcpu, PFR0) == vcpu.id_value(PFR0)
     vcpu.initialized = False
     assert mrs(vcpu, CTR) == 0
+    known_in_part = Host(kernels()["7.2"], {PFR0: 0x22}, sanitised={MMFR2: of.MMFR2_EVT.put(0, 1)})
+    assert traps_ctr(vcpu_on(known_in_part)) is False
+    assert traps_ctr(vcpu_on(Host(kernels()["7.2"], {PFR0: 0x22}))) is True
     assert mrs(vcpu, TIMER_CNT) == 0

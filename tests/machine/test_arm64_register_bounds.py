@@ -292,6 +292,8 @@ def test_the_merged_interface_does_not_tie_them() -> None:
 def test_lengths_of_the_proposal_until_it_runs() -> None:
     vcpu = vcpu_of(abi="proposal")
     assert get(vcpu, VLS_THEN) == "ENOENT"
+    for outcome in (vcpu.set_sve_vls(0b0011), vcpu.get_sve_vls(), vcpu.set_sve_vls(0b0111)):
+        assert outcome.evidence == "proposal"
     assert vcpu.set_sve_vls(0b0011).accepted
     assert vcpu.get_sve_vls().value == 0b0011
     # Not final is no matter here.

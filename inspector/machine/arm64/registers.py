@@ -167,7 +167,7 @@ def set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
     outcome = sve.check_vls(int.from_bytes(data, "little"), vcpu.host.sve_vqs)
     if outcome.accepted:
         vcpu.vq = outcome.value
-    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0)
+    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0, evidence=rule.evidence)
 
 
 # System registers
