@@ -16,8 +16,9 @@ from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import id_fields as of
 from layouts.arm64.id_fields import id_register
-from layouts.arm64.ids import CTR, ISAR0, MIDR, PFR0, PFR1, PSTATE, ZCR, sysreg_id
+from layouts.arm64.ids import CTR, ISAR0, MIDR, MMFR2, PFR0, PFR1, PSTATE, ZCR, sysreg_id
 from layouts.arm64.kernels import kernels
+from layouts.arm64.listed import TIMER_CNT
 from tests.machine.arm64_bounds import answer, encoding, put, rid, vcpu_on
 
 EVERY, WITH_SVE = PSCI_0_2 | SVE | PTRAUTH | HAS_EL2, PSCI_0_2 | SVE
@@ -61,6 +62,7 @@ SME = {PFR1: id_register("ID_AA64PFR1_EL1").field("SME").put(0, 1), PFR0: 1 << 3
 def test_what_traps_to_el1(cpacr: int, fp: str, of_sve: str, of_sme: str) -> None:
     vcpu = vcpu_of(sanitised=SME, cpacr=cpacr)
     assert answer(instructions.fpsimd(vcpu)) == fp
+    assert instructions.fpsimd(vcpu).evidence == "manual"
     assert answer(instructions.sve(vcpu)) == of_sve
     assert answer(instructions.sme(vcpu)) == of_sme
     zcr = of_sve if cpacr & ZEN == 0 else "ok"
@@ -70,7 +72,8 @@ def test_what_traps_to_el1(cpacr: int, fp: str, of_sve: str, of_sme: str) -> Non
 def test_what_the_processor_has_not() -> None:
     none = vcpu_of(PSCI_0_2, host_features=PSCI_0_2)
     for outcome in (instructions.sve(none), instructions.sme(none), instructions.pointer_authentication(none)):
-        assert answer(outcome) == "UNDEF"
+        assert (answer(outcome), len(outcome.checks)) == ("UNDEF", 1)
+        assert outcome.because.startswith("the processor has ")
     assert answer(instructions.mrs(none, ZCR)) == "UNDEF"
     # The processor has it, the vCPU does not; EL1 traps first.
     seen = vcpu_of(PSCI_0_2, sanitised={PFR0: 1 << 32}, host_features=PSCI_0_2)
@@ -117,7 +120,17 @@ def test_reads_and_writes_of_system_registers() -> None:
     open_one = encoding("CNTHCTL_EL2")
     assert instructions.is_known(vcpu, sysreg_id(open_one)), "which this vCPU has not"
     assert answer(instructions.mrs(vcpu, encoding("CNTV_CTL_EL0"))) == "depends-on"
-    assert answer(instructions.msr(vcpu, encoding("CNTV_CTL_EL0"), 1)) == "ok"
+    assert answer(instructions.msr(vcpu, encoding("CNTV_CTL_EL0"), 0xF)) == "ok"
+    assert vcpu.values[rid("CNTV_CTL_EL0")] == b"\3".ljust(8, b"\0")
+    assert not instructions.is_known(vcpu, sysreg_id(TIMER_CNT))
+    assert put(vcpu, sysreg_id(TIMER_CNT), 5) == "ok"
+    assert instructions.is_known(vcpu, sysreg_id(TIMER_CNT))
+
+
+def test_ctr_is_the_processors_where_it_does_not_trap() -> None:
+    vcpu = vcpu_of(sanitised={MMFR2: of.MMFR2_EVT.put(0, 1)})
+    vcpu.host.bare_ctr = 9
+    assert instructions.mrs(vcpu, CTR).value == 9
 
 
 def test_zcr_keeps_four_bits() -> None:
