@@ -15,6 +15,8 @@ from layouts.vocabulary import mask_of
 
 #: Most vCPUs, by the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}
+#: KVM_MAX_VCPU_IDS.
+MAX_VCPU_IDS = 512
 #: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
 _WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
 

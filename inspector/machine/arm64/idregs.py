@@ -65,7 +65,9 @@ def _write_unseen(asked: IdWrite, unseen: int) -> Written:
     supposed = host.supposing(encoding, unseen, value)
     current = asked.current & ~unseen | value & unseen
     written = _write(asked._replace(host=supposed, current=current))
-    if not written.outcome.accepted or not (unseen & ~checked_mask(host, encoding) or value & unseen):
+    if not written.outcome.accepted:
+        return Written(written.outcome, asked.current)
+    if not (unseen & ~checked_mask(host, encoding) or value & unseen):
         return written
     names = [field.name for field in host.kernel.fields.get(encoding, ()) if field.mask & unseen]
     name = host.kernel.register_name(encoding)

@@ -167,7 +167,7 @@ def set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
     outcome = sve.check_vls(int.from_bytes(data, "little"), vcpu.host.sve_vqs)
     if outcome.accepted:
         vcpu.vq = outcome.value
-    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0)
+    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0, evidence=rule.evidence)
 
 
 # System registers
@@ -210,7 +210,7 @@ def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if encoding in vcpu.vm.id_registers and encoding != CLIDR:
         value = vcpu.id_value(encoding)
         return rule.ok(value, value.to_bytes(8, "little"))
-    data = vcpu.values[register_id] if encoding == CLIDR else held.get(vcpu, encoding)
+    data = held.get(vcpu, encoding)
     return rule.ok(int.from_bytes(data, "little"), data)
 
 

@@ -136,6 +136,8 @@ class Vcpu(VcpuArch):
         needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
         if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
             return errno.EINVAL
+        if self.pmu_created and self.vm.vgic and not rule.check("the PMU has an interrupt", self.pmu_has_irq):
+            return errno.EINVAL
         return 0
 
     def run(self) -> Outcome:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64.arch import MAX_VCPUS, KvmArch
+from inspector.machine.arm64.arch import MAX_VCPU_IDS, MAX_VCPUS, KvmArch
 from inspector.machine.arm64.capabilities import has_capability
 from inspector.machine.arm64.host import MTE
 from inspector.machine.arm64.vcpu import Vcpu
@@ -54,10 +54,12 @@ class Vm(KvmArch):
     def create_vcpu(self, number: int) -> Outcome:
         """KVM_CREATE_VCPU."""
         rule = Rule("kvm_vm_ioctl_create_vcpu (kvm_main.c), kvm_arch_vcpu_precreate (arm.c)")
+        if not rule.check(f"the number is below {MAX_VCPU_IDS}", number < MAX_VCPU_IDS):
+            return rule.refuse(errno.EINVAL)
         if not rule.check("the VM's GIC is not initialized yet", not self.vgic_initialized):
             return rule.refuse(errno.EBUSY)
         most = MAX_VCPUS[self.vgic or self.host.gic]
-        if not rule.check(f"the number is below {most}", number < most):
+        if not rule.check(f"the GIC has room for it (a number below {most})", number < most):
             return rule.refuse(errno.EINVAL)
         if not rule.check("no vCPU has this number", number not in self.vcpus):
             return rule.refuse(errno.EEXIST)

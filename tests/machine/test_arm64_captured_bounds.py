@@ -1,0 +1,209 @@
+"""The host that captured registers show, under their kernel and under others; the state to restore elsewhere.
+
+Source: Linux arch/arm64/kvm/sys_regs.c (__kvm_read_sanitised_id_reg of each release: what it hides); the capture
+tells no more than its guest saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from inspector.machine.arm64 import captured, migrate
+from inspector.machine.arm64.host import PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
+from layouts.arm64 import id_fields as of
+from layouts.arm64 import ids
+from layouts.arm64.chips import core_of, cores
+from layouts.arm64.ids import (
+    AIDR,
+    CCSIDR,
+    CLIDR,
+    CTR,
+    DFR0,
+    ISAR0,
+    ISAR1,
+    ISAR2,
+    MIDR,
+    MMFR2,
+    MPIDR,
+    PFR0,
+    PFR1,
+    PSCI_VERSION,
+    SVE_VLS,
+    WORKAROUND_1,
+    make,
+    sysreg_id,
+)
+from layouts.arm64.kernels import kernels
+from tests.machine.arm64_bounds import rid, vcpu_on
+
+U64 = (1 << 64) - 1
+N1 = 0x413F_D0C1
+
+
+def state(values: Mapping[int, int], others: Mapping[int, bytes] | None = None) -> captured.State:
+    registers = {sysreg_id(one): value.to_bytes(8, "little") for one, value in values.items()}
+    return captured.state_of("guest", {**registers, **(others or {})})
+
+
+@pytest.mark.parametrize(
+    ("values", "features"),
+    [
+        ({}, 0),
+        ({PFR0: 1 << 32}, SVE),
+        *(({ISAR1: bits.put(0, 1)}, PTRAUTH) for bits in (of.ISAR1_APA, of.ISAR1_API, of.ISAR1_GPA, of.ISAR1_GPI)),
+        *(({ISAR2: bits.put(0, 1)}, PTRAUTH) for bits in (of.ISAR2_APA3, of.ISAR2_GPA3)),
+        ({ISAR1: 0xF}, 0),
+        *(({DFR0: of.DFR0_PMUVER.put(0, version)}, PMU_V3) for version in (1, 6, 14)),
+        *(({DFR0: of.DFR0_PMUVER.put(0, version)}, 0) for version in (0, 15)),
+    ],
+)
+def test_features_that_id_registers_show(values: Mapping[int, int], features: int) -> None:
+    found = state(values)
+    assert (found.name, found.features) == ("guest", PSCI_0_2 | features)
+    assert found.vqs == (1 if features & SVE else 0)
+    lengths = {SVE_VLS: (0b1011).to_bytes(64, "little")}
+    assert state(values, lengths).vqs == 0b1011
+    assert captured.host_showing(found, kernels()["7.2"]).features == found.features | POWER_OFF
+
+
+def test_which_registers_are_id_registers() -> None:
+    for one in (MIDR, PFR0, 0xC03F, CTR):
+        assert captured.is_id(sysreg_id(one))
+    for other in (sysreg_id(CLIDR), sysreg_id(0xC040), sysreg_id(0xBFFF), make(ids.SYSREG, 4, PFR0), ids.X0):
+        assert not captured.is_id(other)
+
+
+def test_the_host_that_a_guest_showed() -> None:
+    others = {ids.X0: bytes(8), sysreg_id(CLIDR): b"\x11".ljust(8, b"\0"), sysreg_id(AIDR): b"\x22".ljust(8, b"\0")}
+    found = captured.host_showing(state({PFR0: 0x12, ISAR0: 0x33}, others), kernels()["7.2"], kernels()["7.2"])
+    assert found.limits == {PFR0: 0x12, ISAR0: 0x33, CLIDR: 0x11, AIDR: 0x22}
+    assert found.registers == others
+    assert (found.name, found.sve_vqs, found.unseen, found.sanitised) == ("guest", 0, {}, {})
+
+
+def test_another_kernel_hides_what_it_hides() -> None:
+    """PMSVer (35:32) and versions of DFR0; of a capture whose kernel nobody knows too."""
+    shown = of.DFR0_PMUVER.put(9, 6) | 3 << 32
+    old = kernels()["5.10"]
+    found = captured.host_showing(state({DFR0: shown}), kernels()["7.2"], old)
+    assert found.limits[DFR0] == of.DFR0_PMUVER.put(9, 6)
+    older = captured.host_showing(state({DFR0: shown}), kernels()["6.1"], kernels()["7.2"])
+    assert older.limits[DFR0] == of.DFR0_PMUVER.put(6, 5)
+    without = captured.host_showing(state({DFR0: 9 | 3 << 32}), kernels()["6.1"])
+    assert without.limits[DFR0] == 6
+    same = captured.host_showing(state({DFR0: shown}), old, old)
+    assert same.limits[DFR0] == shown
+    impl = captured.host_showing(state({DFR0: of.DFR0_PMUVER.put(5, 0xF)}), kernels()["7.2"])
+    assert impl.limits[DFR0] == of.DFR0_PMUVER.put(5, 0xF)
+    highest = captured.host_showing(state({DFR0: shown}), old, kernels()["7.2"])
+    assert highest.limits[DFR0] & 0xFFF == of.DFR0_PMUVER.put(9, 4)
+
+
+@pytest.mark.parametrize(("mte", "kept"), [(0, 0), (1, 0), (2, 2), (3, 3)])
+def test_mte_of_a_guest_that_had_it(mte: int, kept: int) -> None:
+    values = {PFR1: of.PFR1_MTE.put(0, mte), CTR: of.CTR_IDC.mask}
+    found = captured.host_showing(state(values, {sysreg_id(CLIDR): bytes(8)}), kernels()["6.12"], kernels()["7.2"])
+    assert of.PFR1_MTE.get(found.limits[PFR1]) == kept
+    # CLIDR_EL1 is made up: tags where the guest has MTE.
+    assert bool(found.limits[CLIDR] >> 33) is (mte > 1)
+    assert found.limits[CLIDR] & 0xFFFF_FFFF == 2 << 24 | 4 << 3 | 1
+
+
+def test_a_cache_hierarchy_that_a_newer_kernel_made_up() -> None:
+    own = {sysreg_id(CLIDR): (0x1234).to_bytes(8, "little")}
+    down = captured.host_showing(state({}, own), kernels()["6.1"], kernels()["7.2"])
+    assert (down.limits[CLIDR], down.unseen) == (0x1234, {CLIDR: U64})
+    for kernel, shown_by in (("5.10", "6.1"), ("6.12", "7.2"), ("7.2", "6.1")):
+        assert CLIDR not in captured.host_showing(state({}, own), kernels()[kernel], kernels()[shown_by]).unseen
+    assert captured.host_showing(state({}), kernels()["6.1"], kernels()["7.2"]).unseen == {}
+
+
+def revealed(kernel: str, shown_by: str) -> dict[int, int]:
+    """Fields that one kernel hides and another has in its tables, by the registers that both have."""
+    new, old = kernels()[kernel], kernels()[shown_by]
+    found = {}
+    for one, fields in new.fields.items():
+        hid = old.limits[one].hidden if one in old.limits else 0
+        hid &= ~(new.limits[one].hidden if one in new.limits else 0)
+        mask = hid & sum(field.mask for field in fields)
+        if mask and one in new.registers:
+            found[one] = mask
+    return found
+
+
+@pytest.mark.parametrize(("kernel", "shown_by"), [("7.2", "6.1"), ("7.2", "6.12"), ("6.1", "7.2")])
+def test_fields_that_the_captures_kernel_hid(kernel: str, shown_by: str) -> None:
+    """As the core has them where it is known, else nobody knows them."""
+    expected = revealed(kernel, shown_by)
+    every = dict.fromkeys([one for one in kernels()[kernel].fields if one in ids.IDS and one != MIDR], 0)
+    unknown = captured.host_showing(state({**every, MIDR: 0}), kernels()[kernel], kernels()[shown_by])
+    assert {one: mask for one, mask in unknown.unseen.items() if one != CLIDR} == {
+        one: mask for one, mask in expected.items() if one in every
+    }
+    core = cores()[core_of(N1)]
+    known = captured.host_showing(state({**every, MIDR: N1}), kernels()[kernel], kernels()[shown_by])
+    for one, mask in expected.items():
+        if one in every and one in core.registers:
+            assert one not in known.unseen
+            assert known.limits[one] & ~mask == 0
+    assert known.of_core.keys() == {one for one in HIDDEN_FIELDS if one in core.registers}
+    assert unknown.of_core.keys() <= set(HIDDEN_FIELDS)
+
+
+def test_hidden_fields_that_the_captures_kernel_showed() -> None:
+    """ID_AA64MMFR2_EL1.NV was shown until 6.15; the register is then the hardware's."""
+    for shown_by, known in (("6.12", True), ("7.2", False)):
+        found = captured.host_showing(state({MMFR2: 5}), kernels()["7.2"], kernels()[shown_by])
+        assert (found.hardware(MMFR2) == 5) is known
+    assert captured.host_showing(state({MMFR2: 5}), kernels()["7.2"]).hardware(MMFR2) is None
+
+
+def test_state_of_a_vcpu_that_things_were_tried_on() -> None:
+    on = Host(kernels()["7.2"], {PFR0: 0x12 | 1 << 32}, sve_vqs=0b11, features=PSCI_0_2 | SVE)
+    merged, proposed = (vcpu_on(on, PSCI_0_2 | SVE, abi=abi) for abi in ("merged", "proposal"))
+    merged.sve_finalized = True
+    for vcpu in (merged, proposed):
+        found = captured.state_of_scratch(vcpu, "it")
+        assert (found.name, found.features, found.vqs) == ("it", PSCI_0_2 | SVE, 0b11)
+        assert found.registers[sysreg_id(PFR0)] == on.limits[PFR0].to_bytes(8, "little")
+        assert len(found.registers) == len(vcpu.register_ids())
+    assert captured.state_of_scratch(vcpu_on(on), "it").vqs == 0
+
+
+# What a move does with each register
+
+
+@pytest.mark.parametrize(
+    ("register_id", "bare", "capture", "old"),
+    [
+        (sysreg_id(PFR0), "set", "set", "set"),
+        (sysreg_id(MPIDR), "set", "set", "set"),
+        (sysreg_id(0xC03F), "set", "set", "set"),
+        (rid("TTBR0_EL1"), "any", "any", "any"),
+        (rid("TCR_EL1"), "any", "unknown", "any"),
+        (PSCI_VERSION, "set", "set", "set"),
+        (WORKAROUND_1, "any", "set", "any"),
+        (make(ids.FIRMWARE_BITMAP, 8, 1), "set", "set", "unknown"),
+        (make(ids.FIRMWARE_BITMAP, 8, 9), "unknown", "unknown", "unknown"),
+        (CCSIDR, "set", "set", "any"),
+        (ids.SVE_Z0, "set", "set", "set"),
+        (ids.X0, "set", "set", "set"),
+        (ids.V.id(0), "set", "set", "set"),
+        (make(ids.CORE, 4, 0), "any", "any", "any"),
+        (make(0x17, 8), "unknown", "unknown", "unknown"),
+    ],
+)
+def test_which_registers_a_move_tries(register_id: int, bare: str, capture: str, old: str) -> None:
+    held = {rid("TTBR0_EL1"): bytes(8), WORKAROUND_1: bytes(8)}
+    for kernel, registers, kind in (("7.2", {}, bare), ("7.2", held, capture), ("5.10", {}, old)):
+        assert migrate._kind(Host(kernels()[kernel], {}, registers=registers), register_id) == kind
+    with_cache = Host(kernels()["5.10"], {}, registers={CCSIDR: bytes(4)})
+    assert migrate._kind(with_cache, CCSIDR) == "set"
+
+
+def test_an_id_register_that_the_destination_has_not() -> None:
+    missing = next(one for one in ids.IDS if one not in kernels()["5.10"].registers and one != MPIDR)
+    assert migrate._kind(Host(kernels()["5.10"], {}), sysreg_id(missing)) == "unknown"
