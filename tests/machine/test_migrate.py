@@ -122,6 +122,41 @@ def test_migrate_a_captured_guest(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MIDR_EL1.PartNum=3392" in out
 
 
+def test_every_field_has_its_origin_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same words and shape as of x86: who decided, whether the guest can notice, QEMU's words, all at once."""
+    words = ["migrate", "sample:graviton3/linux-6.18", "neoverse-n1@6.12"]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "\n  3 fields by kernel\n    Variant (MIDR_EL1): 6.12 shows every guest the host's; Linux 6.16 to" in out
+    assert "    RNDR (ID_AA64ISAR0_EL1): the CPU of neoverse-n1 has 0, the guest 1; no state of a vCPU" in out
+    assert "\n      -cpu ...,feat_RNDR=off\n" in out
+    assert "fw.PSCI_VERSION: EINVAL; this does not hold: a PSCI version of this kernel\n    taken by Linux 6.16" in out
+    assert "\n  a guest that starts without 24 fields: still in the way: KVM_SET_ONE_REG sysreg.MIDR_EL1" in out
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["arch"], found["vmm"], found["arrives"], found["verdict"]) == ("arm64", "qemu", False, "refused")
+    assert found["refused_by"] == "register list"
+    assert [entry["held"] for entry in found["compared"]] == [False]
+    bits = {bit["where"]: bit for bit in found["bits"]}
+    midr, rndr = bits["id.MIDR_EL1.PartNum"], bits["id.ID_AA64ISAR0_EL1.RNDR"]
+    assert (midr["by"], midr["rule"], midr["remedies"]) == ("kernel", "equal", {"qemu": ""})
+    assert (rndr["by"], rndr["rule"], rndr["remedies"]) == ("silicon", "at_most", {"qemu": "-cpu ...,feat_RNDR=off"})
+    assert (rndr["source"], rndr["target"], rndr["blocks"], rndr["noticed"]) == ("0x1", "0x0", True, None)
+    refused = {step["call"]: step for step in found["steps"] if not step["accepted"]}
+    assert set(refused) == {failure["call"] for failure in found["failures"]}
+    psci = refused["KVM_SET_ONE_REG fw.PSCI_VERSION"]
+    assert (psci["errno"], psci["kernels"][0], psci["then"]["does"]) == (22, "6.16", "abort")
+    assert found["together"]["arrives"] is False
+    assert len(found["together"]["bits"]) == 24
+
+
+def test_all_remedies_together_are_asked_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "sample:graviton3/linux-6.18", "neoverse-n1@7.2", "--imp-ids", "--json"]) == 1
+    together = json.loads(capsys.readouterr().out)["together"]
+    assert (together["arrives"], together["verdict"], together["still"]) == (True, "arrives", [])
+    assert "feat_SHA2=sha256" in together["remedies"]["qemu"]
+
+
 @pytest.mark.parametrize(
     ("words", "wrong"),
     [
@@ -284,7 +319,7 @@ def test_hidden_fields_of_an_unknown_core_leave_it_open(tmp_path: Path, capsys: 
     words = [str(tmp_path / "guest.regs"), str(tmp_path / "shown.regs"), "--kernel", "6.18"]
     assert main(["migrate", *words]) == 1
     out = capsys.readouterr().out
-    assert "not known, it depends on the destination's hardware" in out
+    assert "not known, it hangs on what nobody tells" in out
     assert "EINVAL" not in out
     assert main(["migrate", *words, "--json"]) == 1
     assert [step["call"] for step in json.loads(capsys.readouterr().out)["undecided"]] == [
