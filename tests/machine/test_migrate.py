@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from inspector.cli.main import main
 from inspector.export.register_list import register_list
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_showing, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate, restore
@@ -22,8 +24,10 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets import schemes, x86_restore
 from inspector.targets.arm64_host import capture_of, captured_state, registers_of
+from inspector.targets.arm64_host import guest_of as guest_on
+from layouts.arm64.chips import cores
 from layouts.arm64.hosts import bare_hosts
-from layouts.arm64.ids import PFR0, sysreg_id
+from layouts.arm64.ids import MIDR, PFR0, RegisterId, sysreg_id
 from layouts.arm64.kernels import kernels
 from layouts.arm64.named_models import named_models
 from layouts.x86 import kernels as x86
@@ -374,12 +378,37 @@ def test_a_hidden_field_of_an_unknown_core_is_open() -> None:
     known = kernels()
     shown = {sysreg_id(PFR0): 0x1_1112.to_bytes(8, "little")}
     host = host_showing(state_of("captured", shown), known["6.6"], known["6.18"])
-    answers = {}
+    found = {}
     for name, value in (("same", 0x1_1112), ("MPAM", 0x100_0001_1112), ("EL0", 0x1_1111)):
-        made = migrate(state_of("guest", {sysreg_id(PFR0): value.to_bytes(8, "little")}), host)
-        answers[name] = made.steps[-1].outcome
-    assert [answer.name for answer in answers.values()] == ["depends-on", "depends-on", "EINVAL"]
-    assert "ID_AA64PFR0_EL1.MPAM, which the captured guest did not see" in answers["same"].because
+        found[name] = migrate(state_of("guest", {sysreg_id(PFR0): value.to_bytes(8, "little")}), host)
+    assert [made.possible for made in found.values()] == [True, True, False]
+    for name in ("same", "MPAM"):
+        assert "feat_MPAM" in [entry.name for entry in found[name].open]
+    assert found["EL0"].failures[0].outcome.name == "EINVAL"
+
+
+#: Kernels between which much changed in what guests see and may be given.
+_APART = ("6.1", "6.6", "7.2")
+
+
+@pytest.mark.parametrize("midr", [0, 0x41_0F_FFF_0], ids=["known", "unknown"])
+@pytest.mark.parametrize("name", ["neoverse-v1", "max,mte=on"])
+def test_a_capture_under_another_kernel_is_never_wrong(name: str, midr: int) -> None:
+    """A host that was captured under one kernel, on another: each register as on the CPU itself, or open."""
+    core = cores()[name]
+    core = core._replace(registers={**core.registers, MIDR: midr or core.registers[MIDR]})
+    real = {release: from_bare(kernels()[release], [core], mte=True) for release in _APART}
+    guests = {release: state_of_scratch(guest_on(host), release) for release, host in real.items()}
+    for was, now in itertools.permutations(_APART, 2):
+        shown = host_showing(guests[was], kernels()[now], kernels()[was])
+        for guest in guests.values():
+            made = migrate(guest, shown)
+            is_open = {entry.place.encoding for entry in made.open if entry.place is not None}
+            truth = {step.register_id: step.outcome.accepted for step in migrate(guest, real[now]).steps}
+            told = {step.register_id: step.outcome for step in made.steps if step.register_id}
+            for register_id, outcome in told.items():
+                if RegisterId(register_id).encoding not in is_open and outcome.verdict != "depends-on":
+                    assert outcome.accepted == truth[register_id], (was, now, guest.name, hex(register_id), outcome)
 
 
 def test_an_invariant_of_the_hardware_is_known_where_the_capture_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
