@@ -82,16 +82,20 @@ def checks_us(rounds: int = 20) -> list[float]:
 SOURCE, DESTINATION = "sample:sapphire-rapids/linux-6.18", "ice-lake@6.1"
 
 
-def verdict_ms(rounds: int = 15) -> float:
+#: A hundred bits in the way, and a destination that is known by the names of its features.
+WIDEST = (("sample:granite-rapids/linux-6.18", "zen5@7.2"), ("sample:granite-rapids/linux-6.18", "EPYC-Rome"))
+
+
+def verdict_ms(rounds: int = 15, source: str = SOURCE, destination: str = DESTINATION) -> float:
     """A migration of an x86 vCPU with every bit, who decided it and all remedies, as JSON; what is captured is read."""
-    capture, host = capture_of(SOURCE), destination_of(DESTINATION, "", NO_OPTIONS)
+    capture, host = capture_of(source), destination_of(destination, "", NO_OPTIONS)
     guest = guest_of_vcpu(capture, capture.vcpus[0], NO_OPTIONS)
     x86_migration_json(migrate(guest, host, VMMS["qemu"]))
     times = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         x86_migration_json(migrate(guest, host, VMMS["qemu"]))
-        times.append(1e3 * (time.perf_counter() - start))
+        times.append(1e3 * (time.process_time() - start))
     return statistics.median(times)
 
 
@@ -143,6 +147,8 @@ def report() -> None:
     check = statistics.median(checks_us())
     print(f"{'a check of an ID register write, median':<58} {check:>9.1f} us  (at most 5)")
     print(f"{'a verdict on an x86 vCPU, in process, median':<58} {verdict_ms():>9.1f} ms  (at most 20)")
+    widest = max(verdict_ms(5, *pair) for pair in WIDEST)
+    print(f"{'  the same with a hundred bits in the way':<58} {widest:>9.1f} ms  (at most 20)")
     print(f"{'  as a process':<58} {verdict_seconds():>9.2f} s  (at most 0.5)")
     msrs = msr_checks_us()
     print(f"{'a check of an MSR that is set, median':<58} {statistics.median(msrs):>9.1f} us  (at most 5)")

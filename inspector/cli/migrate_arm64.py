@@ -8,7 +8,7 @@ from inspector.cli import arguments
 from inspector.cli.streams import say, say_json
 from inspector.export.migration import migration_json, migration_text
 from inspector.machine.arm64.captured import State
-from inspector.targets.arm64_move import migration_of, state_of_vcpu, state_of_word
+from inspector.targets.arm64_move import state_of_vcpu, state_of_word, verdict_of
 from inspector.targets.moves import Move
 from inspector.targets.schemes import capture_of
 from layouts.light import TYPE_CHECKING
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def run(found: argparse.Namespace, move: Move, capture: Capture | None) -> int:
     """Restore a vCPU on a host, call by call. ``capture`` is the source, where it has been read."""
-    made = migration_of(_state(found, capture), move, arguments.TOLD)
+    made = verdict_of(_state(found, capture), move, arguments.TOLD)
     if found.json:
         say_json(migration_json(made))
     else:
         say(*migration_text(made, steps=found.steps))
-    return ExitCode.of(made.accepted and not made.open)
+    return ExitCode.of(made.verdict == "arrives")
 
 
 def _state(found: argparse.Namespace, capture: Capture | None) -> State:

@@ -13,7 +13,7 @@ from inspector.cli.streams import note
 from inspector.export.files import save_new
 from inspector.export.report.case import Asked, Case, Verdict, case_of
 from inspector.export.report.redact import Redaction, counts_of
-from inspector.targets.schemes import capture_of, host_of, scheme_of
+from inspector.targets.schemes import capture_of, scheme_of
 from layouts.secrets import KINDS
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from inspector.cli.parser import Parser
 
+
+#: A verdict on a move as a report says it: good, bad, or not known.
+_IS_GOOD = {"arrives": True, "open": None}
 
 _ABOUT = """\
 One file for a bug tracker: what a capture is, the verdicts that were asked for, the fields that matter with their bytes
@@ -114,16 +117,17 @@ def _migration(capture: Capture, vcpus: Sequence[Vcpu], found: argparse.Namespac
     if vcpu is not None and vcpu.arch == "x86":
         return _migration_x86(capture, vcpu, found)
     from inspector.export.migration import migration_text
-    from inspector.machine.arm64.migrate import migrate
     from inspector.targets.arm64_host import captured_state
+    from inspector.targets.arm64_move import verdict_of
+    from inspector.targets.moves import Move
 
     state = captured_state(vcpu, f"{vcpu.name} of {capture.target}") if vcpu is not None else None
     if state is None:
         raise InputError(
             capture.target, "an x86 vCPU, or an arm64 one with KVM registers", vcpu.arch if vcpu else "no vCPU"
         )
-    made = migrate(state, host_of(found.migrate, "arm64", found.kernel, arguments.TOLD))
-    is_good = None if made.open or made.undecided else made.accepted
+    made = verdict_of(state, Move(capture.target, found.migrate, found.kernel), arguments.TOLD)
+    is_good = _IS_GOOD.get(made.verdict, False)
     return _verdict(found, list(migration_text(made, steps=False)), is_good=is_good)
 
 
@@ -138,7 +142,7 @@ def _migration_x86(capture: Capture, vcpu: Vcpu, found: argparse.Namespace) -> t
     guest = guest_of_vcpu(capture, vcpu, arguments.TOLD)
     move = Move(capture.target, found.migrate, vmm=found.vmm or vmm_of(capture))
     made = migration_of(guest, destination, move)
-    is_good = {"arrives": True, "open": None}.get(made.verdict, False)
+    is_good = _IS_GOOD.get(made.verdict, False)
     return _verdict(found, list(x86_migration_text(made, steps=False, bits=False)), is_good=is_good)
 
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from inspector.capture.errors import visible
 
+#: The verdict on a vCPU that is to move, of either architecture.
+VERDICTS = {
+    "arrives": "the vCPU arrives",
+    "open": "not known, it hangs on what nobody tells",
+    "lossy": "nothing refuses the vCPU, and it is another one afterwards",
+    "refused": "the destination refuses the vCPU",
+}
+
 
 def styled(*parts: str | tuple[str, str]) -> tuple[tuple[str, str], ...]:
     """Texts with a style each: whatever a file brings is visible, and stays in its line."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from xml.etree import ElementTree
 
 from inspector.capture.cpu_line import HOST, BitPlace
@@ -118,7 +119,8 @@ def bits_of(switches: Mapping[str, bool]) -> tuple[dict[BitPlace, int], dict[tup
     return bits, msr_bits
 
 
-def remedies(place: BitPlace, *, on: bool = False) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def remedies(place: BitPlace, *, on: bool = False) -> Mapping[str, str]:
     """The smallest change that turns one CPUID bit on or off, in the words of each VMM; empty where it has none."""
     found = _by_name(feature_at().get(place, ""), on=on)
     bits = {place: int(on)}
@@ -128,7 +130,8 @@ def remedies(place: BitPlace, *, on: bool = False) -> dict[str, str]:
     }
 
 
-def msr_remedies(msr: int, bit: int, *, on: bool = False) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def msr_remedies(msr: int, bit: int, *, on: bool = False) -> Mapping[str, str]:
     """The same for a bit of a feature MSR."""
     found = _by_name(msr_feature_at().get((msr, bit), ""), on=on)
     modifiers = template({}, {(msr, bit): int(on)})["msr_modifiers"]

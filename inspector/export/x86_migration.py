@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from inspector.export.kinds import head
-from inspector.export.words import counted
+from inspector.export.words import VERDICTS, counted
 from inspector.export.x86_migration_words import remedies_of
 from inspector.export.x86_together import all_remedies, together_json, together_text
 from inspector.machine.x86.kvm.msrs.access import name_of
@@ -23,12 +23,6 @@ from layouts.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-_VERDICTS = {
-    "arrives": "the vCPU arrives",
-    "open": "not known, it hangs on what nobody tells",
-    "lossy": "nothing refuses the vCPU, and it is another one afterwards",
-    "refused": "the destination refuses the vCPU",
-}
 _SHOWN = 12
 
 
@@ -116,7 +110,7 @@ def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
 def x86_migration_text(made: Migration, *, steps: bool = False, bits: bool = False) -> Iterator[str]:
     """The verdict, what refuses, what is in the way by origin, what is lost, and what to change."""
     host, vmm = made.destination, made.vmm
-    yield f"{made.guest.name} to {host.name}, {host.system}, {vmm.title}: {_VERDICTS[made.verdict]}"
+    yield f"{made.guest.name} to {host.name}, {host.system}, {vmm.title}: {VERDICTS[made.verdict]}"
     if host.because:
         yield f"  {host.name}: {host.because}"
     for entry in made.compared:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inspector.export.x86_lines import VMMS as LINES
 from inspector.export.x86_lines import msr_remedies, remedies
 from inspector.machine.x86.migrate.bits import Difference
@@ -18,7 +20,7 @@ def remedies_of(made: Migration, bit: Difference) -> dict[str, str]:
     return {vmm: lines.get(vmm, "") for vmm in LINES}
 
 
-def words_for(bit: Difference) -> dict[str, str]:
+def words_for(bit: Difference) -> Mapping[str, str]:
     """The words that turn off what is behind a bit, tried or not; empty where there are none."""
     place = bit.place
     if place.kind == "msr":

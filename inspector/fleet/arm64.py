@@ -55,11 +55,12 @@ def words_facts(found: CpuWords) -> Document:
 
 def host_of(name: str, facts: Document, kernel: str = "") -> Host:
     """The host of facts, on its own kernel or on another. Raises UsageError for a kernel that has no number."""
-    profile = kernel_named(profile_for, kernel or facts["kernel"], NO_OPTIONS.note)
+    own = kernel_named(profile_for, facts["kernel"], NO_OPTIONS.note)
+    profile = kernel_named(profile_for, kernel, NO_OPTIONS.note) if kernel else own
     if "words" in facts:
         midr = facts["midr"]
         return host_of_chip(profile, chip_of_words(name, frozenset(facts["words"]), core_of(midr), midr=midr))
-    found = host_showing(guest_of(name, facts), profile)
+    found = host_showing(guest_of(name, facts), profile, own if kernel else None)
     if MMFR0 in found.limits and is_shown_to_programs(found.limits[MMFR0]):
         return host_of_chip(profile, chip_of_shown(name, found.limits))
     return found

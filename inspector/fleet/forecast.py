@@ -16,18 +16,11 @@ from inspector.fleet.facts import X86, Document, cpuid_of_rows, release_of, rows
 from inspector.fleet.hosts import Fleet
 from inspector.fleet.relation import Blocker, Verdicts
 from inspector.fleet.store import Kept
-from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import Host as Arm64Host
-from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.x86.kvm.module import Processor
 from inspector.machine.x86.kvm.upgrade import upgrade
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.targets.x86_upgrade import named_cpu
-from layouts.arm64.chips import core_of, known_cores
-from layouts.arm64.hosts import BareHost
-from layouts.arm64.ids import MIDR
-from layouts.arm64.properties import field_places
 from layouts.kernels import release_numbers
 from layouts.x86.features import REGISTERS
 
@@ -202,25 +195,7 @@ def _upgraded(kept: Kept, machine: Any, kernel: str) -> Any:
     older = facts["kernel"] or machine.kernel.name
     if facts["arch"] == X86:
         return _predicted(kept.name, facts, older, kernel)
-    return _shown_anew(arm64.host_of(kept.name, facts, kernel), machine)
-
-
-def _shown_anew(host: Arm64Host, before: Arm64Host) -> Arm64Host:
-    """A captured arm64 host with the fields that the newer kernel shows or hides, as far as the older one had them.
-
-    The core is the known one of its MIDR_EL1; of another only what was captured is known, so nothing comes new.
-    """
-    if isinstance(host, PartialHost):
-        return host
-    midr = before.limits.get(MIDR, 0)
-    core = known_cores().get(core_of(midr)) or BareHost(before.name, dict(before.limits), ())
-    older, newer = (from_bare(kernel, [core]).limits for kernel in (before.kernel, host.kernel))
-    for place in field_places().values():
-        at = place.encoding
-        then, now = place.get(older.get(at, 0)), place.get(newer.get(at, 0))
-        if at in host.limits and then != now and place.get(host.limits[at]) == then:
-            host.limits[at] = place.put(host.limits[at], now)
-    return host
+    return arm64.host_of(kept.name, facts, kernel)
 
 
 def _predicted(name: str, facts: Document, older: str, newer: str) -> Destination:

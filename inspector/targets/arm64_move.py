@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, InspectorError
 from inspector.capture.model import Vcpu
 from inspector.machine.arm64.captured import State
-from inspector.machine.arm64.migrate import Migration, migrate
-from inspector.readers.options import Options
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.migrate import migrate
+from inspector.machine.arm64.verdict import Verdict
+from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.arm64_host import captured_state
 from inspector.targets.arm64_named import guest_of_word
+from inspector.targets.kernels import split
 from inspector.targets.moves import Move
 from inspector.targets.schemes import host_of, require
+from layouts.arm64.kernels import kernels
 
 
 def state_of_word(word: str, options: Options) -> State | None:
@@ -26,7 +30,21 @@ def state_of_vcpu(target: str, vcpu: Vcpu) -> State:
     return state
 
 
-def migration_of(state: State, move: Move, options: Options) -> Migration:
+def verdict_of(state: State, move: Move, options: Options) -> Verdict:
     """The verdict on a vCPU's state. Raises UsageError for words that are none, InputError for files that are none."""
     host = host_of(move.destination, "arm64", move.kernel, options)
-    return migrate(state, host, abi=move.abi, writable_imp=move.imp_ids)
+    made = migrate(state, host, abi=move.abi, writable_imp=move.imp_ids)
+    others = {} if made.possible else under_each_kernel(move.destination)
+    return Verdict(made, others, abi=move.abi, writable_imp=move.imp_ids)
+
+
+def under_each_kernel(word: str) -> dict[str, Host]:
+    """A destination under every kernel whose KVM is known, by release; none where the word has a kernel of its own."""
+    name, _ = split(word)
+    found = {}
+    for release in kernels():
+        try:
+            found[release] = host_of(f"{name}@{release}", "arm64", "", NO_OPTIONS)
+        except InspectorError:
+            break
+    return found

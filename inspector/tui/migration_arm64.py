@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from inspector.capture.errors import InspectorError
 from inspector.capture.model import Capture, Vcpu
 from inspector.export.migration import name_of
 from inspector.export.words import counted
 from inspector.machine.arm64.captured import State
-from inspector.machine.arm64.decided import Asked, decided, noticed, remedied, words_for
-from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Call, Migration
-from inspector.readers.options import NO_OPTIONS, Options
-from inspector.targets.arm64_move import migration_of, state_of_vcpu, state_of_word
-from inspector.targets.kernels import split
+from inspector.machine.arm64.verdict import Bit, Verdict, call_name, is_of_list, then
+from inspector.readers.options import Options
+from inspector.targets.arm64_move import state_of_vcpu, state_of_word, verdict_of
 from inspector.targets.moves import Move
-from inspector.targets.schemes import capture_of, host_of
+from inspector.targets.schemes import capture_of
 from inspector.tui.migration_picture import BitRow, CallRow, Part, Picture, RemedyRow
+from layouts.arm64 import vmms as qemu
 from layouts.arm64.kernels import kernels
-
-_VMM = "QEMU"
-_THEN = "QEMU prints which register failed, and exits"
-_LISTS = "QEMU target/arm/machine.c, cpu_post_load: cpreg_vmstate_array_len"
 
 
 class Arm64Mover:
     """An arm64 vCPU that is to move: asked about any destination and kernel."""
 
     architecture = "arm64"
-    vmms = ("qemu",)
-    vmm = "qemu"
+    vmms = (qemu.NAME,)
+    vmm = qemu.NAME
     has_models = False
+    has_imp_ids = True
 
     def __init__(self, state: State, options: Options) -> None:
         self.state = state
         self.options = options
-        self._others: dict[str, dict[str, Host]] = {}
 
     @classmethod
     def of_vcpu(cls, capture: Capture, vcpu: Vcpu, options: Options) -> Arm64Mover:
@@ -58,48 +52,34 @@ class Arm64Mover:
 
     def picture(self, move: Move) -> Picture:
         """The verdict. Raises UsageError for words that are none, InputError for files that are none."""
-        made = migration_of(self.state, move, self.options)
-        return picture_of(made, self._hosts(move.destination) if made.failures else {}, move)
-
-    def _hosts(self, word: str) -> Mapping[str, Host]:
-        """The same machine under every kernel, as far as the word can be asked so."""
-        name, _ = split(word)
-        if name not in self._others:
-            self._others[name] = {}
-            for release in self.kernels():
-                try:
-                    self._others[name][release] = host_of(f"{name}@{release}", "arm64", "", NO_OPTIONS)
-                except InspectorError:
-                    # The word has a kernel of its own.
-                    break
-        return self._others[name]
+        return picture_of(verdict_of(self.state, move, self.options))
 
 
-def picture_of(made: Migration, others: Mapping[str, Host], move: Move) -> Picture:
-    """A verdict for the screen. ``others``: the destination under other kernels, by release."""
-    bits = tuple(_bit(made, asked, others) for asked in Asked.of(made))
+def picture_of(found: Verdict) -> Picture:
+    """A verdict for the screen."""
+    made = found.made
     return Picture(
         who=made.state.name,
         where=made.host.name,
         kernel=made.host.kernel.title,
-        vmm=_VMM,
-        verdict="refused" if not made.possible else "open" if made.undecided or made.open else "arrives",
-        because=_because(made, bits),
-        calls=tuple(_calls(made)),
-        bits=bits,
+        vmm=qemu.TITLE,
+        verdict=found.verdict,
+        because=_because(found),
+        calls=tuple(_calls(found)),
+        bits=tuple(_bit(bit) for bit in found.bits),
         lost=(),
-        remedy=_remedy(made, move),
+        remedy=_remedy(found),
         hangs_on=tuple(f"{entry.name}: {entry.why}" if entry.why else entry.name for entry in made.open),
         noun="field",
         notes=(f"{made.untried} registers hold state that no rule of the destination decides",),
     )
 
 
-def _because(made: Migration, bits: tuple[BitRow, ...]) -> str:
+def _because(found: Verdict) -> str:
     groups: dict[str, int] = {}
-    for bit in bits:
+    for bit in found.bits:
         groups[bit.by] = groups.get(bit.by, 0) + 1
-    return " · ".join((_fails_at(made), *(f"{counted(count, 'field')} by {by}" for by, count in groups.items())))
+    return " · ".join((_fails_at(found.made), *(f"{counted(count, 'field')} by {by}" for by, count in groups.items())))
 
 
 def _fails_at(made: Migration) -> str:
@@ -114,25 +94,23 @@ def _fails_at(made: Migration) -> str:
 
 
 def _name(step: Call) -> str:
-    name = name_of(step.register_id).removeprefix("sysreg.")
-    return f"{step.event} {name}" if step.event.endswith("ONE_REG") else step.event
+    return call_name(step).replace(" sysreg.", " ")
 
 
-def _calls(made: Migration) -> Iterator[CallRow]:
+def _calls(found: Verdict) -> Iterator[CallRow]:
     """Each call; registers that are taken one after another in one line. Lists are compared before the first."""
     taken: list[Call] = []
     compared = False
-    for step in made.steps:
-        is_register = step.event.endswith("ONE_REG")
-        if is_register and not compared:
+    for step in found.made.steps:
+        if is_of_list(step) and not compared:
             compared = True
-            yield _lists(made)
-        if is_register and step.outcome.accepted:
+            yield _lists(found.made)
+        if is_of_list(step) and step.outcome.accepted:
             taken.append(step)
             continue
         yield from _taken(taken)
         taken = []
-        yield _call(step)
+        yield _call(found, step)
     yield from _taken(taken)
 
 
@@ -142,13 +120,13 @@ def _lists(made: Migration) -> CallRow:
     )
     held = not made.unknown
     return CallRow(
-        f"{_VMM} compares register lists",
+        f"{qemu.TITLE} compares register lists",
         "ok" if held else f"{len(parts)} less",
         held,
         (),
-        _LISTS,
+        qemu.LISTS.source,
         parts,
-        "" if held else "QEMU ends the migration before the first write",
+        "" if held else f"{qemu.LISTS.text} (since {qemu.LISTS.since})",
         ends=not held,
     )
 
@@ -160,7 +138,7 @@ def _taken(steps: list[Call]) -> Iterator[CallRow]:
         yield CallRow(name, "ok", held=True, source=steps[0].outcome.source, parts=parts)
 
 
-def _call(step: Call) -> CallRow:
+def _call(found: Verdict, step: Call) -> CallRow:
     outcome = step.outcome
     held = None if outcome.verdict == "depends-on" else outcome.accepted
     refused = held is False
@@ -171,36 +149,33 @@ def _call(step: Call) -> CallRow:
         outcome.checks,
         outcome.source,
         tuple(Part(f"{field.place.name}={field.value}", f"✗ {field.why}") for field in step.fields),
-        _THEN if refused else "",
+        f"{then(step).text} (since {then(step).since})" if refused else "",
         ends=refused,
+        taken_by=found.kernels_that_take(step) if refused else (),
     )
 
 
-def _bit(made: Migration, asked: Asked, others: Mapping[str, Host]) -> BitRow:
-    by, text = decided(made, asked, others)
-    evidence, use = noticed(made.state, asked)
+def _bit(bit: Bit) -> BitRow:
+    asked = bit.asked
     return BitRow(
         name=asked.name,
         where=asked.where,
         source=str(asked.value),
         target=str(asked.host),
-        rule="at_most",
+        rule=bit.rule,
         blocks=True,
         known=True,
-        by=by,
-        origin=text,
-        noticed=use,
-        in_use=bool(evidence),
-        remedies={"qemu": words_for(made, asked)},
+        by=bit.by,
+        origin=bit.origin,
+        noticed=bit.use,
+        in_use=bool(bit.noticed),
+        remedies={qemu.NAME: bit.remedy},
     )
 
 
-def _remedy(made: Migration, move: Move) -> RemedyRow | None:
+def _remedy(found: Verdict) -> RemedyRow | None:
     """The guest with what both have, asked again."""
-    asked, after = remedied(made, abi=move.abi, writable_imp=move.imp_ids)
-    if not asked:
+    together = found.together
+    if together is None:
         return None
-    still = [f"{_name(step)}: {step.outcome}" for step in after.failures]
-    still += [f"{name_of(register)} is not in the destination's list" for register in after.unknown]
-    line = f"-cpu ...,{','.join(dict.fromkeys(words_for(made, one) for one in asked))}"
-    return RemedyRow(line, after.possible, tuple(still), len(asked))
+    return RemedyRow(together.line, together.arrives, together.still, len(together.bits))

@@ -38,6 +38,10 @@ MIGRATION: Table = (
                 Key("m", "ask_model", "migration.model", "Model", footer=50),
             ),
             line(
+                "with, without KVM_CAP_ARM_WRITABLE_IMP_ID_REGS (arm64)",
+                Key("i", "imp_ids", "migration.imp_ids", "MIDR writable"),
+            ),
+            line(
                 "take the last change back; make it again",
                 Key("u", "undo", "migration.undo", "Undo", footer=60),
                 Key("ctrl+r", "redo", "migration.redo", "Redo"),

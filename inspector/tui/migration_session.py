@@ -35,6 +35,10 @@ class Mover(Protocol):
     def has_models(self) -> bool:
         """The destination's line of a model can be said."""
 
+    @property
+    def has_imp_ids(self) -> bool:
+        """KVM_CAP_ARM_WRITABLE_IMP_ID_REGS can be enabled on the destination."""
+
     def kernels(self) -> list[str]:
         """The releases whose KVM is known, the oldest first."""
 
@@ -134,6 +138,12 @@ class MigrationSession:
         if not self.mover.has_models:
             return "a line of a model goes with x86 vCPUs; the ID-register lab (L) has arm64's"
         return self.change(self.move._replace(model=line.removeprefix("-cpu ").strip()))
+
+    def toggle_imp_ids(self) -> str:
+        """With and without KVM_CAP_ARM_WRITABLE_IMP_ID_REGS."""
+        if not self.mover.has_imp_ids:
+            return "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS goes with arm64 vCPUs"
+        return self.change(self.move._replace(imp_ids=not self.move.imp_ids))
 
     def undo(self) -> str:
         """Take the last change back."""

@@ -35,6 +35,7 @@ class X86Mover:
     architecture = "x86"
     vmms = tuple(VMMS)
     has_models = True
+    has_imp_ids = False
 
     def __init__(self, guest: Guest, options: Options, vmm: str = "qemu") -> None:
         self.guest = guest

@@ -123,6 +123,18 @@ def aarch32_places() -> dict[tuple[str, str], FieldPlace]:
     return {(place.register, place.name): place for place in places if place.encoding in AARCH32_IDS}
 
 
+def field_place(encoding: int, register: str, bits: Bits) -> FieldPlace:
+    """The named field of a register that lies where ``bits`` do; one of their name where none does."""
+    found = _by_bits().get((encoding, bits.mask))
+    return found or FieldPlace(bits.name, bits.lsb, bits.width, register=register, encoding=encoding)
+
+
+@cache
+def _by_bits() -> dict[tuple[int, int], FieldPlace]:
+    every = (*aarch32_places().values(), *field_places().values())
+    return {(place.encoding, place.mask): place for place in every}
+
+
 @cache
 def properties() -> dict[str, Property]:
     """Every property of the proposal's scheme by name."""

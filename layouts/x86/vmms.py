@@ -6,22 +6,10 @@ Each entry says where it was read. A version is the first in which it is so.
 from __future__ import annotations
 
 from layouts.light import Literal, NamedTuple
+from layouts.vmms import OnRefusal
 
-#: What a VMM does with a call that KVM refuses: the migration ends (``abort``), or the guest goes on without what the
-#: call would have set (``lost``), or it leaves out the refused MSR alone and sets the others (``skip``).
-Does = Literal["abort", "lost", "skip"]
 #: What a VMM compares before it makes a vCPU: nothing, every feature by name, or registers of CPUID.
 Compares = Literal["nothing", "names", "registers"]
-
-
-class OnRefusal(NamedTuple):
-    """What a version of a VMM does with a refused call. ``calls``: these steps alone; empty for all others."""
-
-    since: str
-    does: Does
-    text: str
-    source: str
-    calls: tuple[str, ...] = ()
 
 
 class Vmm(NamedTuple):

@@ -98,7 +98,7 @@ def test_arm64_headings_say_which_kernel_answers(capsys: pytest.CaptureFixture[s
     assert "max, kernel 6.12 for 6.14: usable" in out
     assert err == "inspector: Linux 6.14 has no profile: Linux 6.12 answers for it\n"
     main(["migrate", "neoverse-v1@6.12-rc3", "neoverse-v1", "--kernel", "Linux 7.3"])
-    assert "to neoverse-v1, kernel 7.3:" in capsys.readouterr().out
+    assert "to neoverse-v1, kernel 7.3, QEMU:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,21 @@ def test_a_line_of_a_model_goes_with_those_that_have_one() -> None:
     assert "no other VMM" in session(ARM).step_vmm(1)
 
 
+def test_the_capability_of_midr_is_a_key() -> None:
+    """KVM_CAP_ARM_WRITABLE_IMP_ID_REGS: with it MIDR_EL1 is in nobody's way, and undo takes it back."""
+    found = session(ARM)
+    assert "MIDR_EL1" in found.picture.because
+    assert not found.toggle_imp_ids()
+    assert "MIDR_EL1" not in found.picture.because
+    assert found.command().endswith("--imp-ids")
+    remedy = found.picture.remedy
+    assert remedy is not None
+    assert remedy.arrives
+    found.undo()
+    assert not found.move.imp_ids
+    assert session(CET).toggle_imp_ids() == "KVM_CAP_ARM_WRITABLE_IMP_ID_REGS goes with arm64 vCPUs"
+
+
 def test_groups_fold_and_other_bits_are_shown() -> None:
     found = session(CET)
     count = len(found.lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inspector.machine.arm64.anew import under_another
 from inspector.machine.arm64.caches import reset_clidr
 from inspector.machine.arm64.host import (
     FIELDS_OF_FEATURE,
@@ -75,24 +76,24 @@ def state_of(name: str, registers: Mapping[int, bytes]) -> State:
 def host_showing(state: State, kernel: Arm64Kernel, shown_by: Arm64Kernel | None = None) -> Host:
     """The host as its guest sees it: its ID registers are the limits.
 
-    ``shown_by`` is the kernel under which the guest was captured. Another hides other fields: what only the first
-    showed is hidden, what it hid and the other shows is the core's, or nobody knows it.
+    ``shown_by`` is the kernel under which the guest was captured. Another shows other fields of the same CPU
+    (``anew.py``).
     """
     shown = _id_values(state.registers)
     shown |= {at: int.from_bytes(state.registers[rid], "little") for at, rid in _OWN.items() if rid in state.registers}
     midr = shown.get(MIDR, 0)
     host = Host(
         kernel,
-        shown if shown_by is not None and shown_by.name == kernel.name else _under(kernel, shown, state),
+        shown if shown_by is not None else _under(kernel, shown, state),
         of_core=_hidden_of_core(kernel, midr) | _hidden_once_shown(shown, shown_by),
         sve_vqs=state.vqs,
         features=state.features | POWER_OFF,
         registers={rid: data for rid, data in state.registers.items() if not is_id(rid)},
         name=state.name,
     )
-    if shown_by is not None:
-        _reveal(host, shown_by, midr)
-    return host
+    if shown_by is None or shown_by.name == kernel.name:
+        return host
+    return under_another(host, shown_by, cores().get(core_of(midr)))
 
 
 def _under(kernel: Arm64Kernel, shown: Mapping[int, int], state: State) -> dict[int, int]:
@@ -107,22 +108,6 @@ def _under(kernel: Arm64Kernel, shown: Mapping[int, int], state: State) -> dict[
     if CLIDR in found and kernel.virtual_caches:
         found[CLIDR] = reset_clidr(shown.get(CTR, 0), mte=mte)
     return found
-
-
-def _reveal(host: Host, shown_by: Arm64Kernel, midr: int) -> None:
-    """Fields that the capture's kernel hid and the host's shows: as the core has them, else they are not known."""
-    kernel, core = host.kernel, cores().get(core_of(midr))
-    for at in [at for at in host.limits if at in kernel.registers]:
-        hid = shown_by.limits.get(at, Limit()).hidden & ~kernel.limits.get(at, Limit()).hidden
-        revealed = hid & mask_of(*kernel.fields.get(at, ()))
-        if not revealed:
-            continue
-        if core is not None and at in core.registers:
-            host.limits[at] |= sanitise(kernel.fields[at], [core.registers[at]]) & revealed
-        else:
-            host.unseen[at] = revealed
-    if CLIDR in host.limits and shown_by.virtual_caches and not kernel.virtual_caches:
-        host.unseen[CLIDR] = (1 << 64) - 1
 
 
 def _hidden_of_core(kernel: Arm64Kernel, midr: int) -> dict[int, int]:

@@ -31,6 +31,11 @@ class Asked(NamedTuple):
     host: int
     place: FieldPlace | None = None
 
+    @property
+    def path(self) -> str:
+        """Where it is, as fields are called."""
+        return f"id.{self.where}.{self.name}" if self.place is not None else self.where
+
     @classmethod
     def of(cls, made: Migration) -> Iterator[Asked]:
         """Everything in the way of a move, each once."""

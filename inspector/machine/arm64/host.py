@@ -111,16 +111,14 @@ class Host:
         self.bare_dczid: int | None = None
         #: The writable fields of each ID register, as idregs works them out.
         self.checked: dict[int, CheckedFields] = {}
-        #: Bits of ``limits`` that nobody knows, by encoding: the kernel under which a guest was captured hid them.
-        self.unseen: dict[int, int] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
         self._reset_by: dict[int, dict[int, int]] = {}
 
     def supposing(self, encoding: int, mask: int, value: int) -> Host:
-        """The host if some bits of a register were a value's, and all bits were known."""
+        """The host if some bits of a register were a value's."""
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
-        found.unseen, found._limit_by, found._reset_by = {}, {}, {}
+        found._limit_by, found._reset_by = {}, {}
         return found
 
     @property

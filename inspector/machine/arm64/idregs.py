@@ -54,29 +54,7 @@ class IdWrite(NamedTuple):
 
 
 def write(asked: IdWrite) -> Written:
-    """KVM_SET_ONE_REG of an ID register; of one that is not known in full it may depend on what nobody saw."""
-    unseen = asked.host.unseen.get(asked.encoding) if asked.host.unseen else None
-    return _write_unseen(asked, unseen) if unseen and not asked.ran else _write(asked)
-
-
-def _write_unseen(asked: IdWrite, unseen: int) -> Written:
-    """Refused whatever those bits are; taken if they need not be known; else it depends on them."""
-    host, encoding, value = asked.host, asked.encoding, asked.value
-    supposed = host.supposing(encoding, unseen, value)
-    current = asked.current & ~unseen | value & unseen
-    written = _write(asked._replace(host=supposed, current=current))
-    if not written.outcome.accepted:
-        return Written(written.outcome, asked.current)
-    if not (unseen & ~checked_mask(host, encoding) or value & unseen):
-        return written
-    names = [field.name for field in host.kernel.fields.get(encoding, ()) if field.mask & unseen]
-    name = host.kernel.register_name(encoding)
-    rule = Rule("__kvm_read_sanitised_id_reg (sys_regs.c)")
-    of_what = " and ".join(f"{name}.{field}" for field in names) or name
-    return Written(rule.depends(f"the host's {of_what}, which the captured guest did not see"), asked.current)
-
-
-def _write(asked: IdWrite) -> Written:
+    """KVM_SET_ONE_REG of an ID register."""
     host, encoding = asked.host, asked.encoding
     register = host.kernel.registers[encoding]
     rule = Rule("kvm_sys_reg_set_user (sys_regs.c)")

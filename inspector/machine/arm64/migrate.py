@@ -103,15 +103,15 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
     found = open_features(host, state.features, state.vqs)
     for register_id, data in sorted(state.registers.items()):
         encoding, number = RegisterId(register_id).encoding, int.from_bytes(data, "little")
-        if not is_id(register_id):
+        if not is_id(register_id) and encoding != CLIDR:
             continue
         if encoding in host.untold and number != host.limit(encoding, state.features):
             name = host.kernel.register_name(encoding)
             whole = FieldPlace(name, 0, 64, register=name, encoding=encoding)
             found.append(Open(name, whole, number, host.limit(encoding, state.features)))
-        for place in places_of(encoding) if encoding not in IDENTITY else ():
+        for place in host.open_in(encoding) if encoding not in IDENTITY else ():
             value = place.get(number)
-            if place in host.open and hangs_on(host, state.features, place, value):
+            if hangs_on(host, state.features, place, value):
                 likely = place.get(host.limit(encoding, state.features))
                 why = refusal(host, state.features, place, value)
                 found.append(Open(property_of(place), place, value, likely, why))

@@ -76,8 +76,10 @@ class MigrationScreen(KeyedScreen):
     def _head(self) -> None:
         picture = self.session.picture
         words = f"{picture.who} → {picture.where} · {picture.kernel} · {picture.vmm}"
-        model = f" · -cpu {self.session.move.model}" if self.session.move.model else ""
-        self.query_one("#title", Static).update(visible(words + model))
+        move = self.session.move
+        model = f" · -cpu {move.model}" if move.model else ""
+        imp_ids = " · --imp-ids" if move.imp_ids else ""
+        self.query_one("#title", Static).update(visible(words + model + imp_ids))
         verdict = self.query_one("#verdict", Static)
         verdict.update(visible(f"{VERDICTS[picture.verdict]} · {picture.because}"))
         verdict.set_classes(picture.verdict)
@@ -120,6 +122,10 @@ class MigrationScreen(KeyedScreen):
     def action_vmm(self, by: int) -> None:
         """Another VMM."""
         self._done(self.session.step_vmm(by))
+
+    def action_imp_ids(self) -> None:
+        """With and without the capability that makes MIDR_EL1 writable."""
+        self._done(self.session.toggle_imp_ids())
 
     def action_undo(self) -> None:
         """Take the last change back."""

@@ -16,7 +16,10 @@ from layouts.arm64.hosts import BareHost
 from layouts.arm64.ids import CLIDR
 from layouts.arm64.kernels import Arm64Kernel
 from layouts.arm64.properties import FieldPlace, field_places, properties
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 #: CLIDR_EL1 of a core that cleans to the point of unification: CTR_EL0.IDC is then as it is told.
 _CLEANS = of.CLIDR_LOC.put(of.CLIDR_LOUU.put(of.CLIDR_LOUIS.put(0, 1), 1), 2)
@@ -43,15 +46,7 @@ class PartialHost(Host):
     """
 
     def __init__(self, likely: Host, core: str) -> None:
-        super().__init__(
-            likely.kernel,
-            likely.limits,
-            sanitised=likely.sanitised,
-            sve_vqs=likely.sve_vqs,
-            features=likely.features,
-            registers=likely.registers,
-            name=likely.name,
-        )
+        super().__init__(likely.kernel, likely.limits, sve_vqs=likely.sve_vqs, **_known(likely))
         self.core = core
         self.open: dict[FieldPlace, tuple[int, int]] = {}
         self.open_features = 0
@@ -59,27 +54,41 @@ class PartialHost(Host):
         #: AArch32 ID registers that are not told at all, by encoding.
         self.untold: frozenset[int] = frozenset()
 
-    def values(self, place: FieldPlace) -> Iterable[int]:
-        """What a field may be."""
+    def values(self, place: FieldPlace, wanted: int = 0) -> Iterable[int]:
+        """What a field may be; of a wide one both ends, and what is wanted if it lies between them."""
         least, most = self.open[place]
-        return range(least, most + 1) if most - least < 1 << 4 else (least, most)
+        if most - least < 1 << 4:
+            return range(least, most + 1)
+        return (least, most, wanted) if least < wanted < most else (least, most)
+
+    def open_in(self, encoding: int) -> list[FieldPlace]:
+        """The open fields of a register, the most significant first."""
+        return sorted((place for place in self.open if place.encoding == encoding), key=lambda place: -place.lsb)
 
     def assuming(self, found: Iterable[Open], features: int, vqs: int) -> Host:
         """The same host, if what an answer hangs on is there."""
-        host = Host(
-            self.kernel,
-            self.limits,
-            sanitised=self.sanitised,
-            sve_vqs=vqs if self.open_lengths and features & SVE else self.sve_vqs,
-            features=self.features | self.open_features & features,
-            registers=self.registers,
-            name=self.name,
-        )
+        lengths = vqs if self.open_lengths and features & SVE else self.sve_vqs
+        host = Host(self.kernel, self.limits, sve_vqs=lengths, **_known(self))
+        host.features |= self.open_features & features
         for entry in found:
             if entry.place is not None:
                 limit = host.limits.get(entry.place.encoding, 0)
                 host.limits[entry.place.encoding] = entry.place.put(limit, entry.wanted)
         return host
+
+
+def _known(host: Host) -> dict[str, Any]:
+    """What a host known in part has as another has it."""
+    return {
+        "sanitised": host.sanitised,
+        "of_core": host.of_core,
+        "features": host.features,
+        "masks": host.masks,
+        "registers": host.registers,
+        "with_mte": host.with_mte,
+        "gic": host.gic,
+        "name": host.name,
+    }
 
 
 def host_of_chip(kernel: Arm64Kernel, chip: Chip) -> PartialHost:

@@ -117,8 +117,8 @@ def open_of(request: Request, host: PartialHost) -> list[Open]:
     """What the answer hangs on: features, vector lengths and fields of a host that is known in part."""
     found, features = open_features(host, request.features, request.vqs), request.features
     for encoding, wanted in request.registers.items():
-        for place in places_of(encoding) if encoding not in IDENTITY else ():
-            if place in host.open and hangs_on(host, features, place, place.get(wanted)):
+        for place in host.open_in(encoding) if encoding not in IDENTITY else ():
+            if hangs_on(host, features, place, place.get(wanted)):
                 name, likely = _name_of(request, place), place.get(host.limit(encoding, features))
                 why = refusal(host, features, place, place.get(wanted))
                 found.append(Open(name, place, place.get(wanted), likely, why))
@@ -130,7 +130,7 @@ def hangs_on(host: PartialHost, features: int, place: FieldPlace, value: int) ->
     if is_switched_off(place, features):
         return False
     limit = host.limit(place.encoding, features)
-    answers = {bool(refusal(host, features, place, value, place.put(limit, at))) for at in host.values(place)}
+    answers = {bool(refusal(host, features, place, value, place.put(limit, at))) for at in host.values(place, value)}
     return len(answers) > 1
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Restored
+from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.places import Place
 
 
 class Remedied(NamedTuple):
@@ -21,3 +25,17 @@ class Again:
     def __init__(self) -> None:
         self.remedied: dict[Difference, Remedied] = {}
         self.on_kernel: dict[str, Restored] = {}
+        self._table: Mapping[tuple[int, int], CpuidValues] | None = None
+        self._places: frozenset[Place] | None = None
+
+    def table_of(self, guest: Guest) -> Mapping[tuple[int, int], CpuidValues]:
+        """The CPUID of the verdict's guest."""
+        if self._table is None:
+            self._table = guest.table
+        return self._table
+
+    def places_of(self, bits: Iterable[Difference]) -> frozenset[Place]:
+        """Where the verdict's bits are that are in the way."""
+        if self._places is None:
+            self._places = frozenset(bit.place for bit in bits if bit.blocks)
+        return self._places

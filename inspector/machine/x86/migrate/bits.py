@@ -5,7 +5,7 @@ How two values go together is a table: ``layouts/x86/combine.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.destination import Destination
@@ -54,26 +54,47 @@ def violates(rule: Combine, source: int, target: int) -> bool:
     return rule == "equal" and source != target
 
 
-def differences(guest: Guest, destination: Destination, leaves: frozenset[int] | None = None) -> tuple[Difference, ...]:
-    """Every bit and field that differs, CPUID first, then XCR0 and XSS, then feature MSRs.
+def differences(guest: Guest, destination: Destination) -> tuple[Difference, ...]:
+    """Every bit and field that differs, CPUID first, then XCR0 and XSS, then feature MSRs."""
+    table = guest.table
+    if not table:
+        return tuple(in_msrs(guest.msrs, compared_msrs(table), destination))
+    return (*in_table(guest, table, destination), *in_msrs(guest.msrs, compared_msrs(table), destination))
 
-    ``leaves``: these leaves of CPUID alone, and none of the MSRs.
+
+#: Registers of CPUID: by leaf and sub-leaf, those of REGISTERS by number.
+Words = Mapping[tuple[int, int], Collection[int]]
+_EVERY = range(len(REGISTERS))
+_ZERO = (0, 0, 0, 0)
+
+
+def in_table(
+    guest: Guest,
+    table: Mapping[tuple[int, int], CpuidValues],
+    destination: Destination,
+    words: Words | None = None,
+) -> Iterator[Difference]:
+    """What differs in a table of CPUID that the guest has or may have; ``words``: in these registers alone.
+
+    XCR0 and XSS are looked at with any register of leaf 0xD.
     """
-    if leaves is not None:
-        return (*_cpuid(guest, destination, leaves), *_xstate(guest, destination))
-    if not guest.table:
-        return tuple(_msrs(guest, destination))
-    return (*_cpuid(guest, destination, None), *_xstate(guest, destination), *_msrs(guest, destination))
+    yield from _cpuid(table, destination, words)
+    if words is None or any(leaf == XSTATE_LEAF for leaf, _ in words):
+        of_names = guest.made is not None and guest.made.offer.cpuid is None
+        yield from _xstate(table, destination, has_areas=destination.knows_areas and not of_names)
 
 
-def _cpuid(guest: Guest, destination: Destination, leaves: frozenset[int] | None) -> Iterator[Difference]:
-    table, supported = guest.table, destination.supported.leaves
-    keys = table.keys() | supported.keys()
-    for leaf, subleaf in sorted(keys if leaves is None else (key for key in keys if key[0] in leaves)):
+def _cpuid(
+    table: Mapping[tuple[int, int], CpuidValues], destination: Destination, words: Words | None
+) -> Iterator[Difference]:
+    supported = destination.supported.leaves
+    keys = table.keys() | supported.keys() if words is None else words
+    for leaf, subleaf in sorted(keys):
         if leaf >> 28 == 4 and (leaf & 0xFF) > 1:
             continue
-        row = table.get((leaf, subleaf), (0, 0, 0, 0))
-        for number, register in enumerate(REGISTERS):
+        row = table.get((leaf, subleaf), _ZERO)
+        for number in _EVERY if words is None else words[leaf, subleaf]:
+            register = REGISTERS[number]
             parts = parts_of(leaf, subleaf, register)
             if not parts:
                 continue
@@ -97,9 +118,11 @@ def _parts(parts: tuple[tuple[Place, Combine, int], ...], source: int, target: i
             yield Difference(place, rule, mine, theirs, is_known and violates(rule, mine, theirs), is_known)
 
 
-def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
+def _xstate(
+    table: Mapping[tuple[int, int], CpuidValues], destination: Destination, *, has_areas: bool
+) -> Iterator[Difference]:
     """Leaf 0xD: the components as bits of XCR0 and XSS, and where each lies in a standard image."""
-    table, kvm = guest.table, destination.kvm
+    kvm = destination.kvm
     zero = (0, 0, 0, 0)
     eax, _, _, edx = table.get((XSTATE_LEAF, 0), zero)
     _, _, ecx, high = table.get((XSTATE_LEAF, 1), zero)
@@ -111,7 +134,7 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
                 place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
                 yield Difference(place, "and", source, target, bool(source and not target))
     host = destination.supported
-    if not destination.knows_areas or (guest.made is not None and guest.made.offer.cpuid is None):
+    if not has_areas:
         return
     for number in BY_NUMBER:
         row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
@@ -124,10 +147,9 @@ def _xstate(guest: Guest, destination: Destination) -> Iterator[Difference]:
                 )
 
 
-def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
-    """Feature MSRs, bit by bit; those of VMX only for a guest that has VMX."""
-    msrs = guest.msrs
-    for index in compared_msrs(guest.table):
+def in_msrs(msrs: Mapping[int, int], indexes: Iterable[int], destination: Destination) -> Iterator[Difference]:
+    """What differs in feature MSRs, bit by bit."""
+    for index in indexes:
         if index not in msrs or not destination.has_feature_msr(index):
             continue
         mine, theirs = msrs[index], destination.feature_msr(index)
@@ -144,7 +166,7 @@ def _msrs(guest: Guest, destination: Destination) -> Iterator[Difference]:
 
 
 def compared_msrs(table: Mapping[tuple[int, int], CpuidValues]) -> tuple[int, ...]:
-    """The feature MSRs that count for a guest with this CPUID."""
+    """The feature MSRs that count for a guest with this CPUID; those of VMX only where it has VMX."""
     has_vmx = bool(table.get((1, 0), (0, 0, 0, 0))[2] & _VMX_BIT)
     return (*FEATURE_MSRS, *(_VMX_MSRS if has_vmx else ()))
 

@@ -17,7 +17,8 @@ from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.light import NamedTuple
-from layouts.x86.vmms import OnRefusal, Vmm
+from layouts.vmms import OnRefusal
+from layouts.x86.vmms import Vmm
 from layouts.x86.xsave import DYNAMIC, TILEDATA
 
 ORDERS = {

@@ -97,8 +97,7 @@ def _gone(made: Migration, bit: Difference) -> Origin:
     name = bit.name
     if kvm_has(kvm, bit):
         return Origin(CAPTURE, f"{name} is kept back by what was captured of {host.name}, its KVM has it")
-    before = made.destination.on_kernels
-    showing = [release for release, other in before.items() if kvm_has(other, bit)]
+    showing = [release for release, other in host.on_kernels.items() if kvm_has(other, bit)]
     if showing:
         return Origin(KERNEL, f"{_span(showing)} it; {host.kernel.name} of {host.name} does not")
     for parameter in _PARAMETERS if _may_have(made, bit) else ():

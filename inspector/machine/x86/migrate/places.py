@@ -5,7 +5,7 @@ A place is written as JSON has it: ``CPUID.7.0.EBX[16]``, ``CPUID.80000008.0.EAX
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from layouts.light import NamedTuple
 from layouts.x86.combine import FIELDS, IGNORED_BITS, OR_BITS, OR_MSR_BITS, SWITCHED_BITS, Combine, Field
@@ -55,6 +55,7 @@ def linux_names() -> dict[tuple[int, int, str, int], str]:
     return {(found.leaf, found.subleaf, REGISTERS[found.register], found.bit): name for name, found in FEATURES.items()}
 
 
+@lru_cache(maxsize=4096)
 def names_of(place: Place) -> tuple[str, ...]:
     """Every name: QEMU's first, then Linux's, else what the manual calls it."""
     if place.kind in ("xcr0", "xss"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.again import Remedied
-from inspector.machine.x86.migrate.bits import Difference, differences
+from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_table
 from inspector.machine.x86.migrate.calls import Call, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
@@ -27,6 +30,10 @@ _BROUGHT_BY = {
 }
 #: The width of linear addresses follows LA57: 57 bits, else 48 (QEMU target/i386/cpu.c, cpu_x86_cpuid).
 _LA57, _LINEAR_WIDTH, _WIDTH_WITHOUT_LA57 = (7, 0, "ecx", 16), (0x80000008, 0, "eax", 8), 48
+
+_ZERO = (0, 0, 0, 0)
+#: Rows of CPUID by leaf and sub-leaf; None for one that goes.
+_Rows = dict[tuple[int, int], CpuidValues | None]
 
 
 def features_of(bit: Difference) -> tuple[tuple[int, int, str, int], ...]:
@@ -58,16 +65,33 @@ def remedied(made: Migration, bit: Difference) -> Remedied:
 
 
 def _remedied(made: Migration, bit: Difference) -> Remedied:
-    guest = without(made.guest, bit)
-    if guest is None:
-        return Remedied(helps=False)
-    leaves = frozenset((XSTATE_LEAF, bit.place.at, *(key[0] for key in features_of(bit))))
-    after = differences(guest, made.destination, None if bit.place.kind == "msr" else leaves)
+    """Only what the change touches is asked about again: nothing else can have come into the way."""
+    table = made.again.table_of(made.guest)
+    if bit.place.kind == "msr":
+        index = bit.place.at
+        after = tuple(in_msrs({index: made.guest.msrs[index] & ~bit.place.mask}, (index,), made.destination))
+    else:
+        rows = _changed_rows(table, bit)
+        if rows is None:
+            return Remedied(helps=False)
+        after = tuple(in_table(made.guest, _with_rows(table, rows), made.destination, _touched(table, rows, bit)))
     wanted = {bit.place, *(Place("cpuid", *key[:3], key[3], key[3]) for key in features_of(bit))}
     still = tuple(other for other in after if other.blocks and other.place in wanted)
-    before = {other.place for other in made.bits if other.blocks}
+    before = made.again.places_of(made.bits)
     new = tuple(other for other in after if other.blocks and other.place not in before)
     return Remedied(not still and not new and _line_helps(made, bit), (*still, *new))
+
+
+def _touched(table: Mapping[tuple[int, int], CpuidValues], rows: _Rows, bit: Difference) -> Words:
+    """The registers of CPUID that a change makes others, and those that it is for."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for key, row in rows.items():
+        before, after = table.get(key, _ZERO), row or _ZERO
+        found[key] = {number for number in range(len(REGISTERS)) if before[number] != after[number]}
+    wanted = [bit.place.key] if bit.place.kind == "cpuid" else []
+    for leaf, subleaf, register, _ in (*wanted, *features_of(bit)):
+        found.setdefault((leaf, subleaf), set()).add(REGISTERS.index(register))
+    return found
 
 
 def _line_helps(made: Migration, bit: Difference) -> bool:
@@ -83,30 +107,62 @@ def _line_helps(made: Migration, bit: Difference) -> bool:
     return all(entry.feature != name for entry in again.missing) and name not in again.features
 
 
-def without(guest: Guest, bit: Difference) -> Guest | None:
-    """The guest as it would be, had it started without the bit; None where no switch takes it."""
-    place = bit.place
-    if place.kind == "msr":
-        kept = tuple((index, value & ~place.mask if index == place.at else value) for index, value in guest.saved.msrs)
-        return guest._replace(saved=guest.saved._replace(msrs=kept))
-    rows = {key: list(row) for key, row in guest.table.items()}
-    keys = features_of(bit)
+def without(guest: Guest, bits: Iterable[Difference]) -> Guest | None:
+    """The guest as it would be, had it started without the bits; None where no switch takes any of them."""
+    before = table = guest.table
+    off: dict[int, int] = {}
+    found = False
+    for bit in bits:
+        if bit.place.kind == "msr":
+            off[bit.place.at] = off.get(bit.place.at, 0) | bit.place.mask
+            continue
+        rows = _changed_rows(table, bit)
+        found = found or rows is not None
+        table = _with_rows(table, rows or {})
+    if not found and not off:
+        return None
+    if off:
+        kept = tuple((index, value & ~off.get(index, 0)) for index, value in guest.saved.msrs)
+        guest = guest._replace(saved=guest.saved._replace(msrs=kept))
+    return guest.with_table(table) if table is not before else guest
+
+
+def _with_rows(table: Mapping[tuple[int, int], CpuidValues], rows: _Rows) -> Mapping[tuple[int, int], CpuidValues]:
+    if not rows:
+        return table
+    found = dict(table)
+    for key, row in rows.items():
+        if row is None:
+            found.pop(key, None)
+        else:
+            found[key] = row
+    return found
+
+
+def _changed_rows(table: Mapping[tuple[int, int], CpuidValues], bit: Difference) -> _Rows | None:
+    """The rows of CPUID of a guest that starts without a bit, where they are other; None where no switch takes it."""
+    keys, place = features_of(bit), bit.place
     if not keys:
         return None
-    for leaf, subleaf, register, at in keys:
-        row = rows.get((leaf, subleaf))
+    rows: _Rows = {}
+
+    def clear(key: tuple[int, int], register: int, mask: int, value: int = 0) -> None:
+        row = rows.get(key) or table.get(key)
         if row is not None:
-            row[REGISTERS.index(register)] &= ~(1 << at)
-    if _LA57 in keys and (widths := rows.get(_LINEAR_WIDTH[:2])):
-        widths[0] = widths[0] & ~0xFF00 | _WIDTH_WITHOUT_LA57 << 8
+            words = list(row)
+            words[register] = words[register] & ~mask | value
+            rows[key] = (words[0], words[1], words[2], words[3])
+
+    for leaf, subleaf, register, at in keys:
+        clear((leaf, subleaf), REGISTERS.index(register), 1 << at)
+    if _LA57 in keys:
+        clear(_LINEAR_WIDTH[:2], 0, 0xFF00, _WIDTH_WITHOUT_LA57 << 8)
     if place.kind in ("xcr0", "xss", "xstate"):
         number = place.subleaf if place.kind == "xstate" else place.low
         for subleaf, at in ((0, 0), (1, 2)):
-            row = rows.get((XSTATE_LEAF, subleaf))
-            if row is not None:
-                row[at] &= ~(1 << number)
-        rows.pop((XSTATE_LEAF, number), None)
-    return guest.with_table({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()})
+            clear((XSTATE_LEAF, subleaf), at, 1 << number)
+        rows[XSTATE_LEAF, number] = None
+    return rows
 
 
 def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:

@@ -59,9 +59,7 @@ def together(made: Migration, has_remedy: Callable[[Difference], bool]) -> Toget
     bits = tuple(bit for bit in made.blockers if has_remedy(bit) and remedied(made, bit).helps)
     if not bits:
         return None
-    guest = made.guest
-    for bit in bits:
-        guest = without(guest, bit) or guest
+    guest = without(made.guest, bits) or made.guest
     guest = anew(made.guest, guest, bits, keeps_list=made.vmm.sends_cpuid)
     line = _line(made.made, bits)
     return Together(bits, migrate(guest, made.destination, made.vmm, made=line))

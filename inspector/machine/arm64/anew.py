@@ -1,0 +1,179 @@
+"""A captured host under another kernel than the one that its guest ran on: what that one shows of the same CPU.
+
+What the capture's kernel hid, cut or had no field for is the core's where MIDR_EL1 names one, else open.
+
+Source: Linux arch/arm64/kvm/sys_regs.c, __kvm_read_sanitised_id_reg and the functions that it calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.host import PMU_V3, Host
+from inspector.machine.arm64.models.partial import PartialHost
+from layouts.arm64 import id_fields as of
+from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import CLIDR, DEMUX, DFR0, DFR0_AARCH32, PFR0, PFR1, RegisterId
+from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, Limit
+from layouts.arm64.properties import FieldPlace, field_place
+from layouts.light import NamedTuple
+from layouts.vocabulary import mask_of
+
+_MTE2 = 2
+#: The newest PMUVer; behind it stands the implementation defined one, which nobody shows.
+_PMUVER_MOST = 14
+
+
+class _Unseen(NamedTuple):
+    """A field that the capture does not tell: what it is at least and at most."""
+
+    place: FieldPlace
+    least: int
+    most: int
+
+
+class _Was:
+    """What a guest saw of its host: the values of its ID registers, under a kernel, with features."""
+
+    def __init__(self, shown: Mapping[int, int], kernel: Arm64Kernel, features: int) -> None:
+        self.shown = shown
+        self.kernel = kernel
+        self.features = features
+        self.has_mte = of.PFR1_MTE.get(shown.get(PFR1, 0)) >= _MTE2
+        self.has_aarch32 = of.PFR0_EL0.get(shown.get(PFR0, 0)) == 2
+
+    def unseen(self, newer: Arm64Kernel) -> Iterator[_Unseen]:
+        """The fields of another kernel that this one did not tell, or not in full."""
+        for at, register in newer.registers.items():
+            if register.kind in ("hidden", "unallocated"):
+                continue
+            if register.aarch32 and newer.aarch32_raz and not self.has_aarch32:
+                continue
+            told = self._told(at)
+            for policy in newer.fields.get(at, ()):
+                found = self._unseen(at, policy, told)
+                if found is not None:
+                    yield _Unseen(field_place(at, register.name, policy), *found)
+
+    def _told(self, at: int) -> int:
+        """The bits of a register that the guest saw as they are."""
+        register = self.kernel.registers.get(at)
+        if at not in self.shown or register is None or register.kind in ("hidden", "unallocated"):
+            return 0
+        if register.aarch32 and self.kernel.aarch32_raz and not self.has_aarch32:
+            return 0
+        limit = self.kernel.limits.get(at, Limit())
+        hidden = limit.hidden | (0 if self.has_mte else limit.without_mte)
+        if at == PFR1 and self.kernel.hides_ras_frac and of.PFR0_RAS.get(self.shown.get(PFR0, 0)) != 1:
+            hidden |= of.PFR1_RAS_FRAC.mask
+        if at == DFR0_AARCH32 and self.kernel.perfmon_follows:
+            hidden |= of.DFR0_AARCH32_PERFMON.mask
+        if at == PFR0 and self.kernel.debug_most:
+            # The VM's own GIC, whatever the CPU's is.
+            hidden |= of.PFR0_GIC.mask
+        if self.kernel.pmu_hidden and not self.features & PMU_V3:
+            hidden |= {DFR0: of.DFR0_PMUVER.mask, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.mask}.get(at, 0)
+        return mask_of(*self.kernel.fields.get(at, ())) & ~hidden
+
+    def _unseen(self, at: int, policy: FieldPolicy, told: int) -> tuple[int, int] | None:
+        is_pmu = policy.mask in {
+            DFR0: (of.DFR0_PMUVER.mask,),
+            DFR0_AARCH32: (of.DFR0_AARCH32_PERFMON.mask,),
+        }.get(at, ())
+        most = _PMUVER_MOST if is_pmu else (1 << policy.width) - 1
+        if policy.mask & ~told:
+            return 0, most
+        value = (self.shown[at] & policy.mask) >> policy.lsb
+        cut = self._cut(at, policy, is_pmu=is_pmu)
+        return (value, most) if cut and value == cut else None
+
+    def _cut(self, at: int, policy: FieldPolicy, *, is_pmu: bool) -> int:
+        """The most that this kernel shows of a field; 0: all of it."""
+        if is_pmu:
+            return self.kernel.pmuver_most
+        if at == DFR0 and policy.lsb == of.DFR0_DEBUGVER.lsb:
+            return self.kernel.debug_most
+        found = [most for lsb, _, most in self.kernel.limits.get(at, Limit()).most if lsb == policy.lsb]
+        return found[0] if found else 0
+
+
+def under_another(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> Host:
+    """A host whose limits are what a guest saw under ``shown_by``, with what its own kernel shows instead.
+
+    ``core``: the CPU that its MIDR_EL1 names. What neither tells is open: then the host is known in part.
+    """
+    was, kernel = _Was(host.limits, shown_by, host.features), host.kernel
+    likely, hangs = dict(host.limits), []
+    for one in was.unseen(kernel):
+        at, place = one.place.encoding, one.place
+        if core is not None and at in core.registers and place.get(core.registers[at]) >= one.least:
+            likely[at] = place.put(likely.get(at, 0), place.get(core.registers[at]))
+        else:
+            hangs.append(one)
+    then, now = _bare(shown_by, likely, was), _bare(kernel, likely, was)
+    for place in _places(shown_by, kernel):
+        at = place.encoding
+        if place.get(then.limits.get(at, 0)) != place.get(now.limits.get(at, 0)):
+            host.limits[at] = place.put(host.limits.get(at, 0), place.get(now.limits.get(at, 0)))
+    host.features = host.features & ~(then.features & ~now.features) | now.features & ~then.features
+    whole = _caches(host, shown_by, core)
+    if not hangs and not whole:
+        return host
+    least, most = (_bare(kernel, _with(likely, hangs, end), was) for end in ("least", "most"))
+    found = PartialHost(host, core.name if core is not None else "")
+    found.open = _open(hangs, least, most) | whole
+    found.open_features = most.features & ~least.features & ~then.features
+    return found
+
+
+def _bare(kernel: Arm64Kernel, registers: Mapping[int, int], was: _Was) -> Host:
+    """What a kernel shows of a CPU."""
+    gic = 3 if of.PFR0_GIC.get(was.shown.get(PFR0, 0)) else 2
+    return from_bare(kernel, [BareHost("", dict(registers), ())], gic=gic, mte=was.has_mte)
+
+
+def _places(older: Arm64Kernel, newer: Arm64Kernel) -> Iterator[FieldPlace]:
+    for kernel in (older, newer):
+        for at, policies in kernel.fields.items():
+            for policy in policies:
+                yield field_place(at, kernel.register_name(at), policy)
+
+
+def _with(likely: Mapping[int, int], hangs: list[_Unseen], end: str) -> dict[int, int]:
+    """The registers of a CPU that has as little, or as much, as it may."""
+    found = dict(likely)
+    for one in hangs:
+        at = one.place.encoding
+        found[at] = one.place.put(found.get(at, 0), getattr(one, end))
+    return found
+
+
+def _open(hangs: list[_Unseen], least: Host, most: Host) -> dict[FieldPlace, tuple[int, int]]:
+    """What a kernel may show of fields that nobody tells: those of which it shows anything."""
+    found = {}
+    for one in hangs:
+        low, high = (one.place.get(host.limits.get(one.place.encoding, 0)) for host in (least, most))
+        if low != high:
+            found[one.place] = (low, high)
+    return found
+
+
+def _caches(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> dict[FieldPlace, tuple[int, int]]:
+    """CLIDR_EL1 and CCSIDR_EL1: made up by one kernel and the hardware's under another (reset_clidr, get_ccsidr)."""
+    if host.kernel.virtual_caches:
+        if CLIDR in host.limits and not shown_by.virtual_caches:
+            host.limits[CLIDR] = from_bare(host.kernel, [BareHost("", dict(host.limits), ())]).limits[CLIDR]
+        return {}
+    if not shown_by.virtual_caches:
+        return {}
+    of_caches = [one for one in host.registers if RegisterId(one).coprocessor == DEMUX]
+    for one in of_caches:
+        del host.registers[one]
+    if core is not None and CLIDR in core.registers:
+        bare = from_bare(host.kernel, [core])
+        host.limits[CLIDR] = bare.limits[CLIDR]
+        host.registers |= {one: bare.registers[one] for one in of_caches if one in bare.registers}
+        return {}
+    whole = FieldPlace("CLIDR_EL1", 0, 64, register="CLIDR_EL1", encoding=CLIDR)
+    return {whole: (0, (1 << 64) - 1)} if CLIDR in host.limits else {}

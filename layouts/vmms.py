@@ -1,0 +1,19 @@
+"""What a VMM does with a call that KVM refuses while it restores a vCPU. The tables are each architecture's."""
+
+from __future__ import annotations
+
+from layouts.light import Literal, NamedTuple
+
+#: What a VMM does with a call that KVM refuses: the migration ends (``abort``), or the guest goes on without what the
+#: call would have set (``lost``), or it leaves out the refused MSR alone and sets the others (``skip``).
+Does = Literal["abort", "lost", "skip"]
+
+
+class OnRefusal(NamedTuple):
+    """What a version of a VMM does with a refused call. ``calls``: these steps alone; empty for all others."""
+
+    since: str
+    does: Does
+    text: str
+    source: str
+    calls: tuple[str, ...] = ()
