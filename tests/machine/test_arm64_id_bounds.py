@@ -23,7 +23,6 @@ from layouts.arm64.ids import (
     ISAR1,
     MIDR,
     MMFR0,
-    MMFR2,
     PFR0,
     PFR1_AARCH32,
     ZFR0,
@@ -246,51 +245,6 @@ def test_how_the_kernel_decides_in_words(encoding: int, bits: Bits, words: str) 
 
 
 # Bits that nobody saw
-
-
-@pytest.mark.parametrize(
-    ("value", "ran", "answer"),
-    [
-        # DPB was not seen: 0 is taken whatever it is, anything else depends.
-        (0x0, False, ("ok", 0x0)),
-        (0x1, False, ("depends-on", 0x2)),
-        (0x2, False, ("depends-on", 0x2)),
-        # Refused for another field, whatever that one is.
-        (1 << 44 | 1, False, ("EINVAL", 0x2)),
-        (0x1, True, ("EBUSY", 0x2)),
-        (0x2, True, ("ok", 0x2)),
-    ],
-)
-def test_a_field_that_nobody_saw(value: int, ran: bool, answer: tuple[str, int]) -> None:
-    on = host({ISAR1: 0x2})
-    on.unseen = {ISAR1: 0xF}
-    assert ask(on, ISAR1, value, ran=ran) == answer
-    # Other registers are as they were.
-    assert ask(on, MMFR2, 0) == ("ok", 0)
-
-
-def test_bits_that_nobody_saw_of_a_field_that_is_not_writable() -> None:
-    """ID_AA64ISAR1_EL1.APA: even its 0 depends."""
-    on = host({ISAR1: 0})
-    on.unseen = {ISAR1: 0xF0}
-    assert ask(on, ISAR1, 0, features=PTRAUTH) == ("depends-on", 0)
-    assert ask(on, ISAR1, 0x10, features=PTRAUTH) == ("depends-on", 0)
-    outcome = idregs.write(IdWrite(on, ISAR1, 0, PTRAUTH, 0)).outcome
-    assert outcome.because == "depends on the host's ID_AA64ISAR1_EL1.APA, which the captured guest did not see"
-    on.unseen = {ISAR1: 1 << 60}
-    named = idregs.write(IdWrite(on, ISAR1, 1 << 60, PTRAUTH, 0)).outcome
-    assert named.because.startswith("depends on the host's ID_AA64ISAR1_EL1"), named
-    on.unseen = {ISAR1: 0xFF0}
-    both = idregs.write(IdWrite(on, ISAR1, 0x110, PTRAUTH, 0)).outcome
-    assert "ID_AA64ISAR1_EL1.API and ID_AA64ISAR1_EL1.APA" in both.because
-
-
-def test_bits_that_nobody_saw_of_the_implementation() -> None:
-    """What was seen has to be the current value: of the rest it depends."""
-    on = host({MIDR: 0x30})
-    on.unseen = {MIDR: 0xF}
-    assert ask(on, MIDR, 0x35) == ask(on, MIDR, 0x30) == ("depends-on", 0x30)
-    assert ask(on, MIDR, 0x75) == ask(on, MIDR, 0x15) == ask(on, MIDR, 0x70) == ("EINVAL", 0x30)
 
 
 def test_what_a_write_hangs_on() -> None:
