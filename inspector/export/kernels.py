@@ -29,8 +29,16 @@ def coming_text(only: str = "") -> Iterator[str]:
     for one in COMING:
         if only in ("", one.arch):
             yield f"{one.arch}: {one.name} (not merged)"
-            for title, text in (("series", one.series), *(("brings", each) for each in one.brings), ("now", one.there)):
+            link = one.link or "not verified"
+            brings = (("brings", each) for each in one.brings)
+            for title, text in (("series", one.series), ("link", link), *brings, ("now", one.there)):
                 yield from wrap(f"{title}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def coming_json(only: str = "") -> list[dict[str, Any]]:
+    """The same for programs."""
+    keys = ("arch", "name", "series", "link", "brings", "there")
+    return [{**{key: getattr(one, key) for key in keys}, "merged": False} for one in COMING if only in ("", one.arch)]
 
 
 def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:

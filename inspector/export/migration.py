@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.export.words import counted
 from inspector.machine.arm64.migrate import Call, Migration
 from layouts.arm64.kvm_ids import explain
@@ -56,8 +56,7 @@ def migration_json(made: Migration) -> dict[str, Any]:
         **head("migration"),
         "source": made.state.name,
         "destination": made.host.name,
-        "kernel": made.host.kernel.name,
-        "answers_for": made.host.kernel.answers_for or None,
+        **kernel_json(made.host.kernel),
         "accepted": made.accepted,
         "undecided": [{"call": _call(step), "why": step.outcome.because} for step in made.undecided],
         "open": [entry.name for entry in made.open],

@@ -40,6 +40,8 @@ def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
 class Arm64World(Stage, BaseWorld[MachineState]):
     """What events happen to."""
 
+    architecture = "arm64"
+
     def __init__(self, hosts: Sequence[Host], abi: str = "merged", captured: State | None = None) -> None:
         super().__init__(hosts, abi, captured)
         self.steps = []

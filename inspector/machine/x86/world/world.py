@@ -36,6 +36,8 @@ def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
 class World(Stage, BaseWorld[WorldState]):
     """What events happen to."""
 
+    architecture = "x86"
+
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         super().__init__(host, policy, captured)
         self.steps = []
