@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from layouts.arm64.commits import COMMITS
+from layouts.arm64.el2_masks import el2_registers
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, IdRegister, Limit
 from layouts.coming import COMING
 from layouts.kernels import Kernel
@@ -47,6 +48,8 @@ def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[s
     yield from wrap(f"source: {getattr(kernel, 'source', '')}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
     yield f"  since Linux {before.name}:" if before is not None else "  the oldest profile:"
     found = [line for name in _rules(kernel) for line in _changes(name, kernel, before)]
+    if isinstance(kernel, Arm64Kernel):
+        found += _el2_changes(kernel, before)
     yield from found or ["    nothing that is modelled"]
 
 
@@ -54,6 +57,19 @@ def changed_lines(older: Kernel, newer: Kernel) -> Iterator[str]:
     """Every rule or table entry in which two profiles of one architecture differ, a line or more each."""
     for name in _rules(newer):
         yield from _changes(name, newer, older)
+    if isinstance(newer, Arm64Kernel):
+        yield from _el2_changes(newer, older)
+
+
+def _el2_changes(kernel: Arm64Kernel, before: Kernel | None) -> Iterator[str]:
+    """Registers of a guest's EL2 of which KVM keeps other bits as they are (kvm_init_nv_sysregs)."""
+    old, new = el2_registers(before.name if before is not None else ""), el2_registers(kernel.name)
+    words = [f"+{kernel.register_name(one)}" for one in new if one not in old]
+    words += [f"-{kernel.register_name(one)}" for one in old if one not in new]
+    words += [kernel.register_name(one) for one in new if one in old and new[one] != old[one]]
+    if words:
+        line = f"RES0 and RES1 of a guest's EL2, once it ran: {', '.join(words)}"
+        yield from wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
 
 
 def _rules(kernel: Kernel) -> Iterator[str]:

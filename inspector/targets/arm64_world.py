@@ -21,7 +21,7 @@ from inspector.targets.labs import Arm64Lab
 from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
 from layouts.arm64.kernels import profile_for
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
 
 #: Behind a known core: its KVM runs guests with EL2, the version of its GIC.

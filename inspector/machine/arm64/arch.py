@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inspector.machine.arm64.el2_masks import Resx
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0
@@ -66,6 +67,8 @@ class KvmArch:
         self.pmu_counters = 0
         self.writable_imp = False
         self.ran = False
+        #: What of the registers of EL2 stays as it is, by encoding: made when a vCPU with EL2 runs first.
+        self.el2_masks: dict[int, Resx] = {}
         self.psci_version = 0
         self.bitmaps: dict[int, int] = {}
 

@@ -72,7 +72,7 @@ def from_bare(
     has_mte = kernel.mte and of.PFR1_MTE.get(sanitised[PFR1]) >= _MTE2
     states = _mitigations(cpus)
     vqs = _lengths(cpus)
-    features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
+    features = _features(sanitised, vqs) | (HAS_EL2 if nested and kernel.nested else 0)
     host = Host(
         kernel,
         _limits(kernel, sanitised, cpus, states, gic=gic, mte=mte and has_mte),
