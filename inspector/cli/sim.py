@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "--host",
         default="",
         metavar="CPU",
-        help="a known CPU, cpuid -r text, or a capture; of arm64 also CPU,nested=on and CPU,gic=2",
+        help="a known CPU, cpuid -r text, or a capture; of arm64 also CPU,nested=on, CPU,pkvm=on and CPU,gic=2",
     )
     parser.add_argument("--to", action="append", default=[], metavar="CPU", help="arm64: one more host, host=1 and on")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)

@@ -51,6 +51,8 @@ class KvmArch:
         self.vgic_initialized = False
         #: The distributor, and the redistributors or CPU interface, have addresses.
         self.vgic_has_addresses = False
+        #: KVM_VM_TYPE_ARM_PROTECTED.
+        self.protected = False
         #: KVM gave the VM up (kvm_vm_dead): every ioctl is EIO.
         self.is_dead = False
         #: Bits of a guest physical address, and what is there by slot.
@@ -101,6 +103,8 @@ class VcpuArch:
         self.pmu_created = self.pmu_has_irq = False
         self.pmu_at_reset = AtReset()
         self.mmio_pending = False
+        #: It was initialized with POWER_OFF: KVM_RUN waits.
+        self.powered_off = False
         self.vq = 0
         self.values: dict[int, bytes] = {}
         self.sve: dict[str, bytes] = {}
