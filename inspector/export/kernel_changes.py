@@ -114,7 +114,8 @@ _PAGE = """\
 # What a kernel upgrade alone changes for guests
 
 `inspector layouts kernels 6.1 6.18` prints what guests have otherwise when nothing but the host's kernel changes: x86
-by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md). `--cpu milan`
+by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md), a mask by the
+fields that it is made of, a rule with what it says and the kernel's function. `--cpu milan`
 asks for one CPU: a model of QEMU, the way people say it, or a file with a CPU's own CPUID. `--cpu neoverse-v1` asks a
 guest of that core (or chip, or of several with `+`) on both kernels: the fields that it reads, the bits that may be
 written, the list of registers and their values, features, capabilities, and what calls answer. `--arch` takes one
