@@ -93,7 +93,7 @@ def _changes(name: str, kernel: Kernel, before: Kernel | None) -> Iterator[str]:
         elif old != after:
             yield f"    {name}: {_text(old)} -> {_text(after)}"
             if isinstance(kernel, Arm64Kernel):
-                yield from _said(_meanings().get(name, ""))
+                yield from _said(rules_told().get(name, ""))
                 yield from _said("commit {} ({})".format(*COMMITS[name]) if name in COMMITS else "")
         return
     old_table: dict[int, Any] = getattr(before, name) if before is not None else {}
@@ -112,11 +112,11 @@ def _said(text: str) -> Iterator[str]:
 
 
 @cache
-def _meanings() -> dict[str, str]:
+def rules_told() -> dict[str, str]:
     """What each rule of an arm64 profile says, as Arm64Kernel tells it."""
     name = "(?:{})".format("|".join(f"``{one}``" for one in Arm64Kernel.field_names()))
     named = f"{name}(?:, {name})*"
-    told = re.findall(rf"({named}): (.*?)(?=\s*{named}: |\n\n|\Z)", Arm64Kernel.__doc__ or "", re.DOTALL)
+    told = re.findall(rf"({named}):\s(.*?)(?=\s*{named}:\s|\n\n|\Z)", Arm64Kernel.__doc__ or "", re.DOTALL)
     return {one: " ".join(text.split()).replace("``", "") for names, text in told for one in re.findall(r"\w+", names)}
 
 

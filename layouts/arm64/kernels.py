@@ -138,16 +138,17 @@ class Arm64Kernel(Kernel):
     the hardware's.
 
     What user space may write (sys_regs.c):
-    ``checks_features``: each field under its limit (arm64_check_features); else nothing but ``writable_csv`` of
-    ID_AA64PFR0_EL1 (set_id_aa64pfr0_el1). ``el_not_zero``: EL0, EL1 and a nested guest's EL2 are not 0
-    (set_id_aa64pfr0_el1). ``ignores_mpam``: PFR0.MPAM and PFR1.MPAM_frac at the host's value are taken as 0
-    (set_id_aa64pfr0_el1, set_id_aa64pfr1_el1). ``ignores_nv``: so is MMFR2.NV (set_id_aa64mmfr2_el1).
-    ``restores_mte_frac``: MTE_frac 0 is taken as the host's 0xf (set_id_aa64pfr1_el1). ``least_debug``: DebugVer
-    and CopDbg are at least this (set_id_aa64dfr0_el1, set_id_dfr0_el1). ``ignores_doublelock``: a nested guest's
-    DoubleLock 0 is taken as the host's 0xf (ignore_feat_doublelock). ``tgran2``: stage 2 granules of a nested guest
-    are the VM's limit (``host``), or also none (``host_or_none``) (set_id_aa64mmfr0_el1). ``checks_l1ip``:
-    CTR_EL0.L1Ip has no reserved value (set_ctr_el0). ``psci_versions``: those that KVM_REG_ARM_PSCI_VERSION takes.
-    ``bitmaps``: firmware feature bitmaps by KVM register id: the value at reset and the bits that may be set.
+    ``checks_features``: each field under its limit (arm64_check_features); else all but one register is as it is.
+    ``writable_csv``: what of ID_AA64PFR0_EL1 may be lower then (set_id_aa64pfr0_el1). ``el_not_zero``: EL0, EL1 and
+    a nested guest's EL2 are not 0 (set_id_aa64pfr0_el1). ``ignores_mpam``: PFR0.MPAM and PFR1.MPAM_frac at the
+    host's value are taken as 0 (set_id_aa64pfr0_el1, set_id_aa64pfr1_el1). ``ignores_nv``: so is MMFR2.NV
+    (set_id_aa64mmfr2_el1). ``restores_mte_frac``: MTE_frac 0 is taken as the host's 0xf (set_id_aa64pfr1_el1).
+    ``least_debug``: DebugVer and CopDbg are at least this (set_id_aa64dfr0_el1, set_id_dfr0_el1).
+    ``ignores_doublelock``: a nested guest's DoubleLock 0 is taken as the host's 0xf (ignore_feat_doublelock).
+    ``tgran2``: stage 2 granules of a nested guest are the VM's limit (``host``), or also none (``host_or_none``)
+    (set_id_aa64mmfr0_el1). ``checks_l1ip``: CTR_EL0.L1Ip has no reserved value (set_ctr_el0). ``psci_versions``:
+    those that KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by KVM register id: the value
+    at reset and the bits that may be set.
     """
 
     vcpu_features: int

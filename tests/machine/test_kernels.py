@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from inspector.cli.main import main
+from inspector.export.kernels import rules_told
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
 from inspector.machine.arm64.world.world import Arm64World
@@ -21,6 +22,7 @@ from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.arm64 import kernels as arm64
 from layouts.coming import COMING
+from layouts.kernels import Kernel
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
 
@@ -232,6 +234,23 @@ def test_what_a_series_decides_is_open_on_next(
     last = found["events"][-1]
     assert last["verdict"] == ("depends-on" if name else "ok")
     assert last["because"].startswith(f"depends on {name}, not merged; Linux 7.3: " if name else "")
+
+
+def test_changes_are_told_by_field_and_rules_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["layouts", "kernels", "6.6", "6.12", "--arch", "arm64"])
+    told = capsys.readouterr().out
+    assert "registers ID_AA64PFR0_EL1: writable +RME, +DIT, +SEL2, +GIC, +EL3, +EL2, +EL1, +EL0" in told
+    assert "registers ID_PFR0_EL1: sanitised -> writable all of it" in told
+    assert "least_debug: 0 -> 6\n      DebugVer and CopDbg are at least this" in told
+    main(["layouts", "kernels", "5.10", "6.1", "--arch", "arm64"])
+    assert "fw.STD_BMAP: none -> 0x1 at reset of 0x1" in capsys.readouterr().out
+    main(["layouts", "kernels", "6.19", "7.0", "--arch", "x86"])
+    assert "AVX10_VERSION (CPUID.24.0.EBX[7:0]): 0x1 -> 0x2" in capsys.readouterr().out
+
+
+def test_every_rule_of_the_profiles_is_told() -> None:
+    rules = set(arm64.Arm64Kernel.field_names()) - set(Kernel.field_names()) - {"registers", "fields", "limits"}
+    assert not rules - rules_told().keys()
 
 
 def test_undo_on_next_keeps_what_is_open() -> None:

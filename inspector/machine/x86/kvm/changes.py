@@ -107,7 +107,7 @@ def _cpuid(before: Kvm, after: Kvm) -> Iterator[Change]:
             a, b = ((table.get(*key) or _ZERO)[register] for table in (old, new))
             place = f"CPUID.{key[0]:X}.{key[1]:X}.{word.upper()}"
             if (*key, register) in WORDS:
-                fields = [one for one in _fields(*key, word) if one.width > 1 and one.get(a) != one.get(b)]
+                fields = [one for one in _cpuid_fields((*key, register)) if one.width > 1 and one.get(a) != one.get(b)]
                 for one in fields:
                     bits = f"{place}[{one.lsb + one.width - 1}:{one.lsb}]"
                     yield Change("cpuid", f"{one.name.upper()} ({bits})", f"{one.get(a):#x}", f"{one.get(b):#x}")
@@ -118,9 +118,10 @@ def _cpuid(before: Kvm, after: Kvm) -> Iterator[Change]:
                 yield Change("cpuid", place, f"{a:#x}", f"{b:#x}")
 
 
-def _fields(leaf: int, subleaf: int, register: str) -> list[Bits]:
+def _cpuid_fields(place: tuple[int, ...]) -> list[Bits]:
     """The fields of a register of CPUID that are told in ``layouts/x86/data/cpuid``."""
-    sections = cpuid_sections().get((leaf, register), ())
+    leaf, subleaf, register = place
+    sections = cpuid_sections().get((leaf, REGISTERS[register]), ())
     return [one for section in sections if subleaf in section.subleaves for one in section.bits]
 
 
