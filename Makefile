@@ -72,7 +72,6 @@ man: $(READY)
 
 # The docs site in build/site/html, without a warning: pages, guides, and the reference from the tables. A minute.
 docs: $(READY)
-	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python -m docs.make_site
 
 # The pictures of README and docs, made by the program itself.

@@ -97,8 +97,10 @@ class BaseWorld(ABC, Generic[State]):
 
     #: Whose words its events have.
     architecture: str
-    steps: list[WorldStep[State]]
-    _history: list[Moment[State]]
+
+    def __init__(self) -> None:
+        self.steps: list[WorldStep[State]] = []
+        self._history: list[Moment[State]] = []
 
     # What a world says
 

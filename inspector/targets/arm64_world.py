@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 from inspector.capture.errors import UsageError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.machine.arm64 import listed
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State
+from inspector.machine.arm64.held import is_clock
 from inspector.machine.arm64.host import SVE, Host
+from inspector.machine.arm64.instructions import is_known
 from inspector.machine.arm64.vcpu import Vcpu as Machine
 from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.world import BaseWorld
@@ -20,6 +23,7 @@ from inspector.targets.kernels import kernel_captured, kernel_named, release_of
 from inspector.targets.labs import Arm64Lab
 from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
+from layouts.arm64.ids import RegisterId
 from layouts.arm64.kernels import profile_for
 from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
@@ -121,7 +125,7 @@ def restore_events(state: State) -> tuple[str, ...]:
 
 
 def capture_of(world: BaseWorld[Any], target: str) -> Capture:
-    """The vCPUs of every host as KVM_GET_ONE_REG would give them."""
+    """The vCPUs of every host: what KVM_GET_REG_LIST lists, in its order, by KVM_GET_ONE_REG; clocks stand still."""
     assert isinstance(world, Arm64World)
     found: list[Vcpu] = []
     for number, node in enumerate(world.nodes):
@@ -136,10 +140,9 @@ def capture_of(world: BaseWorld[Any], target: str) -> Capture:
 
 
 def _vcpu(index: int, name: str, machine: Machine, target: str) -> Vcpu:
-    answers = {register_id: machine.get(register_id) for register_id in machine.register_ids()}
+    ids = [RegisterId(one) for one in listed.register_ids(machine)]
+    answers = {one: machine.get(one) for one in ids if is_known(machine, one) or is_clock(one.encoding)}
     values = {
-        register_id: (int.from_bytes(answer.image, "little"), 0)
-        for register_id, answer in answers.items()
-        if answer.accepted
+        int(one): (int.from_bytes(answer.image, "little"), 0) for one, answer in answers.items() if answer.accepted
     }
     return Vcpu(index, name, "arm64", [register_area(values, Origin(f"{target}/{name}", 0), "KVM registers")])

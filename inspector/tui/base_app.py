@@ -59,6 +59,10 @@ class KeyedScreen(ClosesOnce):
         """Whether a key is no key now, but a letter that was asked for."""
         return False
 
+    def led(self, key: events.Key) -> str | None:  # noqa: ARG002
+        """A key behind a leader as both keys; empty where it has been dealt with, None where no leader was pressed."""
+        return None
+
     def hush(self) -> None:
         """A key has come: what was wrong with a line has been read."""
         from inspector.tui.widgets.prompt import Prompt
@@ -263,6 +267,8 @@ class BaseApp(App[int]):
             self.clear_notifications()
             if self.screen.takes(event.character):
                 return True
+            if (both := self.screen.led(event)) is not None:
+                return not both or await self._check_bindings(both)
         box = self.focused
         if isinstance(box, Input) and event.is_printable and event.character:
             if box.selection.is_empty:

@@ -192,3 +192,9 @@ def test_damaged_captures_raise_nothing(name: str) -> None:
                 data[at] = chance.randrange(256)
             area.data = bytes(data)
         list(findings(capture, chance.choice(VMMS)))
+
+
+@pytest.mark.parametrize("name", ["two-vcpus", "signal-frame", "arm64-grace-to-graviton3", "arm64-memory"])
+def test_the_simulated_machines_state_is_whole(name: str) -> None:
+    """A kernel's own buffer may be compacted, every listed register is there, and two hosts are two machines."""
+    assert not [f for f in findings(capture_of(f"sim:{name}", Options())) if f.rule.severity in ("error", "warning")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Self
 
 from inspector.capture.nearest import did_you_mean
@@ -31,21 +30,14 @@ _EVENTS = {
 _OF_KVM = ("open", "KVM_GET_API_VERSION", "KVM_CREATE_VM")
 
 
-@lru_cache(maxsize=1024)
-def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
-    """The words of an event, and where it happens. Raises ValueError."""
-    return parsed(event, _PLACES)
-
-
 class Arm64World(Stage, BaseWorld[MachineState]):
     """What events happen to."""
 
     architecture = "arm64"
 
     def __init__(self, hosts: Sequence[Host], abi: str = "merged", captured: State | None = None) -> None:
-        super().__init__(hosts, abi, captured)
-        self.steps = []
-        self._history = []
+        Stage.__init__(self, hosts, abi, captured)
+        BaseWorld.__init__(self)
 
     @property
     def kernel(self) -> Kernel:
@@ -66,7 +58,7 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         return Moment(state_of(self), bytes)
 
     def _happen(self, event: str) -> Outcome:
-        words, self.at = _parsed(event)
+        words, self.at = parsed(event, _PLACES)
         name = words[0] if words else ""
         if name not in _EVENTS:
             raise ValueError(f"no such event; {did_you_mean(name, _EVENTS, 'inspector sim --help')}")
