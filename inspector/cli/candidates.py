@@ -200,7 +200,7 @@ def _events(_: Asked) -> list[Candidate]:
 
 def _places(_: Asked) -> list[Candidate]:
     """Where the same events happen too: ``kernel=6.1``."""
-    from layouts.arm64.scenarios import ABIS
+    from layouts.arm64.scenario_events import ABIS
     from layouts.x86.cpus import cpu_layouts
     from layouts.x86.kernels import policies
 

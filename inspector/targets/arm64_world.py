@@ -25,26 +25,28 @@ from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
 from layouts.arm64.ids import RegisterId
 from layouts.arm64.kernels import profile_for
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
 
-#: Behind a known core: its KVM runs guests with EL2, the version of its GIC.
-_NESTED, _GIC = ",nested=on", {",gic=2": 2, ",gic=none": 0}
+#: Behind a known core: the mode of its KVM (kvm-arm.mode=nested or protected), the version of its GIC.
+_NESTED, _PKVM, _GIC = ",nested=on", ",pkvm=on", {",gic=2": 2, ",gic=none": 0}
 
 
 def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> Host:
-    """A host by its word; behind known cores also ``,nested=on``, ``,gic=2`` and ``,gic=none``.
+    """A host by its word; behind known cores also ``,nested=on`` or ``,pkvm=on``, ``,gic=2`` and ``,gic=none``.
 
     Where the cores have MTE, a VM has it with KVM_CAP_ARM_MTE. Raises UsageError and InputError.
     """
     name, release = release_of(text, kernel)
-    rest, is_nested = name.removesuffix(_NESTED), name.endswith(_NESTED)
+    mode = next((one for one in (_NESTED, _PKVM) if name.endswith(one)), "")
+    rest = name.removesuffix(mode)
     suffix = next((one for one in _GIC if rest.endswith(one)), "")
     names = rest.removesuffix(suffix).split("+")
     if any(one not in known_cores() for one in names):
         return host_of(name, "arm64", release, options)
     profile = kernel_named(profile_for, release, options.note)
-    host = from_bare(profile, [known_cores()[one] for one in names], gic=_GIC.get(suffix, 3), nested=is_nested)
+    cpus = [known_cores()[one] for one in names]
+    host = from_bare(profile, cpus, gic=_GIC.get(suffix, 3), nested=mode == _NESTED, pkvm=mode == _PKVM)
     host.name = name
     return host
 
@@ -127,10 +129,11 @@ def capture_of(world: BaseWorld[Any], target: str) -> Capture:
     assert isinstance(world, Arm64World)
     found: list[Vcpu] = []
     for number, node in enumerate(world.nodes):
-        where = f"host {number} " if len(world.nodes) > 1 else ""
-        for at, machine in sorted(node.vm.vcpus.items() if node.vm is not None else ()):
-            if machine.initialized:
-                found.append(_vcpu(len(found), f"{where}vCPU {at}", machine, target))
+        host_words = f"host {number} " if len(world.nodes) > 1 else ""
+        for vm_number, vm in node.vms.items():
+            where = host_words + (f"vm {vm_number} " if vm_number else "")
+            ready = [(at, machine) for at, machine in sorted(vm.vcpus.items()) if machine.initialized]
+            found += [_vcpu(len(found) + n, f"{where}vCPU {at}", one, target) for n, (at, one) in enumerate(ready)]
     notices = ["made by the simulated machine, captured from no host"]
     host = CapturedHost(kernel=world.kernel.release, about="simulated")
     return Capture(target, "simulated", found, host=host, notices=notices)

@@ -132,6 +132,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "x0102"]) == 0
     assert "validate_user_xstate_header" in capsys.readouterr().out
     assert main(["explain", "X9999"]) == 2
+    capsys.readouterr()
+    assert main(["explain", "feat_sve2"]) == 0
+    assert "ID_AA64ZFR0_EL1.SVEver" in capsys.readouterr().out
+    assert main(["explain", "FEAT_SVE22"]) == 2
+    assert "FEAT_SVE2" in capsys.readouterr().err
 
 
 def test_the_page_is_current() -> None:

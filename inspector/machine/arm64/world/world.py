@@ -19,7 +19,7 @@ from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.world import BaseWorld, Moment
 from layouts.kernels import Kernel
 
-_PLACES = ("host", "vcpu")
+_PLACES = ("host", "vm", "vcpu")
 _EVENTS = {
     **KVM_EVENTS,
     "KVM_GET_ONE_REG": registers.get,
@@ -33,6 +33,8 @@ _OF_KVM = ("open", "KVM_GET_API_VERSION", "KVM_CREATE_VM")
 class Arm64World(Stage, BaseWorld[MachineState]):
     """What events happen to."""
 
+    architecture = "arm64"
+
     def __init__(self, hosts: Sequence[Host], abi: str = "merged", captured: State | None = None) -> None:
         Stage.__init__(self, hosts, abi, captured)
         BaseWorld.__init__(self)
@@ -44,8 +46,8 @@ class Arm64World(Stage, BaseWorld[MachineState]):
 
     @property
     def vcpu_count(self) -> int:
-        """See BaseWorld: of the host with most of them."""
-        return max(len(node.vm.vcpus) if node.vm is not None else 0 for node in self.nodes)
+        """See BaseWorld: of the VM with most of them."""
+        return max((len(vm.vcpus) for node in self.nodes for vm in node.vms.values()), default=0)
 
     def anew(self) -> Self:
         """See BaseWorld."""
@@ -60,7 +62,7 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         name = words[0] if words else ""
         if name not in _EVENTS:
             raise ValueError(f"no such event; {did_you_mean(name, _EVENTS, 'inspector sim --help')}")
-        vm = self.node().vm
+        vm = self.node().vms.get(self.at.get("vm", 0))
         if vm is not None and vm.is_dead and name not in _OF_KVM:
             rule = Rule("kvm_vm_ioctl, kvm_vcpu_ioctl (kvm_main.c)")
             rule.check("KVM did not give the VM up (kvm_vm_dead)", held=False)

@@ -29,6 +29,8 @@ _PLACES = ("cpu", "vcpu", "thread")
 class World(Stage, BaseWorld[WorldState]):
     """What events happen to."""
 
+    architecture = "x86"
+
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
         Stage.__init__(self, host, policy, captured)
         BaseWorld.__init__(self)
