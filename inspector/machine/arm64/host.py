@@ -7,7 +7,6 @@ arch/arm64/kvm/arm.c (system_supported_vcpu_features).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
 from inspector.machine.arm64 import nested
 from layouts.arm64 import id_fields as of
@@ -119,6 +118,8 @@ class Host:
 
     def supposing(self, encoding: int, mask: int, value: int) -> Host:
         """The host if some bits of a register were a value's."""
+        from copy import copy
+
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
         found._limit_by, found._reset_by = {}, {}
