@@ -138,9 +138,8 @@ def test_amds_counters_by_number(release: str, parameters: dict[str, str], index
     vcpu = with_counters(release, SVM)
     vcpu.kvm.parameters = parameters
     assert set_msr(vcpu, index, 1).accepted is accepted
-    # What is not the guest's reads as 0, because KVM lists it (kvm_is_msr_to_save, kvm_is_advertised_msr).
-    if not accepted:
-        assert read(vcpu, index) == 0
+    # Where the MSR is no PMU's at all it reads as 0, because KVM lists it (kvm_is_msr_to_save).
+    assert isinstance(read(vcpu, index), int) is (accepted or release == "6.1")
 
 
 def test_without_perfmon_v2_there_is_no_global_control() -> None:
