@@ -12,8 +12,8 @@ from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Migration, migrate
 from layouts.arm64.ids import encoding_of_op, sysreg_id
 from layouts.arm64.kernels import kernels
+from tests.machine.arm64_moves import guest_of
 from tests.machine.support import host_named
-from tests.machine.test_migrate import guest_of
 
 SCTLR = sysreg_id(encoding_of_op((3, 0, 1, 0, 0)))
 

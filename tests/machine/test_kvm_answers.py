@@ -22,12 +22,12 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.linux.kernel import Linux
 from layouts.x86.kernels import profile_for
+from tests.machine.kvms import kvm_of
+from tests.machine.kvms import vcpu_with as vcpu_of
+from tests.machine.kvms import vcpu_with_counters as with_counters
 from tests.machine.support import events_of, world
-from tests.machine.test_msr_answers import vcpu_of
-from tests.machine.test_msrs import kvm_of
-from tests.machine.test_pmu_msrs import AMD_CTL, AMD_SELECT
-from tests.machine.test_pmu_msrs import vcpu_of as with_counters
 
+AMD_SELECT, AMD_CTL = 0xC0010200, 0xC0000301
 X2APIC_API, DIRTY_RING, RING_ACQ_REL = 129, 192, 223
 
 

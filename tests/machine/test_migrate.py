@@ -14,7 +14,7 @@ from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_showing, state_of, state_of_scratch
 from inspector.machine.arm64.host import PSCI_0_2, SVE
 from inspector.machine.arm64.migrate import migrate, restore
-from inspector.machine.arm64.models.realize import ScratchVcpu, ask, realize
+from inspector.machine.arm64.models.realize import ScratchVcpu, ask
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Step
@@ -29,18 +29,10 @@ from layouts.arm64.chips import cores
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import MIDR, PFR0, RegisterId, sysreg_id
 from layouts.arm64.kernels import kernels
-from layouts.arm64.named_models import named_models
 from layouts.x86 import kernels as x86
 from tests.machine.arm64 import VERDICTS
+from tests.machine.arm64_moves import guest_of
 from tests.machine.support import host_named
-
-
-def guest_of(host_name: str, *words: str, model: str = "") -> State:
-    host = host_named(host_name)
-    asked = request(named_models()[model] if model else None, parse_words(words), host)
-    assert realize(asked, host).usable
-    vcpu, _ = ask(asked, host)
-    return state_of_scratch(vcpu, host_name)
 
 
 @pytest.mark.parametrize("kernel", sorted(kernels()))

@@ -8,13 +8,11 @@ import pytest
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
-from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Processor
 from inspector.machine.x86.kvm.msrs.access import get_msr, read, set_msr
 from inspector.machine.x86.kvm.msrs.silicon import reads
-from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
-from tests.machine.test_msrs import kvm_of
+from tests.machine.kvms import vcpu_with as vcpu_of
 
 APIC_BASE, DEADLINE, X2APIC = 0x1B, 0x6E0, 0x800
 DEBUGCTL, LAST_BRANCH, TSC_RATIO, IC_CFG, TSC_AUX = 0x1D9, 0x1DB, 0xC0000104, 0xC0011021, 0xC0000103
@@ -23,19 +21,6 @@ HYPERCALL, GUEST_OS_ID, ASYNC_PF = 0x40000001, 0x40000000, 0x4B564D02
 PERF_CAPABILITIES, PLATFORM_INFO, MISC_FEATURES = 0x345, 0xCE, 0x140
 ARCH_CAPABILITIES, UCODE_REV = 0x10A, 0x8B
 ALL = (1 << 64) - 1
-
-
-def vcpu_of(release: str, vendor: str = SVM, *features: str, irqchip: int = 1, **changed: CpuidValues) -> WholeVcpu:
-    """A guest of a plain CPU that has some features more; ``leaf_1=(...)`` are leaves of its table that are others."""
-    kvm = kvm_of(release, vendor)
-    kvm.__dict__["features"] = kvm.features | frozenset(features)
-    kvm.boot_has = lambda name: name in features or type(kvm).boot_has(kvm, name)  # type: ignore[method-assign]
-    kvm.parameters = {**kvm.parameters, "lbrv": "1"}
-    vcpu = WholeVcpu(kvm, VmConfig(irqchip, memory=bytearray(1 << 21)))
-    leaves = {leaf: values for (leaf, _), values in kvm.raw.leaves.items()}
-    leaves |= {int(name.removeprefix("leaf_"), 16): values for name, values in changed.items()}
-    vcpu.set_cpuid2(tuple(Entry(leaf, 0, 0, *values) for leaf, values in leaves.items()))
-    return vcpu
 
 
 @pytest.mark.parametrize(

@@ -9,47 +9,28 @@ from functools import cache
 
 import pytest
 
-from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.answer import Agreed, Answer
-from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.mce import setup_mce
-from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.machine.x86.kvm.module import SVM, VMX
 from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
 from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.replay.restore import hidden_msrs
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import sections
-from layouts.x86.kernels import kernels, profile_for
+from layouts.x86.kernels import kernels
 from layouts.x86.msr_rules import RULES, rules_for
+from tests.machine.kvms import kvm_of
 from tests.shared import SHARED, needs
 
 HOSTS = SHARED / "restore/hosts"
 NAMES = sorted(path.name.removesuffix(".jsonl.xz") for path in HOSTS.glob("*.xz"))
 #: Hosts whose longer sections are replayed too.
 LONG = ("5.10-milan", "7.2-bspr2", "7.2-milan")
-AMD_LEAF_0 = (0xD, 0x68747541, 0x444D4163, 0x69746E65)
-INTEL_LEAF_0 = (0xD, 0x756E6547, 0x6C65746E, 0x49656E69)
 TSC_AUX, SYSENTER_EIP, LSTAR, VM_CR, HWCR = 0xC0000103, 0x176, 0xC0000082, 0xC0010114, 0xC0010015
 ASYNC_PF_EN, ASYNC_PF_INT, XSS, ARCH_CAPABILITIES = 0x4B564D02, 0x4B564D06, 0xDA0, 0x10A
-#: The bits of a plain 64-bit CPU: MSR, APIC, SSE2; LM, NX, SYSCALL, RDTSCP; SVM.
-LEAF_1, LEAF_80000001 = (0x00A00F11, 0, 0x00000001, 0x178BFBFF), (0, 0, 4, 0x28100800)
-
-
-def kvm_of(release: str, vendor: str = SVM, *, emulator: str = "tcg", **parameters: str) -> Kvm:
-    leaves: dict[tuple[int, int], CpuidValues] = {
-        (0, 0): AMD_LEAF_0 if vendor == SVM else INTEL_LEAF_0,
-        (1, 0): LEAF_1,
-        (0x80000000, 0): (0x80000008, *AMD_LEAF_0[1:]),
-        (0x80000001, 0): LEAF_80000001 if vendor == SVM else (0, 0, 0, LEAF_80000001[3]),
-        (0x80000008, 0): (0x3028, 0, 0, 0),
-    }
-    host = Host(Cpuid(leaves), profile_for(release), emulated=bool(emulator))
-    processor = Processor(emulator=emulator, microcode=0x1000065, tsc_khz=2_000_000, bugs=frozenset())
-    given = {"enable_pmu": "N", **parameters}
-    return Kvm(host, release=release, vendor=vendor, parameters=given, processor=processor)
 
 
 def vcpu_of(release: str, vendor: str = SVM, *, table: bool = True, **vm: int) -> WholeVcpu:

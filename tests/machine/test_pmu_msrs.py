@@ -4,52 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.guest_cpuid import Entry
-from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.module import SVM
 from inspector.machine.x86.kvm.msrs.access import get_msr, read, set_msr
-from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
-from layouts.x86.kernels import profile_for
-from tests.machine.test_msrs import AMD_LEAF_0, INTEL_LEAF_0, LEAF_80000001
+from tests.machine.kvms import ADAPTIVE
+from tests.machine.kvms import PERF_CAPABILITIES as CAP
+from tests.machine.kvms import vcpu_with_counters as vcpu_of
 
-CAP, SELECT, COUNTER, FULL, FIXED = 0x345, 0x186, 0xC1, 0x4C1, 0x309
+SELECT, COUNTER, FULL, FIXED = 0x186, 0xC1, 0x4C1, 0x309
 FIXED_CTRL, STATUS, CTRL, OVF_CTRL = 0x38D, 0x38E, 0x38F, 0x390
 PEBS_ENABLE, PEBS_DATA_CFG, DS_AREA = 0x3F1, 0x3F2, 0x600
 AMD_SELECT, AMD_CTL, AMD_STATUS = 0xC0010200, 0xC0000301, 0xC0000300
-#: PERF_CAPABILITIES of Ice Lake: format 4 of PEBS with its baseline, and writes of the whole width.
-ADAPTIVE = 0x6000 | 0x400
-#: DS and PDCM beside what any 64-bit CPU has.
-LEAF_1 = (0x00A00F11, 0, 0x00008001, 0x178BFBFF | 1 << 21)
-COUNTERS = (2 | 4 << 8 | 48 << 16 | 7 << 24, 0, 0, 3 | 48 << 5)
-
-
-def vcpu_of(
-    release: str, vendor: str = VMX, *, leaf_a: CpuidValues = COUNTERS, ebx_7: int = 0, host_7: int = 0, cap: int = 0
-) -> WholeVcpu:
-    """A guest of a CPU with counters, whose leaf 0xA and EBX of leaf 7 may be others."""
-    vmx, name = vendor == VMX, INTEL_LEAF_0 if vendor == VMX else AMD_LEAF_0
-    leaves: dict[tuple[int, int], CpuidValues] = {
-        (0, 0): name,
-        (1, 0): LEAF_1,
-        (7, 0): (0, host_7, 0, 0),
-        (0xA, 0): COUNTERS if vmx else (0, 0, 0, 0),
-        (0x80000000, 0): (0x80000022, *name[1:]),
-        # PERFCTR_CORE is bit 23 of ECX.
-        (0x80000001, 0): (0, 0, 0 if vmx else 4 | 1 << 23, LEAF_80000001[3]),
-        (0x80000008, 0): (0x3028, 0, 0, 0),
-        (0x80000022, 0): (0, 0, 0, 0) if vmx else (1, 6, 0, 0),
-    }
-    processor = Processor(msrs={CAP: ADAPTIVE}, bugs=frozenset())
-    host = Host(Cpuid(leaves), profile_for(release))
-    vcpu = WholeVcpu(
-        Kvm(host, release=release, vendor=vendor, parameters={"enable_pmu": "Y", "pebs": "Y"}, processor=processor),
-        VmConfig(memory=bytearray(1 << 16)),
-    )
-    of_guest = leaves | {(0xA, 0): leaf_a, (7, 0): (0, ebx_7, 0, 0)}
-    vcpu.set_cpuid2(tuple(Entry(leaf, subleaf, 0, *values) for (leaf, subleaf), values in of_guest.items()))
-    vcpu.msrs[CAP] = cap
-    return vcpu
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ from inspector.readers.options import NO_OPTIONS
 from inspector.targets.x86_guest import guest_of_model, realized
 from layouts.x86.features import REGISTERS
 from layouts.x86.kernels import profile_for
+from layouts.x86.msr_origins import ARCH_CAPABILITIES
 from layouts.x86.vmms import VMMS
-from tests.machine.test_msr_origins import ARCH_CAPABILITIES, SOURCE, silicon, with_msr
+from tests.machine.x86_moves import SOURCE, silicon, with_msr
 
 UINTR, GFNI, VMX = (
     Place("cpuid", 7, 0, "edx", 5, 5),
