@@ -18,7 +18,9 @@ from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
 from inspector.machine.x86.kvm.msrs.table import table_of
+from inspector.machine.x86.kvm.segments import kept
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.migrate.places import names_of, parts_of
 from inspector.machine.x86.replay.restore import hidden_msrs
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import sections
@@ -329,3 +331,9 @@ def test_feature_msrs_without_nested_virtualization() -> None:
     assert not set(range(0x480, 0x492)) & {*table_of(vcpu.kvm).features, *table_of(vcpu.kvm).indexes}
     assert not isinstance(read_feature(vcpu, 0x480), int)
     assert read_feature(vcpu, 0x1234) == 0
+
+
+def test_what_is_kept_of_hosts_and_guests_is_bounded() -> None:
+    """A screen that goes from host to host, and files of any content, do not grow what is remembered without end."""
+    for remembered in (table_of, kept, parts_of, names_of):
+        assert remembered.cache_info().maxsize is not None
