@@ -194,10 +194,10 @@ def test_asynchronous_faults_without_an_apic_cannot_be_set_back() -> None:
 
 def test_an_address_beyond_memory_is_refused_and_was_kept_by_5_10() -> None:
     value = 1 << 30 | 9
-    for release, kept in (("5.10", value), ("6.1", 0)):
+    for release, was in (("5.10", value), ("6.1", 0)):
         vcpu = vcpu_of(release)
         assert not set_msr(vcpu, ASYNC_PF_EN, value).accepted
-        assert read(vcpu, ASYNC_PF_EN) == kept
+        assert read(vcpu, ASYNC_PF_EN) == was
 
 
 @pytest.mark.parametrize(("release", "zero"), [("5.10", False), ("6.18", False), ("6.1.192", False), ("7.2", True)])
