@@ -29,9 +29,11 @@ arrows: $(READY)
 unit: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal
 
-# Branch coverage of what has rules and formats, by the tests that need no screen: at least 95 %.
+# Branch coverage of what has rules and formats, by the tests that need no screen: of each package at least 95 % of its
+# lines and branches, and of its branches alone.
 coverage: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/tui --cov --cov-report=term
+	$(BIN)/coverage json -q -o - | $(BIN)/python -m tests.branches
 
 # Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
 MUTANTS ?=
@@ -74,7 +76,6 @@ man: $(READY)
 
 # The docs site in build/site/html, without a warning: pages, guides, and the reference from the tables. A minute.
 docs: $(READY)
-	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python -m docs.make_site
 
 # The pictures of README and docs, made by the program itself.
@@ -88,7 +89,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("inspector needs Python 3.11 or newer (PYTHON=... names one)" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable '.[serve]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[serve,dask,parquet]' --group dev
 	@touch $(READY)
 
 clean:

@@ -58,7 +58,7 @@ def starts() -> Iterator[Case]:
         ("`show --json` of a core", ("show", CORE, "--json"), 3.0, True),
         ("`show --list` of a core", ("show", CORE, "--list"), 2.5, False),
         ("`show` of one field of a raw image", ("show", IMAGE, *field), 3.5, False),
-        ("`models check`", ("models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"), 5.5, False),
+        ("`models check`", ("models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"), 4.0, False),
         ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 8.0, False),
     ):
         yield Case(name, "`python -c pass`", inspector(*words), bare, "ms", most, is_cheap)

@@ -32,7 +32,23 @@ def page() -> str:
         ".SH TARGETS",
         *(line for scheme in SCHEMES for line in _tagged(rf"\fB{_text(scheme.form)}\fR", scheme.about)),
         ".SH EXIT STATUS",
-        *(line for code, about in _exit_codes() for line in _tagged(rf"\fB{_text(code)}\fR", about)),
+        *(
+            line
+            for code, about in _rows("Exit codes", r"(\d[^|]*)")
+            for line in _tagged(rf"\fB{_text(code)}\fR", about)
+        ),
+        ".SH FILES",
+        *(
+            line
+            for path, about in _rows("What is remembered", "`(~[^`]*)`")
+            for line in _tagged(rf"\fI{_text(path)}\fR", about)
+        ),
+        ".SH ENVIRONMENT",
+        *(
+            line
+            for name, about in _rows("What is remembered", "`([A-Z_]+)`")
+            for line in _tagged(rf"\fB{_text(name)}\fR", about)
+        ),
         ".SH SEE ALSO",
         r"\fBgdb\fR(1), \fBstrace\fR(1), \fBcpuid\fR(1), \fBvirsh\fR(1), \fBqemu\fR(1)",
     ]
@@ -106,11 +122,11 @@ def _tagged(tag: str, about: str) -> Iterator[str]:
     yield _line(about)
 
 
-def _exit_codes() -> Iterator[tuple[str, str]]:
-    """The rows of the guide's table."""
-    table = (ROOT / "docs/guide.md").read_text("utf-8").partition("## Exit codes")[2]
-    for code, about in re.findall(r"^\| (\d[^|]*) \| (.*) \|$", table, re.MULTILINE):
-        yield code, about.replace(r"\|", "|").replace("`", "")
+def _rows(section: str, first: str) -> Iterator[tuple[str, str]]:
+    """The rows of a section of the guide whose first column is of such a form."""
+    text = (ROOT / "docs/guide.md").read_text("utf-8").partition(f"## {section}\n")[2].partition("\n## ")[0]
+    for word, about in re.findall(rf"^\| {first} \| (.*) \|$", text, re.MULTILINE):
+        yield word, about.replace(r"\|", "|").replace("`", "")
 
 
 def _sentence(text: str) -> str:

@@ -41,12 +41,17 @@ def _inside(link: re.Match[str]) -> str:
     return f"[{text}](contributing.md{anchor})" if path == "CONTRIBUTING.md" else f"`{path}`"
 
 
-def main() -> int:
-    """Stage and build; 1 where Sphinx warns of anything."""
+def build(site: Path, builder: str = "html") -> int:
+    """Stage and build below a folder; 1 where Sphinx warns of anything. ``dummy`` writes no pages."""
     from sphinx.cmd.build import build_main
 
-    stage(SITE / "source")
-    return build_main(["-q", "-W", "--keep-going", "-b", "html", str(SITE / "source"), str(SITE / "html")])
+    stage(site / "source")
+    return build_main(["-q", "-W", "--keep-going", "-b", builder, str(site / "source"), str(site / builder)])
+
+
+def main() -> int:
+    """The site in build/site/html."""
+    return build(SITE)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What is coming to KVM: series that are on the lists and in no release, told as such; nothing here is played.
+"""What is coming to KVM: series that are on the lists and in no release, told as such.
 
-Source: the series named, and Linux 7.3.4, whose source was read for what of each is there already. An entry goes when a
-release has it: then a profile says what it changed.
+No answer is made up of it: what a series decides is ``depends-on`` (``inspector/machine/coming.py``). Source: the
+series named, and Linux 7.3.4, whose source was read for what of each is there already. An entry goes when a release
+has it: then a profile says what it changed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ NEXT = "next"
 
 
 class Coming(NamedTuple):
-    """A series that is not merged: ``series`` is its last posting that was seen, ``there`` what releases have of it."""
+    """A series that is not merged: ``series`` is its last posting that was seen, ``there`` what releases have of it.
+
+    ``words`` are those of events that name what it brings, ``xcr0`` the bits of XCR0. ``link`` is where the posting
+    can be read; empty: nobody here followed one.
+    """
 
     arch: str
     name: str
     series: str
     brings: tuple[str, ...]
     there: str
+    words: tuple[str, ...] = ()
+    xcr0: int = 0
+    link: str = ""
 
 
 COMING = (
@@ -33,6 +41,17 @@ COMING = (
             "SMCR_EL1, SVCR, ZA and ZT0 as registers; Z and P have streaming mode's length where SVCR.SM is 1",
         ),
         "ID_AA64PFR1_EL1.SME reads 0; SVCR is in sys_reg_descs, hidden without it (sme_visibility)",
+        words=(
+            "SME",
+            "ID_AA64PFR1_EL1.SME",
+            "ID_AA64SMFR0_EL1",
+            "SMCR_EL1",
+            "SMPRI_EL1",
+            "SVCR",
+            "ZA",
+            "ZT0",
+            "smstart",
+        ),
     ),
     Coming(
         "arm64",
@@ -40,13 +59,16 @@ COMING = (
         "[PATCH v21 00/15] KVM: arm64: Provide guest support for GCS, Mark Brown, 30 September 2026",
         ("ID_AA64PFR1_EL1.GCS", "GCSCR_EL1, GCSCRE0_EL1, GCSPR_EL0 and GCSPR_EL1 as registers"),
         "ID_AA64PFR1_EL1.GCS reads 0 (sanitise_id_aa64pfr1_el1)",
+        words=("ID_AA64PFR1_EL1.GCS", "GCSCR_EL1", "GCSCRE0_EL1", "GCSPR_EL0", "GCSPR_EL1"),
     ),
     Coming(
         "arm64",
         "GICv5 beyond private interrupts",
         "KVM: arm64: Add GICv5 IRS support",
         ("shared and message-signalled interrupts of a guest's GICv5",),
-        "KVM_DEV_TYPE_ARM_VGIC_V5 with private interrupts and ID_AA64PFR2_EL1.GCIE, since 7.1",
+        "KVM_DEV_TYPE_ARM_VGIC_V5 with private interrupts and ID_AA64PFR2_EL1.GCIE, since 7.1"
+        " (patch.msgid.link/20260319154937.3619520-22-sascha.bischoff@arm.com)",
+        words=("VGIC_V5_IRS",),
     ),
     Coming(
         "x86",
@@ -54,6 +76,7 @@ COMING = (
         "[PATCH v9 00/22] Enable FRED with KVM VMX, Xin Li, 26 October 2025",
         ("CPUID.7.1.EAX[17] FRED and [18] LKGS", "CR4.FRED, IA32_FRED_* in KVM_GET_MSR_INDEX_LIST", "nested FRED"),
         "the host alone uses FRED; no bit of it is in KVM's CPUID tables (cpuid.c)",
+        words=("fred", "FRED"),
     ),
     Coming(
         "x86",
@@ -62,5 +85,29 @@ COMING = (
         " (and KVM: x86: APX reg prep work, Sean Christopherson, 10 March 2026)",
         ("CPUID.7.1.EDX[21] APX_F and leaf 0x29", "XCR0[19]: R16 to R31 in XSAVE images", "emulation with REX2"),
         "tasks have APX since 6.16; KVM_SUPPORTED_XCR0 has no bit 19 (x86.c)",
+        words=("apx", "APX"),
+        xcr0=1 << 19,
+        link="lore.kernel.org/kvm/20251110180131.28264-1-chang.seok.bae@intel.com",
     ),
 )
+
+
+#: Events whose numbers are values of XCR0.
+_OF_XCR0 = ("xsetbv", "KVM_SET_XCRS")
+
+
+def series_of(arch: str, event: str) -> Coming | None:
+    """The series that brings what an event names; None where releases decide."""
+    words = event.split()
+    values = [_number(word.rpartition(":")[2]) for word in words] if any(one in words for one in _OF_XCR0) else []
+    for one in COMING:
+        if one.arch == arch and (any(word in one.words for word in words) or any(one.xcr0 & each for each in values)):
+            return one
+    return None
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        return 0

@@ -157,9 +157,7 @@ else:
             return cls(*values)
 
         def _replace(self, **named):  # noqa: ANN003, ANN202
-            made = tuple.__new__(
-                type(self), [named.pop(field, value) for field, value in zip(self._fields, self, strict=True)]
-            )
+            made = tuple.__new__(type(self), map(named.pop, self._fields, self))
             if named:
                 raise ValueError(f"{type(self).__name__} has no field {next(iter(named))!r}")
             return made

@@ -75,7 +75,7 @@ VERDICTS = ROOT / "tests/machine/verdicts/x86-skylake_x-linux-6.12.jsonl.gz"
 WALKED: dict[str, Callable[[], list[str]]] = {
     "Bytes to screen": lambda: asyncio.run(_open("sample:amx/process.core")),
     "Toggled bit to outcome": lambda: asyncio.run(
-        _keys("sim:guest-xfd", "n n n n n n slash x t i l e d a t a enter", "f")
+        _keys("sim:guest-xfd", "n n n n n n slash x t i l e d a t a enter space", "f")
     ),
     "Key press to errno": lambda: asyncio.run(
         _keys("model:neoverse-n1-v1:neoverse-n1", "slash f e a t _ S H A 2 enter right", "right")

@@ -61,10 +61,15 @@ class MadeAttributes(TypedDict, total=False):
 
 
 class XsaveAttributes(TypedDict, total=False):
-    """Of ``xsave``: where components lie; ``xstate_bv_unmaintained``: XSTATE_BV does not say what is initial."""
+    """Of ``xsave``: where components lie.
+
+    ``xstate_bv_unmaintained``: XSTATE_BV does not say what is initial; ``kernel_buffer``: a kernel's own image, which
+    is no answer of KVM or ptrace and never an argument.
+    """
 
     table: XsaveTable
     xstate_bv_unmaintained: bool
+    kernel_buffer: bool
 
 
 class SectionAttributes(TypedDict, total=False):

@@ -191,11 +191,61 @@ def _can_be_read(target: str) -> bool:
     return scheme.prefix == "sample:"
 
 
+def _events(_: Asked) -> list[Candidate]:
+    """The events of all scenarios."""
+    from layouts.scenarios import scenarios
+
+    return _plain(dict.fromkeys(event for one in scenarios().values() for event in one.events))
+
+
+def _places(_: Asked) -> list[Candidate]:
+    """Where the same events happen too: ``kernel=6.1``."""
+    from layouts.arm64.scenario_events import ABIS
+    from layouts.x86.cpus import cpu_layouts
+    from layouts.x86.kernels import policies
+
+    hosts = (f"host={name}" for name in (*cpu_layouts(), *hosts_completed("", "arm64")) if ":" not in name)
+    kernels = (f"kernel={release}" for release in dict.fromkeys(_all_releases()))
+    return _plain((*kernels, *(f"policy={name}" for name in policies()), *ABIS, *hosts))
+
+
+def _machines(_: Asked) -> list[Candidate]:
+    from layouts.x86.models.qemu import machines
+
+    return _plain(("q35", "pc", *machines()))
+
+
+def _kept(_: Asked) -> list[Candidate]:
+    from layouts.secrets import KINDS
+
+    return [Candidate(kind, about) for kind, about in KINDS.items()]
+
+
+def _components(_: Asked) -> list[Candidate]:
+    from layouts.x86.xsave import COMPONENTS
+
+    return [Candidate(str(one.number), one.title) for one in COMPONENTS]
+
+
+def _themes(_: Asked) -> list[Candidate]:
+    from inspector.tui.config import theme_names
+
+    return _plain(theme_names())
+
+
+def _sample_words(_: Asked) -> list[Candidate]:
+    """Parts of samples' names."""
+    from inspector.targets import samples
+
+    return _plain(dict.fromkeys(part for name in samples.names() for part in name.split("/")))
+
+
 _BY_VALUE: dict[str, Callable[[Asked], Iterable[Candidate]]] = {
     "TARGET": _targets,
     "SRC": lambda asked: [*_targets(asked), *_hosts(asked)],
     "DST": _hosts,
     "HOST": _hosts,
+    "HOSTS": _hosts,
     "CPU": _cpus,
     "RELEASE": _releases,
     "GLOB": _fields,
@@ -203,6 +253,8 @@ _BY_VALUE: dict[str, Callable[[Asked], Iterable[Candidate]]] = {
     "CODE": _codes,
     "PATH": _files,
     "FILE": _files,
+    "DIR": _files,
+    "TYPE": _machines,
     "LOG": lambda asked: _samples() if asked.current.startswith("sample:") else _files(asked),
     "LINE": _models,
     "NAME=VALUE": _properties,
@@ -216,6 +268,12 @@ _BY_PLACE: dict[tuple[str, str], Callable[[Asked], Iterable[Candidate]]] = {
     ("", "--layout"): _cpus,
     ("", "--as"): _structures,
     ("", "--base"): _targets,
+    ("sim", "--against"): _places,
+    ("sim", "--event"): _events,
+    ("sim", "--why"): _components,
+    ("report", "--keep"): _kept,
+    ("screenshot", "--theme"): _themes,
+    ("samples", "WORD"): _sample_words,
     ("verify", "--cpu"): _cpus,
     ("screenshot", "--field"): _fields,
     ("sim", "name"): _sim,

@@ -40,6 +40,7 @@ _EXAMPLES = """\
   inspector layouts kernels
   inspector layouts kernels 6.17
   inspector layouts kernels next
+  inspector layouts kernels 7.2 next
   inspector layouts kernels 6.1 6.18 --cpu sapphire-rapids
   inspector layouts kernels 6.6 6.12 --cpu neoverse-v1"""
 
@@ -120,8 +121,8 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
     from inspector.export import kernel_changes
     from inspector.targets.x86_cpus import cpu_named
 
-    if NEXT in (older, newer):
-        raise UsageError(f"layouts kernels {older} {newer}: next is no release; layouts kernels next tells of it")
+    if older == NEXT:
+        raise UsageError(f"layouts kernels {older} {newer}: next is no release; expected it as the second")
     if cpu and arch != "x86" and _upgrade_of_arm64(older, newer, cpu, is_json=is_json):
         return
     if cpu and arch == "arm64":
@@ -129,7 +130,7 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
         raise UsageError(f"--cpu {cpu}: no arm64 CPU; {hint}")
     x86 = arm64 = None
     if arch != "arm64":
-        for release in (older, newer):
+        for release in (older,) if newer == NEXT else (older, newer):
             kernel_named(x86_kernels.profile_for, release, arguments.TOLD.note)
         x86 = kernel_changes.x86_changes(older, newer, cpu_named(cpu) if cpu else None)
     if arch != "x86" and not cpu:
@@ -142,6 +143,8 @@ def _upgrade(older: str, newer: str, cpu: str, arch: str, *, is_json: bool) -> N
         say(f"x86: Linux {older} to {newer}, {x86.cpu or 'any CPU'}", *kernel_changes.x86_text(x86))
     if arm64 is not None:
         say(f"arm64: Linux {older} to {newer}", *arm64)
+    if newer == NEXT:
+        say("not merged: in no line above", *coming_text(arch))
 
 
 def _upgrade_of_arm64(older: str, newer: str, cpu: str, *, is_json: bool) -> bool:
@@ -159,6 +162,8 @@ def _upgrade_of_arm64(older: str, newer: str, cpu: str, *, is_json: bool) -> boo
         say_json(kernel_changes.arm64_json(cpu, cpus, before, after))
     else:
         say(f"arm64: Linux {older} to {newer}, {cpu}", *kernel_changes.arm64_guest_text(cpus, before, after))
+        if newer == NEXT:
+            say("not merged: in no line above", *coming_text("arm64"))
     return True
 
 

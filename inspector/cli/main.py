@@ -27,6 +27,7 @@ _COLLECT_AFTER = 50_000
 #: Commands: module under ``inspector.cli``, and what it does.
 COMMANDS = {
     "open": ("open", "open a capture in the terminal interface"),
+    "tour": ("tour", "both labs in five minutes, in the terminal"),
     "show": ("show", "print the same state as text or JSON"),
     "diff": ("diff", "what differs between states, field by field"),
     "lint": ("lint", "does a state contradict itself, and what happens then"),

@@ -12,14 +12,11 @@ from inspector.export import model_features, model_hosts
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
 from inspector.export.kinds import head
-from inspector.export.register_list import register_list
-from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
 from inspector.machine.arm64.models.moves import moves, unlike
 from inspector.machine.arm64.models.realize import Realization, ask, realize
 from inspector.machine.arm64.models.request import Words, parse_words, request
-from inspector.targets.arm64_host import capture_of
 from inspector.targets.models import target
 from inspector.targets.schemes import host_of
 from layouts.arm64.arm_features import find
@@ -222,7 +219,10 @@ def expand(found: argparse.Namespace) -> int:
 def _save(made: Realization, name: str, path: str) -> None:
     import shlex
 
+    from inspector.export.register_list import register_list
     from inspector.export.vcpu import write_vcpu
+    from inspector.machine.arm64.captured import state_of_scratch
+    from inspector.targets.arm64_host import capture_of
 
     vcpu, _ = ask(made.request, made.host)
     state = state_of_scratch(vcpu, f"{name} on {made.host.name}")

@@ -39,7 +39,7 @@ from inspector.targets.scenarios import (
 from inspector.targets.schemes import capture_of, host_of
 from inspector.targets.x86_host import require_fit
 from inspector.targets.x86_restore import captured_state, on_captured_host, restore_scenario
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
 from layouts.scenarios import scenarios
 from layouts.x86.cpus import cpu_layouts
@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "--host",
         default="",
         metavar="CPU",
-        help="a known CPU, cpuid -r text, or a capture; of arm64 also CPU,nested=on and CPU,gic=2",
+        help="a known CPU, cpuid -r text, or a capture; of arm64 also CPU,nested=on, CPU,pkvm=on and CPU,gic=2",
     )
     parser.add_argument("--to", action="append", default=[], metavar="CPU", help="arm64: one more host, host=1 and on")
     parser.add_argument("--kernel", default="", metavar="RELEASE", help=HELP)

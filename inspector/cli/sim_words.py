@@ -42,7 +42,7 @@ Anywhere in an event: cpu=N (where on the host), vcpu=N, thread=N.
 
 events of arm64
 of /dev/kvm and the VM
-  open | KVM_GET_API_VERSION | KVM_CHECK_EXTENSION CAP [vm] | KVM_CREATE_VM [IPA_BITS] | KVM_ENABLE_CAP CAP
+  open | KVM_GET_API_VERSION | KVM_CHECK_EXTENSION CAP [vm] | KVM_CREATE_VM [IPA_BITS] [protected] | KVM_ENABLE_CAP CAP
   KVM_SET_USER_MEMORY_REGION SLOT ADDRESS SIZE [FLAGS] | KVM_ARM_GET_REG_WRITABLE_MASKS | KVM_ARM_PREFERRED_TARGET
   KVM_CREATE_DEVICE vgic-v2|vgic-v3|its | KVM_SET_DEVICE_ATTR VGIC_ADDR|VGIC_CTRL_INIT|PMU_V3_IRQ|PMU_V3_INIT
 of the vCPU
@@ -54,6 +54,7 @@ of the guest, at EL1
   guest mrs REGISTER | guest msr REGISTER VALUE | guest fadd | guest rdvl | guest smstart | guest pacia
 STATE is saved (by KVM_GET_ONE_REG all), captured (--from) or model:NAME,PROPERTY=VALUE (inspector models list).
 FEATURE: POWER_OFF EL1_32BIT PSCI_0_2 PMU_V3 SVE PTRAUTH HAS_EL2 HAS_EL2_E2H0 PMU_V3_STRICT bitN. A long VALUE: aa..
-Anywhere in an event: vcpu=N, host=N (--to and a scenario's destinations are 1 and on).
+Anywhere in an event: vcpu=N, vm=N (KVM_CREATE_VM again makes the next), host=N (--to and a scenario's destinations
+are 1 and on). Hosts also CPU,pkvm=on (kvm-arm.mode=protected).
 
 The exit code is 1 when an event was refused."""

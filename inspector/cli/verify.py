@@ -14,6 +14,7 @@ from inspector.export.kinds import head
 from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.readers.lines import lines_of
+from inspector.targets.schemes import scheme_of
 from layouts.x86.cpus import cpu_layouts
 
 _EXAMPLES = """\
@@ -36,6 +37,8 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(f"--cpu {found.cpu}: no such CPU; {hint}")
     disagree = False
     for file in found.files:
+        if scheme_of(file).prefix:
+            raise UsageError(f"{file}: expected a file of recorded answers, one JSON object a line")
         agreement = verify(file, lines_of(file), found.cpu, _host_beside(file), _captures_beside(file))
         disagree = disagree or agreement.agree != agreement.total
         if found.json:

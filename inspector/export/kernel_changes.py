@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from inspector.capture.host import Cpuid
-from inspector.export.kernels import changed_lines, coming_text
+from inspector.export.kernels import changed_lines, coming_json, coming_text
 from inspector.export.kinds import head
 from inspector.machine.arm64 import changes as arm64_changes
 from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
@@ -15,6 +15,7 @@ from layouts.arm64 import kernels as arm64
 from layouts.arm64.chips import known_cores
 from layouts.arm64.hosts import BareHost
 from layouts.arm64.kernels import Arm64Kernel
+from layouts.coming import NEXT
 from layouts.x86 import kernels as x86
 
 _TITLES = {
@@ -40,7 +41,11 @@ class X86Changes(NamedTuple):
 
 
 def x86_changes(older: str, newer: str, cpu: tuple[str, Cpuid] | None = None) -> X86Changes:
-    """For guests of a CPU by name and CPUID; without one, of any CPU of each vendor. Raises UnknownReleaseError."""
+    """For guests of a CPU by name and CPUID; without one, of any CPU of each vendor. Raises UnknownReleaseError.
+
+    ``next`` is answered by the newest profile: what is not merged is no change.
+    """
+    newer = x86.profile_for(newer).name if newer == NEXT else newer
     if cpu is not None:
         return X86Changes(cpu[0], tuple(("", change) for change in changes(cpu[1], older, newer)))
     found = {vendor: changes(any_cpu(layout), older, newer) for vendor, layout in _VENDORS.items()}
@@ -86,7 +91,8 @@ def arm64_text(older: Arm64Kernel, newer: Arm64Kernel) -> Sequence[str]:
 def arm64_json(cpu: str, cpus: Sequence[BareHost], older: Arm64Kernel, newer: Arm64Kernel) -> dict[str, Any]:
     """The answer of ``layouts kernels A B --cpu NAME --json`` for a CPU of arm64."""
     rows = [change._asdict() for change in arm64_changes.changes(cpus, older, newer)]
-    return {**json_of(older.release, newer.release, None, None), "cpu": cpu, "arm64": rows}
+    newest = NEXT if newer.coming else newer.release
+    return {**json_of(older.release, newest, None, None), "cpu": cpu, "arm64": rows}
 
 
 def json_of(older: str, newer: str, x86: X86Changes | None, arm64: Iterable[str] | None) -> dict[str, Any]:
@@ -101,14 +107,15 @@ def json_of(older: str, newer: str, x86: X86Changes | None, arm64: Iterable[str]
         "cpu": (x86.cpu or None) if x86 is not None else None,
         "x86": rows,
         "arm64": None if arm64 is None else [line.strip() for line in arm64],
-    }
+    } | ({"not_merged": coming_json()} if newer == NEXT else {})
 
 
 _PAGE = """\
 # What a kernel upgrade alone changes for guests
 
 `inspector layouts kernels 6.1 6.18` prints what guests have otherwise when nothing but the host's kernel changes: x86
-by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md). `--cpu milan`
+by the rules of [KVM's ioctls](x86-restore.md), arm64 by the tables of [its profiles](arm64-machine.md), a mask by the
+fields that it is made of, a rule with what it says and the kernel's function. `--cpu milan`
 asks for one CPU: a model of QEMU, the way people say it, or a file with a CPU's own CPUID. `--cpu neoverse-v1` asks a
 guest of that core (or chip, or of several with `+`) on both kernels: the fields that it reads, the bits that may be
 written, the list of registers and their values, features, capabilities, and what calls answer. `--arch` takes one
@@ -138,6 +145,11 @@ def page() -> str:
         found = arm64_guest_text([known_cores()[_PAGE_CPU]], before, after)
         lines += [line.removeprefix("  ") for line in found]
         lines += ["```", ""]
-    lines += ["## Not merged", "", "In no release that was read, and played nowhere; `--kernel next` says so.", ""]
+    lines += [
+        "## Not merged",
+        "",
+        "In no release that was read. `--kernel next` answers as the newest, and leaves open what these decide.",
+        "",
+    ]
     lines += ["```", *coming_text(), "```", ""]
     return "\n".join(lines)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from layouts.coming import COMING
 from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from layouts.kernels import Kernel
 
 
 #: By kind. A number grows with a change that old readers would misread; a new key is none.
@@ -38,3 +41,9 @@ SCHEMAS = {
 def head(kind: str) -> dict[str, Any]:
     """``kind`` and ``schema``, with which an answer begins."""
     return {"kind": kind, "schema": SCHEMAS[kind]}
+
+
+def kernel_json(kernel: Kernel) -> dict[str, Any]:
+    """``kernel``, the profile, and ``answers_for``, the release that was asked for; of next also ``not_merged``."""
+    found = {"kernel": kernel.name, "answers_for": kernel.answers_for or None}
+    return found | ({"not_merged": [one.name for one in COMING]} if kernel.coming else {})

@@ -13,12 +13,14 @@ _TOLD, _MOST_OTHERS = frozenset((*IDS, CTR, AIDR)), 8
 
 
 def words_of_machine(state: MachineState) -> dict[str, str]:
-    """A state by name; with several hosts each name begins with the host's number."""
+    """A state by name; with several hosts each name begins with the host's number, of further VMs with theirs."""
     found: dict[str, str] = {}
     for number, node in enumerate(state.nodes):
         prefix = f"host {number} " if len(state.nodes) > 1 else ""
         if node.vm is not None:
             found |= {f"{prefix}{name}": words for name, words in _vm_words(node.vm).items()}
+        for other, vm in enumerate(node.others, 1):
+            found |= {f"{prefix}vm {other} {name}": words for name, words in _vm_words(vm).items()}
     if state.saved_registers:
         found["saved"] = f"{state.saved_registers} registers"
     if state.saved_vqs is not None:
@@ -28,6 +30,8 @@ def words_of_machine(state: MachineState) -> dict[str, str]:
 
 def _vm_words(vm: VmState) -> dict[str, str]:
     found = {"VM": f"IPA of {vm.ipa_bits} bits" + (", given up" if vm.is_dead else ", has run" if vm.ran else "")}
+    if vm.is_protected:
+        found["VM type"] = "protected"
     capabilities = [
         name for name, has in (("ARM_MTE", vm.has_mte), ("ARM_WRITABLE_IMP_ID_REGS", vm.writable_imp)) if has
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.export.words import VERDICTS, counted
 from inspector.machine.arm64.migrate import Call, FieldReason
 from inspector.machine.arm64.verdict import Bit, Together, Verdict, call_name, then
@@ -94,8 +94,7 @@ def migration_json(found: Verdict) -> dict[str, Any]:
         "arch": "arm64",
         "source": made.state.name,
         "destination": made.host.name,
-        "kernel": made.host.kernel.name,
-        "answers_for": made.host.kernel.answers_for or None,
+        **kernel_json(made.host.kernel),
         "vmm": vmms.NAME,
         "arrives": found.verdict == "arrives",
         "verdict": found.verdict,

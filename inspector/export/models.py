@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
 from inspector.machine.arm64.models.accepted import Accepted, guest_properties, on_host
@@ -199,8 +199,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         **head("realization"),
         "model": name,
         "host": made.host.name,
-        "kernel": made.host.kernel.name,
-        "answers_for": made.host.kernel.answers_for or None,
+        **kernel_json(made.host.kernel),
         "usable": made.usable,
         "verdict": made.verdict,
         "agree": made.agree,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.capture.errors import visible
 from inspector.export.evidence import source_of
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.words import counted
 from inspector.machine.outcome import Outcome
@@ -155,8 +155,7 @@ def timeline_json(scenario: Scenario, world: BaseWorld[Any]) -> dict[str, Any]:
         "host": scenario.host,
         "destinations": list(scenario.destinations),
         "because": scenario.because,
-        "kernel": world.kernel.name,
-        "answers_for": world.kernel.answers_for or None,
+        **kernel_json(world.kernel),
         "policy": scenario.policy,
         "events": [_step_json(step, scenario.log, number) for number, step in enumerate(world.steps, 1)],
         "costs": dict(world.costs_by_name()),

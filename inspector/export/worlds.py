@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from inspector.capture.errors import visible
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.timeline import answer_of
 from inspector.machine.against import Happened
@@ -186,11 +186,9 @@ def worlds_json(found: Comparison) -> dict[str, Any]:
 
 
 def _side_json(side: Side) -> dict[str, Any]:
-    kernel = side.world.kernel
     return {
         "host": side.scenario.host,
-        "kernel": kernel.name,
-        "answers_for": kernel.answers_for or None,
+        **kernel_json(side.world.kernel),
         "policy": side.scenario.policy,
         "costs": dict(side.world.costs_by_name()),
     }

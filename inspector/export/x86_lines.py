@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from xml.etree import ElementTree
 
 from inspector.capture.cpu_line import HOST, BitPlace
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
@@ -31,6 +30,8 @@ def qemu_cpu(model: str, switches: Mapping[str, bool], properties: Mapping[str, 
 
 def libvirt_cpu(model: str, switches: Mapping[str, bool], policies: Mapping[str, str] | None = None) -> str:
     """``<cpu>`` of a domain. Features are required or disabled; ``policies`` say other."""
+    from xml.etree import ElementTree
+
     if model in _HOST_MODES:
         root = ElementTree.Element("cpu", mode=_HOST_MODES[model])
     else:

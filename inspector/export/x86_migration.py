@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from inspector.export.kinds import head
+from inspector.export.kinds import head, kernel_json
 from inspector.export.words import VERDICTS, counted
 from inspector.export.x86_migration_words import remedies_of
 from inspector.export.x86_together import all_remedies, together_json, together_text
@@ -38,8 +38,8 @@ def x86_migration_json(made: Migration) -> dict[str, Any]:
         "source": made.guest.name,
         "destination": made.destination.name,
         "known_by": made.destination.because,
-        "kernel": None if made.destination.emulator else made.destination.kernel.name,
-        "answers_for": made.destination.kernel.answers_for or None,
+        **kernel_json(made.destination.kernel),
+        **({"kernel": None} if made.destination.emulator else {}),
         "vmm": made.vmm.name,
         "arrives": made.arrives,
         "verdict": made.verdict,

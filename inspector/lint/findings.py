@@ -16,7 +16,7 @@ from layouts.lint.table import lint_rules
 #: With what the codes of an architecture's rules begin. Their checks stand in the package of its name, which is
 #: imported for vCPUs of it.
 _LETTERS = {"x86": "X", "arm64": "A"}
-_NUMBER = re.compile(r"\d+")
+_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
 class Finding(NamedTuple):
@@ -61,8 +61,11 @@ def _of_vcpu(state: State) -> Iterator[Finding]:
 
 
 def _machine_of(vcpu: Vcpu) -> str:
-    """VCPUs whose names differ in nothing but a number were taken together; ``reset`` and ``pattern`` were not."""
-    return _NUMBER.sub("", vcpu.name)
+    """VCPUs whose names differ in nothing but the last number were taken together.
+
+    ``reset`` and ``pattern`` were not, nor ``host 0 vCPU 0`` and ``host 1 vCPU 0``.
+    """
+    return _LAST_NUMBER.sub("", vcpu.name)
 
 
 def _applying(arch: str, vmm: str) -> Iterator[LintRule]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 from inspector.capture.errors import UsageError
 
@@ -47,7 +48,8 @@ def word(words: Words, at: int, what: str) -> str:
     return words[at]
 
 
-def parsed(event: str, places: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+@lru_cache(maxsize=1024)
+def parsed(event: str, places: tuple[str, ...]) -> tuple[list[str], dict[str, int]]:
     """The words of an event, and where it happens: ``vcpu=1``, of the words that say so. Raises ValueError."""
     words: list[str] = []
     at: dict[str, int] = {}

@@ -6,10 +6,13 @@ with a file is told as that.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from functools import cache
 
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import re
 
 Holds = Callable[[object], bool]
 
@@ -47,9 +50,15 @@ def optional(value: Value) -> Value:
 
 
 def text(pattern: str, words: str) -> Value:
-    """Text that a pattern matches in full."""
-    compiled = re.compile(pattern)
-    return Value(words, lambda found: isinstance(found, str) and compiled.fullmatch(found) is not None)
+    """Text that a pattern matches in full; compiled when the first text is looked at."""
+
+    @cache
+    def compiled() -> re.Pattern[str]:
+        import re
+
+        return re.compile(pattern)
+
+    return Value(words, lambda found: isinstance(found, str) and compiled().fullmatch(found) is not None)
 
 
 def number(least: int = -(1 << 63), most: int = (1 << 63) - 1, words: str = "") -> Value:

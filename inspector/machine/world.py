@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
+from inspector.machine import coming
 from inspector.machine.events import EventError
 from inspector.machine.outcome import Outcome, Step
 from layouts.kernels import Kernel
@@ -94,8 +95,12 @@ class WorldStep(Step, Generic[State]):
 class BaseWorld(ABC, Generic[State]):
     """What events happen to. A world says how one event happens, what there is to see, and how it began."""
 
-    steps: list[WorldStep[State]]
-    _history: list[Moment[State]]
+    #: Whose words its events have.
+    architecture: str
+
+    def __init__(self) -> None:
+        self.steps: list[WorldStep[State]] = []
+        self._history: list[Moment[State]] = []
 
     # What a world says
 
@@ -145,13 +150,24 @@ class BaseWorld(ABC, Generic[State]):
         Raises EventError for words that are no event, or for what cannot happen now; nothing is changed then.
         """
         try:
-            outcome = self._happen(event)
+            outcome = self._answer(event)
         except (ValueError, IndexError, TypeError) as error:
             self._again()
             raise EventError(event, str(error)) from error
         step = WorldStep(self, len(self.steps), event, outcome)
         self.steps.append(step)
         return step
+
+    def _answer(self, event: str) -> Outcome:
+        """Let an event happen; what a series decides that is not merged is open. Raises as ``_happen`` does."""
+        series = coming.deciding(self.kernel, self.architecture, event) if self.kernel.coming else None
+        if series is None:
+            return self._happen(event)
+        try:
+            outcome = self._happen(event)
+        except ValueError:
+            return coming.open_answer(self.kernel, series, None)
+        return outcome if outcome.accepted else coming.open_answer(self.kernel, series, outcome)
 
     def play(self, events: Iterable[str]) -> None:
         """Let events happen, until one takes the host down. Raises EventError for one that is none."""
@@ -182,7 +198,7 @@ class BaseWorld(ABC, Generic[State]):
             other = self.anew()
             self._history = [other.moment()]
             for step in self.steps:
-                other._happen(step.event)
+                other._answer(step.event)
                 self._history.append(other.moment())
         return self._history
 
@@ -193,5 +209,5 @@ class BaseWorld(ABC, Generic[State]):
     def _again(self) -> None:
         self.reset()
         for step in self.steps:
-            self._happen(step.event)
+            self._answer(step.event)
         self.take_trace()

@@ -41,8 +41,8 @@ def is_register_id(number: int) -> bool:
 
 
 def register_area(values: Mapping[int, Masked], origin: Origin, title: str, prefix: str = "arm64") -> Area:
-    """arm64 registers by KVM id; ids in order, each value as many bytes as its id says."""
-    ids = sorted(values)
+    """arm64 registers by KVM id, in the order given; each value as many bytes as its id says."""
+    ids = list(values)
     data, unknown = bytearray(), bytearray()
     for register_id in ids:
         size = register_size_bytes(register_id)

@@ -7,16 +7,12 @@ from collections.abc import Iterable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
-from inspector.decode.dropped import DroppedBytes
-from inspector.decode.spec import Span
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_showing, state_of
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.machine.arm64.models.realize import ScratchVcpu, ask
 from inspector.machine.arm64.models.request import parse_words, request
-from inspector.machine.recording import check_shapes, is_deep, records
-from inspector.readers.synthesized import register_area
 from layouts.arm64.chips import chip_of_shown, chips, known_cores
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import ARM64, MMFR0, RegisterId
@@ -41,6 +37,8 @@ def bare_named(text: str, kernel: Arm64Kernel) -> Host | None:
 
 def host_of_records(lines: Iterable[bytes], file: str) -> Host:
     """The host of a file of recorded answers, of either form. Raises InputError."""
+    from inspector.machine.recording import records
+
     found = list(records(file, lines))
     try:
         host = _host_of_records(found, file)
@@ -57,6 +55,7 @@ def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
     from inspector.machine.arm64.replay import shapes
     from inspector.machine.arm64.replay.deep import hosts as deep_hosts
     from inspector.machine.arm64.replay.deep import shapes as deep_shapes
+    from inspector.machine.recording import check_shapes, is_deep
 
     if is_deep(found):
         check_shapes(file, found, "op", deep_shapes.SHAPES)
@@ -68,6 +67,9 @@ def _host_of_records(found: list[dict[str, Any]], file: str) -> Host:
 
 def registers_of(vcpu: Vcpu) -> dict[int, bytes]:
     """A captured vCPU's registers by KVM register id, little-endian; those that are unknown are left out."""
+    from inspector.decode.dropped import DroppedBytes
+    from inspector.decode.spec import Span
+
     found: dict[int, bytes] = {}
     for area in vcpu.areas:
         if area.layout != "arm64-regs":
@@ -119,6 +121,8 @@ def guest_of(host: Host) -> ScratchVcpu:
 
 def capture_of(state: State, format_name: str = "simulated", kernel: str = "") -> Capture:
     """The state as a capture that opens in the same screens; ``kernel`` is the release of its host."""
+    from inspector.readers.synthesized import register_area
+
     values = {register_id: (int.from_bytes(data, "little"), 0) for register_id, data in state.registers.items()}
     area = register_area(values, Origin(state.name, 0), "KVM registers")
     return Capture(state.name, format_name, [Vcpu(0, "vCPU 0", "arm64", [area])], host=CapturedHost(kernel=kernel))

@@ -10,9 +10,7 @@ from inspector.capture.nearest import did_you_mean
 from inspector.machine.arm64.captured import State, state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
-from inspector.readers.arm64_cpuinfo import parse_cpuinfo
 from inspector.readers.lines import lines_of
-from inspector.readers.open import open_capture
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.readers.source import open_source
 from inspector.targets.arm64_host import bare_named, guest_of, host_of_records, host_of_vcpu
@@ -53,6 +51,8 @@ def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> 
         recorded = host_of_records(lines_of(name), name)
         told(recorded.kernel, note)
         return recorded
+    from inspector.readers.open import open_capture
+
     return host_of_capture(open_capture(name), release, options)
 
 
@@ -94,6 +94,8 @@ def _cpuinfo(name: str) -> Chip | None:
             text = file.read(_CPUINFO_BYTES)
     except OSError:
         return None
+    from inspector.readers.arm64_cpuinfo import parse_cpuinfo
+
     found = parse_cpuinfo(text.decode("utf-8", "replace"))
     return chip_of_words(name, found.words, core_of(found.midr), midr=found.midr) if found else None
 

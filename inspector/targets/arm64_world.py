@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 from inspector.capture.errors import UsageError
 from inspector.capture.host import Host as CapturedHost
 from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.machine.arm64 import listed
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State
+from inspector.machine.arm64.held import is_clock
 from inspector.machine.arm64.host import SVE, Host
+from inspector.machine.arm64.instructions import is_known
 from inspector.machine.arm64.vcpu import Vcpu as Machine
 from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.world import BaseWorld
@@ -20,27 +23,30 @@ from inspector.targets.kernels import kernel_captured, kernel_named, release_of
 from inspector.targets.labs import Arm64Lab
 from inspector.targets.schemes import host_of
 from layouts.arm64.chips import known_cores
+from layouts.arm64.ids import RegisterId
 from layouts.arm64.kernels import profile_for
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
 
-#: Behind a known core: its KVM runs guests with EL2, the version of its GIC.
-_NESTED, _GIC = ",nested=on", {",gic=2": 2, ",gic=none": 0}
+#: Behind a known core: the mode of its KVM (kvm-arm.mode=nested or protected), the version of its GIC.
+_NESTED, _PKVM, _GIC = ",nested=on", ",pkvm=on", {",gic=2": 2, ",gic=none": 0}
 
 
 def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> Host:
-    """A host by its word; behind known cores also ``,nested=on``, ``,gic=2`` and ``,gic=none``.
+    """A host by its word; behind known cores also ``,nested=on`` or ``,pkvm=on``, ``,gic=2`` and ``,gic=none``.
 
     Where the cores have MTE, a VM has it with KVM_CAP_ARM_MTE. Raises UsageError and InputError.
     """
     name, release = release_of(text, kernel)
-    rest, is_nested = name.removesuffix(_NESTED), name.endswith(_NESTED)
+    mode = next((one for one in (_NESTED, _PKVM) if name.endswith(one)), "")
+    rest = name.removesuffix(mode)
     suffix = next((one for one in _GIC if rest.endswith(one)), "")
     names = rest.removesuffix(suffix).split("+")
     if any(one not in known_cores() for one in names):
         return host_of(name, "arm64", release, options)
     profile = kernel_named(profile_for, release, options.note)
-    host = from_bare(profile, [known_cores()[one] for one in names], gic=_GIC.get(suffix, 3), nested=is_nested)
+    cpus = [known_cores()[one] for one in names]
+    host = from_bare(profile, cpus, gic=_GIC.get(suffix, 3), nested=mode == _NESTED, pkvm=mode == _PKVM)
     host.name = name
     return host
 
@@ -119,24 +125,24 @@ def restore_events(state: State) -> tuple[str, ...]:
 
 
 def capture_of(world: BaseWorld[Any], target: str) -> Capture:
-    """The vCPUs of every host as KVM_GET_ONE_REG would give them."""
+    """The vCPUs of every host: what KVM_GET_REG_LIST lists, in its order, by KVM_GET_ONE_REG; clocks stand still."""
     assert isinstance(world, Arm64World)
     found: list[Vcpu] = []
     for number, node in enumerate(world.nodes):
-        where = f"host {number} " if len(world.nodes) > 1 else ""
-        for at, machine in sorted(node.vm.vcpus.items() if node.vm is not None else ()):
-            if machine.initialized:
-                found.append(_vcpu(len(found), f"{where}vCPU {at}", machine, target))
+        host_words = f"host {number} " if len(world.nodes) > 1 else ""
+        for vm_number, vm in node.vms.items():
+            where = host_words + (f"vm {vm_number} " if vm_number else "")
+            ready = [(at, machine) for at, machine in sorted(vm.vcpus.items()) if machine.initialized]
+            found += [_vcpu(len(found) + n, f"{where}vCPU {at}", one, target) for n, (at, one) in enumerate(ready)]
     notices = ["made by the simulated machine, captured from no host"]
     host = CapturedHost(kernel=world.kernel.release, about="simulated")
     return Capture(target, "simulated", found, host=host, notices=notices)
 
 
 def _vcpu(index: int, name: str, machine: Machine, target: str) -> Vcpu:
-    answers = {register_id: machine.get(register_id) for register_id in machine.register_ids()}
+    ids = [RegisterId(one) for one in listed.register_ids(machine)]
+    answers = {one: machine.get(one) for one in ids if is_known(machine, one) or is_clock(one.encoding)}
     values = {
-        register_id: (int.from_bytes(answer.image, "little"), 0)
-        for register_id, answer in answers.items()
-        if answer.accepted
+        int(one): (int.from_bytes(answer.image, "little"), 0) for one, answer in answers.items() if answer.accepted
     }
     return Vcpu(index, name, "arm64", [register_area(values, Origin(f"{target}/{name}", 0), "KVM registers")])

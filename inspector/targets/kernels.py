@@ -44,8 +44,8 @@ def told(kernel: Profile, note: Note) -> Profile:
 def split(text: str) -> tuple[str, str]:
     """A host's name and the release after its last ``@``, empty where there is none."""
     name, _, release = text.rpartition("@")
-    is_release = release_numbers(release) or release == NEXT
-    return (name, release) if name and is_release and not os.path.exists(text) else (text, "")
+    is_release = name and (release == NEXT or release_numbers(release))
+    return (name, release) if is_release and not os.path.exists(text) else (text, "")
 
 
 def release_of(text: str, kernel: str) -> tuple[str, str]:

@@ -10,16 +10,17 @@ from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.models.realize import ask
-from inspector.machine.arm64.models.workbench import Workbench
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
-from inspector.readers.text import parse_toml
 from inspector.targets.arm64_host import capture_of
 from inspector.targets.kernels import split
 from inspector.targets.labs import IdLab
 from inspector.targets.schemes import host_of
 from layouts.arm64.named_models import ModelError, NamedModel, model_named, named_models, parse_model
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.models.workbench import Workbench
 
 SCHEME = "model:"
 HOST = "host"
@@ -55,6 +56,8 @@ def target(name: str) -> Target:
 def _refuse_endless(name: str, text: str) -> None:
     """Refuse TOML on which its parser would not end, or not well; what else is wrong with it is told later."""
     import tomllib
+
+    from inspector.readers.text import parse_toml
 
     try:
         parse_toml(text)
@@ -124,6 +127,8 @@ def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
 
 def _bench(place: Place, options: Options) -> Workbench:
     named = target(place.model)
+    from inspector.machine.arm64.models.workbench import Workbench
+
     bench = Workbench(host_of(place.host, "arm64", "", options), named.model.name if named.model else "", named.models)
     for word in named.words:
         bench = bench.with_word(word)

@@ -17,7 +17,7 @@ from inspector.machine.x86.world.world import World
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.schemes import host_of
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.kernels import release_numbers
 from layouts.scenario import Scenario
 from layouts.x86.cpus import cpu_layouts

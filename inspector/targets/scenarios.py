@@ -15,7 +15,7 @@ from inspector.targets.kernels import release_of, split
 from inspector.targets.labs import Arm64Lab, Lab, XstateLab
 from inspector.targets.schemes import Architecture, host_of
 from layouts.arm64.chips import chips, known_cores
-from layouts.arm64.scenarios import ABIS
+from layouts.arm64.scenario_events import ABIS
 from layouts.scenario import Scenario
 from layouts.scenarios import scenarios
 from layouts.x86.cpus import cpu_layouts

@@ -75,10 +75,9 @@ class _Maker:
         ).ljust(HEAD_SIZE_BYTES, b"\0")
         origin, title = self.origin(what), "the kernel's XSAVE image"
         image = Origin(origin.file, HEAD_SIZE_BYTES)
-        return [
-            Area("fpstate", "fpstate", layouts()["fpstate"].title, head, origin),
-            xsave_area("fpstate_image", title, fpstate.image, image, host.table, len(fpstate.image)),
-        ]
+        saved = xsave_area("fpstate_image", title, fpstate.image, image, host.table, len(fpstate.image))
+        saved.attributes["kernel_buffer"] = True
+        return [Area("fpstate", "fpstate", layouts()["fpstate"].title, head, origin), saved]
 
     def tasks(self, linux: Linux, who: str) -> list[Vcpu]:
         """Every thread of every process: its own buffer, and the newest signal frame."""

@@ -36,14 +36,21 @@ def _short(name: str) -> tuple[str, ...]:
     return (name.removeprefix("EPYC-"), name.removesuffix("-Server"))
 
 
+def no_such_cpu(text: str, *others: str) -> UsageError:
+    """For a word that is no CPU: what it may have been meant to be, models, families as people say them, ``others``."""
+    known = qemu_models()
+    said = {_short(one.family_name)[0].lower() for one in known.models.values()}
+    every = (*sorted(said), *known.models, *known.aliases, *others)
+    return UsageError(f"{text}: no such CPU or file; {did_you_mean(text, every, 'inspector models list')}")
+
+
 def cpu_named(text: str) -> tuple[str, Cpuid]:
     """A CPU's name and its own CPUID. Raises UsageError, InputError for a capture without one."""
     model = model_named(text)
     if model is not None:
         return model.name, cpuid_of_model(model.name)
     if not (os.path.exists(text) or ":" in text):
-        every = (*qemu_models().models, *qemu_models().aliases)
-        raise UsageError(f"{text}: no such CPU or file; {did_you_mean(text, every, 'inspector models list')}")
+        raise no_such_cpu(text)
     from inspector.targets.schemes import capture_of
 
     cpuid = capture_of(text).host.cpuid

@@ -9,7 +9,6 @@ from functools import cache
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture
-from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.kvm.assumed import assumed_kvm, assumptions
 from inspector.machine.x86.kvm.module import Processor
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
@@ -28,7 +27,7 @@ from inspector.targets.kernels import kernel_named, split
 from inspector.targets.live.kvm_x86 import SCHEME as KVM_SCHEME
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
-from inspector.targets.x86_cpus import model_named
+from inspector.targets.x86_cpus import model_named, no_such_cpu
 from layouts.arm64.chips import chips, known_cores
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
@@ -69,8 +68,7 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
     if name in chips() or name in known_cores():
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):
-        every = (TCG, *qemu_models().models, *qemu_models().aliases)
-        raise UsageError(f"{name}: no such CPU or file; {did_you_mean(name, every, 'inspector models list')}")
+        raise no_such_cpu(name, TCG)
     found = offer_of_text(name) if os.path.isfile(name) else None
     return found._replace(kernel=release) if found else _captured(name, release, options)
 

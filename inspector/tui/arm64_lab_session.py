@@ -54,12 +54,32 @@ class Arm64LabSession(WorldSession):
             return self.event("KVM_ENABLE_CAP ARM_MTE")
         if not row.feature.bits:
             return f"{row.feature.name}: no vCPU feature asks for it"
-        vm = self.world.nodes[self.host_number].vm
-        vcpu = vm.vcpus.get(self.vcpu_number) if vm is not None else None
-        now = vcpu.features if vcpu is not None and vcpu.initialized else _PSCI
-        wanted = now ^ row.feature.bits
+        wanted = self._features() ^ row.feature.bits
         names = [name for bit, name in enumerate(FEATURE_NAMES) if wanted >> bit & 1]
         return self.event(" ".join(("KVM_ARM_VCPU_INIT", *names)))
+
+    def _features(self) -> int:
+        """What the vCPU was initialized with, or would be."""
+        vm = self.world.nodes[self.host_number].vm
+        vcpu = vm.vcpus.get(self.vcpu_number) if vm is not None else None
+        return vcpu.features if vcpu is not None and vcpu.initialized else _PSCI
+
+    def words_of(self, action: str, label: str, row: int) -> str:
+        """See WorldSession."""
+        feature = self.rows[row].feature
+        if action == "execute":
+            return f"guest {feature.instruction}" if feature.instruction else "no instruction uses it"
+        if action != "feature":
+            return label
+        if feature.name == "MTE":
+            return "ENABLE_CAP ARM_MTE"
+        if not feature.bits:
+            return "no vCPU feature asks for it"
+        return f"VCPU_INIT {'without' if self._features() & feature.bits else 'with'} {feature.name}"
+
+    def row_words(self, row: int) -> str:
+        """See WorldSession."""
+        return self.rows[row].feature.name
 
     def execute(self, row: FeatureRow) -> str:
         """The feature's instruction in the guest."""

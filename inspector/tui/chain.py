@@ -22,6 +22,16 @@ _COLUMNS: dict[GateName, tuple[str, str]] = {
 }
 #: A vCPU that is not there stands where its CPUID would.
 _COLUMN_OF: dict[GateName, GateName] = {"vCPU": "CPUID"}
+#: The key that opens a gate, by its id; and the one that takes events back.
+_OPENS: dict[GateName, str] = {
+    "permission": "xstate.permit_process",
+    "guest permission": "xstate.permit",
+    "vCPU": "xstate.create",
+    "CPUID": "xstate.cpuid",
+    "XCR0": "xstate.xcr0",
+    "XFD": "xstate.xfd",
+}
+_UNDO = "lab.undo"
 _SIGNS: dict[GateState, str] = {"open": "●", "closed": "╳", "on use": "◐", "passed": "○"}
 _NAME_WIDTH, _RESULT_WIDTH = 15, 9
 _LEAST_CELL, _MOST_CELL, _WIDE_CELL = 6, 14, 11
@@ -43,10 +53,10 @@ def chain_heading(name: str, number: int, width: int) -> Drawn:
     return [Piece(f"{fitted(name, _NAME_WIDTH - 1):<{_NAME_WIDTH}}{names}  result", "heading")]
 
 
-def chain_lines(found: Sequence[Chain], keys: Mapping[GateName, str], width: int, *, brief: bool) -> Iterator[Drawn]:
+def chain_lines(found: Sequence[Chain], keys: Mapping[str, str], width: int, *, brief: bool) -> Iterator[Drawn]:
     """A wire an actor and below each what stops it, if something does; so many lines whatever the gates are.
 
-    ``brief``: only the last that does not arrive says why. ``keys`` are those that open a gate.
+    ``brief``: only the last that does not arrive says why. ``keys`` are the lab's as they are written, by id.
     """
     for chain in found:
         yield _wire(chain, width)
@@ -57,7 +67,7 @@ def chain_lines(found: Sequence[Chain], keys: Mapping[GateName, str], width: int
         yield _pointer(stopped[-1] if stopped else found[-1], keys, width)
 
 
-def why_of(chain: Chain, keys: Mapping[GateName, str]) -> str:
+def why_of(chain: Chain, keys: Mapping[str, str]) -> str:
     """What stops an actor and the key that opens it, or what the first use will do; nothing where all is open."""
     touched = chain.touched
     if touched.word == "grows":
@@ -67,9 +77,12 @@ def why_of(chain: Chain, keys: Mapping[GateName, str]) -> str:
     gate = chain.first_closed
     if gate is None:
         return f"does not hold: {touched.because}" if touched.because else ""
-    key = keys.get(gate.name, "")
+    if gate.name not in _OPENS:
+        return gate.closed
     is_final = gate.name == "guest permission" and "final" in gate.closed
-    return f"{gate.closed} · {'u takes events back' if is_final else f'{key} opens it'}" if key else gate.closed
+    return (
+        f"{gate.closed} · {f'{keys[_UNDO]} takes events back' if is_final else f'{keys[_OPENS[gate.name]]} opens it'}"
+    )
 
 
 def _at(gates: Sequence[Gate]) -> dict[GateName, Gate]:
@@ -99,7 +112,7 @@ def _wire(chain: Chain, width: int) -> Drawn:
     return [*pieces, Piece(f"▶ {touched.word}", ends)]
 
 
-def _pointer(chain: Chain, keys: Mapping[GateName, str], width: int) -> Drawn:
+def _pointer(chain: Chain, keys: Mapping[str, str], width: int) -> Drawn:
     """Below the gate that decides: what is wrong with it."""
     text, cell, first = why_of(chain, keys), cell_width(width), chain.first_closed
     if not text:

@@ -5,15 +5,13 @@ What is wrong with it is said in one line and left out; the rest of it holds.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from inspector.capture.nearest import did_you_mean
 from inspector.tui import keys
-from inspector.tui.key import Table, keys_of, named
-from inspector.tui.state import xdg_folder
+from inspector.tui.key import LEADER, LEADER_ID, Table, is_behind, keys_of, named, written
 
 _MOST_BYTES = 1 << 16
 #: One key with two ids: one level up, which from the lowest screen is out of the program.
@@ -30,8 +28,17 @@ class Config(NamedTuple):
 
 
 def config_file() -> Path:
-    """Below ``$XDG_CONFIG_HOME``, or ``~/.config``."""
-    return xdg_folder("XDG_CONFIG_HOME", ".config") / "config.toml"
+    """In the system's folder for settings: below ``$XDG_CONFIG_HOME``, or ``~/.config``, where XDG says so."""
+    from platformdirs import user_config_path
+
+    return user_config_path("inspector", appauthor=False) / "config.toml"
+
+
+def theme_names() -> tuple[str, ...]:
+    """The themes that a user can choose: every one of Textual's."""
+    from textual.theme import BUILTIN_THEMES
+
+    return tuple(BUILTIN_THEMES)
 
 
 def load() -> Config:
@@ -40,6 +47,9 @@ def load() -> Config:
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES).decode()
+        # Most users have no such file, and nobody waits for its parser then.
+        import tomllib
+
         found = tomllib.loads(text)
     except FileNotFoundError:
         return Config({}, "", ())
@@ -77,11 +87,41 @@ def keymap_of(wanted: Mapping[str, object]) -> tuple[dict[str, str], list[str]]:
             chosen[name] = ",".join(named(one) for one in pressed)
             if name in _TOGETHER and _TOGETHER[name] not in wanted:
                 chosen[_TOGETHER[name]] = chosen[name]
+    _follow_leader(chosen)
     for name in list(chosen):
-        if taken := _taken_by(name, chosen):
+        if taken := _led_by_none(name, chosen) or _taken_by(name, chosen):
             del chosen[name]
             wrong.append(f"keys: {name}: {taken}")
     return chosen, wrong
+
+
+def _follow_leader(chosen: dict[str, str]) -> None:
+    """What is behind the leader is behind the user's own; ``Space x`` is then another way to write that."""
+    leader = chosen.get(LEADER_ID, "").partition(",")[0]
+    if not leader:
+        return
+    for table in _tables().values():
+        for key, _ in keys_of(table):
+            pressed = chosen.get(key.id, key.keys).split(",")
+            if any(map(is_behind, pressed)):
+                chosen[key.id] = ",".join(_led_by(leader, one) for one in pressed)
+
+
+def _led_by(leader: str, key: str) -> str:
+    return f"{leader} {key.split()[1]}" if is_behind(key) and key.split(maxsplit=1)[0] == LEADER else key
+
+
+def _led_by_none(name: str, chosen: Mapping[str, str]) -> str:
+    """Which of its two keys has no leader before it, or no panel on the screen; nothing where all is well."""
+    leader = chosen.get(LEADER_ID, LEADER).partition(",")[0]
+    for pressed in filter(is_behind, chosen[name].split(",")):
+        if pressed.split()[0] != leader or len(pressed.split()) > 2:
+            return f"{written(pressed)}: two keys begin with {written(leader)} ({LEADER_ID})"
+        for screen, table in _tables().items():
+            ids = {key.id for key, _ in keys_of(table)}
+            if name in ids and LEADER_ID not in ids:
+                return f"{written(pressed)}: the {screen} screen has no keys behind {written(leader)}"
+    return ""
 
 
 def _tables() -> dict[str, Table]:

@@ -1,10 +1,12 @@
 """What a table of keys is made of, and the bindings that are made of it.
 
-A screen's table is groups of lines; a line is one or more keys and the sentence that the help says of them.
+A screen's table is groups of lines; a line is one or more keys and the sentence that the help says of them. A key of
+two words (``space x``) is behind a leader: no terminal sends such a key, the leader's panel plays its binding.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import NamedTuple
@@ -24,6 +26,7 @@ _WRITTEN = {
     "exclamation_mark": "!",
     "slash": "/",
     "full_stop": ".",
+    "comma": ",",
     "apostrophe": "'",
     "colon": ":",
     "left_square_bracket": "[",
@@ -42,8 +45,13 @@ _WRITTEN = {
 }
 
 
+_FUNCTION = re.compile(r"f\d{1,2}")
+#: What the keys of events are behind, and the id of the key that it is.
+LEADER, LEADER_ID = "space", "lab.leader"
+
+
 class Key(NamedTuple):
-    """Keys that do one thing. ``keys`` are Textual's names, with commas between.
+    """Keys that do one thing. ``keys`` are Textual's names, with commas between; ``space x`` is x behind the leader.
 
     ``label`` is what the palette calls it, and the footer where ``footer`` gives it a place there: the smallest number
     is leftmost, 0 is none. ``id`` is its name for a keymap: the table's and this one's.
@@ -71,7 +79,10 @@ class Line(NamedTuple):
     def written(self) -> str:
         """The keys as the help writes them: the first of each, then the others."""
         rounds = zip_longest(*(key.written for key in self.keys))
-        return " ".join(dict.fromkeys(word for round_ in rounds for word in round_ if word))
+        words = [word for round_ in rounds for word in round_ if word]
+        # Of several behind the leader it is said once: Space r b E.
+        led = (part for word in words if is_behind(word) for part in word.split())
+        return " ".join([*dict.fromkeys(word for word in words if not is_behind(word)), *dict.fromkeys(led)])
 
 
 class Group(NamedTuple):
@@ -84,18 +95,32 @@ class Group(NamedTuple):
 Table = tuple[Group, ...]
 
 
+def is_behind(key: str) -> bool:
+    """The key is two: a leader, and what is pressed behind it."""
+    return " " in key.strip()
+
+
 def written(key: str) -> str:
-    """A key as the help writes it: ``Ctrl-R``, ``Shift-Tab``, ``[``."""
+    """A key as the help writes it: ``Ctrl-R``, ``Shift-Tab``, ``[``, ``Space x``."""
+    if is_behind(key):
+        return " ".join(map(written, key.split()))
     if key in _WRITTEN:
         return _WRITTEN[key]
     word = key.removeprefix("ctrl+")
-    return f"Ctrl-{word.upper()}" if word != key else key
+    return f"Ctrl-{word.upper()}" if word != key else key.upper() if _FUNCTION.fullmatch(key) else key
 
 
 def named(key: str) -> str:
-    """Textual's name of a key that is written as the help writes it, or as Textual does: ``?``, ``Ctrl-R``, ``f5``."""
+    """Textual's name of a key that is written as the help writes it, or as Textual does: ``?``, ``Ctrl-R``, ``f5``.
+
+    Of two keys both: ``space x``.
+    """
+    if is_behind(key):
+        return " ".join(map(named, key.split()))
     if key.startswith("Ctrl-"):
         return f"ctrl+{key.removeprefix('Ctrl-').lower()}"
+    if _FUNCTION.fullmatch(key.lower()):
+        return key.lower()
     return _NAMES.get(key) or (_character_to_key(key) if len(key) == 1 else key)
 
 
@@ -114,6 +139,11 @@ def _remapped(key: Key, keymap: Mapping[str, str]) -> Key:
     return key._replace(keys=keymap.get(key.id, key.keys))
 
 
+def written_keys(table: Table, keymap: Mapping[str, str]) -> dict[str, str]:
+    """The first key of each id as it is written, with the user's keys."""
+    return {key.id: key.written[0] for key, _ in keys_of(remapped(table, keymap))}
+
+
 def keys_of(table: Table) -> Iterator[tuple[Key, Line]]:
     """All keys of a table, each with its line."""
     return ((key, found) for group in table for found in group.lines for key in found.keys)
@@ -129,11 +159,17 @@ def bindings(table: Table) -> list[BindingType]:
             key.label,
             show=bool(key.footer),
             id=key.id,
-            key_display=key.written[0] if key.keys.partition(",")[0] in _SIGNS else None,
+            key_display=_displayed(key),
             tooltip=sentence.text,
         )
         for key, sentence in found
     ]
+
+
+def _displayed(key: Key) -> str | None:
+    """How the footer writes it, where it is not as Textual does."""
+    first = key.keys.partition(",")[0]
+    return written(first) if first in _SIGNS or (key.id == LEADER_ID and first == LEADER) else None
 
 
 #: Signs that the footer writes as they are.

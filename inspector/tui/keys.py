@@ -51,6 +51,19 @@ PROMPT: Table = (
     ),
 )
 
+TOUR: Table = (
+    Group(
+        "The tour",
+        (
+            line(
+                "the next stop, the one before",
+                Key("f2", "stop(1)", "tour.on", "Next stop"),
+                Key("f3", "stop(-1)", "tour.back", "Stop before"),
+            ),
+        ),
+    ),
+)
+
 # Panes
 
 LINES: Table = (

@@ -1,10 +1,17 @@
-"""The keys of both labs and of the timeline."""
+"""The keys of the labs, of their timeline and of two worlds side by side.
+
+What happens to a world is behind the leader: letters typed by mistake let nothing happen. Only the scenario's next
+event, and undo, have keys of their own.
+"""
 
 from __future__ import annotations
 
-from inspector.tui.key import Group, Key, Table, line, merged, panes
+from inspector.tui.key import LEADER, LEADER_ID, Group, Key, Table, line, merged, panes
 
-#: What both labs have.
+#: The titles of groups whose keys are behind the leader begin so; the panel says the rest.
+EVENTS = "Events: "
+
+#: What both kinds of labs have.
 _LAB: Table = (
     Group(
         "Taking back",
@@ -27,17 +34,67 @@ _LAB: Table = (
     ),
 )
 
+
+def _events(lab: str) -> Group:
+    """How to come to events that have no key of their own."""
+    return Group(
+        "Events",
+        (
+            line(
+                "the keys of events; then its letter plays one, Esc closes",
+                Key(LEADER, "leader", LEADER_ID, "Events", footer=15),
+                Key("enter", "leader", "lab.events", "Events of the selected"),
+            ),
+            line(
+                "type any event (inspector sim --help lists them)",
+                Key("colon", "ask", f"{lab}.ask", "Event", footer=80),
+            ),
+        ),
+    )
+
+
+def _offered(lab: str) -> Group:
+    """What comes after an event that did not go well."""
+    return Group(
+        f"{EVENTS}offered",
+        (
+            line(
+                "do the first of the steps that the outcome offers",
+                Key("space full_stop", "suggested", f"{lab}.suggested", "Offered step"),
+            ),
+        ),
+    )
+
+
+def _scenario(lab: str) -> Group:
+    """What there is to do with all events."""
+    return Group(
+        "The scenario",
+        (
+            line("the next event", Key("n", "next", f"{lab}.next", "Next", footer=10)),
+            line(
+                "the timeline, with the whole state before and after",
+                Key("T", "timeline", f"{lab}.timeline", "Timeline", footer=65),
+            ),
+        ),
+    )
+
+
+def _vcpus(lab: str) -> tuple[Key, Key]:
+    """The keys that go from vCPU to vCPU."""
+    return (
+        Key("left_square_bracket", "vcpu(-1)", f"{lab}.vcpu_back", "Previous vCPU"),
+        Key("right_square_bracket", "vcpu(1)", f"{lab}.vcpu_on", "Next vCPU"),
+    )
+
+
 _XSTATE_LAB: Table = (
     Group(
         "Moving",
         (
             panes("components, timeline, outcome"),
             line("search components by name or number", Key("slash", "search", "xstate.search", "Search")),
-            line(
-                "another vCPU",
-                Key("left_square_bracket", "vcpu(-1)", "xstate.vcpu_back", "Previous vCPU"),
-                Key("right_square_bracket", "vcpu(1)", "xstate.vcpu_on", "Next vCPU"),
-            ),
+            line("another vCPU", *_vcpus("xstate")),
             line(
                 "what a column says",
                 Key("left", "column(-1)", "xstate.column_back", "Previous column"),
@@ -50,14 +107,10 @@ _XSTATE_LAB: Table = (
             line("host's or guest's Linux (narrow terminals)", Key("L", "levels", "xstate.levels", "Host or guest")),
         ),
     ),
+    _scenario("xstate"),
     Group(
         "The scenario",
         (
-            line("the next event", Key("n", "next", "xstate.next", "Next", footer=10)),
-            line(
-                "the timeline, with the whole state before and after",
-                Key("T", "timeline", "xstate.timeline", "Timeline"),
-            ),
             line(
                 "all events again on another host, kernel or policy",
                 Key("W", "elsewhere", "xstate.elsewhere", "Host, kernel, policy"),
@@ -72,57 +125,68 @@ _XSTATE_LAB: Table = (
             ),
         ),
     ),
+    _events("xstate"),
     Group(
-        "Events (on the selected component where they name one)",
+        f"{EVENTS}the selected component",
         (
             line(
                 "toggle it: guest XSETBV with all that goes with it, WRMSR of XFD",
-                Key("x", "flip('XCR0')", "xstate.xcr0", "XCR0", footer=30),
-                Key("f", "flip('XFD')", "xstate.xfd", "XFD", footer=40),
+                Key("space x", "flip('XCR0')", "xstate.xcr0", "XCR0"),
+                Key("space f", "flip('XFD')", "xstate.xfd", "XFD"),
             ),
-            line("toggle its bit of XCR0 alone", Key("X", "flip('XCR0 bit')", "xstate.xcr0_bit", "XCR0 bit alone")),
             line(
-                "do the first of the steps that the outcome offers",
-                Key("full_stop", "suggested", "xstate.suggested", "Offered step"),
+                "toggle its bit of XCR0 alone", Key("space X", "flip('XCR0 bit')", "xstate.xcr0_bit", "XCR0 bit alone")
             ),
             line(
                 "ask permission for the guest, for the process",
-                Key("p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "xstate.permit", "Permit", footer=50),
-                Key("P", "event('arch_prctl REQ_XCOMP_PERM {row}')", "xstate.permit_process", "Permit process"),
-            ),
-            line(
-                "KVM_CREATE_VCPU, KVM_SET_CPUID2",
-                Key("v", "event('KVM_CREATE_VCPU')", "xstate.create", "Create vCPU"),
-                Key("c", "event('KVM_SET_CPUID2 supported')", "xstate.cpuid", "Set CPUID"),
-            ),
-            line(
-                "guest LDTILECFG, TILELOADD; Linux boots in the guest",
-                Key("a", "event('guest ldtilecfg')", "xstate.ldtilecfg", "LDTILECFG"),
-                Key("l", "event('guest tileloadd 0')", "xstate.tileload", "TILELOADD"),
-                Key("B", "event('guest boot')", "xstate.boot", "Boot the guest"),
-            ),
-            line(
-                "KVM_RUN; return from it; a VM exit",
-                Key("r", "event('KVM_RUN')", "xstate.run", "Run"),
-                Key("b", "event('return')", "xstate.return", "Return from KVM_RUN"),
-                Key("E", "event('exit')", "xstate.exit", "VM exit"),
-            ),
-            line(
-                "preempt; a softirq uses the FPU",
-                Key("e", "event('preempt')", "xstate.preempt", "Preempt"),
-                Key("i", "event('softirq')", "xstate.softirq", "Softirq"),
-            ),
-            line(
-                "KVM_GET_XSAVE, KVM_GET_XSAVE2",
-                Key("1", "event('KVM_GET_XSAVE')", "xstate.get_xsave", "KVM_GET_XSAVE"),
-                Key("2", "event('KVM_GET_XSAVE2')", "xstate.get_xsave2", "KVM_GET_XSAVE2"),
-            ),
-            line(
-                "type any event (inspector sim --help lists them)",
-                Key("colon", "ask", "xstate.ask", "Event", footer=80),
+                Key("space p", "event('arch_prctl REQ_XCOMP_GUEST_PERM {row}')", "xstate.permit", "Permit guests"),
+                Key("space P", "event('arch_prctl REQ_XCOMP_PERM {row}')", "xstate.permit_process", "Permit process"),
             ),
         ),
     ),
+    Group(
+        f"{EVENTS}VMM",
+        (
+            line(
+                "KVM_CREATE_VCPU, KVM_SET_CPUID2",
+                Key("space v", "event('KVM_CREATE_VCPU')", "xstate.create", "Create vCPU"),
+                Key("space c", "event('KVM_SET_CPUID2 supported')", "xstate.cpuid", "Set CPUID"),
+            ),
+            line(
+                "KVM_GET_XSAVE, KVM_GET_XSAVE2",
+                Key("space 1", "event('KVM_GET_XSAVE')", "xstate.get_xsave", "KVM_GET_XSAVE"),
+                Key("space 2", "event('KVM_GET_XSAVE2')", "xstate.get_xsave2", "KVM_GET_XSAVE2"),
+            ),
+        ),
+    ),
+    Group(
+        f"{EVENTS}runs",
+        (
+            line(
+                "KVM_RUN; return from it; a VM exit",
+                Key("space r", "event('KVM_RUN')", "xstate.run", "Run"),
+                Key("space b", "event('return')", "xstate.return", "Return from KVM_RUN"),
+                Key("space E", "event('exit')", "xstate.exit", "VM exit"),
+            ),
+            line(
+                "preempt; a softirq uses the FPU",
+                Key("space e", "event('preempt')", "xstate.preempt", "Preempt"),
+                Key("space i", "event('softirq')", "xstate.softirq", "Softirq"),
+            ),
+        ),
+    ),
+    Group(
+        f"{EVENTS}guest",
+        (
+            line(
+                "guest LDTILECFG, TILELOADD; Linux boots in the guest",
+                Key("space a", "event('guest ldtilecfg')", "xstate.ldtilecfg", "LDTILECFG"),
+                Key("space l", "event('guest tileloadd 0')", "xstate.tileload", "TILELOADD"),
+                Key("space B", "event('guest boot')", "xstate.boot", "Boot the guest"),
+            ),
+        ),
+    ),
+    _offered("xstate"),
     Group(
         "Looking",
         (
@@ -139,54 +203,48 @@ _ARM64_LAB: Table = (
         "Moving",
         (
             panes("features, timeline, outcome"),
-            line(
-                "another vCPU",
-                Key("left_square_bracket", "vcpu(-1)", "arm64.vcpu_back", "Previous vCPU"),
-                Key("right_square_bracket", "vcpu(1)", "arm64.vcpu_on", "Next vCPU"),
-            ),
+            line("another vCPU", *_vcpus("arm64")),
             line("the next host", Key("H", "host", "arm64.host", "Host", footer=50)),
         ),
     ),
+    _scenario("arm64"),
+    _events("arm64"),
     Group(
-        "The scenario",
+        f"{EVENTS}the selected feature",
         (
-            line("the next event", Key("n", "next", "arm64.next", "Next", footer=10)),
             line(
-                "the timeline, with the whole state before and after",
-                Key("T", "timeline", "arm64.timeline", "Timeline"),
+                "KVM_ARM_VCPU_INIT with the feature, or without it; its instruction",
+                Key("space x", "feature", "arm64.feature", "Ask"),
+                Key("space i", "execute", "arm64.execute", "Use"),
             ),
         ),
     ),
     Group(
-        "Events (on the selected feature where they name one)",
+        f"{EVENTS}VMM",
         (
             line(
-                "KVM_ARM_VCPU_INIT with the feature, or without it; its instruction",
-                Key("x", "feature", "arm64.feature", "Ask", footer=30),
-                Key("i", "execute", "arm64.execute", "Use", footer=40),
-            ),
-            line(
                 "KVM_CREATE_VM, KVM_CREATE_VCPU",
-                Key("m", "event('KVM_CREATE_VM')", "arm64.vm", "Create VM"),
-                Key("v", "event('KVM_CREATE_VCPU')", "arm64.vcpu", "Create vCPU"),
+                Key("space m", "event('KVM_CREATE_VM')", "arm64.vm", "Create VM"),
+                Key("space v", "event('KVM_CREATE_VCPU')", "arm64.vcpu", "Create vCPU"),
             ),
             line(
                 "KVM_ARM_VCPU_FINALIZE SVE; KVM_RUN",
-                Key("f", "event('KVM_ARM_VCPU_FINALIZE SVE')", "arm64.finalize", "Finalize SVE"),
-                Key("r", "event('KVM_RUN')", "arm64.run", "Run"),
-            ),
-            line(
-                "the guest turns FP, SVE and SME on in CPACR_EL1",
-                Key("c", "event('guest msr CPACR_EL1 0x3330000')", "arm64.cpacr", "CPACR_EL1"),
+                Key("space f", "event('KVM_ARM_VCPU_FINALIZE SVE')", "arm64.finalize", "Finalize SVE"),
+                Key("space r", "event('KVM_RUN')", "arm64.run", "Run"),
             ),
             line(
                 "save all registers, set those that were saved",
-                Key("less_than_sign", "event('KVM_GET_ONE_REG all')", "arm64.save", "Save registers"),
-                Key("greater_than_sign", "event('KVM_SET_ONE_REG saved')", "arm64.restore", "Set saved registers"),
+                Key("space less_than_sign", "event('KVM_GET_ONE_REG all')", "arm64.save", "Save registers"),
+                Key("space greater_than_sign", "event('KVM_SET_ONE_REG saved')", "arm64.restore", "Set registers"),
             ),
+        ),
+    ),
+    Group(
+        f"{EVENTS}guest",
+        (
             line(
-                "type any event (inspector sim --help lists them)",
-                Key("colon", "ask", "arm64.ask", "Event", footer=80),
+                "the guest turns FP, SVE and SME on in CPACR_EL1",
+                Key("space c", "event('guest msr CPACR_EL1 0x3330000')", "arm64.cpacr", "CPACR_EL1: all on"),
             ),
         ),
     ),

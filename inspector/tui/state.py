@@ -67,15 +67,10 @@ def is_off() -> bool:
 
 
 def state_file() -> Path:
-    """Below ``$XDG_STATE_HOME``, or ``~/.local/state`` (XDG Base Directory Specification 0.8)."""
-    return xdg_folder("XDG_STATE_HOME", ".local/state") / "state.json"
+    """In the system's folder for state: below ``$XDG_STATE_HOME``, or ``~/.local/state``, where XDG says so."""
+    from platformdirs import user_state_path
 
-
-def xdg_folder(variable: str, otherwise: str) -> Path:
-    """Our folder below a base folder: the variable's where it is absolute, else one in the home folder."""
-    base = os.environ.get(variable, "")
-    folder = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / otherwise
-    return folder / "inspector"
+    return user_state_path("inspector", appauthor=False) / "state.json"
 
 
 def nothing() -> State:

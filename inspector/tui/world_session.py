@@ -12,6 +12,7 @@ from typing import Any
 from inspector.capture.model import Capture
 from inspector.machine.events import EventError
 from inspector.machine.world import BaseWorld
+from inspector.machine.x86.world.offers import Offer
 from layouts.scenario import Scenario
 from layouts.scenarios import scenarios
 
@@ -54,7 +55,7 @@ class WorldSession:
 
     def _happen(self, event: str) -> str:
         if self.world.is_down:
-            return "the host is down; u takes the last event back"
+            return "the host is down; only undo goes on from here"
         try:
             self.world.happen(event)
         except EventError as error:
@@ -66,7 +67,7 @@ class WorldSession:
 
     def next(self) -> str:
         """The scenario's next event."""
-        return self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; : takes any event"
+        return self.happen(self.to_come[0]) if self.to_come else "the scenario is at its end; any event can be typed"
 
     def undo(self) -> str:
         """Take the last event back."""
@@ -85,6 +86,18 @@ class WorldSession:
         return self._happen(self._undone.pop()) if self._undone else "nothing to redo"
 
     # What there is to see
+
+    def words_of(self, action: str, label: str, row: int) -> str:  # noqa: ARG002
+        """What a key with an action, called ``label``, would do to the selected row of the matrix."""
+        return label
+
+    def offers(self) -> list[Offer]:
+        """The steps that are sensible now, after an event that did not go well."""
+        return []
+
+    def row_words(self, row: int) -> str:
+        """What a row of the matrix is called."""
+        raise NotImplementedError
 
     def look_at(self, vcpu_number: int) -> None:
         """Another vCPU, behind the last the first."""

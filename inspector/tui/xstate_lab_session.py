@@ -44,12 +44,29 @@ class XstateLabSession(WorldSession):
         """Toggle a component: in XCR0 by a guest XSETBV, with what goes with it or bare, in XFD by a guest WRMSR."""
         vcpu = self.world.vcpu_state(self.vcpu_number)
         if vcpu is None:
-            return "there is no vCPU; v creates one"
-        if register == "XCR0":
-            return self.event(f"guest xsetbv {xcr0_toggled(vcpu.xcr0, component):#x}", component)
-        if register == "XCR0 bit":
-            return self.event(f"guest xsetbv {vcpu.xcr0 ^ 1 << component:#x}", component)
-        return self.event(f"guest wrmsr XFD {vcpu.xfd ^ 1 << component:#x}", component)
+            return "there is no vCPU; KVM_CREATE_VCPU makes one"
+        if register == "XFD":
+            return self.event(f"guest wrmsr XFD {vcpu.xfd ^ 1 << component:#x}", component)
+        return self.event(f"guest xsetbv {_toggled(register, vcpu.xcr0, component):#x}", component)
+
+    def words_of(self, action: str, label: str, row: int) -> str:
+        """See WorldSession."""
+        component, vcpu = self.rows[row].number, self.world.vcpu_state(self.vcpu_number)
+        if action == "suggested":
+            steps = [step for offer in self.offers()[:1] for step in offer.steps]
+            return f"{len(steps)} events" if len(steps) > 1 else next(iter(steps), "nothing now")
+        if not action.startswith("flip") or vcpu is None:
+            return label
+        register = action.split("'")[1]
+        if register == "XFD":
+            return f"WRMSR XFD[{component}] = {1 - (vcpu.xfd >> component & 1)}"
+        changes = vcpu.xcr0 ^ _toggled(register, vcpu.xcr0, component)
+        numbers = "+".join(str(bit) for bit in range(64) if changes >> bit & 1)
+        return f"XSETBV: {numbers} {'off' if vcpu.xcr0 >> component & 1 else 'on'}"
+
+    def row_words(self, row: int) -> str:
+        """See WorldSession."""
+        return f"{self.rows[row].number} {self.rows[row].name}"
 
     # What comes next after an event that did not go well
 
@@ -133,11 +150,9 @@ class XstateLabSession(WorldSession):
 
     def buffers(self) -> tuple[BufferMap, BufferMap]:
         """The buffer before the last event, and now."""
-        states = [self.world.steps[-1].before] if self.world.steps else []
-        before, *_, now = (
-            buffer_map(self.world.host, state, self.vcpu_number) for state in (*states, *[self.world.state()] * 2)
-        )
-        return before, now
+        host, steps = self.world.host, self.world.steps
+        now = buffer_map(host, self.world.state(), self.vcpu_number)
+        return (buffer_map(host, steps[-1].before, self.vcpu_number) if steps else now), now
 
     def search(self, text: str, start: int) -> int | None:
         """The next row behind ``start`` whose component has the name or the number."""
@@ -158,6 +173,11 @@ class XstateLabSession(WorldSession):
     def bytes_path(self, component: str) -> str:
         """Where the bytes of a component are in the capture."""
         return f"{'xsave' if self.world.vcpu is not None else 'fpstate_image'}.{component}.*"
+
+
+def _toggled(register: str, xcr0: int, component: int) -> int:
+    """XCR0 with a component the other way: with what goes with it, or its bare bit."""
+    return xcr0_toggled(xcr0, component) if register == "XCR0" else xcr0 ^ 1 << component
 
 
 def _without(words: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -6,7 +6,6 @@ AARCHMRS. Features that need registers which a guest's ID space does not have (P
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -15,7 +14,7 @@ from layouts.arm64.sysregs import id_registers
 from layouts.data import data_text
 from layouts.light import NamedTuple
 
-_TERM = re.compile(r"(\w+)\.(\w+)(>=|=|<)(\d+)")
+_TERM = r"(\w+)\.(\w+)(>=|=|<)(\d+)"
 #: What Arm calls fields that Linux spells otherwise (AARCHMRS; Linux arch/arm64/tools/sysreg).
 ARM_SPELLING = {
     ("ID_AA64ISAR0_EL1", "ATOMIC"): "Atomic",
@@ -91,7 +90,9 @@ def _signed() -> frozenset[tuple[str, str]]:
 
 
 def _term(text: str) -> Term:
-    found = _TERM.fullmatch(text)
+    import re
+
+    found = re.fullmatch(_TERM, text)
     assert found is not None, text
     register, field, comparison, number = found.groups()
     is_signed = (register, field) in _signed() and comparison != "<"

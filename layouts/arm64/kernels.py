@@ -113,7 +113,7 @@ class Arm64Kernel(Kernel):
     ``vcpu_features``: how many KVM_ARM_VCPU_* bits there are (KVM_VCPU_MAX_FEATURES).
     ``vm_wide_features``: KVM_ARM_VCPU_INIT checks all features first, and they are the VM's
     (kvm_vcpu_init_check_features); else one loop over the bits of this vCPU (kvm_vcpu_set_target).
-    ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg, commit e016333745c).
+    ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg).
     ``shared_width``: the first vCPU decides on the VM's register width (kvm_set_vm_width); before, vCPUs that nobody
     has initialized count as 64-bit ones. ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU whose PMU is not
     initialized cannot run (kvm_arm_pmu_v3_enable, commit 9bbfa4b56537 of 5.11). ``pmu_registers``: how
@@ -134,19 +134,21 @@ class Arm64Kernel(Kernel):
     (aa32_id_visibility). ``debug_most``: the newest DebugVer, 0: the host's. ``pmuver_most``: the newest PMUVer, of
     vCPUs with a PMU. ``pmu_hidden``: PMUVer and PerfMon are 0 in vCPUs without one. ``perfmon_follows``: PerfMon is
     PMUVer's (read_sanitised_id_dfr0_el1). ``hides_ras_frac``: RAS_frac is shown only where RAS is 1
-    (sanitise_id_aa64pfr1_el1). ``virtual_caches``: CCSIDR_EL1 and CLIDR_EL1 are made up (get_ccsidr, reset_clidr,
-    commit 7af0c2534f4c); else the hardware's.
+    (sanitise_id_aa64pfr1_el1). ``virtual_caches``: CCSIDR_EL1 and CLIDR_EL1 are made up (get_ccsidr, reset_clidr); else
+    the hardware's.
 
     What user space may write (sys_regs.c):
-    ``checks_features``: each field under its limit (arm64_check_features); else nothing but ``writable_csv`` of
-    ID_AA64PFR0_EL1 (set_id_aa64pfr0_el1). ``el_not_zero``: EL0, EL1 and a nested guest's EL2 are not 0 (same).
-    ``ignores_mpam``, ``ignores_nv``: PFR0.MPAM and PFR1.MPAM_frac, MMFR2.NV at the host's value are taken as 0.
-    ``restores_mte_frac``: MTE_frac 0 is taken as the host's 0xf (set_id_aa64pfr1_el1). ``least_debug``: DebugVer and
-    CopDbg are at least this (set_id_aa64dfr0_el1, set_id_dfr0_el1). ``ignores_doublelock``: a nested guest's
-    DoubleLock 0 is taken as the host's 0xf (ignore_feat_doublelock). ``tgran2``: stage 2 granules of a nested guest are
-    the ``host`` 's, or ``host_or_none`` (set_id_aa64mmfr0_el1). ``checks_l1ip``: CTR_EL0.L1Ip has no reserved value
-    (set_ctr_el0). ``psci_versions``: those that KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature
-    bitmaps by KVM register id: the value at reset and the bits that may be set.
+    ``checks_features``: each field under its limit (arm64_check_features); else all but one register is as it is.
+    ``writable_csv``: what of ID_AA64PFR0_EL1 may be lower then (set_id_aa64pfr0_el1). ``el_not_zero``: EL0, EL1 and
+    a nested guest's EL2 are not 0 (set_id_aa64pfr0_el1). ``ignores_mpam``: PFR0.MPAM and PFR1.MPAM_frac at the
+    host's value are taken as 0 (set_id_aa64pfr0_el1, set_id_aa64pfr1_el1). ``ignores_nv``: so is MMFR2.NV
+    (set_id_aa64mmfr2_el1). ``restores_mte_frac``: MTE_frac 0 is taken as the host's 0xf (set_id_aa64pfr1_el1).
+    ``least_debug``: DebugVer and CopDbg are at least this (set_id_aa64dfr0_el1, set_id_dfr0_el1).
+    ``ignores_doublelock``: a nested guest's DoubleLock 0 is taken as the host's 0xf (ignore_feat_doublelock).
+    ``tgran2``: stage 2 granules of a nested guest are the VM's limit (``host``), or also none (``host_or_none``)
+    (set_id_aa64mmfr0_el1). ``checks_l1ip``: CTR_EL0.L1Ip has no reserved value (set_ctr_el0). ``psci_versions``:
+    those that KVM_REG_ARM_PSCI_VERSION takes. ``bitmaps``: firmware feature bitmaps by KVM register id: the value
+    at reset and the bits that may be set.
     """
 
     vcpu_features: int

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+from layouts.arm64 import vm_scenarios
+from layouts.arm64.scenario_events import ARRIVES, MEMORY, VM, Arm64
 from layouts.scenario import Scenario
 
-#: SVE's interface: what was merged in 5.2, and what was first proposed.
-ABIS = ("merged", "proposal")
-
-_Arm64 = partial(Scenario, architecture="arm64", policy=ABIS[0])
-_VM = ("open /dev/kvm", "KVM_CREATE_VM", "KVM_CREATE_VCPU")
-_MEMORY = ("KVM_SET_USER_MEMORY_REGION 0 0x40000000 0x8000000", "KVM_SET_ONE_REG pc 0x40000000")
-_SVE_VM = (*_VM, "KVM_ARM_VCPU_INIT PSCI_0_2 SVE")
-_ARRIVES = tuple(f"{event} host=1" for event in _VM)
+_SVE_VM = (*VM, "KVM_ARM_VCPU_INIT PSCI_0_2 SVE")
 _MODEL = "model:neoverse-v1-v1,sve=off"
 _MIGRATE = (
     "KVM_GET_ONE_REG all",
@@ -24,13 +17,13 @@ _MIGRATE = (
     "KVM_ARM_VCPU_INIT saved host=1",
     "KVM_SET_ONE_REG saved host=1",
 )
-_AS_MODEL = (*_VM, f"KVM_ARM_VCPU_INIT {_MODEL}", f"KVM_SET_ONE_REG {_MODEL}", *_MIGRATE)
+_AS_MODEL = (*VM, f"KVM_ARM_VCPU_INIT {_MODEL}", f"KVM_SET_ONE_REG {_MODEL}", *_MIGRATE)
 _KNOWN_IN_PART = (
     "Grace and Graviton3 are known in part; what nobody published is taken to be as on other chips of the core"
 )
 
 SCENARIOS = (
-    _Arm64(
+    Arm64(
         "arm64-life-cycle",
         "A vCPU with SVE, each call also where it comes too early or too late",
         (
@@ -58,14 +51,14 @@ SCENARIOS = (
             "KVM_CREATE_VCPU 1",
             "KVM_ARM_VCPU_INIT PSCI_0_2 vcpu=1",
             "KVM_RUN",
-            *_MEMORY,
+            *MEMORY,
             "KVM_RUN",
             "KVM_ENABLE_CAP ARM_WRITABLE_IMP_ID_REGS",
         ),
         "kvm_arch_vcpu_ioctl (arm.c), Documentation/virt/kvm/api.rst 4.82, 4.119",
         host="neoverse-v1",
     ),
-    _Arm64(
+    Arm64(
         "arm64-sve-lengths",
         "A VMM asks for vector lengths: a set is the host's up to a longest one, and nothing else",
         (
@@ -85,7 +78,7 @@ SCENARIOS = (
         "document 002, Vector length control; set_sve_vls (guest.c)",
         host="a64fx",
     ),
-    _Arm64(
+    Arm64(
         "arm64-sve-migration",
         "A guest with 64-byte vectors goes to a node that has 32: the call that checks it fails, nothing is lost",
         (
@@ -93,7 +86,7 @@ SCENARIOS = (
             "KVM_ARM_VCPU_FINALIZE SVE",
             "KVM_SET_ONE_REG z5 aa..",
             "KVM_GET_ONE_REG all",
-            *_ARRIVES,
+            *ARRIVES,
             "KVM_ARM_VCPU_INIT saved host=1",
             "KVM_SET_ONE_REG SVE_VLS saved host=1",
         ),
@@ -101,7 +94,7 @@ SCENARIOS = (
         host="a64fx",
         destinations=("neoverse-v1",),
     ),
-    _Arm64(
+    Arm64(
         "arm64-sve-cluster",
         "The same nodes, with the lengths that both have: the vector lengths arrive, who the CPU is does not",
         (
@@ -110,7 +103,7 @@ SCENARIOS = (
             "KVM_ARM_VCPU_FINALIZE SVE",
             "KVM_SET_ONE_REG z5 aa..",
             "KVM_GET_ONE_REG all",
-            *_ARRIVES,
+            *ARRIVES,
             "KVM_ARM_VCPU_INIT saved host=1",
             "KVM_SET_ONE_REG SVE_VLS saved host=1",
             "KVM_ARM_VCPU_FINALIZE SVE host=1",
@@ -121,11 +114,11 @@ SCENARIOS = (
         host="a64fx",
         destinations=("neoverse-v1",),
     ),
-    _Arm64(
+    Arm64(
         "arm64-sve-abi",
         "SVE's calls as merged and as first proposed (--abi proposal, --against proposal)",
         (
-            *_VM,
+            *VM,
             "KVM_ARM_VCPU_INIT PSCI_0_2",
             "KVM_GET_ONE_REG ZCR_EL1",
             "KVM_CREATE_VM host=1",
@@ -151,7 +144,7 @@ SCENARIOS = (
         host="neoverse-v1",
         destinations=("neoverse-v1",),
     ),
-    _Arm64(
+    Arm64(
         "arm64-sve-vregs",
         "A VMM that saves V registers of a vCPU with SVE, and sets lengths after FINALIZE",
         (
@@ -166,11 +159,11 @@ SCENARIOS = (
         "Cloud Hypervisor pull request 8062",
         host="neoverse-v1",
     ),
-    _Arm64(
+    Arm64(
         "arm64-guest-sve",
         "What SVE and SME instructions give: the guest's CPACR_EL1 first, then what the vCPU has",
         (
-            *_VM,
+            *VM,
             "KVM_ARM_VCPU_INIT PSCI_0_2",
             "guest fadd",
             "guest rdvl",
@@ -195,7 +188,7 @@ SCENARIOS = (
         host="max",
         destinations=("max",),
     ),
-    _Arm64(
+    Arm64(
         "arm64-grace-to-graviton3",
         "A guest of the model neoverse-v1-v1 made on Grace does not arrive on Graviton3",
         _AS_MODEL,
@@ -204,7 +197,7 @@ SCENARIOS = (
         destinations=("graviton3",),
         because=_KNOWN_IN_PART,
     ),
-    _Arm64(
+    Arm64(
         "arm64-graviton3-to-grace",
         "The way back: a guest of the same model made on Graviton3 goes to Grace",
         _AS_MODEL,
@@ -213,18 +206,18 @@ SCENARIOS = (
         destinations=("grace",),
         because=_KNOWN_IN_PART,
     ),
-    _Arm64(
+    Arm64(
         "arm64-writable-ids",
         "ID registers are writable under the host's value, until the VM has run",
         (
-            *_VM,
+            *VM,
             "KVM_ARM_VCPU_INIT PSCI_0_2",
             "KVM_GET_ONE_REG ID_AA64ISAR0_EL1",
             "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.RNDR 0",
             "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.AES 15",
             "KVM_SET_ONE_REG ID_AA64PFR0_EL1.EL1 0",
             "KVM_SET_ONE_REG MIDR_EL1 0x410fd4f1",
-            *_MEMORY,
+            *MEMORY,
             "KVM_RUN",
             "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.AES 0",
             "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.RNDR 0",
@@ -242,7 +235,7 @@ SCENARIOS = (
         host="max",
         destinations=("max",),
     ),
-    _Arm64(
+    Arm64(
         "arm64-mte",
         "Memory tagging is asked for before the first vCPU; a host without it refuses the capability and the guest",
         (
@@ -268,133 +261,7 @@ SCENARIOS = (
         host="max,mte=on",
         destinations=("max",),
     ),
-    _Arm64(
-        "arm64-nested",
-        "A guest with EL2: AArch64 alone, 48 bits of address, and a vGIC before it runs",
-        (
-            "open /dev/kvm",
-            "KVM_CHECK_EXTENSION ARM_EL2",
-            "KVM_CREATE_VM",
-            "KVM_CREATE_VCPU",
-            "KVM_ARM_VCPU_INIT PSCI_0_2 HAS_EL2 EL1_32BIT",
-            "KVM_ARM_VCPU_INIT PSCI_0_2 HAS_EL2",
-            "KVM_GET_ONE_REG ID_AA64MMFR0_EL1",
-            "KVM_GET_ONE_REG ID_AA64MMFR4_EL1.NV_frac",
-            "KVM_GET_ONE_REG pstate",
-            "KVM_SET_USER_MEMORY_REGION 0 0x0 0x1000000",
-            "KVM_RUN",
-            "KVM_CREATE_DEVICE vgic-v3",
-            "KVM_SET_DEVICE_ATTR VGIC_ADDR",
-            "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT",
-            "KVM_RUN",
-            "open /dev/kvm host=1",
-            "KVM_CREATE_VM host=1",
-            "KVM_CREATE_VCPU host=1",
-            "KVM_ARM_VCPU_INIT PSCI_0_2 HAS_EL2 host=1",
-        ),
-        "limit_nv_id_reg (nested.c), kvm_vgic_vcpu_nv_init (vgic-init.c)",
-        host="max,nested=on",
-        destinations=("max",),
-    ),
-    _Arm64(
-        "arm64-put-registers",
-        "Failed to put registers after init: Invalid argument; a guest of a Raspberry Pi 4 goes to a Pi 5",
-        (
-            *_VM,
-            "KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3",
-            "KVM_GET_ONE_REG all",
-            *_ARRIVES,
-            "KVM_ARM_VCPU_INIT saved host=1",
-            "KVM_SET_ONE_REG saved host=1",
-        ),
-        "pxvirt issue 77, CloudStack issue 11956; qemu-devel, September 2025",
-        host="cortex-a72",
-        destinations=("cortex-a76",),
-        kernel="6.12",
-    ),
-    _Arm64(
-        "arm64-aarch32",
-        "A 32-bit guest: all vCPUs of a VM or none, and only where EL1 can be",
-        (
-            *_VM,
-            "KVM_ARM_VCPU_INIT PSCI_0_2 EL1_32BIT",
-            "KVM_GET_ONE_REG pstate",
-            "KVM_SET_ONE_REG x3 0x1122334455667788",
-            "KVM_SET_ONE_REG pstate 0x3c5",
-            "KVM_SET_ONE_REG pstate 0x1d3",
-            "KVM_GET_ONE_REG x3",
-            "KVM_CREATE_VCPU 1",
-            "KVM_ARM_VCPU_INIT PSCI_0_2 vcpu=1",
-            "open /dev/kvm host=1",
-            "KVM_CREATE_VM host=1",
-            "KVM_CHECK_EXTENSION ARM_EL1_32BIT host=1",
-            "KVM_CREATE_VCPU host=1",
-            "KVM_ARM_VCPU_INIT PSCI_0_2 EL1_32BIT host=1",
-        ),
-        "vcpu_allowed_register_width, kvm_vcpu_init_check_features (arm.c), set_core_reg (guest.c)",
-        host="cortex-a57",
-        destinations=("neoverse-v1",),
-    ),
-    _Arm64(
-        "arm64-pmu-and-gic",
-        "A vCPU with a PMU runs once its PMU is initialized, which its GIC has to be before",
-        (
-            *_VM,
-            "KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3",
-            *_MEMORY,
-            "KVM_RUN",
-            "KVM_CREATE_DEVICE vgic-v2",
-            "KVM_CREATE_DEVICE vgic-v3",
-            "KVM_SET_DEVICE_ATTR PMU_V3_INIT",
-            "KVM_SET_DEVICE_ATTR PMU_V3_IRQ",
-            "KVM_SET_DEVICE_ATTR VGIC_ADDR",
-            "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT",
-            "KVM_CREATE_VCPU 1",
-            "KVM_SET_DEVICE_ATTR PMU_V3_INIT",
-            "KVM_RUN",
-            "KVM_SET_DEVICE_ATTR PMU_V3_INIT",
-        ),
-        "kvm_arm_pmu_v3_init (pmu-emul.c), kvm_vgic_map_resources (vgic-init.c)",
-        host="neoverse-n1",
-    ),
-    _Arm64(
-        "arm64-gic-too-late",
-        "KVM_RUN before the GIC is initialized: EBUSY, and the VM is gone",
-        (
-            *_VM,
-            "KVM_ARM_VCPU_INIT PSCI_0_2",
-            *_MEMORY,
-            "KVM_CREATE_DEVICE vgic-v3",
-            "KVM_SET_DEVICE_ATTR VGIC_ADDR",
-            "KVM_RUN",
-            "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT",
-            "KVM_RUN",
-        ),
-        "kvm_vgic_map_resources (vgic-init.c), kvm_vm_dead (kvm_host.h)",
-        host="neoverse-n1",
-    ),
-    _Arm64(
-        "arm64-memory",
-        "Memory slots: pages, overlaps, the guest's bits of address; a guest without memory never leaves KVM_RUN",
-        (
-            "open /dev/kvm",
-            "KVM_CHECK_EXTENSION ARM_VM_IPA_SIZE",
-            "KVM_CREATE_VM 33",
-            "KVM_CREATE_VCPU",
-            "KVM_ARM_VCPU_INIT PSCI_0_2",
-            "KVM_SET_USER_MEMORY_REGION 0 0x40000000 0x1001",
-            "KVM_SET_USER_MEMORY_REGION 0 0x40000000 0x1000000",
-            "KVM_SET_USER_MEMORY_REGION 1 0x40800000 0x1000000",
-            "KVM_SET_USER_MEMORY_REGION 1 0x1ff000000 0x2000000",
-            "KVM_SET_USER_MEMORY_REGION 0 0x40000000 0x2000000",
-            "KVM_SET_USER_MEMORY_REGION 1 0 0",
-            "KVM_RUN",
-            "KVM_SET_ONE_REG pc 0x40000000",
-            "KVM_RUN",
-        ),
-        "kvm_set_memory_region (kvm_main.c), kvm_arch_prepare_memory_region (mmu.c)",
-        host="neoverse-n1",
-    ),
+    *vm_scenarios.SCENARIOS,
 )
 
 

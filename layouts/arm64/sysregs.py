@@ -8,7 +8,6 @@ registers of EL3 and others that only QEMU lists. ``data/idregs.json``: the ID r
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
 from layouts.arm64.features import feature_of
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
-_GENERIC = re.compile(r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)", re.IGNORECASE)
+_GENERIC = r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)"
 
 
 def _load(name: str) -> Any:
@@ -47,15 +46,17 @@ def name_of(op: Op) -> str:
 
 def encoding_of(name: str) -> Op | None:
     """The encoding of a register name (any case) or of ``S3_0_C1_C2_3``."""
-    generic = _GENERIC.fullmatch(name)
+    found = encodings().get(name)
+    if found is not None:
+        return found
+    import re
+
+    generic = re.fullmatch(_GENERIC, name, re.IGNORECASE)
     if generic:
         op0, op1, crn, crm, op2 = (int(part) for part in generic.groups())
         return op0, op1, crn, crm, op2
-    found = encodings().get(name)
-    if found is None:
-        lower = name.lower()
-        found = next((op for known, op in encodings().items() if known.lower() == lower), None)
-    return found
+    lower = name.lower()
+    return next((op for known, op in encodings().items() if known.lower() == lower), None)
 
 
 @cache

@@ -62,7 +62,11 @@ class MsrRules(Record):
     is kvm_set_msr_common's nop. ``vmx_basic_no_hw_errcode``: VMX_BASIC has bit 56. ``tsx_ctrl_listed``: TSX_CTRL is
     listed. ``vmx_is_range``: the feature MSRs begin with the VMX range.
 
-    PMU: ``pmu_always``: AMD's counters are there whatever the parameter, the F15H ones whatever CPUID.
+    PMU: ``global_ctrl_reset``: the counters that PERF_GLOBAL_CTRL begins with: none (""), the general ones (``gp``),
+    or ``all``. ``global_status_any``: the host may set any bit of PERF_GLOBAL_STATUS. ``ovf_ctrl_kept``:
+    PERF_GLOBAL_OVF_CTRL reads back. ``in_tx_cp_any``: IN_TX_CHECKPOINTED is there with IN_TX, else for counter 2 alone.
+    ``pebs``: KVM has PEBS_ENABLE, PEBS_DATA_CFG and DS_AREA.
+    ``pmu_always``: AMD's counters are there whatever the parameter, the F15H ones whatever CPUID.
     ``pmu_needs_version``: AMD's counters need the version that kvm_pmu_refresh finds. ``perfmon_v2``: AMD's global
     MSRs. ``global_status_set``: PERF_CNTR_GLOBAL_STATUS_SET.
 
@@ -117,6 +121,11 @@ class MsrRules(Record):
     vmx_basic_no_hw_errcode: bool = False
     tsx_ctrl_listed: bool = False
     vmx_is_range: bool = False
+    global_ctrl_reset: str = "all"
+    global_status_any: bool = True
+    ovf_ctrl_kept: bool = True
+    in_tx_cp_any: bool = True
+    pebs: bool = False
     pmu_always: bool = True
     pmu_needs_version: bool = False
     perfmon_v2: bool = False
@@ -155,6 +164,10 @@ _6_1 = _after(
     debugctl_reserved=~3,
     debugctl_drops=0x3C,
     debugctl_in_common=False,
+    global_ctrl_reset="",
+    ovf_ctrl_kept=False,
+    in_tx_cp_any=False,
+    pebs=True,
     pmu_always=False,
     icr_is_whole=True,
     pv_stores_first=False,
@@ -171,6 +184,7 @@ _6_6 = _after(
     feature_control_host=True,
     tsx_ctrl_listed=True,
     vmx_is_range=True,
+    global_status_any=False,
     perfmon_v2=True,
     invariant_tsc=True,
     debugctl_reserved=~0x3F,
@@ -193,6 +207,7 @@ _6_12 = _after(
     debugctl_reserved=~1,
     debugctl_drops=2,
     debugctl_rtm=True,
+    global_ctrl_reset="gp",
     ovf_ctrl_listed=False,
     icr_reserved=True,
     max_vcpus=4096,

@@ -9,6 +9,7 @@ import pytest
 from inspector.capture.errors import InspectorError
 from inspector.cli.main import COMMANDS, main
 from inspector.cli.open import app_of, comparing
+from inspector.tui.tour_app import TourApp
 from tests.documents import Example, examples_of, live_examples
 
 #: Pages whose commands run here, in the order of each page: a command may read what one before it wrote.
@@ -24,6 +25,9 @@ def run(example: Example, monkeypatch: pytest.MonkeyPatch) -> int:
     command, *words = example.words
     if command == "open":
         assert (comparing(words) if len(words) > 1 else app_of(words[0])) is not None
+        return 0
+    if command == "tour":
+        assert TourApp().lab is not None
         return 0
     monkeypatch.setattr("inspector.tui.serve.serve", lambda *_: None)
     return main([command, *words])

@@ -132,6 +132,11 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "x0102"]) == 0
     assert "validate_user_xstate_header" in capsys.readouterr().out
     assert main(["explain", "X9999"]) == 2
+    capsys.readouterr()
+    assert main(["explain", "feat_sve2"]) == 0
+    assert "ID_AA64ZFR0_EL1.SVEver" in capsys.readouterr().out
+    assert main(["explain", "FEAT_SVE22"]) == 2
+    assert "FEAT_SVE2" in capsys.readouterr().err
 
 
 def test_the_page_is_current() -> None:
@@ -187,3 +192,9 @@ def test_damaged_captures_raise_nothing(name: str) -> None:
                 data[at] = chance.randrange(256)
             area.data = bytes(data)
         list(findings(capture, chance.choice(VMMS)))
+
+
+@pytest.mark.parametrize("name", ["two-vcpus", "signal-frame", "arm64-grace-to-graviton3", "arm64-memory"])
+def test_the_simulated_machines_state_is_whole(name: str) -> None:
+    """A kernel's own buffer may be compacted, every listed register is there, and two hosts are two machines."""
+    assert not [f for f in findings(capture_of(f"sim:{name}", Options())) if f.rule.severity in ("error", "warning")]

@@ -14,7 +14,8 @@ _VALUES = ("0", "1", "0x330000", "0x1111", "0xffffffffffffffff", "aa..", "-1", "
 _FIELDS = ("ID_AA64PFR0_EL1.SVE 0", "ID_AA64PFR0_EL1.EL1 0", "ID_AA64ISAR0_EL1.RNDR 0", "ID_AA64DFR0_EL1.PMUVer 15",
            "ID_AA64PFR0_EL1.NONE 0", "SVE_VLS 16", "SVE_VLS 16 32", "SVE_VLS 0x4", "SVE_VLS 17", "saved")  # fmt: skip
 _OTHERS = ("open /dev/kvm", "KVM_GET_API_VERSION", "KVM_CHECK_EXTENSION ARM_SVE", "KVM_CHECK_EXTENSION 9999 vm",
-           "KVM_CREATE_VM", "KVM_CREATE_VM 52", "KVM_CREATE_VM 20", "KVM_ENABLE_CAP ARM_MTE",
+           "KVM_CREATE_VM", "KVM_CREATE_VM 52", "KVM_CREATE_VM 20", "KVM_CREATE_VM 0 protected",
+           "KVM_ENABLE_CAP ARM_MTE",
            "KVM_ENABLE_CAP ARM_WRITABLE_IMP_ID_REGS", "KVM_ENABLE_CAP 3", "KVM_CREATE_VCPU", "KVM_CREATE_VCPU 0",
            "KVM_CREATE_VCPU 4096", "KVM_ARM_VCPU_FINALIZE SVE", "KVM_ARM_VCPU_FINALIZE 3", "KVM_GET_REG_LIST",
            "KVM_GET_ONE_REG all", "KVM_ARM_PREFERRED_TARGET", "KVM_ARM_GET_REG_WRITABLE_MASKS", "KVM_RUN",
@@ -43,7 +44,7 @@ def event(pick: random.Random) -> str:
         words = f"KVM_GET_ONE_REG {pick.choice(_REGISTERS)}"
     else:
         words = pick.choice(_OTHERS)
-    for place in ("host", "vcpu"):
+    for place in ("host", "vm", "vcpu"):
         if pick.random() < 0.08:
             words += f" {place}={pick.randrange(3)}"
     return words

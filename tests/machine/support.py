@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+from inspector.machine.world import WorldStep
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world.state import VcpuState
 from inspector.machine.x86.world.world import World
+from inspector.targets.scenarios import scenario_of
 from inspector.targets.schemes import host_of
+from inspector.targets.x86_named import world_of
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
 
@@ -36,3 +40,16 @@ def policy_of(name: str) -> Policy:
 def events_of(name: str) -> tuple[str, ...]:
     """The events of a scenario."""
     return scenarios()[name].events
+
+
+def played(name: str) -> World:
+    """A scenario's world behind all of its events."""
+    scenario = scenario_of(name)
+    found = world_of(scenario)
+    found.play(scenario.events)
+    return found
+
+
+def step_of(found: World, event: str) -> WorldStep[Any]:
+    """The first step whose event begins so."""
+    return next(step for step in found.steps if step.event.startswith(event))

@@ -63,6 +63,9 @@ def vcpus(kernel: str, features: int, *, mte: int = 0) -> tuple[KvmArch, VcpuArc
         ("5.10", ALL, PTRAUTH_ADDRESS, 0, errno.EINVAL, BOTH_AND_HOSTS),
         ("5.10", ALL, PTRAUTH, 0, 0, None),
         ("5.10", ALL & ~PMU_V3, PMU_V3, 0, errno.EINVAL, "the host has a PMU"),
+        ("5.10", ALL & ~SVE, PSCI_0_2, 0, 0, None),
+        ("5.10", ALL & ~PMU_V3, PSCI_0_2, 0, 0, None),
+        ("5.10", ALL, PMU_V3, 0, 0, None),
         ("5.10", ALL & ~EL1_32BIT, EL1_32BIT, 0, errno.EINVAL, "the host has 32-bit EL1"),
         ("6.1", ALL & ~EL1_32BIT, EL1_32BIT, 0, errno.EINVAL, "the host has 32-bit EL1"),
         ("6.1", ALL, EL1_32BIT, 1, errno.EINVAL, "not 32-bit EL1 with MTE"),
@@ -114,8 +117,10 @@ def test_before_6_6_another_init_has_the_same_bits() -> None:
 
 @pytest.mark.parametrize(("kernel", "generic"), [("6.1", False), ("7.2", True)])
 def test_the_target_is_the_hosts_or_the_generic_one(kernel: str, generic: bool) -> None:
-    vm, vcpu, _ = vcpus(kernel, ALL)
-    assert init.check(vcpu, PSCI_0_2, vm.host.target).accepted
-    assert init.check(vcpu, PSCI_0_2, 99).code == errno.EINVAL
-    if vm.host.target != init.GENERIC_V8:
-        assert init.check(vcpu, PSCI_0_2, init.GENERIC_V8).accepted is generic
+    for cpu, target in (("max", init.GENERIC_V8), ("cortex-a57", 2)):
+        vm = Vm(host_named(f"{cpu}@{kernel}"))
+        assert vm.host.target == target
+        assert vm.create_vcpu(0).accepted
+        assert init.check(vm.vcpus[0], PSCI_0_2, target).accepted
+        assert init.check(vm.vcpus[0], PSCI_0_2, 99).code == errno.EINVAL
+        assert init.check(vm.vcpus[0], PSCI_0_2, init.GENERIC_V8).accepted is (generic or target == init.GENERIC_V8)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import errno
+import struct
 
 import pytest
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm.clock import kvmclock_ctrl, set_tsc_khz, set_vm_tsc_khz
+from inspector.machine.x86.kvm.clock import kvmclock_ctrl, set_clock, set_tsc_khz, set_vm_tsc_khz
+from inspector.machine.x86.kvm.debugregs import DebugRegs
+from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.guest_debug import INJECT_BP, INJECT_DB, set_guest_debug
 from inspector.machine.x86.kvm.mce import set_mce, setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
-from inspector.machine.x86.kvm.mp_state import INIT_RECEIVED, RUNNABLE, UNINITIALIZED, accept_events
-from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.kvm.mp_state import (
+    HALTED,
+    INIT_RECEIVED,
+    RUNNABLE,
+    SIPI_RECEIVED,
+    UNINITIALIZED,
+    accept_events,
+    get_mp_state,
+    set_mp_state,
+)
+from inspector.machine.x86.kvm.whole import IRQCHIP_NONE, VmConfig, WholeVcpu
 from inspector.machine.x86.kvm.xcrs import get_xcrs, set_xcrs
 from layouts.x86.kernels import profile_for
 
@@ -36,6 +48,28 @@ def test_a_frequency_at_the_bounds_of_the_tolerance() -> None:
         assert outcome.code == code, khz
         # Above it the TSC is put forward, which is another check.
         assert ("tsc_always_catchup" in outcome.because) is not (KHZ - 500 <= khz <= KHZ + 500)
+
+
+def test_the_bounds_of_the_tolerance_are_whole_kilohertz() -> None:
+    """adjust_tsc_khz divides and forgets the rest, at both bounds."""
+    for khz, code in ((1_999_499, errno.EINVAL), (1_999_500, 0), (2_000_501, 0)):
+        assert set_tsc_khz(vcpu_of(khz=KHZ + 1), khz).code == code, khz
+
+
+def test_the_tolerance_is_a_parameter() -> None:
+    vcpu = vcpu_of()
+    vcpu.kvm.parameters["tsc_tolerance_ppm"] = "0"
+    for khz, code in ((KHZ - 1, errno.EINVAL), (KHZ, 0)):
+        assert set_tsc_khz(vcpu, khz).code == code
+        assert vcpu.tsc_khz == khz
+
+
+@pytest.mark.parametrize(("release", "known"), [("5.10", 0), ("5.15", 0), ("5.16", 0xE), ("7.2", 0xE)])
+def test_flags_of_a_clock(release: str, known: int) -> None:
+    for bit in range(32):
+        assert set_clock(vcpu_of(release).kvm, 1 << bit).code == (0 if known >> bit & 1 else errno.EINVAL), bit
+    assert set_clock(vcpu_of(release).kvm, known | 1).code == errno.EINVAL
+    assert set_clock(vcpu_of(release).kvm, known).accepted
 
 
 def test_without_any_frequency() -> None:
@@ -88,6 +122,9 @@ def test_xcrs_are_counted() -> None:
     assert get_xcrs(vcpu) == (1, 1)
     assert set_xcrs(vcpu, [(0, 1)]).accepted
     assert not vcpu.cpuid_dirty
+    vcpu.guest_xcr0 = 7
+    assert set_xcrs(vcpu, [(0, 7)]).accepted
+    assert vcpu.cpuid_dirty is True
     # Sixteen have room; what is told and not there is the one of before, of XCR1, which nobody looks at.
     for count, code in ((0, 0), (2, 0), (16, 0), (17, errno.EINVAL)):
         assert set_xcrs(vcpu, [(0, 1)], count=count).code == code, count
@@ -101,6 +138,87 @@ def test_without_xsave_there_are_no_xcrs() -> None:
     outcome = set_xcrs(vcpu, [(0, 1)])
     assert (outcome.code, outcome.because) == (errno.EINVAL, "Linux on the host has XSAVE")
     assert not outcome.checks[-1].held
+
+
+@pytest.mark.parametrize(("release", "code"), [("6.16", errno.EINVAL), ("6.17", 0)])
+@pytest.mark.parametrize("state", [INIT_RECEIVED, SIPI_RECEIVED, HALTED])
+def test_init_is_blocked_by_smm_and_by_a_pending_smi(release: str, code: int, state: int) -> None:
+    for in_smm, smi_pending in ((True, False), (False, True), (True, True), (False, False)):
+        vcpu = vcpu_of(release)
+        vcpu.is_smm, vcpu.pending.smi_pending = in_smm, smi_pending
+        refused = state != HALTED and (in_smm or smi_pending)
+        assert set_mp_state(vcpu, state).code == (code if refused else 0), (in_smm, smi_pending)
+
+
+def test_without_a_local_apic_of_kvms_only_runnable() -> None:
+    vcpu = WholeVcpu(vcpu_of().kvm, VmConfig(irqchip=IRQCHIP_NONE))
+    assert set_mp_state(vcpu, RUNNABLE).accepted
+    assert set_mp_state(vcpu, HALTED).code == errno.EINVAL
+    vcpu.pending.sipi_pending = vcpu.pending.init_pending = True
+    accept_events(vcpu)
+    assert vcpu.pending.sipi_pending
+    assert vcpu.pending.init_pending
+
+
+def test_a_sipi_waits_until_the_state_is_read() -> None:
+    vcpu = vcpu_of()
+    assert set_mp_state(vcpu, SIPI_RECEIVED).accepted
+    assert (vcpu.mp_state, vcpu.pending.sipi_pending) == (INIT_RECEIVED, True)
+    assert get_mp_state(vcpu) == RUNNABLE
+    assert set_mp_state(vcpu, HALTED).accepted
+    assert (get_mp_state(vcpu), vcpu.pending.sipi_pending) == (HALTED, False)
+    for state in (5, 8, 10):
+        assert set_mp_state(vcpu, state).code == errno.EINVAL
+        assert set_mp_state(vcpu_of("5.10"), state).accepted
+
+
+@pytest.mark.parametrize(("vcpu_id", "state"), [(0, RUNNABLE), (1, INIT_RECEIVED)])
+def test_init_starts_the_first_vcpu_only(vcpu_id: int, state: int) -> None:
+    vcpu = WholeVcpu(vcpu_of().kvm, VmConfig(), vcpu_id=vcpu_id)
+    vcpu.pending.init_pending = True
+    accept_events(vcpu)
+    assert vcpu.mp_state == state
+
+
+def test_debug_registers_at_their_bounds() -> None:
+    regs = DebugRegs()
+    form = struct.Struct("<16Q")
+    assert regs.get() == form.pack(0, 0, 0, 0, 0xFFFF0FF0, 0x400, *[0] * 10)
+    for dr6, dr7, flags, because in (
+        (1 << 32, 1 << 32, 1, "no flags"),
+        (1 << 32, 1 << 32, 0, "DR6 has 32 bits (kvm_dr6_valid)"),
+        (1 << 32, 0, 0, "DR6 has 32 bits (kvm_dr6_valid)"),
+        (0, 1 << 32, 0, "DR7 has 32 bits (kvm_dr7_valid)"),
+        (0, 0, 1, "no flags"),
+    ):
+        outcome = regs.set(form.pack(1, 2, 3, 4, dr6, dr7, flags, *[0] * 9))
+        assert (outcome.code, outcome.because) == (errno.EINVAL, because)
+        assert regs.db == [0, 0, 0, 0]
+    # The reserved words behind the flags are passed over, and read as 0.
+    assert regs.set(form.pack(1, 2, 3, 4, 0xFFFFFFFF, 0xFFFFFFFE, 0, *[7] * 9)).accepted
+    assert regs.get() == form.pack(1, 2, 3, 4, 0xFFFFFFFF, 0xFFFFFFFE, *[0] * 10)
+
+
+@pytest.mark.parametrize(
+    ("release", "vendor", "rdx"), [("5.10", SVM, 0), ("5.10", VMX, 0x600), ("5.11", SVM, 0x600), ("6.12", SVM, 0x600)]
+)
+def test_registers_after_reset(release: str, vendor: str, rdx: int) -> None:
+    vcpu = vcpu_of(release, vendor)
+    expected = [0, 0, 0, rdx, *[0] * 12, 0xFFF0, 2]
+    assert vcpu.regs.get() == struct.pack("<18Q", *expected)
+    vcpu.guest = GuestCpuid(vcpu.kvm, (Entry(1, 0, 0, 0xA00F11, 0, 0, 0), Entry(2, 0, 0, 5, 0, 0, 0)))
+    vcpu.regs.reset()
+    assert vcpu.regs.values[3] == 0xA00F11
+
+
+def test_registers_that_are_set() -> None:
+    vcpu = vcpu_of()
+    vcpu.pending.pending = True
+    outcome = vcpu.regs.set(struct.pack("<18Q", *range(17), 0x44))
+    assert outcome.accepted
+    assert all(check.held for check in outcome.checks)
+    assert vcpu.regs.get() == struct.pack("<18Q", *range(17), 0x46)
+    assert vcpu.pending.pending is False
 
 
 def test_a_sipi_that_finds_the_vcpu_elsewhere_is_lost() -> None:
@@ -131,6 +249,10 @@ def test_what_is_injected_is_in_a_debuggers_way_from_7_1_on(release: str, code: 
     vcpu = vcpu_of(release)
     vcpu.pending.injected = True
     assert set_guest_debug(vcpu, INJECT_BP).code == code
+    vcpu = vcpu_of(release)
+    assert set_guest_debug(vcpu, INJECT_BP).accepted
+    vcpu.pending.injected = True
+    assert set_guest_debug(vcpu, INJECT_BP).because == "no exception is pending"
 
 
 def test_banks_and_their_status_at_the_bounds() -> None:
@@ -138,6 +260,7 @@ def test_banks_and_their_status_at_the_bounds() -> None:
     for banks, code in ((0, errno.EINVAL), (1, 0), (32, 0), (33, errno.EINVAL)):
         assert setup_mce(vcpu, banks).code == code, banks
     assert setup_mce(vcpu, 2 | 1 << 26).code == errno.EINVAL
+    assert setup_mce(WholeVcpu(vcpu.kvm, VmConfig(irqchip=IRQCHIP_NONE)), 2).accepted
     assert setup_mce(vcpu, 2).accepted
     for bank, status, code in ((0, 1 << 63, 0), (1, 1 << 63, 0), (2, 1 << 63, errno.EINVAL), (0, 1, errno.EINVAL)):
         assert set_mce(vcpu, bank, status).code == code, (bank, status)

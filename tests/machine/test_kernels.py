@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from inspector.cli.main import main
+from inspector.export.kernels import rules_told
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
+from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
@@ -20,6 +22,7 @@ from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.arm64 import kernels as arm64
 from layouts.coming import COMING
+from layouts.kernels import Kernel
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
 
@@ -195,6 +198,64 @@ def test_what_is_coming_is_in_no_profile() -> None:
     assert not profile_for("next").kvm_xcr0 >> 19 & 1
 
 
-def test_next_is_no_release_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["layouts", "kernels", "7.3", "next"]) == 2
+def test_next_is_what_a_release_is_compared_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layouts", "kernels", "next", "7.3"]) == 2
     assert "next is no release" in capsys.readouterr().err
+    main(["layouts", "kernels", "7.3", "next"])
+    told = capsys.readouterr().out
+    assert told.count("nothing that is modelled") == 2
+    assert told.count("(not merged)") == len(COMING)
+    main(["layouts", "kernels", "7.3", "next", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [found["newer"], found["x86"], len(found["not_merged"])] == ["next", [], len(COMING)]
+    main(["layouts", "kernels", "7.2", "next", "--cpu", "neoverse-v1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["arm64"]
+    assert all(not one["merged"] for one in found["not_merged"])
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("new", "--host", "neoverse-v1", "--event", "KVM_CREATE_VM"), ""),
+        (("arm64-life-cycle", "--event", "KVM_ARM_VCPU_INIT SME"), "SME for guests"),
+        (("arm64-guest-sve", "--event", "guest smstart"), "SME for guests"),
+        (("arm64-writable-ids", "--event", "KVM_SET_ONE_REG ID_AA64PFR1_EL1.GCS 1"), "GCS for guests"),
+        (("guest-xfd", "--event", "guest xsetbv 0x80007"), "APX for guests"),
+        (("guest-xfd", "--event", "KVM_SET_CPUID2 fred"), "FRED for guests"),
+    ],
+)
+def test_what_a_series_decides_is_open_on_next(
+    words: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["sim", *words, "--kernel", "next", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["not_merged"] == [one.name for one in COMING]
+    last = found["events"][-1]
+    assert last["verdict"] == ("depends-on" if name else "ok")
+    assert last["because"].startswith(f"depends on {name}, not merged; Linux 7.3: " if name else "")
+
+
+def test_changes_are_told_by_field_and_rules_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["layouts", "kernels", "6.6", "6.12", "--arch", "arm64"])
+    told = capsys.readouterr().out
+    assert "registers ID_AA64PFR0_EL1: writable +RME, +DIT, +SEL2, +GIC, +EL3, +EL2, +EL1, +EL0" in told
+    assert "registers ID_PFR0_EL1: sanitised -> writable all of it" in told
+    assert "least_debug: 0 -> 6\n      DebugVer and CopDbg are at least this" in told
+    main(["layouts", "kernels", "5.10", "6.1", "--arch", "arm64"])
+    assert "fw.STD_BMAP: none -> 0x1 at reset of 0x1" in capsys.readouterr().out
+    main(["layouts", "kernels", "6.19", "7.0", "--arch", "x86"])
+    assert "AVX10_VERSION (CPUID.24.0.EBX[7:0]): 0x1 -> 0x2" in capsys.readouterr().out
+
+
+def test_every_rule_of_the_profiles_is_told() -> None:
+    rules = set(arm64.Arm64Kernel.field_names()) - set(Kernel.field_names()) - {"registers", "fields", "limits"}
+    assert not rules - rules_told().keys()
+
+
+def test_undo_on_next_keeps_what_is_open() -> None:
+    world = Arm64World([host_named("neoverse-v1@next")])
+    world.play(["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT SME", "KVM_ARM_VCPU_INIT PSCI_0_2"])
+    world.undo()
+    assert [step.outcome.verdict for step in world.steps] == ["ok", "ok", "depends-on"]
+    assert world.steps[2].before == world.steps[2].after

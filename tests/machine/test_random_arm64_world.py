@@ -14,7 +14,16 @@ from inspector.targets.arm64_world import world_of
 from layouts.scenario import Scenario
 from tests.machine.arm64_events import START, event
 
-HOSTS = ("neoverse-v1", "max,nested=on", "a64fx@6.18", "cortex-a57@5.10", "max,mte=on", "neoverse-n1@6.1", "grace")
+HOSTS = (
+    "neoverse-v1",
+    "max,nested=on",
+    "a64fx@6.18",
+    "cortex-a57@5.10",
+    "max,mte=on",
+    "neoverse-n1@6.1",
+    "grace",
+    "max,pkvm=on",
+)
 SEEDS, SEQUENCES, LENGTH = 4, 12, 24
 
 
@@ -30,9 +39,8 @@ def everything(world: Arm64World) -> list[Any]:
 
     found: list[Any] = [held(world.saved)]
     for node in world.nodes:
-        found.append(set(node.off))
-        if node.vm is not None:
-            found += [held(node.vm), *((number, held(vcpu)) for number, vcpu in sorted(node.vm.vcpus.items()))]
+        for vm in node.vms.values():
+            found += [held(vm), *((number, held(vcpu)) for number, vcpu in sorted(vm.vcpus.items()))]
     return found
 
 

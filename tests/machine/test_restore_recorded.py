@@ -19,7 +19,7 @@ from inspector.cli.verify import _captures_beside, _host_beside
 from inspector.machine.answer import Agreed, Answer, RecordError
 from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from inspector.machine.x86.replay.restore import shapes
+from inspector.machine.x86.replay.restore import hide, shapes
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.captures import Captures
 from inspector.machine.x86.replay.restore.replay import sections
@@ -95,6 +95,25 @@ def test_recorded_answers(name: str, section: str) -> None:
 )
 def test_longer_recorded_answers(name: str, section: str) -> None:
     assert not disagreements(name, section)
+
+
+@needs(RECORDED)
+@pytest.mark.parametrize("name", ["5.10-milan", "7.2-bspr2"])
+def test_recorded_machine_checks(name: str) -> None:
+    assert not disagreements(name, "mce")
+
+
+@needs(RECORDED)
+def test_recorded_batteries_of_hidden_features() -> None:
+    """The first tables, and one that answers as the supported one; their MSRs are tests of test_msrs.py."""
+    made = bench("6.12-max")
+    batteries = [record for record in made.sections["hide"] if record["op"] == "bat"][:6]
+    alike = [{**record, "v": record["v"][:2]} for record in made.sections["hide"] if record["op"] == "batsame"]
+    agreement = Agreement("hide")
+    for answer in hide.replay(made, [*batteries, *alike]):
+        agreement.add(answer)
+    assert agreement.total > 1000
+    assert not agreement.disagreements
 
 
 @needs(RECORDED)

@@ -38,6 +38,11 @@ def session_of(app: InspectorApp) -> Session:
     return session
 
 
+def behind(*letters: str) -> list[str]:
+    """Keys of events: each behind the leader."""
+    return [key for letter in letters for key in ("space", letter)]
+
+
 async def type_line(pilot: Pilot[int], key: str, text: str) -> None:
     """Open a prompt, type a line as fast as a terminal brings it, press Enter."""
     await pilot.press(key)

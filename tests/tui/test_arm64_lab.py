@@ -14,7 +14,7 @@ from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.labs import session_of
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.world_session import WorldSession
-from tests.tui.support import golden
+from tests.tui.support import behind, golden
 
 
 def session(name: str, events: int = 0) -> Arm64LabSession:
@@ -133,7 +133,8 @@ async def test_the_screen_by_keys() -> None:
         screen = app.screen
         assert isinstance(screen, Arm64LabScreen)
         found = screen.session
-        await pilot.press("o", "w", *["n"] * 4, "i", "w", "f", "c", "i", "less_than_sign", "H", "m", "v")
+        await pilot.press("o", "w", *["n"] * 4)
+        await pilot.press(*behind("i"), "w", *behind("f", "c", "i", "less_than_sign"), "H", *behind("m", "v"))
         await pilot.press("right_square_bracket")
         await pilot.pause()
         events = [step.event for step in found.world.steps[4:]]

@@ -15,7 +15,7 @@ COMMON = {
     "n": {"search_next", "difference", "in_the_way", "again", "heading", "divergence", "next"},
     "N": {"search_previous", "difference", "in_the_way", "again", "heading", "divergence", "next"},
     "colon": {"jump", "ask", "ask_host"},
-    "enter": {"edit", "enter", "field", "go", "fold", "ask"},
+    "enter": {"edit", "enter", "field", "go", "fold", "ask", "leader"},
     "escape": {"app.up", "clear"},
     "u": {"undo"},
     "ctrl+r": {"redo"},

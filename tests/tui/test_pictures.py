@@ -9,11 +9,13 @@ from inspector.targets.x86_named import world_of
 from inspector.tui.byte_map import map_lines
 from inspector.tui.chain import chain_heading, chain_lines
 from inspector.tui.drawn import Drawn
-from inspector.tui.screens.xstate_lab import GATE_KEYS
+from inspector.tui.key import written_keys
+from inspector.tui.lab_keys import XSTATE_LAB
 from inspector.tui.xstate_lab_session import XstateLabSession
 from layouts.x86.scenarios import scenarios
 
 TILES = 18
+KEYS = written_keys(XSTATE_LAB, {})
 
 
 def session(name: str, events: int = 0) -> XstateLabSession:
@@ -29,7 +31,7 @@ def text(drawn: Drawn) -> str:
 
 
 def gates(made: XstateLabSession, width: int = 118, *, brief: bool = False) -> list[str]:
-    return [text(line) for line in chain_lines(made.chains(TILES), GATE_KEYS, width, brief=brief)]
+    return [text(line) for line in chain_lines(made.chains(TILES), KEYS, width, brief=brief)]
 
 
 def buffer(made: XstateLabSession) -> list[str]:
@@ -40,14 +42,14 @@ def test_a_closed_gate_is_pointed_at_with_its_key() -> None:
     host, why_host, guest, why_guest = gates(session("guest-xfd"))
     assert "╳0" in host
     assert host.endswith("SIGILL")
-    assert why_host.strip() == "╰ nobody asked for ARCH_REQ_XCOMP_PERM 18 · P opens it"
+    assert why_host.strip() == "╰ nobody asked for ARCH_REQ_XCOMP_PERM 18 · Space P opens it"
     assert why_host.index("╰") == host.index("╳")
     assert guest.index("╳") == why_guest.index("╰")
-    assert why_guest.strip() == "╰ nobody asked for ARCH_REQ_XCOMP_GUEST_PERM 18 · p opens it"
+    assert why_guest.strip() == "╰ nobody asked for ARCH_REQ_XCOMP_GUEST_PERM 18 · Space p opens it"
 
 
 def test_the_reason_is_what_is_not_what_should_be() -> None:
-    assert gates(session("guest-xfd", 7))[-1].strip() == "the guest's XFD[18] is 1 · f opens it ╯"
+    assert gates(session("guest-xfd", 7))[-1].strip() == "the guest's XFD[18] is 1 · Space f opens it ╯"
 
 
 def test_a_gate_that_opens_on_use_says_so() -> None:

@@ -15,6 +15,7 @@ from inspector.tui import config, state, terminal
 from inspector.tui.base_app import BaseApp
 from inspector.tui.door import LabApp
 from inspector.tui.picture import opened, text_of
+from inspector.tui.screens.help import HelpScreen
 from inspector.tui.state import Place, State
 from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.machine.support import world
@@ -178,7 +179,7 @@ async def test_keys_by_their_ids() -> None:
         assert app.inspect.session.search_text == "pkru"  # type: ignore[attr-defined]
         await pilot.press("f1")
         await pilot.pause()
-        assert "f3 n N" in text_of(app)
+        assert "F3 n N" in text_of(app)
         await pilot.press("escape", "q")
         assert not app._exit
         await pilot.press("Q")
@@ -196,7 +197,11 @@ async def test_keys_by_their_ids() -> None:
         ("[keys]\n'inspect.search' = 1", "inspect.search: expected a key in quotes, or a list of keys, found 1"),
         ("[keys]\n'inspect.search' = 'n'", "inspect.search: n is inspect.next on the inspect screen"),
         ("[keys]\n'inspect.search' = '?'", "inspect.search: question_mark is app.help on the inspect screen"),
-        ("[keys]\n'line.up' = 'x'", "line.up: x is xstate.xcr0 on the xstate lab screen"),
+        ("[keys]\n'line.up' = 'w'", "line.up: w is xstate.why on the xstate lab screen"),
+        ("[keys]\n'xstate.xfd' = 'w'", "xstate.xfd: w is xstate.why on the xstate lab screen"),
+        ("[keys]\n'xstate.xfd' = 'Space x'", "xstate.xfd: space x is xstate.xcr0 on the xstate lab screen"),
+        ("[keys]\n'xstate.xfd' = 'g f'", "xstate.xfd: g f: two keys begin with Space (lab.leader)"),
+        ("[keys]\n'inspect.search' = 'Space f'", "Space f: the inspect screen has no keys behind Space"),
     ],
 )
 def test_what_is_wrong_with_it_is_one_line(text: str, said: str) -> None:
@@ -206,6 +211,31 @@ def test_what_is_wrong_with_it_is_one_line(text: str, said: str) -> None:
     assert said in line
     assert "\n" not in line
     assert found.keys == {}
+
+
+async def test_an_event_has_its_bare_key_back_where_somebody_wants_it() -> None:
+    write_config(
+        '[keys]\n"xstate.xfd" = ["f", "Space F"]\n"lab.leader" = ","\n"xstate.permit" = "Space r"\n"xstate.run" = ", p"'
+    )
+    found = config.load()
+    assert found.wrong == ()
+    app = app_of("sim:guest-xfd")
+    app.take_state(State(has_seen_hint=True), found)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press(*["n"] * 5)
+        await pilot.pause()
+        assert "f opens it" in text_of(app), "the drawn gates say the user's key"
+        await pilot.press("f", "space", "comma", "F", "comma", "r", "comma", "p", "question_mark")
+        await pilot.pause()
+        session = app.lab.session  # type: ignore[attr-defined]
+        assert [step.event for step in session.world.steps[5:]] == [
+            "guest wrmsr XFD 0x0",
+            "guest wrmsr XFD 0x40000",
+            "arch_prctl REQ_XCOMP_GUEST_PERM 18",
+            "KVM_RUN",
+        ]
+        assert isinstance(app.screen, HelpScreen)
+        assert "  f , x F " in app.screen.text().plain
 
 
 def test_keys_can_change_places() -> None:

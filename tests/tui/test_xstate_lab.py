@@ -21,7 +21,7 @@ from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.xstate_lab_session import XstateLabSession
 from tests.machine.support import vcpu_of
-from tests.tui.support import golden, shows
+from tests.tui.support import behind, golden, shows
 
 
 @asynccontextmanager
@@ -89,22 +89,22 @@ async def test_a_small_terminal_shows_every_pane() -> None:
 
 async def test_bits_are_events() -> None:
     async with lab("new") as (app, pilot):
-        await pilot.press("end", "x")
+        await pilot.press("end", *behind("x"))
         assert session_of_lab(app).world.steps == []
-        await pilot.press("p", "v", "c", "x")
+        await pilot.press(*behind("p", "v", "c", "x"))
         await pilot.pause()
         assert session_of_lab(app).world.steps[-1].event == "guest xsetbv 0x60001"
-        await pilot.press("x", "X")
+        await pilot.press(*behind("x", "X"))
         await pilot.pause()
         refused = session_of_lab(app).world.steps[-1]
         assert (refused.event, refused.outcome.name) == ("guest xsetbv 0x40001", "#GP")
         assert "both or none" in refused.outcome.because
-        await pilot.press("f")
+        await pilot.press(*behind("f"))
         assert xfd_of(app) == (
             0x40000,
             True,
         )
-        await pilot.press("f")
+        await pilot.press(*behind("f"))
         assert xfd_of(app) == (0, True)
 
 
@@ -137,11 +137,11 @@ async def test_typed_events_and_their_errors() -> None:
 
 async def test_a_host_that_is_down_takes_no_more_events() -> None:
     async with lab("host-oops") as (app, pilot):
-        await pilot.press(*["n"] * 8, "l")
+        await pilot.press(*["n"] * 8, *behind("l"))
         await pilot.pause()
         assert session_of_lab(app).world.steps[-1].outcome.verdict == "host-oops"
         assert len(session_of_lab(app).world.steps) == 8
-        await pilot.press("u", "u", "l")
+        await pilot.press("u", "u", *behind("l"))
         await pilot.pause()
         assert session_of_lab(app).world.steps[-1].outcome.accepted
 
@@ -187,10 +187,10 @@ async def test_keys_are_about_the_selected_vcpu() -> None:
     async with lab("two-vcpus", (160, 45)) as (app, pilot):
         await pilot.press(*["n"] * 8, "right_square_bracket")
         await shows(app, "vCPU 1 (2/2)")
-        await pilot.press("a")
+        await pilot.press(*behind("a"))
         await pilot.pause()
         assert session_of_lab(app).world.steps[-1].event == "guest ldtilecfg vcpu=1"
-        await pilot.press("f")
+        await pilot.press(*behind("f"))
         await pilot.pause()
         assert xfd_of(app, 1) == (
             0x40000,
@@ -265,7 +265,7 @@ async def test_another_kernel_in_the_lab_tells_what_cannot_happen_there() -> Non
 
 async def test_an_offered_step_is_made_by_its_key() -> None:
     async with lab("guest-xfd") as (app, pilot):
-        await pilot.press(*["n"] * 7, "full_stop")
+        await pilot.press(*["n"] * 7, *behind("full_stop"))
         await pilot.pause()
         last = [step.event for step in session_of_lab(app).world.steps[-3:]]
         assert last == ["guest wrmsr XFD_ERR 0", "guest wrmsr XFD 0", "guest tileloadd 0"]

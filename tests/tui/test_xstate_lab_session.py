@@ -72,7 +72,7 @@ def test_an_event_that_is_none_forgets_nothing() -> None:
 
 def test_bits_toggle_by_a_guests_instruction() -> None:
     found = session()
-    assert found.toggle("XFD", 18) == "there is no vCPU; v creates one"
+    assert found.toggle("XFD", 18) == "there is no vCPU; KVM_CREATE_VCPU makes one"
     found = with_amx()
     found.toggle("XCR0", 18)
     assert events(found)[-1] == "guest xsetbv 0x60001"

@@ -82,11 +82,12 @@ def mxcsr_reserved(state: State) -> Iterator[Hit]:
 
 @check("X0104")
 def compacted(state: State) -> Iterator[Hit]:
-    """XCOMP_BV bit 63."""
-    for prefix in images(state):
-        xcomp_bv = state.number(f"{prefix}.header.xcomp_bv") or 0
-        if xcomp_bv & XCOMP_COMPACTED:
-            yield Hit(f"{prefix}.header.xcomp_bv", f"XCOMP_BV is {xcomp_bv:#x}")
+    """XCOMP_BV bit 63; a kernel's own buffer may have it."""
+    for area in image_areas(state):
+        path = f"{area.prefix}.header.xcomp_bv"
+        xcomp_bv = state.number(path) or 0
+        if xcomp_bv & XCOMP_COMPACTED and not area.attributes.get("kernel_buffer"):
+            yield Hit(path, f"XCOMP_BV is {xcomp_bv:#x}")
 
 
 def _xcr0(state: State) -> Iterator[int]:

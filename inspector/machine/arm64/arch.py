@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from inspector.machine.arm64.el2_masks import Resx
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0
@@ -15,6 +16,8 @@ from layouts.vocabulary import mask_of
 
 #: Most vCPUs, by the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}
+#: KVM_MAX_VCPU_IDS.
+MAX_VCPU_IDS = 512
 #: What of ID_AA64PFR0_EL1 a VM keeps, where all else follows each vCPU.
 _WRITABLE_CSV = mask_of(of.PFR0_CSV2, of.PFR0_CSV3)
 
@@ -50,6 +53,8 @@ class KvmArch:
         self.vgic_initialized = False
         #: The distributor, and the redistributors or CPU interface, have addresses.
         self.vgic_has_addresses = False
+        #: KVM_VM_TYPE_ARM_PROTECTED.
+        self.protected = False
         #: KVM gave the VM up (kvm_vm_dead): every ioctl is EIO.
         self.is_dead = False
         #: Bits of a guest physical address, and what is there by slot.
@@ -66,6 +71,8 @@ class KvmArch:
         self.pmu_counters = 0
         self.writable_imp = False
         self.ran = False
+        #: What of the registers of EL2 stays as it is, by encoding: made when a vCPU with EL2 runs first.
+        self.el2_masks: dict[int, Resx] = {}
         self.psci_version = 0
         self.bitmaps: dict[int, int] = {}
 
@@ -98,6 +105,8 @@ class VcpuArch:
         self.pmu_created = self.pmu_has_irq = False
         self.pmu_at_reset = AtReset()
         self.mmio_pending = False
+        #: It was initialized with POWER_OFF: KVM_RUN waits.
+        self.powered_off = False
         self.vq = 0
         self.values: dict[int, bytes] = {}
         self.sve: dict[str, bytes] = {}

@@ -54,14 +54,23 @@ _NOT_AVAILABLE, _AVAILABLE, _NOT_REQUIRED, _SSBD_NOT_REQUIRED = 0, 1, 2, 3
 
 
 def from_bare(
-    kernel: Arm64Kernel, cpus: Sequence[BareHost], *, gic: int = 3, nested: bool = False, mte: bool = False
+    kernel: Arm64Kernel,
+    cpus: Sequence[BareHost],
+    *,
+    gic: int = 3,
+    nested: bool = False,
+    mte: bool = False,
+    pkvm: bool = False,
 ) -> Host:
     """A host with these CPUs.
 
-    ``gic``: the version of its GIC. ``nested``: its KVM runs guests with EL2. ``mte``: the VMM asks for
-    KVM_CAP_ARM_MTE in every VM, so where the CPUs have MTE, all its guests do. Vector lengths are those that every
-    CPU has. Firmware is taken to mitigate nothing.
+    ``gic``: the version of its GIC. ``nested``: its KVM runs guests with EL2; ``pkvm``: its kvm-arm.mode is protected.
+    ``mte``: the VMM asks for KVM_CAP_ARM_MTE in every VM, so where the CPUs have MTE, all its guests do. Vector lengths
+    are those that every CPU has. Firmware is taken to mitigate nothing.
     """
+    if pkvm:
+        # vgic_v2_probe: no GICv2 in protected mode; is_hyp_nvhe, so no EL2 for guests either.
+        gic, nested = gic if gic == 3 else 0, False
     sanitised = {}
     for encoding, fields in kernel.fields.items():
         sanitised[encoding] = sanitise(fields, [cpu.registers.get(encoding, 0) for cpu in cpus])
@@ -72,7 +81,7 @@ def from_bare(
     has_mte = kernel.mte and of.PFR1_MTE.get(sanitised[PFR1]) >= _MTE2
     states = _mitigations(cpus)
     vqs = _lengths(cpus)
-    features = _features(sanitised, vqs) | (HAS_EL2 if nested else 0)
+    features = _features(sanitised, vqs) | (HAS_EL2 if nested and kernel.nested else 0)
     host = Host(
         kernel,
         _limits(kernel, sanitised, cpus, states, gic=gic, mte=mte and has_mte),
@@ -82,6 +91,7 @@ def from_bare(
         registers={**_firmware_levels(states), **_caches(kernel, cpus)},
         with_mte=_limits(kernel, sanitised, cpus, states, gic=gic, mte=True) if has_mte else {},
         gic=gic,
+        pkvm=pkvm,
         name=" + ".join(cpu.name for cpu in cpus),
     )
     host.bare_ctr = cpus[0].registers.get(CTR, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from inspector.machine.arm64 import pkvm
 from inspector.machine.arm64.arch import MAX_VCPUS
 from inspector.machine.arm64.held import has_nv1
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host
@@ -27,8 +28,10 @@ _MORE_SLOTS, _SLOTS = (5, 11), (512, 32767)
 _LPA2_SINCE = (6, 8)
 
 
-def check_extension(host: Host, number: int, *, of_vm: bool, online_cpus: int = 1) -> int:
-    """What the ioctl returns for a KVM_CAP_* number; -1 is an error (EINVAL)."""
+def check_extension(host: Host, number: int, *, of_vm: bool, online_cpus: int = 1, is_protected: bool = False) -> int:
+    """What the ioctl returns for a KVM_CAP_* number; -1 is an error (EINVAL). ``is_protected``: of a protected VM."""
+    if not pkvm.allows(host, number, is_protected=is_protected):
+        return 0
     capability = _BY_NUMBER.get(number)
     if capability is None or _release(host) < capability.since:
         return 0

@@ -5,16 +5,19 @@ Source: Linux arch/arm64/include/asm/kvm_emulate.h (vcpu_reset_hcr), kvm/sys_reg
 
 from __future__ import annotations
 
+from inspector.machine.arm64 import pkvm
 from inspector.machine.arm64.host import EL1_32BIT
 from inspector.machine.arm64.vcpu import Vcpu
 from layouts.arm64 import id_fields as of
-from layouts.arm64.ids import CTR, MMFR2, sysreg_id
+from layouts.arm64.ids import AARCH32_IDS, AARCH64_IDS, CTR, MMFR2, sysreg_id
 
 
 def mrs(vcpu: Vcpu, encoding: int) -> int:
     """The value that the guest reads."""
     if encoding == CTR and vcpu.initialized and not traps_ctr(vcpu):
         return vcpu.host.bare_ctr
+    if vcpu.vm.protected and (encoding in AARCH32_IDS or encoding in AARCH64_IDS):
+        return pkvm.mrs(vcpu, encoding)
     return vcpu.get(sysreg_id(encoding)).value
 
 

@@ -20,8 +20,12 @@ _CLOCK = "the host's clock"
 _SWAPPED = {TIMER_CNT: TIMER_CVAL, TIMER_CVAL: TIMER_CNT}
 _ENABLE, _IMASK, _ISTATUS = 1, 2, 4
 _COMPARE = {TIMER_CTL: TIMER_CVAL, PTIMER_CTL: PTIMER_CVAL}
-_PMUSERENR, _PMCCFILTR = (encoding_of_op(encodings()[name]) for name in ("PMUSERENR_EL0", "PMCCFILTR_EL0"))
-_USERENR = 0xF
+_PMUSERENR, _PMCCFILTR, _PMSELR = (
+    encoding_of_op(encodings()[name]) for name in ("PMUSERENR_EL0", "PMCCFILTR_EL0", "PMSELR_EL0")
+)
+_USERENR, _SEL = 0xF, 0x1F
+#: Bits that a guest reads of registers that may hold more.
+_SHOWN = {PMCR: ~pmu.RESETS, _PMSELR: _SEL, _PMUSERENR: _USERENR}
 
 
 def kept_as(encoding: int) -> int:
@@ -70,11 +74,9 @@ def read(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:
         return rule.depends(_CLOCK)
     if encoding in _COMPARE:
         return _control(rule, vcpu, encoding, value & ~_ISTATUS)
-    if encoding == PMCR:
-        return rule.ok(value & ~pmu.RESETS)
     if pmu.counts(vcpu, encoding):
         return rule.depends("how far a counter that runs has come")
-    return rule.ok(value)
+    return rule.ok(value & _SHOWN[encoding] if encoding in _SHOWN else value)
 
 
 def _control(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:

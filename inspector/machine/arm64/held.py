@@ -2,14 +2,14 @@
 
 Source: Linux arch/arm64/kvm/sys_regs.c (sys_reg_descs: ``reset``, ``get_user``, ``set_user``; reset_actlr, reset_hcr,
 reset_mdcr, set_oslsr_el1); the PMU's are in :mod:`inspector.machine.arm64.pmu`, timers' in
-:mod:`inspector.machine.arm64.timers`.
+:mod:`inspector.machine.arm64.timers`, the masks of EL2's registers in :mod:`inspector.machine.arm64.el2_masks`.
 """
 
 from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import pmu, timers
+from inspector.machine.arm64 import el2_masks, pmu, timers
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, Host
 from inspector.machine.outcome import Outcome, Rule
@@ -23,15 +23,17 @@ _OSLM_IMPLEMENTED, _OSLK = 1 << 3, 1 << 1
 _E2H = 1 << 34
 #: ID_AA64MMFR4_EL1.E2H0 is signed: below 0, HCR_EL2.NV1 is RES0.
 _SIGNED = 8
-_ACTLR, _HCR, _MDCR = (encoding_of_op(encodings()[name]) for name in ("ACTLR_EL1", "HCR_EL2", "MDCR_EL2"))
+_ACTLR, _HCR, _MDCR, _ICH_HCR = (
+    encoding_of_op(encodings()[name]) for name in ("ACTLR_EL1", "HCR_EL2", "MDCR_EL2", "ICH_HCR_EL2")
+)
 
 
 def is_known(vcpu: VcpuArch, encoding: int) -> bool:
-    """What a listed register holds follows from rules: not from the host's clock, nor from a nested guest's masks.
+    """What a listed register holds follows from rules: not from the host's clock, nor from its GIC.
 
-    Those are made at the first run (kvm_init_nv_sysregs).
+    ICH_HCR_EL2.TDIR is RES0 where ICH_VTR_EL2.TDS of the host says so (kvm_init_nv_sysregs).
     """
-    if encoding in timers.COUNTERS or (vcpu.features & HAS_EL2 and vcpu.vm.ran):
+    if encoding in timers.COUNTERS or (encoding == _ICH_HCR and vcpu.vm.el2_masks):
         return False
     return reset_value(vcpu, encoding) is not None
 
@@ -48,7 +50,28 @@ def reset_value(vcpu: VcpuArch, encoding: int) -> int | None:
     if timers.is_special(encoding):
         return timers.value(vcpu, encoding)
     found = plain(vcpu.host.kernel.name).get(sysreg_id(encoding))
-    return _of_host(vcpu, encoding) if found is None else found
+    if found is None:
+        found = _of_host(vcpu, encoding)
+    return None if found is None else _masked(vcpu, encoding, found)
+
+
+def _masked(vcpu: VcpuArch, encoding: int, value: int) -> int:
+    """A value through the masks of a VM with EL2 that has run (kvm_vcpu_apply_reg_masks)."""
+    if not vcpu.vm.el2_masks or not vcpu.features & HAS_EL2:
+        return value
+    mask = vcpu.vm.el2_masks.get(encoding)
+    return value if mask is None else mask.of(value)
+
+
+def finalize_el2(vcpu: VcpuArch) -> None:
+    """The masks of a VM with EL2, at the first KVM_RUN, and what the vCPU holds through them (kvm_init_nv_sysregs)."""
+    vm = vcpu.vm
+    vm.el2_masks = vm.el2_masks or el2_masks.masks(vm.host.kernel.name, vm.id_registers)
+    for encoding, mask in vm.el2_masks.items():
+        register_id = sysreg_id(encoding)
+        if register_id in vcpu.values:
+            held = int.from_bytes(vcpu.values[register_id], "little")
+            vcpu.values[register_id] = mask.of(held).to_bytes(8, "little")
 
 
 def _of_host(vcpu: VcpuArch, encoding: int) -> int | None:
@@ -90,5 +113,5 @@ def put(rule: Rule, vcpu: VcpuArch, encoding: int, value: int) -> Outcome:
     others = value & ~_OSLK
     if encoding == OSLSR and not rule.check("only OSLSR_EL1.OSLK changes", others == _OSLM_IMPLEMENTED):
         return rule.refuse(errno.EINVAL)
-    vcpu.values[sysreg_id(encoding)] = value.to_bytes(8, "little")
+    vcpu.values[sysreg_id(encoding)] = _masked(vcpu, encoding, value).to_bytes(8, "little")
     return rule.ok()

@@ -7,7 +7,6 @@ arch/arm64/kvm/arm.c (system_supported_vcpu_features).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
 from inspector.machine.arm64 import nested
 from layouts.arm64 import id_fields as of
@@ -75,6 +74,7 @@ class Host:
     for each vector length of vq times 16 bytes. ``masks`` are captured writable masks, if any.
     ``registers`` are reset values of other registers by KVM register id. ``with_mte`` are the ID registers
     that differ for VMs with KVM_CAP_ARM_MTE; empty: the host has no MTE. ``gic`` is the version of the GIC.
+    ``pkvm``: it was booted with ``kvm-arm.mode=protected``.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Host:
         registers: Mapping[int, bytes] | None = None,
         with_mte: Mapping[int, int] | None = None,
         gic: int = 3,
+        pkvm: bool = False,
         name: str = "",
     ) -> None:
         self.kernel = kernel
@@ -103,6 +104,7 @@ class Host:
         self.registers = dict(registers or {})
         self.with_mte = dict(with_mte or {})
         self.gic = gic
+        self.pkvm = pkvm
         #: PMCR_EL0 of the CPU; of a captured host its guest's, else one with six event counters, as most cores have.
         self.pmcr = int.from_bytes(self.registers.get(sysreg_id(PMCR), b""), "little") or _SIX_COUNTERS
         #: CTR_EL0 of the first CPU itself, which guests read where it is not trapped.
@@ -116,6 +118,8 @@ class Host:
 
     def supposing(self, encoding: int, mask: int, value: int) -> Host:
         """The host if some bits of a register were a value's."""
+        from copy import copy
+
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
         found._limit_by, found._reset_by = {}, {}

@@ -98,6 +98,8 @@ def sve(vcpu: Vcpu) -> Outcome:
         return refused
     if not rule.check("the vCPU has SVE", vcpu.has_sve):
         return rule.fault(ESR_UNDEF)
+    if vcpu.vm.protected and not rule.check("the hypervisor gives a protected VM SVE", held=False):
+        return rule.fault(ESR_UNDEF)
     return rule.ok(vector_length_bytes(vcpu))
 
 

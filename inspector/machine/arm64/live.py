@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import struct
-import weakref
 from collections.abc import Callable, Mapping
 
 from inspector.machine.arm64 import sve
@@ -57,6 +56,8 @@ class LiveVcpu:
     """A scratch vCPU with the interface of the simulated one. ``steps`` are what was done to make it."""
 
     def __init__(self, kvm: LiveKvm, features: int, *, writable_imp: bool = False) -> None:
+        import weakref
+
         self._kvm = kvm
         self.features = features
         self.steps: list[Step] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from inspector.machine.arm64 import pkvm
 from inspector.machine.arm64.arch import KvmArch, Slot
 from inspector.machine.arm64.capabilities import memory_slots
 from inspector.machine.outcome import Outcome, Rule
@@ -35,6 +36,8 @@ def set_slot(vm: KvmArch, number: int, slot: Slot) -> Outcome:
     if not slot.size_bytes:
         if not rule.check("the slot that goes is there", old is not None):
             return rule.refuse(errno.EINVAL)
+        if vm.protected and not rule.check("the protected VM has not run", not pkvm.fixes_memory(vm)):
+            return rule.refuse(errno.EPERM)
         del vm.memory[number]
         return rule.ok()
     same = old is None or (old.size_bytes == slot.size_bytes and not (old.flags ^ slot.flags) & READONLY)
@@ -45,10 +48,20 @@ def set_slot(vm: KvmArch, number: int, slot: Slot) -> Outcome:
         free = all(slot.end <= other.base or other.end <= slot.base for other in others)
         if not rule.check("no other slot has these addresses", free):
             return rule.refuse(errno.EEXIST)
+    if vm.protected and not _is_for_protected(rule, vm, slot, old):
+        return rule.refuse(errno.EPERM)
     if not rule.check(f"within the guest's {vm.ipa_bits} bits of address", slot.end <= 1 << vm.ipa_bits):
         return rule.refuse(errno.EFAULT)
     vm.memory[number] = slot
     return rule.ok()
+
+
+def _is_for_protected(rule: Rule, vm: KvmArch, slot: Slot, old: Slot | None) -> bool:
+    """What a protected VM asks of a slot (kvm_arch_prepare_memory_region)."""
+    moves = old is not None and old.base != slot.base
+    return rule.check("a slot of a VM that has run stays where it is", not (moves and pkvm.fixes_memory(vm))) and (
+        rule.check("neither LOG_DIRTY_PAGES nor READONLY", not slot.flags & (LOG_DIRTY | READONLY))
+    )
 
 
 def holds(vm: KvmArch, address: int) -> bool:

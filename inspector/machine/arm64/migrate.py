@@ -175,7 +175,9 @@ def _kind(host: Host, register_id: int) -> str:
         return "set" if host.firmware(register_id) or found.encoding == 0 else "unknown"
     if found.coprocessor == ids.DEMUX:
         return "set" if host.kernel.virtual_caches or register_id in host.registers else "any"
-    return "set" if found.coprocessor == ids.SVE or core.check_id(register_id, has_sve=False) == 0 else "any"
+    if found.coprocessor != ids.CORE:
+        return "set" if found.coprocessor == ids.SVE else "unknown"
+    return "set" if core.check_id(register_id, has_sve=False) == 0 else "any"
 
 
 def _has_list(host: Host) -> bool:

@@ -6,6 +6,7 @@ Source: Linux arch/arm64/kvm/guest.c (kvm_arm_get_reg, kvm_arm_set_reg), sys_reg
 from __future__ import annotations
 
 import errno
+from functools import cache
 
 from inspector.machine.arm64 import core, demux, firmware, held, idregs, listed, proposal, sve
 from inspector.machine.arm64.arch import VcpuArch
@@ -18,18 +19,23 @@ _ABOVE, _ARM64 = 0xFF0F_FFFF << 32, ids.ARM64 << 56
 #: The checks that come first, and hold for nearly all.
 _FIRST = (Check("the vCPU is initialized", held=True), Check("the id is an arm64 register's", held=True))
 _SYSREG_UPPER = sysreg_id(0) >> 16
+_CLIDR_ID = sysreg_id(CLIDR)
 _SYSREG_SIZE_BYTES = 8
 _ENCODING = 0xFFFF
 
 
 def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG; the image is the register, little-endian."""
-    rule = Rule("kvm_arm_get_reg (guest.c)")
     if not vcpu.initialized or register_id & _ABOVE != _ARM64:
-        return _refuse(rule, vcpu)
-    rule.checks.extend(_FIRST)
+        return _refuse(Rule("kvm_arm_get_reg (guest.c)"), vcpu)
     register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
     coprocessor = ids.coprocessor_of(register_id)
+    if coprocessor == ids.SYSREG and _sysreg(vcpu, register_id) is None:
+        return _no_sysreg()
+    if coprocessor == ids.SVE and not sve.is_register(register_id):
+        return _no_sve_register()
+    rule = Rule("kvm_arm_get_reg (guest.c)")
+    rule.checks.extend(_FIRST)
     if coprocessor == ids.SYSREG:
         return _get_sysreg(rule, vcpu, register_id)
     if coprocessor == ids.CORE:
@@ -70,6 +76,24 @@ def _refuse(rule: Rule, vcpu: VcpuArch) -> Outcome:
     if not rule.check("the vCPU is initialized", vcpu.initialized):
         return rule.refuse(errno.ENOEXEC)
     rule.check("the id is an arm64 register's", held=False)
+    return rule.refuse(errno.EINVAL)
+
+
+@cache
+def _no_sysreg() -> Outcome:
+    """What reading an id of no system register gives, made once: a sweep over ids asks for little else."""
+    rule = Rule("kvm_sys_reg_get_user (sys_regs.c)")
+    rule.checks.extend(_FIRST)
+    rule.check("a register that the vCPU has", held=False)
+    return rule.refuse(errno.ENOENT)
+
+
+@cache
+def _no_sve_register() -> Outcome:
+    """What reading an id of no SVE register gives, made once."""
+    rule = Rule("kvm_arm_get_reg (guest.c)")
+    rule.checks.extend(_FIRST)
+    rule.check("a Z, P or FFR register, slice 0", held=False)
     return rule.refuse(errno.EINVAL)
 
 
@@ -167,7 +191,7 @@ def set_vls(rule: Rule, vcpu: VcpuArch, data: bytes | None) -> Outcome:
     outcome = sve.check_vls(int.from_bytes(data, "little"), vcpu.host.sve_vqs)
     if outcome.accepted:
         vcpu.vq = outcome.value
-    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0)
+    return outcome._replace(checks=(*rule.checks, *outcome.checks), value=0, evidence=rule.evidence)
 
 
 # System registers
@@ -210,7 +234,7 @@ def _get_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int) -> Outcome:
     if encoding in vcpu.vm.id_registers and encoding != CLIDR:
         value = vcpu.id_value(encoding)
         return rule.ok(value, value.to_bytes(8, "little"))
-    data = vcpu.values[register_id] if encoding == CLIDR else held.get(vcpu, encoding)
+    data = held.get(vcpu, encoding)
     return rule.ok(int.from_bytes(data, "little"), data)
 
 
@@ -231,11 +255,10 @@ def _set_sysreg(rule: Rule, vcpu: VcpuArch, register_id: int, value: int | None)
 
 def _set_id(vcpu: VcpuArch, encoding: int, value: int) -> Outcome:
     vm = vcpu.vm
-    register_id = sysreg_id(encoding)
-    own = int.from_bytes(vcpu.values[register_id], "little") if encoding == CLIDR else vcpu.id_value(encoding)
+    own = int.from_bytes(vcpu.values[_CLIDR_ID], "little") if encoding == CLIDR else vcpu.id_value(encoding)
     written = idregs.write(idregs.IdWrite(vm.host, encoding, value, vcpu.id_features, own, vm.ran, vm.writable_imp))
     if encoding == CLIDR:
-        vcpu.values[register_id] = written.value.to_bytes(8, "little")
+        vcpu.values[_CLIDR_ID] = written.value.to_bytes(8, "little")
     else:
         vm.id_registers[encoding] = written.value
     return written.outcome

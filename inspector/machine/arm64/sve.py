@@ -8,6 +8,7 @@ Source: Linux arch/arm64/kvm/guest.c (set_sve_vls, sve_reg_to_region); kvm/reset
 from __future__ import annotations
 
 import errno
+from functools import cache
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.ids import SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0
@@ -43,6 +44,12 @@ def check_vls(vqs: int, host_vqs: int) -> Outcome:
     return rule.ok(most) if held else rule.refuse(errno.EINVAL)
 
 
+@cache
+def accepted_vls(host_vqs: int) -> frozenset[int]:
+    """Of the sets of vq 1 to 16 those that a vCPU may have."""
+    return frozenset(vqs for vqs in range(1 << _VQ_MAX) if check_vls(vqs, host_vqs).accepted)
+
+
 class Region(NamedTuple):
     """A slice of a Z or P register or FFR: which, its size as a register and how many bytes of it are real."""
 
@@ -54,6 +61,12 @@ class Region(NamedTuple):
 def register_ids() -> list[int]:
     """In the order of KVM_GET_REG_LIST: vector lengths, Z0-Z31, P0-P15, FFR, slice 0 of each (copy_sve_reg_indices)."""
     return [SVE_VLS, *_Z[::SVE_STEP], *_P_AND_FFR[::SVE_STEP]]
+
+
+def is_register(register_id: int) -> bool:
+    """The id is within those of Z and P registers, FFR, or the vector lengths; of any slice."""
+    in_z_or_p = _Z.start <= register_id < _Z.stop or _P_AND_FFR.start <= register_id < _P_AND_FFR.stop
+    return in_z_or_p or register_id == SVE_VLS
 
 
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, init, listed, pmu, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, held, init, listed, pmu, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -129,12 +129,16 @@ class Vcpu(VcpuArch):
         code = vgic.map_resources(rule, self.vm)
         if code:
             return code
+        if self.features & HAS_EL2:
+            held.finalize_el2(self)
         if not self.vm.ran:
             vgic.finalize_id_registers(self.vm)
         if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
             return errno.EAGAIN
         needs = self.features & PMU_V3 and self.host.kernel.pmu_needs_init
         if not rule.check("the PMU was initialized (KVM_ARM_VCPU_PMU_V3_INIT)", not needs or self.pmu_created):
+            return errno.EINVAL
+        if self.pmu_created and self.vm.vgic and not rule.check("the PMU has an interrupt", self.pmu_has_irq):
             return errno.EINVAL
         return 0
 

@@ -6,7 +6,6 @@ arch/x86/include/uapi/asm/kvm.h, Documentation/virt/kvm/api.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -89,6 +88,8 @@ class LiveKvm:
 
     def attribute(self, group: int, number: int) -> tuple[int, int]:
         """Errno and value of KVM_GET_DEVICE_ATTR on /dev/kvm."""
+        import ctypes
+
         value = ctypes.c_uint64(0)
         asked = bytearray(struct.pack("=IIQQ", 0, group, number, ctypes.addressof(value)))
         try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import BinaryIO, Protocol
 
 from inspector.capture.errors import OutputError, visible
 from inspector.capture.model import Capture
-from inspector.tui.base_app import KeyedScreen
+from inspector.tui.base_app import BaseApp, KeyedScreen
+from inspector.tui.key import written_keys
+from inspector.tui.keys import help_of
 
 
 class LabSession(Protocol):
@@ -33,6 +36,16 @@ class LabSession(Protocol):
 
 class MachineScreen(KeyedScreen):
     """A screen on a simulated machine."""
+
+    @property
+    def keymap(self) -> Mapping[str, str]:
+        """The user's own keys, by id."""
+        return self.app.keymap if isinstance(self.app, BaseApp) else {}
+
+    @cached_property
+    def keys(self) -> Mapping[str, str]:
+        """The first key of each id as it is written; the user's own where there are such."""
+        return written_keys(help_of(self.keys_name), self.keymap)
 
     def lab_session(self) -> LabSession:
         """What the lab works on."""
@@ -66,7 +79,7 @@ class MachineScreen(KeyedScreen):
         """Copy the command."""
         command = self.lab_session().command()
         if not command:
-            self.tell("no command shows the same: the capture was edited; S saves the machine")
+            self.tell(f"no command shows the same: the capture was edited; {self.keys['lab.save']} saves the machine")
             return
         self.app.copy_to_clipboard(command)
         self.notify(f"copied: {command}", markup=False)

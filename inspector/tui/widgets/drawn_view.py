@@ -16,8 +16,9 @@ class DrawnView(LineView, can_focus=False):
 
     has_cursor = False
 
-    def __init__(self, draw: Callable[[int], list[Drawn]], name: str) -> None:
+    def __init__(self, draw: Callable[[int], list[Drawn]], name: str, classes: str = "") -> None:
         super().__init__(name)
+        self.set_class(bool(classes), *classes.split())
         self.draw = draw
         self._lines: list[Drawn] = []
 

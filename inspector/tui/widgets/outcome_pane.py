@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -23,11 +23,13 @@ from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
 _SIDE_BY_SIDE_COLUMNS = 76
-#: What to press where no scenario tells what comes next.
+#: What to press where no scenario tells what comes next, by the ids of keys.
 _FIRST_KEYS = {
-    "x86": "p permits the guest a component, v creates a vCPU, c sets its CPUID",
-    "arm64": "m creates a VM, v a vCPU, x asks for the selected feature",
+    "x86": "{xstate.permit} permits guests a component, {xstate.create} creates a vCPU, {xstate.cpuid} sets its CPUID",
+    "arm64": "{arm64.vm} creates a VM, {arm64.vcpu} a vCPU, {arm64.feature} asks for the selected feature",
 }
+_NEXT_KEYS = {"x86": "xstate.next", "arm64": "arm64.next"}
+_SUGGESTED = "xstate.suggested"
 
 
 class OutcomePane(TextPane):
@@ -39,18 +41,22 @@ class OutcomePane(TextPane):
         self,
         step: WorldStep[Any] | None,
         scenario: Scenario,
+        keys: Mapping[str, str],
         number: int = 0,
         offered: Sequence[Offer] = (),
-        key: str = "",
     ) -> None:
-        """Show the outcome of the numbered event, and what sensibly comes next by ``key``; or how to begin."""
+        """Show the outcome of the numbered event, and what sensibly comes next; or how to begin.
+
+        ``keys`` are the lab's as they are written, by id.
+        """
         if step is None:
-            self.tell(beginning_text(scenario))
+            self.tell(beginning_text(scenario, keys))
             return
-        self.tell(outcome_text(step, scenario, number, self.text_width, offers_text(offered, key, self.text_width)))
+        offers = offers_text(offered, keys[_SUGGESTED], self.text_width) if offered else Text()
+        self.tell(outcome_text(step, scenario, number, self.text_width, offers))
 
 
-def beginning_text(scenario: Scenario) -> Text:
+def beginning_text(scenario: Scenario, keys: Mapping[str, str]) -> Text:
     """What to do first."""
     text = Text(f"{visible(scenario.title)}\n", "bold")
     if scenario.source:
@@ -60,16 +66,22 @@ def beginning_text(scenario: Scenario) -> Text:
     for note in scenario.notes:
         text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
-        return text.append("n lets the next event happen, u takes it back.\n")
-    return text.append(f"{_FIRST_KEYS[scenario.architecture]}; ? shows all keys.\n")
+        goes_on, back = keys[_NEXT_KEYS[scenario.architecture]], keys["lab.undo"]
+        return text.append(f"{goes_on} lets the next event happen, {back} takes it back.\n")
+    first = _FIRST_KEYS[scenario.architecture]
+    for name, key in keys.items():
+        first = first.replace(f"{{{name}}}", key)
+    return text.append(f"{first}; {keys['app.help']} shows all keys.\n")
 
 
 def offers_text(offered: Sequence[Offer], key: str, width: int) -> Text:
     """What sensibly comes next; the key makes the first."""
     text = Text()
     for number, offer in enumerate(offered):
-        text.append(f"  {key if number == 0 else '·'} ", "bold")
-        text.append(hanging(f"{offer.text}: {', '.join(offer.steps)}", width, 4), "" if number else "bold")
+        mark = key if number == 0 else "·"
+        text.append(f"  {mark} ", "bold")
+        words = f"{offer.text}: {', '.join(offer.steps)}"
+        text.append(hanging(words, width, len(mark) + 3), "" if number else "bold")
     return text
 
 

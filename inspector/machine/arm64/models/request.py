@@ -6,7 +6,6 @@ Lowest first: zero or the host's values; parents from the root down; the model; 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from inspector.machine.arm64 import sve
@@ -22,7 +21,8 @@ from layouts.light import NamedTuple
 IDENTITY = (MIDR, REVIDR, AIDR)
 #: CTR_EL0 bit 31 is RES1; ID_DFR0_EL1.CopDbg cannot be below Armv8's.
 RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
-_LENGTH = re.compile(r"sve(\d+)")
+#: Switches of one vector length: ``sve512``.
+_LENGTH = "sve"
 
 
 class Setting(NamedTuple):
@@ -91,14 +91,15 @@ def parse_words(words: Iterable[str]) -> Words:
             parts = [each.partition("=") for each in feature_words(name, value)]
             assignments += [(part, number) for part, _, number in parts]
             continue
-        length = _LENGTH.fullmatch(name)
-        if name in SWITCHES or length:
+        length = name.removeprefix(_LENGTH) if name.startswith(_LENGTH) else ""
+        is_length = length.isdecimal()
+        if name in SWITCHES or is_length:
             if value not in ("on", "off"):
                 raise ValueError(f"{name}: expected on or off; found {value!r}")
-            if length is None:
+            if not is_length:
                 switches[name] = value == "on"
                 continue
-            bits = int(length[1])
+            bits = int(length)
             if bits % 128 or not 0 < bits <= 2048:
                 raise ValueError(f"{name}: expected a vector length of 128 to 2048 bits")
             lengths[bits // 8] = value == "on"

@@ -88,6 +88,8 @@ class _Replay:
         self.has_vls = any(record["t"] == "vls_hist" for record in records)
         self.masks = {record["reg"] for record in records if record["t"] == "mask"}
         self._running: Vm | None = None
+        #: What writes to ID registers came to, by all that they hang on.
+        self._written: dict[tuple[object, ...], idregs.Written] = {}
 
     def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
         """The functions by kind of record."""
@@ -162,7 +164,10 @@ class _Replay:
             # MPIDR_EL1 is each vCPU's own and takes anything.
             return 0 if encoding == MPIDR else errno.ENOENT, ""
         asked = idregs.IdWrite(self.host, encoding, value, features, current, writable_imp=imp)
-        written = idregs.write(asked)
+        key = *idregs.hangs_on(asked), value
+        written = self._written.get(key)
+        if written is None:
+            written = self._written[key] = idregs.write(asked)
         if written.outcome.verdict == "depends-on":
             return _DEPENDS, written.outcome.because
         if not written.outcome.accepted:
@@ -272,20 +277,17 @@ class _Replay:
     def _set_vls(self, vcpu: Vcpu, vqs: int) -> Outcome:
         return vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
 
-    def vls_subsets(self) -> Iterator[Answer]:
+    def vls_subsets(self) -> Iterator[Counted]:
         """All 65,536 sets of vq 1 to 16."""
         if not self.has_vls:
             return
         host_vqs = self.host.sve_vqs
-        for vqs in range(_SUBSETS):
-            accepted = vqs in self.vls_ok
-            predicted = sve.check_vls(vqs, host_vqs) if accepted else None
-            mine = predicted.accepted if predicted is not None else _is_prefix(vqs, host_vqs)
-            if mine == accepted:
-                yield Answer("vls", "", accepted, accepted, accepted)
-            else:
-                outcome = sve.check_vls(vqs, host_vqs)
-                yield Answer("vls", f"vqs {vqs:x}", accepted, mine, accepted, outcome.because)
+        mine = sve.accepted_vls(host_vqs)
+        theirs = {vqs for vqs in self.vls_ok if vqs < _SUBSETS}
+        yield Agreed("vls", len(theirs & mine), _SUBSETS - len(theirs | mine))
+        for vqs in sorted(theirs ^ mine):
+            because = sve.check_vls(vqs, host_vqs).because
+            yield Answer("vls", f"vqs {vqs:x}", vqs in theirs, vqs in mine, vqs in theirs, because)
 
     def _vls_vq17(self, record: Record) -> Iterator[Found]:
         for name, vq in (("err", 17), ("vq512", 512)):
@@ -367,7 +369,3 @@ class _Replay:
         for name, wanted in (("setsame", value), ("setdiff", value ^ 1)):
             outcome = vcpu.set(sysreg_id(MIDR), wanted.to_bytes(8, "little"))
             yield record[name], outcome.code, record[name] == 0, outcome.because
-
-
-def _is_prefix(vqs: int, host_vqs: int) -> bool:
-    return bool(vqs) and vqs == host_vqs & ((1 << vqs.bit_length()) - 1) and vqs.bit_length() <= host_vqs.bit_length()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from inspector.machine.arm64 import core, demux, held
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.vm import Vm
-from inspector.machine.arm64.world.stage import Stage
+from inspector.machine.arm64.world.stage import Node, Stage
 from inspector.machine.arm64.world.state import MachineState, NodeState, VcpuState, VmState
 from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, RegisterId, V, sysreg_id
 
@@ -16,10 +16,13 @@ _FIRST = {"z": SVE_Z0, "p": SVE_P0}
 
 def state_of(stage: Stage) -> MachineState:
     """The hosts, their VMs and vCPUs."""
-    nodes = tuple(
-        NodeState(node.host.name, _vm_state(node.vm) if node.vm is not None else None) for node in stage.nodes
-    )
+    nodes = tuple(_node_state(node) for node in stage.nodes)
     return MachineState(nodes, len(stage.saved.registers), stage.saved.vqs)
+
+
+def _node_state(node: Node) -> NodeState:
+    found = [_vm_state(vm) for vm in node.vms.values()]
+    return NodeState(node.host.name, found[0] if found else None, tuple(found[1:]))
 
 
 def _vm_state(vm: Vm) -> VmState:
@@ -33,6 +36,7 @@ def _vm_state(vm: Vm) -> VmState:
         ran=vm.ran,
         is_dead=vm.is_dead,
         vcpus=tuple(_vcpu_state(vcpu) for _, vcpu in sorted(vm.vcpus.items())),
+        is_protected=vm.protected,
     )
 
 

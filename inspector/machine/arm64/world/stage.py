@@ -1,4 +1,4 @@
-"""Where arm64 events happen: hosts, the VM on each, and what their VMM saved to bring it from one to another."""
+"""Where arm64 events happen: hosts, the VMs on each, and what their VMM saved to bring it from one to another."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ MODEL = "model:"
 
 
 class Node:
-    """A host, and the VM on it. ``off`` are the vCPUs that were initialized with POWER_OFF."""
+    """A host, and the VMs on it by number."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.vm: Vm | None = None
-        self.off: set[int] = set()
+        self.vms: dict[int, Vm] = {}
+
+    @property
+    def vm(self) -> Vm | None:
+        """The first VM."""
+        return self.vms.get(0)
 
 
 class Saved:
@@ -65,10 +69,11 @@ class Stage:
         return self.nodes[number]
 
     def vm(self) -> Vm:
-        """The VM on it. Raises ValueError."""
-        vm = self.node().vm
+        """The VM on it that the event names. Raises ValueError."""
+        number = self.at.get("vm", 0)
+        vm = self.node().vms.get(number)
         if vm is None:
-            raise ValueError("there is no VM; KVM_CREATE_VM comes first")
+            raise ValueError(f"there is no VM{f' {number}' if number else ''}; KVM_CREATE_VM comes first")
         return vm
 
     def vcpu(self) -> Vcpu:

@@ -36,13 +36,15 @@ class VmState(NamedTuple):
     ran: bool
     is_dead: bool
     vcpus: tuple[VcpuState, ...]
+    is_protected: bool = False
 
 
 class NodeState(NamedTuple):
-    """A host, and the VM on it, where there is one."""
+    """A host, and the VM on it, where there is one; ``others`` are further VMs."""
 
     name: str
     vm: VmState | None
+    others: tuple[VmState, ...] = ()
 
 
 class MachineState(NamedTuple):

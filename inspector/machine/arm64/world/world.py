@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Self
 
 from inspector.capture.nearest import did_you_mean
@@ -20,7 +19,7 @@ from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.world import BaseWorld, Moment
 from layouts.kernels import Kernel
 
-_PLACES = ("host", "vcpu")
+_PLACES = ("host", "vm", "vcpu")
 _EVENTS = {
     **KVM_EVENTS,
     "KVM_GET_ONE_REG": registers.get,
@@ -31,19 +30,14 @@ _EVENTS = {
 _OF_KVM = ("open", "KVM_GET_API_VERSION", "KVM_CREATE_VM")
 
 
-@lru_cache(maxsize=1024)
-def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
-    """The words of an event, and where it happens. Raises ValueError."""
-    return parsed(event, _PLACES)
-
-
 class Arm64World(Stage, BaseWorld[MachineState]):
     """What events happen to."""
 
+    architecture = "arm64"
+
     def __init__(self, hosts: Sequence[Host], abi: str = "merged", captured: State | None = None) -> None:
-        super().__init__(hosts, abi, captured)
-        self.steps = []
-        self._history = []
+        Stage.__init__(self, hosts, abi, captured)
+        BaseWorld.__init__(self)
 
     @property
     def kernel(self) -> Kernel:
@@ -52,8 +46,8 @@ class Arm64World(Stage, BaseWorld[MachineState]):
 
     @property
     def vcpu_count(self) -> int:
-        """See BaseWorld: of the host with most of them."""
-        return max(len(node.vm.vcpus) if node.vm is not None else 0 for node in self.nodes)
+        """See BaseWorld: of the VM with most of them."""
+        return max((len(vm.vcpus) for node in self.nodes for vm in node.vms.values()), default=0)
 
     def anew(self) -> Self:
         """See BaseWorld."""
@@ -64,11 +58,11 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         return Moment(state_of(self), bytes)
 
     def _happen(self, event: str) -> Outcome:
-        words, self.at = _parsed(event)
+        words, self.at = parsed(event, _PLACES)
         name = words[0] if words else ""
         if name not in _EVENTS:
             raise ValueError(f"no such event; {did_you_mean(name, _EVENTS, 'inspector sim --help')}")
-        vm = self.node().vm
+        vm = self.node().vms.get(self.at.get("vm", 0))
         if vm is not None and vm.is_dead and name not in _OF_KVM:
             rule = Rule("kvm_vm_ioctl, kvm_vcpu_ioctl (kvm_main.c)")
             rule.check("KVM did not give the VM up (kvm_vm_dead)", held=False)

@@ -33,6 +33,7 @@ __all__ = [
     "user_image",
     "with_defaults",
     "with_mxcsr_mask",
+    "with_mxcsr_of",
     "with_xcomp_bv",
     "with_xstate_bv",
     "x87_of",
@@ -91,6 +92,11 @@ def _write(image: bytearray, registers: Registers, mask: int, places: Sequence[P
                 # Processors write the register, not the four bytes behind it.
                 size = PKRU_SIZE_BYTES
             image[offset : offset + size] = data if len(data) == size else data[:size].ljust(size, b"\0")
+
+
+def with_mxcsr_of(image: bytes, other: bytes) -> bytes:
+    """The image with MXCSR and its mask of another one."""
+    return image[: _MXCSRS.start] + other[_MXCSRS] + image[_MXCSRS.stop :]
 
 
 def x87_of(image: bytes) -> bytes:

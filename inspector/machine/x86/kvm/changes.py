@@ -13,7 +13,9 @@ from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.msrs import lists
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
 from layouts.light import Record
+from layouts.vocabulary import Bits, mask_of
 from layouts.x86.capabilities import NUMBERS
+from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.msrs import msr_name
 from layouts.x86.vcpu_rules import VCPU_RULES
@@ -105,11 +107,22 @@ def _cpuid(before: Kvm, after: Kvm) -> Iterator[Change]:
             a, b = ((table.get(*key) or _ZERO)[register] for table in (old, new))
             place = f"CPUID.{key[0]:X}.{key[1]:X}.{word.upper()}"
             if (*key, register) in WORDS:
-                for bit in (bit for bit in range(32) if (a ^ b) >> bit & 1):
+                fields = [one for one in _cpuid_fields((*key, register)) if one.width > 1 and one.get(a) != one.get(b)]
+                for one in fields:
+                    bits = f"{place}[{one.lsb + one.width - 1}:{one.lsb}]"
+                    yield Change("cpuid", f"{one.name.upper()} ({bits})", f"{one.get(a):#x}", f"{one.get(b):#x}")
+                for bit in (bit for bit in range(32) if ((a ^ b) & ~mask_of(*fields)) >> bit & 1):
                     name = names.get((*key, register, bit), "reserved")
                     yield Change("cpuid", f"{name} ({place}[{bit}])", *_shown(a >> bit & 1, b >> bit & 1))
             elif a != b:
                 yield Change("cpuid", place, f"{a:#x}", f"{b:#x}")
+
+
+def _cpuid_fields(place: tuple[int, ...]) -> list[Bits]:
+    """The fields of a register of CPUID that are told in ``layouts/x86/data/cpuid``."""
+    leaf, subleaf, register = place
+    sections = cpuid_sections().get((leaf, REGISTERS[register]), ())
+    return [one for section in sections if subleaf in section.subleaves for one in section.bits]
 
 
 def _registers(values: CpuidValues | None) -> str:

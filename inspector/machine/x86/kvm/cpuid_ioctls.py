@@ -90,7 +90,7 @@ def _set(vcpu: VcpuState, rule: Rule, table: tuple[Entry, ...]) -> Outcome:
 
 
 def is_fixed(vcpu: VcpuState) -> bool:
-    """The vCPU has run, or from 7.2 on is in guest mode: its CPUID cannot change (kvm_can_set_cpuid_and_feature_msrs).
+    """The vCPU has run, or from 7.0 on is in guest mode: its CPUID cannot change (kvm_can_set_cpuid_and_feature_msrs).
 
     5.10 lets it change.
     """
@@ -128,7 +128,7 @@ def at_run_time(vcpu: VcpuState, table: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
     def put(entry: Entry, **registers: int) -> None:
         # One entry can be found as two, where its sub-leaf is not significant.
-        at = next(at for at, other in enumerate(table) if other is entry)
+        at = table.index(entry)
         found[at] = found[at]._replace(**registers)
 
     if one := look.find(1):
@@ -186,7 +186,8 @@ def guest_xcr0(vcpu: VcpuState, table: GuestCpuid) -> int:
 def after_set_cpuid(vcpu: VcpuState) -> None:
     """kvm_vcpu_after_set_cpuid: what KVM remembers of the table."""
     table = vcpu.guest
-    vcpu.cpuid = Cpuid({(entry.leaf, entry.subleaf): entry.values for entry in reversed(table.entries)})
+    # By leaf and sub-leaf; the first of several entries stands.
+    vcpu.cpuid = Cpuid({entry[:2]: entry[3:] for entry in reversed(table.entries)})
     vcpu.guest_xcr0 = guest_xcr0(vcpu, table)
     features = pv_features_entry(table)
     if features is not None:

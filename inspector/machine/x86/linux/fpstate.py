@@ -84,8 +84,16 @@ class Fpstate:
         """What the image holds."""
         return images.load(self.image, self.xstate_bv, host.kernel_places(self.xfeatures))
 
-    def put(self, host: Host, registers: Registers, bv: int) -> None:
-        """Make the image hold these components; supervisor ones stay (copy_uabi_to_xstate)."""
+    def put(self, host: Host, image: bytes, bv: int) -> Registers:
+        """Take these components of a standard image; supervisor ones stay. Gives what was taken.
+
+        x87's are the first 160 bytes, with MXCSR and its mask; SSE and AVX bring the two as well
+        (copy_uabi_to_xstate in fpu/xstate.c; before 5.15 copy_kernel_to_xstate).
+        """
+        registers = images.load(image, bv, host.user_places(host.user_max))
         kept = self.xstate_bv & host.supervisor
         places = host.kernel_places(self.xfeatures)
-        self.image = images.store(self.image, registers, bv, bv | kept, places, with_mxcsr=bv & 6)
+        self.image = images.store(self.image, registers, bv, bv | kept, places, with_mxcsr=0)
+        if bv & 7:
+            self.image = images.with_mxcsr_of(self.image, image)
+        return registers

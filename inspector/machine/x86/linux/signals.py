@@ -198,9 +198,8 @@ def set_fpregs(linux: Linux, thread: Thread, image: bytes) -> Outcome:
     if not held:
         return rule.refuse(errno.EINVAL)
     _take_off(linux, thread)
-    places = linux.host.user_places(linux.host.user_max)
     bv = thread.fpstate.xstate_bv | _FPSSE
-    thread.fpstate.put(linux.host, images.load(image, _FPSSE, places), _FPSSE)
+    thread.fpstate.put(linux.host, image, _FPSSE)
     thread.fpstate.image = images.with_xstate_bv(thread.fpstate.image, bv)
     return rule.ok()
 
@@ -225,9 +224,7 @@ def set_regset(linux: Linux, thread: Thread, image: bytes) -> Outcome:
     if not held:
         return rule.refuse(errno.EINVAL)
     _take_off(linux, thread)
-    thread.fpstate.put(host, images.load(image, bv, host.user_places(host.user_max)), bv)
-    if bv & 7:
-        thread.fpstate.image = images.with_mxcsr_mask(thread.fpstate.image, images.mxcsr_mask(image))
+    thread.fpstate.put(host, image, bv)
     at = _pkru_at(host)
     if at is not None:
         thread.pkru = int.from_bytes(image[at : at + 4], "little") if bv >> PKRU & 1 else 0

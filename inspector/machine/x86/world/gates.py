@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.x86.host import Host
 from inspector.machine.x86.world.matrix import bit_of, name_of
-from inspector.machine.x86.world.state import TaskState, VcpuState
+from inspector.machine.x86.world.state import GuestState, TaskState, VcpuState, WorldState
 from inspector.machine.x86.world.touch import Touched, guest_touch, process_touch, task_touch, task_xfd
 from inspector.machine.x86.world.world import World
 from layouts.x86.xsave import TILEDATA, XTILE
@@ -57,16 +58,27 @@ class _Gate(NamedTuple):
     closed: str
 
 
+class _Way(NamedTuple):
+    """From where a component comes, and what there is on its way now; ``vcpu`` is None where there is none."""
+
+    number: int
+    host: Host
+    state: WorldState
+    vcpu: VcpuState | None
+
+
 def chains(world: World, number: int, vcpu_number: int = 0) -> tuple[Chain, ...]:
     """The ways of a component to the host's program, the guest's kernel, and the guest's program where there is one."""
-    vm = world.vm
-    vcpu = vm.vcpus[vcpu_number] if vm is not None and vcpu_number < len(vm.guests) else None
+    vm, state = world.vm, world.state()
+    vcpu = vm.vcpus[vcpu_number] if vm is not None and vcpu_number < len(state.vcpus) else None
+    way = _Way(number, world.host, state, state.vcpus[vcpu_number] if vcpu is not None else None)
     found = [
-        _chain("host program", _to_process(world, number), process_touch(world, number)),
-        _chain("guest kernel", _to_guest(world, number, vcpu_number), guest_touch(vm, vcpu, number)),
+        _chain("host program", _to_process(way), process_touch(world, number)),
+        _chain("guest kernel", _to_guest(way), guest_touch(vm, vcpu, number)),
     ]
-    if vm is not None and vm.guest_process is not None:
-        found.append(_chain("guest program", _to_task(world, number, vcpu_number), task_touch(vm, vcpu, number)))
+    if vm is not None and vcpu is not None and state.guest is not None:
+        gates = _to_task(way, state.guest, task_xfd(vm, vcpu))
+        found.append(_chain("guest program", gates, task_touch(vm, vcpu, number)))
     return tuple(found)
 
 
@@ -86,9 +98,9 @@ def _passed(gate: _Gate, touched: Touched) -> Gate:
 # Each actor's gates
 
 
-def _to_linux(world: World, number: int) -> Iterator[_Gate]:
+def _to_linux(way: _Way) -> Iterator[_Gate]:
     """What every actor needs."""
-    host, name = world.host, name_of(number)
+    host, number, name = way.host, way.number, name_of(way.number)
     has = bool((host.cpu_xcr0 | host.cpu_xss) >> number & 1)
     uses = bool(host.kernel_max >> number & 1)
     yield _Gate(
@@ -101,10 +113,10 @@ def _to_linux(world: World, number: int) -> Iterator[_Gate]:
     yield _Gate("host XCR0", uses, str(int(uses)), "the host's Linux uses it", "the host's Linux does not use it")
 
 
-def _to_process(world: World, number: int) -> Iterator[_Gate]:
-    yield from _to_linux(world, number)
-    process = world.state().process
-    may = bool((process.permission | world.host.supervisor) >> number & 1)
+def _to_process(way: _Way) -> Iterator[_Gate]:
+    yield from _to_linux(way)
+    number, process = way.number, way.state.process
+    may = bool((process.permission | way.host.supervisor) >> number & 1)
     yield _Gate(
         "permission",
         may,
@@ -128,29 +140,27 @@ def _xfd_and_room(number: int, xfd: int, task: TaskState) -> Iterator[_Gate]:
     )
 
 
-def _to_guest(world: World, number: int, vcpu_number: int) -> Iterator[_Gate]:
+def _to_guest(way: _Way) -> Iterator[_Gate]:
     """To the guest's kernel."""
-    yield from _to_xcr0(world, number, vcpu_number)
-    state = world.vcpu_state(vcpu_number)
-    passes = state is not None and not state.xfd >> number & 1
-    value = _value(state and state.xfd, number)
+    yield from _to_xcr0(way)
+    number, vcpu = way.number, way.vcpu
+    passes = vcpu is not None and not vcpu.xfd >> number & 1
+    value = _value(vcpu and vcpu.xfd, number)
     yield _Gate("XFD", passes, value, f"the guest's XFD[{number}] is 0", f"the guest's XFD[{number}] is 1")
-    size = f" ({state.buffer_size_bytes} bytes)" if state is not None else ""
+    size = f" ({vcpu.buffer_size_bytes} bytes)" if vcpu is not None else ""
     yield _Gate(
         "room",
-        bool(bit_of(state and state.room, number)),
-        _value(state and state.room, number),
+        bool(bit_of(vcpu and vcpu.room, number)),
+        _value(vcpu and vcpu.room, number),
         "the vCPU's buffer has room for it",
         f"the vCPU's buffer has no room for it{size}",
     )
 
 
-def _to_task(world: World, number: int, vcpu_number: int) -> Iterator[_Gate]:
-    """To the guest's program."""
-    yield from _to_xcr0(world, number, vcpu_number)
-    guest, vm = world.state().guest, world.vm
-    assert guest is not None
-    assert vm is not None
+def _to_task(way: _Way, guest: GuestState, xfd: int) -> Iterator[_Gate]:
+    """To the guest's program, to whom XFD is ``xfd``."""
+    yield from _to_xcr0(way)
+    number = way.number
     may = bool((guest.process.permission | guest.supervisor) >> number & 1)
     yield _Gate(
         "task permission",
@@ -159,14 +169,14 @@ def _to_task(world: World, number: int, vcpu_number: int) -> Iterator[_Gate]:
         "the program asked the guest's kernel for permission (ARCH_REQ_XCOMP_PERM)",
         f"nobody asked the guest's kernel for ARCH_REQ_XCOMP_PERM {number}",
     )
-    yield from _xfd_and_room(number, task_xfd(vm, vm.vcpus[vcpu_number]), guest.process.tasks[0])
+    yield from _xfd_and_room(number, xfd, guest.process.tasks[0])
 
 
-def _to_xcr0(world: World, number: int, vcpu_number: int) -> Iterator[_Gate]:
+def _to_xcr0(way: _Way) -> Iterator[_Gate]:
     """From the host's CPU to the guest's XCR0."""
-    yield from _to_linux(world, number)
-    process, vcpu = world.state().process, world.vcpu_state(vcpu_number)
-    may = bool((process.guest_permission | world.host.supervisor) >> number & 1)
+    yield from _to_linux(way)
+    number, process, vcpu = way.number, way.state.process, way.vcpu
+    may = bool((process.guest_permission | way.host.supervisor) >> number & 1)
     late = " before the first vCPU; now it is final" if process.is_locked else ""
     yield _Gate(
         "guest permission",

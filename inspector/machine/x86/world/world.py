@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Self
 
 from inspector.capture.nearest import did_you_mean
@@ -27,19 +26,14 @@ _WITHOUT_VM = ("fork", "exec")
 _PLACES = ("cpu", "vcpu", "thread")
 
 
-@lru_cache(maxsize=1024)
-def _parsed(event: str) -> tuple[list[str], dict[str, int]]:
-    """The words of an event, and where it happens. Raises ValueError."""
-    return parsed(event, _PLACES)
-
-
 class World(Stage, BaseWorld[WorldState]):
     """What events happen to."""
 
+    architecture = "x86"
+
     def __init__(self, host: Host, policy: Policy = POLICIES[0], captured: Captured | None = None) -> None:
-        super().__init__(host, policy, captured)
-        self.steps = []
-        self._history = []
+        Stage.__init__(self, host, policy, captured)
+        BaseWorld.__init__(self)
 
     @property
     def kernel(self) -> Kernel:
@@ -58,7 +52,7 @@ class World(Stage, BaseWorld[WorldState]):
     # Events
 
     def _happen(self, event: str) -> Outcome:
-        words, self._at = _parsed(event)
+        words, self._at = parsed(event, _PLACES)
         name = words[0] if words else ""
         if name == "guest":
             return self._happen_in_guest(words[1:])

@@ -24,11 +24,17 @@ _ERRNO = {
     errno.EINVAL: "i",
     errno.EOPNOTSUPP: "o",
 }
+_CODES = {character: code for code, character in _ERRNO.items()}
 
 
 def letter(code: int) -> str:
     """How the recorder writes an errno in a row of characters."""
     return _ERRNO.get(code, "?")
+
+
+def code_of(character: str) -> int:
+    """The errno that a character stands for; -1 for none."""
+    return _CODES.get(character, -1)
 
 
 class Count:
@@ -54,14 +60,16 @@ class Count:
 
     def row(self, expected: str, ask: Callable[[int], tuple[str, str]], where: str = "") -> None:
         """A row of characters, each the answer to a call: ``ask`` says which is predicted, and why. ``-`` is none."""
-        for at, character in enumerate(expected):
-            if character == "-":
-                continue
-            predicted, because = ask(at)
-            if predicted == character:
-                self.agreed[character not in ACCEPTED] += 1
-            else:
-                self.one(character, predicted, accepted=character in ACCEPTED, because=because, where=f"{where}[{at}]")
+        answers = [ask(at) if character != "-" else _NONE for at, character in enumerate(expected)]
+        if "".join([predicted for predicted, _ in answers]) == expected:
+            accepted = sum([expected.count(character) for character in ACCEPTED])
+            self.agreed[0] += accepted
+            self.agreed[1] += len(expected) - expected.count("-") - accepted
+            return
+        for at, (character, (predicted, because)) in enumerate(zip(expected, answers, strict=True)):
+            if character != "-":
+                where_at, accepted = f"{where}[{at}]", character in ACCEPTED
+                self.one(character, predicted, accepted=accepted, because=because, where=where_at)
 
     def done(self) -> Iterator[Counted]:
         """What was counted."""
@@ -72,3 +80,5 @@ class Count:
 
 #: Characters of calls that succeeded: as written, ignored, changed.
 ACCEPTED = frozenset("0wx")
+#: What is said where nothing was asked.
+_NONE = ("-", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, letter
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, code_of, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import ids
@@ -59,14 +59,15 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
     """The errno of each id, as runs of equal ones."""
     high, vcpu = int(record["hi"], 16), state.vcpu()
     count = Count("idmap", {"op": "idmap", "what": record["what"], "hi": record["hi"]})
+    ask = vcpu.get if record["call"] == "get" else lambda register_id: _zeros(state, register_id)
     for first, last, character in record["runs"]:
-        for low in range(int(first, 16), int(last, 16) + 1):
-            register_id = high | low
-            outcome = vcpu.get(register_id) if record["call"] == "get" else _zeros(state, register_id)
-            if letter(outcome.code) == character:
-                count.agreed[character != "0"] += 1
-            else:
-                count.one(character, letter(outcome.code), accepted=character == "0", where=f"{low:x}")
+        register_ids = range(high | int(first, 16), (high | int(last, 16)) + 1)
+        codes = [ask(register_id).code for register_id in register_ids]
+        if codes.count(code_of(character)) == len(codes):
+            count.agreed[character != "0"] += len(codes)
+            continue
+        for register_id, code in zip(register_ids, codes, strict=True):
+            count.one(character, letter(code), accepted=character == "0", where=f"{register_id - high:x}")
     return count.done()
 
 

@@ -20,7 +20,7 @@ class State:
     def __init__(self, host: Host) -> None:
         self.host = host
         #: What writes to ID registers came to: by all that they hang on, by value.
-        self.tried: dict[tuple[object, ...], dict[int, tuple[str, str, int]]] = {}
+        self.tried: dict[tuple[object, ...], dict[int, tuple[tuple[str, str], int]]] = {}
         #: The CPUs of the recorder's machine, as its header says.
         self.online_cpus = 1
         self.vm = Vm(host)

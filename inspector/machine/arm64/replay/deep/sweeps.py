@@ -41,24 +41,24 @@ class _Tried:
         known = self._known.get(value)
         if known is None:
             known = self._known[value] = self._write(value)
-        letters, because, read_back = known
-        if letters in "wx":
+        answer, read_back = known
+        if answer[0] in "wx":
             self.read_back[value] = read_back
-        return letters, because
+        return answer
 
-    def _write(self, value: int) -> tuple[str, str, int]:
+    def _write(self, value: int) -> tuple[tuple[str, str], int]:
         if self.encoding == MPIDR:
-            return "0", "any value is kept", value
+            return ("0", "any value is kept"), value
         if self.encoding not in self.host.kernel.registers:
-            return letter(errno.ENOENT), "the kernel has no such register", 0
+            return (letter(errno.ENOENT), "the kernel has no such register"), 0
         asked = idregs.IdWrite(self.host, self.encoding, value, self.features, self.base, self.ran, self.imp)
         written = idregs.write(asked)
         outcome = written.outcome
         if not outcome.accepted:
-            return letter(outcome.code), outcome.because, 0
+            return (letter(outcome.code), outcome.because), 0
         if written.value == value:
-            return "0", outcome.because, value
-        return "w" if written.value == self.base else "x", outcome.because, written.value
+            return ("0", outcome.because), value
+        return ("w" if written.value == self.base else "x", outcome.because), written.value
 
     def digits(self, kept: int, lsb: int) -> Callable[[int], tuple[str, str]]:
         """Writes of each value of a field, other bits kept."""
@@ -263,10 +263,12 @@ def _set_vls(state: State, vqs: int) -> tuple[str, str]:
 
 def _vlsall(state: State, record: Record) -> Iterator[Counted]:
     """All 65,536 sets of vq 1 to 16, one after the other on one vCPU."""
-    count, vcpu = Count("vlsall", {"op": "vlsall"}), state.vcpu()
+    count, vcpu, host_vqs = Count("vlsall", {"op": "vlsall"}), state.vcpu(), state.host.sve_vqs
     ok = {int(vqs, 16): (int(read, 16), others) for vqs, read, others in record["ok"]}
-    for vqs in range(_SUBSETS):
-        outcome = sve.check_vls(vqs, state.host.sve_vqs)
+    asked = sorted(ok.keys() | sve.accepted_vls(host_vqs))
+    count.agreed[1] += _SUBSETS - len(asked)
+    for vqs in asked:
+        outcome = sve.check_vls(vqs, host_vqs)
         count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
         if vqs in ok:
             vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))

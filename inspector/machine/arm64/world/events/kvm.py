@@ -17,9 +17,11 @@ from inspector.machine.arm64.world.words import capability, feature_bits, vector
 from inspector.machine.events import Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.ids import PC
+from layouts.arm64.pkvm import PROTECTED_TYPE
 
 _API_VERSION = 12
 _U32 = 1 << 32
+_PROTECTED = "protected"
 _DEVICES = {"vgic-v2": 5, "vgic-v3": 7, "its": 8}
 
 
@@ -34,21 +36,26 @@ def _api_version(_stage: Stage, _: Words) -> Outcome:
 def _check_extension(stage: Stage, words: Words) -> Outcome:
     """Of /dev/kvm, or with ``vm`` behind it of the VM."""
     asked, of_vm = capability(word(words, 0, "a capability")), words[1:2] == ["vm"]
-    if of_vm:
-        stage.vm()
+    is_protected = of_vm and stage.vm().protected
     rule = Rule("kvm_vm_ioctl_check_extension (arm.c)")
-    found = check_extension(stage.node().host, asked, of_vm=of_vm)
+    found = check_extension(stage.node().host, asked, of_vm=of_vm, is_protected=is_protected)
     if not rule.check("the capability can be asked for here", found >= 0):
         return rule.refuse(errno.EINVAL)
     return rule.ok(found)
 
 
 def _create_vm(stage: Stage, words: Words) -> Outcome:
-    """The type is the bits of an IPA; 0 or nothing: 40."""
+    """The type is the bits of an IPA (0 or nothing: 40), ``protected`` its bit 31. The VM is ``vm=N`` or the next."""
     node = stage.node()
-    if node.vm is not None:
+    at = stage.at.get("vm", len(node.vms))
+    if at > len(node.vms):
+        raise ValueError(f"the next VM of this host is vm={len(node.vms)}")
+    if at in node.vms:
         raise ValueError("this host has the VM already")
-    outcome, node.vm = ipa.create(node.host, number(words[0]) if words else 0, abi=stage.abi)
+    vm_type = sum(PROTECTED_TYPE if text == _PROTECTED else number(text) for text in words[:2])
+    outcome, vm = ipa.create(node.host, vm_type, abi=stage.abi)
+    if vm is not None:
+        node.vms[at] = vm
     return outcome
 
 
@@ -117,8 +124,7 @@ def _init(stage: Stage, words: Words) -> Outcome:
         features = feature_bits(words)
     outcome = vcpu.init(features, target)
     if outcome.accepted:
-        off = stage.node().off
-        (off.add if features & POWER_OFF else off.discard)(vcpu.number)
+        vcpu.powered_off = bool(features & POWER_OFF)
         return unknown.told(outcome, unknown.of_features(vcpu, features))
     return outcome
 
@@ -167,7 +173,7 @@ def _run(stage: Stage, _: Words) -> Outcome:
         return entered
     rule = Rule("kvm_arch_vcpu_ioctl_run (arm.c), kvm_handle_guest_abort (mmu.c)")
     rule.checks += entered.checks
-    held = rule.check("the vCPU is powered on, else KVM_RUN waits for a signal", vcpu.number not in stage.node().off)
+    held = rule.check("the vCPU is powered on, else KVM_RUN waits for a signal", not vcpu.powered_off)
     if not held or not _has_memory(rule, vcpu):
         return rule.refuse(errno.EINTR)
     vcpu.mmio_pending = True

@@ -113,15 +113,23 @@ def _write_perf_capabilities(vcpu: WholeVcpu, index: int, value: int) -> Refusal
     return None
 
 
-def _read_perf_capabilities(vcpu: WholeVcpu, index: int) -> int | Refusal:
-    rules = vcpu.kvm.msr_rules
-    if rules.needs_arch_capabilities and not vcpu.guest.has("PDCM"):
+def _read_perf_capabilities(vcpu: WholeVcpu, _index: int) -> int | Refusal:
+    if vcpu.kvm.msr_rules.needs_arch_capabilities and not vcpu.guest.has("PDCM"):
         return _NO_PDCM
-    found = vcpu.msrs.get(index)
+    return _kept_perf_capabilities(vcpu)
+
+
+def _kept_perf_capabilities(vcpu: WholeVcpu) -> int:
+    found = vcpu.msrs.get(PERF_CAPABILITIES)
     if found is None:
-        stuffed = rules.perf_capabilities_are_stuffed and is_stuffed(vcpu)
+        stuffed = vcpu.kvm.msr_rules.perf_capabilities_are_stuffed and is_stuffed(vcpu)
         found = perf_capabilities(vcpu.kvm) if stuffed else 0
     return found
+
+
+def guest_perf_capabilities(vcpu: WholeVcpu) -> int:
+    """vcpu_get_perf_capabilities (vmx/pmu_intel.h): nothing without PDCM, whatever the VMM wrote."""
+    return _kept_perf_capabilities(vcpu) if vcpu.guest.has("PDCM") else 0
 
 
 def _write_platform_info(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:

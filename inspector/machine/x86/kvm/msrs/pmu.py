@@ -5,7 +5,8 @@ Source: Linux arch/x86/kvm/pmu.c, kvm_pmu_set_msr; svm/pmu.c, amd_pmu_set_msr; v
 
 from __future__ import annotations
 
-from inspector.machine.x86.kvm.msrs.counters import PEBS_BASELINE, PEBS_FORMAT, Counters, guest_counters
+from inspector.machine.x86.kvm.msrs.counters import FW_WRITES, PEBS_BASELINE, PEBS_FORMAT, Counters, guest_counters
+from inspector.machine.x86.kvm.msrs.features import guest_perf_capabilities
 from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, address_width, is_canonical
 from layouts.light import TYPE_CHECKING
@@ -29,6 +30,10 @@ PEBS_ENABLE, PEBS_DATA_CFG, DS_AREA = 0x3F1, 0x3F2, 0x600
 _MOST = 18
 _AMD_SELECT_RESERVED = 0xFFFFFFF000280000
 _INTEL_SELECT_RESERVED = 0xFFFFFFFF00200000
+#: Of a selection: IN_TX, IN_TX_CHECKPOINTED, ADAPTIVE; a fixed counter's ADAPTIVE is its control's bit, 32 higher.
+_IN_TX, _IN_TX_CP, _ADAPTIVE, _FIXED_ADAPTIVE = 1 << 32, 1 << 33, 1 << 34, 1 << 32
+#: intel_pmu_refresh takes the numbers of two features for masks of leaf 7's EBX: X86_FEATURE_HLE | X86_FEATURE_RTM.
+_HLE_OR_RTM = (9 * 32 + 4) | (9 * 32 + 11)
 _STATUS_ALSO = 1 << 62 | 1 << 63
 _PEBS_CFG = 0xFF00000F
 
@@ -89,7 +94,14 @@ def _read_amd_global(vcpu: WholeVcpu, index: int) -> int | Refusal:
     counters = guest_counters(vcpu)
     if counters.version < 2:
         return UNKNOWN
-    return vcpu.msrs.get(index, (1 << counters.gp) - 1 if index == AMD_CTL else 0)
+    return vcpu.msrs.get(index, _global_ctrl(vcpu, counters) if index == AMD_CTL else 0)
+
+
+def _global_ctrl(vcpu: WholeVcpu, counters: Counters) -> int:
+    """What PERF_GLOBAL_CTRL begins with (kvm_pmu_refresh, intel_pmu_refresh)."""
+    which = vcpu.kvm.msr_rules.global_ctrl_reset
+    general = (1 << counters.gp) - 1 if which else 0
+    return general | ((1 << counters.fixed) - 1) << 32 if which == "all" else general
 
 
 def _in_range(index: int, first: int, count: int) -> bool:
@@ -99,23 +111,37 @@ def _in_range(index: int, first: int, count: int) -> bool:
 def _intel_reserved(vcpu: WholeVcpu, counters: Counters, index: int) -> int | None:
     """The bits that an MSR of the guest's PMU refuses; None where the guest lacks it."""
     both = ALL_ONES ^ ((1 << counters.gp) - 1 | ((1 << counters.fixed) - 1) << 32)
+    perf = guest_perf_capabilities(vcpu)
+    is_adaptive = bool(perf & PEBS_FORMAT and perf & PEBS_BASELINE)
     if index in (FIXED_CTRL, STATUS, CTRL, OVF_CTRL):
         if counters.version < 2:
             return None
         if index == FIXED_CTRL:
-            return ALL_ONES ^ sum(0xB << 4 * number for number in range(counters.fixed))
+            each = 0xB | (_FIXED_ADAPTIVE if is_adaptive else 0)
+            return ALL_ONES & ~sum(each << 4 * number for number in range(counters.fixed))
+        if index == STATUS and vcpu.kvm.msr_rules.global_status_any:
+            return 0
         return both if index == CTRL else both & ~_STATUS_ALSO
-    perf = vcpu.msrs.get(0x345, 0)
     if index == PEBS_ENABLE:
-        baseline = both if perf & PEBS_BASELINE else ALL_ONES ^ ((1 << counters.gp) - 1)
+        baseline = both if is_adaptive else ALL_ONES ^ ((1 << counters.gp) - 1)
         return baseline if perf & PEBS_FORMAT else None
     if index == PEBS_DATA_CFG:
-        return ALL_ONES ^ _PEBS_CFG if perf & PEBS_BASELINE and perf & PEBS_FORMAT > 0x300 else None
+        # The kernel asks for a format beyond 3, and takes the field where it lies: any but 0 is.
+        return ALL_ONES ^ _PEBS_CFG if is_adaptive else None
     if _in_range(index, SELECT, counters.gp):
-        return _INTEL_SELECT_RESERVED
+        return _select_reserved(vcpu, index - SELECT, is_adaptive=is_adaptive)
     if _in_range(index, FULL_COUNTER, counters.gp):
-        return ALL_ONES ^ ((1 << counters.gp_bits) - 1) if perf >> 13 & 1 else None
+        return ALL_ONES ^ ((1 << counters.gp_bits) - 1) if perf & FW_WRITES else None
     return 0 if _in_range(index, COUNTER, counters.gp) or _in_range(index, FIXED, counters.fixed) else None
+
+
+def _select_reserved(vcpu: WholeVcpu, counter: int, *, is_adaptive: bool) -> int:
+    """reserved_bits of intel_pmu_refresh, and of intel_pmu_set_msr for one counter."""
+    kvm, leaf = vcpu.kvm, vcpu.guest.leaf(7, 0)
+    reserved = _INTEL_SELECT_RESERVED
+    if leaf and leaf[1] & _HLE_OR_RTM and (kvm.boot_has("HLE") or kvm.boot_has("RTM")):
+        reserved &= ~(_IN_TX | (_IN_TX_CP if counter == 2 or kvm.msr_rules.in_tx_cp_any else 0))
+    return reserved & ~_ADAPTIVE if is_adaptive else reserved
 
 
 def _write_intel(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
@@ -138,7 +164,7 @@ def _write_intel(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
         value &= (1 << counters.gp_bits) - 1
     elif _in_range(index, FIXED, _MOST):
         value &= (1 << counters.fixed_bits) - 1
-    if index != OVF_CTRL:
+    if index != OVF_CTRL or vcpu.kvm.msr_rules.ovf_ctrl_kept:
         vcpu.msrs[index] = value
     return None
 
@@ -151,7 +177,7 @@ def _read_intel(vcpu: WholeVcpu, index: int) -> int | Refusal:
         return 0 if index in P6 else UNKNOWN
     if _in_range(index, FULL_COUNTER, _MOST):
         index += COUNTER - FULL_COUNTER
-    return vcpu.msrs.get(index, (1 << counters.gp) - 1 if index == CTRL and counters.gp else 0)
+    return vcpu.msrs.get(index, _global_ctrl(vcpu, counters) if index == CTRL else 0)
 
 
 def _write_dropped(_vcpu: WholeVcpu, _index: int, _value: int) -> None:
@@ -178,7 +204,7 @@ def rules(kvm: Kvm, rules: MsrRules) -> dict[int, MsrRule]:
     intel = MsrRule(_write_intel, _read_intel, "intel_pmu_set_msr (vmx/pmu_intel.c)")
     ranges = ((COUNTER, 8), (SELECT, 8), (FULL_COUNTER, 8), (FIXED, 3))
     found.update({first + at: intel for first, count in ranges for at in range(count)})
-    found.update(dict.fromkeys((FIXED_CTRL, STATUS, CTRL, OVF_CTRL, DS_AREA), intel))
-    if rules.xfd:
-        found.update(dict.fromkeys((PEBS_ENABLE, PEBS_DATA_CFG), intel))
+    found.update(dict.fromkeys((FIXED_CTRL, STATUS, CTRL, OVF_CTRL), intel))
+    if rules.pebs:
+        found.update(dict.fromkeys((PEBS_ENABLE, PEBS_DATA_CFG, DS_AREA), intel))
     return found

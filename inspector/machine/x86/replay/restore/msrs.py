@@ -45,7 +45,7 @@ class Sweep:
 
     def sweep(self, values: Sequence[int]) -> str:
         """The characters for values, one each."""
-        return "".join(self.one(value) for value in values)
+        return "".join([self.one(value) for value in values])
 
     def one(self, value: int) -> str:
         """A value's character."""

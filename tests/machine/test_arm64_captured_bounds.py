@@ -1,0 +1,137 @@
+"""The host that captured registers show, under their kernel and under others; the state to restore elsewhere.
+
+Source: Linux arch/arm64/kvm/sys_regs.c (__kvm_read_sanitised_id_reg of each release: what it hides); the capture
+tells no more than its guest saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from inspector.machine.arm64 import captured, migrate
+from inspector.machine.arm64.host import PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
+from layouts.arm64 import id_fields as of
+from layouts.arm64 import ids
+from layouts.arm64.ids import (
+    AIDR,
+    CCSIDR,
+    CLIDR,
+    CTR,
+    DFR0,
+    ISAR0,
+    ISAR1,
+    ISAR2,
+    MIDR,
+    MMFR2,
+    MPIDR,
+    PFR0,
+    PSCI_VERSION,
+    SVE_VLS,
+    WORKAROUND_1,
+    make,
+    sysreg_id,
+)
+from layouts.arm64.kernels import kernels
+from tests.machine.arm64_bounds import rid, vcpu_on
+
+U64 = (1 << 64) - 1
+N1 = 0x413F_D0C1
+
+
+def state(values: Mapping[int, int], others: Mapping[int, bytes] | None = None) -> captured.State:
+    registers = {sysreg_id(one): value.to_bytes(8, "little") for one, value in values.items()}
+    return captured.state_of("guest", {**registers, **(others or {})})
+
+
+@pytest.mark.parametrize(
+    ("values", "features"),
+    [
+        ({}, 0),
+        ({PFR0: 1 << 32}, SVE),
+        *(({ISAR1: bits.put(0, 1)}, PTRAUTH) for bits in (of.ISAR1_APA, of.ISAR1_API, of.ISAR1_GPA, of.ISAR1_GPI)),
+        *(({ISAR2: bits.put(0, 1)}, PTRAUTH) for bits in (of.ISAR2_APA3, of.ISAR2_GPA3)),
+        ({ISAR1: 0xF}, 0),
+        *(({DFR0: of.DFR0_PMUVER.put(0, version)}, PMU_V3) for version in (1, 6, 14)),
+        *(({DFR0: of.DFR0_PMUVER.put(0, version)}, 0) for version in (0, 15)),
+    ],
+)
+def test_features_that_id_registers_show(values: Mapping[int, int], features: int) -> None:
+    found = state(values)
+    assert (found.name, found.features) == ("guest", PSCI_0_2 | features)
+    assert found.vqs == (1 if features & SVE else 0)
+    lengths = {SVE_VLS: (0b1011).to_bytes(64, "little")}
+    assert state(values, lengths).vqs == 0b1011
+    assert captured.host_showing(found, kernels()["7.2"]).features == found.features | POWER_OFF
+
+
+def test_which_registers_are_id_registers() -> None:
+    for one in (MIDR, PFR0, 0xC03F, CTR):
+        assert captured.is_id(sysreg_id(one))
+    for other in (sysreg_id(CLIDR), sysreg_id(0xC040), sysreg_id(0xBFFF), make(ids.SYSREG, 4, PFR0), ids.X0):
+        assert not captured.is_id(other)
+
+
+def test_the_host_that_a_guest_showed() -> None:
+    others = {ids.X0: bytes(8), sysreg_id(CLIDR): b"\x11".ljust(8, b"\0"), sysreg_id(AIDR): b"\x22".ljust(8, b"\0")}
+    found = captured.host_showing(state({PFR0: 0x12, ISAR0: 0x33}, others), kernels()["7.2"], kernels()["7.2"])
+    assert found.limits == {PFR0: 0x12, ISAR0: 0x33, CLIDR: 0x11, AIDR: 0x22}
+    assert found.registers == others
+    assert (found.name, found.sve_vqs, found.sanitised) == ("guest", 0, {})
+
+
+def test_hidden_fields_that_the_captures_kernel_showed() -> None:
+    """ID_AA64MMFR2_EL1.NV was shown until 6.15; the register is then the hardware's."""
+    for shown_by, known in (("6.12", True), ("7.2", False)):
+        found = captured.host_showing(state({MMFR2: 5}), kernels()["7.2"], kernels()[shown_by])
+        assert (found.hardware(MMFR2) == 5) is known
+    assert captured.host_showing(state({MMFR2: 5}), kernels()["7.2"]).hardware(MMFR2) is None
+
+
+def test_state_of_a_vcpu_that_things_were_tried_on() -> None:
+    on = Host(kernels()["7.2"], {PFR0: 0x12 | 1 << 32}, sve_vqs=0b11, features=PSCI_0_2 | SVE)
+    merged, proposed = (vcpu_on(on, PSCI_0_2 | SVE, abi=abi) for abi in ("merged", "proposal"))
+    merged.sve_finalized = True
+    for vcpu in (merged, proposed):
+        found = captured.state_of_scratch(vcpu, "it")
+        assert (found.name, found.features, found.vqs) == ("it", PSCI_0_2 | SVE, 0b11)
+        assert found.registers[sysreg_id(PFR0)] == on.limits[PFR0].to_bytes(8, "little")
+        assert len(found.registers) == len(vcpu.register_ids())
+    assert captured.state_of_scratch(vcpu_on(on), "it").vqs == 0
+
+
+# What a move does with each register
+
+
+@pytest.mark.parametrize(
+    ("register_id", "bare", "capture", "old"),
+    [
+        (sysreg_id(PFR0), "set", "set", "set"),
+        (sysreg_id(MPIDR), "set", "set", "set"),
+        (sysreg_id(0xC03F), "set", "set", "set"),
+        (rid("TTBR0_EL1"), "any", "any", "any"),
+        (rid("TCR_EL1"), "any", "unknown", "any"),
+        (PSCI_VERSION, "set", "set", "set"),
+        (WORKAROUND_1, "any", "set", "any"),
+        (make(ids.FIRMWARE_BITMAP, 8, 1), "set", "set", "unknown"),
+        (make(ids.FIRMWARE_BITMAP, 8, 9), "unknown", "unknown", "unknown"),
+        (CCSIDR, "set", "set", "any"),
+        (ids.SVE_Z0, "set", "set", "set"),
+        (ids.X0, "set", "set", "set"),
+        (ids.V.id(0), "set", "set", "set"),
+        (make(ids.CORE, 4, 0), "any", "any", "any"),
+        (make(0x17, 8), "unknown", "unknown", "unknown"),
+    ],
+)
+def test_which_registers_a_move_tries(register_id: int, bare: str, capture: str, old: str) -> None:
+    held = {rid("TTBR0_EL1"): bytes(8), WORKAROUND_1: bytes(8)}
+    for kernel, registers, kind in (("7.2", {}, bare), ("7.2", held, capture), ("5.10", {}, old)):
+        assert migrate._kind(Host(kernels()[kernel], {}, registers=registers), register_id) == kind
+    with_cache = Host(kernels()["5.10"], {}, registers={CCSIDR: bytes(4)})
+    assert migrate._kind(with_cache, CCSIDR) == "set"
+
+
+def test_an_id_register_that_the_destination_has_not() -> None:
+    missing = next(one for one in ids.IDS if one not in kernels()["5.10"].registers and one != MPIDR)
+    assert migrate._kind(Host(kernels()["5.10"], {}), sysreg_id(missing)) == "unknown"

@@ -1,0 +1,151 @@
+"""Who decided a bit that differs, where the host's CPU and its parameters are known: each actor in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspector.capture.host import Cpuid
+from inspector.machine.x86.host import Host, booted
+from inspector.machine.x86.kvm.module import VMX as VMX_VENDOR
+from inspector.machine.x86.kvm.module import Kvm
+from inspector.machine.x86.migrate.actors import (
+    CAPTURE,
+    IDENTITY,
+    KERNEL,
+    LINUX,
+    NOT_KNOWN,
+    PARAMETER,
+    SILICON,
+    VMM,
+    Origin,
+)
+from inspector.machine.x86.migrate.bits import Difference
+from inspector.machine.x86.migrate.destination import Destination, destination
+from inspector.machine.x86.migrate.origin import origin_of
+from inspector.machine.x86.migrate.places import Place
+from inspector.machine.x86.migrate.verdict import Migration, migrate
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.x86_guest import guest_of_model, realized
+from layouts.x86.features import REGISTERS
+from layouts.x86.kernels import profile_for
+from layouts.x86.vmms import VMMS
+from tests.machine.test_msr_origins import ARCH_CAPABILITIES, SOURCE, silicon, with_msr
+
+UINTR, GFNI, VMX = (
+    Place("cpuid", 7, 0, "edx", 5, 5),
+    Place("cpuid", 7, 0, "ecx", 8, 8),
+    Place("cpuid", 1, 0, "ecx", 5, 5),
+)
+CET = Place("cpuid", 7, 0, "ecx", 7, 7)
+
+
+def changed(cpuid: Cpuid, place: Place, value: int) -> Cpuid:
+    """The same table with another value of a bit."""
+    found = list(cpuid.get(place.at, place.subleaf) or (0, 0, 0, 0))
+    at = REGISTERS.index(place.register)
+    found[at] = found[at] & ~(1 << place.low) | value << place.low
+    return Cpuid({**cpuid.leaves, (place.at, place.subleaf): (found[0], found[1], found[2], found[3])})
+
+
+def with_bit(*places: Place, parameters: dict[str, str] | None = None) -> Destination:
+    """A Sapphire Rapids whose CPU has bits more."""
+    raw = silicon("6.18").kvm.raw
+    for place in places:
+        raw = changed(raw, place, 1)
+    found = destination("spr", booted(raw), profile_for("6.18"), release="6.18")
+    for name, value in (parameters or {}).items():
+        found.kvm = found.with_parameter(name, value)
+    return found
+
+
+def moved(host: Destination, model: str = "") -> Migration:
+    made = realized(model, host.offer) if model else None
+    return migrate(with_msr(ARCH_CAPABILITIES, 0), host, VMMS["qemu"], made=made)
+
+
+def origin(made: Migration, place: Place, source: int, target: int, *, rule: str = "and", known: bool = True) -> Origin:
+    return origin_of(made, Difference(place, rule, source, target, bool(source), known))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("host", "place", "by", "text"),
+    [
+        ((), UINTR, SILICON, "the CPU of spr does not have uintr"),
+        ((UINTR,), UINTR, KERNEL, "the CPU of spr has uintr, and no known KVM gives it to guests"),
+        ((), CET, CAPTURE, "cet-ss is kept back by what was captured of spr, its KVM has it"),
+    ],
+)
+def test_a_bit_that_goes(host: tuple[Place, ...], place: Place, by: str, text: str) -> None:
+    assert origin(moved(with_bit(*host)), place, 1, 0) == (by, text)
+
+
+def test_a_bit_that_an_older_kernel_does_not_show() -> None:
+    assert origin(moved(silicon("6.1")), CET, 1, 0) == (KERNEL, "Linux 6.18 to 7.3 shows it; 6.1 of spr does not")
+
+
+def test_a_bit_that_linux_does_not_use() -> None:
+    """clearcpuid=gfni: the CPU has it, cpu_caps of Linux have not, so kvm_cpu_caps have not."""
+    host = with_bit(GFNI)
+    host.kvm = Kvm(
+        Host(changed(host.kvm.raw, GFNI, 0), profile_for("6.18")), release="6.18", vendor=VMX_VENDOR, raw=host.kvm.raw
+    )
+    host.__dict__.pop("on_kernels", None)
+    assert origin(moved(host), GFNI, 1, 0) == (LINUX, "the CPU of spr has gfni, and Linux there does not use it")
+
+
+def test_a_module_parameter_takes_a_bit() -> None:
+    """nested=0 of kvm-intel: X86_FEATURE_VMX is none of kvm_cpu_caps."""
+    assert origin(moved(with_bit(VMX, parameters={"nested": "N"})), VMX, 1, 0) == (
+        PARAMETER,
+        "vmx is off because nested=N of KVM's modules",
+    )
+
+
+def test_fields_and_identities() -> None:
+    made = moved(silicon("6.18"))
+    family = Place("cpuid", 1, 0, "eax", 3, 0)
+    assert origin(made, family, 5, 6, rule="ignore").by == IDENTITY
+    assert origin(made, family, 5, 6) == (SILICON, "the destination's CPU has 0x6, the guest 0x5")
+    assert origin(made, Place("xstate", 18, 0, "", 0, 0), 8192, 0).by == SILICON
+
+
+@pytest.mark.parametrize(
+    ("index", "number", "source", "known", "by", "text"),
+    [
+        (ARCH_CAPABILITIES, 6, 1, True, NOT_KNOWN, "KVM makes pschange-mc-no by itself, and what was captured of spr"),
+        (ARCH_CAPABILITIES, 6, 0, True, VMM, "KVM makes pschange-mc-no by itself: the guest's VMM turned it off"),
+        (ARCH_CAPABILITIES, 6, 1, False, NOT_KNOWN, "nobody tells spr's value"),
+        (ARCH_CAPABILITIES, 3, 0, True, PARAMETER, "vmentry_l1d_flush=never, or its VMM"),
+        (ARCH_CAPABILITIES, 0, 0, True, LINUX, "Linux on spr or its CPU tells that it is free of CPU_MELTDOWN"),
+        (
+            ARCH_CAPABILITIES,
+            7,
+            0,
+            True,
+            NOT_KNOWN,
+            "the guest's VMM turned tsx-ctrl off, or the CPU",
+        ),
+        (ARCH_CAPABILITIES, 63, 1, True, KERNEL, "no known KVM shows"),
+    ],
+)
+def test_a_bit_of_a_feature_msr(index: int, number: int, source: int, known: bool, by: str, text: str) -> None:
+    place = Place("msr", index, 0, "", number, number)
+    found = origin(moved(silicon("6.18")), place, source, 1 - source, known=known)
+    assert found.by == by
+    assert text in found.text
+
+
+def test_a_parameter_of_kvm_takes_a_bit_of_a_feature_msr() -> None:
+    place = Place("msr", 0x48B, 0, "", 33, 33)
+    assert origin(moved(silicon("6.18", ept="N")), place, 1, 0).by == PARAMETER
+    assert origin(moved(silicon("6.18", ept="Y")), place, 1, 0).by == SILICON
+
+
+def test_a_model_has_not_what_the_destination_has() -> None:
+    """The guest's model says it, of a CPUID bit as of a feature MSR; the destination's line of what goes."""
+    host = silicon("6.18")
+    guest = guest_of_model(f"model:SapphireRapids-v1:{SOURCE}", "", NO_OPTIONS)
+    made = migrate(guest, host, VMMS["qemu"])
+    assert origin(made, Place("msr", ARCH_CAPABILITIES, 0, "", 20, 20), 0, 1).by == VMM
+    line = moved(host, "Skylake-Server")
+    assert origin(line, GFNI, 1, 0) == (VMM, "Skylake-Server does not have gfni")
