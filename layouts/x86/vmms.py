@@ -58,7 +58,7 @@ _QEMU = (
         "9.2",
         "abort",
         "QEMU prints which registers failed (`Putting registers after init: ...`) and exits",
-        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",
+        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init (with kvm_cpu_synchronize_put since 10.2)",
     ),
     OnRefusal(
         "8.2",
@@ -119,6 +119,7 @@ VMMS = {
                 ),
             ),
             source="Cloud Hypervisor hypervisor/src/kvm/mod.rs, set_state of v53.0",
+            # KVM_SET_NESTED_STATE in set_state: in v49.0, not in v48.0.
             moves_nested="49",
         ),
         Vmm(

@@ -16,7 +16,9 @@ from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX
 from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
 from inspector.machine.x86.kvm.msrs.table import table_of
+from inspector.machine.x86.kvm.segments import kept
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.migrate.places import names_of, parts_of
 from inspector.machine.x86.replay.restore import hidden_msrs
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import sections
@@ -173,10 +175,10 @@ def test_asynchronous_faults_without_an_apic_cannot_be_set_back() -> None:
 
 def test_an_address_beyond_memory_is_refused_and_was_kept_by_5_10() -> None:
     value = 1 << 30 | 9
-    for release, kept in (("5.10", value), ("6.1", 0)):
+    for release, was in (("5.10", value), ("6.1", 0)):
         vcpu = vcpu_of(release)
         assert not set_msr(vcpu, ASYNC_PF_EN, value).accepted
-        assert read(vcpu, ASYNC_PF_EN) == kept
+        assert read(vcpu, ASYNC_PF_EN) == was
 
 
 @pytest.mark.parametrize(("release", "zero"), [("5.10", False), ("6.18", False), ("6.1.192", False), ("7.2", True)])
@@ -310,3 +312,9 @@ def test_feature_msrs_without_nested_virtualization() -> None:
     assert not set(range(0x480, 0x492)) & {*table_of(vcpu.kvm).features, *table_of(vcpu.kvm).indexes}
     assert not isinstance(read_feature(vcpu, 0x480), int)
     assert read_feature(vcpu, 0x1234) == 0
+
+
+def test_what_is_kept_of_hosts_and_guests_is_bounded() -> None:
+    """A screen that goes from host to host, and files of any content, do not grow what is remembered without end."""
+    for remembered in (table_of, kept, parts_of, names_of):
+        assert remembered.cache_info().maxsize is not None

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
 EXIT_UNKNOWN, EXIT_SHUTDOWN, EXIT_FAIL_ENTRY, EXIT_INTR, EXIT_INTERNAL_ERROR = 0, 8, 9, 10, 17
-SUBERROR_EMULATION = 1
+SUBERROR_EMULATION, SUBERROR_DELIVERY = 1, 3
+#: Words that go with KVM_INTERNAL_ERROR_DELIVERY_EV: the exit with what is known of it, and the CPU.
+_DELIVERY_WORDS = 5
 _LMA, _CS_LONG_AND_BIG = 0x400, (1, 1)
 _RESET_RIP, _SMM_ENTRY = 0xFFF0, 0x8000
 #: Vectors that an injected exception cannot have: what no processor raises (the emulator refuses 31, APM 15.20).
@@ -97,12 +99,25 @@ def _vmrun(vcpu: WholeVcpu) -> RunAnswer:
             return _shutdown(vcpu, "the page tables are not in memory: no handler is reached")
         return RunAnswer(0, EXIT_SHUTDOWN, "shadow paging needs page tables in memory", rip=vcpu.regs.rip)
     if meets.kind == MISSING:
-        return RunAnswer(errno.EINTR, EXIT_INTR, meets.because, rip=vcpu.regs.rip)
+        return _without_page_tables(vcpu, meets.because, is_delivered=vector >= 0)
     if meets.kind == TRIPLE_FAULT:
         return _shutdown(vcpu, meets.because)
     if meets.kind == STARTS:
         return RunAnswer(0, EXIT_UNKNOWN, because or meets.because, rip=vcpu.regs.rip)
     return RunAnswer(0, EXIT_UNKNOWN, meets.because, vector=meets.vector, rip=meets.rip)
+
+
+def _without_page_tables(vcpu: WholeVcpu, because: str, *, is_delivered: bool) -> RunAnswer:
+    """Each walk of the tables is a nested page fault, and a fetch that is emulated ends in a #PF that meets it again.
+
+    From 6.14 on no instruction is emulated while an event is delivered (svm_check_emulate_instruction), and user space
+    is told. From 7.0 on npf_interception asks first where the fault's SPTE is one of MMIO, as that of a second fault
+    is: then the guest is entered again without a word.
+    """
+    if vcpu.kvm.since(6, 14) and (is_delivered or not vcpu.kvm.since(7, 0)):
+        why = f"{because}; an event is delivered, and nothing is emulated (kvm_prepare_event_vectoring_exit)"
+        return RunAnswer(0, EXIT_INTERNAL_ERROR, why, SUBERROR_DELIVERY, _DELIVERY_WORDS, rip=vcpu.regs.rip)
+    return RunAnswer(errno.EINTR, EXIT_INTR, because, rip=vcpu.regs.rip)
 
 
 def _shutdown(vcpu: WholeVcpu, because: str) -> RunAnswer:

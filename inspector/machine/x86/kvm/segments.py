@@ -52,7 +52,7 @@ class Segment(NamedTuple):
         return _FORM.pack(*self, 0)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def kept(name: str, image: bytes, *, svm: bool, unrestricted: bool = True) -> bytes:
     """The 24 bytes of a segment as they are read back."""
     given = Segment.of(image)

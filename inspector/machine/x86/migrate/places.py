@@ -81,7 +81,7 @@ def _field_name(place: Place) -> str:
     )
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _fields_at(leaf: int, subleaf: int, register: str) -> tuple[Field, ...]:
     return tuple(
         field
@@ -97,7 +97,7 @@ def feature_words() -> frozenset[tuple[int, int, str]]:
     return frozenset(known | {(*word.leaf, word.register) for word in qemu_words() if not word.is_msr})
 
 
-@cache
+@lru_cache(maxsize=4096)
 def parts_of(leaf: int, subleaf: int, register: str) -> tuple[tuple[Place, Combine, int], ...]:
     """The bits and fields of a register of CPUID that are compared, with how and their mask; empty where none is."""
     fields = _fields_at(leaf, subleaf, register)

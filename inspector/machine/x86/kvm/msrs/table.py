@@ -5,7 +5,7 @@ Source: Linux arch/x86/kvm/x86.c, svm/svm.c, vmx/vmx.c: svm_set_msr and vmx_set_
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from inspector.machine.x86.kvm.msrs import (
     apic,
@@ -67,7 +67,7 @@ class MsrTable:
         return features.value_of(self.kvm, self.rules, index) if index in self.features else None
 
 
-@cache
+@lru_cache(maxsize=256)
 def table_of(kvm: Kvm) -> MsrTable:
-    """KVM's MSRs on a host, made once."""
+    """KVM's MSRs on a host, made once; of the hosts that were asked about last, as a screen or a fleet asks many."""
     return MsrTable(kvm)
