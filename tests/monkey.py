@@ -62,10 +62,8 @@ def _keys_now(app: BaseApp, chance: random.Random) -> list[str]:
 
 @contextmanager
 def _nothing_is_written() -> Iterator[None]:
-    names = ("inspector.tui.session.save_new", "inspector.export.files.save_new")
     with (
-        mock.patch(names[0]),
-        mock.patch(names[1]),
+        mock.patch("inspector.export.files.save_new"),
         mock.patch("inspector.tui.picture.save_pictures", return_value=["x.svg"]),
     ):
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,10 +50,15 @@ def run(words: Sequence[str]) -> int:
         return _in_browser(_app(found, options))
     terminal.require_screen()
     keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
-    # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
-    app = _app(found, options)
-    terminal.take_keys(keys)
-    code = terminal.run(app, mouse=not found.no_mouse, has_state=not found.no_state)
+    # What is made for the first frame stays: nobody looks for garbage in it until it is there (BaseApp.on_ready).
+    gc.disable()
+    try:
+        # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
+        app = _app(found, options)
+        terminal.take_keys(keys)
+        code = terminal.run(app, mouse=not found.no_mouse, has_state=not found.no_state)
+    finally:
+        gc.enable()
     if app.failure is not None:
         raise app.failure
     return code

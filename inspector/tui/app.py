@@ -72,7 +72,7 @@ class InspectorApp(DoorApp):
         self.target = target
         self.capture = capture
         self.options = options or Options()
-        self.inspect = InspectScreen()
+        self.inspect = InspectScreen(self.fill)
         self._is_reading = False
         self._was_told = Event()
         #: What reading told before there were panes to show it in; None from then on.
@@ -88,11 +88,8 @@ class InspectorApp(DoorApp):
         if self.target:
             self.read_target()
 
-    def on_inspect_screen_ready(self, event: InspectScreen.Ready) -> None:
+    async def fill(self, screen: InspectScreen) -> None:
         """Show what was read. A target that is read in a moment is in the first frame, others get an empty one."""
-        if event.screen is not self.inspect:
-            # It brings its capture.
-            return
         if self._held is None:
             self.call_after_refresh(self.read_target)
             return
@@ -100,7 +97,10 @@ class InspectorApp(DoorApp):
         with self._holding:
             held, self._held = self._held, None
         for message in held:
-            self.post_message(message)
+            if isinstance(message, self.Opened) and not message.capture.calls:
+                await self._show(message.capture, screen)
+            else:
+                self.post_message(message)
 
     def _tell(self, message: Message) -> None:
         """Post what reading tells, once there are panes for it."""
@@ -186,13 +186,16 @@ class InspectorApp(DoorApp):
         """Fill the screen, as it was left the last time; of a log its calls are shown first."""
         if not self._is_shown(event.screen) or not await self.has_panes():
             return
-        self.has_opened()
-        place = self.state.place_in(self.target)
-        if place is None or not -bool(event.capture.context) <= place.vcpu < len(event.capture.vcpus):
-            place = Place("", 0)
-        await event.screen.show_capture(event.capture, *place, self.options, self.state.elements)
+        await self._show(event.capture, event.screen)
         if event.capture.calls:
             event.screen.action_calls()
+
+    async def _show(self, capture: Capture, screen: InspectScreen) -> None:
+        self.has_opened()
+        place = self.state.place_in(self.target)
+        if place is None or not -bool(capture.context) <= place.vcpu < len(capture.vcpus):
+            place = Place("", 0)
+        await screen.show_capture(capture, *place, self.options, self.state.elements)
 
     def _is_shown(self, screen: InspectScreen) -> bool:
         """Whether a screen is there still: it can be left while its target is read."""
@@ -216,4 +219,4 @@ class InspectorApp(DoorApp):
     @property
     def is_ready(self) -> bool:
         """See BaseApp."""
-        return self.inspect.session is not None or self.failure is not None
+        return self.failure is not None or (self.inspect.session is not None and self.inspect.is_complete)

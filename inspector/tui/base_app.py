@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic
@@ -13,7 +14,9 @@ from textual import events
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import BindingType
 from textual.filter import LineFilter
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import WorkerFailed
 
 from inspector.capture.bug import told
@@ -44,6 +47,8 @@ class KeyedScreen(ClosesOnce):
 
     #: Its name in ``keys.SCREENS``.
     keys_name: ClassVar[str]
+    #: As Textual's own, but that the whole screen is not painted for a focus: those who have and had it are.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
     def want(self, wanted: Wanted) -> None:
         """Ask the application for another screen. It is there at once: keys typed behind are for that screen."""
@@ -64,6 +69,11 @@ class KeyedScreen(ClosesOnce):
     def led(self, key: events.Key) -> str | None:  # noqa: ARG002
         """A key behind a leader as both keys; empty where it has been dealt with, None where no leader was pressed."""
         return None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what keys work on is there."""
+        return self.is_mounted
 
     def hush(self) -> None:
         """A key has come: what was wrong with a line has been read."""
@@ -160,7 +170,10 @@ class BaseApp(App[int]):
             screen.keep_place(self.state)
 
     def on_ready(self) -> None:
-        """Say what is wrong with the user's file; the first time, the keys that matter."""
+        """The first frame is there. Say what is wrong with the user's file; the first time, the keys that matter."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         for line in self._to_say:
             self.notify(line, markup=False, timeout=10)
 
@@ -254,7 +267,8 @@ class BaseApp(App[int]):
         """
         until = monotonic() + _PATIENCE_SECONDS
         while self.screen_stack and not self._exit and monotonic() < until:
-            if self.screen.is_mounted:
+            screen = self.screen
+            if screen.is_complete if isinstance(screen, KeyedScreen) else screen.is_mounted:
                 return True
             await asyncio.sleep(0)
         return False

@@ -5,7 +5,6 @@ What is wrong with it is said in one line and left out; the rest of it holds.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +47,9 @@ def load() -> Config:
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES).decode()
+        # Most users have no such file, and nobody waits for its parser then.
+        import tomllib
+
         found = tomllib.loads(text)
     except FileNotFoundError:
         return Config({}, "", ())

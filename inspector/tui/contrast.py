@@ -25,8 +25,10 @@ def _luminance(color: Color) -> float:
 
 def legible(color: Color, *grounds: Color) -> Color:
     """The colour, as far towards black or white as it must be to be read on all grounds."""
+    if min(ratio(color, ground) for ground in grounds) >= _LEAST:
+        return color
     ends = sorted((BLACK, WHITE), key=lambda end: -min(ratio(end, ground) for ground in grounds))
-    shades = [color.blend(ends[0], step / _STEPS) for step in range(_STEPS + 1)]
+    shades = (color.blend(ends[0], step / _STEPS) for step in range(_STEPS + 1))
     return next((shade for shade in shades if min(ratio(shade, g) for g in grounds) >= _LEAST), ends[0])
 
 

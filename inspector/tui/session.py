@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from inspector.capture.errors import EditError
 from inspector.capture.model import Capture
@@ -16,14 +17,13 @@ from inspector.capture.overlay import Edit, Overlay
 from inspector.decode.edit import set_field, toggle
 from inspector.decode.notes import Note, notes_of
 from inspector.decode.spec import FieldSpec
-from inspector.export.files import file_name, save_new
-from inspector.export.vcpu import write_vcpu
-from inspector.lint.findings import Finding
 from inspector.readers.options import Options
-from inspector.tui.edits import EditedField, edited_fields
-from inspector.tui.findings import both, finding_marks
 from inspector.tui.lookup import Lookup
 from inspector.tui.rows import Rows
+
+if TYPE_CHECKING:
+    from inspector.lint.findings import Finding
+    from inspector.tui.edits import EditedField
 
 
 class Session(Lookup):
@@ -39,16 +39,23 @@ class Session(Lookup):
         self.moved: Mapping[int, frozenset[str]] = {}
         #: What lint marks, and the vCPU and the edits that it was made of.
         self._marks: tuple[tuple[int, ...], dict[str, Note]] | None = None
+        #: Whether lint has a say: the first frame does not wait for it.
+        self.is_linted = True
         super().__init__(capture, elements)
 
     def notes(self) -> Mapping[str, Note]:
         """What the capture as a whole and lint say about single fields of the shown vCPU, by path."""
         if self.vcpu is None or not self.areas():
             return {}
+        notes = notes_of(self.capture, self.vcpu)
+        if not self.is_linted:
+            return notes
+        from inspector.tui.findings import both, finding_marks
+
         state = (self.vcpu_number, *map(id, self.overlay.edits))
         if self._marks is None or self._marks[0] != state:
             self._marks = (state, finding_marks(self.capture, self.vcpu))
-        return both(notes_of(self.capture, self.vcpu), self._marks[1])
+        return both(notes, self._marks[1])
 
     def go_to_finding(self, finding: Finding) -> bool:
         """To the vCPU and the field of a finding; whether the capture has the field."""
@@ -121,6 +128,8 @@ class Session(Lookup):
 
     def edited_fields(self) -> list[EditedField]:
         """What the edits have changed."""
+        from inspector.tui.edits import edited_fields
+
         return edited_fields(self.overlay.edits, self._vcpu_of_area)
 
     def set_commands(self) -> str:
@@ -136,6 +145,8 @@ class Session(Lookup):
 
     def file_name(self) -> str:
         """A name for the edited capture that is not taken in the current folder."""
+        from inspector.export.files import file_name
+
         stem = os.path.basename(self.capture.target.rstrip("/")).rpartition(":")[2].removesuffix(".vcpu")
         return file_name(f"{stem}-edited.vcpu", os.listdir())
 
@@ -144,6 +155,9 @@ class Session(Lookup):
         path = path.strip()
         if not path.endswith(".vcpu"):
             raise EditError(f"{path}: an edited capture is a .vcpu file")
+        from inspector.export.files import save_new
+        from inspector.export.vcpu import write_vcpu
+
         save_new(path, lambda out: write_vcpu(out, self.capture))
         self._saved = self.overlay.edits
         return True

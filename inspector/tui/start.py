@@ -48,7 +48,7 @@ class StartApp(InspectorApp):
             self.push_screen(lab_screen(session_of(lab_of(target, self.options))))
             self.state.opened(target)
             return
-        self.inspect = InspectScreen()
+        self.inspect = InspectScreen(self.fill)
         self.push_screen(self.inspect)
 
     def _say_why(self, error: InspectorError) -> None:

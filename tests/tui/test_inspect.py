@@ -118,7 +118,7 @@ async def test_not_captured_is_not_edited(tmp_path: Path) -> None:
         assert session_of(app).field().value is None
         await pilot.press("enter", "space")
         assert not session_of(app).overlay.edits
-        assert app.screen.query_one(Prompt).styles.display == "none"
+        assert not app.screen.query_one(Prompt).is_open
 
 
 async def test_search_goes_on_and_back() -> None:

@@ -209,7 +209,7 @@ async def test_a_failed_question_closes_and_leaves_its_message() -> None:
         await pilot.pause()
         assert "nothing in this vCPU" not in text_of(app)
         await type_line(pilot, "enter", "zebra")
-        assert app.screen.query_one(Prompt).styles.display == "block"
+        assert app.screen.query_one(Prompt).is_open
 
 
 def test_a_search_says_which_match_it_is_on() -> None:

@@ -146,11 +146,13 @@ class CompareScreen(KeyedScreen):
     def _show_selection(self) -> None:
         """Titles, slider and the whole values, which follow the cursor."""
         view, comparison = self.query_one(CompareView), self.comparison
-        self.query_one("#title", Static).update(visible(" · ".join(self._words())))
-        self.query_one("#names", Static).update(view.names())
+        # One line each: what they say lays out nothing anew.
+        self.query_one("#title", Static).update(visible(" · ".join(self._words())), layout=False)
+        self.query_one("#names", Static).update(view.names(), layout=False)
         notice, said = self.query_one("#notice", Static), visible(self.session.notice())
-        notice.update(said)
-        notice.set_class(bool(said), "shown")
+        if said != notice.content:
+            notice.update(said)
+            notice.set_class(bool(said), "shown")
         path = view.line().path
         values = self.query_one(ValuesPane)
         values.display = bool(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,8 +10,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Size
-from textual.message import Message
 from textual.widgets import Static
 
 from inspector.capture.errors import EditError, InspectorError
@@ -33,6 +31,10 @@ if TYPE_CHECKING:
     from inspector.readers.options import Options
     from inspector.tui.session import Session
     from inspector.tui.state import State
+
+
+#: From here on the detail stands beside the fields.
+_WIDE_COLUMNS = 130
 
 
 class InspectScreen(LookupScreen):
@@ -57,18 +59,19 @@ class InspectScreen(LookupScreen):
     InspectScreen.-wide HexPane { height: 14; }
     InspectScreen.-maximized-view DetailPane { width: 100%; height: 1fr; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (_WIDE_COLUMNS, "-wide")]  # noqa: RUF012 - as Textual declares it
 
-    class Ready(Message):
-        """The panes of a screen are there."""
+    AUTO_FOCUS = "FieldList"
 
-        def __init__(self, screen: InspectScreen) -> None:
-            super().__init__()
-            self.screen = screen
+    def __init__(self, fill: Callable[[InspectScreen], Awaitable[None]] | None = None) -> None:
+        """``fill`` is called when there are panes, before they are painted."""
+        super().__init__()
+        self._fill = fill
 
-    def on_mount(self) -> None:
-        """Tell the application that it may read the target."""
-        self.post_message(self.Ready(self))
+    async def on_mount(self) -> None:
+        """What is there already is in the first frame."""
+        if self._fill is not None:
+            await self._fill(self)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Until the capture is there, and while something is typed, the screen's keys are off.
@@ -82,6 +85,9 @@ class InspectScreen(LookupScreen):
 
     def compose(self) -> ComposeResult:
         """The panes, empty until the capture is there."""
+        # What the first resize would say, said before there are styles to be made anew for it.
+        self.set_class(self.app.size.width >= _WIDE_COLUMNS, "-wide")
+        self.set_class(self.app.size.width < _WIDE_COLUMNS, "-narrow")
         yield Static("inspector", id="title", markup=False)
         yield Static("", id="notice", markup=False)
         with Horizontal():
@@ -117,20 +123,39 @@ class InspectScreen(LookupScreen):
     async def show_session(self, session: Session, path: str = "", vcpu_number: int = 0) -> None:
         """The same for a capture on which somebody works already."""
         from inspector.tui.titles import notice_of
-        from inspector.tui.widgets.prompt import Prompt
 
-        if not self.query(KeyLine):
-            # The screen was left before it was filled.
+        if not self._has_panes:
             return
-        await self.mount(Prompt(), before=self.query_one(KeyLine))
         self.session = session
         self.query_one(FieldList).focus()
         if path:
             self.session.select_vcpu(vcpu_number)
             self.session.jump(path)
         self.say(notice_of(session.capture))
+        self.session.is_linted = False
         self.show_all()
         self.refresh_bindings()
+        self.call_after_refresh(self._complete)
+
+    async def _complete(self) -> None:
+        """What the first frame did not wait for: a line to type in, what lint says."""
+        from inspector.tui.widgets.prompt import Prompt
+
+        if self._has_panes and not self.query(Prompt):
+            await self.mount(Prompt(), before=self.query_one(KeyLine))
+        if self._has_panes and self.session is not None:
+            self.session.is_linted = True
+            self.show_all()
+
+    @property
+    def _has_panes(self) -> bool:
+        """The screen has not been left: that can happen at any time."""
+        return self.is_attached and bool(self.query(KeyLine))
+
+    @property
+    def is_complete(self) -> bool:
+        """See KeyedScreen."""
+        return self.is_mounted and (self.session is None or self.session.is_linted)
 
     def keep_place(self, state: State) -> None:
         """See KeyedScreen: a target's own screen, not one over a lab or a comparison."""
@@ -149,7 +174,8 @@ class InspectScreen(LookupScreen):
 
     def on_screen_resume(self) -> None:
         """A screen above may have gone elsewhere in this capture, or edited it."""
-        self.show_all()
+        if self.is_complete:
+            self.show_all()
 
     # Painting
 
@@ -337,11 +363,6 @@ class InspectScreen(LookupScreen):
         self.app.copy_to_clipboard(text)
         shown = text if len(text) <= 60 else f"{text[:57]}..."
         self.notify(f"sent to the terminal's clipboard: {shown}", markup=False, timeout=3)
-
-    def on_resize(self) -> None:
-        """The detail's columns depend on its width."""
-        if self.session is not None and self.size != Size(0, 0):
-            self.call_after_refresh(self._show_detail)
 
 
 _SCREEN_ACTIONS = DOOR_ACTIONS | actions_of(LookupScreen) | actions_of(InspectScreen)

@@ -23,19 +23,19 @@ class DetailPane(TextPane):
     def __init__(self) -> None:
         super().__init__()
         self._session: Session | None = None
-        self._shown_width = 0
+        self._shown_room = (0, 0)
 
     def on_resize(self) -> None:
         """What is selected again, for the room that there is now."""
         super().on_resize()
-        if self._session is not None and self.text_width != self._shown_width:
+        if self._session is not None and (self.text_width, self.size.height) != self._shown_room:
             self.show(self._session)
 
     def show(self, session: Session) -> None:
         """Show what is selected."""
         from inspector.tui.detail import Room, detail_of
 
-        self._session, self._shown_width = session, self.text_width
+        self._session, self._shown_room = session, (self.text_width, self.size.height)
         field = session.field()
         text: Text
         if field is not None and session.rows is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 
@@ -17,8 +20,9 @@ class LinePane(ScrollView, inherit_bindings=False):
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(id=name)
-        #: The lines on screen, by number.
+        #: The lines on screen, by number; those that were painted in another style, which is on screen still.
         self._made: dict[int, Strip] = {}
+        self._faded: dict[int, Strip] = {}
         self._made_width = 0
         self._ground: Style | None = None
 
@@ -36,14 +40,23 @@ class LinePane(ScrollView, inherit_bindings=False):
     def notify_style_update(self) -> None:
         """Another theme or focus: every line anew."""
         self._ground = None
-        self._made.clear()
+        self._faded |= self._made
+        self._made = {}
         super().notify_style_update()
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Paint; without regions, which is for a focus or a style, the lines that are others now."""
+        is_bare = not any(edge for edge, _ in self.styles.border)
+        if regions or layout or recompose or not repaint or not is_bare or not (self._made or self._faded):
+            return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        self.changed()
+        return self
 
     def changed(self) -> None:
         """Paint the lines that are not what is on screen."""
         width, top = self.scrollable_content_region.width, self.scroll_offset.y
-        known = self._made if width == self._made_width else {}
-        self._made_width = width
+        known = self._faded | self._made if width == self._made_width else {}
+        self._made_width, self._faded = width, {}
         self._made = {line: self.strip_of(line, width) for line in range(top, top + self.size.height)}
         regions = [
             Region(0, line - top, self.size.width, 1) for line, strip in self._made.items() if known.get(line) != strip
@@ -55,7 +68,7 @@ class LinePane(ScrollView, inherit_bindings=False):
         """See ScrollView."""
         line, width = self.scroll_offset.y + y, self.scrollable_content_region.width
         if width != self._made_width:
-            self._made.clear()
+            self._made, self._faded = {}, {}
             self._made_width = width
         if line not in self._made:
             self._made[line] = self.strip_of(line, width)
@@ -70,6 +83,30 @@ class LinePane(ScrollView, inherit_bindings=False):
             self._scroll_update(size)
         else:
             self.virtual_size = size
+
+    def _size_updated(
+        self,
+        size: Size,
+        virtual_size: Size,
+        container_size: Size,
+        layout: bool = True,  # noqa: FBT001, FBT002 - Textual's
+    ) -> bool:
+        """The layout that gives a pane its size paints it: Textual would paint all of it again with the next key."""
+        is_other = super()._size_updated(size, virtual_size, container_size, layout)
+        self._exchange_repaint_regions()
+        return is_other
+
+    def _scroll_update(self, virtual_size: Size) -> None:
+        """Textual paints a scroll bar anew with every layout: one that stays as it is is left alone."""
+        bar, height = self.vertical_scrollbar, self.container_size.height
+        now, then = (bar.window_virtual_size, bar.window_size), (virtual_size.height, height)
+        is_still = now == then or (now[0] <= now[1] and then[0] <= then[1])
+        if not self.show_vertical_scrollbar or not is_still:
+            super()._scroll_update(virtual_size)
+            return
+        bar.set_reactive(ScrollBar.window_virtual_size, then[0])
+        bar.set_reactive(ScrollBar.window_size, then[1])
+        self.scroll_x, self.scroll_y = self.validate_scroll_x(self.scroll_x), self.validate_scroll_y(self.scroll_y)
 
     def _bars(self, size: Size) -> bool:
         """Whether there is a vertical scroll bar for so many lines."""

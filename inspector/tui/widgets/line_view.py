@@ -88,7 +88,7 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
     def on_resize(self, _event: events.Resize) -> None:
         """Keep the lines as wide as the pane."""
         self.resized()
-        self.show_cursor()
+        self.place(self.cursor)
 
     def style_of(self, name: str) -> Style:
         """The style of one of the component classes."""
@@ -119,13 +119,16 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
 
     def show_cursor(self) -> None:
         """Scroll until the cursor's line is on screen, at once: an animation would send it many times over."""
+        if not self.size:
+            # Nothing is on screen yet.
+            return
         self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
 
     def place(self, line: int) -> None:
         """Put the cursor on a line without telling anybody."""
         self.set_reactive(LineView.cursor, max(0, min(line, self.line_count() - 1)))
         self.changed()
-        if not self.scroll_offset.y <= self.cursor < self.scroll_offset.y + self.size.height:
+        if self.size and not self.scroll_offset.y <= self.cursor < self.scroll_offset.y + self.size.height:
             self.scroll_to(y=max(0, self.cursor - self.lines_above()), animate=False, force=True)
         self.show_cursor()
 

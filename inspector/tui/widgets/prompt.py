@@ -1,6 +1,8 @@
 """The line at the bottom where a value, a search or a place is typed.
 
-It has a layer of its own, above the panes' last line: none of them moves when it comes or goes.
+It has a layer of its own, above the panes' last line: none of them moves when it comes or goes. Without lines it is
+still laid out, with no height: a widget that comes or goes gives all others a new place in the order of painting, and
+Textual then sends the whole screen.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ class Prompt(Vertical):
     """A label and an input; above them what is wrong with what was typed."""
 
     DEFAULT_CSS = """
-    Prompt { layer: prompt; dock: bottom; margin: 0 0 1 0; height: auto; display: none; background: $panel; }
-    Prompt Horizontal { height: 1; }
+    Prompt { layer: prompt; dock: bottom; margin: 0 0 1 0; height: auto; background: $panel; }
+    Prompt Horizontal { height: 1; display: none; }
     Prompt Label { width: auto; max-width: 60%; padding: 0 1 0 0; color: $accent; text-style: bold; }
     Prompt Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
     Prompt #words { height: auto; max-height: 3; display: none; color: $line-quiet; }
@@ -130,9 +132,13 @@ class Prompt(Vertical):
         box.selection = Selection(0, len(value))
         # Shown and focused at once: what is typed right behind the key must not go elsewhere.
         self.query_one(Horizontal).styles.display = "block"
-        self.styles.display = "block"
         self.screen.set_focus(box)
         self.live = live
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be typed."""
+        return bool(self.query_one(Horizontal).styles.display == "block")
 
     def label(self, text: str) -> None:
         """Another label: how much was found."""
@@ -152,13 +158,17 @@ class Prompt(Vertical):
 
     def hush(self) -> None:
         """A key has come: what was wrong has been read."""
-        if self.query_one(Horizontal).styles.display == "none":
-            self.styles.display = "none"
+        if not self.is_open:
+            self._hide()
 
     def close(self) -> None:
         """Hide the line."""
-        self.styles.display = "none"
+        self._hide()
         self.post_message(self.Closed())
+
+    def _hide(self) -> None:
+        for part in self.children:
+            part.styles.display = "none"
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell, where the screen follows."""
