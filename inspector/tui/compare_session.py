@@ -12,6 +12,9 @@ from inspector.tui.comparison import Comparison, Side
 from inspector.tui.session import Session
 from inspector.tui.titles import notice_of
 
+#: So many vCPUs of a capture stand side by side, the selected one among them: each holds its fields.
+MOST_SIDES = 256
+
 
 class CompareSession:
     """Columns are the vCPUs of the one session, or the captures of several, of which ``row`` is a vCPU each."""
@@ -21,6 +24,8 @@ class CompareSession:
         self.rows = rows([session.capture for session in sessions]) if len(sessions) > 1 else []
         vcpus = [number for number, row in enumerate(self.rows) if row.name]
         self.number = vcpus[0] if vcpus else 0
+        #: The vCPU in the first column, where columns are vCPUs.
+        self.first = self._first()
         self.comparison = Comparison(self._sides())
         if self.rows:
             # Of two or more captures the first is what the others are held against.
@@ -35,7 +40,9 @@ class CompareSession:
         """What is compared: the vCPUs of a capture, or a vCPU of each capture."""
         if not self.rows:
             capture = self.sessions[0].capture
-            return f"{os.path.basename(capture.target.rstrip('/'))} · {len(capture.vcpus)} vCPUs"
+            count = len(capture.vcpus)
+            shown = f"{self.first + 1} to {self.first + MOST_SIDES} of {count}" if count > MOST_SIDES else f"{count}"
+            return f"{os.path.basename(capture.target.rstrip('/'))} · {shown} vCPUs"
         row = self.rows[self.number]
         what = "machine or process"
         if row.name:
@@ -56,12 +63,18 @@ class CompareSession:
         self.comparison.turned = before.turned
         return True
 
+    def _first(self) -> int:
+        """So that the selected vCPU and those around it are among the columns."""
+        session = self.sessions[0]
+        most = len(session.capture.vcpus) - MOST_SIDES
+        return max(0, min(session.vcpu_number - MOST_SIDES // 2, most))
+
     def _sides(self) -> list[Side]:
         if not self.rows:
-            session = self.sessions[0]
+            session, first = self.sessions[0], self.first
             return [
                 Side(vcpu.name or f"vCPU {vcpu.index}", lambda number=number: session.areas_of(number))  # type: ignore[misc]
-                for number, vcpu in enumerate(session.capture.vcpus)
+                for number, vcpu in enumerate(session.capture.vcpus[first : first + MOST_SIDES], first)
             ]
         targets = [session.capture.target for session in self.sessions]
         return [Side(name, lambda side=side: self._areas_of(side)) for side, name in enumerate(names(targets))]  # type: ignore[misc]
@@ -75,7 +88,7 @@ class CompareSession:
     def place(self, side: int) -> tuple[Session, int | None]:
         """The capture of a side and the number of its vCPU there: -1 the machine or process, None where it has none."""
         if not self.rows:
-            return self.sessions[0], side
+            return self.sessions[0], self.first + side
         session, vcpu = self.sessions[side], self.rows[self.number].vcpus[side]
         if not self.rows[self.number].name:
             return session, -1
@@ -102,7 +115,7 @@ class CompareSession:
         if not self.rows:
             session = self.sessions[0]
             sides = [session.capture.target] * 2
-            numbers = self._pair(path, side)
+            numbers = [self.first + at for at in self._pair(path, side)]
         else:
             sides = [session.capture.target for session in self.sessions]
             number = self.place(0)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -12,12 +13,12 @@ import pytest
 from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
-from inspector.capture.model import Capture
+from inspector.capture.model import Area, Capture, Origin, Vcpu
 from inspector.cli import screenshot
 from inspector.cli.main import main
 from inspector.cli.open import comparing
 from inspector.decode.edit import set_field
-from inspector.tui.compare_session import CompareSession
+from inspector.tui.compare_session import MOST_SIDES, CompareSession
 from inspector.tui.comparison import ALWAYS, Comparison, Line
 from inspector.tui.door import CompareApp
 from inspector.tui.picture import opened as panes_opened
@@ -321,3 +322,23 @@ def test_press_may_be_said_again(tmp_path) -> None:
     path = tmp_path / "x.txt"
     screenshot.run(["sample:zen5-kvm", "--press", "c", "--press", "d", "-o", str(path)])
     assert "equal ones too" in path.read_text()
+
+
+def test_a_crowd_is_compared_around_the_selected_vcpu() -> None:
+    made: list[int] = []
+
+    def areas(number: int) -> list[Area]:
+        made.append(number)
+        return [Area("raw", "raw", "bytes", bytes([number % 2] * 8), Origin("x", 0))]
+
+    vcpus = [Vcpu(number, f"vCPU {number}", "x86", partial(areas, number)) for number in range(2000)]
+    session = Session(Capture("crowd", "made", vcpus))
+    session.select_vcpu(1000)
+    crowd = CompareSession([session])
+    assert crowd.title() == f"crowd · 873 to {872 + MOST_SIDES} of 2000 vCPUs"
+    assert crowd.comparison.sides[0].name == "vCPU 872"
+    assert crowd.place(128) == (session, 1000)
+    crowd.comparison.take(crowd.comparison.compare())
+    assert len(set(made)) == MOST_SIDES + 1
+    (path, *_) = (line.path for line in crowd.comparison.lines if line.path)
+    assert crowd.command(path, 1).startswith("inspector diff crowd crowd --vcpu 872 --vcpu 873")
