@@ -47,14 +47,14 @@ def run(words: Sequence[str]) -> int:
     from inspector.tui import terminal
 
     if terminal.is_browser():
-        return _in_browser(_app(found, options))
+        return _in_browser(application(found, options))
     terminal.require_screen()
     keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
     # What is made for the first frame stays: nobody looks for garbage in it until it is there (BaseApp.on_ready).
     gc.disable()
     try:
         # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
-        app = _app(found, options)
+        app = application(found, options)
         terminal.take_keys(keys)
         code = terminal.run(app, mouse=not found.no_mouse, has_state=not found.no_state)
     finally:
@@ -64,8 +64,11 @@ def run(words: Sequence[str]) -> int:
     return code
 
 
-def _app(found: argparse.Namespace, options: Options) -> BaseApp:
-    """The application that the arguments ask for. Raises UsageError and InputError."""
+def application(found: argparse.Namespace, options: Options, capture: Capture | None = None) -> BaseApp:
+    """The application that the arguments ask for; ``capture`` is the one target where it has been read already.
+
+    Raises UsageError and InputError.
+    """
     if not found.targets:
         if found.to:
             raise UsageError(f"--to {found.to}: expected the TARGET that moves")
@@ -77,7 +80,9 @@ def _app(found: argparse.Namespace, options: Options) -> BaseApp:
     if len(found.targets) > 1:
         return comparing(found.targets, options)
     (target,) = found.targets
-    return app_of(target, options, capture_of(target, options) if target == STANDARD_INPUT else None, found.abi)
+    if target == STANDARD_INPUT and capture is None:
+        capture = capture_of(target, options)
+    return app_of(target, options, capture, found.abi)
 
 
 def add_destination(to: Parser) -> None:

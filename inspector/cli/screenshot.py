@@ -14,7 +14,7 @@ from inspector.capture.exit_code import ExitCode
 from inspector.capture.model import Capture
 from inspector.capture.nearest import did_you_mean
 from inspector.cli import arguments
-from inspector.cli.open import add_destination, app_of, migrating
+from inspector.cli.open import add_destination, application
 from inspector.cli.streams import note
 from inspector.export.files import save_bytes
 from inspector.targets.schemes import capture_of, scheme_of
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
   inspector screenshot core.1234 -o bug.svg
+  inspector screenshot before.core after.core -o differs.png
+  inspector screenshot -o start.png              the start screen, without what was opened before
   inspector screenshot sample:amx --to milan@6.18 --size 120x36 -o move.png
   inspector screenshot sample:amx/process.core --field 'xsave.xtiledata.tmm[0]' --size 160x45 -o tiles.png"""
 
@@ -34,7 +36,7 @@ _NUMBER = re.compile("[0-9]{1,4}")
 def run(words: Sequence[str]) -> int:
     """Take one picture."""
     parser = arguments.parser("screenshot", "Save a picture of a screen: SVG, PNG, HTML or text.", _EXAMPLES)
-    arguments.add_target(parser)
+    arguments.add_targets(parser, at_least=0)
     add_destination(parser)
     parser.add_argument("--screen", default="inspect", choices=("inspect", "help"), help="which screen")
     parser.add_argument("--size", default="120x36", metavar="WxH", help="columns and lines (default 120x36)")
@@ -51,11 +53,11 @@ def run(words: Sequence[str]) -> int:
     size, suffix = _size(found.size), suffix_of(found.output)
     pressed = [key for keys in found.press for key in keys.split(",") if key]
     check_keys(pressed)
-    capture = None if found.to or scheme_of(found.target).opens_lab else _opened(found)
+    is_one = len(found.targets) == 1 and not found.to and not scheme_of(found.targets[0]).opens_lab
+    capture = _opened(found, found.targets[0]) if is_one else None
     if capture is None and (found.field or (found.vcpu is not None and not found.to)):
-        raise UsageError("--field and --vcpu are for captures; --press has the keys of a lab")
-    options = arguments.options_of(found)
-    app = migrating(found, [found.target], options) if found.to else app_of(found.target, options, capture, found.abi)
+        raise UsageError("--field and --vcpu are for one capture; --press has the keys of other screens")
+    app = application(found, arguments.options_of(found), capture)
     if found.theme:
         if found.theme not in app.available_themes:
             hint = did_you_mean(found.theme, app.available_themes, "the palette (Ctrl-P)")
@@ -83,11 +85,11 @@ def _ends_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _opened(found: argparse.Namespace) -> Capture:
+def _opened(found: argparse.Namespace, target: str) -> Capture:
     """The capture, with the vCPU and the field that are to be selected. Raises UsageError when they are not there."""
     from inspector.tui.session import Session
 
-    capture = capture_of(found.target, arguments.options_of(found))
+    capture = capture_of(target, arguments.options_of(found))
     arguments.choose_vcpus(capture, found.vcpu)
     session = Session(capture)
     if found.vcpu is not None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from inspector.capture.model import Area
 from inspector.decode import values
 from inspector.decode.dropped import DroppedBytes
-from inspector.decode.header import has_xstate_bv, xstate_bv
+from inspector.decode.header import held_xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import UNOWNED, FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
@@ -67,14 +67,17 @@ class FieldTable(Sequence[Field]):
     def __init__(self, area: Area) -> None:
         self.area = area
         self._specs: tuple[FieldSpec, ...] | None = None
-        unknown = area.attributes.get("unknown")
+        told = area.attributes
+        unknown = told.get("unknown")
         self._unknown = bytes.fromhex(unknown) if unknown else b""
-        # Of a host, or a guest's CPUID, that QEMU tells of, some bits; a template's are kept as the host has them.
-        self._unknown_is = "is unknown" if area.prefix in ("host", "guest") else "keeps the host's bit"
         self._dropped = DroppedBytes(area)
-        self._bv = xstate_bv(area.data) if area.layout == "xsave" and has_xstate_bv(area.data) else None
-        if area.attributes.get("xstate_bv_unmaintained"):
-            self._bv = None
+        is_kept = area.layout == "xsave" and not told.get("xstate_bv_unmaintained")
+        self._bv = held_xstate_bv(area.data) if is_kept else None
+
+    @property
+    def _unknown_is(self) -> str:
+        """Of a host, or a guest's CPUID, that QEMU tells of, some bits; a template's are kept as the host has them."""
+        return "is unknown" if self.area.prefix in ("host", "guest") else "keeps the host's bit"
 
     @property
     def specs(self) -> tuple[FieldSpec, ...]:

@@ -12,6 +12,9 @@ _MXCSR, _MXCSR_MASK = LEGACY_AT["mxcsr"], LEGACY_AT["mxcsr_mask"]
 _SW_XCR0 = LEGACY_AT["sw_xcr0"]
 _XSTATE_BV, _XCOMP_BV, _RESERVED = HEADER_AT["xstate_bv"], HEADER_AT["xcomp_bv"], HEADER_AT["reserved"]
 
+#: Every look at an image begins here.
+_BV, _BV_END = _XSTATE_BV.slice, _XSTATE_BV.end
+
 
 def mxcsr(image: Readable) -> int:
     """MXCSR."""
@@ -33,14 +36,14 @@ def sw_xcr0(image: Readable) -> int:
     return _SW_XCR0.get(image) if len(image) >= _SW_XCR0.end else 0
 
 
-def has_xstate_bv(image: Readable) -> bool:
-    """The image is long enough for XSTATE_BV."""
-    return len(image) >= _XSTATE_BV.end
+def held_xstate_bv(image: Readable) -> int | None:
+    """XSTATE_BV; None where the image ends before it."""
+    return int.from_bytes(image[_BV], "little") if len(image) >= _BV_END else None
 
 
 def xstate_bv(image: Readable) -> int:
     """XSTATE_BV."""
-    return _XSTATE_BV.get(image) if len(image) >= _XSTATE_BV.end else 0
+    return held_xstate_bv(image) or 0
 
 
 def with_xstate_bv(image: bytes, bv: int) -> bytes:

@@ -54,7 +54,8 @@ class Key(NamedTuple):
     """Keys that do one thing. ``keys`` are Textual's names, with commas between; ``space x`` is x behind the leader.
 
     ``label`` is what the palette calls it, and the footer where ``footer`` gives it a place there: the smallest number
-    is leftmost, 0 is none. ``id`` is its name for a keymap: the table's and this one's.
+    is leftmost and the last to go where the terminal is narrow, 0 is none. ``id`` is its name for a keymap: the
+    table's and this one's.
     """
 
     keys: str

@@ -126,7 +126,7 @@ INSPECT: Table = (
             line(
                 "the vCPU before, behind",
                 Key("left_square_bracket", "vcpu(-1)", "inspect.vcpu_back", "Previous vCPU"),
-                Key("right_square_bracket", "vcpu(1)", "inspect.vcpu_on", "Next vCPU"),
+                Key("right_square_bracket", "vcpu(1)", "inspect.vcpu_on", "Next vCPU", footer=130),
             ),
         ),
     ),
@@ -146,7 +146,10 @@ INSPECT: Table = (
                 Key("u", "undo", "inspect.undo", "Undo", footer=30),
                 Key("ctrl+r", "redo", "inspect.redo", "Redo"),
             ),
-            line("save the edited capture as a new file (.vcpu)", Key("S", "save", "inspect.save", "Save edits")),
+            line(
+                "save the edited capture as a new file (.vcpu)",
+                Key("S", "save", "inspect.save", "Save edits", footer=160),
+            ),
             line("the edits in a list", Key("v", "edits", "inspect.edits", "Edits")),
         ),
     ),
@@ -156,7 +159,7 @@ INSPECT: Table = (
             line(
                 "search names, bits, elements, meanings, bytes (0f ae 29); * before it: in all vCPUs; next, previous",
                 Key("slash", "search", "inspect.search", "Search", footer=40),
-                Key("n", "search_next", "inspect.next", "Next match"),
+                Key("n", "search_next", "inspect.next", "Next match", footer=140),
                 Key("N", "search_previous", "inspect.previous", "Previous match"),
             ),
             line(
@@ -175,7 +178,7 @@ INSPECT: Table = (
             ),
             line(
                 "follow a bit of XSTATE_BV to its component, of XCR0 to CPUID leaf 0xD",
-                Key("o", "follow", "inspect.follow", "Follow"),
+                Key("o", "follow", "inspect.follow", "Follow", footer=170),
             ),
         ),
     ),
@@ -188,23 +191,25 @@ INSPECT: Table = (
             ),
             line(
                 "what contradicts itself, and what then happens",
-                Key("exclamation_mark", "findings", "inspect.findings", "Findings"),
+                Key("exclamation_mark", "findings", "inspect.findings", "Findings", footer=80),
             ),
             line(
                 "the lab: what would KVM and Linux say to this vCPU", Key("L", "lab", "inspect.lab", "Lab", footer=70)
             ),
-            line("play: events on this vCPU, restored call by call", Key("P", "play", "inspect.play", "Play")),
+            line(
+                "play: events on this vCPU, restored call by call", Key("P", "play", "inspect.play", "Play", footer=100)
+            ),
             line(
                 "would this vCPU arrive on another host: asks for it by name",
-                Key("M", "migrate", "inspect.migrate", "Migrate"),
+                Key("M", "migrate", "inspect.migrate", "Migrate", footer=90),
             ),
             line(
                 "of a log: its calls beside the machine's answers",
-                Key("T", "calls", "inspect.calls", "Calls"),
+                Key("T", "calls", "inspect.calls", "Calls", footer=180),
             ),
             line(
                 "show only fields whose path or meaning has a text; all again",
-                Key("f", "filter", "inspect.filter", "Filter"),
+                Key("f", "filter", "inspect.filter", "Filter", footer=110),
                 Key("escape", "clear", "inspect.clear", "All fields again, search ended"),
             ),
             line(
@@ -216,14 +221,16 @@ INSPECT: Table = (
                 "padding and reserved bytes too, or only where they hold something",
                 Key("a", "all", "inspect.all", "Padding too"),
             ),
-            line("the detail pane over the whole screen, and back", Key("z", "zoom", "inspect.zoom", "Zoom")),
+            line(
+                "the detail pane over the whole screen, and back", Key("z", "zoom", "inspect.zoom", "Zoom", footer=120)
+            ),
             line("read the target again, and mark what changed", Key("R", "again", "inspect.again", "Read again")),
         ),
     ),
     Group(
         "Taking away",
         (
-            line("copy the value (OSC 52)", Key("y", "copy_value", "inspect.copy", "Copy value")),
+            line("copy the value (OSC 52)", Key("y", "copy_value", "inspect.copy", "Copy value", footer=150)),
             line(
                 "copy the command that prints it, as edited",
                 Key("Y", "copy_command", "inspect.copy_command", "Copy command"),
@@ -294,7 +301,7 @@ COMPARE: Table = (
             line(
                 "of captures: the vCPU before, behind",
                 Key("left_square_bracket", "row(-1)", "compare.row_back", "Previous vCPU"),
-                Key("right_square_bracket", "row(1)", "compare.row_on", "Next vCPU"),
+                Key("right_square_bracket", "row(1)", "compare.row_on", "Next vCPU", footer=90),
             ),
         ),
     ),
@@ -317,7 +324,7 @@ COMPARE: Table = (
                 "captures in the order of time: what each step changes",
                 Key("T", "time", "compare.time", "Time", footer=60),
             ),
-            line("fold and unfold a section", Key("space", "fold", "compare.fold", "Fold")),
+            line("fold and unfold a section", Key("space", "fold", "compare.fold", "Fold", footer=70)),
             line("all fields again, then back", Key("escape", "clear", "compare.clear", "Clear")),
             line("back", Key("c", "app.up", "compare.back", "Back")),
         ),
@@ -327,7 +334,7 @@ COMPARE: Table = (
         (
             line(
                 "copy the value; the command that prints what differs in the field",
-                Key("y", "copy_value", "compare.copy", "Copy value"),
+                Key("y", "copy_value", "compare.copy", "Copy value", footer=80),
                 Key("Y", "copy_command", "compare.copy_command", "Copy command"),
             ),
         ),

@@ -53,9 +53,12 @@ MIGRATION: Table = (
         (
             line(
                 "fold and unfold a group, or what a call failed at",
-                Key("space,enter", "fold", "migration.fold", "Fold"),
+                Key("space,enter", "fold", "migration.fold", "Fold", footer=100),
             ),
-            line("every bit that differs, or only those in the way", Key("a", "all", "migration.all", "All bits")),
+            line(
+                "every bit that differs, or only those in the way",
+                Key("a", "all", "migration.all", "All bits", footer=80),
+            ),
             line("back", Key("escape", "app.up", "migration.back", "Back")),
         ),
     ),
@@ -68,7 +71,7 @@ MIGRATION: Table = (
             ),
             line(
                 "copy the command that prints the same",
-                Key("Y", "copy_command", "migration.copy_command", "Copy command"),
+                Key("Y", "copy_command", "migration.copy_command", "Copy command", footer=90),
             ),
         ),
     ),

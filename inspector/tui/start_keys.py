@@ -18,7 +18,7 @@ START: Table = (
                 "open a file or any TARGET by its name; Tab completes",
                 Key("colon", "ask", "start.ask", "Open by name", footer=40),
             ),
-            line("copy the command that opens it", Key("y", "copy", "start.copy", "Copy command")),
+            line("copy the command that opens it", Key("y", "copy", "start.copy", "Copy command", footer=60)),
         ),
     ),
     Group(
@@ -26,7 +26,7 @@ START: Table = (
         (
             line(
                 "the next group, the one before",
-                Key("right_square_bracket,n", "heading(1)", "start.group_on", "Next group"),
+                Key("right_square_bracket,n", "heading(1)", "start.group_on", "Next group", footer=50),
                 Key("left_square_bracket,N", "heading(-1)", "start.group_back", "Previous group"),
             ),
         ),

@@ -174,6 +174,18 @@ def test_screenshot_formats(tmp_path: Path, suffix: str) -> None:
         assert b"url(http" not in data
 
 
+@pytest.mark.parametrize(
+    ("targets", "mark"),
+    [((), "L: its lab"), (("sample:zen5-kvm", "sample:amx"), "2 captures")],
+)
+def test_the_start_screen_and_several_captures_are_pictured(
+    tmp_path: Path, targets: tuple[str, ...], mark: str
+) -> None:
+    path = tmp_path / "picture.txt"
+    assert main(["screenshot", *targets, "--size", "100x30", "-o", str(path)]) == 0
+    assert mark in path.read_text()
+
+
 def test_no_color_screens_carry_no_colour(tmp_path: Path) -> None:
     import re
 

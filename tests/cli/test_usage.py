@@ -69,7 +69,7 @@ def test_the_nearest_names_come_first_and_are_few() -> None:
         ("screenshot sample:amx --field bogus -o x.svg", 2, "no such path"),
         ("screenshot sample:amx --press bogus -o x.svg", 2, "no such key"),
         ("screenshot sample:amx --theme bogus -o x.svg", 2, "no such theme"),
-        ("screenshot sim:guest-xfd --field xfd -o x.svg", 2, "are for captures"),
+        ("screenshot sim:guest-xfd --field xfd -o x.svg", 2, "are for one capture"),
         ("show sample:amx --as bogus", 2, "no such structure"),
     ],
 )

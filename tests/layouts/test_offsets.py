@@ -88,9 +88,9 @@ def test_a_header_is_written_as_it_is_read() -> None:
     assert not any(header.reserved(written))
     assert written[:512] == image[:512]
     assert written[576:] == image[576:]
-    assert (header.xstate_bv(image[:519]), header.has_xstate_bv(image[:519]), header.sw_xcr0(image[:471])) == (
+    assert (header.xstate_bv(image[:519]), header.held_xstate_bv(image[:519]), header.sw_xcr0(image[:471])) == (
         0,
-        False,
+        None,
         0,
     )
 

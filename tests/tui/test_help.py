@@ -244,3 +244,16 @@ async def test_a_key_of_the_key_line_can_be_clicked_and_says_what_it_does() -> N
         await pilot.click(line, offset=(x + 4, 0))
         await pilot.pause()
         assert isinstance(app.screen, XstateLabScreen)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 160, 220])
+async def test_the_key_line_cuts_no_key_and_fills_its_width(columns: int) -> None:
+    app = app_of("sample:zen5-kvm")
+    async with app.run_test(size=(columns, 24)) as pilot:
+        await opened(app, pilot)
+        line = app.screen.query_one(KeyLine)
+        shown = line.render().plain.rstrip()
+        assert len(shown) <= columns
+        assert shown.endswith("q Quit ? Help")
+        left = [one for one in line.keys if f"{one.written} {one.description}" not in shown]
+        assert not left or len(shown) + left[0].width > columns

@@ -105,6 +105,6 @@ def test_open_and_screenshot_take_a_destination(tmp_path: Path, capsys: pytest.C
     assert main(words) == 0
     assert "guest CPU doesn't match specification" in path.read_text()
     assert main([*words[:-1], str(tmp_path / "other.txt"), "--field", "regs.rax"]) == 2
-    assert "--field and --vcpu are for captures" in capsys.readouterr().err
+    assert "--field and --vcpu are for one capture" in capsys.readouterr().err
     with pytest.raises(UsageError, match="one vCPU moves"):
         migrating(Namespace(to="milan"), ["sample:amx", "sample:zen5"], NO_OPTIONS)

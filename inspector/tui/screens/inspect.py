@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from inspector.tui.state import State
 
 
-#: From here on the detail stands beside the fields.
-_WIDE_COLUMNS = 130
+#: Columns from which there is more room for names, and from which the detail stands beside the fields.
+_WIDTHS = [(0, "-narrow"), (100, "-middle"), (130, "-wide")]
 
 
 class InspectScreen(LookupScreen):
@@ -52,6 +52,7 @@ class InspectScreen(LookupScreen):
     HexPane { height: 4; padding: 0 0 0 1; background: $panel; }
     DetailPane { height: 8; }
     #middle { height: 1fr; }
+    InspectScreen.-middle TargetTree { width: 20; }
     InspectScreen.-wide TargetTree { width: 24; }
     InspectScreen.-wide #panes { layout: horizontal; }
     InspectScreen.-wide #middle { width: 1fr; }
@@ -59,7 +60,7 @@ class InspectScreen(LookupScreen):
     InspectScreen.-wide HexPane { height: 14; }
     InspectScreen.-maximized-view DetailPane { width: 100%; height: 1fr; }
     """
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (_WIDE_COLUMNS, "-wide")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
 
     AUTO_FOCUS = "FieldList"
 
@@ -86,8 +87,7 @@ class InspectScreen(LookupScreen):
     def compose(self) -> ComposeResult:
         """The panes, empty until the capture is there."""
         # What the first resize would say, said before there are styles to be made anew for it.
-        self.set_class(self.app.size.width >= _WIDE_COLUMNS, "-wide")
-        self.set_class(self.app.size.width < _WIDE_COLUMNS, "-narrow")
+        self.add_class(next(name for least, name in reversed(_WIDTHS) if self.app.size.width >= least))
         yield Static("inspector", id="title", markup=False)
         yield Static("", id="notice", markup=False)
         with Horizontal():

@@ -27,6 +27,9 @@ from inspector.tui.widgets.prompt import Prompt
 #: The column of targets: not wider, and beside it some words on each.
 _WIDEST_TARGET = 52
 
+#: The keys that lead on from there: nobody finds them otherwise.
+_IN_A_CAPTURE = "in a capture L: its lab"
+
 
 class StartList(LineView):
     """One line a target."""
@@ -112,7 +115,9 @@ class StartScreen(KeyedScreen):
         self.list.place(line)
         chosen = f"filter {self.session.filter_text!r}, Esc: all · " if self.session.filter_text else ""
         self.query_one("#title", Static).update(
-            visible(f"inspector {__version__} · {chosen}{self.session.count} to open, or : and a file")
+            visible(
+                f"inspector {__version__} · {chosen}{self.session.count} to open, or : and a file · {_IN_A_CAPTURE}"
+            )
         )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

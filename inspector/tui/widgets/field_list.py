@@ -42,6 +42,8 @@ class FieldList(LineView):
 
     session: Session | None = None
     notes: Mapping[str, Note] = MappingProxyType({})
+    #: The rows whose names were measured, and the columns of the longest.
+    _measured: tuple[list[Row], int] = ([], 0)
 
     def show(self, session: Session) -> None:
         """Show a session's area and put the cursor where it is."""
@@ -71,7 +73,7 @@ class FieldList(LineView):
         assert self.session is not None
         field = rows.table.decode(row.spec)
         name = self.short_name(row.spec.path, row)
-        name_width = max(16, min(34, width // 3))
+        name_width = max(16, min(self._longest_name(rows), 34, width // 3))
         moved = row.spec.path in self.session.moved.get(self.session.vcpu_number, ())
         mark = "~" if field.changed else "≠" if moved else " "
         head = f"{mark}{'  ' * row.depth}{fold}{name}"
@@ -92,6 +94,13 @@ class FieldList(LineView):
         text = fitted(words, width - len(head) - value_width)
         line = [Segment(head, style), Segment(f"{value:<{value_width}}", style), Segment(text, style)]
         return highlighted(line, self.session.highlighted, self.style_of("mark"))
+
+    def _longest_name(self, rows: Rows) -> int:
+        """Columns that names take, with their marks: what is left is the meanings'."""
+        if self._measured[0] is not rows.visible:
+            names = (2 * row.depth + 3 + len(self.short_name(row.spec.path, row)) for row in rows.visible if row.spec)
+            self._measured = (rows.visible, max(names, default=0))
+        return self._measured[1]
 
     def action_unfold(self) -> None:
         """Unfold the row, if it can be."""

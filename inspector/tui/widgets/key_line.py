@@ -18,6 +18,8 @@ class _Shown(NamedTuple):
     description: str
     tooltip: str
     works: bool
+    #: On the line at any width: how one leaves, and where all keys are.
+    stays: bool
 
     @property
     def width(self) -> int:
@@ -52,17 +54,28 @@ class KeyLine(Widget, can_focus=False):
         if screen is not self.screen or not screen.app.app_focus:
             return
         shown: dict[str, _Shown] = {}
-        for _, binding, works, tooltip in screen.active_bindings.values():
+        for node, binding, works, tooltip in screen.active_bindings.values():
             if binding.show:
-                written = self.app.get_key_display(binding)
-                shown.setdefault(binding.action, _Shown(binding.key, written, binding.description, tooltip, works))
+                written, stays = self.app.get_key_display(binding), node is self.app
+                one = _Shown(binding.key, written, binding.description, tooltip, works, stays)
+                shown.setdefault(binding.action, one)
         self.keys = tuple(shown.values())
+
+    def _fitting(self) -> list[_Shown]:
+        """The keys for which there is room, in their order: none of them is cut."""
+        room = self.size.width + 1 - sum(one.width for one in self.keys if one.stays)
+        found = []
+        for one in self.keys:
+            room -= 0 if one.stays else one.width
+            if one.stays or room >= 0:
+                found.append(one)
+        return found
 
     def render(self) -> Text:
         """Each key and its name."""
         key, name = (self.get_component_rich_style(f"key-line--{part}") for part in ("key", "description"))
         line = Text(no_wrap=True, end="")
-        for one in self.keys:
+        for one in self._fitting():
             part = Text.assemble((one.written, key), (f" {one.description}", name))
             if not one.works:
                 part.stylize("dim")
@@ -71,7 +84,7 @@ class KeyLine(Widget, can_focus=False):
 
     def _at(self, x: int) -> _Shown | None:
         """The key at a column."""
-        for one in self.keys:
+        for one in self._fitting():
             if x < one.width:
                 return one if x < one.width - 1 else None
             x -= one.width

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.segment import Segment
 
 from inspector.capture.errors import visible
-from inspector.tui.widgets.line_view import LineView
+from inspector.tui.widgets.line_view import LineView, fitted
 
 if TYPE_CHECKING:
     from inspector.capture.model import Area
@@ -86,8 +86,8 @@ class TargetTree(LineView):
         vcpu, area = self.line_at(line)
         if area is not None:
             mark = "~" if area.data is not area.original else " "
-            return [Segment(f"  {mark}{area.prefix}"[:width])]
+            return [Segment(fitted(f"  {mark}{area.prefix}", width))]
         whole = "process" if self.session.capture.format == "elf-core" else "host"
         name = whole if vcpu < 0 else self.session.capture.vcpus[vcpu].name
         mark = "▾" if vcpu == self.session.vcpu_number else "▸"
-        return [Segment(f"{mark} {visible(name)}"[:width], self.style_of("heading"))]
+        return [Segment(fitted(f"{mark} {visible(name)}", width), self.style_of("heading"))]
