@@ -42,6 +42,18 @@ def test_the_hot_path_imports_little() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_check_of_a_model_imports_no_parser() -> None:
+    """Captures and files of one's own need json, tomllib and re; a shipped model on a known host does not."""
+    heavy = ["re", "enum", "json", "tomllib", "typing", "inspector.machine.shapes", "inspector.readers.synthesized"]
+    code = (
+        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        f"bad = [m for m in sys.modules if m in {heavy}]; sys.exit(f'imported {{bad}}' if bad else 0)"
+    )
+    words = ["models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_got_slower_is_told() -> None:
     before = {"a / b": {"ratio": 2.0}, "c / -": {"ratio": 10.0}}
     assert slower({"a / b": {"ratio": 2.4}, "c / -": {"ratio": 30.0}, "new / b": {"ratio": 9.0}}, before) == []

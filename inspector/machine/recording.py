@@ -36,8 +36,9 @@ def records(file: str, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes: Mapping[str, Shape]) -> None:
     """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
+    of_any: Shape = {key: ANY_TEXT}
     for number, record in enumerate(found, 1):
-        wrong = misfit(record, {key: ANY_TEXT}) or misfit(record, shapes.get(record[key], {}))
+        wrong = misfit(record, of_any) or misfit(record, shapes.get(record[key], {}))
         if wrong is not None:
             raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 

@@ -11,10 +11,17 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
+from inspector.machine.answer import Agreed, Answer
 from inspector.machine.arm64 import vm as machine
+from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import HAS_EL2, PTRAUTH, SVE
+from inspector.machine.arm64.replay.deep import ids
+from inspector.machine.arm64.replay.deep.count import Count
 from inspector.machine.arm64.replay.deep.hosts import bare_of, host_of_records
+from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.verify import verify
+from layouts.arm64.hosts import bare_hosts
+from layouts.arm64.kernels import kernels
 from tests.machine.arm64 import DOCUMENTED, documented_row
 
 VERDICTS = Path(__file__).parent / "verdicts"
@@ -92,6 +99,34 @@ def test_a_wrong_answer_is_found() -> None:
     (answer,) = verify("f", [*found[:-1], json.dumps(record).encode()]).disagreements
     assert (answer.expected, answer.predicted) == ("0000000000000000", "ffff00f0ff00ffff")
     assert answer.record.startswith("3_0_0_4_0")
+
+
+def test_a_row_counts_each_answer_and_tells_the_ones_that_differ() -> None:
+    said = {0: "0", 1: "i", 2: "w", 4: "b"}
+    count = Count("row", {})
+    count.row("0iw-b", lambda at: (said[at], "why"))
+    assert (count.agreed, count.others) == ([2, 2], [])
+    count.row("0ii-0", lambda at: (said[at], "why"), "here")
+    assert count.agreed == [3, 3]
+    assert [(one.record, one.expected, one.predicted, one.accepted) for one in count.others] == [
+        ("here[2]: {}", "i", "w", False),
+        ("here[4]: {}", "0", "b", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "agree", "where"),
+    [([["c000", "c003", "n"]], 3, "c000"), ([["c000", "c000", "0"], ["c001", "c003", "n"]], 4, "")],
+)
+def test_a_map_of_ids_is_asked_id_by_id(runs: list[list[str]], agree: int, where: str) -> None:
+    """MIDR_EL1 is there and its three neighbours are not; where it is recorded as not there, that is told."""
+    state = State(from_bare(kernels()["7.2"], [bare_hosts()["neoverse-v1"]]))
+    state.vm.create_vcpu(0)
+    state.vcpu().init(4)
+    record = {"op": "idmap", "what": "sysreg", "hi": "6030000000130000", "call": "get", "runs": runs}
+    found = list(ids.KINDS["idmap"](state, record))
+    assert sum(one.accepted + one.refused for one in found if isinstance(one, Agreed)) == agree, found
+    assert all(where in one.record for one in found if isinstance(one, Answer))
 
 
 def test_the_kernel_and_the_cpu_are_the_headers() -> None:

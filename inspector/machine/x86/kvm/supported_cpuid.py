@@ -77,13 +77,10 @@ class Supported:
     def _entries(self, leaf: int) -> Iterator[Entry]:
         """__do_cpuid_func."""
         maker = getattr(self, f"_leaf_{leaf:x}", None)
+        indexed = any(leaf in leaves for since, leaves in INDEXED_LEAVES.items() if self.kvm.since(*since))
         for subleaf, values in enumerate(maker() if maker else [_ZERO]):
             if values is not None:
-                yield self._entry(leaf, subleaf, values)
-
-    def _entry(self, leaf: int, subleaf: int, values: CpuidValues) -> Entry:
-        indexed = any(leaf in leaves for since, leaves in INDEXED_LEAVES.items() if self.kvm.since(*since))
-        return Entry(leaf, subleaf, INDEXED if indexed else 0, *values)
+                yield Entry(leaf, subleaf, INDEXED if indexed else 0, *values)
 
     def _host(self, leaf: int, subleaf: int = 0) -> CpuidValues:
         """do_host_cpuid: the CPUID instruction; nothing above the last extended leaf."""
@@ -160,9 +157,12 @@ class Supported:
         compacted = host.compacted_size_bytes(mask | xss) if features & 0xA else 0
         found.append((features, compacted, ecx & xss & _M32, edx & xss >> 32))
         for component in range(2, 64):
+            if not (mask | xss) >> component & 1:
+                found.append(None)
+                continue
             eax, ebx, ecx, _ = self._host(0xD, component)
             is_supervisor = not mask >> component & 1
-            if not (mask | xss) >> component & 1 or not eax or ecx & 1 != is_supervisor:
+            if not eax or ecx & 1 != is_supervisor:
                 found.append(None)
                 continue
             if self.kvm.since(5, 17) and not self.kvm.has("XFD"):

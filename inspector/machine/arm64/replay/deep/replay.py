@@ -38,4 +38,5 @@ def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
             raise RecordError(f"a record of the unknown kind {kind!r}")
         if kind in trace.FRESH:
             state.fresh(record)
-        yield from several.silent(state, record)
+        if state.section.startswith(several.SECTION):
+            yield from several.silent(state, record)

@@ -12,7 +12,8 @@ from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
 from layouts.arm64.hosts import encoding_of_text
 
-_SECTION = "multi_"
+#: What such sections' names begin with.
+SECTION = "multi_"
 
 
 def _value(state: State, register_id: int, number: int = 0) -> int:
@@ -42,9 +43,7 @@ def _guest_mrs(state: State, record: Record) -> Iterator[Counted]:
 
 
 def silent(state: State, record: Record) -> Iterator[Counted]:
-    """What was compared and not listed, once the list is over."""
-    if not state.section.startswith(_SECTION):
-        return
+    """What was compared and not listed, once the list is over; of records of such a section."""
     kind, following = record["op"], state.following.get("op")
     if kind == "note":
         yield from _unlisted(state, "vcpu1diff", 1, as_shown=True)

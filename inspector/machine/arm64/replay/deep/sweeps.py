@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import held, idregs, sve
+from inspector.machine.arm64.registers import has_sysreg
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
@@ -173,7 +174,19 @@ def _ar(state: State, record: Record) -> Iterator[Counted]:
     count = Count("ar", {"op": "ar", "s": record["s"], "id": record["id"], "b": record["b"]})
     count.one(base, vcpu.get(register_id).value, accepted=True, where="value")
 
+    encoding = RegisterId(register_id).encoding
+    is_id = encoding in state.host.kernel.registers and has_sysreg(vcpu, encoding)
+    tried = _Tried(state, encoding) if is_id else None
+
     def put(value: int) -> tuple[str, str]:
+        nonlocal tried
+        if tried is not None:
+            answer = tried.write(value)
+            if answer[0] not in ACCEPTED:
+                # A refused write changes nothing, as one that is undone.
+                return answer
+            # Those that follow hang on what this one leaves.
+            tried = None
         outcome = vcpu.set(register_id, value.to_bytes(8, "little"))
         return letter(outcome.code), outcome.because
 
