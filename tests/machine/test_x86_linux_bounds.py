@@ -154,7 +154,7 @@ def test_an_exceptions_address_is_kept_of_a_page_fault_alone() -> None:
         assert (thread.trap_nr, thread.error_code, thread.fault_address) == (0, 0, 0)
         outcome = signal_of(thread, Outcome("exception", code, (), "", value=0x1234, error_code=6))
         assert (thread.trap_nr, thread.error_code, thread.fault_address) == (code, 6, address)
-        assert outcome.error_code == 0
+        assert (outcome.verdict, outcome.error_code) == ("signal", 0)
         assert outcome.value == {PF: 1, GP: 0x80, MF: 3}[code]
 
 
