@@ -179,6 +179,9 @@ def test_32_bit_ids(caps: int) -> None:
     assert made.set(image_with(made, ID=X2APIC_ID, LDR=3, TPR=0x40)).accepted
     assert (made.read(apic.ID), made.read(apic.LDR), made.read(apic.PPR)) == (X2APIC_ID, X2APIC_LDR, 0x40)
     assert not x2apic_of("6.12", caps={129: 2}).long_ids
+    image = bytearray(image_with(made, ID=X2APIC_ID))
+    image[apic.ID + 4] = 1
+    assert made.set(bytes(image)).accepted
 
 
 @pytest.mark.parametrize(
@@ -205,6 +208,7 @@ def test_icr_is_one_register_or_two(release: str, vendor: str, whole: bool) -> N
     assert found[apic.ICR2] == (0x4444 if whole else 0x2222)
     assert apic.ICR2 + 4 not in found
     assert found[apic.ICR] == 0x1111
+    assert len(made.get()) == len(made.regs) == apic.SIZE_BYTES
 
 
 def test_in_xapic_mode_all_is_as_given() -> None:
@@ -259,7 +263,13 @@ def test_vectors_in_service_are_known_after_set() -> None:
     for ppr in (0, 0x30):
         assert made.set(in_service(made, 0x31)).accepted
         assert made.read(apic.PPR) == ppr
-    # What lies behind the eight words is not counted.
+    # Only the eight words of ISR are looked at: neither TMR behind them nor SPIV before them.
+    made.write(apic.TMR, 0xFF)
+    made.set_tpr(0)
+    assert made.read(apic.PPR) == 0x30
+    made.write(apic.ISR + 0x10, 0)
+    made.set_tpr(0)
+    assert made.read(apic.PPR) == 0
     assert made.set(in_service(made)).accepted
     made.write(apic.TMR, 0xFF)
     assert made.set(made.get()).accepted
@@ -279,6 +289,14 @@ def test_cr8_and_the_whole_priority() -> None:
         assert (made.read(apic.TPR), made.read(apic.PPR)) == (tpr, tpr)
     made.put_tpr(0xA7)
     assert (made.read(apic.TPR), made.read(apic.PPR)) == (0xA7, 0xA7)
+
+
+@pytest.mark.parametrize("entry", [None, DEADLINE_ENTRY])
+def test_a_timers_mode_that_was_set(entry: Entry | None) -> None:
+    made = lapic_of(entry=entry)
+    assert made.set(image_with(made, LVT_TIMER=2 << 17, TIMER_INITIAL=9)).accepted
+    assert made.is_deadline is (entry is not None)
+    assert made.read(apic.TIMER_INITIAL) == (9 if entry is None else 0)
 
 
 @pytest.mark.parametrize(
