@@ -219,6 +219,9 @@ def test_a_frame_is_written_over_what_was_there() -> None:
     assert thread.process.request_permission(TILEDATA).accepted
     assert linux.run(cpu, thread, tiles.ldtilecfg).accepted
     assert linux.run(cpu, thread, lambda p: tiles.tilezero(p, 0)).accepted
+    in_use = signals.deliver(linux, cpu, thread, b"\xa5").image
+    assert images.xstate_bv(in_use) >> 17 & 3 == 3
+    assert signals.sigreturn(linux, cpu, thread).accepted
     assert linux.run(cpu, thread, tiles.tilerelease).accepted
     size = AMX.standard_size_bytes(thread.fpstate.user_xfeatures)
     at = next(place for place in AMX.user_places(AMX.user_max) if place.component == TILEDATA)
@@ -329,7 +332,9 @@ def test_a_pointer_that_was_moved_down() -> None:
         thread.signal_frames.append(frame_with({}))
         assert verdict(signals.sigreturn(linux, cpu, thread, fpstate=moved)) == expected
     linux, cpu, thread = running()
-    thread.signal_frames.append(frame_with({}))
+    frame = bytearray(frame_with({}))
+    frame[-16:-14] = (0x27F).to_bytes(2, "little")
+    thread.signal_frames.append(bytes(frame))
     assert signals.sigreturn(linux, cpu, thread, fpstate=-16).accepted
     assert linux.registers(thread).get(0)[:2] == (0x40).to_bytes(2, "little")
 
