@@ -184,6 +184,13 @@ def test_a_bit_is_set_and_cleared_among_others() -> None:
     assert entry_of(vcpu, 1).edx == 0xFFFFFFFF & ~(1 << 9)
 
 
+def test_ospke_is_sub_leaf_0s() -> None:
+    vcpu = vcpu_of()
+    vcpu.cr4 = 1 << 22
+    assert vcpu.set_cpuid2((row(7, sub=1), row(7, sub=0))).accepted
+    assert (entry_of(vcpu, 7, 1).ecx, entry_of(vcpu, 7).ecx) == (0, OSPKE)
+
+
 def test_apic_is_off_and_on() -> None:
     for base, on in ((0xFEE00900, True), (0xFEE00100, False), (0, False)):
         vcpu = vcpu_of()

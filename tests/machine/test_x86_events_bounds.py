@@ -175,6 +175,14 @@ def test_nmis_that_wait(masked: int, injected: int, given: int, kept: int) -> No
     assert after(vcpu, VcpuEvents(nmi_pending=1, flags=VALID_NMI_PENDING)).nmi_pending == 1
 
 
+@pytest.mark.parametrize(("release", "waits"), [("6.1", (2, 0)), ("6.6", (0, 2)), ("7.2", (0, 2))])
+def test_where_an_nmi_waits(release: str, waits: tuple[int, int]) -> None:
+    """In nmi_queued until somebody looks, where KVM_REQ_NMI is made."""
+    vcpu = vcpu_of(release)
+    assert vcpu.pending.set(VcpuEvents(nmi_pending=2, flags=VALID_NMI_PENDING).image()).accepted
+    assert (vcpu.pending.nmi_pending, vcpu.pending.nmi_queued) == waits
+
+
 def test_a_sipis_vector_is_for_the_local_apic() -> None:
     for irqchip, flags, kept in (
         (IRQCHIP_KERNEL, VALID_SIPI_VECTOR, 0x9A),

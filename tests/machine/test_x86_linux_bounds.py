@@ -86,6 +86,8 @@ def test_permission_before_5_16() -> None:
 
 def test_a_thread_that_is_not_there() -> None:
     process = amx_process()
+    cpu = Cpu(process.linux.cpu(0).machine)
+    assert (cpu.xfd_state, cpu.eager_xfd) == (0, 0)
     assert process.thread(0) is process.leader
     assert process.leader.name == "1"
     with pytest.raises(ValueError, match="process 1 has 1 threads"):
@@ -154,7 +156,7 @@ def test_an_exceptions_address_is_kept_of_a_page_fault_alone() -> None:
         assert (thread.trap_nr, thread.error_code, thread.fault_address) == (0, 0, 0)
         outcome = signal_of(thread, Outcome("exception", code, (), "", value=0x1234, error_code=6))
         assert (thread.trap_nr, thread.error_code, thread.fault_address) == (code, 6, address)
-        assert outcome.error_code == 0
+        assert (outcome.verdict, outcome.error_code) == ("signal", 0)
         assert outcome.value == {PF: 1, GP: 0x80, MF: 3}[code]
 
 
@@ -217,6 +219,9 @@ def test_a_frame_is_written_over_what_was_there() -> None:
     assert thread.process.request_permission(TILEDATA).accepted
     assert linux.run(cpu, thread, tiles.ldtilecfg).accepted
     assert linux.run(cpu, thread, lambda p: tiles.tilezero(p, 0)).accepted
+    in_use = signals.deliver(linux, cpu, thread, b"\xa5").image
+    assert images.xstate_bv(in_use) >> 17 & 3 == 3
+    assert signals.sigreturn(linux, cpu, thread).accepted
     assert linux.run(cpu, thread, tiles.tilerelease).accepted
     size = AMX.standard_size_bytes(thread.fpstate.user_xfeatures)
     at = next(place for place in AMX.user_places(AMX.user_max) if place.component == TILEDATA)
@@ -286,13 +291,15 @@ def test_a_frame_is_taken_whole_or_by_fxrstor(fields: dict[str, int], magic2: in
 
 
 def test_a_frame_of_an_image_without_components() -> None:
-    """xstate_size may be as small as legacy region and header."""
+    """xstate_size may be as small as legacy region and header; XRSTOR makes initial what XSTATE_BV does not have."""
     frame = bytearray(frame_with({"xstate_size": 576, "extended_size": 580, "xfeatures": 3}))
     frame[576:580] = signals.MAGIC2.to_bytes(4, "little")
-    frame[512:520] = (3).to_bytes(8, "little")
-    linux, cpu, thread = running()
-    thread.signal_frames.append(bytes(frame))
-    assert signals.sigreturn(linux, cpu, thread).accepted
+    for bv, fcw in ((3, 0x27F), (0, 0x37F)):
+        frame[512:520] = bv.to_bytes(8, "little")
+        linux, cpu, thread = running()
+        thread.signal_frames.append(bytes(frame))
+        assert signals.sigreturn(linux, cpu, thread).accepted
+        assert linux.registers(thread).get(0)[:2] == fcw.to_bytes(2, "little")
 
 
 def test_what_a_frame_does_not_give_is_initial() -> None:
@@ -325,7 +332,9 @@ def test_a_pointer_that_was_moved_down() -> None:
         thread.signal_frames.append(frame_with({}))
         assert verdict(signals.sigreturn(linux, cpu, thread, fpstate=moved)) == expected
     linux, cpu, thread = running()
-    thread.signal_frames.append(frame_with({}))
+    frame = bytearray(frame_with({}))
+    frame[-16:-14] = (0x27F).to_bytes(2, "little")
+    thread.signal_frames.append(bytes(frame))
     assert signals.sigreturn(linux, cpu, thread, fpstate=-16).accepted
     assert linux.registers(thread).get(0)[:2] == (0x40).to_bytes(2, "little")
 
@@ -398,6 +407,24 @@ def test_pkru_by_ptrace_is_the_threads_and_the_registers() -> None:
     other = Thread(thread.process, 1)
     assert signals.set_regset(linux, other, regset(1 << PKRU, pkru=5)).accepted
     assert (other.pkru, linux.pkru(thread)) == (5, 0x12345678)
+
+
+def test_a_note_has_the_pkru_of_the_last_switch() -> None:
+    """thread.pkru: what a thread has written since is in the register alone."""
+    linux, cpu, thread = running()
+    before = linux.pkru(thread)
+    linux.write_pkru(cpu, 0x12345678)
+    at = next(place.offset for place in AMX.user_places(AMX.user_max) if place.component == PKRU)
+    assert signals.core_note(linux, thread).image[at : at + 4] == before.to_bytes(4, "little")
+    linux.schedule(cpu, None)
+    assert signals.core_note(linux, thread).image[at : at + 4] == (0x12345678).to_bytes(4, "little")
+
+
+def test_without_protection_keys_a_note_has_none() -> None:
+    plain = Linux(Host(Cpuid({(1, 0): (0, 0, 1 << 26, 0), (0xD, 0): (3, 576, 576, 0)}), profile_for("7.2")))
+    thread = plain.spawn().leader
+    assert len(signals.core_note(plain, thread).image) == 576
+    assert signals.set_regset(plain, thread, signals.core_note(plain, thread).image).accepted
 
 
 def test_a_note_of_saved_registers_has_their_mask_of_mxcsr() -> None:

@@ -171,7 +171,7 @@ def _pkru_at(host: Host) -> int | None:
 
 def _with_pkru(image: bytes, value: int, host: Host) -> bytes:
     at = _pkru_at(host)
-    if at is None or not host.user_max >> PKRU & 1:
+    if at is None:
         return image
     return image[:at] + value.to_bytes(8, "little") + image[at + 8 :]
 
