@@ -334,6 +334,10 @@ def test_masks_of_a_nested_guests_registers() -> None:
     assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
     assert get(vcpu, sysreg_id(ttbr)) == 0x10F
     assert (held.is_known(vcpu, ttbr), held.is_known(vcpu, ich)) == (True, False)
+    assert put(vcpu, rid("TTBR1_EL1"), 0xFF) == "ok"
+    assert get(vcpu, rid("TTBR1_EL1")) == 0xFF
+    vcpu.vm.el2_masks = {encoding("CNTPOFF_EL2"): Resx(1)}
+    assert held.reset_value(vcpu, encoding("CNTPOFF_EL2")) is None
     vcpu.vm.el2_masks = {}
     assert held.is_known(vcpu, ich)
     assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
@@ -344,12 +348,13 @@ def test_the_masks_are_made_once() -> None:
     """kvm_init_nv_sysregs: of the ID registers as they are, and what the vCPU holds goes through them."""
     vcpu = pmu_vcpu()
     hcr = encoding("HCR_EL2")
-    vcpu.values[sysreg_id(hcr)] = U64.to_bytes(8, "little")
+    before = 0x0123_4567_89AB_CDEF
+    vcpu.values[sysreg_id(hcr)] = before.to_bytes(8, "little")
     held.finalize_el2(vcpu)
     made = dict(vcpu.vm.el2_masks)
     assert made == el2_masks.masks("7.2", vcpu.vm.id_registers)
     assert made[hcr].res0
-    assert vcpu.values[sysreg_id(hcr)] == made[hcr].of(U64).to_bytes(8, "little")
+    assert vcpu.values[sysreg_id(hcr)] == made[hcr].of(before).to_bytes(8, "little")
     assert not set(vcpu.values) & {sysreg_id(one) for one in made if one != hcr}
     vcpu.vm.id_registers = dict.fromkeys(vcpu.vm.id_registers, U64)
     held.finalize_el2(vcpu)
