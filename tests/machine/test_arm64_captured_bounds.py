@@ -67,6 +67,7 @@ def test_features_that_id_registers_show(values: Mapping[int, int], features: in
     assert found.vqs == (1 if features & SVE else 0)
     lengths = {SVE_VLS: (0b1011).to_bytes(64, "little")}
     assert state(values, lengths).vqs == 0b1011
+    assert captured.host_showing(state(values, lengths), kernels()["7.2"]).sve_vqs == 0b1011
     assert captured.host_showing(found, kernels()["7.2"]).features == found.features | POWER_OFF
 
 
@@ -111,6 +112,7 @@ def test_caches_under_such_a_kernel(mte: int, tags: bool) -> None:
     assert of.PFR1_MTE.get(new.limits[PFR1]) == (mte if tags else 0)
     assert (new.limits[CLIDR] & 0xFFFF_FFFF, bool(new.limits[CLIDR] >> 33)) == (2 << 24 | 4 << 3 | 1, tags)
     assert old.limits[CLIDR] == 0x1234
+    assert captured.host_showing(state({}, own), kernels()["6.12"]).limits[CLIDR] & 1 << 27
     assert CLIDR not in captured.host_showing(state(values), kernels()["6.12"]).limits
 
 

@@ -359,3 +359,7 @@ def test_the_masks_are_made_once() -> None:
     vcpu.vm.id_registers = dict.fromkeys(vcpu.vm.id_registers, U64)
     held.finalize_el2(vcpu)
     assert vcpu.vm.el2_masks == made
+    vcpu.vm.el2_masks = {hcr: Resx(0xF, 0x10)}
+    vcpu.values[sysreg_id(hcr)] = before.to_bytes(8, "little")
+    held.finalize_el2(vcpu)
+    assert vcpu.values[sysreg_id(hcr)] == (before & ~0xF | 0x10).to_bytes(8, "little")

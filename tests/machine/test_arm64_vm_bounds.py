@@ -345,6 +345,7 @@ def test_a_pmu_is_initialized_before_the_first_run(kernel: str, name: str) -> No
 def test_a_run_goes_up_to_a_device() -> None:
     vcpu = vcpu_on(host())
     first = vcpu.run()
+    assert vcpu.vm.el2_masks == {}
     assert (answer(first), first.value, vcpu.mmio_pending, get(vcpu, ids.PC)) == ("ok", MMIO, True, 0)
     assert answer(vcpu.enter()) == "ok"
     assert (vcpu.mmio_pending, get(vcpu, ids.PC)) == (False, 4)
