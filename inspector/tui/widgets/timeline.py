@@ -12,7 +12,7 @@ from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.lanes import LEAST_WIDTH, coming_line, is_fine, lane_names, lanes_line
 from inspector.tui.widgets.line_view import LineView
 
-_EVENT_WIDTH = 42
+_EVENT_WIDTH, _NAME = 42, "timeline "
 
 
 class Timeline(LineView):
@@ -25,6 +25,7 @@ class Timeline(LineView):
         super().__init__()
         self.world = world
         self.to_come = to_come
+        self._title = ""
 
     @property
     def has_lanes(self) -> bool:
@@ -40,10 +41,11 @@ class Timeline(LineView):
         """See LineView."""
         super().resized()
         width = self.scrollable_content_region.width
-        title = "timeline "
-        self.border_title = title + (
-            lane_names(width, "─", counted=self.is_counted)[len(title) :] if self.has_lanes else ""
-        )
+        names = lane_names(width, "─", counted=self.is_counted) if self.has_lanes else ""
+        title = _NAME + names[len(_NAME) :]
+        # Textual paints all lines for a title, another one or not.
+        if title != self._title:
+            self._title = self.border_title = title
 
     def line_count(self) -> int:
         """See LineView."""
