@@ -136,7 +136,7 @@ def _svm(caps: Caps) -> None:
     """svm_set_cpu_caps."""
     kvm = caps.kvm
     caps.clear("IBT")
-    if kvm.is_on("nested", default=True):
+    if kvm.is_on("nested"):
         caps.set("SVM")
         for feature, parameter in _NESTED_SVM.items():
             caps.set_if(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
@@ -163,7 +163,7 @@ def _svm(caps: Caps) -> None:
 def _vmx(caps: Caps) -> None:
     """vmx_set_cpu_caps. That VMX has a control for each instruction that the CPU has is taken as given."""
     kvm = caps.kvm
-    caps.set_if("VMX", kvm.is_on("nested", default=True))
+    caps.set_if("VMX", kvm.is_on("nested"))
     if kvm.processor.vmx_mpx:
         caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
@@ -175,7 +175,7 @@ def _vmx(caps: Caps) -> None:
     caps.check_and_set("WAITPKG")
     if has_pebs(kvm):
         caps.check_and_set("DS", "DTES64")
-    if not kvm.is_on("unrestricted_guest", default=True):
+    if not kvm.is_on("unrestricted_guest"):
         caps.clear("SHSTK", "IBT")
 
 
