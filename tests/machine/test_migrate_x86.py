@@ -124,8 +124,15 @@ def test_cloud_hypervisor_compares_registers_and_skips_msrs() -> None:
 
 
 def test_what_a_refusal_does_differs_by_version() -> None:
-    does = [entry.does for entry in VMMS["qemu"].history("xsave")]
-    assert does == ["abort", "abort", "lost"]
+    history = VMMS["qemu"].history("xsave")
+    assert [(entry.since, entry.does) for entry in history] == [
+        ("10.2", "abort"),
+        ("9.2", "abort"),
+        ("8.2", "abort"),
+        ("2.6", "lost"),
+    ]
+    # What was read, and what lies between two releases that were.
+    assert [entry.read_in for entry in history] == [("10.2",), ("10.0",), (), ("5.2", "7.2")]
     assert VMMS["qemu"].on_refusal("msrs").text.startswith("QEMU prints `error: failed to set MSR")
 
 

@@ -102,7 +102,10 @@ class VcpuArch:
         self.initialized = False
         self.sve_finalized = False
         self.ran = False
-        self.pmu_created = self.pmu_has_irq = False
+        #: ``pmu_ready``: it was created before the first run, without which Linux 5.10 shows none.
+        self.pmu_created = self.pmu_has_irq = self.pmu_ready = False
+        #: Event counters behind which a perf event stands (5.10).
+        self.pmu_events: set[int] = set()
         self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         #: It was initialized with POWER_OFF: KVM_RUN waits.

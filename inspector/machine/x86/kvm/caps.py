@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from inspector.machine.x86.kvm.loaded import Loaded
+from inspector.machine.x86.kvm.msrs.counters import has_pebs
 from inspector.machine.x86.linux import features as linux_features
 from layouts.x86.features import FEATURES, WORDS
-from layouts.x86.kvm_caps import KVM_FEATURES, PEBS_WITH_EPT
+from layouts.x86.kvm_caps import KVM_FEATURES
 
 _NO_MARK = ""
 _MARKS = "+!~?"
@@ -28,7 +29,6 @@ _NESTED_SVM = {
 }
 #: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
 _KVM_ONLY = frozenset(((0x80000021, 0, 2),))
-_FAMILY_6 = 6
 _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
 
 
@@ -136,7 +136,7 @@ def _svm(caps: Caps) -> None:
     """svm_set_cpu_caps."""
     kvm = caps.kvm
     caps.clear("IBT")
-    if kvm.is_on("nested", default=True):
+    if kvm.is_on("nested"):
         caps.set("SVM")
         for feature, parameter in _NESTED_SVM.items():
             caps.set_if(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
@@ -163,7 +163,7 @@ def _svm(caps: Caps) -> None:
 def _vmx(caps: Caps) -> None:
     """vmx_set_cpu_caps. That VMX has a control for each instruction that the CPU has is taken as given."""
     kvm = caps.kvm
-    caps.set_if("VMX", kvm.is_on("nested", default=True))
+    caps.set_if("VMX", kvm.is_on("nested"))
     if kvm.processor.vmx_mpx:
         caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
@@ -173,19 +173,10 @@ def _vmx(caps: Caps) -> None:
         caps.clear(*_SGX)
     caps.set_if("UMIP", not kvm.boot_has("UMIP"))
     caps.check_and_set("WAITPKG")
-    if _has_pebs(kvm):
+    if has_pebs(kvm):
         caps.check_and_set("DS", "DTES64")
-    if not kvm.is_on("unrestricted_guest", default=True):
+    if not kvm.is_on("unrestricted_guest"):
         caps.clear("SHSTK", "IBT")
-
-
-def _has_pebs(kvm: Loaded) -> bool:
-    """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
-    signature = kvm.host.cpuid.signature()
-    if signature is None or kvm.host.emulated or not kvm.is_on("enable_pmu", default=True):
-        return False
-    models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}
-    return signature[1] == _FAMILY_6 and signature[2] in models
 
 
 def _supervisor_state(caps: Caps) -> None:

@@ -51,7 +51,7 @@ class VmConfig:
         """A memory slot has the page: the guest's, or KVM's own for APIC accesses (kvm_alloc_apic_access_page)."""
         if page < len(self.memory) >> 12:
             return True
-        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority", default=True)
+        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority")
 
 
 class LapicLike(Protocol):
