@@ -122,6 +122,8 @@ def show(found: argparse.Namespace) -> int:
     named = target(found.model)
     if named.model is None:
         raise UsageError("models show host: a host is no model; models expand host --host HOST shows it")
+    if named.words:
+        raise UsageError(f"models show {found.model}: properties are of a guest; models expand shows it on a host")
     if found.json:
         say_json(export.model_json(named.model, named.models))
     else:
