@@ -14,7 +14,7 @@ from layouts.arm64.named_models import model_named, named_models
 ARM64, X86 = "arm64", "x86"
 _HOST_WORDS = ("host", "max", "base")
 _HEAD_BYTES = 1 << 20
-_TEXTS = (b"<domainCapabilities", b'"props"', b".node.kubevirt.io/")
+_TEXTS = (b"<domainCapabilities", b"<capabilities", b'"props"', b".node.kubevirt.io/")
 
 
 def architecture_of(model: str, hosts: Sequence[str]) -> str:
