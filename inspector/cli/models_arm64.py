@@ -257,6 +257,8 @@ def best(found: argparse.Namespace) -> int:
         say_json(
             {
                 **head("baseline"),
+                "arch": "arm64",
+                "hosts": [host.name for host in hosts],
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
                 "usable": [entry.model.name for entry in ranked if entry.usable],
