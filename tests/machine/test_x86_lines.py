@@ -171,6 +171,23 @@ def test_capabilities_that_are_no_host(old: str, new: str, said: str, tmp_path: 
         offer_named(str(path))
 
 
+@pytest.mark.parametrize("text", ["<cpu mode='host-model' check='partial'/>", "--cpus boot=4,features=amx"])
+def test_a_file_that_names_no_model_is_of_the_hosts_architecture(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guest"
+    path.write_text(text)
+    assert main(["models", "check", str(path), "--host", "milan"]) == 0
+    assert "usable yes" in capsys.readouterr().out
+
+
+def test_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "vm.yaml"
+    path.write_text("cpu:\n  model: EPYC-Milan\n")
+    with pytest.raises(InputError, match="found YAML \\(kubectl get vm -o json is read\\)"):
+        asked_of(str(path))
+
+
 # Firecracker, Cloud Hypervisor, KubeVirt, xl
 
 

@@ -157,6 +157,8 @@ def test_records_are_known_by_content(tmp_path: Path) -> None:
         ("show model:neoverse-v1-v1,sve=of:max", "model:neoverse-v1-v1,sve=of: sve: expected on or off; found 'of'"),
         ("show model:neoverse-v1-v1,:max", "expected NAME=VALUE"),
         ("models show neoverse-v1-v1,sve=off", "models expand shows it on a host"),
+        ("models check neoverse-v1-v1 --host milan", "milan is an x86 CPU, and an arm64 host was asked for"),
+        ("models check neoverse-v1-v1 --host zen5", "zen5 is an x86 CPU, and an arm64 host was asked for"),
         ("show kvm:x", "expected kvm: and nothing after it"),
         ("migrate max kvm:@6.12", "has a kernel of its own"),
         (f"migrate max {RECORDED}@6.12", "has a kernel of its own"),
