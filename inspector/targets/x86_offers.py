@@ -17,7 +17,7 @@ from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
-from inspector.readers.domcapabilities import parse_domcapabilities
+from inspector.readers.domcapabilities import parse_capabilities, parse_domcapabilities
 from inspector.readers.kubevirt_cpu import NodeLabels, parse_nodes
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
@@ -36,7 +36,7 @@ from layouts.x86.kvm_caps import emulated_everywhere
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
-from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
+from layouts.x86.models.qemu import TCG, VERSIONS, CpuModel, qemu_models
 
 if TYPE_CHECKING:
     from typing import Any
@@ -110,6 +110,8 @@ def offer_of_text(name: str) -> Offer | None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:1] == b"<" and b"<domainCapabilities" in head:
         return _of_domcapabilities(text_of(name, "libvirt's XML"), name)
+    if start[:1] == b"<" and b"<capabilities" in head:
+        return _of_capabilities(text_of(name, "libvirt's XML"), name)
     if start[:1] in (b"{", b"["):
         return _of_json(start, name)
     words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
@@ -152,12 +154,31 @@ def offer_of_expansion(name: str, properties: dict[str, Any]) -> Offer:
     return offer_of_features(name, there, told.keys() - there, signature=signature)  # type: ignore[arg-type]
 
 
+def _of_capabilities(text: str, name: str) -> Offer:
+    """Libvirt's view of the CPU itself: what any libvirt of the last years names is there or not, the rest is open."""
+    found = parse_capabilities(text, name)
+    model = _qemu_model(found.model, name)
+    named = {feature for word in found.features if (feature := feature_named(word))}
+    # Of MSRs libvirt reads what it may, and its models have none.
+    there = (model.features - _of_msrs()) | named
+    not_there = {feature for feature in shown_features() if libvirt_feature(feature)} - there
+    given = _given_everywhere()
+    signature = (_VENDORS.get(found.vendor, model.vendor), *(found.signature or (model.family, model.model, 0)))
+    return offer_of_features(name, there | given, not_there - given, signature=signature, phys_bits=found.phys_bits)
+
+
+def _qemu_model(word: str, file: str) -> CpuModel:
+    """A model that libvirt and QEMU have. Raises InputError."""
+    model = qemu_models().named(word)
+    if model is None:
+        raise InputError(file, "a model of QEMU", repr(word))
+    return model
+
+
 def _of_domcapabilities(text: str, name: str) -> Offer:
     """Libvirt's host-model: the model and its features, and all others off, as far as libvirt knows them."""
     found = parse_domcapabilities(text, name)
-    model = qemu_models().named(found.model)
-    if model is None:
-        raise InputError(name, "a model of QEMU", repr(found.model))
+    model = _qemu_model(found.model, name)
     named = {feature_named(word): policy != "disable" for word, policy in found.policies.items()}
     there = (model.features | {feature for feature, on in named.items() if on and feature}) - {
         feature for feature, on in named.items() if not on
@@ -181,14 +202,18 @@ def offer_of_words(name: str, words: X86Words) -> Offer:
     """/proc/cpuinfo: flags that Linux has shown since 5.10 are there or not; nothing else is known."""
     there = {feature for flag in words.flags for feature in feature_of_flag(flag, words.flags)}
     not_there = shown_features() - there
+    given = _given_everywhere()
+    return offer_of_features(
+        name, there | given, not_there - given, signature=words.signature, phys_bits=words.phys_bits
+    )._replace(model_id=words.model_name)
+
+
+def _given_everywhere() -> frozenset[str]:
+    """What KVM gives to guests of any CPU."""
     places = (
         (*FEATURES[one][:2], REGISTERS[FEATURES[one].register], FEATURES[one].bit) for one in emulated_everywhere()
     )
-    given = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features | {feature_at()[place] for place in places}
-    there = there | given
-    return offer_of_features(
-        name, there, not_there - given, signature=words.signature, phys_bits=words.phys_bits
-    )._replace(model_id=words.model_name)
+    return offer_of_cpuid("", Cpuid({(0, 0): (0, 0, 0, 0)})).features | {feature_at()[place] for place in places}
 
 
 # Captures
