@@ -9,8 +9,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
-from typing import NamedTuple
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError, OutputError
 from inspector.fleet.facts import Document, packed
@@ -116,6 +116,19 @@ class Store:
             return OutputError(f"{self.path}: {error}")
         return InputError(self.path, "a store of inspector fleet add", str(error))
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What is damaged is told as the file's fault. Raises InputError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error, writing=False) from None
+
+    def _rows(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows that a query has. Raises InputError."""
+        with self._reading():
+            return self._db.execute(query, tuple(values)).fetchall()
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -179,23 +192,24 @@ class Store:
     def knows_file(self, target: str, size_bytes: int, mtime_ns: int) -> bool:
         """The file was added as it is."""
         query = "SELECT 1 FROM files WHERE target = ? AND size = ? AND mtime_ns = ?"
-        return self._db.execute(query, (target, size_bytes, mtime_ns)).fetchone() is not None
+        return bool(self._rows(query, (target, size_bytes, mtime_ns)))
 
     def digests(self, most: int) -> frozenset[str]:
         """The digests of all facts, where there are at most so many; else none."""
         query = "SELECT digest FROM hosts UNION SELECT digest FROM guests LIMIT ?"
-        found = [row[0] for row in self._db.execute(query, (most + 1,))]
+        found = [row[0] for row in self._rows(query, (most + 1,))]
         return frozenset(found) if len(found) <= most else frozenset()
 
     def counts(self) -> Counts:
         """How much there is."""
         one = "SELECT (SELECT count(*) FROM captures), (SELECT count(DISTINCT name) FROM captures), (SELECT count(*)"
         rest = " FROM hosts), (SELECT count(*) FROM guests), (SELECT count(*) FROM faults)"
-        return Counts(*self._db.execute(one + rest).fetchone())
+        return Counts(*self._rows(one + rest)[0])
 
     def faults(self, most: int = 100) -> list[tuple[str, str]]:
         """Targets that could not be read, with why."""
-        return self._db.execute("SELECT target, fault FROM faults ORDER BY target LIMIT ?", (most,)).fetchall()
+        rows = self._rows("SELECT target, fault FROM faults ORDER BY target LIMIT ?", (most,))
+        return [(target, fault) for target, fault in rows]
 
     def hosts(self) -> list[Kept]:
         """The distinct hosts of the newest capture of each name."""
@@ -211,23 +225,22 @@ class Store:
             f" (SELECT {column} AS one, count(*) AS count, min(name) AS first FROM newest GROUP BY {column})"
             f" JOIN {table} ON {table}.id = one ORDER BY count DESC, first"
         )
-        with closing(self._newest(query)) as rows:
+        self.prepare_names()
+        with self._reading(), closing(self._db.execute(query)) as rows:
             for number, facts, count, name in rows:
                 yield Kept(number, json.loads(facts), count, name)
 
-    def _newest(self, query: str, values: Iterable[object] = ()) -> sqlite3.Cursor:
-        """A query about the newest capture of each name."""
+    def _newest(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query about the newest capture of each name."""
         self.prepare_names()
-        return self._db.execute(query, tuple(values))
+        return self._rows(query, values)
 
     def prepare_names(self) -> None:
         """Look through all captures once, so that what follows is quick. Raises InputError."""
         if self._has_newest:
             return
-        try:
+        with self._reading():
             self._db.executescript(_NEWEST)
-        except sqlite3.Error as error:
-            raise self._error(error, writing=False) from None
         self._has_newest = True
 
     def names_of(self, host: int, most: int) -> list[str]:
@@ -250,23 +263,22 @@ class Store:
             return None
         order, sign = ("ASC", ">=") if by > 0 else ("DESC", "<=")
         here = self._newest("SELECT name FROM newest WHERE host = ? ORDER BY name LIMIT 1 OFFSET ?", (host, start))
-        begin = here.fetchone()
-        if begin is None:
+        if not here:
             return None
         query = (
             f"SELECT name FROM newest WHERE host = ? AND name {sign} ? AND name LIKE ? ESCAPE '!'"  # noqa: S608
             f" ORDER BY name {order} LIMIT 1"
         )
-        found = self._newest(query, (host, begin[0], _like(text))).fetchone()
-        if found is None:
+        found = self._newest(query, (host, here[0][0], _like(text)))
+        if not found:
             return None
-        rank = self._newest("SELECT count(*) FROM newest WHERE host = ? AND name < ?", (host, found[0]))
-        return int(rank.fetchone()[0])
+        ((rank,),) = self._newest("SELECT count(*) FROM newest WHERE host = ? AND name < ?", (host, found[0][0]))
+        return int(rank)
 
     def hosts_named(self, text: str) -> dict[int, int]:
         """The hosts of names that have a text, with how many."""
         query = "SELECT host, count(*) FROM newest WHERE name LIKE ? ESCAPE '!' GROUP BY host"
-        return dict(self._newest(query, (_like(text),)).fetchall())
+        return dict(self._newest(query, (_like(text),)))
 
     def names_like(self, pattern: str, most: int) -> list[str]:
         """Names that a pattern (as of a shell) matches, at most so many."""
@@ -277,7 +289,8 @@ class Store:
         """The host of each name that a pattern (as of a shell) matches."""
         found: dict[str, int] = {}
         for pattern in patterns:
-            found.update(self._newest("SELECT name, host FROM newest WHERE name GLOB ?", (pattern,)).fetchall())
+            rows = self._newest("SELECT name, host FROM newest WHERE name GLOB ?", (pattern,))
+            found.update(dict(rows))
         return found
 
     def homes(self) -> dict[int, dict[int, int]]:
@@ -294,8 +307,8 @@ class Store:
             "SELECT newest.name, target, time, kernel, newest.guest FROM newest JOIN captures ON captures.id = capture"
             " WHERE newest.guest = ? ORDER BY newest.name LIMIT 1"
         )
-        found = self._newest(query, (guest,)).fetchone()
-        return Named(*found) if found is not None else None
+        found = self._newest(query, (guest,))
+        return Named(*found[0]) if found else None
 
     def captures(self) -> Iterator[tuple[str, str, str, str, str, str, str]]:
         """Every capture: architecture, name, target, time, kernel, digests of host and guest (empty for none)."""
@@ -303,12 +316,13 @@ class Store:
             "SELECT hosts.arch, name, target, time, kernel, hosts.digest, ifnull(guests.digest, '') FROM captures"
             " JOIN hosts ON hosts.id = host LEFT JOIN guests ON guests.id = guest ORDER BY captures.id"
         )
-        with closing(self._db.execute(query)) as rows:
+        with self._reading(), closing(self._db.execute(query)) as rows:
             yield from rows
 
     def facts(self, table: str) -> Iterator[tuple[str, str, str]]:
         """Digest, architecture and facts as text of all ``hosts`` or ``guests``."""
-        with closing(self._db.execute(f"SELECT digest, arch, facts FROM {table} ORDER BY id")) as rows:  # noqa: S608
+        query = f"SELECT digest, arch, facts FROM {table} ORDER BY id"  # noqa: S608 - our names
+        with self._reading(), closing(self._db.execute(query)) as rows:
             yield from rows
 
 

@@ -197,6 +197,22 @@ def test_a_store_without_hosts_or_none_at_all(tmp_path: Path) -> None:
         FleetSession(str(tmp_path / "none"))
 
 
+def test_a_damaged_store_is_told_as_such(tmp_path: Path, session: FleetSession) -> None:
+    """Wherever the damage is: by the command, and on the screen that was open already."""
+    data = bytearray(Path(session.path).read_bytes())
+    for at in range(4096, len(data), 4096):
+        data[at : at + 8] = b"\xff" * 8
+    path = tmp_path / "damaged.fleet"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="malformed"):
+        FleetSession(str(path))
+    path.write_bytes(Path(session.path).read_bytes())
+    found = FleetSession(str(path))
+    path.write_bytes(data)
+    found.work()
+    assert "a store of inspector fleet add" in text_of(LatticeView(found))[0]
+
+
 def test_closed_nothing_is_asked_any_more(session: FleetSession) -> None:
     closed = FleetSession(session.path)
     closed.close()

@@ -32,6 +32,8 @@ from inspector.tui.widgets.text_pane import TextPane
 
 _WIDE_COLUMNS = 120
 _LOOK_SECONDS = 0.1
+#: Keys that are letters or signs: while one types they are not keys.
+_NOT_TYPING = ("view", "ask", "search", "copy")
 
 
 class SaidPane(TextPane):
@@ -161,6 +163,13 @@ class FleetScreen(KeyedScreen):
         """What the selected line says."""
         pane = self.query_one(SaidPane)
         pane.tell(said_text(self.view.said(self.list.cursor), pane.text_width))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed the line of keys offers nothing else."""
+        return super().check_action(action, parameters) and not (action in _NOT_TYPING and self._is_typing())
+
+    def _is_typing(self) -> bool:
+        return self.focused is not None and self.focused.id == "prompt-input"
 
     def on_line_view_moved(self) -> None:
         """The pane follows the cursor."""
