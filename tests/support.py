@@ -15,6 +15,13 @@ from inspector.targets.schemes import capture_of
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
+def slowed() -> int:
+    """By how much what is timed may take longer here: make coverage traces each line."""
+    from coverage import Coverage
+
+    return 4 if Coverage.current() is not None else 1
+
+
 def opened(name: str) -> Capture:
     return capture_of(f"sample:{name}")
 

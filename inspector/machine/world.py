@@ -19,6 +19,8 @@ from layouts.light import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from typing import Any, Self
 
+    from inspector.machine.lanes import Path
+
 
 State = TypeVar("State")
 
@@ -82,6 +84,11 @@ class WorldStep(Step, Generic[State]):
         return self.around[1].state
 
     @cached_property
+    def path(self) -> Path:
+        """Who acts in it, in order."""
+        return self._world.path_of(self)
+
+    @cached_property
     def bytes_changed(self) -> int:
         """Bytes of the vCPU's image for user space that changed."""
         one, other = (moment.image() for moment in self.around)
@@ -125,6 +132,10 @@ class BaseWorld(ABC, Generic[State]):
     @abstractmethod
     def moment(self) -> Moment[State]:
         """The state as it is now."""
+
+    @abstractmethod
+    def path_of(self, step: WorldStep[State]) -> Path:
+        """Who acts in an event, in order."""
 
     @abstractmethod
     def _happen(self, event: str) -> Outcome:

@@ -5,7 +5,7 @@
     arch_prctl REQ_XCOMP_GUEST_PERM 18
     KVM_CREATE_VCPU
 
-What is not said of the place is as in a scenario that says nothing of it.
+What is not said of the place is as in a scenario that says nothing of it. ``to=`` names a further host, on arm64.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from layouts.scenario import Scenario
 STANDARD_INPUT = "-"
 #: More than any story has.
 _MOST_BYTES, _MOST_EVENTS = 1 << 20, 10_000
-_COMMENT = "#"
+_COMMENT, _TO = "#", "to="
 #: How events begin, those of both architectures.
 _BEGINNINGS = ("KVM_", "guest", "open", "exit", "preempt", "softirq", "return", *LINUX_EVENTS)
 
@@ -34,7 +34,7 @@ def is_event_file(word: str) -> bool:
 
 def scenario_of_file(path: str) -> Scenario:
     """The events of a file as a scenario. Raises InputError and UsageError."""
-    title, place = "", Place()
+    title, place, others = "", Place(), []
     events: list[str] = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         words, _, comment = line.partition(_COMMENT)
@@ -44,7 +44,9 @@ def scenario_of_file(path: str) -> Scenario:
         elif "=" in words.split()[0]:
             if events or place != Place():
                 raise InputError(f"{path}: line {number}", "the place once, before the first event", words)
-            place = _place(f"{path}: line {number}", words)
+            others = [word.removeprefix(_TO) for word in words.split() if word.startswith(_TO)]
+            here = " ".join(word for word in words.split() if not word.startswith(_TO))
+            place = _place(f"{path}: line {number}", here)
         elif not words.startswith(_BEGINNINGS) or len(events) == _MOST_EVENTS:
             raise InputError(
                 f"{path}: line {number}",
@@ -55,13 +57,14 @@ def scenario_of_file(path: str) -> Scenario:
             events.append(words)
     scenario = Scenario(path, title or f"The events of {path}", tuple(events), "")
     said = {name: value for name, value in place._asdict().items() if value}
-    return scenario._replace(**said)
+    return scenario._replace(**said, destinations=tuple(others))
 
 
 def file_text(scenario: Scenario, events: Sequence[str]) -> str:
     """Events as such a file."""
     place = Place(scenario.host, scenario.kernel, scenario.policy)
-    return "\n".join([f"{_COMMENT} {scenario.title}", place.words, *events]) + "\n"
+    where = " ".join([place.words, *(f"{_TO}{name}" for name in scenario.destinations)])
+    return "\n".join([f"{_COMMENT} {scenario.title}", where, *events]) + "\n"
 
 
 def _place(where: str, words: str) -> Place:

@@ -17,6 +17,8 @@ from inspector.machine.x86.world.world import World
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.schemes import host_of
+from layouts.arm64.chips import chips, known_cores
+from layouts.arm64.kernels import kernels as arm64_kernels
 from layouts.arm64.scenario_events import ABIS
 from layouts.kernels import release_numbers
 from layouts.scenario import Scenario
@@ -61,18 +63,23 @@ def place_of(text: str) -> Place:
 
 def _bare(word: str) -> tuple[str, str, str]:
     """A word of which it is plain what it names."""
-    known = {"policy": word in _WAYS, "host": word in cpu_layouts(), "kernel": release_numbers(word)}
+    is_host = word in cpu_layouts() or word in known_cores() or word in chips()
+    known = {"policy": word in _WAYS, "host": is_host, "kernel": release_numbers(word)}
     return next(((name, "=", word) for name, is_one in known.items() if is_one), (word, "", ""))
 
 
-def completions(text: str) -> list[str]:
-    """What a place that is being typed can become."""
+def completions(text: str, architecture: str = "x86") -> list[str]:
+    """What a place that is being typed can become, for a world of an architecture."""
     before, space, word = text.rpartition(" ")
     name, equals, begun = word.partition("=")
+    is_arm64 = architecture == "arm64"
+    hosts = [*known_cores(), *chips()] if is_arm64 else list(cpu_layouts())
+    ways = ABIS if is_arm64 else list(policies())
     if not equals:
         names = [f"{one}=" for one in _NAMES if f"{one}=" not in before]
-        return [f"{before}{space}{one}" for one in (*names, *_WAYS, *cpu_layouts()) if one.startswith(word)]
-    known = {"host": list(cpu_layouts()), "kernel": list(reversed(kernels())), "policy": _WAYS}
+        return [f"{before}{space}{one}" for one in (*names, *ways, *hosts) if one.startswith(word)]
+    releases = arm64_kernels() if is_arm64 else kernels()
+    known = {"host": hosts, "kernel": list(reversed(releases)), "policy": ways}
     return [f"{before}{space}{name}={value}" for value in known.get(name, ()) if value.startswith(begun)]
 
 
@@ -83,17 +90,24 @@ def elsewhere(
     ways = list(policies()) if scenario.architecture == "x86" else ABIS
     if place.policy and place.policy not in ways:
         raise UsageError(f"policy={place.policy}: expected {', '.join(ways)}")
-    return _x86(world, scenario, place, options) if isinstance(world, World) else _arm64(scenario, place, options)
+    if isinstance(world, World):
+        return _x86(world, scenario, place, options)
+    return _arm64(world, scenario, place, options)
 
 
-def _arm64(scenario: Scenario, place: Place, options: Options) -> tuple[Scenario, BaseWorld[Any]]:
+def _arm64(
+    world: BaseWorld[Any], scenario: Scenario, place: Place, options: Options
+) -> tuple[Scenario, BaseWorld[Any]]:
+    from inspector.machine.arm64.world.world import Arm64World
     from inspector.targets.arm64_world import world_of
+
+    assert isinstance(world, Arm64World)
 
     name, release = release_of(place.host, place.kernel)
     there = scenario._replace(
         host=name or scenario.host, kernel=release or scenario.kernel, policy=place.policy or scenario.policy
     )
-    return there, world_of(there, options)
+    return there, world_of(there, options, world.captured)
 
 
 def _x86(world: World, scenario: Scenario, place: Place, options: Options) -> tuple[Scenario, World]:
@@ -112,13 +126,11 @@ def _x86(world: World, scenario: Scenario, place: Place, options: Options) -> tu
 
 
 def played_elsewhere(
-    world: World, scenario: Scenario, place: Place, options: Options = NO_OPTIONS
-) -> tuple[Scenario, World, list[Happened]]:
+    world: BaseWorld[Any], scenario: Scenario, place: Place, options: Options = NO_OPTIONS
+) -> tuple[Scenario, BaseWorld[Any], list[Happened]]:
     """What happened in a world, once more at another place. Raises UsageError and InputError."""
-    if place.policy in ABIS:
-        raise UsageError(f"policy={place.policy}: expected {', '.join(policies())}")
-    scenario, other = _x86(world, scenario, place, options)
-    return scenario, other, list(happened(other, [step.event for step in world.steps]))
+    there, other = elsewhere(world, scenario, place, options)
+    return there, other, list(happened(other, [step.event for step in world.steps]))
 
 
 def _require_offsets(name: str, world: World, host: Host) -> None:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.arm64.world.matrix import FeatureRow, feature_rows
+from inspector.machine.arm64.world.offers import offers
 from inspector.machine.arm64.world.words import FEATURE_NAMES
 from inspector.machine.arm64.world.world import Arm64World
+from inspector.machine.offers import Offer
+from inspector.targets.labs import IdLab
 from inspector.tui.world_session import WorldSession
 from layouts.scenario import Scenario
 
@@ -22,6 +26,7 @@ class Arm64LabSession(WorldSession):
     """Simulated hosts and VMs to play with. ``host_number`` is the host that is looked at."""
 
     world: Arm64World
+    rows: Sequence[FeatureRow]
 
     def __init__(self, world: Arm64World, scenario: Scenario, origin: Sequence[str] | None = ()) -> None:
         super().__init__(world, scenario, origin)
@@ -48,6 +53,18 @@ class Arm64LabSession(WorldSession):
             words += f" host={self.host_number}"
         return self.happen(words)
 
+    def id_lab(self) -> IdLab:
+        """The ID-register lab of the host that is looked at; of several also of the next one."""
+        scenario, here = self.scenario, self.host_number
+        words = [f"{scenario.host}@{scenario.kernel}", *scenario.destinations]
+        hosts = [*self.world.hosts[here:], *self.world.hosts[:here]]
+        names = [
+            word if "@" in word else f"{word}@{host.kernel.release}"
+            for word, host in zip([*words[here:], *words[:here]], hosts, strict=True)
+        ]
+        bench = Workbench(hosts[0], abi=self.world.abi)
+        return IdLab(bench, *((hosts[1], names[0], names[1]) if len(hosts) > 1 else (None, names[0], "")))
+
     def toggle(self, row: FeatureRow) -> str:
         """KVM_ARM_VCPU_INIT with a feature or without it, or the capability that gives it."""
         if row.feature.name == "MTE":
@@ -70,7 +87,7 @@ class Arm64LabSession(WorldSession):
         if action == "execute":
             return f"guest {feature.instruction}" if feature.instruction else "no instruction uses it"
         if action != "feature":
-            return label
+            return super().words_of(action, label, row)
         if feature.name == "MTE":
             return "ENABLE_CAP ARM_MTE"
         if not feature.bits:
@@ -97,6 +114,15 @@ class Arm64LabSession(WorldSession):
     def _look(self) -> None:
         super()._look()
         self.rows = feature_rows(self.world, self.host_number, self.vcpu_number)
+
+    def offers(self) -> list[Offer]:
+        """See WorldSession."""
+        return offers(self.world.steps[-1]) if self.world.steps else []
+
+    def is_called(self, row: int, text: str) -> bool:
+        """See WorldSession: a feature by its name, its ID register's field, or its instruction."""
+        feature = self.rows[row].feature
+        return text in " ".join((feature.name, ".".join(feature.field), feature.instruction)).lower()
 
     def bytes_path(self) -> str:
         """Where the bytes of the vCPU begin in the capture."""

@@ -18,6 +18,7 @@ from inspector.tui.wanted import (
     EditsWanted,
     FieldWanted,
     MigrationWanted,
+    OtherLabWanted,
     PlayWanted,
     Wanted,
 )
@@ -39,10 +40,13 @@ class DoorApp(BaseApp):
         if isinstance(wanted, CompareWanted | FieldWanted | EditsWanted | MigrationWanted | CallsWanted):
             self.push_screen(_over(wanted))
             return
-        from inspector.tui.labs import bytes_screen, lab_screen, session_of_vcpu
+        from inspector.tui.labs import bytes_screen, lab_screen, session_of, session_of_vcpu
 
         if isinstance(wanted, BytesWanted):
             self.push_screen(bytes_screen(*wanted))
+            return
+        if isinstance(wanted, OtherLabWanted):
+            self.push_screen(lab_screen(session_of(wanted.lab, () if wanted.has_command else None)))
             return
         try:
             self.push_screen(lab_screen(session_of_vcpu(*wanted, plays=isinstance(wanted, PlayWanted))))

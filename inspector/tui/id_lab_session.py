@@ -13,13 +13,16 @@ from inspector.capture.errors import InspectorError
 from inspector.capture.model import Capture
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.workbench import Elsewhere, PropertyRow, Workbench
+from inspector.machine.arm64.world.world import Arm64World
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.kernels import split
+from inspector.targets.labs import Arm64Lab
 from inspector.targets.schemes import host_of
 from inspector.tui.id_lines import A, B, GuestLines, Line, Toggle, name_of
 from layouts.arm64.arm_features import conditions
 from layouts.arm64.named_models import SWITCHES
 from layouts.arm64.properties import properties
+from layouts.scenario import Scenario
 
 ABIS = ("merged", "proposal")
 
@@ -36,12 +39,21 @@ class IdLabSession(GuestLines):
     """A guest that is asked for on a host, or on two. Every change is another :class:`Place`; undo goes back exactly.
 
     ``word`` is what names the host, its name where
-    nothing else does; ``second_word`` the second one.
+    nothing else does; ``second_word`` the second one. ``has_command``: the words make the hosts again.
     """
 
-    def __init__(self, bench: Workbench, second: Host | None = None, word: str = "", second_word: str = "") -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        second: Host | None = None,
+        word: str = "",
+        second_word: str = "",
+        *,
+        has_command: bool = True,
+    ) -> None:
         super().__init__()
         self.word = word
+        self.has_command = has_command
         self._place = Place(bench, bench.on(second) if second is not None else None, second_word)
         self._before: list[Place] = []
         self._undone: list[Place] = []
@@ -176,11 +188,33 @@ class IdLabSession(GuestLines):
         return self.bench.setup.model or "host"
 
     def command(self) -> str:
-        """The command that shows the same."""
+        """The command that shows the same; empty where there is none."""
+        if not self.has_command:
+            return ""
         words = ["inspector", "models", "check", self.name, *self.bench.setup.words]
         for host in self.host_words():
             words += ["--host", host]
         return shlex.join(words)
+
+    def world(self) -> Arm64Lab:
+        """The lab of a world with the same hosts: what is to come makes this guest."""
+        setup = self.bench.setup
+        asked = ",".join((f"model:{setup.model}", *setup.words)) if setup.model else "PSCI_0_2"
+        events = ["KVM_CREATE_VM", "KVM_CREATE_VCPU", f"KVM_ARM_VCPU_INIT {asked}"]
+        events += [f"KVM_SET_ONE_REG {asked}"] if setup.model else []
+        (name, release), *others = (split(word) for word in self.host_words())
+        scenario = Scenario(
+            "new",
+            f"{self.name} on {name}, played",
+            tuple(events),
+            "",
+            host=name,
+            kernel=release or self.bench.host.kernel.release,
+            policy=setup.abi,
+            architecture="arm64",
+            destinations=tuple("@".join(filter(None, one)) for one in others),
+        )
+        return Arm64Lab(Arm64World([bench.host for bench in self.benches.values()], setup.abi), scenario)
 
     def host_words(self) -> list[str]:
         """The words of the hosts, each with its kernel."""

@@ -66,7 +66,7 @@ def _offered(lab: str) -> Group:
     )
 
 
-def _scenario(lab: str) -> Group:
+def _scenario(lab: str, way: str) -> Group:
     """What there is to do with all events."""
     return Group(
         "The scenario",
@@ -75,6 +75,18 @@ def _scenario(lab: str) -> Group:
             line(
                 "the timeline, with the whole state before and after",
                 Key("T", "timeline", f"{lab}.timeline", "Timeline", footer=65),
+            ),
+            line(
+                f"all events again on another host, kernel or {way}",
+                Key("W", "elsewhere", f"{lab}.elsewhere", f"Host, kernel, {way}"),
+            ),
+            line(
+                "the same events here and elsewhere, side by side",
+                Key("A", "against", f"{lab}.against", "Against"),
+            ),
+            line(
+                "save the events as a file (inspector sim FILE)",
+                Key("ctrl+s", "save_events", f"{lab}.save_events", "Save events"),
             ),
         ),
     )
@@ -107,24 +119,7 @@ _XSTATE_LAB: Table = (
             line("host's or guest's Linux (narrow terminals)", Key("L", "levels", "xstate.levels", "Host or guest")),
         ),
     ),
-    _scenario("xstate"),
-    Group(
-        "The scenario",
-        (
-            line(
-                "all events again on another host, kernel or policy",
-                Key("W", "elsewhere", "xstate.elsewhere", "Host, kernel, policy"),
-            ),
-            line(
-                "the same events here and elsewhere, side by side",
-                Key("A", "against", "xstate.against", "Against"),
-            ),
-            line(
-                "save the events as a file (inspector sim FILE)",
-                Key("ctrl+s", "save_events", "xstate.save_events", "Save events"),
-            ),
-        ),
-    ),
+    _scenario("xstate", "policy"),
     _events("xstate"),
     Group(
         f"{EVENTS}the selected component",
@@ -203,11 +198,16 @@ _ARM64_LAB: Table = (
         "Moving",
         (
             panes("features, timeline, outcome"),
+            line("search features by name, field or instruction", Key("slash", "search", "arm64.search", "Search")),
             line("another vCPU", *_vcpus("arm64")),
-            line("the next host", Key("H", "host", "arm64.host", "Host", footer=50)),
+            line(
+                "the ID registers of this host, in their lab; Esc there: back",
+                Key("I", "registers", "arm64.registers", "ID registers"),
+            ),
+            line("the next host", Key("H", "host", "arm64.host", "Host")),
         ),
     ),
-    _scenario("arm64"),
+    _scenario("arm64", "SVE interface"),
     _events("arm64"),
     Group(
         f"{EVENTS}the selected feature",
@@ -248,6 +248,7 @@ _ARM64_LAB: Table = (
             ),
         ),
     ),
+    _offered("arm64"),
     Group(
         "Looking",
         (line("why: what is between the feature and the guest", Key("w", "why", "arm64.why", "Why", footer=60)),),
@@ -300,6 +301,10 @@ _ID_LAB: Table = (
         "Looking",
         (
             line("summary: usable or not, conflicts, blockers", Key("i", "summary", "idlab.summary", "Summary")),
+            line(
+                "play: events on this host, this guest to come; Esc there: back",
+                Key("P", "play", "idlab.play", "Play"),
+            ),
             line("what a VMM calls, and what KVM answers", Key("w", "calls", "idlab.calls", "Calls")),
             line(
                 "the migration of this guest to the second host",

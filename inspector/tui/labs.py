@@ -19,6 +19,8 @@ from inspector.tui.screens.simulated import SimulatedScreen
 from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.xstate_lab_session import XstateLabSession
 
+#: The format of what a lab's machine gives.
+_SIMULATED = "simulated"
 LabSession = XstateLabSession | Arm64LabSession | IdLabSession
 
 
@@ -27,7 +29,7 @@ def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
     if isinstance(lab, FleetLab):
         raise UsageError(f"{lab.store}: a fleet, which has no lab")
     if isinstance(lab, IdLab):
-        return IdLabSession(*lab)
+        return IdLabSession(*lab, has_command=origin is not None)
     if isinstance(lab, Arm64Lab):
         return Arm64LabSession(lab.world, lab.scenario, origin)
     return XstateLabSession(lab.world, lab.scenario, origin)
@@ -55,13 +57,20 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, *, plays: bool = False)
     else:
         lab = lab_of_vcpu(capture, vcpu)
     assert vcpu is not None
-    if any(area.data is not area.original for area in vcpu.areas):
+    if not _is_named(capture, vcpu, lab):
         return session_of(lab, None)
     number = ["--vcpu", str(vcpu.index)] if len(capture.vcpus) > 1 else []
     return session_of(lab, ["--from", capture.target, *number])
 
 
-def lab_screen(session: LabSession) -> KeyedScreen:
+def _is_named(capture: Capture, vcpu: Vcpu, lab: Lab) -> bool:
+    """The capture's word gives this lab again: nobody edited the vCPU, no lab made it, a host is that of the first."""
+    if capture.format == _SIMULATED or any(area.data is not area.original for area in vcpu.areas):
+        return False
+    return not isinstance(lab, IdLab) or vcpu is next(one for one in capture.vcpus if one.arch == vcpu.arch)
+
+
+def lab_screen(session: LabSession) -> Screen[None]:
     """The screen of a lab."""
     if isinstance(session, XstateLabSession):
         return XstateLabScreen(session)

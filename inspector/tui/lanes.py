@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import visible
+from inspector.machine.lanes import LANES, Lane, Path
 from inspector.machine.world import WorldStep
-from inspector.machine.x86.world.lanes import LANES, Lane, Path, path_of
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.widgets.line_view import fitted
 
@@ -48,17 +48,17 @@ class _Columns(NamedTuple):
         return lane * self.cell + self.cell // 2
 
 
-def _columns(width: int) -> _Columns:
-    has_costs = width >= _COSTS_FROM
+def _columns(width: int, *, counted: bool) -> _Columns:
+    has_costs = counted and width >= _COSTS_FROM
     room = width - _NUMBER_WIDTH - _ANSWER_WIDTH - has_costs * _COSTS_WIDTH
     cell = max(_LEAST_CELL, min(_MOST_CELL, (room - _LEAST_EVENT) // len(LANES)))
     cell = cell if room - cell * len(LANES) >= _LEAST_EVENT + 6 else max(_LEAST_CELL, cell - 1)
     return _Columns(max(0, min(_MOST_EVENT, room - cell * len(LANES))), cell, has_costs)
 
 
-def lane_names(width: int, fill: str = " ") -> str:
-    """The lanes' names above their lines; ``fill`` is between them."""
-    columns = _columns(width)
+def lane_names(width: int, fill: str = " ", *, counted: bool = True) -> str:
+    """The lanes' names above their lines; ``fill`` is between them. ``counted``: the world counts what it costs."""
+    columns = _columns(width, counted=counted)
     return fill * (_NUMBER_WIDTH + columns.event) + _names(columns, fill)
 
 
@@ -71,19 +71,19 @@ def _names(columns: _Columns, fill: str = " ") -> str:
     return "".join(line)
 
 
-def lanes_heading(width: int) -> Drawn:
+def lanes_heading(width: int, *, counted: bool = True) -> Drawn:
     """Names of all columns."""
-    columns = _columns(width)
+    columns = _columns(width, counted=counted)
     costs = "".join(f"{name:>{wide}}" for name, _, wide in _COSTS) if columns.has_costs else ""
-    return [Piece(f"{lane_names(width)}  {'answer':<{_ANSWER_WIDTH - 2}}{costs}", "heading")]
+    return [Piece(f"{lane_names(width, counted=counted)}  {'answer':<{_ANSWER_WIDTH - 2}}{costs}", "heading")]
 
 
 def lanes_line(step: WorldStep[Any], number: int, width: int) -> Drawn:
     """An event: who begins it and how far it goes, its answer, and what all cost up to here."""
-    columns = _columns(width)
+    columns = _columns(width, counted=bool(step.costs))
     style = "good" if is_fine(step) else "bad"
     event = f"{number:>3}  {fitted(visible(step.event), columns.event - 1):<{columns.event}}"
-    pieces = [Piece(event), *_wire(path_of(step), columns, style)]
+    pieces = [Piece(event), *_wire(step.path, columns, style)]
     name = step.outcome.name
     answer = f"  {name}" if is_fine(step) else f"! {name}" if step.outcome.accepted else f"✗ {name}"
     pieces.append(Piece(f"{fitted(answer, _ANSWER_WIDTH - 1):<{_ANSWER_WIDTH}}", style if style == "bad" else ""))
@@ -92,9 +92,9 @@ def lanes_line(step: WorldStep[Any], number: int, width: int) -> Drawn:
     return pieces
 
 
-def coming_line(event: str, number: int, width: int) -> Drawn:
+def coming_line(event: str, number: int, width: int, *, counted: bool = True) -> Drawn:
     """An event that is still to come."""
-    columns = _columns(width)
+    columns = _columns(width, counted=counted)
     text = f"{number:>3}  {fitted(visible(event), columns.event - 1):<{columns.event}}"
     return [Piece(text + "".join(_empty(columns)), "quiet")]
 
@@ -137,7 +137,7 @@ def path_lines(step: WorldStep[Any], width: int) -> list[Drawn]:
     style = "good" if is_fine(step) else "bad"
     lines: list[Drawn] = [[Piece(_names(columns), "heading")]]
     before = -1
-    for stop in path_of(step).stops:
+    for stop in step.path.stops:
         lane = LANES.index(stop.lane)
         drawn = _empty(columns)
         if before not in (-1, lane):

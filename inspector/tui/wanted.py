@@ -9,6 +9,7 @@ from textual.message import Message
 from inspector.capture.model import Capture, Vcpu
 
 if TYPE_CHECKING:
+    from inspector.targets.labs import Lab
     from inspector.tui.migration_session import MigrationSession
     from inspector.tui.session import Session
 
@@ -55,6 +56,13 @@ class FieldWanted(NamedTuple):
     vcpu_number: int
 
 
+class OtherLabWanted(NamedTuple):
+    """Another lab on the same host; ``has_command``: its words make it again."""
+
+    lab: Lab
+    has_command: bool
+
+
 class EditsWanted(NamedTuple):
     """The edits of an opened capture."""
 
@@ -80,6 +88,7 @@ Wanted = (
     | BytesWanted
     | CompareWanted
     | FieldWanted
+    | OtherLabWanted
     | EditsWanted
     | MigrationWanted
     | CallsWanted

@@ -7,9 +7,8 @@ Source: Arm ARM, SCTLR_EL1, TCR_EL1, CPACR_EL1 (the feature that each field need
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from layouts.arm64.ids import encoding_of_op
+from layouts.light import NamedTuple
 
 
 class Use(NamedTuple):

@@ -1,32 +1,12 @@
-"""What sensibly comes after a refused call, an exception, lost state or an oops: as data.
+"""What sensibly comes after a refused call, an exception, lost state or an oops: see ``layouts.next_step``.
 
-Steps are events as ``inspector sim --help`` lists them; ``undo`` takes the last event back, ``first EVENT`` lets it
-happen before all others, ``place WORDS`` goes to another host, kernel or policy. In braces: ``again`` the event itself,
-``xcr0`` the XCR0 that was asked for with all that goes with it, ``tiles`` the vCPU's XCR0 with tiles, and what the
-patterns call by name; of ``release`` the first kernel that is known from there on.
+``xcr0`` is the XCR0 that was asked for with all that goes with it, ``tiles`` the vCPU's XCR0 with tiles.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from layouts.next_step import NextStep
 from layouts.x86.xsave import XTILE
-
-
-class NextStep(NamedTuple):
-    """After which answer, to what event, for which failed check (regular expressions); what to do, and why.
-
-    ``with_cpuid``: components that the vCPU's CPUID must have.
-    """
-
-    answer: str
-    event: str
-    because: str
-    steps: tuple[str, ...]
-    text: str
-    source: str
-    with_cpuid: int = 0
-
 
 _PERMISSION = "arch_prctl REQ_XCOMP_GUEST_PERM 18"
 _LOCKS = "fpu_lock_guest_permissions (fpu/core.c)"

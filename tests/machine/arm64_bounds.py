@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inspector.machine.arm64 import idregs
-from inspector.machine.arm64.host import PSCI_0_2, Host
+from inspector.machine.arm64.bare import from_bare
+from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PSCI_0_2, Host
 from inspector.machine.arm64.idregs import IdWrite
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
-from layouts.arm64.ids import RegisterId, encoding_of_op, sysreg_id
+from layouts.arm64 import id_fields as of
+from layouts.arm64.hosts import BareHost
+from layouts.arm64.ids import DFR0, PFR0, PMCR, RegisterId, encoding_of_op, sysreg_id
+from layouts.arm64.kernels import kernels
 from layouts.arm64.properties import FieldPlace
 from layouts.arm64.sysregs import encodings
 from layouts.vocabulary import Bits
@@ -70,3 +76,50 @@ def ask(
 def place(register: int, bits: Bits) -> FieldPlace:
     """A field of an ID register."""
     return FieldPlace(bits.name, bits.lsb, bits.width, register="", encoding=register)
+
+
+# Hosts: of bare numbers with a PMU, of a CPU's registers
+
+U64, ALONE, BOTH = (1 << 64) - 1, 0x11, 0x12
+WITH_PMU = PSCI_0_2 | PMU_V3
+#: PMCR_EL0 of the CPU: four counters, an implementer, bits that a guest writes.
+HOSTS_PMCR = 0x4100_0000 | 4 << 11 | 0xFF
+
+
+def pmu_host(
+    kernel: str = "7.2",
+    *,
+    levels: int = BOTH,
+    version: int = 6,
+    counters: int = 4,
+    registers: dict[int, bytes] | None = None,
+) -> Host:
+    """A host with a PMU, of four counters unless told."""
+    pmcr = (HOSTS_PMCR & ~(0x1F << 11) | counters << 11).to_bytes(8, "little")
+    limits = {PFR0: levels, DFR0: of.DFR0_PMUVER.put(6, version)}
+    held = {sysreg_id(PMCR): pmcr, **(registers or {})}
+    return Host(kernels()[kernel], limits, features=WITH_PMU | HAS_EL2, registers=held)
+
+
+def pmu_vcpu(kernel: str = "7.2", features: int = WITH_PMU, **what: int) -> Vcpu:
+    """A vCPU with a PMU."""
+    return vcpu_on(pmu_host(kernel, **what), features)
+
+
+def bare_cpu(
+    registers: Mapping[int, int], vls: tuple[int, ...] = (), ccsidr: Mapping[int, int] | None = None
+) -> BareHost:
+    """A CPU with these registers, and AArch32 at EL0 unless they say."""
+    return BareHost("cpu", {PFR0: 0x12, **registers}, vls, ccsidr or {})
+
+
+def bare_host(
+    registers: Mapping[int, int], kernel: str = "7.2", *, vls: tuple[int, ...] = (), gic: int = 3, nested: bool = False
+) -> Host:
+    """A host of one such CPU."""
+    return from_bare(kernels()[kernel], [bare_cpu(registers, vls)], gic=gic, nested=nested)
+
+
+def midr(part: tuple[int, int]) -> int:
+    """MIDR_EL1 of an implementer and its part."""
+    return of.MIDR_IMPLEMENTER.put(of.MIDR_PARTNUM.put(0, part[1]), part[0])

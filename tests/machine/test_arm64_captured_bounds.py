@@ -12,8 +12,11 @@ import pytest
 
 from inspector.machine.arm64 import captured, migrate
 from inspector.machine.arm64.host import PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64.idregs import HIDDEN_FIELDS
+from inspector.machine.arm64.policy import sanitise
 from layouts.arm64 import id_fields as of
 from layouts.arm64 import ids
+from layouts.arm64.chips import core_of, cores
 from layouts.arm64.ids import (
     AIDR,
     CCSIDR,
@@ -27,6 +30,7 @@ from layouts.arm64.ids import (
     MMFR2,
     MPIDR,
     PFR0,
+    PFR1,
     PSCI_VERSION,
     SVE_VLS,
     WORKAROUND_1,
@@ -63,6 +67,7 @@ def test_features_that_id_registers_show(values: Mapping[int, int], features: in
     assert found.vqs == (1 if features & SVE else 0)
     lengths = {SVE_VLS: (0b1011).to_bytes(64, "little")}
     assert state(values, lengths).vqs == 0b1011
+    assert captured.host_showing(state(values, lengths), kernels()["7.2"]).sve_vqs == 0b1011
     assert captured.host_showing(found, kernels()["7.2"]).features == found.features | POWER_OFF
 
 
@@ -79,6 +84,46 @@ def test_the_host_that_a_guest_showed() -> None:
     assert found.limits == {PFR0: 0x12, ISAR0: 0x33, CLIDR: 0x11, AIDR: 0x22}
     assert found.registers == others
     assert (found.name, found.sve_vqs, found.sanitised) == ("guest", 0, {})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shown", "pmu", "debug"),
+    [
+        ("6.1", (6, 9), 5, 6),
+        ("6.1", (0, 9), 0, 6),
+        ("5.10", (6, 9), 4, 9),
+        ("7.2", (15, 5), 15, 5),
+        ("7.2", (6, 5), 6, 5),
+    ],
+)
+def test_versions_under_a_kernel_of_a_capture_that_does_not_name_its_own(
+    kernel: str, shown: tuple[int, int], pmu: int, debug: int
+) -> None:
+    dfr0 = of.DFR0_PMUVER.put(shown[1], shown[0])
+    assert captured.host_showing(state({DFR0: dfr0}), kernels()[kernel]).limits[DFR0] == of.DFR0_PMUVER.put(debug, pmu)
+
+
+@pytest.mark.parametrize(("mte", "tags"), [(0, False), (1, False), (2, True), (3, True)])
+def test_caches_under_such_a_kernel(mte: int, tags: bool) -> None:
+    """CLIDR_EL1 is made up of CTR_EL0, with tags where the guest has MTE; Linux 6.1 leaves it."""
+    values = {PFR1: of.PFR1_MTE.put(0, mte), CTR: of.CTR_IDC.mask}
+    own = {sysreg_id(CLIDR): (0x1234).to_bytes(8, "little")}
+    new, old = (captured.host_showing(state(values, own), kernels()[kernel]) for kernel in ("6.12", "6.1"))
+    assert of.PFR1_MTE.get(new.limits[PFR1]) == (mte if tags else 0)
+    assert (new.limits[CLIDR] & 0xFFFF_FFFF, bool(new.limits[CLIDR] >> 33)) == (2 << 24 | 4 << 3 | 1, tags)
+    assert old.limits[CLIDR] == 0x1234
+    assert captured.host_showing(state({}, own), kernels()["6.12"]).limits[CLIDR] & 1 << 27
+    assert CLIDR not in captured.host_showing(state(values), kernels()["6.12"]).limits
+
+
+def test_hidden_fields_of_the_core() -> None:
+    """The registers with such fields, as the kernel has them on the core that MIDR_EL1 names."""
+    core = cores()[core_of(N1)]
+    named, nobody = (captured.host_showing(state({MIDR: midr}), kernels()["7.2"]) for midr in (N1, 0))
+    assert named.of_core.keys() == {one for one in HIDDEN_FIELDS if one in core.registers}
+    assert nobody.of_core == {}
+    for one, value in named.of_core.items():
+        assert value == sanitise(kernels()["7.2"].fields[one], [core.registers[one]])
 
 
 def test_hidden_fields_that_the_captures_kernel_showed() -> None:

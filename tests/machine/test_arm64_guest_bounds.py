@@ -18,8 +18,20 @@ from layouts.arm64.listed import (
     TIMER_CNT,
     TIMER_CVAL,
 )
-from tests.machine.arm64_bounds import answer, encoding, get, put, rid, vcpu_on
-from tests.machine.test_arm64_pmu_bounds import ALONE, BOTH, U64, WITH_PMU, host, vcpu_of
+from tests.machine.arm64_bounds import (
+    ALONE,
+    BOTH,
+    U64,
+    WITH_PMU,
+    answer,
+    encoding,
+    get,
+    pmu_host,
+    pmu_vcpu,
+    put,
+    rid,
+    vcpu_on,
+)
 
 
 def msr(vcpu: Vcpu, name: str, value: int) -> str:
@@ -44,7 +56,7 @@ def mrs(vcpu: Vcpu, name: str) -> str | int:
     ],
 )
 def test_pmcr_written_by_the_guest(levels: int, version: int, written: int, kept: int) -> None:
-    vcpu = vcpu_of(levels=levels, version=version)
+    vcpu = pmu_vcpu(levels=levels, version=version)
     assert msr(vcpu, "PMCR_EL0", written) == "ok"
     assert get(vcpu, rid("PMCR_EL0")) == mrs(vcpu, "PMCR_EL0") == kept
 
@@ -52,7 +64,7 @@ def test_pmcr_written_by_the_guest(levels: int, version: int, written: int, kept
 def test_pmcr_resets_counters() -> None:
     names = ("PMEVCNTR0_EL0", "PMEVCNTR3_EL0", "PMEVCNTR4_EL0", "PMEVTYPER0_EL0", "PMCCNTR_EL0")
     for written, left in ((2, [0, 0, 7, 7, 7]), (4, [7, 7, 7, 7, 0]), (6, [0, 0, 7, 7, 0]), (1, [7] * 5)):
-        vcpu = vcpu_of()
+        vcpu = pmu_vcpu()
         assert {put(vcpu, rid(name), 7) for name in names} == {"ok"}
         assert msr(vcpu, "PMCR_EL0", written) == "ok"
         assert [get(vcpu, rid(name)) for name in names] == left
@@ -62,7 +74,7 @@ def test_pmcr_resets_counters() -> None:
 
 
 def test_sets_and_others_written_by_the_guest() -> None:
-    vcpu = vcpu_of(version=1)
+    vcpu = pmu_vcpu(version=1)
     for sets, clears in (("PMCNTENSET_EL0", "PMCNTENCLR_EL0"), ("PMOVSSET_EL0", "PMOVSCLR_EL0")):
         assert put(vcpu, rid(sets), 0b0001) == "ok"
         assert msr(vcpu, sets, 0xFFFF_FFF4) == "ok"
@@ -85,7 +97,7 @@ def test_sets_and_others_written_by_the_guest() -> None:
 
 def test_registers_of_which_a_guest_reads_only_some_bits() -> None:
     """access_pmselr keeps all and shows SEL; access_pmuserenr shows four bits, whatever user space wrote."""
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     assert msr(vcpu, "PMSELR_EL0", 0xFF) == "ok"
     assert (get(vcpu, rid("PMSELR_EL0")), mrs(vcpu, "PMSELR_EL0")) == (0xFF, 0x1F)
     assert msr(vcpu, "PMUSERENR_EL0", 0xFF) == "ok"
@@ -95,7 +107,7 @@ def test_registers_of_which_a_guest_reads_only_some_bits() -> None:
 
 
 def test_a_counter_that_runs_is_left_open() -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     names = ("PMCCNTR_EL0", "PMEVCNTR1_EL0", "PMEVCNTR2_EL0", "PMEVTYPER1_EL0")
     assert put(vcpu, rid("PMCNTENSET_EL0"), 1 << 31 | 2) == "ok"
     assert {put(vcpu, rid(name), 7) for name in names} == {"ok"}
@@ -110,7 +122,7 @@ def test_a_counter_that_runs_is_left_open() -> None:
 
 @pytest.mark.parametrize(("kernel", "features"), [("6.1", WITH_PMU), ("5.10", WITH_PMU), ("7.2", WITH_PMU | HAS_EL2)])
 def test_writes_that_are_left_open(kernel: str, features: int) -> None:
-    vcpu = vcpu_of(kernel)
+    vcpu = pmu_vcpu(kernel)
     vcpu.features = features
     for name in ("PMCR_EL0", "PMUSERENR_EL0", "PMEVCNTR30_EL0"):
         assert msr(vcpu, name, 0) == "depends-on"
@@ -123,7 +135,7 @@ def test_timers_of_the_guest() -> None:
     assert guest_writes.kept_as(TIMER_CVAL) == TIMER_CNT
     assert guest_writes.kept_as(PMCR) == PMCR
     for control, compare in (("CNTV_CTL_EL0", "CNTV_CVAL_EL0"), ("CNTP_CTL_EL0", "CNTP_CVAL_EL0")):
-        vcpu = vcpu_on(host())
+        vcpu = vcpu_on(pmu_host())
         assert mrs(vcpu, control) == "depends-on", "off: ISTATUS is UNKNOWN"
         assert msr(vcpu, control, 0xF) == "ok"
         assert vcpu.values[rid(control)] == b"\3".ljust(8, b"\0")
@@ -139,7 +151,7 @@ def test_timers_of_the_guest() -> None:
 
 
 def test_which_registers_do_more_than_hold_a_value() -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     for name in ("PMCR_EL0", "PMUSERENR_EL0", "PMCCFILTR_EL0", "CNTV_CTL_EL0"):
         assert guest_writes.has_effects(vcpu, encoding(name))
     assert not guest_writes.has_effects(vcpu, encoding("TTBR0_EL1"))

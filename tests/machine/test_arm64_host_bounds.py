@@ -21,7 +21,6 @@ from inspector.machine.arm64.host import (
     PSCI_0_2,
     PTRAUTH,
     SVE,
-    Host,
 )
 from layouts.arm64 import id_fields as of
 from layouts.arm64 import ids
@@ -50,23 +49,9 @@ from layouts.arm64.ids import (
 from layouts.arm64.kernels import kernels
 from layouts.arm64.mitigations import MELTDOWN_SAFE, SPECTRE_BHB_LOOP, SPECTRE_V4_SAFE
 from layouts.vocabulary import Bits
+from tests.machine.arm64_bounds import U64, bare_cpu, bare_host, midr
 
-U64 = (1 << 64) - 1
 _MADE = PSCI_0_2 | POWER_OFF
-
-
-def cpu(registers: Mapping[int, int], vls: tuple[int, ...] = (), ccsidr: Mapping[int, int] | None = None) -> BareHost:
-    return BareHost("cpu", {PFR0: 0x12, **registers}, vls, ccsidr or {})
-
-
-def host(
-    registers: Mapping[int, int], kernel: str = "7.2", *, vls: tuple[int, ...] = (), gic: int = 3, nested: bool = False
-) -> Host:
-    return from_bare(kernels()[kernel], [cpu(registers, vls)], gic=gic, nested=nested)
-
-
-def midr(part: tuple[int, int]) -> int:
-    return of.MIDR_IMPLEMENTER.put(of.MIDR_PARTNUM.put(0, part[1]), part[0])
 
 
 # What vCPUs may have
@@ -92,26 +77,26 @@ def midr(part: tuple[int, int]) -> int:
     ],
 )  # fmt: skip
 def test_features_of_a_host(registers: Mapping[int, int], vls: tuple[int, ...], features: int) -> None:
-    made = host(registers, vls=vls)
+    made = bare_host(registers, vls=vls)
     assert made.features == _MADE | features
     assert made.sve_vqs == (1 if features & SVE else 0)
-    assert host(registers, vls=vls, nested=True).features == _MADE | features | HAS_EL2
+    assert bare_host(registers, vls=vls, nested=True).features == _MADE | features | HAS_EL2
 
 
 def test_vector_lengths_are_those_of_all_cpus() -> None:
     sve = {PFR0: 1 << 32 | 0x12}
-    made = from_bare(kernels()["7.2"], [cpu(sve, (16, 32, 64, 256)), cpu(sve, (16, 64, 128, 256))])
+    made = from_bare(kernels()["7.2"], [bare_cpu(sve, (16, 32, 64, 256)), bare_cpu(sve, (16, 64, 128, 256))])
     assert made.sve_vqs == 1 | 1 << 3 | 1 << 15
     assert made.name == "cpu + cpu"
 
 
 def test_what_the_first_cpu_alone_says() -> None:
-    one = cpu({MIDR: 1, REVIDR: 2, AIDR: 3, CTR: 0x444, DCZID: 4, PMCR: 0x2800})
-    other = cpu({MIDR: 9, REVIDR: 9, AIDR: 9, CTR: 0x333, DCZID: 9, PMCR: 0x1000})
+    one = bare_cpu({MIDR: 1, REVIDR: 2, AIDR: 3, CTR: 0x444, DCZID: 4, PMCR: 0x2800})
+    other = bare_cpu({MIDR: 9, REVIDR: 9, AIDR: 9, CTR: 0x333, DCZID: 9, PMCR: 0x1000})
     made = from_bare(kernels()["7.2"], [one, other])
     assert [made.limits[each] for each in (MIDR, REVIDR, AIDR)] == [1, 2, 3]
     assert (made.bare_ctr, made.bare_dczid, made.pmcr) == (0x444, 4, 0x2800)
-    none = host({})
+    none = bare_host({})
     assert [none.limits[each] for each in (MIDR, REVIDR, AIDR)] == [0, 0, 0]
     assert (none.bare_ctr, none.bare_dczid, none.pmcr) == (0, None, 6 << 11)
 
@@ -129,7 +114,7 @@ def test_a_cpu_of_which_nothing_is_known(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", ["5.10", "6.6", "7.2"])
 def test_registers_that_guests_do_not_see(kernel: str) -> None:
     profile = kernels()[kernel]
-    made = host(dict.fromkeys(profile.fields, U64), kernel)
+    made = bare_host(dict.fromkeys(profile.fields, U64), kernel)
     kinds = {one: profile.registers[one].kind if one in profile.registers else "hidden" for one in profile.fields}
     kind = "sanitised" if kernel == "5.10" else "writable"
     assert kind in {kinds[one] for one, value in made.limits.items() if one in kinds and value}
@@ -145,7 +130,7 @@ def test_registers_that_guests_do_not_see(kernel: str) -> None:
 @pytest.mark.parametrize(("gic", "kernel", "shown"), [(3, "7.2", 1), (2, "7.2", 0), (4, "7.2", 1), (3, "5.10", 3)])
 def test_the_gic_field(gic: int, kernel: str, shown: int) -> None:
     registers = {PFR0: of.PFR0_GIC.put(0x12, 3), PFR1_AARCH32: of.PFR1_AARCH32_GIC.put(0, 1)}
-    made = host(registers, kernel, gic=gic)
+    made = bare_host(registers, kernel, gic=gic)
     assert of.PFR0_GIC.get(made.limits[PFR0]) == shown
     assert of.PFR0_GIC.get(made.sanitised[PFR0]) == (3 if gic >= 3 else 0)
     assert of.PFR1_AARCH32_GIC.get(made.sanitised[PFR1_AARCH32]) == (1 if gic >= 3 else 0)
@@ -157,10 +142,10 @@ def test_the_gic_field(gic: int, kernel: str, shown: int) -> None:
 )
 def test_a_host_with_mte(mte: int, kernel: str, has: bool) -> None:
     registers = {PFR1: of.PFR1_MTE.put(0, mte)}
-    made = host(registers, kernel)
+    made = bare_host(registers, kernel)
     assert bool(made.with_mte) is has
     assert of.PFR1_MTE.get(made.limits[PFR1]) == 0
-    asked = from_bare(kernels()[kernel], [cpu(registers)], mte=True)
+    asked = from_bare(kernels()[kernel], [bare_cpu(registers)], mte=True)
     assert of.PFR1_MTE.get(asked.limits[PFR1]) == (mte if has else 0)
     if has:
         assert of.PFR1_MTE.get(made.with_mte[PFR1]) == mte
@@ -187,7 +172,7 @@ def test_a_host_with_mte(mte: int, kernel: str, has: bool) -> None:
 )
 def test_versions_of_pmu_and_debug(kernel: str, pmu: int, perfmon: int, debug: int, expected: tuple[int, ...]) -> None:
     dfr0 = of.DFR0_PMUVER.put(debug, pmu)
-    made = host({DFR0: dfr0, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.put(0, perfmon)}, kernel)
+    made = bare_host({DFR0: dfr0, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.put(0, perfmon)}, kernel)
     limits = made.limits
     found = of.DFR0_PMUVER.get(limits[DFR0]), of.DFR0_AARCH32_PERFMON.get(limits[DFR0_AARCH32])
     assert (*found, of.DFR0_DEBUGVER.get(limits[DFR0])) == expected
@@ -195,7 +180,7 @@ def test_versions_of_pmu_and_debug(kernel: str, pmu: int, perfmon: int, debug: i
 
 @pytest.mark.parametrize(("kernel", "ras", "frac"), [("7.2", 1, 1), ("7.2", 2, 0), ("7.2", 0, 0), ("6.16", 2, 1)])
 def test_ras_frac_goes_with_ras(kernel: str, ras: int, frac: int) -> None:
-    made = host({PFR0: of.PFR0_RAS.put(0x12, ras), PFR1: of.PFR1_RAS_FRAC.put(0, 1)}, kernel)
+    made = bare_host({PFR0: of.PFR0_RAS.put(0x12, ras), PFR1: of.PFR1_RAS_FRAC.put(0, 1)}, kernel)
     assert of.PFR1_RAS_FRAC.get(made.limits[PFR1]) == frac
 
 
@@ -203,13 +188,13 @@ def test_ras_frac_goes_with_ras(kernel: str, ras: int, frac: int) -> None:
 def test_csv_of_cpus_that_are_not_affected(kernel: str, csv2: int, csv3: int) -> None:
     """csv_X of access_nested_id_reg: 1 where nothing needs a mitigation, 0 (before 6.5) where something does."""
     part = next(iter(MELTDOWN_SAFE & {(0x41, 0xD03)}))
-    safe = host({MIDR: midr(part)}, kernel)
+    safe = bare_host({MIDR: midr(part)}, kernel)
     hidden = kernel == "5.10"
     found = of.PFR0_CSV2.get(safe.limits[PFR0]), of.PFR0_CSV3.get(safe.limits[PFR0])
     assert found == ((1, 0) if hidden else (csv2, csv3))
-    shown = host({MIDR: NOBODY, PFR0: of.PFR0_CSV3.put(0x12, 1)}, kernel)
+    shown = bare_host({MIDR: NOBODY, PFR0: of.PFR0_CSV3.put(0x12, 1)}, kernel)
     assert of.PFR0_CSV3.get(shown.limits[PFR0]) == 1
-    affected = host({MIDR: midr((0x41, 0xD08))}, kernel)
+    affected = bare_host({MIDR: midr((0x41, 0xD08))}, kernel)
     assert (of.PFR0_CSV2.get(affected.limits[PFR0]), of.PFR0_CSV3.get(affected.limits[PFR0])) == (
         0,
         0 if hidden else 1,
@@ -217,7 +202,7 @@ def test_csv_of_cpus_that_are_not_affected(kernel: str, csv2: int, csv3: int) ->
 
 
 def levels(registers: Mapping[int, int], *others: Mapping[int, int]) -> tuple[int, ...]:
-    made = from_bare(kernels()["7.2"], [cpu(each) for each in (registers, *others)])
+    made = from_bare(kernels()["7.2"], [bare_cpu(each) for each in (registers, *others)])
     assert all(len(data) == 8 for data in made.registers.values())
     found = (made.registers[one] for one in (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3))
     return tuple(int.from_bytes(data, "little") for data in found)
@@ -258,20 +243,20 @@ def test_idc_where_nothing_needs_cleaning() -> None:
     """read_cpuid_effective_cachetype of each CPU, then the safe value of all."""
     needs, none = {CTR: 0, CLIDR: 1 << 24 | 1 << 27}, {CTR: 0, CLIDR: 0}
     for cpus, idc in (([needs], 0), ([none], 1), ([none, needs], 0), ([none, none], 1)):
-        made = from_bare(kernels()["7.2"], [cpu(each) for each in cpus])
+        made = from_bare(kernels()["7.2"], [bare_cpu(each) for each in cpus])
         assert of.CTR_IDC.get(made.sanitised[CTR]) == idc
-    assert of.CTR_IDC.get(host({CTR: of.CTR_IDC.put(0, 1), CLIDR: needs[CLIDR]}).sanitised[CTR]) == 1
+    assert of.CTR_IDC.get(bare_host({CTR: of.CTR_IDC.put(0, 1), CLIDR: needs[CLIDR]}).sanitised[CTR]) == 1
 
 
 def test_the_hardwares_caches_until_6_1() -> None:
     registers = {CLIDR: 0x3 | 0x4 << 3 | 1 << 24}
     ccsidr = {0: 0x1_0000_0011, 1: 0x22, 2: 0x33, 4: 0x44}
-    old, new = (from_bare(kernels()[kernel], [cpu(registers, (), ccsidr)]) for kernel in ("6.1", "6.6"))
+    old, new = (from_bare(kernels()[kernel], [bare_cpu(registers, (), ccsidr)]) for kernel in ("6.1", "6.6"))
     shown = {one: data for one, data in old.registers.items() if ids.RegisterId(one).coprocessor == ids.DEMUX}
     assert shown == {CCSIDR | at: number.to_bytes(4, "little") for at, number in ((0, 0x11), (1, 0x22), (2, 0x33))}
     assert not [one for one in new.registers if ids.RegisterId(one).coprocessor == ids.DEMUX]
     assert old.limits[CLIDR] == registers[CLIDR]
     assert new.limits[CLIDR] != registers[CLIDR]
-    missing = from_bare(kernels()["6.1"], [cpu({CLIDR: 2})])
+    missing = from_bare(kernels()["6.1"], [bare_cpu({CLIDR: 2})])
     assert missing.registers[CCSIDR] == bytes(4)
-    assert from_bare(kernels()["6.1"], [cpu({})]).limits[CLIDR] == 0
+    assert from_bare(kernels()["6.1"], [bare_cpu({})]).limits[CLIDR] == 0

@@ -154,6 +154,8 @@ def test_the_length_in_force(vq: int, zcr: int, length: int) -> None:
     outcome = instructions.sve(vcpu)
     assert (answer(outcome), outcome.value) == ("ok", length)
     assert sve.VQ_BYTES == 16
+    vcpu.vm.protected = True
+    assert answer(instructions.sve(vcpu)) == "UNDEF"
     vcpu.host.sve_vqs = 0
     assert instructions.vector_length_bytes(vcpu) == 16
 

@@ -15,7 +15,7 @@ from inspector.machine.arm64 import capabilities, ipa, memory
 from inspector.machine.arm64.arch import Slot
 from inspector.machine.arm64.guest import mrs, traps_ctr
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PSCI_0_2, PTRAUTH, PTRAUTH_ADDRESS, SVE, Host
-from inspector.machine.arm64.vm import Vm
+from inspector.machine.arm64.vm import CAP_MTE, Vm
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, MMFR0, MMFR2, MMFR4, PFR0, sysreg_id
 from layouts.arm64.kernels import kernels, profile_for
@@ -248,3 +248,31 @@ def test_when_ctr_traps(kernel: str, features: int, evt: int, same: bool, traps:
     assert traps_ctr(vcpu_on(known_in_part)) is False
     assert traps_ctr(vcpu_on(Host(kernels()["7.2"], {PFR0: 0x22}))) is True
     assert mrs(vcpu, TIMER_CNT) == 0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "protected", "mte", "imp_ids", "masks"),
+    [
+        ("6.18", False, "ok", "ok", "ok"),
+        ("7.2", False, "EINVAL", "ok", "ok"),
+        ("7.2", True, "EINVAL", "EINVAL", "EINVAL"),
+        ("6.18", True, "EINVAL", "EINVAL", "EINVAL"),
+    ],
+)
+def test_what_a_host_in_protected_mode_lets_a_vm_have(
+    kernel: str, protected: bool, mte: str, imp_ids: str, masks: str
+) -> None:
+    """kvm_pkvm_ext_allowed: MTE of no VM since 7.0, little of a protected one."""
+    vm = Vm(Host(kernels()[kernel], {PFR0: 0x12}, with_mte={PFR0: 1}, pkvm=True))
+    vm.protected = protected
+    assert (answer(vm.enable_cap(CAP_MTE)), answer(vm.enable_imp_id_regs())) == (mte, imp_ids)
+    assert answer(vm.writable_masks()) == masks
+    assert (bool(vm.mte), vm.writable_imp) == (mte == "ok", imp_ids == "ok")
+
+
+def test_a_protected_vm_gives_a_slot_back_until_it_runs() -> None:
+    for ran, name in ((False, "ok"), (True, "EPERM")):
+        vm = slots(*TWO)
+        vm.protected, vm.ran = True, ran
+        assert answer(memory.set_slot(vm, 0, Slot(0, 0))) == name
+        assert (0 in vm.memory) is ran

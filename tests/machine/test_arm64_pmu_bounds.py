@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.arm64 import held, pmu, timers
+from inspector.machine.arm64 import el2_masks, held, pmu, timers
 from inspector.machine.arm64.arch import AtReset
-from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PMU_V3_STRICT, PSCI_0_2, Host
-from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.el2_masks import Resx
+from inspector.machine.arm64.host import HAS_EL2, PMU_V3_STRICT, PSCI_0_2, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import DFR0, MMFR4, PFR0, PMCR, PSTATE, sysreg_id
 from layouts.arm64.kernels import kernels
@@ -26,36 +26,27 @@ from layouts.arm64.listed import (
     UNKNOWN,
     conditions,
 )
-from tests.machine.arm64_bounds import encoding, get, put, rid, vcpu_on
+from tests.machine.arm64_bounds import (
+    ALONE,
+    BOTH,
+    HOSTS_PMCR,
+    U64,
+    WITH_PMU,
+    encoding,
+    get,
+    pmu_host,
+    pmu_vcpu,
+    put,
+    rid,
+    vcpu_on,
+)
 
-U64, ALONE, BOTH = (1 << 64) - 1, 0x11, 0x12
-WITH_PMU = PSCI_0_2 | PMU_V3
 SETS = [
     ("PMCNTENSET_EL0", "PMCNTENCLR_EL0"),
     ("PMINTENSET_EL1", "PMINTENCLR_EL1"),
     ("PMOVSSET_EL0", "PMOVSCLR_EL0"),
 ]
 TIMERS = [(TIMER_CTL, TIMER_CVAL, TIMER_CNT), (PTIMER_CTL, PTIMER_CVAL, PTIMER_CNT)]
-#: PMCR_EL0 of the CPU: four counters, an implementer, bits that a guest writes.
-HOSTS_PMCR = 0x4100_0000 | 4 << 11 | 0xFF
-
-
-def host(
-    kernel: str = "7.2",
-    *,
-    levels: int = BOTH,
-    version: int = 6,
-    counters: int = 4,
-    registers: dict[int, bytes] | None = None,
-) -> Host:
-    pmcr = (HOSTS_PMCR & ~(0x1F << 11) | counters << 11).to_bytes(8, "little")
-    limits = {PFR0: levels, DFR0: of.DFR0_PMUVER.put(6, version)}
-    held = {sysreg_id(PMCR): pmcr, **(registers or {})}
-    return Host(kernels()[kernel], limits, features=WITH_PMU | HAS_EL2, registers=held)
-
-
-def vcpu_of(kernel: str = "7.2", features: int = WITH_PMU, **what: int) -> Vcpu:
-    return vcpu_on(host(kernel, **what), features)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +63,9 @@ def vcpu_of(kernel: str = "7.2", features: int = WITH_PMU, **what: int) -> Vcpu:
     ],
 )
 def test_pmcr_after_reset(kernel: str, levels: int, features: int, reset: int) -> None:
-    vcpu = vcpu_of(kernel, features, levels=levels)
+    vcpu = pmu_vcpu(kernel, features, levels=levels)
     assert get(vcpu, rid("PMCR_EL0")) == reset
-    none = vcpu_of(kernel, features, levels=levels)
+    none = pmu_vcpu(kernel, features, levels=levels)
     none.host.features = PSCI_0_2
     if kernel in ("5.10", "6.1"):
         assert get(none, rid("PMCR_EL0")) == 0, "a host without a PMU"
@@ -84,8 +75,8 @@ def test_pmcr_after_reset(kernel: str, levels: int, features: int, reset: int) -
     ("features", "at_init"), [(WITH_PMU, 4), (PSCI_0_2, 0), (WITH_PMU | PMU_V3_STRICT, 0), (PMU_V3_STRICT, 0)]
 )
 def test_counters_of_a_new_vm(features: int, at_init: int) -> None:
-    assert pmu.counters_at_init(host(), features) == at_init
-    assert pmu.counters_of(host(counters=31)) == 31
+    assert pmu.counters_at_init(pmu_host(), features) == at_init
+    assert pmu.counters_of(pmu_host(counters=31)) == 31
 
 
 @pytest.mark.parametrize(
@@ -100,12 +91,12 @@ def test_counters_of_a_new_vm(features: int, at_init: int) -> None:
     ],
 )
 def test_what_reset_finds_of_the_pmu(kernel: str, features: int, counters: int, expected: AtReset) -> None:
-    assert pmu.at_reset(vcpu_of(kernel, features, counters=counters)) == expected
+    assert pmu.at_reset(pmu_vcpu(kernel, features, counters=counters)) == expected
 
 
 @pytest.mark.parametrize(("kernel", "found"), [("6.1", 0x8000_000F), ("6.6", 0x8000_000F), ("6.12", 0x8000_0003)])
 def test_another_reset_finds_the_counters_of_then(kernel: str, found: int) -> None:
-    vcpu = vcpu_of(kernel)
+    vcpu = pmu_vcpu(kernel)
     vcpu.vm.pmu_counters = 2
     assert vcpu.init(WITH_PMU).accepted
     assert vcpu.pmu_at_reset.counters == found
@@ -118,7 +109,7 @@ def test_another_reset_finds_the_counters_of_then(kernel: str, found: int) -> No
 )
 @pytest.mark.parametrize(("levels", "bits"), [(0x12, 0), (0x112, 1 << 27), (0x1012, 7 << 26 & ~(1 << 27) | 1 << 29)])
 def test_bits_of_an_event_type(version: int, events: int, levels: int, bits: int) -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     vcpu.vm.id_registers[DFR0] = of.DFR0_PMUVER.put(0, version)
     vcpu.vm.id_registers[PFR0] = levels
     assert pmu.at_reset(vcpu).event == 3 << 30 | events | bits
@@ -126,7 +117,7 @@ def test_bits_of_an_event_type(version: int, events: int, levels: int, bits: int
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.6", "6.12", "7.2"])
 def test_what_reset_leaves(kernel: str) -> None:
-    vcpu = vcpu_of(kernel, version=1)
+    vcpu = pmu_vcpu(kernel, version=1)
     found = vcpu.pmu_at_reset
     for name in ("PMCNTENSET_EL0", "PMCNTENCLR_EL0", "PMINTENSET_EL1", "PMOVSSET_EL0", "PMOVSCLR_EL0"):
         assert get(vcpu, rid(name)) == UNKNOWN & 0x8000_000F
@@ -140,12 +131,12 @@ def test_what_reset_leaves(kernel: str) -> None:
 
 
 def test_on_5_10_only_pmcr_has_a_rule() -> None:
-    vcpu = vcpu_of("5.10")
+    vcpu = pmu_vcpu("5.10")
     assert pmu.is_special(vcpu, PMCR)
     assert not pmu.is_special(vcpu, encoding("PMSELR_EL0"))
     assert put(vcpu, rid("PMCNTENSET_EL0"), U64) == put(vcpu, rid("PMCR_EL0"), U64) == "ok"
     assert get(vcpu, rid("PMCNTENSET_EL0")) == get(vcpu, rid("PMCR_EL0")) == U64
-    assert not pmu.is_special(vcpu_of(), encoding("TTBR0_EL1"))
+    assert not pmu.is_special(pmu_vcpu(), encoding("TTBR0_EL1"))
 
 
 @pytest.mark.parametrize(
@@ -162,14 +153,14 @@ def test_on_5_10_only_pmcr_has_a_rule() -> None:
     ],
 )
 def test_pmcr_written_by_user_space(kernel: str, written: int, counters: int, reads: int) -> None:
-    vcpu = vcpu_of(kernel)
+    vcpu = pmu_vcpu(kernel)
     assert put(vcpu, rid("PMCR_EL0"), written) == "ok"
     assert (vcpu.vm.pmu_counters, get(vcpu, rid("PMCR_EL0"))) == (counters, reads)
     assert pmu.counters(vcpu) == reads >> 11 & 0x1F
 
 
 def test_fewer_counters_can_be_more_again() -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     for number in (2, 4):
         assert put(vcpu, rid("PMCR_EL0"), number << 11) == "ok"
         assert vcpu.vm.pmu_counters == number
@@ -177,12 +168,12 @@ def test_fewer_counters_can_be_more_again() -> None:
 
 def test_when_the_number_of_counters_is_fixed() -> None:
     for ran, extra in ((True, 0), (False, HAS_EL2), (False, PMU_V3_STRICT)):
-        vcpu = vcpu_of()
+        vcpu = pmu_vcpu()
         vcpu.vm.ran = ran
         vcpu.features |= extra
         assert put(vcpu, rid("PMCR_EL0"), 2 << 11 | 1) == "ok"
         assert vcpu.vm.pmu_counters == 4
-    alone = vcpu_of(levels=ALONE)
+    alone = pmu_vcpu(levels=ALONE)
     assert put(alone, rid("PMCR_EL0"), 1 << 11) == "ok"
     assert get(alone, rid("PMCR_EL0")) == 1 << 11 | 1 << 6
 
@@ -190,7 +181,7 @@ def test_when_the_number_of_counters_is_fixed() -> None:
 @pytest.mark.parametrize(("mode", "counters"), [(0x0, 2), (0x4, 2), (0x5, 2), (0x8, 4), (0x9, 4)])
 def test_counters_of_a_nested_guests_levels(mode: int, counters: int) -> None:
     """MDCR_EL2.HPMN of all but EL2 itself; all of them where it was never written."""
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     vcpu.features |= HAS_EL2
     vcpu.values[PSTATE] = (0x3C0 | mode).to_bytes(8, "little")
     assert pmu.counters(vcpu) == 4
@@ -211,7 +202,7 @@ def test_counters_of_a_nested_guests_levels(mode: int, counters: int) -> None:
     ],
 )
 def test_sets_written_by_user_space(pair: tuple[str, str], kernel: str, after_set: int, after_clear: int) -> None:
-    vcpu = vcpu_of(kernel)
+    vcpu = pmu_vcpu(kernel)
     names = [rid(name) for name in pair]
     assert put(vcpu, names[0], U64) == "ok"
     assert [get(vcpu, name) for name in names] == [after_set] * 2
@@ -223,7 +214,7 @@ def test_sets_written_by_user_space(pair: tuple[str, str], kernel: str, after_se
 
 
 def test_a_set_reads_as_the_counters_that_are_there() -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     assert put(vcpu, rid("PMCNTENSET_EL0"), U64) == put(vcpu, rid("PMCR_EL0"), 1 << 11) == "ok"
     assert get(vcpu, rid("PMCNTENSET_EL0")) == 0x8000_0001
     # What was written while they were not there is gone.
@@ -236,7 +227,7 @@ def test_a_set_reads_as_the_counters_that_are_there() -> None:
     [("6.1", 6, 0xFFFF_FFFF), ("6.6", 6, U64), ("7.2", 5, 0xFFFF_FFFF), ("7.2", 6, U64), ("7.2", 7, U64)],
 )
 def test_how_many_bits_a_counter_has(kernel: str, version: int, reads: int) -> None:
-    vcpu = vcpu_of(kernel)
+    vcpu = pmu_vcpu(kernel)
     vcpu.vm.id_registers[DFR0] = of.DFR0_PMUVER.put(0, version)
     for name in ("PMEVCNTR0_EL0", "PMEVCNTR30_EL0"):
         assert put(vcpu, rid(name), U64) == "ok"
@@ -253,7 +244,7 @@ def test_how_many_bits_a_counter_has(kernel: str, version: int, reads: int) -> N
 @pytest.mark.parametrize(("control", "compare", "counter"), TIMERS)
 @pytest.mark.parametrize(("kernel", "reads", "high"), [("6.17", True, 0), ("6.18", False, 1 << 40)])
 def test_timer_controls(control: int, compare: int, counter: int, kernel: str, reads: bool, high: int) -> None:
-    vcpu = vcpu_on(host(kernel))
+    vcpu = vcpu_on(pmu_host(kernel))
     assert timers.is_special(control)
     timers.put(vcpu, control, 1 << 40 | 0xF)
     for at, now, expired in ((0, 0, True), (5, 4, False), (5, 5, True), (5, 6, True)):
@@ -269,12 +260,12 @@ def test_timer_controls(control: int, compare: int, counter: int, kernel: str, r
         assert get(vcpu, sysreg_id(control)) == written
     assert put(vcpu, sysreg_id(compare), 0) == put(vcpu, sysreg_id(control), 1 << 40 | 0xF) == "ok"
     assert get(vcpu, sysreg_id(control)) == high | 0xB | (4 if reads else 0)
-    assert get(vcpu_on(host(kernel)), sysreg_id(control)) == (4 if reads else 0)
+    assert get(vcpu_on(pmu_host(kernel)), sysreg_id(control)) == (4 if reads else 0)
 
 
 @pytest.mark.parametrize(("kernel", "reads"), [("6.17", 0xF), ("6.18", 0xB)])
 def test_timers_of_el2(kernel: str, reads: int) -> None:
-    vcpu = vcpu_on(host(kernel))
+    vcpu = vcpu_on(pmu_host(kernel))
     for name in ("CNTHP_CTL_EL2", "CNTHV_CTL_EL2"):
         assert timers.is_special(encoding(name))
         timers.put(vcpu, encoding(name), 0xF)
@@ -304,11 +295,11 @@ def test_registers_whose_reset_looks_at_the_host(e2h0: int, hcr: int) -> None:
         vcpu.vm.pmu_counters = 3
         assert held.reset_value(vcpu, encoding("MDCR_EL2")) == 3
     assert held.has_nv1(Host(kernels()["7.2"], {})) is True
-    assert held.reset_value(vcpu_of(), encoding("ACTLR_EL1")) == 0
+    assert held.reset_value(pmu_vcpu(), encoding("ACTLR_EL1")) == 0
 
 
 def test_what_is_known_of_a_register() -> None:
-    vcpu = vcpu_of()
+    vcpu = pmu_vcpu()
     assert held.is_known(vcpu, encoding("TTBR0_EL1"))
     assert held.reset_value(vcpu, encoding("TTBR0_EL1")) == UNKNOWN
     assert held.reset_value(vcpu, PMCR) == 4 << 11
@@ -328,10 +319,47 @@ def test_what_is_known_of_a_register() -> None:
     assert held.get(vcpu, unknown) == b"12345678"
     vcpu.values[sysreg_id(unknown)] = b"87654321"
     assert held.get(vcpu, unknown) == b"87654321"
-    # A nested guest's registers have masks once it ran.
-    vcpu.vm.ran = True
-    assert held.is_known(vcpu, encoding("TTBR0_EL1"))
+
+
+def test_masks_of_a_nested_guests_registers() -> None:
+    """They hold once they are made, of a vCPU with EL2; of ICH_HCR_EL2 they hang on the host's GIC."""
+    vcpu, ttbr, ich = pmu_vcpu(), encoding("TTBR0_EL1"), encoding("ICH_HCR_EL2")
+    assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
+    vcpu.vm.el2_masks = {ttbr: Resx(0xF0, 0x100)}
+    assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
+    assert get(vcpu, sysreg_id(ttbr)) == 0xFF
+    assert held.reset_value(vcpu, ttbr) == UNKNOWN
     vcpu.features |= HAS_EL2
-    assert not held.is_known(vcpu, encoding("TTBR0_EL1"))
-    vcpu.vm.ran = False
-    assert held.is_known(vcpu, encoding("TTBR0_EL1"))
+    assert held.reset_value(vcpu, ttbr) == UNKNOWN & ~0xF0 | 0x100
+    assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
+    assert get(vcpu, sysreg_id(ttbr)) == 0x10F
+    assert (held.is_known(vcpu, ttbr), held.is_known(vcpu, ich)) == (True, False)
+    assert put(vcpu, rid("TTBR1_EL1"), 0xFF) == "ok"
+    assert get(vcpu, rid("TTBR1_EL1")) == 0xFF
+    vcpu.vm.el2_masks = {encoding("CNTPOFF_EL2"): Resx(1)}
+    assert held.reset_value(vcpu, encoding("CNTPOFF_EL2")) is None
+    vcpu.vm.el2_masks = {}
+    assert held.is_known(vcpu, ich)
+    assert put(vcpu, sysreg_id(ttbr), 0xFF) == "ok"
+    assert get(vcpu, sysreg_id(ttbr)) == 0xFF
+
+
+def test_the_masks_are_made_once() -> None:
+    """kvm_init_nv_sysregs: of the ID registers as they are, and what the vCPU holds goes through them."""
+    vcpu = pmu_vcpu()
+    hcr = encoding("HCR_EL2")
+    before = 0x0123_4567_89AB_CDEF
+    vcpu.values[sysreg_id(hcr)] = before.to_bytes(8, "little")
+    held.finalize_el2(vcpu)
+    made = dict(vcpu.vm.el2_masks)
+    assert made == el2_masks.masks("7.2", vcpu.vm.id_registers)
+    assert made[hcr].res0
+    assert vcpu.values[sysreg_id(hcr)] == made[hcr].of(before).to_bytes(8, "little")
+    assert not set(vcpu.values) & {sysreg_id(one) for one in made if one != hcr}
+    vcpu.vm.id_registers = dict.fromkeys(vcpu.vm.id_registers, U64)
+    held.finalize_el2(vcpu)
+    assert vcpu.vm.el2_masks == made
+    vcpu.vm.el2_masks = {hcr: Resx(0xF, 0x10)}
+    vcpu.values[sysreg_id(hcr)] = before.to_bytes(8, "little")
+    held.finalize_el2(vcpu)
+    assert vcpu.values[sysreg_id(hcr)] == (before & ~0xF | 0x10).to_bytes(8, "little")

@@ -345,6 +345,7 @@ def test_a_pmu_is_initialized_before_the_first_run(kernel: str, name: str) -> No
 def test_a_run_goes_up_to_a_device() -> None:
     vcpu = vcpu_on(host())
     first = vcpu.run()
+    assert vcpu.vm.el2_masks == {}
     assert (answer(first), first.value, vcpu.mmio_pending, get(vcpu, ids.PC)) == ("ok", MMIO, True, 0)
     assert answer(vcpu.enter()) == "ok"
     assert (vcpu.mmio_pending, get(vcpu, ids.PC)) == (False, 4)
@@ -382,13 +383,13 @@ def test_a_vm_and_a_vcpu_of_which_nothing_was_asked() -> None:
     )
     assert (vm.is_dead, vm.ipa_bits, vm.memory, vm.vcpus, vm.features, vm.width) == (False, 40, {}, {}, None, None)
     assert (vm.mte, vm.pmu_counters, vm.writable_imp, vm.ran, vm.psci_version) == (0, 0, False, False, 0)
-    assert (vm.id_registers, vm.bitmaps) == ({}, {})
+    assert (vm.id_registers, vm.bitmaps, vm.protected, vm.el2_masks) == ({}, {}, False, {})
     with_gic = Vm(host(), abi="proposal", has_vgic=True)
     assert (with_gic.vgic, with_gic.has_vgic, with_gic.abi) == (3, True, "proposal")
     vcpu = Vcpu(vm, 7)
     assert (vcpu.vm, vcpu.host, vcpu.number, vcpu.features) == (vm, vm.host, 7, 0)
-    for flag in (vcpu.initialized, vcpu.sve_finalized, vcpu.ran, vcpu.pmu_created, vcpu.pmu_has_irq, vcpu.mmio_pending):
-        assert flag is False
+    flags = (vcpu.sve_finalized, vcpu.ran, vcpu.pmu_created, vcpu.pmu_has_irq, vcpu.mmio_pending, vcpu.powered_off)
+    assert [vcpu.initialized, *flags] == [False] * 7
     assert (vcpu.pmu_at_reset, vcpu.vq, vcpu.values, vcpu.sve) == (AtReset(), 0, {}, {})
     assert answer(vcpu.init(PSCI_0_2, 99)) == "EINVAL"
     assert vcpu.initialized is False

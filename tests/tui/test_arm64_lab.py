@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 
 from inspector.cli import sim
+from inspector.cli.main import main
 from inspector.cli.open import app_of
-from inspector.targets.schemes import lab_of
+from inspector.targets.schemes import capture_of, lab_of
 from inspector.tui.arm64_lab_session import Arm64LabSession
-from inspector.tui.labs import session_of
+from inspector.tui.labs import session_of, session_of_vcpu
+from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
+from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.world_session import WorldSession
-from tests.tui.support import behind, golden
+from tests.tui.support import behind, golden, shows
 
 
 def session(name: str, events: int = 0) -> Arm64LabSession:
@@ -146,3 +150,124 @@ async def test_the_screen_by_keys() -> None:
         await pilot.press("escape", "u", "o")
         await pilot.pause()
         assert app.screen is not screen
+
+
+# What both labs of worlds have
+
+
+def test_the_same_events_on_another_host_kernel_or_interface() -> None:
+    found = session("arm64-sve-abi", 4)
+    assert not found.go("policy=proposal")
+    assert found.world.abi == "proposal"
+    assert not found.go("neoverse-v1")
+    assert not found.go("kernel=6.12")
+    assert (found.place, len(found.world.steps)) == ("host=neoverse-v1 kernel=6.12 policy=proposal", 4)
+    assert "expected merged, proposal" in found.go("policy=upstream")
+    assert "--abi proposal" in found.command()
+    beside = found.against("policy=merged")
+    assert not isinstance(beside, str)
+    assert beside.names == ("proposal", "merged")
+
+
+async def test_against_the_proposal_side_by_side() -> None:
+    app = app_of("sim:arm64-sve-abi")
+    async with app.run_test(size=(120, 35)) as pilot:
+        await pilot.press(*["n"] * 8, "A", *"proposal", "enter")
+        await shows(app, "first difference: event")
+        assert "proposal" in text_of(app)
+
+
+def test_features_are_found_by_name_field_and_instruction() -> None:
+    found = session("arm64-guest-sve")
+    names = [row.feature.name for row in found.rows]
+    for text, name in (("pauth", "PAuth"), ("PMUVer", "PMU"), ("smstart", "SME"), ("mte", "MTE")):
+        assert found.search(text, 0) == names.index(name)
+    assert found.search("nothing", 0) is None
+
+
+def test_the_events_are_a_file_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = session("arm64-sve-migration", 8)
+    path = tmp_path / "moved.events"
+    path.write_text(found.event_file())
+    assert "host=a64fx kernel=7.2 policy=merged to=neoverse-v1\n" in path.read_text()
+    sim.run([str(path), "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert [event["name"] for event in shown["events"]] == [step.outcome.name for step in found.world.steps]
+
+
+@pytest.mark.parametrize(
+    ("events", "refused", "then"),
+    [
+        (["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_GET_REG_LIST"], "ENOEXEC", "ok"),
+        (["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2 PTRAUTH_ADDRESS"], "EINVAL", "ok"),
+        (["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2 SVE", "KVM_GET_ONE_REG z0"], "EPERM", "ok"),
+        (["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2", "guest fadd"], "FP trap", "ok"),
+        (["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2", "KVM_RUN"], "EINTR", "ok"),
+        (
+            ["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2 SVE", "KVM_ARM_VCPU_GET_SVE_VLS"],
+            "EINVAL",
+            "ok",
+        ),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else value,
+)
+def test_what_is_offered_helps(events: list[str], refused: str, then: str) -> None:
+    found = session("arm64-guest-sve")
+    for event in events:
+        assert not found.happen(event)
+    assert found.world.steps[-1].outcome.name == refused
+    assert found.offers()
+    assert not found.follow()
+    assert found.world.steps[-1].outcome.name == then
+
+
+def test_who_acts() -> None:
+    found = session("arm64-guest-sve", 14)
+    assert not found.happen("KVM_RUN")
+    paths = {step.event: step.path for step in found.world.steps}
+    assert paths["KVM_CREATE_VM"].lanes == ["VMM", "host kernel"]
+    assert paths["guest mrs ID_AA64PFR0_EL1"].lanes == ["guest kernel", "vCPU", "host kernel"]
+    assert paths["guest msr ID_AA64PFR0_EL1 0"].native
+    assert not paths["guest pacia"].native
+    trapped = next(step for step in found.world.steps if step.outcome.name == "SVE trap")
+    assert (trapped.path.lanes, trapped.path.native) == (["guest kernel", "vCPU"], True)
+    undefined = [step for step in found.world.steps if step.event == "guest rdvl"][-1]
+    assert undefined.path.lanes == ["guest kernel", "vCPU", "host kernel"]
+
+
+async def test_there_is_a_way_to_the_id_registers_and_back() -> None:
+    app = app_of("model:neoverse-n1-v1:neoverse-n1,graviton3")
+    async with app.run_test(size=(120, 35)) as pilot:
+        await opened(app, pilot)
+        below = app.screen
+        await pilot.press("P", *["n"] * 4)
+        await pilot.pause()
+        lab = app.screen
+        assert isinstance(lab, Arm64LabScreen)
+        assert [step.outcome.name for step in lab.session.world.steps] == ["ok"] * 4
+        assert lab.session.command().startswith("inspector sim new --host neoverse-n1 --to graviton3 --kernel 7.2")
+        await pilot.press("I")
+        await pilot.pause()
+        registers = app.screen
+        assert isinstance(registers, IdLabScreen)
+        assert registers.session.host_words() == ["neoverse-n1@7.2", "graviton3@7.2"]
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert app.screen is below
+
+
+@pytest.mark.parametrize("plays", [True, False])
+def test_a_command_that_is_copied_runs(plays: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    capture = capture_of("sample:arm64-kvm/max-linux-7.2.13.regs")
+    for _ in range(2):
+        found = session_of_vcpu(capture, capture.vcpus[0], plays=plays)
+        command = found.command()
+        if command:
+            assert main(shlex.split(command)[1:]) == 0
+            assert capsys.readouterr().out
+        if isinstance(found, Arm64LabSession):
+            assert not found.next()
+        # What the lab's machine gives has no word; once more, of that.
+        made = session("arm64-sve-migration", 5).capture()
+        again = session_of_vcpu(made, made.vcpus[0], plays=plays)
+        assert again.command() == ""

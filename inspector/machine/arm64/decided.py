@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.captured import State, is_id
@@ -14,6 +13,7 @@ from inspector.machine.arm64.models.request import IDENTITY
 from layouts.arm64.evidence import USES
 from layouts.arm64.ids import SVE_VLS, RegisterId, sysreg_id
 from layouts.arm64.properties import FieldPlace, properties, property_of, text_in
+from layouts.light import NamedTuple
 
 SILICON, KERNEL, VMM = "silicon", "kernel", "VMM"
 _NO_USE = "no state of a vCPU shows its use"

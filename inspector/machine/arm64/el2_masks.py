@@ -7,7 +7,6 @@ EL2, of the ID registers as they are then, and never again; KVM_GET_ONE_REG and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -20,7 +19,7 @@ from layouts.light import NamedTuple
 from layouts.vocabulary import Bits
 
 IdValues = Mapping[int, int]
-_ATOM = re.compile(r"(signed )?(\w+)\.(\w+)(>=|!=|<|=)(\d+)")
+_SIGNED, _SIGNS = "signed ", (">=", "!=", "<", "=")
 #: Address and generic authentication by the three algorithms.
 _ALGORITHMS = (
     (ISAR1, of.ISAR1_APA, of.ISAR1_GPA),
@@ -104,8 +103,9 @@ def _clauses(condition: str) -> tuple[tuple[_Atom, ...], ...]:
 
 
 def _atom(text: str) -> _Atom:
-    found = _ATOM.fullmatch(text)
-    assert found, text
-    signed, register, field, sign, number = found.groups()
+    word = text.removeprefix(_SIGNED)
+    sign = next(one for one in _SIGNS if one in word)
+    place, number = word.split(sign)
+    register, field = place.split(".")
     encoding = encoding_of_op(encodings()[register])
-    return _Atom(encoding, id_register(register).field(field), bool(signed), sign, int(number))
+    return _Atom(encoding, id_register(register).field(field), word != text, sign, int(number))

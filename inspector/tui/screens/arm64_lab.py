@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.widgets import Static
 
 from inspector.tui import lab_keys
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.key import bindings
 from inspector.tui.screens.world_lab import WorldLabScreen
-from inspector.tui.wanted import BytesWanted
+from inspector.tui.wanted import BytesWanted, OtherLabWanted
 from inspector.tui.widgets.feature_matrix import FeatureMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane, why_text
 
@@ -47,7 +46,7 @@ class Arm64LabScreen(WorldLabScreen):
 
     def show_head(self, width: int) -> None:  # noqa: ARG002
         """See WorldLabScreen."""
-        self.query_one("#columns", Static).update(FeatureMatrix.heading())
+        self.say("columns", FeatureMatrix.heading())
 
     def bytes_wanted(self) -> BytesWanted | str:
         """See WorldLabScreen."""
@@ -82,3 +81,9 @@ class Arm64LabScreen(WorldLabScreen):
         """The next host."""
         self.session.look_at_host(self.session.host_number + 1)
         self.show_all()
+
+    def action_registers(self) -> None:
+        """The ID registers of the same host."""
+        session = self.session
+        is_captured = session.origin is None or session.world.captured is not None
+        self.want(OtherLabWanted(session.id_lab(), not is_captured))

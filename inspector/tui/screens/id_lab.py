@@ -23,7 +23,7 @@ from inspector.tui.id_picture import picture
 from inspector.tui.id_text import calls_text, property_text, summary_text
 from inspector.tui.key import bindings
 from inspector.tui.screens.machine import MachineScreen
-from inspector.tui.wanted import BytesWanted, MigrationWanted
+from inspector.tui.wanted import BytesWanted, MigrationWanted, OtherLabWanted
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
@@ -173,6 +173,10 @@ class IdLabScreen(MachineScreen):
         line = self.properties.selected()
         path = f"sysreg.{line.register}" if isinstance(line, PropertyRow) else ""
         self.want(BytesWanted(self.session.capture(), path))
+
+    def action_play(self) -> None:
+        """Events on the same host."""
+        self.want(OtherLabWanted(self.session.world(), self.session.has_command))
 
     # Lines that are typed
 

@@ -79,7 +79,9 @@ class MachineScreen(KeyedScreen):
         """Copy the command."""
         command = self.lab_session().command()
         if not command:
-            self.tell(f"no command shows the same: the capture was edited; {self.keys['lab.save']} saves the machine")
+            self.tell(
+                f"no command shows the same: nothing gives this state again; {self.keys['lab.save']} saves the machine"
+            )
             return
         self.app.copy_to_clipboard(command)
         self.notify(f"copied: {command}", markup=False)

@@ -112,7 +112,7 @@ class TimelineScreen(KeyedScreen):
         """The lanes' names, and what their signs mean."""
         if width < LEAST_WIDTH:
             return []
-        return [[Piece(fitted(LEGEND, width), "quiet")], lanes_heading(width)]
+        return [[Piece(fitted(LEGEND, width), "quiet")], lanes_heading(width, counted=bool(self.world.costs_by_name()))]
 
     def _way(self, width: int) -> list[Drawn]:
         """The selected event: who acts, in order."""

@@ -7,15 +7,18 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widgets import Static
 
 from inspector.capture.errors import visible
+from inspector.targets.place import completions
 from inspector.tui.key import Key, Table, keys_of, remapped
 from inspector.tui.keys import SCREENS
 from inspector.tui.leader import Entry, entries_of
+from inspector.tui.screens.against import AgainstScreen
 from inspector.tui.screens.machine import MachineScreen
 from inspector.tui.screens.timeline import TimelineScreen
 from inspector.tui.wanted import BytesWanted
@@ -23,7 +26,7 @@ from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.leader_panel import LeaderPanel
 from inspector.tui.widgets.line_view import LineView
-from inspector.tui.widgets.outcome_pane import OutcomePane
+from inspector.tui.widgets.outcome_pane import OutcomePane, left_out_text
 from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.world_session import WorldSession
@@ -55,6 +58,7 @@ class WorldLabScreen(MachineScreen):
     def __init__(self, session: WorldSession) -> None:
         super().__init__()
         self.session = session
+        self._said: dict[str, str | Text] = {}
 
     def lab_session(self) -> WorldSession:
         """See MachineScreen."""
@@ -126,7 +130,14 @@ class WorldLabScreen(MachineScreen):
         if self.session.vcpu_count > 1:
             number = self.session.vcpu_number
             words.append(f"vCPU {number} ({number + 1}/{self.session.vcpu_count})")
-        self.query_one("#title", Static).update(visible(" · ".join(words)), layout=False)
+        self.say("title", visible(" · ".join(words)))
+
+    def say(self, name: str, text: str | Text) -> None:
+        """What the title or the columns' names say: painted where it is something else, laid out where it is taller."""
+        if self._said.get(name) != text:
+            is_as_tall = str(self._said.get(name, text)).count("\n") == str(text).count("\n")
+            self._said[name] = text
+            self.query_one(f"#{name}", Static).update(text, layout=not is_as_tall)
 
     def show_all(self) -> None:
         """Everything anew, the last event selected."""
@@ -232,6 +243,12 @@ class WorldLabScreen(MachineScreen):
         """The scenario's next event."""
         self.done(self.session.next())
 
+    def action_suggested(self) -> None:
+        """The first of the steps that the outcome offers."""
+        wrong = self.session.follow()
+        self.show_all()
+        self.tell(wrong)
+
     def action_vcpu(self, by: int) -> None:
         """Another vCPU in the matrix, and for the keys."""
         if self.session.vcpu_count > 1:
@@ -261,8 +278,57 @@ class WorldLabScreen(MachineScreen):
         """Type any event."""
         self.query_one(Prompt).ask("event", "event:", self.session.to_come[0] if self.session.to_come else "")
 
-    def submitted(self, purpose: str, text: str) -> str:  # noqa: ARG002
-        """Do what was typed, an event unless a subclass asked for something else; what is wrong with it."""
+    def _completions(self, text: str) -> list[str]:
+        return completions(text, self.session.scenario.architecture)
+
+    def action_elsewhere(self) -> None:
+        """Type another host, kernel or policy."""
+        self.query_one(Prompt).ask("place", "elsewhere:", self.session.place, self._completions)
+
+    def action_against(self) -> None:
+        """Type where the same events are to happen too."""
+        self.query_one(Prompt).ask("against", "beside (host= kernel= policy=):", "", self._completions)
+
+    def action_save_events(self) -> None:
+        """Write the events as a file: under the machine's name, or with a number where that is taken."""
+        text = self.session.event_file()
+        if not text:
+            keys = self.keys
+            copies, saves = keys["lab.yank"], keys["lab.save"]
+            self.tell(f"these events need the capture: {copies} copies the command, {saves} saves the machine")
+            return
+        self.write_new(f"{self.session.name.replace(':', '-')}.events", lambda out: out.write(text.encode()))
+
+    def action_search(self) -> None:
+        """Type the name of a line of the matrix."""
+        self.query_one(Prompt).ask("search", "search:", self.session.search_text)
+
+    def _find(self, text: str) -> str:
+        at = self.session.search(text, self.matrix.cursor)
+        if at is None:
+            return f"{text}: no line of the table has it"
+        self.matrix.move_to(at)
+        return ""
+
+    def _go(self, text: str) -> str:
+        wrong = self.session.go(text)
+        if not wrong:
+            # Another host can have other lines.
+            self.matrix.refresh(layout=True)
+            self.matrix.place(self.matrix.cursor)
+            self.show_all()
+            if self.session.left_out:
+                self.query_one(OutcomePane).tell(left_out_text(self.session.left_out))
+        return wrong
+
+    def _beside(self, text: str) -> str:
+        found = self.session.against(text)
+        if isinstance(found, str):
+            return found
+        self.app.push_screen(AgainstScreen(found, f"{self.session.name} · {' · '.join(found.names)}"))
+        return ""
+
+    def _let_happen(self, text: str) -> str:
         wrong = self.session.happen(text)
         if not wrong:
             self.show_all()
@@ -271,7 +337,8 @@ class WorldLabScreen(MachineScreen):
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Do it; a line that is none can be mended."""
         prompt = self.query_one(Prompt)
-        wrong = self.submitted(event.purpose, event.text.strip())
+        does = {"search": self._find, "place": self._go, "against": self._beside, "event": self._let_happen}
+        wrong = does[event.purpose](event.text.strip())
         if not wrong:
             prompt.close()
         elif event.purpose == "search":

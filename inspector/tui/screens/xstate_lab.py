@@ -6,24 +6,20 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.binding import BindingType
-from textual.widgets import Static
 
 from inspector.export.machine_state import use_sentence
-from inspector.targets.place import completions
 from inspector.tui import lab_keys
 from inspector.tui.byte_map import map_heading, map_lines
 from inspector.tui.chain import chain_heading, chain_lines
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.key import bindings
 from inspector.tui.lanes import costs_words
-from inspector.tui.screens.against import AgainstScreen
 from inspector.tui.screens.world_lab import WIDE_COLUMNS, WorldLabScreen
 from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.line_view import fitted
-from inspector.tui.widgets.outcome_pane import OutcomePane, gates_text, left_out_text
-from inspector.tui.widgets.prompt import Prompt
+from inspector.tui.widgets.outcome_pane import OutcomePane, gates_text
 from inspector.tui.xstate_lab_session import XstateLabSession
 
 #: Lines of a terminal in which every actor's reason is told; gates and buffer are both drawn; one of them is.
@@ -106,7 +102,7 @@ class XstateLabScreen(WorldLabScreen):
 
     def show_head(self, width: int) -> None:
         """See WorldLabScreen."""
-        self.query_one("#columns", Static).update(self.matrix.heading(width))
+        self.say("columns", self.matrix.heading(width))
 
     def action_event(self, event: str) -> None:
         """One of the events with a key; {row} is the selected component."""
@@ -123,12 +119,6 @@ class XstateLabScreen(WorldLabScreen):
         evidence = self.session.world.host.evidence
         use = use_sentence(row.number, row.use, evidence) if row.use is not None else ""
         pane.tell(gates_text(row.name, self.session.chains(row.number), use, pane.text_width))
-
-    def action_suggested(self) -> None:
-        """The first of the steps that the outcome offers."""
-        wrong = self.session.follow()
-        self.show_all()
-        self.tell(wrong)
 
     def action_levels(self) -> None:
         """In a narrow terminal: the host's level or the guest's Linux."""
@@ -149,57 +139,3 @@ class XstateLabScreen(WorldLabScreen):
         """See WorldLabScreen."""
         path = self.session.bytes_path(self.matrix.row().name)
         return BytesWanted(self.session.capture(), path, self.session.vcpu_number)
-
-    # Lines that are typed
-
-    def action_elsewhere(self) -> None:
-        """Type another host, kernel or policy."""
-        self.query_one(Prompt).ask("place", "elsewhere:", self.session.place, completions)
-
-    def action_against(self) -> None:
-        """Type where the same events are to happen too."""
-        self.query_one(Prompt).ask("against", "beside (host= kernel= policy=):", "", completions)
-
-    def action_save_events(self) -> None:
-        """Write the events as a file: under the machine's name, or with a number where that is taken."""
-        text = self.session.event_file()
-        if not text:
-            keys = self.keys
-            copies, saves = keys["lab.yank"], keys["lab.save"]
-            self.tell(f"these events need the capture: {copies} copies the command, {saves} saves the machine")
-            return
-        self.write_new(f"{self.session.name.replace(':', '-')}.events", lambda out: out.write(text.encode()))
-
-    def action_search(self) -> None:
-        """Type a component's name or number."""
-        self.query_one(Prompt).ask("search", "component:", self.session.search_text)
-
-    def _find(self, text: str) -> str:
-        at = self.session.search(text, self.matrix.cursor)
-        if at is None:
-            return f"{text}: no component has it"
-        self.matrix.move_to(at)
-        return ""
-
-    def _go(self, text: str) -> str:
-        wrong = self.session.go(text)
-        if not wrong:
-            # Another host has other components.
-            self.matrix.refresh(layout=True)
-            self.matrix.place(self.matrix.cursor)
-            self.show_all()
-            if self.session.left_out:
-                self.query_one(OutcomePane).tell(left_out_text(self.session.left_out))
-        return wrong
-
-    def _beside(self, text: str) -> str:
-        found = self.session.against(text)
-        if isinstance(found, str):
-            return found
-        self.app.push_screen(AgainstScreen(found, f"{self.session.name} · {' · '.join(found.names)}"))
-        return ""
-
-    def submitted(self, purpose: str, text: str) -> str:
-        """See WorldLabScreen."""
-        does = {"search": self._find, "place": self._go, "against": self._beside}
-        return does[purpose](text) if purpose in does else super().submitted(purpose, text)

@@ -15,10 +15,10 @@ from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.why import SOURCE, gate_sentence, result_of
 from inspector.export.words import counted
 from inspector.machine.against import Happened
+from inspector.machine.offers import Offer
 from inspector.machine.outcome import Outcome
 from inspector.machine.world import Line, WorldStep
 from inspector.machine.x86.world.gates import Chain, GateState
-from inspector.machine.x86.world.offers import Offer
 from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
@@ -28,8 +28,8 @@ _FIRST_KEYS = {
     "x86": "{xstate.permit} permits guests a component, {xstate.create} creates a vCPU, {xstate.cpuid} sets its CPUID",
     "arm64": "{arm64.vm} creates a VM, {arm64.vcpu} a vCPU, {arm64.feature} asks for the selected feature",
 }
-_NEXT_KEYS = {"x86": "xstate.next", "arm64": "arm64.next"}
-_SUGGESTED = "xstate.suggested"
+#: How the ids of an architecture's lab begin.
+_LABS = {"x86": "xstate", "arm64": "arm64"}
 
 
 class OutcomePane(TextPane):
@@ -52,7 +52,11 @@ class OutcomePane(TextPane):
         if step is None:
             self.tell(beginning_text(scenario, keys))
             return
-        offers = offers_text(offered, keys[_SUGGESTED], self.text_width) if offered else Text()
+        offers = (
+            offers_text(offered, keys[f"{_LABS[scenario.architecture]}.suggested"], self.text_width)
+            if offered
+            else Text()
+        )
         self.tell(outcome_text(step, scenario, number, self.text_width, offers))
 
 
@@ -66,7 +70,7 @@ def beginning_text(scenario: Scenario, keys: Mapping[str, str]) -> Text:
     for note in scenario.notes:
         text.append(f"the source errs: {visible(note)}\n", "dim")
     if scenario.events:
-        goes_on, back = keys[_NEXT_KEYS[scenario.architecture]], keys["lab.undo"]
+        goes_on, back = keys[f"{_LABS[scenario.architecture]}.next"], keys["lab.undo"]
         return text.append(f"{goes_on} lets the next event happen, {back} takes it back.\n")
     first = _FIRST_KEYS[scenario.architecture]
     for name, key in keys.items():

@@ -8,12 +8,11 @@ from rich.segment import Segment
 
 from inspector.capture.errors import visible
 from inspector.machine.world import BaseWorld, WorldStep
-from inspector.machine.x86.world.world import World
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.lanes import LEAST_WIDTH, coming_line, is_fine, lane_names, lanes_line
 from inspector.tui.widgets.line_view import LineView
 
-_EVENT_WIDTH = 42
+_EVENT_WIDTH, _NAME = 42, "timeline "
 
 
 class Timeline(LineView):
@@ -26,18 +25,27 @@ class Timeline(LineView):
         super().__init__()
         self.world = world
         self.to_come = to_come
+        self._title = ""
 
     @property
     def has_lanes(self) -> bool:
-        """They are those of an x86 world, and there is room for them."""
-        return isinstance(self.world, World) and self.scrollable_content_region.width >= LEAST_WIDTH
+        """There is room for them."""
+        return self.scrollable_content_region.width >= LEAST_WIDTH
+
+    @property
+    def is_counted(self) -> bool:
+        """The world counts what its events cost."""
+        return bool(self.world.costs_by_name())
 
     def resized(self) -> None:
         """See LineView."""
         super().resized()
         width = self.scrollable_content_region.width
-        title = "timeline "
-        self.border_title = title + (lane_names(width, "─")[len(title) :] if self.has_lanes else "")
+        names = lane_names(width, "─", counted=self.is_counted) if self.has_lanes else ""
+        title = _NAME + names[len(_NAME) :]
+        # Textual paints all lines for a title, another one or not.
+        if title != self._title:
+            self._title = self.border_title = title
 
     def line_count(self) -> int:
         """See LineView."""
@@ -54,9 +62,9 @@ class Timeline(LineView):
         steps = self.world.steps
         if line >= len(steps):
             event = self.to_come[line - len(steps)]
-            return (
-                coming_line(event, line + 1, width) if self.has_lanes else [Piece(f"{line + 1:>3}  {event}", "quiet")]
-            )
+            if self.has_lanes:
+                return coming_line(event, line + 1, width, counted=self.is_counted)
+            return [Piece(f"{line + 1:>3}  {event}", "quiet")]
         return lanes_line(steps[line], line + 1, width) if self.has_lanes else _plain(steps[line], line + 1)
 
 

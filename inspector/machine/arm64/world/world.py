@@ -15,8 +15,9 @@ from inspector.machine.arm64.world.look import state_of
 from inspector.machine.arm64.world.stage import Stage
 from inspector.machine.arm64.world.state import MachineState
 from inspector.machine.events import parsed
+from inspector.machine.lanes import Path
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.world import BaseWorld, Moment
+from inspector.machine.world import BaseWorld, Moment, WorldStep
 from layouts.kernels import Kernel
 
 _PLACES = ("host", "vm", "vcpu")
@@ -52,6 +53,12 @@ class Arm64World(Stage, BaseWorld[MachineState]):
     def anew(self) -> Self:
         """See BaseWorld."""
         return type(self)(self.hosts, self.abi, self.captured)
+
+    def path_of(self, step: WorldStep[MachineState]) -> Path:
+        """See BaseWorld."""
+        from inspector.machine.arm64.world.lanes import path_of
+
+        return path_of(step)
 
     def moment(self) -> Moment[MachineState]:
         """See BaseWorld."""

@@ -7,38 +7,17 @@ left the guest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from inspector.machine.lanes import Lane, Path, Stop
 from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS
 
-Lane = Literal["VMM", "host kernel", "vCPU", "guest kernel", "guest program"]
-#: From the outside in.
-LANES: tuple[Lane, ...] = ("VMM", "host kernel", "vCPU", "guest kernel", "guest program")
 #: Events of a Linux that its kernel begins; the others are the program's.
 _OF_KERNEL = ("schedule", "kernel_thread", "signal", "fail_allocation")
 #: What interrupts a run: control leaves the guest for the host's kernel.
 _INTERRUPTS = ("exit", "preempt", "softirq")
 _INSTRUCTION = "process"
-
-
-class Stop(NamedTuple):
-    """Something is done in a lane: ``text`` says what. Control comes from the stop before."""
-
-    lane: Lane
-    text: str
-
-
-class Path(NamedTuple):
-    """The way of an event. ``native``: the vCPU executes its instruction, and no exit is needed."""
-
-    stops: tuple[Stop, ...]
-    native: bool
-
-    @property
-    def lanes(self) -> list[Lane]:
-        """The lanes it comes to, each once, the first one its actor's."""
-        return list(dict.fromkeys(stop.lane for stop in self.stops))
 
 
 def path_of(step: WorldStep[Any]) -> Path:

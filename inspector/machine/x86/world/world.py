@@ -7,8 +7,9 @@ from typing import Any, Self
 
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import parsed
+from inspector.machine.lanes import Path
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import BaseWorld, Executed, Line, Moment
+from inspector.machine.world import BaseWorld, Executed, Line, Moment, WorldStep
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.trace import Costs
 from inspector.machine.x86.world.events import kvm as kvm_events
@@ -106,6 +107,12 @@ class World(Stage, BaseWorld[WorldState]):
     def costs_by_name(self) -> Mapping[str, Any]:
         """See BaseWorld."""
         return vars(self.costs)
+
+    def path_of(self, step: WorldStep[WorldState]) -> Path:
+        """See BaseWorld."""
+        from inspector.machine.x86.world.lanes import path_of
+
+        return path_of(step)
 
     def moment(self) -> Moment[WorldState]:
         """The state as it is now."""
