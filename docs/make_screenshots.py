@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from inspector.cli.open import app_of, comparing
+from inspector.fleet.adding import add
+from inspector.fleet.sources import items
+from inspector.fleet.store import Store
+from inspector.tui.base_app import BaseApp
 from inspector.tui.picture import photograph
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).resolve().parent / "pictures"
+CPUS = ("ice-lake", "sapphire-rapids", "granite-rapids", "cascade-lake", "graviton3")
 
 #: name -> target, size, keys
 SHOTS = {
@@ -36,11 +43,30 @@ COMPARED = {
 }
 
 
+#: name -> what is added to a store, size, keys
+FLEETS = {
+    "fleet": (
+        [f"sample:{cpu}/linux-{kernel}" for cpu in CPUS for kernel in ("5.10", "6.1", "6.18")],
+        (160, 40),
+        ["j"],
+    ),
+}
+
+
+def fleet_of(targets: Sequence[str]) -> BaseApp:
+    """The application on a store of these, in a folder that is left when the program ends."""
+    os.chdir(tempfile.mkdtemp())
+    with Store("site.fleet", create=True) as store:
+        add(store, items(targets), processes=1)
+    return app_of("site.fleet")
+
+
 def main(wanted: Sequence[str]) -> None:
     """Take the pictures of these names, or every one."""
     PICTURES.mkdir(exist_ok=True)
     apps = {name: (app_of, *shot) for name, shot in SHOTS.items()}
     apps |= {name: (comparing, *shot) for name, shot in COMPARED.items()}
+    apps |= {name: (fleet_of, *shot) for name, shot in FLEETS.items()}
     for name in wanted or apps:
         make, target, size, keys = apps[name]
         data = photograph(make(target), size, keys, ["png"])["png"]

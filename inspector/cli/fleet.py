@@ -15,6 +15,7 @@ from inspector.cli.streams import note, say, say_json
 from inspector.fleet.hosts import Fleet, fleets
 from inspector.fleet.lattice import Lattice
 from inspector.fleet.store import Store
+from layouts.files.fleet_store import DEFAULT_STORE
 
 _EXAMPLES = """\
   inspector fleet add captures/ 'more/*.json' --store site.fleet
@@ -23,12 +24,12 @@ _EXAMPLES = """\
   inspector fleet lattice --svg lattice.svg
   inspector fleet forecast --kernel 7.3 --on 'rack7-*'
   inspector fleet odd --json
+  inspector open fleet:site.fleet                the same on screen
 
 A line of standard input, or of a file whose name ends in .jsonl, is one JSON document: one of the formats that show
 reads, or {"name": ..., "time": ..., "capture": {...}}, or with "text" in place of "capture". What was added stays added
 where the command was interrupted; adding the same again changes nothing. The exit code is 1 where something is in
 somebody's way: more than one pool, a guest that is refused or pinned, a host that is odd."""
-_DEFAULT_STORE = "fleet.db"
 #: So many names of a class are told.
 _NAMES = 6
 _MOST_NAMES = 1 << 20
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in COMMANDS.items():
         one = commands.add_parser(name, help=command.about, description=command.about)
         one.set_defaults(command=command, name=name)
-        one.add_argument("--store", default=_DEFAULT_STORE, metavar="FILE", help=f"default {_DEFAULT_STORE}")
+        one.add_argument("--store", default=DEFAULT_STORE, metavar="FILE", help=f"default {DEFAULT_STORE}")
         one.add_argument("--json", action="store_true", help="as JSON")
         if name == "add":
             _add_options(one)
@@ -197,7 +198,11 @@ def _check(found: argparse.Namespace, store: Store) -> int:
     from inspector.export.fleet_json import check_json
     from inspector.fleet.checked import check
 
-    made = _each(found, store, lambda fleet: check(fleet, store.homes_of), check_json, check_text)
+    def ask(fleet: Fleet) -> Any:
+        with _progress(f"{fleet.arch} guests") as told:
+            return check(fleet, store.homes(), told)
+
+    made = _each(found, store, ask, check_json, check_text)
     if not any(made):
         note(
             f"inspector: {store.path}: no guest was captured, only hosts; lattice asks about guests with all of a host"
@@ -215,7 +220,12 @@ def _forecast(found: argparse.Namespace, store: Store) -> int:
         chosen[host] = chosen.get(host, 0) + 1
     if not chosen:
         raise UsageError(f"--on {' '.join(found.on)}: no host of {store.path} has such a name")
-    made = _each(found, store, lambda fleet: forecast(fleet, found.kernel, chosen), forecast_json, forecast_text)
+
+    def ask(fleet: Fleet) -> Any:
+        with _progress(f"{fleet.arch} guests") as told:
+            return forecast(fleet, found.kernel, chosen, told)
+
+    made = _each(found, store, ask, forecast_json, forecast_text)
     return ExitCode.of(not any(one.pinned for one in made))
 
 

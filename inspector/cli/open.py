@@ -117,10 +117,14 @@ def app_of(target: str, options: Options | None = None, capture: Capture | None 
     """
     options = options or arguments.TOLD
     if scheme_of(target).opens_lab:
-        from inspector.tui.door import LabApp
+        from inspector.targets.labs import FleetLab
+        from inspector.tui.door import FleetApp, LabApp
         from inspector.tui.labs import session_with_abi
 
-        app = LabApp(session_with_abi(lab_of(target, options), abi))
+        lab = lab_of(target, options)
+        if isinstance(lab, FleetLab) and abi == "merged":
+            return FleetApp(lab.store)
+        app = LabApp(session_with_abi(lab, abi))
         app.target = target
         return app
     if abi != "merged":

@@ -8,7 +8,7 @@ from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note
-from inspector.targets.schemes import capture_of
+from inspector.targets.schemes import capture_of, lab_of, scheme_of
 
 _ABOUT = """\
 The same application in a browser, by textual-serve (pip install 'vcpu-inspector[serve]'). It listens on this machine
@@ -36,7 +36,10 @@ def run(words: Sequence[str]) -> int:
     if found.target == "-":
         raise UsageError("serve: standard input can be read once, and each page reads its target; expected a file")
     # What cannot be read is told here, not in every page.
-    arguments.tell(capture_of(found.target, arguments.options_of(found)))
+    if scheme_of(found.target).capture:
+        arguments.tell(capture_of(found.target, arguments.options_of(found)))
+    else:
+        lab_of(found.target, arguments.options_of(found))
     from inspector.tui.serve import is_loopback, serve
 
     if not is_loopback(found.host):

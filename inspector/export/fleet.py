@@ -18,7 +18,8 @@ from inspector.fleet.store import Counts
 #: So many of a list are told, then how many more there are.
 _SHOWN = 6
 _MOST_ROWS = 40
-_HOW = {
+#: How two values of a bit or field go together, by rule.
+HOW = {
     "and": "the host has to have it",
     "equal": "it has to be the same",
     "at_most": "the host's has to reach the guest's",
@@ -88,11 +89,12 @@ def _splits(found: Lattice) -> Iterator[str]:
     if not found.splits:
         return
     first = found.splits[0]
-    yield f"  what splits them first: {first.blocker}, {_HOW.get(first.blocker.rule, first.blocker.rule)}"
-    yield from (f"    {line}" for line in map(_split, found.splits[:_SHOWN]))
+    yield f"  what splits them first: {first.blocker}, {HOW.get(first.blocker.rule, first.blocker.rule)}"
+    yield from (f"    {line}" for line in map(split_text, found.splits[:_SHOWN]))
 
 
-def _split(one: Split) -> str:
+def split_text(one: Split) -> str:
+    """A bit that splits, in a line."""
     alone = f"alone in the way of {one.alone} pairs of hosts" if one.alone else "never alone"
     pools = f"; {counted(one.pools, 'pool')} without it" if one.alone else ""
     return f"{one.blocker}: {alone}, of {one.pairs}{pools}"

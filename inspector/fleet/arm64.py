@@ -34,7 +34,7 @@ def facts_of(capture: Capture) -> Document:
     registers = next((found for vcpu in capture.vcpus if (found := registers_of(vcpu))), {})
     if not any(is_id(one) for one in registers):
         raise InputError(capture.target, "an arm64 vCPU with ID registers", capture.format)
-    kept = {one: data if _is_fact(one) else bytes(len(data)) for one, data in registers.items() if not _is_mpidr(one)}
+    kept = {one: data if is_fact(one) else bytes(len(data)) for one, data in registers.items() if not _is_mpidr(one)}
     return {
         "arch": ARM64,
         "registers": {f"{one:x}": data.hex() for one, data in sorted(kept.items())},
@@ -81,7 +81,8 @@ def registers(facts: Document) -> Mapping[int, bytes]:
     return {int(one, 16): bytes.fromhex(data) for one, data in facts["registers"].items()}
 
 
-def _is_fact(register_id: int) -> bool:
+def is_fact(register_id: int) -> bool:
+    """The register's value is kept; of others only that they are there."""
     found = RegisterId(register_id)
     return is_id(register_id) or register_id == ids.SVE_VLS or found.coprocessor in _VALUES_KEPT
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from inspector.fleet.facts import X86
@@ -30,16 +30,18 @@ class Checked(NamedTuple):
     refused: tuple[Refused, ...]
 
 
-def check(fleet: Fleet, homes: Callable[[int], Iterable[int]]) -> list[Checked]:
-    """Every captured guest. ``homes`` gives the store's ids of the hosts that a guest was captured on, by its id."""
+def check(
+    fleet: Fleet, homes: Mapping[int, Iterable[int]], progress: Callable[[int, int], None] | None = None
+) -> list[Checked]:
+    """Every captured guest. ``homes`` has the store's ids of the hosts that a guest was captured on, by its id."""
     if not fleet.guests:
         return []
-    verdicts = Verdicts(fleet.relation(fleet.captured()))
+    verdicts = Verdicts(fleet.relation(fleet.captured()), progress)
     numbers = {kept.id: number for number, kept in enumerate(fleet.hosts)}
     listed = _Listed(fleet.machines) if fleet.arch == X86 else None
     found = []
     for guest, kept in enumerate(fleet.guests):
-        home = [numbers[one] for one in homes(kept.id) if one in numbers]
+        home = [numbers[one] for one in homes.get(kept.id, ()) if one in numbers]
         others = frozenset(kept.facts.get("other_msrs", ()))
         takes = open_ = 0
         refused: dict[tuple[Blocker, ...], list[int]] = {}

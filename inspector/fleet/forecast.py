@@ -6,7 +6,8 @@ gives. What the newer kernel shows there for the first time is what pins it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import UsageError
@@ -75,7 +76,9 @@ class _Part(NamedTuple):
     is_upgraded: bool = False
 
 
-def forecast(fleet: Fleet, kernel: str, chosen: Mapping[int, int]) -> Forecast:
+def forecast(
+    fleet: Fleet, kernel: str, chosen: Mapping[int, int], progress: Callable[[int, int], None] | None = None
+) -> Forecast:
     """The upgrade of so many captures of each host in ``chosen``, by the store's id.
 
     Where no guest was captured, one with all that its host gives stands for those that run. Raises UsageError for a
@@ -90,13 +93,15 @@ def forecast(fleet: Fleet, kernel: str, chosen: Mapping[int, int]) -> Forecast:
     parts = _parts(fleet, newer, chosen)
     own = [_guest_on(fleet, machine) for machine in fleet.machines]
     running, kept = (fleet.captured(), fleet.guests) if fleet.guests else (own, fleet.hosts)
+    tell = _steps(progress, 2 * len(running) + 3 * len(numbers))
     found = [
         Pinned(one.name, RUNNING, one.captures, *counted)
-        for one, counted in zip(kept, _counted(fleet, parts, running, running), strict=True)
+        for one, counted in zip(kept, _counted(fleet, parts, tell, running, running), strict=True)
     ]
     again = _counted(
         fleet,
         parts,
+        tell,
         [own[one] for one in numbers],
         [_guest_on(fleet, newer[one]) for one in numbers],
         [_guest_on(fleet, newer[one], most=True) for one in numbers],
@@ -130,17 +135,33 @@ def _parts(fleet: Fleet, newer: Mapping[int, Any], chosen: Mapping[int, int]) ->
 _Counted = tuple[int, int, tuple[Gone, ...], tuple[Gone, ...]]
 
 
+def _steps(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int, int], None]:
+    """What several rounds of verdicts tell, as one."""
+    steps = count(1)
+
+    def tell(_done: int, _of: int) -> None:
+        if progress is not None:
+            progress(next(steps), total)
+
+    return tell
+
+
 def _counted(
-    fleet: Fleet, parts: Sequence[_Part], guests: Sequence[Any], later: Sequence[Any], most: Sequence[Any] = ()
+    fleet: Fleet,
+    parts: Sequence[_Part],
+    tell: Callable[[int, int], None],
+    guests: Sequence[Any],
+    later: Sequence[Any],
+    most: Sequence[Any] = (),
 ) -> list[_Counted]:
     """For each guest: the captures of hosts that take it before and after, who does no longer, and who may not.
 
     ``later`` are the guests after the upgrade, ``most`` the same with all that they may have then.
     """
-    before = Verdicts(fleet.relation(guests))
+    before = Verdicts(fleet.relation(guests), tell)
     upgraded = fleet._replace(machines=tuple(part.machine for part in parts))
-    after = Verdicts(upgraded.relation(later))
-    at_most = Verdicts(upgraded.relation(most)) if most else after
+    after = Verdicts(upgraded.relation(later), tell)
+    at_most = Verdicts(upgraded.relation(most), tell) if most else after
     found = []
     for guest in range(len(guests)):
         took = [before[guest, number].answer != "no" for number in range(len(fleet.hosts))]
@@ -157,8 +178,8 @@ def _counted(
             elif likely.answer == "no" and took[part.before] and not part.is_upgraded:
                 # What the CPU has beyond what is known, hosts that are upgraded as well have too, or nobody can say.
                 maybe.setdefault(at_most.blockers(likely), []).append(part)
-        count = sum(kept.captures for kept, one in zip(fleet.hosts, took, strict=True) if one)
-        found.append((count, takes, _rows(gone), _rows(maybe)))
+        taken = sum(kept.captures for kept, one in zip(fleet.hosts, took, strict=True) if one)
+        found.append((taken, takes, _rows(gone), _rows(maybe)))
     return found
 
 

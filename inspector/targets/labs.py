@@ -1,4 +1,4 @@
-"""The labs that a word or a captured vCPU opens, and with what; how they look is the terminal interface's."""
+"""The labs that a word or a captured vCPU opens, a fleet, and with what; how they look is the terminal interface's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,13 @@ class IdLab(NamedTuple):
     second_word: str = ""
 
 
-Lab: TypeAlias = XstateLab | Arm64Lab | IdLab
+class FleetLab(NamedTuple):
+    """The Fleet screen: the path of a store."""
+
+    store: str
+
+
+Lab: TypeAlias = XstateLab | Arm64Lab | IdLab | FleetLab
 
 
 def lab_of_vcpu(capture: Capture, vcpu: Vcpu | None) -> Lab:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
+from stat import S_ISREG
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import NO_OPTIONS, Options
+from layouts.files import fleet_store
 from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ else:
     Architecture = str
 
 BOTH: tuple[Architecture, ...] = ("x86", "arm64")
+FLEET = "fleet:"
 
 
 class Scheme(NamedTuple):
@@ -41,7 +44,8 @@ class Scheme(NamedTuple):
     - ``lab(target, options) -> Lab``; empty: the lab in which its capture's first vCPU goes on
 
     ``architectures`` are those whose hosts and vCPUs it can be. ``is_file``: ``--as`` and ``--layout`` say what its
-    bytes are. ``opens_lab``: ``open`` shows its lab, not its capture.
+    bytes are. ``opens_lab``: ``open`` shows its lab, not its capture. ``marks`` are bytes by offset: a file that has
+    them is of this scheme without its prefix. ``instead`` says what to do with a word that is no capture and no host.
     """
 
     prefix: str
@@ -53,6 +57,8 @@ class Scheme(NamedTuple):
     architectures: tuple[Architecture, ...] = BOTH
     is_file: bool = False
     opens_lab: bool = False
+    marks: tuple[tuple[int, bytes], ...] = ()
+    instead: str = ""
 
     def begins(self, word: str) -> bool:
         """The word is one of this scheme."""
@@ -114,6 +120,16 @@ SCHEMES: tuple[Scheme, ...] = (
         "every thread of a running process, or one: stopped, read, resumed",
         capture="live.pid:capture_of_pid",
     ),
+    Scheme(
+        FLEET,
+        "fleet:FILE",
+        "thousands of hosts and guests (inspector fleet add), also a path of such a store; without FILE fleet.db",
+        lab="fleet:lab_of_store",
+        architectures=(),
+        opens_lab=True,
+        marks=fleet_store.MARKS,
+        instead="a store of thousands: inspector open shows it, inspector fleet asks it (--store FILE)",
+    ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(
         "",
@@ -135,7 +151,20 @@ def scheme_of(target: str) -> Scheme:
     head, colon, _ = target.partition(":")
     if not found.prefix and colon and head.isalpha() and not os.path.lexists(target):
         raise UsageError(f"{target}: no such file, and no scheme {head}:; expected {forms(SCHEMES)}")
-    return found
+    return found if found.prefix else _by_content(target) or found
+
+
+def _by_content(path: str) -> Scheme | None:
+    """The scheme that a file is of by its marks; None for what is no file. A pipe is not read."""
+    try:
+        if not S_ISREG(os.stat(path).st_mode):
+            return None
+        with open(path, "rb") as file:
+            head = file.read(fleet_store.HEADER_SIZE_BYTES)
+    except (OSError, ValueError):
+        return None
+    marked = (scheme for scheme in SCHEMES if scheme.marks)
+    return next((one for one in marked if all(head.startswith(mark, at) for at, mark in one.marks)), None)
 
 
 def is_target(word: str) -> bool:
@@ -153,7 +182,8 @@ def capture_of(target: str, options: Options = NO_OPTIONS) -> Capture:
     """The capture that a word is. Raises UsageError, and InputError when it cannot be read at all."""
     scheme = scheme_of(target)
     if not scheme.capture:
-        raise UsageError(f"{target}: no capture; expected {forms(one for one in SCHEMES if one.capture)}")
+        expected = scheme.instead or f"expected {forms(one for one in SCHEMES if one.capture)}"
+        raise UsageError(f"{target}: no capture; {expected}")
     for option, value in (("--layout", options.layout), ("--as", options.as_format)):
         if value and not scheme.is_file:
             raise UsageError(f"{option} {value}: {target} has no bytes to take for it; it goes with a file")
@@ -192,8 +222,8 @@ def require(target: str, architecture: Architecture) -> Scheme:
     """The scheme of a word. Raises UsageError when it is never of this architecture."""
     scheme = scheme_of(target)
     if architecture not in scheme.architectures:
-        able = forms(one for one in SCHEMES if architecture in one.architectures)
-        raise UsageError(f"{target}: expected an {architecture} host or vCPU, as {able} may be")
+        able = f"as {forms(one for one in SCHEMES if architecture in one.architectures)} may be"
+        raise UsageError(f"{target}: expected an {architecture} host or vCPU, {scheme.instead or able}")
     return scheme
 
 

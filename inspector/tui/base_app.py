@@ -75,6 +75,11 @@ class KeyedScreen(ClosesOnce):
         """Whether what keys work on is there."""
         return self.is_mounted
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether nothing is worked on behind the screen."""
+        return True
+
     def hush(self) -> None:
         """A key has come: what was wrong with a line has been read."""
         from inspector.tui.widgets.prompt import Prompt

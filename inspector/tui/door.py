@@ -121,6 +121,26 @@ class LabApp(DoorApp):
         return self.lab
 
 
+class FleetApp(DoorApp):
+    """A fleet as the lowest screen. Raises InputError for a file that is no store."""
+
+    def __init__(self, store: str) -> None:
+        from inspector.tui.labs import fleet_screen
+
+        super().__init__()
+        self.target = store
+        self.fleet = fleet_screen(store)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The Fleet screen."""
+        return self.fleet
+
+    @property
+    def is_ready(self) -> bool:
+        """See BaseApp."""
+        return self.fleet.is_ready
+
+
 class MigrationApp(DoorApp):
     """A migration as the lowest screen."""
 

@@ -5,6 +5,7 @@ Bindings, footers and help screens are made from these tables. Those of panes ar
 
 from __future__ import annotations
 
+from inspector.tui.fleet_keys import FLEET
 from inspector.tui.key import Group, Key, Table, line, merged, panes, without
 from inspector.tui.lab_keys import AGAINST, ARM64_LAB, ID_LAB, TIMELINE, XSTATE_LAB
 from inspector.tui.migration_keys import MIGRATION
@@ -381,6 +382,7 @@ SCREENS: dict[str, Table] = {
     "findings": merged(LINES, FINDINGS),
     "migration": merged(LINES, MIGRATION),
     "calls": merged(LINES, CALLS),
+    "fleet": merged(LINES, FLEET),
     "xstate lab": merged(LINES, XSTATE_LAB),
     "arm64 lab": merged(LINES, ARM64_LAB),
     "id lab": merged(LINES, ID_LAB),

@@ -9,8 +9,9 @@ from textual.screen import Screen
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture, Vcpu
 from inspector.targets.arm64_world import world_of_vcpu
-from inspector.targets.labs import Arm64Lab, IdLab, Lab, lab_of_vcpu
+from inspector.targets.labs import Arm64Lab, FleetLab, IdLab, Lab, lab_of_vcpu
 from inspector.tui.arm64_lab_session import Arm64LabSession
+from inspector.tui.base_app import KeyedScreen
 from inspector.tui.id_lab_session import IdLabSession
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.screens.id_lab import IdLabScreen
@@ -24,7 +25,9 @@ LabSession = XstateLabSession | Arm64LabSession | IdLabSession
 
 
 def session_of(lab: Lab, origin: Sequence[str] | None = ()) -> LabSession:
-    """What the screen of a lab works on; ``origin``: see WorldSession."""
+    """What the screen of a lab works on; ``origin``: see WorldSession. Raises UsageError for a fleet."""
+    if isinstance(lab, FleetLab):
+        raise UsageError(f"{lab.store}: a fleet, which has no lab")
     if isinstance(lab, IdLab):
         return IdLabSession(*lab, has_command=origin is not None)
     if isinstance(lab, Arm64Lab):
@@ -72,6 +75,14 @@ def lab_screen(session: LabSession) -> Screen[None]:
     if isinstance(session, XstateLabSession):
         return XstateLabScreen(session)
     return Arm64LabScreen(session) if isinstance(session, Arm64LabSession) else IdLabScreen(session)
+
+
+def fleet_screen(store: str) -> KeyedScreen:
+    """The screen of a fleet. Raises InputError."""
+    from inspector.tui.fleet_session import FleetSession
+    from inspector.tui.screens.fleet import FleetScreen
+
+    return FleetScreen(FleetSession(store))
 
 
 def bytes_screen(capture: Capture, path: str, vcpu_number: int) -> Screen[None]:

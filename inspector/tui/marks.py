@@ -77,6 +77,17 @@ MARKS: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = {
             ),
         ),
     ),
+    "fleet": (
+        (
+            "Marks",
+            (
+                ("┌ │ └►", "guests of the upper or lower pool may go where the arrow ends, and not back"),
+                ("✓ ✗ ?", "hosts that take the guest, that refuse it, of which it is not known"),
+                ("class", "hosts that take the same guests and give the same"),
+                ("pool", "classes between all of which guests move both ways"),
+            ),
+        ),
+    ),
     "xstate lab": (
         (
             "Columns",

@@ -135,7 +135,7 @@ def photograph(app: App[Any], size: tuple[int, int], keys: Sequence[str], suffix
             await opened(app, pilot)
             for key in keys:
                 await pilot.press(key)
-            await pilot.pause()
+            await opened(app, pilot)
             if app.return_code or getattr(app, "failure", None):
                 return {}
             return {suffix: picture_of(app, suffix) for suffix in suffixes}

@@ -36,20 +36,31 @@ class StartApp(InspectorApp):
             self._say_why(error)
 
     def _open(self, target: str) -> None:
-        from inspector.targets.schemes import lab_of, scheme_of
+        from inspector.targets.schemes import scheme_of
 
         scheme = scheme_of(target)
         if target == "-":
             raise UsageError("-: standard input is the terminal here; expected a file or a scheme's word")
         self.target = target
         if scheme.opens_lab:
-            from inspector.tui.labs import lab_screen, session_of
-
-            self.push_screen(lab_screen(session_of(lab_of(target, self.options))))
-            self.state.opened(target)
+            self.target = self._open_lab(target)
+            self.state.opened(self.target)
             return
         self.inspect = InspectScreen(self.fill)
         self.push_screen(self.inspect)
+
+    def _open_lab(self, target: str) -> str:
+        """Show a lab or a fleet; the word that opens it again."""
+        from inspector.targets.labs import FleetLab
+        from inspector.targets.schemes import lab_of
+        from inspector.tui.labs import fleet_screen, lab_screen, session_of
+
+        lab = lab_of(target, self.options)
+        if isinstance(lab, FleetLab):
+            self.push_screen(fleet_screen(lab.store))
+            return lab.store
+        self.push_screen(lab_screen(session_of(lab)))
+        return target
 
     def _say_why(self, error: InspectorError) -> None:
         """Say why a target cannot be opened, and stay here."""

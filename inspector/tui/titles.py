@@ -36,9 +36,13 @@ def title_of(session: Session) -> str:
 
 def progress_of(what: str, done: int, total: int) -> str:
     """A bar for a long read; without a known end the bytes so far."""
+    return visible(f"{what}  {bar(done, total)}{done >> 20} MiB")
+
+
+def bar(done: int, total: int) -> str:
+    """So much of a total as a bar; empty without one."""
     filled = int(_BAR_WIDTH * min(1, done / total)) if total else 0
-    bar = f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
-    return visible(f"{what}  {bar}{done >> 20} MiB")
+    return f"{'█' * filled}{'·' * (_BAR_WIDTH - filled)} {100 * done // total} %  " if total else ""
 
 
 def notice_of(capture: Capture) -> str:

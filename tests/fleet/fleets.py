@@ -14,6 +14,15 @@ from inspector.fleet.taking import take
 from inspector.targets.samples import names
 from tests.shared import FIRECRACKER, LIBCPUID
 
+SMALL = [
+    "sample:ice-lake/linux-5.10",
+    "sample:ice-lake/linux-6.1",
+    "sample:cascade-lake/linux-6.1",
+    "sample:epyc-milan/linux-6.1",
+    "sample:graviton3/linux-6.1",
+    "sample:graviton3/linux-6.18",
+]
+
 
 @cache
 def unpacked(folder: Path) -> list[str]:
@@ -41,6 +50,14 @@ def hosts_of(targets: list[str]) -> tuple[list[tuple[str, Document]], list[tuple
         for facts in gather(target):
             (x86 if facts.host["arch"] == X86 else arm64).append((target.rpartition("/")[2], facts.host))
     return x86, arm64
+
+
+def small(folder: Path) -> str:
+    """A store of six machines of both architectures, in a folder."""
+    path = str(folder / "small.fleet")
+    with Store(path, create=True) as store:
+        add_all(store, SMALL)
+    return path
 
 
 def add_all(store: Store, targets: list[str], copies: int = 1) -> None:

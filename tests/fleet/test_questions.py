@@ -18,16 +18,8 @@ from inspector.fleet.gather import gather
 from inspector.fleet.hosts import fleets
 from inspector.fleet.odd import odd
 from inspector.fleet.store import Row, Store
-from tests.fleet.fleets import add_all
+from tests.fleet.fleets import SMALL, add_all
 
-TARGETS = [
-    "sample:ice-lake/linux-5.10",
-    "sample:ice-lake/linux-6.1",
-    "sample:cascade-lake/linux-6.1",
-    "sample:epyc-milan/linux-6.1",
-    "sample:graviton3/linux-6.1",
-    "sample:graviton3/linux-6.18",
-]
 PAGE = (Path(__file__).parents[2] / "docs/json.md").read_text("utf-8")
 
 
@@ -35,14 +27,14 @@ PAGE = (Path(__file__).parents[2] / "docs/json.md").read_text("utf-8")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     found = str(tmp_path_factory.mktemp("fleet") / "a.fleet")
     with Store(found, create=True) as store:
-        add_all(store, TARGETS)
+        add_all(store, SMALL)
     return found
 
 
 def test_who_takes_a_guest(path: str) -> None:
     with Store(path) as store:
         on_x86, on_arm64 = fleets(store, print)
-        rows = {on_x86.guests[row.guest].name: row for row in check(on_x86, store.homes_of)}
+        rows = {on_x86.guests[row.guest].name: row for row in check(on_x86, store.homes())}
         moved = rows["sample:ice-lake/linux-5.10"]
         assert moved.takes == 2
         refused = {on_x86.hosts[one.hosts[0]].name: {blocker.name for blocker in one.blockers} for one in moved.refused}
@@ -50,7 +42,7 @@ def test_who_takes_a_guest(path: str) -> None:
         assert "sha-ni" in refused["sample:cascade-lake/linux-6.1"]
         for row in rows.values():
             assert row.takes + row.open + sum(one.captures for one in row.refused) == 4
-        older = {on_arm64.guests[row.guest].name: row for row in check(on_arm64, store.homes_of)}
+        older = {on_arm64.guests[row.guest].name: row for row in check(on_arm64, store.homes())}
         assert older["sample:graviton3/linux-6.1"].takes == 2
         assert older["sample:graviton3/linux-6.18"].takes == 1
 
@@ -59,7 +51,7 @@ def test_an_msr_that_the_other_kernel_does_not_list(path: str) -> None:
     """Cascade Lake's bounds registers: the host that the guest is from lists IA32_BNDCFGS, Ice Lake's does not."""
     with Store(path) as store:
         (fleet, _) = fleets(store, print)
-        row = next(row for row in check(fleet, store.homes_of) if "cascade" in fleet.guests[row.guest].name)
+        row = next(row for row in check(fleet, store.homes()) if "cascade" in fleet.guests[row.guest].name)
         assert {"MSR.D90"} <= {blocker.where for one in row.refused for blocker in one.blockers}
 
 
@@ -107,7 +99,7 @@ def test_every_key_is_documented(words: str, path: str, capsys: pytest.CaptureFi
 
 def test_every_key_of_add_is_documented(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad").write_bytes(b"\0\1")
-    main(["fleet", "add", str(tmp_path / "bad"), TARGETS[0], "--store", str(tmp_path / "s"), "--json"])
+    main(["fleet", "add", str(tmp_path / "bad"), SMALL[0], "--store", str(tmp_path / "s"), "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert (answer["kind"], answer["read"], answer["faults"]) == ("fleet-add", 1, 1)
     assert keys_of(answer) <= set(re.findall(r"`(\w+)`", PAGE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from importlib import import_module
@@ -14,6 +15,7 @@ import pytest
 
 from inspector.capture.errors import UsageError
 from inspector.cli.main import main
+from inspector.fleet.store import Store
 from inspector.targets import schemes
 from inspector.targets.labs import IdLab, XstateLab
 from inspector.targets.schemes import SCHEMES, Scheme, capture_of, host_of, is_target, lab_of, scheme_of
@@ -35,7 +37,7 @@ def test_what_an_entry_names_is_there(scheme: Scheme) -> None:
     for name in filter(None, (scheme.capture, scheme.host, scheme.lab)):
         module, _, function = name.partition(":")
         assert callable(getattr(import_module(f"inspector.targets.{module}"), function))
-    assert scheme.architectures
+    assert scheme.architectures or scheme.instead
 
 
 def test_a_word_has_one_scheme() -> None:
@@ -205,6 +207,33 @@ def test_the_page_of_targets_is_the_table() -> None:
         for one in SCHEMES
     ]
     assert rows[: len(SCHEMES)] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("show fleet:a.fleet", 2),
+        ("show a.fleet", 2),
+        ("lint a.fleet", 2),
+        ("migrate sample:amx a.fleet", 2),
+        ("sim new --host fleet:a.fleet", 2),
+        ("show a.fleet --as kvm-regs", 2),
+        ("open fleet:", 3),
+        ("open fleet:other", 3),
+    ],
+)
+def test_a_fleet_is_no_capture_and_no_host(
+    words: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("inspector.tui.terminal.require_screen", lambda: None)
+    monkeypatch.setattr("inspector.tui.terminal.keys_of_terminal", lambda **_: None)
+    Store("a.fleet", create=True).close()
+    sqlite3.connect("other").executescript("CREATE TABLE hosts (id);")
+    assert scheme_of("other").prefix == ""
+    found, out, err = answered(capsys, *words.split())
+    assert (found, out, len(err.splitlines())) == (code, "", 1)
+    assert "inspector fleet" in err
 
 
 @pytest.mark.parametrize("command", ["open", "show", "convert", "set", "screenshot", "diff"])

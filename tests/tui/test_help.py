@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from inspector.cli.open import app_of
-from inspector.tui import keys, lab_keys, migration_keys
+from inspector.tui import fleet_keys, keys, lab_keys, migration_keys
 from inspector.tui.base_app import BaseApp, KeyedScreen
 from inspector.tui.key import keys_of, written
 from inspector.tui.marks import MARKS
@@ -21,6 +21,7 @@ from inspector.tui.start import StartApp
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.outcome_pane import OutcomePane
 from inspector.tui.widgets.prompt import Prompt
+from tests.fleet.fleets import small
 
 TUI = Path(keys.__file__).parent
 
@@ -35,12 +36,19 @@ SCREENS = {
     "findings": ("sample:zen5-kvm", ["exclamation_mark"]),
     "migration": ("sample:amx", ["M", *"milan@6.18", "enter"]),
     "calls": ("sample:logs/refused-cpuid.strace.txt", []),
+    "fleet": ("fleet:", ["j", "enter"]),
     "xstate lab": ("sample:amx", ["L", "n"]),
     "arm64 lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["P", "n", "n"]),
     "id lab": ("sample:arm64-kvm/max-linux-7.2.13.regs", ["L"]),
     "timeline": ("sim:guest-xfd", ["n", "n", "T"]),
     "against": ("sim:guest-xfd", ["n", "n", "n", "A", *"rfc", "enter"]),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No store of a fleet comes with the tool."""
+    SCREENS["fleet"] = (small(tmp_path_factory.mktemp("fleet")), SCREENS["fleet"][1])
 
 
 def our_keys(screen: KeyedScreen) -> dict[str, str]:
@@ -87,6 +95,7 @@ def test_no_key_of_a_table_has_two_meanings() -> None:
         "findings": keys.FINDINGS,
         "migration": migration_keys.MIGRATION,
         "calls": keys.CALLS,
+        "fleet": fleet_keys.FLEET,
         "xstate lab": lab_keys.XSTATE_LAB,
         "arm64 lab": lab_keys.ARM64_LAB,
         "id lab": lab_keys.ID_LAB,

@@ -1,0 +1,156 @@
+"""Captured guests: which hosts take each, who refuses it and why. No toolkit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from inspector.export.fleet import blocked_by, counted, some
+from inspector.export.words import styled
+from inspector.fleet.checked import Checked, Refused
+from inspector.fleet.hosts import title
+from inspector.tui.fleet_hosts import FactsView
+from inspector.tui.fleet_session import CHECK, FleetSession, Part
+from inspector.tui.fleet_view import PairWanted, Row, Said, View, reasons, waiting
+
+_NAMES, _REASONS = 4, 24
+
+
+class _Guest(NamedTuple):
+    part: Part
+    row: Checked
+
+    @property
+    def name(self) -> str:
+        return self.part.fleet.guests[self.row.guest].name
+
+
+class GuestsView(View):
+    """Every distinct guest, those that most hosts refuse first."""
+
+    name = CHECK
+    title = "which guests cannot arrive"
+
+    def __init__(self, session: FleetSession) -> None:
+        super().__init__(session)
+        self._guests: list[_Guest] = []
+        session.ask(CHECK)
+        self.follow()
+
+    def follow(self) -> None:
+        """See View."""
+        found = [_Guest(part, row) for part in self.session.parts for row in part.checked or ()]
+        self._guests = sorted(found, key=lambda one: -_refusals(one.row))
+
+    @property
+    def count(self) -> int:
+        """See View."""
+        return len(self._guests)
+
+    def row(self, at: int) -> Row:
+        """See View."""
+        guest, row = self._guests[at], self._guests[at].row
+        kept = guest.part.fleet.guests[row.guest]
+        refused = _refusals(row)
+        sign, style = ("✗", "bad") if refused else ("?", "changed") if row.open else ("✓", "good")
+        more = f" and {kept.captures - 1} more" if kept.captures > 1 else ""
+        words = f"  ✓ {row.takes}  ✗ {refused}" + (f"  ? {row.open}" if row.open else "")
+        return styled((f"{sign} ", style), f"{kept.name}{more}", (words, "quiet"))
+
+    def said(self, at: int) -> Iterator[Said]:
+        """See View."""
+        if not self._guests:
+            is_answered = bool(self.session.parts) and all(part.checked is not None for part in self.session.parts)
+            if not is_answered:
+                yield waiting(self.session, CHECK)
+                return
+            yield Said("no guest was captured, only hosts: who can move where asks about guests with all of a host")
+            return
+        guest, row = self._guests[at], self._guests[at].row
+        hosts = guest.part.fleet.hosts
+        yield Said(f"guest of {guest.name}", "bold", 0)
+        yield Said(f"taken by {counted(row.takes, 'host')}, refused by {_refusals(row)}")
+        if row.open:
+            yield Said(f"of {counted(row.open, 'host')} it is not known")
+        for one in row.refused[:_REASONS]:
+            names = [hosts[host].name for host in one.hosts]
+            yield Said(f"✗ {some(names, one.captures - len(names), _NAMES)}", "bold red", 4)
+            yield Said(f"  {reasons(one.blockers)}", "", 4)
+        if len(row.refused) > _REASONS:
+            yield Said(f"and {len(row.refused) - _REASONS} more reasons", "dim")
+        if row.refused:
+            yield Said("Enter lists the hosts that refuse it", "dim")
+
+    def enter(self, at: int) -> View | None:
+        """See View: the hosts that refuse it; of one that all take its facts."""
+        if not self._guests:
+            return None
+        guest = self._guests[at]
+        if guest.row.refused:
+            return GuestView(self.session, guest.part, guest.row)
+        return FactsView(self.session, guest.name, guest.part.fleet.guests[guest.row.guest])
+
+    def label(self, at: int) -> str:
+        """See View: the guest's name."""
+        return self._guests[at].name if self._guests else ""
+
+    def words(self) -> list[str]:
+        """See View."""
+        return self.fleet_words("check")
+
+    def has(self, at: int, text: str) -> bool:
+        """A guest by name, or by what is in its way."""
+        return text in self._guests[at].name.lower() or _is_blocked_by(self._guests[at].row.refused, text)
+
+
+class GuestView(View):
+    """The distinct hosts that refuse a guest, each with its reasons."""
+
+    def __init__(self, session: FleetSession, part: Part, found: Checked) -> None:
+        super().__init__(session)
+        self._part = part
+        self._guest = found.guest
+        self._rows: list[tuple[int, Refused]] = [(host, one) for one in found.refused for host in one.hosts]
+        self.title = f"guest of {part.fleet.guests[found.guest].name}: refused by {_refusals(found)}"
+
+    @property
+    def count(self) -> int:
+        """See View."""
+        return len(self._rows)
+
+    def row(self, at: int) -> Row:
+        """See View."""
+        host, one = self._rows[at]
+        kept = self._part.fleet.hosts[host]
+        more = f" and {kept.captures - 1} more" if kept.captures > 1 else ""
+        return styled(("✗ ", "bad"), f"{kept.name}{more}", (f"  {blocked_by(one.blockers)}", "quiet"))
+
+    def said(self, at: int) -> Iterator[Said]:
+        """See View."""
+        host, one = self._rows[at]
+        kept = self._part.fleet.hosts[host]
+        yield Said(f"{some([kept.name], kept.captures - 1)} refuses the guest", "bold", 0)
+        yield Said(title(kept.facts), "", 4)
+        yield from (Said(f"✗ {part}", "bold red", 4) for part in reasons(one.blockers).split("; "))
+        yield Said("Enter asks for this move: every call, and what to change", "dim")
+
+    def enter(self, at: int) -> PairWanted:
+        """See View: the move."""
+        return PairWanted(self._part, self._guest, self._rows[at][0])
+
+    def label(self, at: int) -> str:
+        """See View: the host's name."""
+        return self._part.fleet.hosts[self._rows[at][0]].name
+
+    def words(self) -> list[str]:
+        """See View."""
+        return self.fleet_words("check")
+
+
+def _refusals(row: Checked) -> int:
+    """How many captures of hosts refuse a guest."""
+    return sum(one.captures for one in row.refused)
+
+
+def _is_blocked_by(refused: Sequence[Refused], text: str) -> bool:
+    return any(text in str(blocker).lower() for one in refused for blocker in one.blockers)
