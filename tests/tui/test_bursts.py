@@ -79,6 +79,10 @@ async def test_keys_before_the_capture_is_there_do_nothing() -> None:
     app.read_target = lambda: None
     async with app.run_test() as pilot:
         await pilot.press(*"/:fLczeyYunNEa[]", "space", "enter", "ctrl+r", "question_mark", "escape")
+        for pane in app.screen.focus_chain:
+            pane.focus()
+            await burst(app, [(key, None) for key in (*"jlGg", "pagedown", "ctrl+d", "left", "enter")])
+            await pilot.click(pane, offset=(5, 1))
         assert not app.failure
         assert app.inspect.session is None
 
