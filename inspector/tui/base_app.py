@@ -279,8 +279,9 @@ class BaseApp(App[int]):
         Textual runs a binding when its key has bubbled up from the focused widget; by then keys
         typed behind it have gone to that widget too, though the binding moved the focus:
         ``/tmm`` would search for nothing, and Ctrl-U would delete what was typed behind it.
+        A key that comes back from a widget was none of the screen's: by now it may be one of another screen.
         """
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._handle_now(event):
+        if isinstance(event, events.Key) and (event.is_forwarded or await self._handle_now(event)):
             return
         if isinstance(event, events.Resize):
             # Also what comes first when the program is continued: the terminal is another one, or was a shell's.
