@@ -7,7 +7,6 @@ registers) and ``msr`` (by index). Values are hex, as numbers or texts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from inspector.capture.errors import InputError, visible
@@ -29,14 +28,7 @@ VERSION = 1
 MAX_SIZE_BYTES = 1 << 20
 _WIDEST_BYTES = 256
 
-_HEAD = re.compile(rb"cpu_record\s*=")
 _WORDS = ("machine", "vmm", "microcode", "firmware", "source")
-
-
-def looks_like_record(head: bytes) -> bool:
-    """``cpu_record =`` is the first that is no comment."""
-    lines = (line.strip() for line in head.splitlines())
-    return bool(_HEAD.match(next((line for line in lines if line and line[:1] != b"#"), b"")))
 
 
 def read(source: Source, _options: Options) -> Capture:

@@ -5,8 +5,6 @@ Source: libvirt docs/formatdomaincaps.rst, "CPU configuration".
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from inspector.capture.errors import InputError
 from layouts.light import NamedTuple
 
@@ -30,6 +28,8 @@ class DomainCapabilities(NamedTuple):
 
 def parse_domcapabilities(text: str, file: str) -> DomainCapabilities:
     """The host-model and the models. Raises InputError for another text."""
+    from xml.etree import ElementTree
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(file, _FORMAT, "a document type, which libvirt's XML has not")
     try:
