@@ -17,7 +17,6 @@ from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
 from inspector.readers.text import parse_toml, shown
-from layouts.arm64.kvm_ids import id_of_name
 from layouts.light import TYPE_CHECKING
 from layouts.register_id import RegisterId
 
@@ -72,7 +71,7 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
         raise InputError(source.name, "msr: an index of 32 bits", f"{max(msrs):#x}")
     if msrs:
         areas.append(msr_area({index: (value, 0) for index, value in msrs.items()}, origin, "model-specific registers"))
-    registers = _values(source, table, "sysreg", id_of_name) | _values(source, table, "kvm", _number, _size_bytes)
+    registers = _named_registers(source, table) | _values(source, table, "kvm", _number, _size_bytes)
     wrong = next((register_id for register_id in registers if not is_register_id(register_id)), None)
     if wrong is not None:
         raise InputError(source.name, "kvm: a register id", f"{wrong:#x}")
@@ -80,6 +79,14 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
         values = {register_id: (value, 0) for register_id, value in registers.items()}
         areas.append(register_area(values, origin, "KVM registers"))
     return areas
+
+
+def _named_registers(source: Source, table: Mapping[str, Any]) -> dict[int, int]:
+    if "sysreg" not in table:
+        return {}
+    from layouts.arm64.kvm_ids import id_of_name
+
+    return _values(source, table, "sysreg", id_of_name)
 
 
 def _text(source: Source, table: Mapping[str, Any], key: str) -> str:
