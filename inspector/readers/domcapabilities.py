@@ -8,10 +8,11 @@ Source: libvirt docs/formatdomaincaps.rst, "CPU configuration"; docs/formatcaps.
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from inspector.capture.errors import InputError
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 _FORMAT = "libvirt's <domainCapabilities>"
 _HOST_FORMAT = "libvirt's <capabilities>"
@@ -48,6 +49,8 @@ class HostCapabilities(NamedTuple):
 
 
 def _parsed(text: str, file: str, form: str) -> ElementTree.Element:
+    from xml.etree import ElementTree
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(file, form, "a document type, which libvirt's XML has not")
     try:

@@ -207,16 +207,21 @@ _TABLES = ("registers", "fields", "limits")
 _OWN = ("since", "package", "later")
 
 
-def _register(name: str, row: list[Any]) -> IdRegister:
+@cache
+def _register(name: str, *row: Any) -> IdRegister:
     op0, op1, crn, crm, op2, kind, mask, aarch32 = row
     return IdRegister(name, (op0, op1, crn, crm, op2), kind, int(mask, 16), bool(aarch32))
 
 
 def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
-    return tuple(
-        FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
-        for name, lsb, width, policy, signed, strict, safe in table
-    )
+    return tuple([_field(*row) for row in table])
+
+
+@cache
+def _field(name: str, lsb: int, width: int, *row: Any) -> FieldPolicy:
+    """Most kernels have the same."""
+    policy, signed, strict, safe = row
+    return FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
 
 
 def _limit(name: str, entry: dict[str, Any]) -> Limit:
@@ -231,7 +236,7 @@ def _limit(name: str, entry: dict[str, Any]) -> Limit:
 
 
 def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
-    by_name = {name: _register(name, row) for name, row in entry["registers"].items()}
+    by_name = {name: _register(name, *row) for name, row in entry["registers"].items()}
     made = {key: value for key, value in entry.items() if key != "like"}
     made |= {
         "writable_csv": tuple(entry["writable_csv"]),

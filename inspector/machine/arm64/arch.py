@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.machine.arm64.el2_masks import Resx
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import mask_of
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.el2_masks import Resx
 
 #: Most vCPUs, by the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}

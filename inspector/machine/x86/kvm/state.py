@@ -33,14 +33,14 @@ class VmConfig:
         disabled_quirks: int = 0,
         caps: dict[int, int] | None = None,
         vcpu_ids: tuple[int, ...] = (0,),
-        memory: bytearray | None = None,
+        memory: bytes | bytearray | None = None,
     ) -> None:
         self.irqchip = irqchip
         self.disabled_quirks = disabled_quirks
         self.caps = {} if caps is None else caps
         self.vcpu_ids = vcpu_ids
-        #: Guest physical memory, for the rules that read it (PDPTEs, VMCS12): start -> bytes.
-        self.memory = bytearray() if memory is None else memory
+        #: Guest physical memory from 0 on, for the rules that read it (PDPTEs, VMCS12).
+        self.memory: bytes | bytearray = b"" if memory is None else memory
 
     @property
     def has_lapic(self) -> bool:
