@@ -27,15 +27,14 @@ class Look(NamedTuple):
     blank: str
 
 
-class Cell(NamedTuple):
-    """What one cell shows. A blank looks as its ground does, whatever it stands between."""
+#: What one cell shows, as plain pairs: a screen has thousands. A blank looks as its ground does.
+Cell = tuple[str, Look]
 
-    letter: str
-    look: Look
 
-    def goes_on(self, look: Look) -> bool:
-        """Whether it can be written behind one of a look, and nothing said of its own."""
-        return self.look.blank == look.blank if self.letter == " " else self.look.letter == look.letter
+def _goes_on(cell: Cell, look: Look) -> bool:
+    """Whether a cell can be written behind one of a look, and nothing said of its own."""
+    letter, own = cell
+    return own is look or (own.blank == look.blank if letter == " " else own.letter == look.letter)
 
 
 class Shown:
@@ -55,12 +54,12 @@ class Shown:
         """The same update in as few bytes as it needs. It counts as painted when it is rendered."""
         return _Changes(self, update)
 
-    def take(self, x: int, y: int, cells: Sequence[Cell | None]) -> Iterator[tuple[int, int]]:
-        """Put cells in their place; which of them have to be sent, from one to before another."""
+    def put(self, x: int, y: int, cells: Sequence[Cell | None]) -> Sequence[Cell | None]:
+        """Put cells in their place; what was there."""
         line = self._lines.setdefault(y, [])
         line.extend([None] * (x + len(cells) - len(line)))
         before, line[x : x + len(cells)] = line[x : x + len(cells)], cells
-        return _runs(before, cells)
+        return before
 
 
 class _Changes(CompositorUpdate):
@@ -80,10 +79,10 @@ class _Changes(CompositorUpdate):
         for x, y, strip in pieces:
             cells = _cells(strip, system)
             if cells is None:
-                list(self.shown.take(x, y, [None] * strip.cell_length))
+                self.shown.put(x, y, [None] * strip.cell_length)
                 pen.whole(x, y, strip.render(console))
                 continue
-            for begin, end in self.shown.take(x, y, cells):
+            for begin, end in _runs(self.shown.put(x, y, cells), cells):
                 pen.write(x + begin, y, cells[begin:end])
         return pen.text()
 
@@ -119,9 +118,8 @@ def _cells(strip: Strip, system: ColorSystem) -> list[Cell] | None:
     for text, style, _ in strip:
         if style is not None and style.link:
             return None
-        look = _look(style or Style.null(), system)
-        ground = look._replace(letter=look.blank)
-        cells += [Cell(letter, ground if letter == " " else look) for letter in text]
+        look, ground = _looks(style or Style.null(), system)
+        cells += [(letter, ground if letter == " " else look) for letter in text]
     return cells
 
 
@@ -131,32 +129,32 @@ def _is_one_cell(letter: str) -> bool:
 
 
 @cache
-def _look(style: Style, system: ColorSystem) -> Look:
-    """How a style looks. A blank has lines and is reversed as letters are; else it is its background alone."""
+def _looks(style: Style, system: ColorSystem) -> tuple[Look, Look]:
+    """How a style looks, and a blank in it: its background alone, but with lines and reversed as letters are."""
     letter = Strip.render_ansi(style, system)
     is_drawn = style.reverse or style.underline or style.underline2 or style.strike or style.overline or style.frame
-    return Look(letter, letter if is_drawn else Strip.render_ansi(Style(bgcolor=style.bgcolor), system))
+    blank = letter if is_drawn else Strip.render_ansi(Style(bgcolor=style.bgcolor), system)
+    return Look(letter, blank), Look(blank, blank)
 
 
-def _runs(before: Sequence[Cell | None], now: Sequence[Cell | None]) -> Iterator[tuple[int, int]]:
+def _runs(before: Sequence[Cell | None], now: Sequence[Cell]) -> Iterator[tuple[int, int]]:
     """From which cell to before which one there are others, with what is cheaper sent than moved over."""
+    if before == now:
+        return
+    if not any(before):
+        yield 0, len(now)
+        return
     begin = end = -1
     for at, cell in enumerate(now):
-        if cell is not None and cell == before[at]:
+        if cell == before[at]:
             continue
         if end < 0:
             begin = at
-        elif at - end > _MOVE_CELLS or not _is_one_look(now[end - 1 : at]):
+        elif at - end > _MOVE_CELLS or not all(_goes_on(one, now[end - 1][1]) for one in now[end:at]):
             yield begin, end
             begin = at
         end = at + 1
-    if end > 0:
-        yield begin, end
-
-
-def _is_one_look(cells: Sequence[Cell | None]) -> bool:
-    first = cells[0]
-    return first is not None and all(cell is not None and cell.goes_on(first.look) for cell in cells)
+    yield begin, end
 
 
 class _Pen:
@@ -170,11 +168,14 @@ class _Pen:
     def write(self, x: int, y: int, cells: Sequence[Cell]) -> None:
         """Cells from a place on."""
         self._move(x, y)
+        now, parts = self._look, self._parts
         for cell in cells:
-            if not cell.goes_on(self._look):
-                self._look = cell.look
-                self._parts.append(f"\x1b[0;{cell.look.letter}m" if cell.look.letter else "\x1b[m")
-            self._parts.append(cell.letter)
+            letter, look = cell
+            if look is not now and not _goes_on(cell, now):
+                now = look
+                parts.append(f"\x1b[0;{look.letter}m" if look.letter else "\x1b[m")
+            parts.append(letter)
+        self._look = now
         self._place = (x + len(cells), y)
 
     def whole(self, x: int, y: int, text: str) -> None:
