@@ -107,37 +107,30 @@ def looks(screen: pyte.Screen) -> Iterator[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("target", "keys"),
     [
-        ("sim:guest-xfd", ("n", "space", "x", "t", "slash", "escape", "question_mark", "q")),
+        ("sim:guest-xfd", ("n", "space", "x", "t", "question_mark", "q")),
+        ("sim:guest-xfd", ("n", "slash", "escape")),
         ("sim:arm64-life-cycle", ("n", "W", "escape", "T", "q")),
-        ("sample:zen5-kvm", ("c", "j", "tab", "slash", "escape", "q", "G")),
+        ("sample:zen5-kvm", ("c", "j", "j")),
     ],
 )
 async def test_the_terminal_shows_what_textual_painted(target: str, keys: tuple[str, ...]) -> None:
     app = app_of(target)
     sent = sent_of(app)
     shown, painted = pyte.Screen(80, 24), pyte.Screen(80, 24)
-    one, other = pyte.Stream(shown), pyte.Stream(painted)
-
-    def is_as_painted() -> bool:
-        one.feed("".join(sent))
-        sent.clear()
-        update = app.screen._compositor.render_full_update()
-        other.feed(update.render_segments(app.console))
-        return list(looks(shown)) == list(looks(painted))
-
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot)
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
-            if key in ("n", "j", "k"):
-                continue
-            # Nothing is under way any more: looking takes away what is still to be painted.
-            until = monotonic() + _PATIENCE_SECONDS
-            while (app.screen._compositor._dirty_regions or app.screen._dirty_widgets) and monotonic() < until:
-                await asyncio.sleep(0.02)
-            await asyncio.sleep(0.05)
-            assert is_as_painted(), key
+        # Looking takes away what is still to be painted: nothing may be under way any more.
+        count, until = -1, monotonic() + _PATIENCE_SECONDS
+        while count != len(sent) and monotonic() < until:
+            count = len(sent)
+            await asyncio.sleep(0.4)
+        pyte.Stream(shown).feed("".join(sent))
+        update = app.screen._compositor.render_full_update()
+        pyte.Stream(painted).feed(update.render_segments(app.console))
+        assert list(looks(shown)) == list(looks(painted))
 
 
 RED, GREEN = Style(color="red", bgcolor="black"), Style(color="green", bgcolor="black")
