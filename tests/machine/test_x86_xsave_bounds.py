@@ -233,7 +233,8 @@ def test_what_was_asked_has_the_same_answers_in_the_same_table() -> None:
     guest = GuestCpuid(
         kvm, (*entries, Entry(0x80000000, 0, 0, 0x80000008, 0, 0, 0), Entry(0x80000008, 0, 0, 40, 0, 0, 0))
     )
-    guest.asked = asked = {}
+    asked: dict[tuple[object, ...], object] = {}
+    guest.asked = asked
     answers = [guest.leaf(1), guest.leaf(0xD, 1), guest.has("XSAVE"), guest.maxphyaddr, guest.vendor, guest.is_set]
     assert answers == [(9, 0, HAS_XSAVE, 0), None, True, 40, "GenuineIntel", True]
     assert list(asked.values()) == answers
