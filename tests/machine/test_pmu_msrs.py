@@ -7,7 +7,8 @@ import pytest
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.module import SVM
 from inspector.machine.x86.kvm.msrs.access import get_msr, read, set_msr
-from inspector.machine.x86.kvm.msrs.counters import has_pebs, supported_perf_cap
+from inspector.machine.x86.kvm.msrs.counters import supported_perf_cap
+from inspector.machine.x86.kvm.pebs import has_pebs
 from tests.machine.kvms import ADAPTIVE
 from tests.machine.kvms import PERF_CAPABILITIES as CAP
 from tests.machine.kvms import vcpu_with_counters as vcpu_of

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from inspector.machine.x86.kvm.loaded import Loaded
-from inspector.machine.x86.kvm.msrs.counters import has_pebs
+from inspector.machine.x86.kvm.pebs import has_pebs
 from inspector.machine.x86.linux import features as linux_features
 from layouts.light import NamedTuple
 from layouts.x86.features import FEATURES, WORDS

@@ -6,12 +6,11 @@ vmx/pmu_intel.c, intel_pmu_refresh; vmx/vmx.c, vmx_get_perf_capabilities.
 
 from __future__ import annotations
 
+from inspector.machine.x86.kvm.pebs import has_pebs
 from layouts.light import TYPE_CHECKING, NamedTuple
-from layouts.x86.kvm_caps import PEBS_WITH_EPT
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:
-    from inspector.machine.x86.kvm.loaded import Loaded
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
@@ -24,7 +23,6 @@ PEBS_FORMAT, PEBS_BASELINE, PEBS_TIMING = 0xF00, 1 << 14, 1 << 17
 _PEBS = 1 << 6 | 1 << 7 | PEBS_FORMAT
 #: PERF_CAP_PEBS_MASK.
 PEBS_MASK = _PEBS | PEBS_BASELINE | PEBS_TIMING
-_FAMILY_6 = 6
 
 
 class Counters(NamedTuple):
@@ -100,16 +98,6 @@ def _intel_guest(vcpu: WholeVcpu, host: Counters) -> Counters:
     if version == 1:
         return Counters(version, gp, 0, bits)
     return Counters(version, gp, min(edx & 0x1F, host.fixed), bits, min(edx >> 5 & 0xFF, host.fixed_bits))
-
-
-def has_pebs(kvm: Loaded) -> bool:
-    """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
-    signature = kvm.host.cpuid.signature()
-    is_off = not kvm.is_on("enable_pmu", default=True) or kvm.is_on("enable_mediated_pmu")
-    if signature is None or kvm.host.emulated or is_off:
-        return False
-    models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}
-    return signature[1] == _FAMILY_6 and signature[2] in models
 
 
 def supported_perf_cap(kvm: Kvm) -> int:
