@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import PMU_V3, Host
+from inspector.machine.arm64.host import FIELDS_OF_FEATURE, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.models.partial import PartialHost
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.ids import CLIDR, DEMUX, DFR0, DFR0_AARCH32, PFR0, PFR1, RegisterId
+from layouts.arm64.ids import CLIDR, DEMUX, DFR0, DFR0_AARCH32, PFR0, PFR1, ZFR0, RegisterId
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, Limit
-from layouts.arm64.properties import FieldPlace, field_place
+from layouts.arm64.properties import FieldPlace, field_place, field_places
 from layouts.light import NamedTuple
 from layouts.vocabulary import mask_of
 
 _MTE2 = 2
+#: What a VMM can leave out of a vCPU.
+_LEFT_OUT = SVE | PTRAUTH | PMU_V3
 #: The newest PMUVer; behind it stands the implementation defined one, which nobody shows.
 _PMUVER_MOST = 14
 
@@ -124,6 +126,39 @@ def under_another(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> H
     found = PartialHost(host, core.name if core is not None else "")
     found.open = _open(hangs, least, most) | whole
     found.open_features = most.features & ~least.features & ~then.features
+    return found
+
+
+def with_left_out(host: Host, features: int, core: BareHost | None) -> Host:
+    """The host with what its guest lacks left open: its VMM may have switched SVE, pauth or the PMU off.
+
+    A core that MIDR_EL1 names says what the CPU has not, and up to which value it has the rest.
+    """
+    missing = _LEFT_OUT & ~features
+    bare = from_bare(host.kernel, [core]) if core is not None else None
+    missing &= bare.features if bare is not None else missing
+    if not missing:
+        return host
+    found = host if isinstance(host, PartialHost) else PartialHost(host, core.name if core is not None else "")
+    found.open_features |= missing
+    found.open_lengths = found.open_lengths or bool(missing & SVE)
+    if missing & PMU_V3:
+        # PerfMon follows PMUVer.
+        found.untold |= {DFR0_AARCH32}
+    for place in field_places().values():
+        bits = _fields_of(missing).get(place.encoding, 0)
+        most = place.get(bare.limits.get(place.encoding, 0)) if bare is not None else (1 << place.width) - 1
+        if place.mask & bits and most > 0:
+            found.open[place] = (0, most)
+    return found
+
+
+def _fields_of(features: int) -> dict[int, int]:
+    """The bits of ID registers that are a vCPU's with these features alone; ID_AA64ZFR0_EL1 is SVE's."""
+    found = {ZFR0: (1 << 64) - 1} if features & SVE else {}
+    for feature, places in FIELDS_OF_FEATURE.items():
+        if features & feature:
+            found |= {at: mask_of(*bits) | found.get(at, 0) for at, bits in places.items()}
     return found
 
 

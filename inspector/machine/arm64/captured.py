@@ -1,14 +1,14 @@
 """Captured arm64 registers: the host that shows them, and the state to restore on another.
 
-A capture holds what a guest saw, so it is a host's least: what KVM hides, and what that
-VMM had switched off, it does not tell.
+A capture holds what a guest saw, so it is a host's least: what KVM hides it does not tell, and what that VMM had
+switched off is open (``anew.py``, with_left_out).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.machine.arm64.anew import under_another
+from inspector.machine.arm64.anew import under_another, with_left_out
 from inspector.machine.arm64.caches import reset_clidr
 from inspector.machine.arm64.host import (
     FIELDS_OF_FEATURE,
@@ -91,9 +91,10 @@ def host_showing(state: State, kernel: Arm64Kernel, shown_by: Arm64Kernel | None
         registers={rid: data for rid, data in state.registers.items() if not is_id(rid)},
         name=state.name,
     )
-    if shown_by is None or shown_by.name == kernel.name:
-        return host
-    return under_another(host, shown_by, cores().get(core_of(midr)))
+    core = cores().get(core_of(midr))
+    if shown_by is not None and shown_by.name != kernel.name:
+        host = under_another(host, shown_by, core)
+    return with_left_out(host, state.features, core)
 
 
 def _under(kernel: Arm64Kernel, shown: Mapping[int, int], state: State) -> dict[int, int]:

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
-from inspector.machine.arm64.host import SVE, Host
+from inspector.machine.arm64.host import PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.idregs import takes_hidden
 from inspector.machine.arm64.models.partial import Open, PartialHost, open_features
 from inspector.machine.arm64.models.realize import ScratchVcpu, hangs_on, places_of, refusal, scratch
@@ -22,10 +22,15 @@ from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
+from layouts.arm64.listed import conditions
 from layouts.arm64.properties import FieldPlace, property_of
 from layouts.light import NamedTuple
 
 _UNDECIDED = "depends-on"
+
+
+#: Conditions of listed registers that are a feature of the vCPU.
+_FEATURE_OF = {"sve": SVE, "ptrauth": PTRAUTH, "pmu": PMU_V3}
 
 
 class FieldReason(NamedTuple):
@@ -106,7 +111,8 @@ def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool
     if isinstance(host, PartialHost):
         found = _hangs(state, host)
         assumed = host.assuming(found, state.features, state.vqs)
-        return _restore(state, assumed, abi, writable_imp=writable_imp)._replace(open=found)
+        left_out = host.open_features & state.features
+        return _restore(state, assumed, abi, writable_imp=writable_imp, left_out=left_out)._replace(open=found)
     return _restore(state, host, abi, writable_imp=writable_imp)
 
 
@@ -130,7 +136,8 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
     return tuple(found)
 
 
-def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migration:
+def _restore(state: State, host: Host, abi: str, *, writable_imp: bool, left_out: int = 0) -> Migration:
+    """``left_out``: features that the host's own guest may have gone without, and their registers with them."""
     vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
     if not isinstance(vcpu, Vcpu):
         # A real KVM has the merged interface.
@@ -145,7 +152,7 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
     for register_id, data in sorted(state.registers.items()):
         if register_id == ids.SVE_VLS:
             continue
-        kind = _kind(host, register_id)
+        kind = _kind(host, register_id, left_out)
         if kind == "unknown":
             unknown.append(register_id)
         elif kind == "any":
@@ -170,7 +177,7 @@ def _set_lengths(vcpu: ScratchVcpu, vqs: int, abi: str) -> list[Call]:
     ]
 
 
-def _kind(host: Host, register_id: int) -> str:
+def _kind(host: Host, register_id: int, left_out: int = 0) -> str:
     """``set`` when the machine knows its rules, ``any`` for plain state, ``unknown`` when the host's list lacks it."""
     found = RegisterId(register_id)
     if found.coprocessor == ids.SYSREG:
@@ -179,7 +186,9 @@ def _kind(host: Host, register_id: int) -> str:
             return "set"
         if is_id(register_id):
             return "unknown"
-        return "any" if register_id in host.registers or not _has_list(host) else "unknown"
+        of_feature = _FEATURE_OF.get(conditions(host.kernel.name).get(register_id, ""), 0)
+        is_there = register_id in host.registers or not _has_list(host) or of_feature & left_out
+        return "any" if is_there else "unknown"
     if found.coprocessor == ids.FIRMWARE and found.encoding and register_id not in host.registers:
         # Which mitigations the destination has, a bare CPU does not say.
         return "any"

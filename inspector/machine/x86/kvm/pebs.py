@@ -1,6 +1,6 @@
-"""Whether KVM gives guests PEBS.
+"""Whether guests may have PEBS: by the CPU's model, the release and KVM's parameters.
 
-Source: Linux arch/x86/kvm/vmx/capabilities.h, vmx_pebs_supported; arch/x86/events/intel/core.c (pebs_ept).
+Source: Linux arch/x86/kvm/vmx/capabilities.h, vmx_pebs_supported; arch/x86/events/intel/core.c, pebs_ept.
 """
 
 from __future__ import annotations
