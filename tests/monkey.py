@@ -133,6 +133,7 @@ async def play(name: str, seed: int, count: int, seen: Counter[str] | None = Non
                 pressed += await _round(app, pilot, chance, now, seen)
             failed: InspectorError | Exception | None = app.failure or app._exception
             app._exception = None
+    # What fails while the program ends is raised by Textual.
     if failed is not None:
         raise AssertionError(f"{name}, seed {seed}: {failed!r} behind {' '.join(pressed[-_RECALLED:])}") from failed
     return len(pressed)
@@ -194,9 +195,9 @@ def main() -> None:
         for name in PLACES:
             try:
                 total += asyncio.run(play(name, seed, _A_PLAY, seen))
-            except AssertionError as error:
-                failures.add(str(error))
-                print(error, flush=True)  # noqa: T201 - a program for developers
+            except Exception as error:  # noqa: BLE001 - any of them is a fault
+                failures.add(f"{name}, seed {seed}: {error!r}")
+                print(f"{name}, seed {seed}: {error!r}", flush=True)  # noqa: T201 - a program for developers
         seed += 1
     for name, count in seen.most_common():
         print(f"{count:>7} {name}")  # noqa: T201
