@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -31,6 +33,7 @@ from inspector.tui.migrations import session_of
 from inspector.tui.picture import opened
 from inspector.tui.start import StartApp
 from inspector.tui.tour_app import TourApp
+from tests.fleet.fleets import small
 
 
 class Place(NamedTuple):
@@ -43,6 +46,11 @@ class Place(NamedTuple):
 
 def _moving(source: str, destination: str) -> MigrationApp:
     return MigrationApp(session_of(Move(source, destination), Options()))
+
+
+def _fleet() -> BaseApp:
+    with TemporaryDirectory() as folder:
+        return app_of(small(Path(folder)))
 
 
 _THREADS = "sample:zen5-kvm"
@@ -72,6 +80,7 @@ PLACES = {
     "two hosts": Place("id lab", partial(app_of, "model:host:grace,graviton3")),
     "x86 migration": Place("migration", partial(_moving, "sample:amx", "milan@6.18")),
     "arm64 migration": Place("migration", partial(_moving, "sample:arm64-kvm/max-linux-7.2.13.regs", "neoverse-n1")),
+    "fleet": Place("fleet", _fleet),
     "tour": Place("xstate lab", TourApp),
 }
 _SIZES = ((80, 24), (120, 35), (160, 45), (220, 60), (40, 10))
@@ -133,6 +142,7 @@ async def play(name: str, seed: int, count: int, seen: Counter[str] | None = Non
                 pressed += await _round(app, pilot, chance, now, seen)
             failed: InspectorError | Exception | None = app.failure or app._exception
             app._exception = None
+    # What fails while the program ends is raised by Textual.
     if failed is not None:
         raise AssertionError(f"{name}, seed {seed}: {failed!r} behind {' '.join(pressed[-_RECALLED:])}") from failed
     return len(pressed)
@@ -192,11 +202,13 @@ def main() -> None:
     began, total, seed, failures, seen = time.monotonic(), 0, found.seed, set(), Counter[str]()
     while total < found.keys and time.monotonic() - began < found.seconds:
         for name in PLACES:
+            if time.monotonic() - began > found.seconds:
+                break
             try:
                 total += asyncio.run(play(name, seed, _A_PLAY, seen))
-            except AssertionError as error:
-                failures.add(str(error))
-                print(error, flush=True)  # noqa: T201 - a program for developers
+            except Exception as error:  # noqa: BLE001 - any of them is a fault
+                failures.add(f"{name}, seed {seed}: {error!r}")
+                print(f"{name}, seed {seed}: {error!r}", flush=True)  # noqa: T201 - a program for developers
         seed += 1
     for name, count in seen.most_common():
         print(f"{count:>7} {name}")  # noqa: T201

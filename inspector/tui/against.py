@@ -10,7 +10,7 @@ from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.lanes import is_fine
 from inspector.tui.widgets.line_view import fitted
 
-LEGEND = "▶ the first difference  ≠ another answer  ~ the same answer, otherwise another"
+LEGEND = "▶ first difference  ≠ another answer  ~ the same answer, other changes"
 _MARKS: dict[Difference, str] = {"": " ", "answer": "≠", "change": "~", "log": "~"}
 _NUMBER_WIDTH, _MOST_EVENT = 7, 60
 
@@ -25,8 +25,9 @@ def against_heading(found: Comparison, width: int) -> list[Drawn]:
     """What tells the two apart, and where they first do not agree."""
     event, answer = _widths(width)
     names = "".join(f"{fitted(visible(name), answer - 1):<{answer}}" for name in found.names)
+    style = "changed" if found.first is not None else "good"
     return [
-        [Piece(fitted(first_sentence(found), width), "changed" if found.first is not None else "good")],
+        *([Piece(line, style)] for line in _wrapped(first_sentence(found), width)),
         [Piece(f"{fitted('event', event + _NUMBER_WIDTH):<{event + _NUMBER_WIDTH}}{names}", "heading")],
     ]
 

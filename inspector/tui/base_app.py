@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App, ScreenStackError, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.reactive import Reactive
@@ -265,6 +265,10 @@ class BaseApp(App[int]):
         return {**theme, **line_colours(theme, ansi=self.current_theme.ansi)}
 
     # Keys
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key in the footer: as the help writes it."""
+        return written(binding.key)
 
     def action_help(self) -> None:
         """All keys of the screen."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from inspector.capture.errors import visible
 from inspector.machine.arm64.idregs import policy_words
 from inspector.machine.arm64.models.accepted import Choice
+from inspector.machine.arm64.models.partial import Open
 from inspector.machine.arm64.models.realize import Realization
 from inspector.machine.arm64.models.workbench import Elsewhere, PropertyRow
 from inspector.tui.id_lab_session import IdLabSession
@@ -30,7 +33,7 @@ def summary_text(session: IdLabSession, width: int) -> Text:
         if host == A:
             _asked_text(text, session, width)
         if made.open:
-            text.append("  " + hanging("hangs on " + " ".join(entry.name for entry in made.open), width, 4), "yellow")
+            text.append("  " + hanging(_open_words(made.open), width, 4), "yellow")
         for blocker in made.blockers[:_SHOWN]:
             text.append("  ✗ ", "bold red").append(hanging(str(blocker), width, 4))
         if len(made.blockers) > _SHOWN:
@@ -41,6 +44,12 @@ def summary_text(session: IdLabSession, width: int) -> Text:
     if session.other is not None:
         _move_text(text, session.other, width)
     return text
+
+
+def _open_words(found: Sequence[Open]) -> str:
+    """What a verdict hangs on: some of many."""
+    names = " ".join(entry.name for entry in found[:_SHOWN])
+    return f"hangs on {names}" + (f" and {len(found) - _SHOWN} more, marked ?" if len(found) > _SHOWN else "")
 
 
 def _asked_text(text: Text, session: IdLabSession, width: int) -> None:

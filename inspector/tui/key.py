@@ -160,23 +160,10 @@ def bindings(table: Table) -> list[BindingType]:
             key.label,
             show=bool(key.footer),
             id=key.id,
-            key_display=_displayed(key),
             tooltip=sentence.text,
         )
         for key, sentence in found
     ]
-
-
-def _displayed(key: Key) -> str | None:
-    """How the footer writes it, where it is not as Textual does."""
-    first = key.keys.partition(",")[0]
-    return written(first) if first in _SIGNS or (key.id == LEADER_ID and first == LEADER) else None
-
-
-#: Signs that the footer writes as they are.
-_SIGNS = frozenset(
-    {"slash", "colon", "question_mark", "left_square_bracket", "right_square_bracket", "left", "right", "plus", "minus"}
-)
 
 
 def merged(*tables: Table) -> Table:

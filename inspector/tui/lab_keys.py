@@ -60,7 +60,7 @@ def _offered(lab: str) -> Group:
         (
             line(
                 "do the first of the steps that the outcome offers",
-                Key("space full_stop", "suggested", f"{lab}.suggested", "Offered step"),
+                Key("space full_stop", "suggested", f"{lab}.suggested", "Offered step", footer=86),
             ),
         ),
     )
@@ -78,11 +78,11 @@ def _scenario(lab: str, way: str) -> Group:
             ),
             line(
                 f"all events again on another host, kernel or {way}",
-                Key("W", "elsewhere", f"{lab}.elsewhere", f"Host, kernel, {way}"),
+                Key("W", "elsewhere", f"{lab}.elsewhere", "Elsewhere", footer=82),
             ),
             line(
                 "the same events here and elsewhere, side by side",
-                Key("A", "against", f"{lab}.against", "Against"),
+                Key("A", "against", f"{lab}.against", "Against", footer=84),
             ),
             line(
                 "save the events as a file (inspector sim FILE)",

@@ -59,7 +59,9 @@ class TourApp(LabApp):
     # Stops
 
     def _show_stop(self) -> None:
-        """The stop, on the lab that it is about."""
+        """The stop, on the lab that it is about, unless that has been left by now."""
+        if self.lab not in self.screen_stack:
+            return
         self.tour.arrived(self._session)
         if not self.lab.query(TourPane):
             self.lab.mount(TourPane())
@@ -103,6 +105,9 @@ class TourApp(LabApp):
                     yield found.id
 
     def _look(self, pressed: tuple[str, ...]) -> None:
+        if not self.screen_stack:
+            # The program ends.
+            return
         if self.lab not in self.screen_stack:
             # The way back, by the screen's own key.
             self.tour.number = 0

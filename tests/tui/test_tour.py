@@ -61,6 +61,17 @@ async def test_at_80x24_a_stop_is_whole_and_other_keys_do_not_leave_it() -> None
         await shows(app, "18, AMX's tiles.")
 
 
+async def test_a_line_that_is_typed_while_the_program_ends_ends_it() -> None:
+    app = TourApp()
+    async with app.run_test() as pilot:
+        await pilot.pause()
+        app._screen_stacks[app.current_mode].clear()
+        app.on_prompt_submitted()
+        app._show_stop()
+        assert app.failure is None
+        app._screen_stacks[app.current_mode].append(app.lab)
+
+
 def test_every_key_that_is_named_is_a_key() -> None:
     ids = {key.id for name in keys.SCREENS for key, _ in keys_of(keys.help_of(name))}
     ids |= {key.id for key, _ in keys_of(keys.TOUR)}

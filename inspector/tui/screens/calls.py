@@ -61,7 +61,7 @@ class CallList(LineView):
         rest = width - _NUMBER_WIDTH - wide - _ANSWER_WIDTH
         return [
             Segment(f"{mark}{line + 1:>5} ", style),
-            Segment(f"{fitted(short(one, wide), wide - 1):<{wide}}", quiet),
+            Segment(f"{fitted(short(one, wide + 3), wide - 1):<{wide}}", quiet),
             Segment(said, style),
             Segment(fitted(machine_answer(one), rest), quiet),
         ]
@@ -80,7 +80,7 @@ class CallsScreen(KeyedScreen):
     keys_name = "calls"
     DEFAULT_CSS = """
     CallsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
-    CallsScreen CallList { height: 2fr; padding: 0 0 0 1; }
+    CallsScreen CallList { height: auto; max-height: 65%; padding: 0 0 0 1; }
     CallsScreen #names { height: 1; text-style: bold; padding: 0 0 0 1; }
     CallsScreen AboutPane { height: 1fr; padding: 0 1; border-top: solid $primary; }
     """
@@ -99,10 +99,11 @@ class CallsScreen(KeyedScreen):
 
     def _heading(self) -> str:
         found = self.found
-        return visible(f"{found.capture.target} · {found.kernel} · {summary(found)}")
+        return visible(f"{summary(found)} · {found.kernel} · {found.capture.target}")
 
     def on_mount(self) -> None:
         """The first call that was answered otherwise is selected."""
+        self.query_one(AboutPane).border_title = "the call"
         self.set_focus(self.query_one(CallList))
         self.call_after_refresh(self._show)
 

@@ -100,6 +100,7 @@ class CompareScreen(KeyedScreen):
 
     def on_mount(self) -> None:
         """Compare."""
+        self.query_one(ValuesPane).border_title = "whole values"
         self.query_one(CompareView).focus()
         self.compare()
 

@@ -57,8 +57,8 @@ class FindingsScreen(KeyedScreen):
     keys_name = "findings"
     DEFAULT_CSS = """
     FindingsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
-    FindingsScreen FindingList { height: 1fr; padding: 0 0 0 1; }
-    FindingsScreen #about { height: 50%; padding: 0 1; border-top: solid $primary; }
+    FindingsScreen FindingList { height: auto; max-height: 50%; padding: 0 0 0 1; }
+    FindingsScreen #about { height: 1fr; padding: 0 1; border-top: solid $primary; }
     """
 
     def __init__(self, capture: Capture, go: Callable[[Finding], None]) -> None:
@@ -81,6 +81,8 @@ class FindingsScreen(KeyedScreen):
 
     def on_mount(self) -> None:
         """The first one is selected."""
+        self.query_one(FindingList).resized()
+        self.query_one("#about").border_title = "the finding"
         self.on_line_view_moved()
 
     def on_line_view_moved(self) -> None:

@@ -62,4 +62,7 @@ class HelpScreen(ModalScreen[None], ClosesOnce):
 def _append(text: Text, head: str, sentence: str) -> None:
     """A key or a mark and what it means; what is long goes on below."""
     lines = wrap(sentence, _TEXT_WIDTH - _KEYS_WIDTH - 3)
+    if len(head) > _KEYS_WIDTH:
+        text.append(f"  {head}\n")
+        head = ""
     text.append(f"  {head:<{_KEYS_WIDTH}} " + f"\n{' ' * (_KEYS_WIDTH + 3)}".join(lines) + "\n")

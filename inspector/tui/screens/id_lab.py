@@ -127,6 +127,10 @@ class IdLabScreen(MachineScreen):
         """The outcome follows the cursor."""
         self.show_line()
 
+    def on_line_view_chosen(self) -> None:
+        """A second click: type a value."""
+        self.action_ask()
+
     def _try(self, change: Callable[[Line], str]) -> None:
         """A change on the selected line."""
         line = self.properties.selected()

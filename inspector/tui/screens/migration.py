@@ -63,6 +63,7 @@ class MigrationScreen(KeyedScreen):
 
     def on_mount(self) -> None:
         """Begin where it fails."""
+        self.query_one(OutcomePane).border_title = "outcome"
         self.list.place(self.session.start())
         self.set_focus(self.list)
         self._head()

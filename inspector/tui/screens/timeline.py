@@ -67,7 +67,7 @@ class TimelineScreen(KeyedScreen):
     DEFAULT_CSS = """
     TimelineScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     TimelineScreen #names { height: auto; padding: 0 2 0 1; background: $background; }
-    TimelineScreen Timeline { height: 1fr; padding: 0 1; }
+    TimelineScreen Timeline { height: auto; max-height: 50%; padding: 0 1; }
     TimelineScreen #below { height: 1fr; layout: vertical; }
     TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $primary; }
     TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $primary; }

@@ -176,6 +176,11 @@ class WorldLabScreen(MachineScreen):
             if self.panel.is_open:
                 self.open_panel()
 
+    def on_line_view_chosen(self, event: Timeline.Chosen) -> None:
+        """A second click on a line of the matrix: what can be done with it."""
+        if event.view is self.matrix:
+            self.action_leader()
+
     # Events behind the leader
 
     @property

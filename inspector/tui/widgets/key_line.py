@@ -94,7 +94,9 @@ class KeyLine(Widget, can_focus=False):
         """A key that is clicked is pressed."""
         if (one := self._at(event.x)) is not None:
             if one.works:
-                self.app.simulate_key(one.key)
+                # Behind the leader it is two.
+                for key in one.key.split():
+                    self.app.simulate_key(key)
             else:
                 self.app.bell()
 

@@ -171,11 +171,11 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
 
     def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self.scroll_relative(y=3, animate=False)
-        event.stop()
+        event.stop().prevent_default()
 
     def _on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.scroll_relative(y=-3, animate=False)
-        event.stop()
+        event.stop().prevent_default()
 
 
 def fitted(text: str, width: int) -> str:
