@@ -17,7 +17,8 @@ class Coming(NamedTuple):
     """A series that is not merged: ``series`` is its last posting that was seen, ``there`` what releases have of it.
 
     ``words`` are those of events that name what it brings, ``xcr0`` the bits of XCR0. ``link`` is where the posting
-    can be read; empty: nobody here followed one.
+    can be read; empty: nobody here followed one. ``checks`` are those that fail for want of it, as they begin: what
+    another check refuses stays refused.
     """
 
     arch: str
@@ -28,8 +29,12 @@ class Coming(NamedTuple):
     words: tuple[str, ...] = ()
     xcr0: int = 0
     link: str = ""
+    checks: tuple[str, ...] = ()
 
 
+#: A register of ID space that reads as less, and one that is not there.
+_HIDDEN = ("bits that are not writable are the host's", "the register reads as zero")
+_NOT_THERE = "a register that the vCPU has"
 COMING = (
     Coming(
         "arm64",
@@ -52,6 +57,7 @@ COMING = (
             "ZT0",
             "smstart",
         ),
+        checks=(*_HIDDEN, _NOT_THERE, "KVM gives guests SME"),
     ),
     Coming(
         "arm64",
@@ -60,6 +66,7 @@ COMING = (
         ("ID_AA64PFR1_EL1.GCS", "GCSCR_EL1, GCSCRE0_EL1, GCSPR_EL0 and GCSPR_EL1 as registers"),
         "ID_AA64PFR1_EL1.GCS reads 0 (sanitise_id_aa64pfr1_el1)",
         words=("ID_AA64PFR1_EL1.GCS", "GCSCR_EL1", "GCSCRE0_EL1", "GCSPR_EL0", "GCSPR_EL1"),
+        checks=(*_HIDDEN, _NOT_THERE),
     ),
     Coming(
         "arm64",
@@ -87,9 +94,16 @@ COMING = (
         "tasks have APX since 6.16; KVM_SUPPORTED_XCR0 has no bit 19 (x86.c)",
         words=("apx", "APX"),
         xcr0=1 << 19,
+        checks=("no bit outside what the guest's CPUID and KVM have",),
         link="lore.kernel.org/kvm/20251110180131.28264-1-chang.seok.bae@intel.com",
     ),
 )
+
+
+def coming_words(arch: str) -> tuple[str, ...]:
+    """What events can name of series that are not merged, and the bits of XCR0 that they bring."""
+    mine = [one for one in COMING if one.arch == arch]
+    return (*(word for one in mine for word in one.words), *(f"XCR0={one.xcr0:#x}" for one in mine if one.xcr0))
 
 
 #: Events whose numbers are values of XCR0.

@@ -6,7 +6,7 @@ own: ``layouts/x86/kernels.py`` and ``layouts/arm64/kernels.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from layouts.coming import COMING, NEXT
 from layouts.light import Record, TypeVar
@@ -96,6 +96,29 @@ def release_numbers(release: str) -> tuple[int, int] | None:
 
     found = re.match(_RELEASE, release, re.IGNORECASE | re.ASCII)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def spans_of(releases: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Releases in words, one text for each that have none between them: ``5.10 to 6.1``, ``6.12``.
+
+    ``known`` are all that were asked, in their order; ``releases`` are some of them.
+    """
+    chosen = set(releases)
+    runs: list[list[str]] = []
+    is_next = False
+    for name in known:
+        if name in chosen:
+            if not is_next:
+                runs.append([])
+            runs[-1].append(name)
+        is_next = name in chosen
+    return [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+
+
+def who_does(releases: Iterable[str], known: Iterable[str], does: str, do: str) -> str:
+    """What some releases do: ``Linux 6.17 to 7.3 takes``, ``Linux 5.10 to 6.1 and 6.12 to 7.3 take``."""
+    *spans, last = spans_of(releases, known)
+    return f"Linux {', '.join(spans)} and {last} {do}" if spans else f"Linux {last} {does}"
 
 
 def profile_among(profiles: Mapping[str, Profile], release: str) -> Profile:

@@ -10,10 +10,15 @@ Does = Literal["abort", "lost", "skip"]
 
 
 class OnRefusal(NamedTuple):
-    """What a version of a VMM does with a refused call. ``calls``: these steps alone; empty for all others."""
+    """What a version of a VMM does with a refused call. ``calls``: these steps alone; empty for all others.
+
+    ``read_in`` are the versions in whose source it was read for this table: so it is there for sure. That it was so
+    from ``since`` on, nobody here read; where ``read_in`` is empty, versions on both sides were.
+    """
 
     since: str
     does: Does
     text: str
     source: str
     calls: tuple[str, ...] = ()
+    read_in: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ COMMANDS = {
     "show": ("show", "print the same state as text or JSON"),
     "diff": ("diff", "what differs between states, field by field"),
     "lint": ("lint", "does a state contradict itself, and what happens then"),
-    "explain": ("explain", "what a code of lint means"),
+    "explain": ("explain", "what a code of lint, or a message of a VMM, means"),
     "convert": ("convert", "write a capture in another format"),
     "report": ("report", "one file for a bug tracker, without what it should not tell"),
     "serve": ("serve", "the same application in a browser (an optional extra)"),

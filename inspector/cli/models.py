@@ -47,9 +47,10 @@ machine as JSON, xl's cpuid.
 The arm64 models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, libvirt, domain,
 cpu and sysreg print of them.
 An arm64 host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
-recorded answers or a capture; an x86 host is tcg, a model, a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities,
-QEMU's expansion of host or max, a KubeVirt node. @6.12 after it names its kernel. Where only a part is known, what an
-answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not known."""
+recorded answers or a capture; an x86 host is tcg, a model, a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities
+or capabilities, QEMU's expansion of host or max, a KubeVirt node. @6.12 after it names its kernel. Where only a part is
+known, what an answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not
+known."""
 
 #: Forms in which the same x86 guest is written for a VMM.
 _LINES = ("domain", "cpu", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
@@ -135,8 +136,8 @@ COMMANDS = {
     ),
 }
 _X86_HOSTS = (
-    "tcg, a model of QEMU (a host that has just that), a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities, "
-    "QEMU's expansion of host or max, KubeVirt's node; @RELEASE after it: its kernel"
+    "tcg, a model of QEMU (a host that has just that), a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities "
+    "or capabilities, QEMU's expansion of host or max, KubeVirt's node; @RELEASE after it: its kernel"
 )
 _HOST_HELP = f"arm64: {arm64_named.HELP}. x86: {_X86_HOSTS}"
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

@@ -122,6 +122,8 @@ def show(found: argparse.Namespace) -> int:
     named = target(found.model)
     if named.model is None:
         raise UsageError("models show host: a host is no model; models expand host --host HOST shows it")
+    if named.words:
+        raise UsageError(f"models show {found.model}: properties are of a guest; models expand shows it on a host")
     if found.json:
         say_json(export.model_json(named.model, named.models))
     else:
@@ -255,6 +257,8 @@ def best(found: argparse.Namespace) -> int:
         say_json(
             {
                 **head("baseline"),
+                "arch": "arm64",
+                "hosts": [host.name for host in hosts],
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
                 "usable": [entry.model.name for entry in ranked if entry.usable],

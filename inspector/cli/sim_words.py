@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-EXAMPLES = """\
+import textwrap
+
+from layouts.coming import coming_words
+
+_WORDS = """\
   inspector sim list
   inspector sim snapshot-einval
   inspector sim new --host granite-rapids --lab
@@ -57,4 +61,14 @@ FEATURE: POWER_OFF EL1_32BIT PSCI_0_2 PMU_V3 SVE PTRAUTH HAS_EL2 HAS_EL2_E2H0 PM
 Anywhere in an event: vcpu=N, vm=N (KVM_CREATE_VM again makes the next), host=N (--to and a scenario's destinations
 are 1 and on). Hosts also CPU,pkvm=on (kvm-arm.mode=protected).
 
+With --kernel next also what series that are not merged would bring; what hangs on them is depends-on:
+{not_merged}
+
 The exit code is 1 when an event was refused."""
+#: Examples, and the words of events.
+EXAMPLES = _WORDS.format(
+    not_merged="\n".join(
+        textwrap.fill(f"{arch}: {' '.join(coming_words(arch))}", 118, initial_indent="  ", subsequent_indent="    ")
+        for arch in ("x86", "arm64")
+    )
+)

@@ -68,10 +68,15 @@ def say_columns(*columns: str) -> None:
 
 def say_json(value: Any, indent: int | None = 1) -> None:
     """Print a value for programs: what text has in it is escaped, so that it is JSON in any encoding."""
-    import json
+    from inspector.export.encode import encode, indented
 
-    json.dump(value, sys.stdout, indent=indent)
-    print()
+    try:
+        print(encode(value) if indent is None else indented(value, indent))
+    except TypeError:  # A number with a fraction, or a key that is no text.
+        import json
+
+        json.dump(value, sys.stdout, indent=indent)
+        print()
 
 
 def note(line: str) -> None:

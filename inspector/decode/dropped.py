@@ -6,7 +6,6 @@ kind of ``layouts.secrets``.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 
 from inspector.capture.attributes import DroppedRow
@@ -31,6 +30,8 @@ class DroppedBytes:
 
     def kind(self, pieces: Iterable[Span]) -> str:
         """The kind of what was left out of some bytes; empty when nothing was."""
+        from bisect import bisect_left
+
         for offset, size_bytes in pieces:
             at = bisect_left(self._starts, offset + size_bytes) - 1
             if at >= 0 and self._starts[at] + self.rows[at][2] > offset:

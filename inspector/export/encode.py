@@ -23,9 +23,21 @@ def encode(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return int.__repr__(value)
     if isinstance(value, dict):
         return "{" + ", ".join([f"{_string(key)}: {encode(item)}" for key, item in value.items()]) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join([encode(item) for item in value]) + "]"
     raise TypeError(f"no JSON of {type(value).__name__}")
+
+
+def indented(value: Any, width: int, margin: str = "\n") -> str:
+    """The same over several lines, ``width`` spaces a level, as ``json.dumps`` indents. ``margin`` begins a line."""
+    if isinstance(value, dict) and value:
+        inner = margin + " " * width
+        items = [f"{_string(key)}: {indented(item, width, inner)}" for key, item in value.items()]
+        return "{" + inner + ("," + inner).join(items) + margin + "}"
+    if isinstance(value, (list, tuple)) and value:
+        inner = margin + " " * width
+        return "[" + inner + ("," + inner).join([indented(item, width, inner) for item in value]) + margin + "]"
+    return encode(value)

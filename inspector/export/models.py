@@ -69,6 +69,7 @@ def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str,
     """The same for programs."""
     return {
         **head("model"),
+        "arch": "arm64",
         "name": model.name,
         "version": model.version,
         "title": model.title,
@@ -197,6 +198,7 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
     """A realization for programs."""
     return {
         **head("realization"),
+        "arch": "arm64",
         "model": name,
         "host": made.host.name,
         **kernel_json(made.host.kernel),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from inspector.capture.cpu_line import HOST, BitPlace
+from inspector.export.encode import encode, indented
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
 from layouts.light import TYPE_CHECKING
 from layouts.x86.models.features import feature_at, features, msr_feature_at
@@ -95,7 +95,7 @@ def xl_cpuid(bits: Mapping[BitPlace, int]) -> str:
         + ",".join(f"{register}={_bitmap(mask, 32)[2:]}" for register, mask in sorted(words.items()))
         for (leaf, subleaf), words in sorted(registers.items())
     ]
-    return f"cpuid = {json.dumps(entries)}"
+    return f"cpuid = {encode(entries)}"
 
 
 def cloud_hypervisor_cpus(off: Iterable[str]) -> str:
@@ -126,7 +126,7 @@ def remedies(place: BitPlace, *, on: bool = False) -> Mapping[str, str]:
     found = _by_name(feature_at().get(place, ""), on=on)
     bits = {place: int(on)}
     return found | {
-        "firecracker": json.dumps({"cpuid_modifiers": template(bits)["cpuid_modifiers"]}),
+        "firecracker": encode({"cpuid_modifiers": template(bits)["cpuid_modifiers"]}),
         "xl": xl_cpuid(bits),
     }
 
@@ -136,7 +136,7 @@ def msr_remedies(msr: int, bit: int, *, on: bool = False) -> Mapping[str, str]:
     """The same for a bit of a feature MSR."""
     found = _by_name(msr_feature_at().get((msr, bit), ""), on=on)
     modifiers = template({}, {(msr, bit): int(on)})["msr_modifiers"]
-    return found | {"firecracker": json.dumps({"msr_modifiers": modifiers}), "xl": ""}
+    return found | {"firecracker": encode({"msr_modifiers": modifiers}), "xl": ""}
 
 
 def _by_name(name: str, *, on: bool) -> dict[str, str]:
@@ -155,7 +155,7 @@ def all_lines(model: str, switches: Mapping[str, bool], vmms: Sequence[str] = VM
     made = {
         "qemu": qemu_cpu(model, switches),
         "libvirt": libvirt_cpu(model, switches),
-        "firecracker": json.dumps(template(bits, msr_bits), indent=2),
+        "firecracker": indented(template(bits, msr_bits), 2),
         "cloud-hypervisor": cloud_hypervisor_cpus(name for name, on in switches.items() if not on),
         "kubevirt": kubevirt_cpu(model, switches),
         "xl": xl_cpuid(bits),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+from inspector.export.encode import encode
 from inspector.export.words import counted
 from inspector.export.x86_lines import VMMS, cloud_hypervisor_cpus, template, xl_cpuid
 from inspector.export.x86_migration_words import words_for
@@ -38,7 +38,7 @@ def together_lines(bits: Iterable[Difference]) -> dict[str, str]:
     lines = {
         "qemu": "-cpu ...," + ",".join(f"-{name}" for name in names) if names else "",
         "libvirt": "".join(f"<feature policy='disable' name='{word}'/>" for word in known),
-        "firecracker": json.dumps(template(places, msrs)),
+        "firecracker": encode(template(places, msrs)),
         "cloud-hypervisor": cloud_hypervisor_cpus(names),
         "kubevirt": f"cpu.features: [{features}]" if known else "",
         "xl": xl_cpuid(places) if places else "",

@@ -15,6 +15,13 @@ def deciding(kernel: Kernel, arch: str, event: str) -> Coming | None:
     return series_of(arch, event) if kernel.coming else None
 
 
+def is_for_want(series: Coming, refused: Outcome | str) -> bool:
+    """A refusal, or the words of an event that cannot be, would be another with the series merged."""
+    if isinstance(refused, str):
+        return any(word in refused for word in series.words)
+    return refused.verdict == "depends-on" or (not refused.accepted and refused.because.startswith(series.checks))
+
+
 def open_answer(kernel: Kernel, series: Coming, refusal: Outcome | None) -> Outcome:
     """``depends-on``: what the newest release says, and which series would say otherwise.
 

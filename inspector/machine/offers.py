@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inspector.machine.world import WorldStep
@@ -13,7 +13,7 @@ from layouts.next_step import NextStep
 
 UNDO, FIRST, PLACE = "undo", "first ", "place "
 #: Words of an event that say where it happens.
-_WHERE = ("vcpu=", "cpu=", "host=")
+_WHERE = ("vcpu=", "cpu=", "host=", "vm=")
 
 
 class Offer(NamedTuple):
@@ -30,7 +30,7 @@ def fitting(
     """The entries that fit an answer. ``words`` stand for what is in braces, ``kernels`` have profiles."""
     outcome = step.outcome
     failed = next((check.text for check in outcome.checks if not check.held), "")
-    where = " ".join(word for word in step.event.split() if word.startswith(_WHERE))
+    where = [word for word in step.event.split() if word.startswith(_WHERE)]
     for one in table:
         event, because = re.search(one.event, step.event), re.search(one.because, failed)
         if not failed or event is None or because is None or not re.fullmatch(one.answer, outcome.name):
@@ -39,7 +39,7 @@ def fitting(
         found |= {"again": step.event, **words}
         if "release" in found:
             found["release"] = _first_kernel(found["release"], kernels)
-        steps = (_at(text.format_map(found), where if text != "{again}" else "") for text in one.steps)
+        steps = (_at(text.format_map(found), where if text != "{again}" else []) for text in one.steps)
         yield Offer(tuple(steps), one.text, one.source)
 
 
@@ -49,6 +49,8 @@ def _first_kernel(release: str, kernels: Collection[str]) -> str:
     return next((name for name in kernels if (release_numbers(name) or (0, 0)) >= wanted), release)
 
 
-def _at(step: str, where: str) -> str:
-    """A step where the event was, if it is one of a vCPU."""
-    return f"{step} {where}" if where and step.startswith(("guest ", "KVM_")) else step
+def _at(step: str, where: Sequence[str]) -> str:
+    """A step where the event was, if it is one of a vCPU; one that names its VM is of another, on the same host."""
+    if not step.startswith(("guest ", "KVM_")):
+        return step
+    return " ".join((step, *(word for word in where if " vm=" not in step or word.startswith("host="))))

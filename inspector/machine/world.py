@@ -176,9 +176,11 @@ class BaseWorld(ABC, Generic[State]):
             return self._happen(event)
         try:
             outcome = self._happen(event)
-        except ValueError:
+        except ValueError as error:
+            if not coming.is_for_want(series, str(error)):
+                raise
             return coming.open_answer(self.kernel, series, None)
-        return outcome if outcome.accepted else coming.open_answer(self.kernel, series, outcome)
+        return coming.open_answer(self.kernel, series, outcome) if coming.is_for_want(series, outcome) else outcome
 
     def play(self, events: Iterable[str]) -> None:
         """Let events happen, until one takes the host down. Raises EventError for one that is none."""

@@ -7,7 +7,6 @@ registers) and ``msr`` (by index). Values are hex, as numbers or texts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
 from inspector.capture.errors import InputError, visible
@@ -18,7 +17,6 @@ from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, is_register_id, msr_area, register_area
 from inspector.readers.text import parse_toml, shown
-from layouts.arm64.kvm_ids import id_of_name
 from layouts.light import TYPE_CHECKING
 from layouts.register_id import RegisterId
 
@@ -29,14 +27,7 @@ VERSION = 1
 MAX_SIZE_BYTES = 1 << 20
 _WIDEST_BYTES = 256
 
-_HEAD = re.compile(rb"cpu_record\s*=")
 _WORDS = ("machine", "vmm", "microcode", "firmware", "source")
-
-
-def looks_like_record(head: bytes) -> bool:
-    """``cpu_record =`` is the first that is no comment."""
-    lines = (line.strip() for line in head.splitlines())
-    return bool(_HEAD.match(next((line for line in lines if line and line[:1] != b"#"), b"")))
 
 
 def read(source: Source, _options: Options) -> Capture:
@@ -80,7 +71,7 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
         raise InputError(source.name, "msr: an index of 32 bits", f"{max(msrs):#x}")
     if msrs:
         areas.append(msr_area({index: (value, 0) for index, value in msrs.items()}, origin, "model-specific registers"))
-    registers = _values(source, table, "sysreg", id_of_name) | _values(source, table, "kvm", _number, _size_bytes)
+    registers = _named_registers(source, table) | _values(source, table, "kvm", _number, _size_bytes)
     wrong = next((register_id for register_id in registers if not is_register_id(register_id)), None)
     if wrong is not None:
         raise InputError(source.name, "kvm: a register id", f"{wrong:#x}")
@@ -88,6 +79,14 @@ def _areas(source: Source, table: Mapping[str, Any], cpuid: Mapping[tuple[int, i
         values = {register_id: (value, 0) for register_id, value in registers.items()}
         areas.append(register_area(values, origin, "KVM registers"))
     return areas
+
+
+def _named_registers(source: Source, table: Mapping[str, Any]) -> dict[int, int]:
+    if "sysreg" not in table:
+        return {}
+    from layouts.arm64.kvm_ids import id_of_name
+
+    return _values(source, table, "sysreg", id_of_name)
 
 
 def _text(source: Source, table: Mapping[str, Any], key: str) -> str:

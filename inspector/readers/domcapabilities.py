@@ -1,16 +1,23 @@
-"""``virsh domcapabilities``: which model and features libvirt makes of a host, and which models it can run.
+"""What libvirt says of a host.
 
-Source: libvirt docs/formatdomaincaps.rst, "CPU configuration".
+``virsh domcapabilities``: the model and features that it makes of it for guests, and which models can run.
+``virsh capabilities``: the CPU itself.
+
+Source: libvirt docs/formatdomaincaps.rst, "CPU configuration"; docs/formatcaps.rst, "Host capabilities".
 """
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from inspector.capture.errors import InputError
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 _FORMAT = "libvirt's <domainCapabilities>"
+_HOST_FORMAT = "libvirt's <capabilities>"
+#: Numbers of the XML are shorter.
+_DIGITS = 6
 
 
 class DomainCapabilities(NamedTuple):
@@ -28,14 +35,64 @@ class DomainCapabilities(NamedTuple):
     phys_bits: int
 
 
+class HostCapabilities(NamedTuple):
+    """The host's CPU: the model whose features it has, and what it has over it.
+
+    ``signature`` is family, model and stepping, None in files of libvirt before 7.2.
+    """
+
+    model: str
+    vendor: str
+    features: frozenset[str]
+    signature: tuple[int, int, int] | None
+    phys_bits: int
+
+
+def _parsed(text: str, file: str, form: str) -> ElementTree.Element:
+    from xml.etree import ElementTree
+
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError(file, form, "a document type, which libvirt's XML has not")
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314 - no document type, so no entities
+    except ElementTree.ParseError as error:
+        raise InputError(file, form, f"no XML: {error}") from None
+
+
+def parse_capabilities(text: str, file: str) -> HostCapabilities:
+    """The host's CPU. Raises InputError for another text, or the CPU of another architecture."""
+    root = _parsed(text, file, _HOST_FORMAT)
+    cpu = root.find("host/cpu")
+    if root.tag != "capabilities" or cpu is None:
+        raise InputError(file, _HOST_FORMAT, f"<{root.tag}>{'' if cpu is not None else ' without <host><cpu>'}")
+    arch, model = cpu.findtext("arch", "").strip(), cpu.findtext("model", "").strip()
+    if arch not in ("x86_64", "i686") or not model:
+        raise InputError(
+            file, "the model of an x86 CPU in <host>", f"{arch or 'no architecture'}, {model or 'no model'}"
+        )
+    signature, width = cpu.find("signature"), cpu.find("maxphysaddr")
+    return HostCapabilities(
+        model,
+        cpu.findtext("vendor", "").strip(),
+        frozenset(feature.get("name", "") for feature in cpu.findall("feature")),
+        None if signature is None else _numbers(signature),
+        _number(width, "bits"),
+    )
+
+
+def _numbers(signature: ElementTree.Element) -> tuple[int, int, int]:
+    return _number(signature, "family"), _number(signature, "model"), _number(signature, "stepping")
+
+
+def _number(element: ElementTree.Element | None, name: str) -> int:
+    """A number of an element, 0 where it has none."""
+    text = element.get(name, "") if element is not None else ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0
+
+
 def parse_domcapabilities(text: str, file: str) -> DomainCapabilities:
     """The host-model and the models. Raises InputError for another text."""
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise InputError(file, _FORMAT, "a document type, which libvirt's XML has not")
-    try:
-        root = ElementTree.fromstring(text)  # noqa: S314 - no document type, so no entities
-    except ElementTree.ParseError as error:
-        raise InputError(file, _FORMAT, f"no XML: {error}") from None
+    root = _parsed(text, file, _FORMAT)
     cpu = root.find("cpu")
     if root.tag != "domainCapabilities" or cpu is None:
         raise InputError(file, _FORMAT, f"<{root.tag}>")
@@ -44,8 +101,6 @@ def parse_domcapabilities(text: str, file: str) -> DomainCapabilities:
     model = host.findtext("model", "").strip() if host is not None else ""
     if host is None or not model:
         raise InputError(file, "a host-model in <domainCapabilities>", "none")
-    width = host.find("maxphysaddr")
-    limit = width.get("limit", "") if width is not None else ""
     rows = custom.findall("model") if custom is not None else []
     blockers = custom.findall("blockers") if custom is not None else []
     return DomainCapabilities(
@@ -58,5 +113,5 @@ def parse_domcapabilities(text: str, file: str) -> DomainCapabilities:
             found.get("model", ""): tuple(feature.get("name", "") for feature in found.findall("feature"))
             for found in blockers
         },
-        int(limit) if limit.isdecimal() else 0,
+        _number(host.find("maxphysaddr"), "limit"),
     )

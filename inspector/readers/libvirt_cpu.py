@@ -5,10 +5,11 @@ Source: libvirt docs/formatdomain.rst, "CPU model and topology".
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from inspector.capture.errors import InputError
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xml.etree import ElementTree
 
 _FORMAT = "libvirt's <domain> or <cpu>"
 _HOST_MODES = ("host-passthrough", "maximum", "host-model")
@@ -24,6 +25,8 @@ class LibvirtCpu(NamedTuple):
 
 def cpu_element(text: str, file: str) -> tuple[ElementTree.Element, ElementTree.Element]:
     """The root and its ``<cpu>``. Raises InputError for a text that has none."""
+    from xml.etree import ElementTree
+
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError(file, _FORMAT, "a document type, which libvirt's XML has not")
     try:

@@ -37,3 +37,12 @@ def looks_like_crosvm(head: bytes) -> bool:
     """A map whose first key is a text, as serde writes structs; and one of our keys near by."""
     is_map = head[:1] and (0xA1 <= head[0] <= 0xB7 or head[0] == 0xBF) and len(head) > 1 and 0x61 <= head[1] <= 0x77
     return bool(is_map) and any(key in head[:4096] for key in (b"vcpu_id", b"debug_regs", b"sregs", b"xcrs", b"vcpus"))
+
+
+def looks_like_record(head: bytes) -> bool:
+    """``cpu_record =`` is the first that is no comment."""
+    if b"cpu_record" not in head:
+        return False
+    lines = (line.strip() for line in head.splitlines())
+    first = next((line for line in lines if line and line[:1] != b"#"), b"")
+    return first.startswith(b"cpu_record") and first.removeprefix(b"cpu_record").lstrip()[:1] == b"="

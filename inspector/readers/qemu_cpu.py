@@ -5,8 +5,6 @@ Source: QEMU target/i386/cpu.c, x86_cpu_parse_featurestr.
 
 from __future__ import annotations
 
-import shlex
-
 from inspector.capture.cpu_line import CpuLine
 
 _SWITCHES = {"on": True, "off": False, "yes": True, "no": False, "true": True, "false": False, "y": True, "n": False}
@@ -42,6 +40,8 @@ def parse_qemu_cpu(text: str) -> CpuLine:
 
 def _cpu_of(text: str) -> tuple[str, str]:
     """The value of ``-cpu``, and the machine type of a whole command line."""
+    import shlex
+
     if "-cpu" not in text.split():
         return text.strip(), ""
     words = shlex.split(text)

@@ -12,12 +12,10 @@ from inspector.capture.attributes import Attributes
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Origin
 from inspector.readers.numbers import MAX_REGISTER_BITS, is_number
-from inspector.readers.xsave_area import choose_table, xsave_area
 from layouts.declare import Array, Bytes, Declaration, Named, Padded, Struct
 from layouts.light import TYPE_CHECKING
 from layouts.register_id import RegisterId
 from layouts.registry import layouts
-from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, cpuid2_pack, msrs_pack, xcrs_pack
 
 if TYPE_CHECKING:
     from typing import Any
@@ -54,6 +52,8 @@ def register_area(values: Mapping[int, Masked], origin: Origin, title: str, pref
 
 def msr_area(values: Mapping[int, Masked], origin: Origin, title: str) -> Area:
     """MSRs by number, as ``struct kvm_msrs``."""
+    from layouts.x86.kvm_counted import msrs_pack
+
     data = msrs_pack([(index, 0, value) for index, (value, _) in values.items()])
     unknown = _uncounted(msrs_pack([(0, 0, mask) for _, mask in values.values()]))
     return _area("kvm-msrs", "msr", title, data, origin, unknown)
@@ -68,6 +68,8 @@ def masked_cpuid_area(
     leaves: Mapping[tuple[int, int], Sequence[Masked]], origin: Origin, title: str, prefix: str = "cpuid"
 ) -> Area:
     """CPUID leaves of which some bits are not known, as ``struct kvm_cpuid2``."""
+    from layouts.x86.kvm_counted import cpuid2_pack
+
     rows = [(key, int((key[0], 1) in leaves), registers) for key, registers in leaves.items()]
     data = cpuid2_pack([(*key, indexed, *(value for value, _ in registers)) for key, indexed, registers in rows])
     unknown = cpuid2_pack([(0, 0, 0, *(mask for _, mask in registers)) for _, _, registers in rows])
@@ -143,12 +145,16 @@ def _filled(node: Declaration, value: Any) -> Any:
 
 def xcrs_area(values: Mapping[int, int], origin: Origin) -> Area:
     """Extended control registers, as ``struct kvm_xcrs``."""
+    from layouts.x86.kvm_counted import KVM_XCR_ENTRIES, xcrs_pack
+
     data = xcrs_pack([(number, 0, value) for number, value in list(values.items())[:KVM_XCR_ENTRIES]])
     return Area("kvm-xcrs", "xcr", layouts()["kvm-xcrs"].title, data, origin, attributes={"synthesized": True})
 
 
 def xsave_from(data: bytes, origin: Origin, known: Any, options: Any) -> tuple[Area, list[str]]:
     """An XSAVE image that came as numbers."""
+    from inspector.readers.xsave_area import choose_table, xsave_area
+
     table, notices = choose_table(data, len(data), known, options)
     area = xsave_area("xsave", "XSAVE image", data, origin, table, len(data))
     area.attributes["synthesized"] = True

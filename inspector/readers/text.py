@@ -6,17 +6,17 @@ becomes the visible text ``\ud800``.
 
 from __future__ import annotations
 
-import json
-import re
 import reprlib
 from collections.abc import Iterator
 
 from inspector.capture.errors import InputError
 from inspector.readers.budget import Budget
+from inspector.readers.plain_toml import plain_toml
 from inspector.readers.source import Source
 from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import re
     from typing import Any
 
 #: Text larger than this is none of ours: ``info registers -a`` of 1,000 CPUs has 20 MB.
@@ -30,9 +30,9 @@ _MAX_JSON_VALUES = 1 << 22
 #: A key of ours has two parts, and no sentence of a source so many stops.
 _MAX_DOTS = 64
 
-_LINE = re.compile(rb"[^\r\n]+")
-_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
-_ESCAPE = re.compile(r"\\(u(d[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(?P<lone>d[89a-f][0-9a-f]{2}))|.)", re.IGNORECASE)
+_LINE = rb"[^\r\n]+"
+_SURROGATE = r"(?i)\\ud[89a-f]"
+_ESCAPE = r"(?i)\\(u(d[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(?P<lone>d[89a-f][0-9a-f]{2}))|.)"
 
 
 def text_lines(source: Source, faults: list[InputError]) -> Iterator[tuple[int, str]]:
@@ -48,9 +48,11 @@ def lines_of_text(
     data: bytes, file: str, faults: list[InputError], most_line_bytes: int = _MAX_LINE_BYTES
 ) -> Iterator[tuple[int, str]]:
     """The same of bytes that were read; ``file`` is what faults call it."""
+    import re
+
     budget = Budget(file, "lines", records=_MAX_LINES)
     told = False
-    for match in _LINE.finditer(data):
+    for match in re.finditer(_LINE, data):
         at = match.start()
         try:
             budget.take(at)
@@ -70,12 +72,15 @@ def parse_json(data: bytes | str, *, keep_halves: bool = False) -> Any:
 
     ``keep_halves`` leaves lone surrogates as they are: a capture file is given back as it was written.
     """
+    import json
+    import re
+
     text = _decoded(data) if isinstance(data, bytes) else data
     values = text.count(",") + text.count("[") + text.count("{")
     if values > _MAX_JSON_VALUES:
         raise ValueError(f"more than {_MAX_JSON_VALUES} values")
-    if not keep_halves and _SURROGATE.search(text):
-        text = _ESCAPE.sub(_without_half, text)
+    if not keep_halves and re.search(_SURROGATE, text):
+        text = re.sub(_ESCAPE, _without_half, text)
     try:
         return json.loads(text)
     except RecursionError:
@@ -89,11 +94,14 @@ def parse_toml(text: str) -> dict[str, Any]:
 
     tomllib looks at every part of a dotted key once for each part, so long keys are refused before it sees them.
     """
-    import tomllib
-
     crowded = next((number for number, line in enumerate(text.splitlines(), 1) if line.count(".") > _MAX_DOTS), 0)
     if crowded:
         raise ValueError(f"more than {_MAX_DOTS} dots in line {crowded}")
+    plain = plain_toml(text)
+    if plain is not None:
+        return plain
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -108,6 +116,8 @@ def _in_words(error: ValueError, known: type[ValueError]) -> ValueError:
 
 
 def _decoded(data: bytes) -> str:
+    import json
+
     try:
         return data.decode(json.detect_encoding(data))
     except UnicodeDecodeError as error:

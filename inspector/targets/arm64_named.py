@@ -40,6 +40,8 @@ def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> 
         assert known is not None
         return known
     if name != "-" and not os.path.exists(name):
+        if is_x86_cpu(name):
+            raise UsageError(f"{name} is an x86 CPU, and an arm64 host was asked for")
         hint = did_you_mean(name, (*known_cores(), *chips()), "inspector layouts list")
         raise UsageError(f"{name}: no such CPU or file; {hint}")
     chip = _cpuinfo(name)
@@ -54,6 +56,14 @@ def host_of_word(text: str, kernel: str = "", options: Options = NO_OPTIONS) -> 
     from inspector.readers.open import open_capture
 
     return host_of_capture(open_capture(name), release, options)
+
+
+def is_x86_cpu(name: str) -> bool:
+    """A word that is no arm64 host because it is a CPU of x86."""
+    from inspector.targets.x86_cpus import model_named
+    from layouts.x86.cpus import cpu_layouts
+
+    return model_named(name) is not None or name in cpu_layouts()
 
 
 def guest_of_word(text: str, options: Options) -> State | None:

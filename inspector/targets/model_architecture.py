@@ -14,26 +14,22 @@ from layouts.arm64.named_models import model_named, named_models
 ARM64, X86 = "arm64", "x86"
 _HOST_WORDS = ("host", "max", "base")
 _HEAD_BYTES = 1 << 20
-_TEXTS = (b"<domainCapabilities", b'"props"', b".node.kubevirt.io/")
+_TEXTS = (b"<domainCapabilities", b"<capabilities", b'"props"', b".node.kubevirt.io/")
 
 
 def architecture_of(model: str, hosts: Sequence[str]) -> str:
-    """By the model's word where it is known, else by the first host that tells.
+    """By the model's word where it is known or a file that tells, else by the first host that tells.
 
     arm64 where none does, empty without words.
     """
     if model and model.split(",", maxsplit=1)[0] not in _HOST_WORDS:
         if _is_x86_model(model):
             return X86
-        if _is_arm64_model(model) or not hosts:
+        if model_named(model.split(",", maxsplit=1)[0], named_models()) is not None or not hosts:
             return ARM64
     if not (model or hosts):
         return ""
     return X86 if any(_is_x86_host(host) for host in hosts) else ARM64
-
-
-def _is_arm64_model(word: str) -> bool:
-    return model_named(word, named_models()) is not None or os.path.isfile(word)
 
 
 def _is_x86_model(word: str) -> bool:

@@ -1,4 +1,7 @@
-"""The word that names a model: a shipped one's name, a file of one's own, libvirt's XML, or the host itself."""
+"""The word that names a model: a shipped one's name, a file of one's own, libvirt's XML, or the host itself.
+
+Properties may follow, as in QEMU's line: ``neoverse-v1-v1,sve=off``.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _DEFAULT_HOST = "max"
 
 
 class Target(NamedTuple):
-    """A model, None for the host's own values; all models that are known; properties that the file has over it."""
+    """A model, None for the host's own values; all models that are known; properties of the word or file over it."""
 
     name: str
     model: NamedModel | None
@@ -39,6 +42,13 @@ class Target(NamedTuple):
 
 def target(name: str) -> Target:
     """What a word names. Raises UsageError for a name that is none, InputError for a file that is none."""
+    bare, *words = [name] if os.path.lexists(name) else name.split(",")
+    found = _named(bare)
+    return found._replace(words=(*found.words, *words))
+
+
+def _named(name: str) -> Target:
+    """What a word without properties names."""
     models: Mapping[str, NamedModel] = named_models()
     if name == HOST:
         return Target(name, None, models)
@@ -90,7 +100,7 @@ def _domain(name: str, text: str, models: Mapping[str, NamedModel]) -> Target:
 
 
 class Place(NamedTuple):
-    """Where a model is asked: ``MODEL[:HOST[,HOST]]``. An empty second host is none."""
+    """Where a model is asked: ``MODEL[,PROPERTY=VALUE...][:HOST[,HOST]]``. An empty second host is none."""
 
     model: str
     host: str
@@ -130,14 +140,18 @@ def _bench(place: Place, options: Options) -> Workbench:
     from inspector.machine.arm64.models.workbench import Workbench
 
     bench = Workbench(host_of(place.host, "arm64", "", options), named.model.name if named.model else "", named.models)
-    for word in named.words:
-        bench = bench.with_word(word)
+    try:
+        for word in named.words:
+            bench = bench.with_word(word)
+    except ValueError as error:
+        raise UsageError(f"{SCHEME}{place.model}: {error}") from error
     return bench
 
 
 def _refuse_x86(name: str, text: str) -> None:
     """A guest of an x86 model has no registers before it moves. Raises UsageError."""
-    if name == HOST or model_named(name, named_models()) is not None or os.path.lexists(name):
+    bare = name.partition(",")[0]
+    if bare == HOST or model_named(bare, named_models()) is not None or os.path.lexists(name):
         return
     from inspector.targets.x86_models import is_x86_model
 

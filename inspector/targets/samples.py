@@ -55,6 +55,21 @@ def x86_chips() -> list[str]:
     return [name.removeprefix("epyc-") for name in folders if not name.startswith("graviton")]
 
 
+def x86_records(chip: str) -> dict[str, str]:
+    """The shipped captures of a chip of x86 by release of its kernel, by their targets; ``epyc-`` may be left out."""
+    plain = chip.removeprefix("epyc-")
+    found = {}
+    for folder in (plain, f"epyc-{plain}"):
+        path = os.path.join(root(), folder)
+        if plain.startswith("graviton") or not os.path.isdir(path):
+            continue
+        for name in os.listdir(path):
+            member = name.removesuffix(RECORD)
+            if name.startswith("linux-") and name.endswith(RECORD):
+                found[member.removeprefix("linux-")] = f"{SCHEME}{folder}/{member}"
+    return found
+
+
 def about(name: str) -> str:
     """What one sample is, in one line."""
     return abouts()[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
@@ -13,7 +12,7 @@ from layouts.x86.models.qemu import CpuModel, qemu_models
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return "".join(letter for letter in name.lower() if letter.isascii() and letter.isalnum())
 
 
 def model_named(text: str) -> CpuModel | None:

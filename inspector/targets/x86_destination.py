@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from itertools import takewhile
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid, CpuidValues
@@ -13,20 +12,21 @@ from inspector.capture.model import Capture
 from inspector.machine.x86.host import booted
 from inspector.machine.x86.kvm.msrs import features
 from inspector.machine.x86.migrate.destination import Destination, destination
-from inspector.machine.x86.models.offer import Offer
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
-from inspector.targets.samples import names as sample_names
+from inspector.targets.samples import x86_records
 from inspector.targets.schemes import capture_of, scheme_of
 from inspector.targets.x86_guest import tsc_khz_of
-from inspector.targets.x86_offers import offer_named, offer_of_text
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
-from layouts.x86.cpus import cpu_layouts
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.kernels import profile_for
 from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
 from layouts.x86.msr_rules import FEATURE_VMX_RANGE, FEATURES
 from layouts.x86.xsave import EXTENDED_OFFSET
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.offer import Offer
 
 HELP = "an x86 host, as `inspector models --host` takes it: a capture, CPUID text, a model, a chip; @RELEASE its kernel"
 #: The areas where components of XSAVE lie, where only names of features are known: CPUs of the vendor's, the last one
@@ -45,10 +45,13 @@ _COMPONENTS = {
 def destination_of(word: str, kernel: str, options: Options) -> Destination:
     """A host by a word. Raises UsageError for a word that is none, InputError for a file that is none."""
     name, release = release_of(word, kernel)
+    sample = _sample_of_chip(name, release)
+    if sample and qemu_models().named(name) is None:
+        return _of_capture(capture_of(sample, options), release, options, name)
+    from inspector.targets.x86_offers import offer_named, offer_of_text
+
     if name.partition(":")[0] == TCG:
         return _emulator(name, offer_named(name, options), release)
-    if qemu_models().named(name) is None and (sample := _sample_of_chip(name, release)):
-        return _of_capture(capture_of(sample, options), release, options, name)
     if os.path.exists(name) or scheme_of(name).prefix:
         offer = offer_of_text(name) if os.path.isfile(name) else None
         if offer is None:
@@ -59,6 +62,8 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
 
 def is_x86_destination(word: str) -> bool:
     """A word that can only be an x86 host."""
+    from layouts.x86.cpus import cpu_layouts
+
     name, _ = release_of(word, "")
     return (
         name.partition(":")[0] == TCG
@@ -70,14 +75,11 @@ def is_x86_destination(word: str) -> bool:
 
 def _sample_of_chip(name: str, release: str) -> str:
     """The shipped capture of a chip (``milan``, ``sapphire-rapids``): of that kernel, else of the newest."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]+", name) or os.path.exists(name):
+    plain = name.replace("-", "")
+    if not (name.isascii() and plain.isalnum() and name[0].isalpha() and len(name) > 1) or os.path.exists(name):
         return ""
     wanted = name.lower()
-    found = {}
-    for sample in sample_names():
-        folder, _, member = sample.partition("/linux-")
-        if member and folder.removeprefix("epyc-") == wanted.removeprefix("epyc-") and folder[:8] != "graviton":
-            found[member] = f"sample:{sample}"
+    found = x86_records(wanted)
     if not found:
         return "sample:zen5" if wanted == "zen5" else ""
     return found.get(release) or found[max(found, key=lambda text: tuple(map(int, text.split("."))))]
@@ -185,8 +187,8 @@ def _feature_msrs(capture: Capture) -> dict[int, int]:
 def _shown_by(release: str, msrs: Mapping[int, int]) -> dict[int, int]:
     """Feature MSRs of another kernel, with the bits that this one shows; its newest update where none is named."""
     numbers = release_numbers(release) or (0, 0)
-    update = re.match(r"\d+\.\d+\.(\d+)", release)
-    exact = (*numbers[:2], int(update[1]) if update else 1 << 16)
+    update = "".join(takewhile(str.isdecimal, release.split(".", 2)[-1])) if release.count(".") > 1 else ""
+    exact = (*numbers[:2], int(update) if update else 1 << 16)
     return {index: value & features.shown(exact, index) for index, value in msrs.items()}
 
 
@@ -251,6 +253,8 @@ def _has(rows: dict[tuple[int, int], list[int]], bit: tuple[int, int, int]) -> b
 
 def _xstate(rows: dict[tuple[int, int], list[int]], vendor: str) -> None:
     """Leaf 0xD from the features that bring components."""
+    from layouts.x86.cpus import cpu_layouts
+
     if not _has(rows, (1, 2, 26)):
         return
     names = _AREAS.get(vendor, _DEFAULT_AREAS)

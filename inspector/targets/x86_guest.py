@@ -9,22 +9,18 @@ from inspector.decode.fields import FieldTable
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
-from inspector.machine.x86.models.cpuid import guest_cpuid
-from inspector.machine.x86.models.offer import Offer
-from inspector.machine.x86.models.realize import Realization, realize
-from inspector.machine.x86.models.request import RequestError
 from inspector.readers.options import Options
-from inspector.targets.x86_models import asked_of, optional_of
-from inspector.targets.x86_offers import offer_named
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
-from layouts.x86.models.features import features
 from layouts.x86.msrs import MSR_NAMES
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from inspector.machine.x86.models.offer import Offer
+    from inspector.machine.x86.models.realize import Realization
 
 _PREFIXES = {
     "kvm-regs": "regs",
@@ -128,6 +124,10 @@ def _table_of(capture: Capture) -> tuple[Entry, ...]:
 
 def realized(line: str, offer: Offer, *, machine: str = "", qemu: str = "") -> Realization:
     """What QEMU makes of a line on a host. Raises UsageError."""
+    from inspector.machine.x86.models.realize import realize
+    from inspector.machine.x86.models.request import RequestError
+    from inspector.targets.x86_models import asked_of, optional_of
+
     asked = asked_of(line, machine=machine, qemu=qemu)
     try:
         return realize(optional_of(asked, offer), offer)
@@ -137,6 +137,8 @@ def realized(line: str, offer: Offer, *, machine: str = "", qemu: str = "") -> R
 
 def guest_of_model(word: str, machine: str, options: Options) -> Guest:
     """``model:LINE:HOST``; without HOST on a host that has just what the model has. Raises UsageError."""
+    from inspector.targets.x86_offers import offer_named
+
     line, _, host = word.removeprefix(MODEL).partition(":")
     first = line.removeprefix("-cpu ").split(",")[0]
     line, _, kernel = line.partition("@") if not host else (line, "", "")
@@ -146,6 +148,8 @@ def guest_of_model(word: str, machine: str, options: Options) -> Guest:
 
 def guest_of_realization(name: str, made: Realization, kernel: str = "") -> Guest:
     """A guest of a line as it starts: its CPUID, and no state yet."""
+    from inspector.machine.x86.models.cpuid import guest_cpuid
+
     entries = entries_of(guest_cpuid(made))
     saved = NOTHING._replace(cpuid=entries, msrs=_feature_msrs(made))
     return Guest(name, saved, steps_of(saved), {}, kernel, made, of_qemu=True)
@@ -153,6 +157,8 @@ def guest_of_realization(name: str, made: Realization, kernel: str = "") -> Gues
 
 def _feature_msrs(made: Realization) -> tuple[tuple[int, int], ...]:
     """The feature MSRs that QEMU gives a guest before it starts (kvm_init_msrs), but for those of VMX."""
+    from layouts.x86.models.features import features
+
     found: dict[int, int] = {}
     for feature in made.features:
         for bit in features()[feature]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 
 from inspector.capture.cpu_line import HOST, CpuLine
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import InputError, UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.request import BASE, MAX, Request, RequestError, request
@@ -23,6 +24,8 @@ from layouts.x86.models.libvirt import DROPPED, ONLY_LIBVIRT
 from layouts.x86.models.qemu import NEWEST, qemu_models
 
 _HOST_MODEL = "host-model"
+#: A key alone on its line, or with a value behind it.
+_YAML = re.compile(r"(---|[A-Za-z]\w*:)(\s|$)")
 #: Words of a VMM's line that QEMU would be given too; the others change nothing that CPUID shows.
 _PROPERTIES = {
     "libvirt": ("phys-bits",),
@@ -101,6 +104,8 @@ def line_of_text(text: str, name: str) -> CpuLine:
         if start.startswith(("{", "[{")):
             found = parse_json(start)
             return parse_virtual_machine(found) or parse_template(found)
+        if _YAML.match(start):
+            raise InputError(name, "a model line, JSON or XML", "YAML (kubectl get vm -o json is read)")
         return _of_word(start.splitlines()[0] if start else "")
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None

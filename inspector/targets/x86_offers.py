@@ -17,18 +17,12 @@ from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
-from inspector.readers.domcapabilities import parse_domcapabilities
-from inspector.readers.kubevirt_cpu import NodeLabels, parse_nodes
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
-from inspector.readers.text import parse_json
-from inspector.readers.x86_cpuinfo import X86Words, parse_x86_cpuinfo
 from inspector.targets.kernels import kernel_named, split
-from inspector.targets.live.kvm_x86 import SCHEME as KVM_SCHEME
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named, no_such_cpu
-from layouts.arm64.chips import chips, known_cores
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
@@ -36,11 +30,16 @@ from layouts.x86.kvm_caps import emulated_everywhere
 from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
-from layouts.x86.models.qemu import TCG, VERSIONS, qemu_models
+from layouts.x86.models.qemu import TCG, VERSIONS, CpuModel, qemu_models
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from inspector.readers.kubevirt_cpu import NodeLabels
+    from inspector.readers.x86_cpuinfo import X86Words
+
+#: This machine's own KVM, which runs on the kernel that runs.
+_KVM = "kvm:"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
 #: A file of words is read whole when it is no larger.
 _TEXT_BYTES = 4 << 20
@@ -54,13 +53,15 @@ def is_x86_word(text: str) -> bool:
 
 def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
     """What a host gives. Raises UsageError for a name that is none, InputError for a file that is none."""
+    from layouts.arm64.chips import chips, known_cores
+
     name, release = split(text)
     if name.partition(":")[0] == TCG:
         version = name.partition(":")[2] or VERSIONS[0]
         if version not in VERSIONS:
             raise UsageError(f"{text}: expected tcg:{', tcg:'.join(VERSIONS)}")
         return tcg_offer(version)
-    if release and name == KVM_SCHEME:
+    if release and name == _KVM:
         raise UsageError(f"{text}: {name} has a kernel of its own; @RELEASE goes with CPUs and captures")
     model = model_named(name)
     if model is not None:
@@ -103,6 +104,8 @@ def _of_msrs() -> frozenset[str]:
 
 def offer_of_text(name: str) -> Offer | None:
     """A file that some program wrote about its host; None for one that is a capture."""
+    from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
+
     if os.path.getsize(name) > _TEXT_BYTES:
         return None
     with open(name, "rb") as file:
@@ -110,6 +113,8 @@ def offer_of_text(name: str) -> Offer | None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:1] == b"<" and b"<domainCapabilities" in head:
         return _of_domcapabilities(text_of(name, "libvirt's XML"), name)
+    if start[:1] == b"<" and b"<capabilities" in head:
+        return _of_capabilities(text_of(name, "libvirt's XML"), name)
     if start[:1] in (b"{", b"["):
         return _of_json(start, name)
     words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
@@ -117,6 +122,9 @@ def offer_of_text(name: str) -> Offer | None:
 
 
 def _of_json(data: bytes, name: str) -> Offer | None:
+    from inspector.readers.kubevirt_cpu import parse_nodes
+    from inspector.readers.text import parse_json
+
     try:
         found = parse_json(data)
     except ValueError:
@@ -152,12 +160,35 @@ def offer_of_expansion(name: str, properties: dict[str, Any]) -> Offer:
     return offer_of_features(name, there, told.keys() - there, signature=signature)  # type: ignore[arg-type]
 
 
+def _of_capabilities(text: str, name: str) -> Offer:
+    """Libvirt's view of the CPU itself: what any libvirt of the last years names is there or not, the rest is open."""
+    from inspector.readers.domcapabilities import parse_capabilities
+
+    found = parse_capabilities(text, name)
+    model = _qemu_model(found.model, name)
+    named = {feature for word in found.features if (feature := feature_named(word))}
+    # Of MSRs libvirt reads what it may, and its models have none.
+    there = (model.features - _of_msrs()) | named
+    not_there = {feature for feature in shown_features() if libvirt_feature(feature)} - there
+    given = _given_everywhere()
+    signature = (_VENDORS.get(found.vendor, model.vendor), *(found.signature or (model.family, model.model, 0)))
+    return offer_of_features(name, there | given, not_there - given, signature=signature, phys_bits=found.phys_bits)
+
+
+def _qemu_model(word: str, file: str) -> CpuModel:
+    """A model that libvirt and QEMU have. Raises InputError."""
+    model = qemu_models().named(word)
+    if model is None:
+        raise InputError(file, "a model of QEMU", repr(word))
+    return model
+
+
 def _of_domcapabilities(text: str, name: str) -> Offer:
     """Libvirt's host-model: the model and its features, and all others off, as far as libvirt knows them."""
+    from inspector.readers.domcapabilities import parse_domcapabilities
+
     found = parse_domcapabilities(text, name)
-    model = qemu_models().named(found.model)
-    if model is None:
-        raise InputError(name, "a model of QEMU", repr(found.model))
+    model = _qemu_model(found.model, name)
     named = {feature_named(word): policy != "disable" for word, policy in found.policies.items()}
     there = (model.features | {feature for feature, on in named.items() if on and feature}) - {
         feature for feature, on in named.items() if not on
@@ -181,14 +212,18 @@ def offer_of_words(name: str, words: X86Words) -> Offer:
     """/proc/cpuinfo: flags that Linux has shown since 5.10 are there or not; nothing else is known."""
     there = {feature for flag in words.flags for feature in feature_of_flag(flag, words.flags)}
     not_there = shown_features() - there
+    given = _given_everywhere()
+    return offer_of_features(
+        name, there | given, not_there - given, signature=words.signature, phys_bits=words.phys_bits
+    )._replace(model_id=words.model_name)
+
+
+def _given_everywhere() -> frozenset[str]:
+    """What KVM gives to guests of any CPU."""
     places = (
         (*FEATURES[one][:2], REGISTERS[FEATURES[one].register], FEATURES[one].bit) for one in emulated_everywhere()
     )
-    given = offer_of_cpuid(name, Cpuid({(0, 0): (0, 0, 0, 0)})).features | {feature_at()[place] for place in places}
-    there = there | given
-    return offer_of_features(
-        name, there, not_there - given, signature=words.signature, phys_bits=words.phys_bits
-    )._replace(model_id=words.model_name)
+    return offer_of_cpuid("", Cpuid({(0, 0): (0, 0, 0, 0)})).features | {feature_at()[place] for place in places}
 
 
 # Captures

@@ -23,14 +23,14 @@ _OF_VM = ("open", "KVM_CREATE", "KVM_ENABLE_CAP", "KVM_CHECK", "KVM_SET_USER", "
 
 
 class Arm64LabSession(WorldSession):
-    """Simulated hosts and VMs to play with. ``host_number`` is the host that is looked at."""
+    """Simulated hosts and VMs to play with. One looks at ``host_number``, and at VM ``vm_number`` on it."""
 
     world: Arm64World
     rows: Sequence[FeatureRow]
 
     def __init__(self, world: Arm64World, scenario: Scenario, origin: Sequence[str] | None = ()) -> None:
         super().__init__(world, scenario, origin)
-        self.host_number = 0
+        self.host_number = self.vm_number = 0
         self.rows = feature_rows(world)
 
     @property
@@ -38,7 +38,8 @@ class Arm64LabSession(WorldSession):
         """The host that is looked at; of several also its number."""
         host = self.world.hosts[self.host_number]
         number = f"host {self.host_number}: " if len(self.world.hosts) > 1 else ""
-        return f"{number}{host.name}, {host.kernel.title}"
+        vm = f", VM {self.vm_number}" if len(self.world.nodes[self.host_number].vms) > 1 else ""
+        return f"{number}{host.name}, {host.kernel.title}{vm}"
 
     def look_at_host(self, number: int) -> None:
         """Another host, behind the last the first."""
@@ -47,6 +48,10 @@ class Arm64LabSession(WorldSession):
 
     def event(self, words: str) -> str:
         """One of the events with a key, on the host and the vCPU that are looked at."""
+        vms = self.world.nodes[self.host_number].vms
+        vm_number = len(vms) if words == "KVM_CREATE_VM" else self.vm_number
+        if vm_number:
+            words += f" vm={vm_number}"
         if self.vcpu_number and not words.startswith(_OF_VM):
             words += f" vcpu={self.vcpu_number}"
         if self.host_number:
@@ -77,7 +82,7 @@ class Arm64LabSession(WorldSession):
 
     def _features(self) -> int:
         """What the vCPU was initialized with, or would be."""
-        vm = self.world.nodes[self.host_number].vm
+        vm = self.world.nodes[self.host_number].vms.get(self.vm_number)
         vcpu = vm.vcpus.get(self.vcpu_number) if vm is not None else None
         return vcpu.features if vcpu is not None and vcpu.initialized else _PSCI
 
@@ -106,18 +111,21 @@ class Arm64LabSession(WorldSession):
 
     def _happen(self, event: str) -> str:
         wrong = super()._happen(event)
-        if not wrong and len(self.world.hosts) > 1:
-            # One looks at the host to which it happened.
+        if not wrong:
+            # One looks at the host and the VM to which it happened.
+            self.vm_number = self.world.at.get("vm", 0)
             self.look_at_host(self.world.at.get("host", 0))
         return wrong
 
     def _look(self) -> None:
         super()._look()
-        self.rows = feature_rows(self.world, self.host_number, self.vcpu_number)
+        if self.vm_number not in self.world.nodes[self.host_number].vms:
+            self.vm_number = 0
+        self.rows = feature_rows(self.world, self.host_number, self.vcpu_number, self.vm_number)
 
     def offers(self) -> list[Offer]:
         """See WorldSession."""
-        return offers(self.world.steps[-1]) if self.world.steps else []
+        return offers(self.world.steps[-1], self.world.nodes[self.host_number]) if self.world.steps else []
 
     def is_called(self, row: int, text: str) -> bool:
         """See WorldSession: a feature by its name, its ID register's field, or its instruction."""

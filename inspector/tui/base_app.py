@@ -10,9 +10,12 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.console import RenderableType
 from textual import events
+from textual._compositor import CompositorUpdate
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.reactive import Reactive
 from textual.screen import Screen
@@ -26,6 +29,7 @@ from inspector.tui import keys
 from inspector.tui.closing import ClosesOnce
 from inspector.tui.contrast import line_colours
 from inspector.tui.key import bindings, written
+from inspector.tui.sent import Shown
 from inspector.tui.shown import Guard, Plain
 from inspector.tui.state import State
 from inspector.tui.wanted import Wanted
@@ -118,6 +122,8 @@ class BaseApp(App[int]):
         self.keymap: Mapping[str, str] = MappingProxyType({})
         self._to_say: list[str] = []
         self._begun_with = ""
+        #: What the terminal shows.
+        self.shown = Shown()
 
     @property
     def is_ready(self) -> bool:
@@ -127,6 +133,19 @@ class BaseApp(App[int]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """See Guard and Plain."""
         return [*super().get_line_filters(), _GUARD, *([_PLAIN] if self.is_plain else [])]
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Textual has painted: send what that changes."""
+        if isinstance(renderable, CompositorUpdate):
+            renderable = self.shown.changes(renderable)
+        elif renderable is not None:
+            self.shown.forget()
+        super()._display(screen, renderable)
+
+    def action_repaint(self) -> None:
+        """Another program has written on the terminal: all of it again."""
+        self.shown.forget()
+        self.screen.refresh()
 
     def notify(self, message: str, **options: Any) -> None:
         """A message in a corner; what a file brings is visible."""
@@ -260,10 +279,16 @@ class BaseApp(App[int]):
         Textual runs a binding when its key has bubbled up from the focused widget; by then keys
         typed behind it have gone to that widget too, though the binding moved the focus:
         ``/tmm`` would search for nothing, and Ctrl-U would delete what was typed behind it.
+        A key that comes back from a widget was none of the screen's: by now it may be one of another screen.
         """
-        if isinstance(event, events.Key) and not event.is_forwarded and await self._handle_now(event):
+        if isinstance(event, events.Key) and (event.is_forwarded or await self._handle_now(event)):
             return
+        if isinstance(event, events.Resize):
+            # Also what comes first when the program is continued: the terminal is another one, or was a shell's.
+            self.shown.forget()
         await super().on_event(event)
+        if isinstance(event, Driver.SignalResume):
+            self.action_repaint()
 
     async def has_panes(self) -> bool:
         """Wait until a screen that was just opened has its panes, for what came ahead of them: keys, a fast reader.

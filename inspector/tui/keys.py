@@ -27,6 +27,10 @@ PROGRAM: Table = (
                 Key("s", "picture", "app.picture", "Screenshot"),
                 Key("t", "next_theme", "app.theme", "Next theme"),
             ),
+            line(
+                "paint all again, where another program wrote over it",
+                Key("ctrl+l", "repaint", "app.repaint", "Paint again"),
+            ),
             line("out of the program", Key("ctrl+q", "quit", "app.quit", "Quit at once")),
         ),
     ),

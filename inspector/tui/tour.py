@@ -56,7 +56,8 @@ PARTS = (
             ),
             Stop(
                 "Its CPUID decides what the guest can turn on. {xstate.cpuid} gives it all that this KVM "
-                "supports; the buffer, drawn to scale, grows to hold tiles.",
+                "supports; the buffer grows to hold tiles. It is drawn to scale (in low terminals {xstate.picture_of} "
+                "shows it).",
                 event="KVM_SET_CPUID2 supported",
             ),
             Stop(
@@ -70,8 +71,8 @@ PARTS = (
                 event="guest tileloadd 0",
             ),
             Stop(
-                "#NM: XFD[18] is 1. {xstate.why} says why in one list, from the host's CPU to the guest's "
-                "program: its own kernel was never asked for permission. That is the SIGILL.",
+                "#NM: XFD[18] is 1. {xstate.why} goes through all gates in one list, from the host's CPU to the "
+                "guest's program: nobody asked the guest's kernel for permission, so it makes SIGILL of the #NM.",
                 keys=("xstate.why",),
             ),
             Stop(
@@ -92,12 +93,12 @@ PARTS = (
     ),
     Part(
         "the ID-register lab",
-        "model:neoverse-v1-v1:graviton3,neoverse-n1",
+        "model:neoverse-v1-v1,sve=off:graviton3,neoverse-n1",
         (
             Stop(
-                "An arm64 guest of the model neoverse-v1 runs on Graviton3. Would it run on a Neoverse N1? Each "
-                "line is a property of the model, with what both hosts accept. {idlab.blocker}: the next line in "
-                "the way.",
+                "An arm64 guest of the model neoverse-v1 without SVE runs on Graviton3. Would it run on a Neoverse "
+                "N1? Each line is a property of the model, with what both hosts accept. {idlab.blocker}: the next "
+                "line in the way.",
                 keys=("idlab.blocker",),
             ),
             Stop(
@@ -106,7 +107,7 @@ PARTS = (
                 keys=("idlab.next",),
             ),
             Stop(
-                "{idlab.search}, then a feature such as SVE2 or FEAT_I8MM, and Enter: which fields carry it, and "
+                "{idlab.search}, then a feature such as I8MM or FEAT_SVE2, and Enter: which fields carry it, and "
                 "what it implies.",
                 searched=True,
             ),

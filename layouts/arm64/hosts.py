@@ -6,7 +6,7 @@ Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 
 from layouts.arm64.ids import PMCR, encoding_of_op
@@ -43,6 +43,7 @@ class BareHost(NamedTuple):
     ccsidr: Mapping[int, int] = MappingProxyType({})
 
 
+@lru_cache(1 << 13)
 def encoding_of_text(text: str) -> int:
     """The encoding of ``op0_op1_crn_crm_op2``. Raises ValueError."""
     op0, op1, crn, crm, op2 = (int(part) for part in text.split("_"))

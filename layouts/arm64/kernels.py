@@ -115,8 +115,9 @@ class Arm64Kernel(Kernel):
     (kvm_vcpu_init_check_features); else one loop over the bits of this vCPU (kvm_vcpu_set_target).
     ``keeps_vcpu_ids``: another init keeps MPIDR_EL1 and CLIDR_EL1 (reset_vcpu_ftr_id_reg).
     ``shared_width``: the first vCPU decides on the VM's register width (kvm_set_vm_width); before, vCPUs that nobody
-    has initialized count as 64-bit ones. ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU whose PMU is not
-    initialized cannot run (kvm_arm_pmu_v3_enable, commit 9bbfa4b56537 of 5.11). ``pmu_registers``: how
+    has initialized count as 64-bit ones. ``counts_vcpus``: the VM's GIC limits the number of vCPUs too, before anything
+    else is asked (kvm->max_vcpus in kvm_vm_ioctl_create_vcpu). ``mte``: KVM_CAP_ARM_MTE. ``pmu_needs_init``: a vCPU
+    whose PMU is not initialized cannot run (kvm_arm_pmu_v3_enable, commit 9bbfa4b56537 of 5.11). ``pmu_registers``: how
     the PMU's registers are reset and set: as others (``plain``), ``reset`` to the counters that are there, with
     ``counters`` of 64 bits and PMCR_EL0 of N alone, N the VM's and bits of a set written one by one (``set_clear``),
     or as they are (``raw``). ``timers_stored``: a timer's registers are the vCPU's own, ISTATUS with them
@@ -155,6 +156,7 @@ class Arm64Kernel(Kernel):
     vm_wide_features: bool
     keeps_vcpu_ids: bool
     shared_width: bool
+    counts_vcpus: bool
     mte: bool
     pmu_needs_init: bool
     pmu_registers: str
@@ -205,16 +207,21 @@ _TABLES = ("registers", "fields", "limits")
 _OWN = ("since", "package", "later")
 
 
-def _register(name: str, row: list[Any]) -> IdRegister:
+@cache
+def _register(name: str, *row: Any) -> IdRegister:
     op0, op1, crn, crm, op2, kind, mask, aarch32 = row
     return IdRegister(name, (op0, op1, crn, crm, op2), kind, int(mask, 16), bool(aarch32))
 
 
 def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
-    return tuple(
-        FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
-        for name, lsb, width, policy, signed, strict, safe in table
-    )
+    return tuple([_field(*row) for row in table])
+
+
+@cache
+def _field(name: str, lsb: int, width: int, *row: Any) -> FieldPolicy:
+    """Most kernels have the same."""
+    policy, signed, strict, safe = row
+    return FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
 
 
 def _limit(name: str, entry: dict[str, Any]) -> Limit:
@@ -229,7 +236,7 @@ def _limit(name: str, entry: dict[str, Any]) -> Limit:
 
 
 def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
-    by_name = {name: _register(name, row) for name, row in entry["registers"].items()}
+    by_name = {name: _register(name, *row) for name, row in entry["registers"].items()}
     made = {key: value for key, value in entry.items() if key != "like"}
     made |= {
         "writable_csv": tuple(entry["writable_csv"]),

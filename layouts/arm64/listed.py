@@ -79,19 +79,31 @@ def plain(release: str) -> dict[int, int]:
 
 
 @cache
-def _data() -> dict[str, list[dict[str, Any]]]:
-    table = data_table("arm64/data/listed_registers.json")
-    return {key: value for key, value in table.items() if isinstance(value, list)}
+def _data() -> dict[str, Any]:
+    table: dict[str, Any] = data_table("arm64/data/listed_registers.json")
+    return table
+
+
+@cache
+def _entries(part: str) -> list[tuple[tuple[int, ...], list[tuple[tuple[int, ...], str | None]]]]:
+    """Encodings, and what was said of them since which release; null: nothing any more."""
+    return [
+        (
+            tuple(map(encoding_of_text, entry["registers"].split())),
+            [(release_numbers(since) or (0, 0), word) for since, word in entry["since"]],
+        )
+        for entry in _data()[part]
+    ]
 
 
 def _of_release(part: str, release: str) -> dict[int, str]:
-    """What a release says of each encoding; ``since`` of an entry is (first release, what it says or null)."""
+    """What a release says of each encoding."""
     numbers = release_numbers(release) or (0, 0)
     found: dict[int, str] = {}
-    for entry in _data()[part]:
-        said = [word for since, word in entry["since"] if (release_numbers(since) or (0, 0)) <= numbers]
+    for encodings, since in _entries(part):
+        said = [word for first, word in since if first <= numbers]
         if said and said[-1] is not None:
-            found |= dict.fromkeys(map(encoding_of_text, entry["registers"].split()), said[-1])
+            found |= dict.fromkeys(encodings, said[-1])
     return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from layouts.next_step import NextStep
 
+_NEW = ("KVM_CREATE_VM vm={vm}", "KVM_CREATE_VCPU vm={vm}")
+_WITH_SVE = (*_NEW, "KVM_ARM_VCPU_INIT PSCI_0_2 SVE vm={vm}", "KVM_ARM_VCPU_FINALIZE SVE vm={vm}")
 _ALL_ON = "guest msr CPACR_EL1 0x3330000"
 
 NEXT_STEPS = (
@@ -22,6 +24,68 @@ NEXT_STEPS = (
         ("KVM_ARM_VCPU_INIT PSCI_0_2 PTRAUTH_ADDRESS PTRAUTH_GENERIC",),
         "with both features",
         "kvm_vcpu_init_check_features (arm.c)",
+    ),
+    NextStep(
+        "EINVAL",
+        r"^KVM_ARM_VCPU_INIT (?P<features>[A-Z0-9_]+( [A-Z0-9_]+)*)( |$)",
+        "the same features as the VM's first vCPU",
+        (*_NEW, "KVM_ARM_VCPU_INIT {features} vm={vm}"),
+        "another VM with these features: all vCPUs of a VM have the same",
+        "kvm_vcpu_init_check_features, __kvm_vcpu_set_target (arm.c)",
+    ),
+    NextStep(
+        "EINVAL",
+        "^KVM_ARM_VCPU_FINALIZE SVE",
+        "the vCPU has it",
+        _WITH_SVE,
+        "another VM, whose vCPU has SVE",
+        "kvm_arm_vcpu_finalize (reset.c)",
+    ),
+    NextStep(
+        "ENOENT",
+        r"^KVM_[GS]ET_ONE_REG (?P<rest>[^=]+?)( \w+=.*)?$",
+        "^the vCPU has SVE$",
+        (*_WITH_SVE, "KVM_GET_ONE_REG z0 vm={vm}"),
+        "another VM, whose vCPU has SVE",
+        "get_sve_reg (guest.c)",
+    ),
+    NextStep(
+        "UNDEF",
+        r"^guest (?P<instruction>\w+)",
+        "^the vCPU has SVE$",
+        (*_WITH_SVE, f"{_ALL_ON} vm={{vm}}", "guest {instruction} vm={vm}"),
+        "another VM, whose vCPU has SVE",
+        "handle_sve (handle_exit.c)",
+    ),
+    NextStep(
+        "UNDEF",
+        r"^guest (?P<instruction>\w+)",
+        "^the vCPU has pointer authentication$",
+        (*_NEW, "KVM_ARM_VCPU_INIT PSCI_0_2 PTRAUTH_ADDRESS PTRAUTH_GENERIC vm={vm}", "guest {instruction} vm={vm}"),
+        "another VM, whose vCPU has both pointer authentication features",
+        "kvm_handle_ptrauth (handle_exit.c)",
+    ),
+    NextStep(
+        "EINVAL",
+        r"^KVM_ENABLE_CAP (?P<capability>\w+)",
+        "^the VM has no vCPU yet$",
+        ("KVM_CREATE_VM vm={vm}", "KVM_ENABLE_CAP {capability} vm={vm}", "KVM_CREATE_VCPU vm={vm}"),
+        "another VM, with the capability before its first vCPU",
+        "kvm_vm_ioctl_enable_cap (arm.c)",
+    ),
+    NextStep(
+        "EINVAL",
+        r"^KVM_SET_ONE_REG (?P<register>\w+) (?P<value>\w+)",
+        "^the VM has KVM_CAP_ARM_WRITABLE_IMP_ID_REGS$",
+        (
+            "KVM_CREATE_VM vm={vm}",
+            "KVM_ENABLE_CAP ARM_WRITABLE_IMP_ID_REGS vm={vm}",
+            "KVM_CREATE_VCPU vm={vm}",
+            "KVM_ARM_VCPU_INIT PSCI_0_2 vm={vm}",
+            "KVM_SET_ONE_REG {register} {value} vm={vm}",
+        ),
+        "another VM, with the capability before its first vCPU",
+        "set_imp_id_reg (sys_regs.c)",
     ),
     NextStep(
         "EPERM",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 SOURCE = "Arm ARM (DDI 0487), D24; Linux 7.2 arch/arm64/tools/sysreg"
-_GENERIC = r"S(\d)_(\d)_C(\d+)_C(\d+)_(\d)"
 
 
 def _load(name: str) -> Any:
@@ -49,14 +48,25 @@ def encoding_of(name: str) -> Op | None:
     found = encodings().get(name)
     if found is not None:
         return found
-    import re
-
-    generic = re.fullmatch(_GENERIC, name, re.IGNORECASE)
-    if generic:
-        op0, op1, crn, crm, op2 = (int(part) for part in generic.groups())
-        return op0, op1, crn, crm, op2
+    generic = _encoding_of_generic(name)
+    if generic is not None:
+        return generic
     lower = name.lower()
     return next((op for known, op in encodings().items() if known.lower() == lower), None)
+
+
+def _encoding_of_generic(name: str) -> Op | None:
+    """``S3_0_C1_C2_3``: one digit each for op0, op1 and op2."""
+    words = name.upper().split("_")
+    if len(words) != 5 or (words[0][:1], words[2][:1], words[3][:1]) != ("S", "C", "C"):
+        return None
+    op0, op1, crn, crm, op2 = words[0][1:], words[1], words[2][1:], words[3][1:], words[4]
+    digits = op0 + op1 + crn + crm + op2
+    if len(op0) != 1 or len(op1) != 1 or len(op2) != 1 or not crn or not crm:
+        return None
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    return int(op0), int(op1), int(crn), int(crm), int(op2)
 
 
 @cache

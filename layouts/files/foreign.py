@@ -72,7 +72,12 @@ MAGIC = (
 )
 
 TEXT = (
-    Foreign(rb"<capabilities\b", "libvirt host capabilities (virsh capabilities)", _XML, "libvirt"),
+    Foreign(
+        rb"<capabilities\b",
+        "libvirt host capabilities (virsh capabilities)",
+        "it holds no registers, and is a host: `inspector models check MODEL --host FILE`, `inspector migrate X FILE`",
+        "libvirt docs/formatcaps",
+    ),
     Foreign(rb"<domain\b[^>]*>", "libvirt domain XML (virsh dumpxml)", _XML, "libvirt"),
     Foreign(
         rb"<cpus?\b[^>]*>\s*<",

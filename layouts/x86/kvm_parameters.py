@@ -24,7 +24,15 @@ class Parameter(NamedTuple):
     not_with: str = ""
 
 
-#: By vendor module, with those of kvm.ko.
+#: Of kvm.ko and both modules.
+_COMMON = (
+    Parameter("enable_pmu", "Y", since=(5, 18), not_with="HYBRID_CPU"),
+    Parameter("enable_mediated_pmu", "N", since=(7, 0)),
+    Parameter("ignore_msrs", "N"),
+    Parameter("mitigate_smt_rsb", "N", since=(6, 1)),
+)
+#: By vendor module, with those of kvm.ko. AVIC is on by itself from 6.18 on, on AMD's family 0x1A and Zen 4 with
+#: X2AVIC (avic_want_avic_enabled); here it is off, as until then.
 DEFAULTS = {
     "svm": (
         Parameter("nested", "1"),
@@ -38,7 +46,9 @@ DEFAULTS = {
         Parameter("gmet", "Y", "GMET", (7, 2)),
         Parameter("sev", "N"),
         Parameter("sev_es", "N"),
-        Parameter("enable_pmu", "Y", since=(5, 18), not_with="HYBRID_CPU"),
+        Parameter("sev_snp", "N", since=(6, 11)),
+        Parameter("avic", "N"),
+        *_COMMON,
     ),
     "vmx": (
         Parameter("nested", "Y"),
@@ -46,8 +56,10 @@ DEFAULTS = {
         Parameter("unrestricted_guest", "Y"),
         Parameter("flexpriority", "Y"),
         Parameter("enable_apicv", "Y"),
+        Parameter("emulate_invalid_guest_state", "Y"),
         Parameter("sgx", "N"),
+        Parameter("tdx", "N", since=(6, 16)),
         Parameter("allow_smaller_maxphyaddr", "N"),
-        Parameter("enable_pmu", "Y", since=(5, 18), not_with="HYBRID_CPU"),
+        *_COMMON,
     ),
 }

@@ -32,7 +32,7 @@ class MsrBit(NamedTuple):
 _APICV, _EPT, _VPID = MsrBit(parameter="enable_apicv"), MsrBit(parameter="ept"), MsrBit(parameter="vpid")
 _HIGH = 32
 _PMU = MsrBit(parameter="enable_pmu")
-_LBR, _PEBS = MsrBit((6, 1), "enable_pmu"), MsrBit((6, 1), "pebs")
+_LBR, _PEBS = MsrBit((6, 1), "enable_pmu"), MsrBit((6, 0), "enable_pmu")
 _CET = MsrBit((6, 18))
 
 BITS: dict[tuple[int, int], MsrBit] = {

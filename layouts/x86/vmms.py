@@ -16,7 +16,7 @@ class Vmm(NamedTuple):
     """A VMM. ``sends_cpuid``: the guest's CPUID is part of what moves; else the destination makes it of its own line.
 
     ``newest`` is the version that answers where nobody names one. ``moves_nested`` is the first version that sets
-    nested state; empty for none.
+    nested state; empty for none (QEMU's is taken from its history: 5.2 was read, and does).
     """
 
     name: str
@@ -38,6 +38,9 @@ class Vmm(NamedTuple):
         return own or tuple(entry for entry in self.refusals if not entry.calls)
 
 
+#: The releases of QEMU whose source was read (Debian's 5.2.0, 7.2.0, 10.0.13 and 10.2.2): 8.2 and 9.2 lie between.
+_READ = ("5.2", "7.2", "10.0", "10.2")
+
 _QEMU = (
     OnRefusal(
         "2.6",
@@ -45,6 +48,7 @@ _QEMU = (
         "QEMU prints `error: failed to set MSR 0x... to 0x...` and dies of an assertion",
         "QEMU target/i386/kvm/kvm.c, kvm_buf_set_msrs",
         ("msrs",),
+        _READ,
     ),
     OnRefusal(
         "2.6",
@@ -53,12 +57,22 @@ _QEMU = (
         "goes on: the guest's TSC runs at the destination's frequency (tsc-frequency= makes it an error)",
         "QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz, kvm_arch_put_registers",
         ("tsc_khz",),
+        _READ,
+    ),
+    OnRefusal(
+        "10.2",
+        "abort",
+        # So it is spelled there.
+        "QEMU prints which registers failed (`Restoring resisters after init: ...`) and exits",
+        "QEMU accel/kvm/kvm-all.c, kvm_cpu_synchronize_put",
+        read_in=("10.2",),
     ),
     OnRefusal(
         "9.2",
         "abort",
         "QEMU prints which registers failed (`Putting registers after init: ...`) and exits",
-        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init (with kvm_cpu_synchronize_put since 10.2)",
+        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init",
+        read_in=("10.0",),
     ),
     OnRefusal(
         "8.2",
@@ -70,7 +84,8 @@ _QEMU = (
         "2.6",
         "lost",
         "QEMU says nothing, makes none of the later calls, and runs the guest",
-        "QEMU accel/kvm/kvm-all.c of 2023, do_kvm_cpu_synchronize_post_init: nobody looks at the answer",
+        "QEMU accel/kvm/kvm-all.c, do_kvm_cpu_synchronize_post_init: nobody looks at the answer",
+        read_in=("5.2", "7.2"),
     ),
 )
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from inspector.capture.model import Area, Capture, Vcpu
+from inspector.cli.streams import say_json
 from inspector.decode.fields import FieldTable
 from inspector.decode.notes import notes_of
-from inspector.export.encode import encode
+from inspector.export.encode import encode, indented
 from inspector.export.json import write_json, write_json_lines
 from inspector.export.json_fields import meaning_of, record_of
 from tests.support import opened, xsave_area
@@ -94,6 +95,13 @@ def test_areas_are_given_back_unless_edited() -> None:
 )
 def test_text_of_values_is_that_of_json(value: object) -> None:
     assert encode(value) == json.dumps(value)
+    assert indented([value, {"k": value}], 2) == json.dumps([value, {"k": value}], indent=2)
+
+
+def test_a_fraction_is_left_to_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for indent in (1, None):
+        say_json({"a": 1.5, "b": {2: "c"}}, indent)
+        assert capsys.readouterr().out == json.dumps({"a": 1.5, "b": {2: "c"}}, indent=indent) + "\n"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from layouts.arm64 import kernels as arm64
 from layouts.arm64.kernels import Arm64Kernel, Limit
-from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_among, release_numbers
+from layouts.kernels import DEFAULT_RELEASE, Kernel, UnknownReleaseError, profile_among, release_numbers, who_does
 from layouts.scenario import Scenario
 from layouts.x86 import kernels as x86
 from layouts.x86.kernels import X86Kernel
@@ -171,3 +171,19 @@ def test_what_5_10_has_not() -> None:
 
 def test_7_3_knows_a_tenth_vcpu_feature() -> None:
     assert [arm64.kernels()[name].vcpu_features for name in ("6.12", "7.2", "7.3")] == [7, 9, 10]
+
+
+@pytest.mark.parametrize(
+    ("releases", "said"),
+    [
+        ("6.12", "Linux 6.12 shows"),
+        ("6.12 6.16", "Linux 6.12 to 6.16 shows"),
+        ("5.10 6.12 6.16", "Linux 5.10 and 6.12 to 6.16 show"),
+        ("5.10 6.6 6.16", "Linux 5.10, 6.6 and 6.16 show"),
+        ("5.10 6.1 6.6 6.12 6.16", "Linux 5.10 to 6.16 shows"),
+        # In the order of what was asked, whatever that of the answers.
+        ("6.16 6.12", "Linux 6.12 to 6.16 shows"),
+    ],
+)
+def test_releases_in_words_say_where_one_is_missing(releases: str, said: str) -> None:
+    assert who_does(releases.split(), ["5.10", "6.1", "6.6", "6.12", "6.16"], "shows", "show") == said

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.machine.arm64 import idregs
+from inspector.machine.arm64 import guest_writes, idregs
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PSCI_0_2, Host
 from inspector.machine.arm64.idregs import IdWrite
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
-from inspector.machine.outcome import Outcome
+from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import BareHost
 from layouts.arm64.ids import DFR0, PFR0, PMCR, RegisterId, encoding_of_op, sysreg_id
@@ -123,3 +123,16 @@ def bare_host(
 def midr(part: tuple[int, int]) -> int:
     """MIDR_EL1 of an implementer and its part."""
     return of.MIDR_IMPLEMENTER.put(of.MIDR_PARTNUM.put(0, part[1]), part[0])
+
+
+def msr(vcpu: Vcpu, name: str, value: int) -> str:
+    """The guest's MSR of a register that it names."""
+    return answer(guest_writes.write(Rule(""), vcpu, guest_writes.kept_as(encoding(name)), value))
+
+
+def mrs(vcpu: Vcpu, name: str) -> str | int:
+    """The guest's MRS: the value, or why there is none."""
+    found = guest_writes.kept_as(encoding(name))
+    value = vcpu.get(sysreg_id(found)).value
+    outcome = guest_writes.read(Rule(""), vcpu, found, value)
+    return outcome.value if outcome.accepted else answer(outcome)

@@ -16,8 +16,8 @@ LEAF_1, LEAF_80000001 = (0x00A00F11, 0, 0x00000001, 0x178BFBFF), (0, 0, 4, 0x281
 PERF_CAPABILITIES = 0x345
 #: PERF_CAPABILITIES of Ice Lake: format 4 of PEBS with its baseline, and writes of the whole width.
 ADAPTIVE = 0x6000 | 0x400
-#: DS and PDCM beside what any 64-bit CPU has.
-LEAF_1_WITH_DS = (0x00A00F11, 0, 0x00008001, 0x178BFBFF | 1 << 21)
+#: An Ice Lake server with DS and PDCM beside what any 64-bit CPU has.
+LEAF_1_WITH_DS = (0x000606A6, 0, 0x00008001, 0x178BFBFF | 1 << 21)
 COUNTERS = (2 | 4 << 8 | 48 << 16 | 7 << 24, 0, 0, 3 | 48 << 5)
 
 
@@ -49,7 +49,14 @@ def vcpu_with(release: str, vendor: str = SVM, *features: str, irqchip: int = 1,
 
 
 def vcpu_with_counters(
-    release: str, vendor: str = VMX, *, leaf_a: CpuidValues = COUNTERS, ebx_7: int = 0, host_7: int = 0, cap: int = 0
+    release: str,
+    vendor: str = VMX,
+    *,
+    leaf_a: CpuidValues = COUNTERS,
+    ebx_7: int = 0,
+    host_7: int = 0,
+    cap: int = 0,
+    leaf_1: CpuidValues | None = None,
 ) -> WholeVcpu:
     """A guest of a CPU with counters, whose leaf 0xA and EBX of leaf 7 may be others."""
     vmx, name = vendor == VMX, INTEL_LEAF_0 if vendor == VMX else AMD_LEAF_0
@@ -67,10 +74,10 @@ def vcpu_with_counters(
     processor = Processor(msrs={PERF_CAPABILITIES: ADAPTIVE}, bugs=frozenset())
     host = Host(Cpuid(leaves), profile_for(release))
     vcpu = WholeVcpu(
-        Kvm(host, release=release, vendor=vendor, parameters={"enable_pmu": "Y", "pebs": "Y"}, processor=processor),
+        Kvm(host, release=release, vendor=vendor, parameters={"enable_pmu": "Y"}, processor=processor),
         VmConfig(memory=bytearray(1 << 16)),
     )
-    of_guest = leaves | {(0xA, 0): leaf_a, (7, 0): (0, ebx_7, 0, 0)}
+    of_guest = leaves | {(0xA, 0): leaf_a, (7, 0): (0, ebx_7, 0, 0)} | ({(1, 0): leaf_1} if leaf_1 else {})
     vcpu.set_cpuid2(tuple(Entry(leaf, subleaf, 0, *values) for (leaf, subleaf), values in of_guest.items()))
     vcpu.msrs[PERF_CAPABILITIES] = cap
     return vcpu

@@ -54,6 +54,8 @@ def under_other_kernels(destination: str) -> dict[str, Host]:
         ("neoverse-v1", "neoverse-n2", "PartNum", VMM, "the VMM did not enable KVM_CAP_ARM_WRITABLE_IMP_ID_REGS"),
         ("neoverse-v1@6.6", "neoverse-n2@6.6", "PartNum", KERNEL, "Linux 6.16 to 7.3 lets a VMM set it"),
         ("max@7.2", "max@6.6", "SCTLRX", KERNEL, "Linux 6.17 to 7.3 takes it; 6.6 does not"),
+        ("max@6.1", "max@6.6", "S1PIE", KERNEL, "Linux 5.10 to 6.1 and 6.12 to 7.3 take it; 6.6 does not"),
+        ("max@5.10", "max@6.6", "DebugVer", KERNEL, "Linux 5.10 and 6.12 to 7.3 take it; 6.6 does not"),
     ],
 )
 def test_who_decided(source: str, destination: str, name: str, who: str, why: str) -> None:

@@ -81,6 +81,30 @@ def test_numbers_of_vcpus(gic: int, made: int, most: int) -> None:
     assert answer(vm.create_vcpu(511)) == answer(vm.create_vcpu(most - 1)) == "EBUSY"
 
 
+@pytest.mark.parametrize(("kernel", "full"), [("5.10", "EBUSY"), ("6.1", "EINVAL"), ("7.2", "EINVAL")])
+def test_a_full_vm_is_asked_first(kernel: str, full: str) -> None:
+    """kvm->max_vcpus of kvm_vm_ioctl_create_vcpu comes before the GIC; in 5.10 it is KVM_MAX_VCPUS there."""
+    vm = Vm(host(kernel, gic=2))
+    assert all(vm.create_vcpu(number).accepted for number in range(7))
+    vm.vgic_initialized = True
+    assert answer(vm.create_vcpu(0)) == "EBUSY"
+    vm.vgic_initialized = False
+    assert vm.create_vcpu(7).accepted
+    vm.vgic_initialized = True
+    assert answer(vm.create_vcpu(0)) == full
+
+
+def test_strict_pmu_is_asked_about_where_it_is_known() -> None:
+    """KVM_ARM_VCPU_PMU_V3_STRICT is of 7.3."""
+    texts = {}
+    for release in ("7.2", "7.3"):
+        vm = Vm(host(release))
+        assert vm.create_vcpu(0).accepted
+        texts[release] = [one.text for one in vm.vcpus[0].init(PSCI_0_2).checks]
+    assert "PMU_V3_STRICT only with PMU_V3" not in texts["7.2"]
+    assert "PMU_V3_STRICT only with PMU_V3" in texts["7.3"]
+
+
 @pytest.mark.parametrize(
     ("kernel", "range_number", "reserved", "readable", "name"),
     [

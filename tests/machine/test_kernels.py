@@ -14,6 +14,7 @@ from inspector.export.kernels import rules_told
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
 from inspector.machine.arm64.idregs import IdWrite, write
 from inspector.machine.arm64.world.world import Arm64World
+from inspector.machine.events import EventError
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, xsave2_capability
@@ -25,8 +26,10 @@ from layouts.coming import COMING
 from layouts.kernels import Kernel
 from layouts.x86.kernels import profile_for
 from tests.machine.support import host_named
+from tests.machine.support import world as x86_world
 
 RECORDED = Path(__file__).parent / "verdicts/arm64-linux-7.2-max.jsonl.gz"
+_ALIVE = ("KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2")
 
 
 def process_on(release: str) -> Process:
@@ -220,7 +223,7 @@ def test_next_is_what_a_release_is_compared_with(capsys: pytest.CaptureFixture[s
         (("new", "--host", "neoverse-v1", "--event", "KVM_CREATE_VM"), ""),
         (("arm64-life-cycle", "--event", "KVM_ARM_VCPU_INIT SME"), "SME for guests"),
         (("arm64-guest-sve", "--event", "guest smstart"), "SME for guests"),
-        (("arm64-writable-ids", "--event", "KVM_SET_ONE_REG ID_AA64PFR1_EL1.GCS 1"), "GCS for guests"),
+        (("arm64-life-cycle", "--event", "KVM_GET_ONE_REG GCSCR_EL1"), "GCS for guests"),
         (("guest-xfd", "--event", "guest xsetbv 0x80007"), "APX for guests"),
         (("guest-xfd", "--event", "KVM_SET_CPUID2 fred"), "FRED for guests"),
     ],
@@ -234,6 +237,43 @@ def test_what_a_series_decides_is_open_on_next(
     last = found["events"][-1]
     assert last["verdict"] == ("depends-on" if name else "ok")
     assert last["because"].startswith(f"depends on {name}, not merged; Linux 7.3: " if name else "")
+
+
+@pytest.mark.parametrize(
+    ("events", "last", "answer"),
+    [
+        (("KVM_CREATE_VM", "KVM_CREATE_VCPU"), "KVM_SET_ONE_REG SMCR_EL1 1", "ENOEXEC"),
+        (_ALIVE, "KVM_SET_ONE_REG SMCR_EL1 1", "depends-on"),
+        (_ALIVE, "KVM_SET_ONE_REG ID_AA64PFR1_EL1.SME 1", "depends-on"),
+        ((*_ALIVE, "KVM_RUN"), "KVM_SET_ONE_REG ID_AA64PFR1_EL1.SME 1", "EBUSY"),
+        (_ALIVE, "guest smstart", "SME trap"),
+        ((*_ALIVE, "guest msr CPACR_EL1 0x3300000"), "guest smstart", "depends-on"),
+        (_ALIVE, "guest mrs SVCR", "depends-on"),
+        (_ALIVE, "KVM_SET_ONE_REG ZA 1", "depends-on"),
+    ],
+)
+def test_what_is_refused_for_another_reason_stays_refused(events: tuple[str, ...], last: str, answer: str) -> None:
+    world = Arm64World([host_named("max@next")])
+    world.play(events)
+    assert world.happen(last).outcome.name == answer
+
+
+def test_a_processor_without_sme_has_none_whatever_is_merged() -> None:
+    world = Arm64World([host_named("neoverse-v1@next")])
+    world.play(_ALIVE)
+    assert world.happen("guest smstart").outcome.because == "the processor has SME"
+    with pytest.raises(EventError, match="there is no VM 1"):
+        world.happen("KVM_SET_ONE_REG SMCR_EL1 1 vm=1")
+
+
+def test_what_xcr0_lacks_besides_a_series_is_refused_on_next() -> None:
+    found = x86_world(kernel="next")
+    found.play(["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported"])
+    assert [found.happen(f"KVM_SET_XCRS {value}").outcome.name for value in ("0x80000", "0x80001", "0x80007")] == [
+        "EINVAL",
+        "depends-on",
+        "depends-on",
+    ]
 
 
 def test_changes_are_told_by_field_and_rules_with_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,8 @@ def test_a_second_pit_and_a_vector_beyond_all() -> None:
     assert create_pit2(kvm, VmConfig(1)).accepted
     assert create_pit2(kvm, VmConfig(1), has_pit=True).code == errno.EEXIST
     assert [interrupt(VmConfig(0), vector).code for vector in (255, 256)] == [0, errno.EINVAL]
+    waiting = [interrupt(VmConfig(chips), 0x30, one_waits=True).code for chips in (0, 1, 2)]
+    assert waiting == [0, errno.ENXIO, errno.EEXIST]
 
 
 def test_exits_that_a_vm_may_do_without() -> None:

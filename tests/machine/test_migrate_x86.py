@@ -15,7 +15,6 @@ from inspector.cli.main import main
 from inspector.cli.verify import _captures_beside, _host_beside
 from inspector.export.x86_migration import remedies_of, x86_migration_json
 from inspector.machine.recording import records, with_host
-from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.migrate.bits import differences, in_table, violates
 from inspector.machine.x86.migrate.calls import restored
 from inspector.machine.x86.migrate.destination import Destination
@@ -24,7 +23,8 @@ from inspector.machine.x86.migrate.noticed import noticed
 from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.remedy import remedied, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
-from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench
+from inspector.machine.x86.replay.restore.bench import Bench
+from inspector.machine.x86.replay.restore.guest_memory import ZEROES
 from inspector.machine.x86.replay.restore.whole import ORDERS, saved_of
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.schemes import capture_of
@@ -124,8 +124,15 @@ def test_cloud_hypervisor_compares_registers_and_skips_msrs() -> None:
 
 
 def test_what_a_refusal_does_differs_by_version() -> None:
-    does = [entry.does for entry in VMMS["qemu"].history("xsave")]
-    assert does == ["abort", "abort", "lost"]
+    history = VMMS["qemu"].history("xsave")
+    assert [(entry.since, entry.does) for entry in history] == [
+        ("10.2", "abort"),
+        ("9.2", "abort"),
+        ("8.2", "abort"),
+        ("2.6", "lost"),
+    ]
+    # What was read, and what lies between two releases that were.
+    assert [entry.read_in for entry in history] == [("10.2",), ("10.0",), (), ("5.2", "7.2")]
     assert VMMS["qemu"].on_refusal("msrs").text.startswith("QEMU prints `error: failed to set MSR")
 
 
@@ -326,8 +333,7 @@ def test_calls_agree_with_recorded_restores(name: str) -> None:
             saved = saved_of(files, int(files.get("khz", b"0").split()[0] or b"0"))
             guest = Guest("captured", saved, steps_of(saved), facts_of(saved), irqchip=irqchip)
             order = ORDERS[record["order"]]
-            memory = VmConfig(memory=bytearray(MEMORY_SIZE_BYTES)).memory
-            found = restored(guest, host, VMMS["qemu"], saved.cpuid, order=order, memory=memory)
+            found = restored(guest, host, VMMS["qemu"], saved.cpuid, order=order, memory=ZEROES)
             steps = [call for call in found.calls if call.step not in ("cpuid", "permission")]
             for (step, expected), call in zip(record["steps"], steps, strict=True):
                 if step == "msrs":

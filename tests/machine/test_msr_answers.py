@@ -239,7 +239,7 @@ def test_asynchronous_faults(features: int, value: int, because: str) -> None:
     ],
 )
 def test_performance_capabilities_are_the_hosts(release: str, value: int, accepted: bool) -> None:
-    vcpu = vcpu_of(release, VMX, "PDCM", leaf_1=(0x000906E0, 0, 1 | 1 << 15, 0x178BFBFF))
+    vcpu = vcpu_of(release, VMX, "PDCM", leaf_1=(0x00A00F11, 0, 1 | 1 << 15, 0x178BFBFF))
     vcpu.kvm.processor = Processor(msrs={PERF_CAPABILITIES: 5})
     vcpu.kvm.parameters = {"enable_pmu": "Y"}
     assert set_msr(vcpu, PERF_CAPABILITIES, value).accepted is accepted

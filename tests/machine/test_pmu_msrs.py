@@ -7,6 +7,7 @@ import pytest
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.module import SVM
 from inspector.machine.x86.kvm.msrs.access import get_msr, read, set_msr
+from inspector.machine.x86.kvm.msrs.counters import has_pebs, supported_perf_cap
 from tests.machine.kvms import ADAPTIVE
 from tests.machine.kvms import PERF_CAPABILITIES as CAP
 from tests.machine.kvms import vcpu_with_counters as vcpu_of
@@ -168,3 +169,94 @@ def test_amds_counters(release: str, index: int, value: int, kept: int | None) -
 @pytest.mark.parametrize(("release", "value"), [("6.6", 0), ("6.12", 0x3F)])
 def test_what_amds_control_begins_with(release: str, value: int) -> None:
     assert read(vcpu_of(release, SVM), AMD_CTL) == value
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "masks"),
+    [
+        ("6.12", 1, (0xF, 0xFF00000F)),
+        ("6.17", 1, (0xF, 0xFF00000F)),
+        # From 6.18 on intel_pmu_refresh returns for version 1 before it makes the masks of PEBS: only 0 is taken.
+        ("6.18", 1, (0, 0)),
+        ("7.3", 1, (0, 0)),
+        ("7.3", 2, (0x70000000F, 0xFF00000F)),
+        ("6.12", 0, (0, 0)),
+    ],
+)
+def test_the_masks_of_pebs_by_version_of_the_pmu(release: str, version: int, masks: tuple[int, int]) -> None:
+    vcpu = vcpu_of(release, cap=ADAPTIVE, leaf_a=(version | 4 << 8 | 48 << 16 | 7 << 24, 0, 0, 3 | 48 << 5))
+    for index, mask in zip((PEBS_ENABLE, PEBS_DATA_CFG), masks, strict=True):
+        for bit in range(64):
+            assert set_msr(vcpu, index, 1 << bit).accepted is bool(mask >> bit & 1)
+    if version:
+        # ICL_EVENTSEL_ADAPTIVE.
+        assert set_msr(vcpu, SELECT, 1 << 34).accepted is bool(masks[0])
+
+
+@pytest.mark.parametrize(
+    ("release", "baseline"),
+    # Adaptive PEBS goes with commit 9e985cbf2942 (6.9), which 6.1's updates have.
+    [("6.1", False), ("6.6", True), ("6.12", False), ("7.3", False)],
+)
+def test_which_kernel_supports_adaptive_pebs(release: str, baseline: bool) -> None:
+    kvm = vcpu_of(release).kvm
+    assert supported_perf_cap(kvm) == 0x2400 | baseline << 14
+    kvm.processor.msrs[CAP] = ADAPTIVE & ~0xF00
+    assert supported_perf_cap(kvm) == 0x2000
+
+
+@pytest.mark.parametrize(("release", "timing"), [("6.16", 0), ("6.17", 1 << 17), ("7.3", 1 << 17)])
+def test_what_else_of_pebs_kvm_shows(release: str, timing: int) -> None:
+    kvm = vcpu_of(release).kvm
+    kvm.processor.msrs[CAP] = 0xFFFF_FFFF
+    assert supported_perf_cap(kvm) & ~0x3F == 0x2FC0 | timing
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "parameters", "has"),
+    [
+        ("6.1", 0x6A, {}, True),
+        ("6.1", 0x6C, {}, True),
+        ("6.1", 0x8F, {}, False),
+        ("6.6", 0x8F, {}, True),
+        ("6.6", 0x55, {}, False),
+        ("5.10", 0x6A, {}, False),
+        ("6.12", 0x6A, {"enable_pmu": "N"}, False),
+        # Linux's own PMU for guests leaves neither PEBS nor last branches to them.
+        ("7.2", 0x6A, {"enable_mediated_pmu": "Y"}, False),
+        ("7.2", 0x6A, {"enable_mediated_pmu": "N"}, True),
+    ],
+)
+def test_where_guests_have_pebs(release: str, model: int, parameters: dict[str, str], has: bool) -> None:
+    """vmx_pebs_supported: pebs_ept of the host's model, whatever parameters were captured."""
+    kvm = vcpu_of(release).kvm
+    kvm.host.cpuid.leaves[1, 0] = (0x600 | model >> 4 << 16 | (model & 0xF) << 4, 0, 0x8000, 1 << 21)
+    kvm.parameters = {**kvm.parameters, **parameters}
+    assert has_pebs(kvm) is has
+
+
+DS_64, PEBS_64 = 0x8004, 0x2400
+
+
+@pytest.mark.parametrize(
+    ("release", "leaf_1", "value", "taken"),
+    [
+        ("6.12", (0x606A6, 0, DS_64, 1 << 21), PEBS_64, True),
+        # The format alone, and other bits of PEBS than the host's.
+        ("6.12", (0x606A6, 0, DS_64, 1 << 21), 0x2300, False),
+        ("6.12", (0x606A6, 0, DS_64, 1 << 21), 0x2000, True),
+        ("6.6", (0x606A6, 0, DS_64, 1 << 21), PEBS_64, False),
+        ("6.6", (0x606A6, 0, DS_64, 1 << 21), PEBS_64 | 1 << 14, True),
+        # DS, DTES64, the model, which another family or stepping may have.
+        ("6.12", (0x606A6, 0, DS_64, 0), PEBS_64, False),
+        ("6.12", (0x606A6, 0, 0x8000, 1 << 21), PEBS_64, False),
+        ("6.12", (0x806F8, 0, DS_64, 1 << 21), PEBS_64, False),
+        ("6.12", (0x806F8, 0, DS_64, 1 << 21), 0x2000, True),
+        ("6.12", (0x606A1, 0, DS_64, 1 << 21), PEBS_64, True),
+    ],
+)
+def test_a_guest_is_given_pebs(release: str, leaf_1: CpuidValues, value: int, taken: bool) -> None:
+    """vmx_set_msr, MSR_IA32_PERF_CAPABILITIES."""
+    vcpu = vcpu_of(release, leaf_1=leaf_1)
+    vcpu.kvm.host.cpuid.leaves[1, 0] = (0x606A6, 0, DS_64, 1 << 21)
+    assert set_msr(vcpu, CAP, value).accepted is taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from inspector.readers.qemu_cpu import parse_qemu_cpu
 from inspector.readers.template_cpu import parse_template
 from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
 from inspector.readers.xl_cpuid import parse_xl_cpuid
+from inspector.targets.model_architecture import architecture_of
 from inspector.targets.x86_models import asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from layouts.x86.models.features import feature_at, features, msr_feature_at
@@ -39,6 +41,10 @@ CAPABILITIES = """<domainCapabilities><machine>pc-q35-7.2</machine><arch>x86_64<
 <mode name='custom' supported='yes'><model usable='yes' vendor='AMD'>EPYC</model>
 <model usable='no' vendor='AMD'>EPYC-Milan</model><blockers model='EPYC-Milan'><feature name='erms'/></blockers>
 </mode></cpu></domainCapabilities>"""
+HOST_CAPABILITIES = """<capabilities><host><cpu><arch>x86_64</arch><model>kvm64</model><vendor>AMD</vendor>
+<signature family='26' model='2' stepping='1'/><maxphysaddr mode='emulate' bits='48'/>
+<feature name='xsave'/><feature name='avx512f'/><feature name='sha-ni'/><feature name='one-of-tomorrow'/></cpu></host>
+</capabilities>"""
 CPUINFO = """processor : 0
 vendor_id\t: AuthenticAMD
 cpu family\t: 23
@@ -132,6 +138,54 @@ def test_domcapabilities_are_a_host(tmp_path: Path) -> None:
     assert (offer.has("x2apic"), offer.has("xsaves"), offer.has("pcid"), offer.has("kvmclock")) == (
         True, False, False, None
     )  # fmt: skip
+
+
+def test_capabilities_are_a_host_as_its_cpu_is(tmp_path: Path) -> None:
+    path = tmp_path / "caps.xml"
+    path.write_text(HOST_CAPABILITIES)
+    offer = offer_named(str(path))
+    assert (offer.signature, offer.phys_bits) == (("AuthenticAMD", 26, 2, 1), 48)
+    had = {name: offer.has(name) for name in ("sse2", "avx512f", "sha-ni", "pku", "kvmclock", "vmx-hlt-exit")}
+    # kvm64 of QEMU has VMX's MSRs, of which libvirt's model says nothing.
+    assert had == {
+        "sse2": True, "avx512f": True, "sha-ni": True, "pku": False, "kvmclock": True, "vmx-hlt-exit": None
+    }  # fmt: skip
+    assert architecture_of("", [str(path)]) == "x86"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("x86_64", "aarch64", "the model of an x86 CPU in <host>, found aarch64, kvm64"),
+        ("<model>kvm64</model>", "", "x86_64, no model"),
+        (">kvm64<", ">power9<", "expected a model of QEMU, found 'power9'"),
+        ("</capabilities>", "", "no XML"),
+        ("<cpu>", "<!DOCTYPE x><cpu>", "a document type"),
+        ("<capabilities><host>", "<capabilities><guest>", "no XML"),
+    ],
+)
+def test_capabilities_that_are_no_host(old: str, new: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "caps.xml"
+    path.write_text(HOST_CAPABILITIES.replace(old, new))
+    with pytest.raises(InputError, match=re.escape(said)):
+        offer_named(str(path))
+
+
+@pytest.mark.parametrize("text", ["<cpu mode='host-model' check='partial'/>", "--cpus boot=4,features=amx"])
+def test_a_file_that_names_no_model_is_of_the_hosts_architecture(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "guest"
+    path.write_text(text)
+    assert main(["models", "check", str(path), "--host", "milan"]) == 0
+    assert "usable yes" in capsys.readouterr().out
+
+
+def test_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "vm.yaml"
+    path.write_text("cpu:\n  model: EPYC-Milan\n")
+    with pytest.raises(InputError, match="found YAML \\(kubectl get vm -o json is read\\)"):
+        asked_of(str(path))
 
 
 # Firecracker, Cloud Hypervisor, KubeVirt, xl

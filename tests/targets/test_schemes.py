@@ -156,6 +156,11 @@ def test_records_are_known_by_content(tmp_path: Path) -> None:
         ("show model:max --layout zen5", "--layout zen5: model:max has no bytes"),
         ("show sim:guestxfd", "did you mean guest-xfd?"),
         ("show model:", "expected a model and a host"),
+        ("show model:neoverse-v1-v1,sve=of:max", "model:neoverse-v1-v1,sve=of: sve: expected on or off; found 'of'"),
+        ("show model:neoverse-v1-v1,:max", "expected NAME=VALUE"),
+        ("models show neoverse-v1-v1,sve=off", "models expand shows it on a host"),
+        ("models check neoverse-v1-v1 --host milan", "milan is an x86 CPU, and an arm64 host was asked for"),
+        ("models check neoverse-v1-v1 --host zen5", "zen5 is an x86 CPU, and an arm64 host was asked for"),
         ("show kvm:x", "expected kvm: and nothing after it"),
         ("migrate max kvm:@6.12", "has a kernel of its own"),
         (f"migrate max {RECORDED}@6.12", "has a kernel of its own"),
@@ -309,3 +314,10 @@ def test_a_command_loads_no_more_than_it_needs(words: str, tmp_path: Path) -> No
     asked = words.replace("OUT", str(tmp_path / "out.txt")).split()
     done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_properties_follow_a_model() -> None:
+    lab = lab_of("model:neoverse-v1-v1,sve=off:graviton3,neoverse-n1")
+    assert isinstance(lab, IdLab)
+    assert lab.bench.setup.words == ("sve=off",)
+    assert lab.second is not None

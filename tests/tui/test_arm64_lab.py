@@ -11,6 +11,8 @@ import pytest
 from inspector.cli import sim
 from inspector.cli.main import main
 from inspector.cli.open import app_of
+from inspector.machine.arm64.world.offers import offers
+from inspector.machine.arm64.world.world import Arm64World
 from inspector.targets.schemes import capture_of, lab_of
 from inspector.tui.arm64_lab_session import Arm64LabSession
 from inspector.tui.labs import session_of, session_of_vcpu
@@ -18,6 +20,7 @@ from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.screens.id_lab import IdLabScreen
 from inspector.tui.world_session import WorldSession
+from tests.machine.support import host_named
 from tests.tui.support import behind, golden, shows
 
 
@@ -195,6 +198,9 @@ def test_the_events_are_a_file_that_runs(tmp_path: Path, capsys: pytest.CaptureF
     assert [event["name"] for event in shown["events"]] == [step.outcome.name for step in found.world.steps]
 
 
+_STARTED = ("KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2")
+
+
 @pytest.mark.parametrize(
     ("events", "refused", "then"),
     [
@@ -208,6 +214,14 @@ def test_the_events_are_a_file_that_runs(tmp_path: Path, capsys: pytest.CaptureF
             "EINVAL",
             "ok",
         ),
+        # A vCPU's features and a VM's capabilities stay: another VM has them.
+        ([*_STARTED, "KVM_ARM_VCPU_INIT PSCI_0_2 SVE"], "EINVAL", "ok"),
+        ([*_STARTED, "KVM_ARM_VCPU_FINALIZE SVE"], "EINVAL", "ok"),
+        ([*_STARTED, "KVM_GET_ONE_REG z0"], "ENOENT", "ok"),
+        ([*_STARTED, "guest msr CPACR_EL1 0x3330000", "guest rdvl"], "UNDEF", "ok"),
+        ([*_STARTED, "guest pacia"], "UNDEF", "ok"),
+        ([*_STARTED, "KVM_ENABLE_CAP ARM_WRITABLE_IMP_ID_REGS"], "EINVAL", "ok"),
+        ([*_STARTED, "KVM_SET_ONE_REG MIDR_EL1 0x411fd400"], "EINVAL", "ok"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else value,
 )
@@ -219,6 +233,35 @@ def test_what_is_offered_helps(events: list[str], refused: str, then: str) -> No
     assert found.offers()
     assert not found.follow()
     assert found.world.steps[-1].outcome.name == then
+
+
+def test_one_looks_at_the_vm_that_was_offered() -> None:
+    found = session("arm64-guest-sve")
+    for event in (*_STARTED, "KVM_ARM_VCPU_FINALIZE SVE"):
+        assert not found.happen(event)
+    sve = found.rows[1]
+    assert (sve.feature.name, sve.vcpu, found.vm_number) == ("SVE", False, 0)
+    found.follow()
+    assert (found.rows[1].vcpu, found.vm_number) == (True, 1)
+    assert found.host_words.endswith(", VM 1")
+    # Keys go on there; what names no VM is of the first one, and without the second VM there is nothing to look at.
+    found.event("guest fadd")
+    assert found.world.steps[-1].event == "guest fadd vm=1"
+    assert found.offers()[0].steps[0].endswith(" vm=1")
+    found.happen("guest fadd")
+    assert found.vm_number == 0
+    found.event("KVM_CREATE_VM")
+    assert found.vm_number == 2
+    found.undo()
+    assert found.vm_number == 0
+
+
+def test_no_vm_is_offered_with_what_the_host_has_not() -> None:
+    world = Arm64World([host_named("neoverse-n1@7.2")])
+    for event in (*_STARTED, "KVM_ARM_VCPU_FINALIZE SVE"):
+        world.happen(event)
+    assert world.steps[-1].outcome.name == "EINVAL"
+    assert offers(world.steps[-1], world.nodes[0]) == []
 
 
 def test_who_acts() -> None:

@@ -64,11 +64,25 @@ async def test_keys_behind_the_key_that_opens_a_screen_are_for_that_screen() -> 
         assert app.screen is app.inspect
 
 
+async def test_a_key_that_comes_back_from_a_widget_does_nothing() -> None:
+    """Its own screen did not know it; the one that is shown by then would: z is Zoom here."""
+    async with running() as (app, pilot):
+        late = events.Key("z", "z")
+        late._set_forwarded()
+        app.post_message(late)
+        await pilot.pause()
+        assert app.screen.maximized is None
+
+
 async def test_keys_before_the_capture_is_there_do_nothing() -> None:
     app = app_of("sample:amx/process.core")
     app.read_target = lambda: None
     async with app.run_test() as pilot:
         await pilot.press(*"/:fLczeyYunNEa[]", "space", "enter", "ctrl+r", "question_mark", "escape")
+        for pane in app.screen.focus_chain:
+            pane.focus()
+            await burst(app, [(key, None) for key in (*"jlGg", "pagedown", "ctrl+d", "left", "enter")])
+            await pilot.click(pane, offset=(5, 1))
         assert not app.failure
         assert app.inspect.session is None
 

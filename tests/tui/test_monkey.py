@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.monkey import TARGETS, play
+from inspector.tui import keys
+from tests.monkey import PLACES, play
 
 
-@pytest.mark.parametrize("target", TARGETS)
-async def test_no_key_ends_the_program(target: str) -> None:
-    assert await play(target, 1, 40) >= 40
+def test_keys_begin_on_every_screen() -> None:
+    assert {place.screen for place in PLACES.values()} == set(keys.SCREENS)
+
+
+@pytest.mark.parametrize("name", PLACES)
+async def test_no_key_ends_the_program(name: str) -> None:
+    assert await play(name, 1, 20) >= 20

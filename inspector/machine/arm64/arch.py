@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from inspector.machine.arm64.el2_masks import Resx
 from inspector.machine.arm64.host import SVE, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import PFR0
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import mask_of
+
+if TYPE_CHECKING:
+    from inspector.machine.arm64.el2_masks import Resx
 
 #: Most vCPUs, by the version of the GIC.
 MAX_VCPUS = {0: 512, 2: 8, 3: 512}
@@ -102,7 +104,10 @@ class VcpuArch:
         self.initialized = False
         self.sve_finalized = False
         self.ran = False
-        self.pmu_created = self.pmu_has_irq = False
+        #: ``pmu_ready``: it was created before the first run, without which Linux 5.10 shows none.
+        self.pmu_created = self.pmu_has_irq = self.pmu_ready = False
+        #: Event counters behind which a perf event stands (5.10).
+        self.pmu_events: set[int] = set()
         self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         #: It was initialized with POWER_OFF: KVM_RUN waits.

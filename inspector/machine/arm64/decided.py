@@ -13,6 +13,7 @@ from inspector.machine.arm64.models.request import IDENTITY
 from layouts.arm64.evidence import USES
 from layouts.arm64.ids import SVE_VLS, RegisterId, sysreg_id
 from layouts.arm64.properties import FieldPlace, properties, property_of, text_in
+from layouts.kernels import who_does
 from layouts.light import NamedTuple
 
 SILICON, KERNEL, VMM = "silicon", "kernel", "VMM"
@@ -61,22 +62,15 @@ def decided(made: Migration, asked: Asked, others: Mapping[str, Host]) -> tuple[
         if host.kernel.imp_ids:
             return VMM, "the VMM did not enable KVM_CAP_ARM_WRITABLE_IMP_ID_REGS (--imp-ids)"
         taking = [name for name, other in others.items() if other.kernel.imp_ids]
-        return KERNEL, f"{host.kernel.name} shows every guest the host's{_from(taking, ' lets a VMM set it')}"
+        let = f"; {who_does(taking, others, 'lets', 'let')} a VMM set it" if taking else ""
+        return KERNEL, f"{host.kernel.name} shows every guest the host's{let}"
     taking = [name for name, other in others.items() if not refusal(other, made.state.features, place, asked.value)]
     if taking:
-        return KERNEL, f"{_span(taking)} takes it; {host.kernel.name} does not"
+        return KERNEL, f"{who_does(taking, others, 'takes', 'take')} it; {host.kernel.name} does not"
     hardware = host.hardware(place.encoding)
     if hardware is not None and place.get(hardware) == asked.value:
         return KERNEL, f"the CPU of {host.name} has {asked.value}, and KVM shows {asked.host} to guests"
     return SILICON, f"the CPU of {host.name} has {asked.host}, the guest {asked.value}"
-
-
-def _span(releases: list[str]) -> str:
-    return f"Linux {releases[0]}{f' to {releases[-1]}' if len(releases) > 1 else ''}"
-
-
-def _from(releases: list[str], does: str) -> str:
-    return f"; {_span(releases)}{does}" if releases else ""
 
 
 def noticed(state: State, asked: Asked) -> tuple[str, str]:

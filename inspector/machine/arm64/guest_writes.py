@@ -1,31 +1,23 @@
 """What a guest's MSR does to registers of the PMU and the timers, which do not simply hold what is written.
 
-Source: Linux arch/arm64/kvm/sys_regs.c (access_pmcr, access_pmselr, access_pmu_evcntr, access_pmu_evtyper,
-access_pmcnten, access_pminten, access_pmovs, access_pmswinc, access_pmuserenr), pmu-emul.c (kvm_pmu_handle_pmcr,
-kvm_pmu_set_counter_event_type); Arm ARM, CNTV_CTL_EL0. Counters that run, and the clock, are left open.
+The PMU's are in :mod:`inspector.machine.arm64.pmu_guest`. The clock is left open.
+
+Source: Linux arch/arm64/kvm/sys_regs.c (access_arch_timer); Arm ARM, CNTV_CTL_EL0.
 """
 
 from __future__ import annotations
 
-from inspector.machine.arm64 import pmu, timers
-from inspector.machine.arm64.host import HAS_EL2
+from inspector.machine.arm64 import pmu_guest, timers
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import ESR_UNDEF, Outcome, Rule
-from layouts.arm64.ids import PMCR, encoding_of_op, sysreg_id
+from layouts.arm64.ids import sysreg_id
 from layouts.arm64.listed import PTIMER_CNT, PTIMER_CTL, PTIMER_CVAL, TIMER_CNT, TIMER_CTL, TIMER_CVAL
-from layouts.arm64.sysregs import encodings
 
 _CLOCK = "the host's clock"
 #: What the guest names as the counter and its compare value; KVM's ids of the two are swapped (uapi/asm/kvm.h).
 _SWAPPED = {TIMER_CNT: TIMER_CVAL, TIMER_CVAL: TIMER_CNT}
 _ENABLE, _IMASK, _ISTATUS = 1, 2, 4
 _COMPARE = {TIMER_CTL: TIMER_CVAL, PTIMER_CTL: PTIMER_CVAL}
-_PMUSERENR, _PMCCFILTR, _PMSELR = (
-    encoding_of_op(encodings()[name]) for name in ("PMUSERENR_EL0", "PMCCFILTR_EL0", "PMSELR_EL0")
-)
-_USERENR, _SEL = 0xF, 0x1F
-#: Bits that a guest reads of registers that may hold more.
-_SHOWN = {PMCR: ~pmu.RESETS, _PMSELR: _SEL, _PMUSERENR: _USERENR}
 
 
 def kept_as(encoding: int) -> int:
@@ -35,21 +27,14 @@ def kept_as(encoding: int) -> int:
 
 def has_effects(vcpu: Vcpu, encoding: int) -> bool:
     """A write does not simply stay in the register."""
-    return pmu.is_special(vcpu, encoding) or timers.is_special(encoding) or encoding in (_PMUSERENR, _PMCCFILTR)
+    return pmu_guest.is_pmu(vcpu, encoding) or timers.is_special(encoding)
 
 
 def write(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:
     """MSR of such a register by its encoding in KVM's ids."""
     if timers.is_special(encoding):
         return _timer(rule, vcpu, encoding, value)
-    if vcpu.features & HAS_EL2 or vcpu.host.kernel.pmu_registers in ("plain", "reset"):
-        return rule.depends("what a write does beside changing the register")
-    if encoding == _PMUSERENR:
-        return _keep(rule, vcpu, encoding, value & _USERENR)
-    number = pmu.counter_number(encoding)
-    if number is not None and not rule.check(f"the guest has event counter {number}", number < pmu.counters(vcpu)):
-        return rule.fault(ESR_UNDEF)
-    return pmu.guest_write(rule, vcpu, encoding, value)
+    return pmu_guest.write(rule, vcpu, encoding, value)
 
 
 def _timer(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:
@@ -74,9 +59,7 @@ def read(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:
         return rule.depends(_CLOCK)
     if encoding in _COMPARE:
         return _control(rule, vcpu, encoding, value & ~_ISTATUS)
-    if pmu.counts(vcpu, encoding):
-        return rule.depends("how far a counter that runs has come")
-    return rule.ok(value & _SHOWN[encoding] if encoding in _SHOWN else value)
+    return pmu_guest.read(rule, vcpu, encoding, value) if pmu_guest.is_pmu(vcpu, encoding) else rule.ok(value)
 
 
 def _control(rule: Rule, vcpu: Vcpu, encoding: int, value: int) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import el2_masks, pmu, timers
+from inspector.machine.arm64 import pmu, timers
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, Host
 from inspector.machine.outcome import Outcome, Rule
@@ -65,6 +65,8 @@ def _masked(vcpu: VcpuArch, encoding: int, value: int) -> int:
 
 def finalize_el2(vcpu: VcpuArch) -> None:
     """The masks of a VM with EL2, at the first KVM_RUN, and what the vCPU holds through them (kvm_init_nv_sysregs)."""
+    from inspector.machine.arm64 import el2_masks
+
     vm = vcpu.vm
     vm.el2_masks = vm.el2_masks or el2_masks.masks(vm.host.kernel.name, vm.id_registers)
     for encoding, mask in vm.el2_masks.items():

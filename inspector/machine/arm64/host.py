@@ -77,6 +77,9 @@ class Host:
     ``pkvm``: it was booted with ``kvm-arm.mode=protected``.
     """
 
+    #: A real KVM answers, which can make vCPUs (``live.LiveHost``).
+    is_live = False
+
     def __init__(
         self,
         kernel: Arm64Kernel,
@@ -112,6 +115,7 @@ class Host:
         #: DCZID_EL0 of the first CPU; None where nobody knows it.
         self.bare_dczid: int | None = None
         #: The writable fields of each ID register, as idregs works them out.
+        self.writable: dict[int, tuple[FieldPolicy, ...]] = {}
         self.checked: dict[int, CheckedFields] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
         self._reset_by: dict[int, dict[int, int]] = {}

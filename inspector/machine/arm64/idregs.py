@@ -214,11 +214,14 @@ def _set_id_reg(rule: Rule, asked: IdWrite) -> Written:
 
 
 def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
-    """The fields that user space may change: those whose bits are all in the writable mask."""
-    mask = host.mask(encoding)
-    return tuple(
-        _as_kvm(encoding, policy) for policy in host.kernel.fields.get(encoding, ()) if policy.mask & ~mask == 0
-    )
+    """The fields that user space may change: those whose bits are all in the writable mask; once for a host."""
+    found = host.writable.get(encoding)
+    if found is None:
+        mask = host.mask(encoding)
+        fields = host.kernel.fields.get(encoding, ())
+        found = tuple(_as_kvm(encoding, policy) for policy in fields if policy.mask & ~mask == 0)
+        host.writable[encoding] = found
+    return found
 
 
 _LOWER_IS_SAFE = {

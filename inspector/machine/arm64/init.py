@@ -54,7 +54,10 @@ def _check_vm_wide(rule: Rule, vcpu: VcpuArch, features: int) -> Outcome:
     held = (
         rule.check(f"only features that the host supports ({supported:#x})", not features & ~supported)
         and rule.check("both pointer authentication features or none", features & PTRAUTH in (0, PTRAUTH))
-        and rule.check("PMU_V3_STRICT only with PMU_V3", not features & PMU_V3_STRICT or features & PMU_V3)
+        and (
+            not known & PMU_V3_STRICT
+            or rule.check("PMU_V3_STRICT only with PMU_V3", not features & PMU_V3_STRICT or features & PMU_V3)
+        )
         and rule.check("not 32-bit EL1 with MTE", not (is_32bit and vm.mte))
         and rule.check("not 32-bit EL1 with EL2", not (is_32bit and features & HAS_EL2))
         and rule.check("the same features as the VM's first vCPU", vm.features in (None, features))

@@ -133,6 +133,8 @@ def _taken(image: bytes = b"") -> Outcome:
 class LiveHost(Host):
     """A host whose kernel answers itself: ``kvm`` makes the vCPUs that things are tried on."""
 
+    is_live = True
+
     def __init__(
         self,
         kvm: LiveKvm,

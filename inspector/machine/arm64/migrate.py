@@ -7,6 +7,9 @@ write (cpreg_vmstate_array_len in target/arm/machine.c).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, partial
+
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.host import SVE, Host
@@ -40,14 +43,23 @@ class FieldReason(NamedTuple):
 
 
 class Call(Step):
-    """A call on the destination. ``fields`` are all fields of a refused register that are in the way."""
+    """A call on the destination. ``reasons`` finds the fields of a refused register, when they are asked for."""
 
     def __init__(
-        self, event: str, outcome: Outcome, register_id: int = 0, fields: tuple[FieldReason, ...] = ()
+        self,
+        event: str,
+        outcome: Outcome,
+        register_id: int = 0,
+        reasons: Callable[[], tuple[FieldReason, ...]] = tuple,
     ) -> None:
         super().__init__(event, outcome)
         self.register_id = register_id
-        self.fields = fields
+        self._reasons = reasons
+
+    @cached_property
+    def fields(self) -> tuple[FieldReason, ...]:
+        """All fields of a refused register that are in the way."""
+        return self._reasons()
 
 
 class Migration(NamedTuple):
@@ -140,8 +152,8 @@ def _restore(state: State, host: Host, abi: str, *, writable_imp: bool) -> Migra
             untried += 1
         else:
             outcome = vcpu.set(as_proposed(register_id) if abi == "proposal" else register_id, data)
-            fields = () if outcome.accepted else _fields(host, state.features, register_id, data)
-            steps.append(Call("KVM_SET_ONE_REG", outcome, register_id, fields))
+            reasons = tuple if outcome.accepted else partial(_fields, host, state.features, register_id, data)
+            steps.append(Call("KVM_SET_ONE_REG", outcome, register_id, reasons))
     return Migration(state, host, tuple(steps), tuple(unknown), untried)
 
 

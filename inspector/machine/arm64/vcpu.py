@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from inspector.machine.arm64 import core, held, init, listed, pmu, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -47,6 +47,7 @@ class Vcpu(VcpuArch):
         }
         self.sve = {}
         self.pmu_at_reset = pmu.at_reset(self)
+        self.pmu_events = set()
         if self.features & SVE and not self.sve_finalized:
             self.vq = self.host.sve_vqs.bit_length()
 
@@ -116,6 +117,7 @@ class Vcpu(VcpuArch):
             code = self._first_run(rule)
             if code:
                 return rule.refuse(code)
+            pmu_guest.first_run(self)
         self.ran = self.vm.ran = True
         if self.mmio_pending:
             # kvm_handle_mmio_return: the access is done, its instruction skipped.

@@ -69,9 +69,12 @@ class Vm(KvmArch):
         rule = Rule("kvm_vm_ioctl_create_vcpu (kvm_main.c), kvm_arch_vcpu_precreate (arm.c)")
         if not rule.check(f"the number is below {MAX_VCPU_IDS}", number < MAX_VCPU_IDS):
             return rule.refuse(errno.EINVAL)
+        most = MAX_VCPUS[self.vgic or self.host.gic]
+        room = most if self.host.kernel.counts_vcpus else MAX_VCPU_IDS
+        if not rule.check(f"the VM has fewer than {room} vCPUs", len(self.vcpus) < room):
+            return rule.refuse(errno.EINVAL)
         if not rule.check("the VM's GIC is not initialized yet", not self.vgic_initialized):
             return rule.refuse(errno.EBUSY)
-        most = MAX_VCPUS[self.vgic or self.host.gic]
         if not rule.check(f"the GIC has room for it (a number below {most})", number < most):
             return rule.refuse(errno.EINVAL)
         if not rule.check("no vCPU has this number", number not in self.vcpus):

@@ -5,8 +5,6 @@ Where memory cannot be made executable (SELinux' execmem) there is none.
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 from collections.abc import Callable, Iterable
 
@@ -23,6 +21,9 @@ _SUBLEAVES = {0x4: 8, 0x7: 4, 0xB: 4, 0xD: 63, 0x10: 4, 0x14: 2, 0x1D: 2, 0x1E: 
 
 def own_cpuid() -> Cpuid | None:
     """Every leaf of this processor, None on another architecture and where it cannot be asked."""
+    import ctypes
+    import mmap
+
     if os.uname().machine != "x86_64":
         return None
     try:

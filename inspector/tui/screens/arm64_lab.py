@@ -50,6 +50,8 @@ class Arm64LabScreen(WorldLabScreen):
 
     def bytes_wanted(self) -> BytesWanted | str:
         """See WorldLabScreen."""
+        if self.session.vm_number:
+            return f"a capture has the first VM's vCPUs, this is VM {self.session.vm_number}"
         capture = self.session.capture()
         if not capture.vcpus:
             return "no vCPU is initialized yet"

@@ -116,9 +116,8 @@ class HexPane(LineView):
         return strip
 
     def go_to(self, offset: int) -> None:
-        """Put the cursor on a byte and tell."""
-        assert self.session is not None
-        if self.session.area is None or not self.session.area.size_bytes:
+        """Put the cursor on a byte and tell; nowhere until there are bytes."""
+        if self.session is None or self.session.area is None or not self.session.area.size_bytes:
             return
         self.byte = max(0, min(offset, self.session.area.size_bytes - 1))
         self.place(self.byte // self.columns)

@@ -59,10 +59,7 @@ class LinePane(ScrollView, inherit_bindings=False):
         self._made_width, self._faded = width, {}
         self._made = {line: self.strip_of(line, width) for line in range(top, top + self.size.height)}
         regions = [
-            Region(start, line - top, end - start, 1)
-            for line, strip in self._made.items()
-            if known.get(line) != strip
-            for start, end in [changed_cells(known.get(line), strip, self.size.width)]
+            Region(0, line - top, self.size.width, 1) for line, strip in self._made.items() if known.get(line) != strip
         ]
         if regions:
             self.refresh(*regions)
@@ -87,18 +84,6 @@ class LinePane(ScrollView, inherit_bindings=False):
         else:
             self.virtual_size = size
 
-    def _size_updated(
-        self,
-        size: Size,
-        virtual_size: Size,
-        container_size: Size,
-        layout: bool = True,  # noqa: FBT001, FBT002 - Textual's
-    ) -> bool:
-        """The layout that gives a pane its size paints it: Textual would paint all of it again with the next key."""
-        is_other = super()._size_updated(size, virtual_size, container_size, layout)
-        self._exchange_repaint_regions()
-        return is_other
-
     def _scroll_update(self, virtual_size: Size) -> None:
         """Textual paints a scroll bar anew with every layout: one that stays as it is is left alone."""
         bar, height = self.vertical_scrollbar, self.container_size.height
@@ -114,15 +99,6 @@ class LinePane(ScrollView, inherit_bindings=False):
     def _bars(self, size: Size) -> bool:
         """Whether there is a vertical scroll bar for so many lines."""
         return self.styles.overflow_y == "scroll" or size.height > self.size.height
-
-
-def changed_cells(before: Strip | None, now: Strip, width: int) -> tuple[int, int]:
-    """From which cell to before which one a line differs; all of it where a sign is wider than a cell."""
-    one, other = ([(letter, s.style) for s in strip or () for letter in s.text] for strip in (before, now))
-    if not len(one) == len(other) == now.cell_length == width:
-        return 0, width
-    differ = [at for at, (old, new) in enumerate(zip(one, other, strict=True)) if old != new]
-    return (differ[0], differ[-1] + 1) if differ else (0, width)
 
 
 def cut(strip: Strip, width: int) -> Strip:

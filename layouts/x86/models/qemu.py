@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
+from layouts.by_name import ByName
 from layouts.data import data_table
 from layouts.light import TYPE_CHECKING, NamedTuple
 
@@ -63,7 +64,7 @@ class Models(NamedTuple):
 
     version: str
     package: str
-    models: dict[str, CpuModel]
+    models: ByName[CpuModel]
     aliases: dict[str, str]
     lacks: frozenset[str]
     tcg: frozenset[str]
@@ -83,25 +84,21 @@ def qemu_models(version: str = NEWEST) -> Models:
     """The models of a version of QEMU, by the newest file that is not newer."""
     known = version_for(version)
     found = _file(f"qemu-{known}")
-    made: dict[str, CpuModel] = {}
-    for name, entry in found["models"].items():
-        made[name] = _model(name, entry, known, made, deprecated=name in found["deprecated"])
+    entries, deprecated = found["models"], frozenset(found["deprecated"])
     return Models(
         known,
         found["package"],
-        made,
+        ByName(entries, lambda name: _model(name, entries[name], known, deprecated=name in deprecated)),
         found["aliases"],
         frozenset(found["lacks"].split()),
         frozenset(found["tcg"].split()),
     )
 
 
-def _model(
-    name: str, entry: Mapping[str, Any], version: str, made: Mapping[str, CpuModel], *, deprecated: bool
-) -> CpuModel:
+def _model(name: str, entry: Mapping[str, Any], version: str, *, deprecated: bool) -> CpuModel:
     like = entry.get("like", "")
     other, _, base = like.rpartition(":")
-    parent = (qemu_models(other).models if other else made)[base] if like else None
+    parent = qemu_models(other or version).models[base] if like else None
     values: dict[str, Any] = {
         key: entry.get(key, getattr(parent, key) if parent else default)
         for key, default in (_NUMBERS | _TEXTS | {"legacy_cache": True}).items()

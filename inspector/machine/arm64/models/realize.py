@@ -12,7 +12,6 @@ from functools import cache
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
 from inspector.machine.arm64.idregs import checked_mask, writable_fields
-from inspector.machine.arm64.live import LiveHost
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe, unsafe_text
@@ -260,7 +259,10 @@ class ScratchVcpu(Protocol):
 
 def scratch(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[ScratchVcpu, list[Step]]:
     """A vCPU, initialized: of the real KVM where the host is one (it has the merged interface), else simulated."""
-    if isinstance(host, LiveHost):
+    if host.is_live:
+        from inspector.machine.arm64.live import LiveHost
+
+        assert isinstance(host, LiveHost)
         live = host.vcpu(features, writable_imp=writable_imp)
         return live, live.steps
     _, vcpu, writes = simulated(host, features, writable_imp=writable_imp, abi=abi)

@@ -8,7 +8,6 @@ from functools import cached_property
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.captured import state_of_scratch
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, Host
-from inspector.machine.arm64.live import LiveHost
 from inspector.machine.arm64.migrate import Migration, migrate
 from inspector.machine.arm64.models.accepted import Accepted, Asker, accepted, properties_on
 from inspector.machine.arm64.models.realize import Blocker, Realization, ask, realize
@@ -102,7 +101,7 @@ class Workbench:
 
     def with_abi(self, abi: str) -> Workbench:
         """SVE through the interface that was merged, or the one that was proposed. Raises ValueError."""
-        if abi != "merged" and isinstance(self.host, LiveHost):
+        if abi != "merged" and self.host.is_live:
             raise ValueError(f"{self.host.name}: this machine's KVM has the merged interface")
         return self._with(self.setup._replace(abi=abi))
 

@@ -88,10 +88,13 @@ FEATURES = (
 )
 
 
-def feature_rows(world: Arm64World, host_number: int = 0, vcpu_number: int = 0) -> tuple[FeatureRow, ...]:
-    """A row a feature, of a vCPU on one of the hosts."""
+def feature_rows(
+    world: Arm64World, host_number: int = 0, vcpu_number: int = 0, vm_number: int = 0
+) -> tuple[FeatureRow, ...]:
+    """A row a feature, of a vCPU of a VM on one of the hosts."""
     node = world.nodes[host_number]
-    vcpu = node.vm.vcpus.get(vcpu_number) if node.vm is not None else None
+    vm = node.vms.get(vm_number)
+    vcpu = vm.vcpus.get(vcpu_number) if vm is not None else None
     return tuple(_row(feature, node.host, vcpu) for feature in FEATURES)
 
 

@@ -11,29 +11,10 @@ from functools import lru_cache
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host, booted
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.machine.x86.kvm.parameters import default_parameters
 from layouts.kernels import release_numbers
 from layouts.x86.features import FEATURES
 from layouts.x86.kernels import profile_for
-from layouts.x86.kvm_parameters import DEFAULTS, Parameter
-
-
-def default_parameters(cpuid: Cpuid, vendor: str, release: tuple[int, int]) -> dict[str, str]:
-    """Module parameters that nobody set. What a table without the leaf does not tell is taken as there."""
-    return {
-        parameter.name: "N" if _is_off(parameter, cpuid) else parameter.default
-        for parameter in DEFAULTS[vendor]
-        if release >= parameter.since
-    }
-
-
-def _is_off(parameter: Parameter, cpuid: Cpuid) -> bool:
-    def told(feature: str) -> bool | None:
-        leaf, subleaf, register, bit = FEATURES[feature]
-        values = cpuid.get(leaf, subleaf)
-        return None if values is None else bool(values[register] >> bit & 1)
-
-    lacks = bool(parameter.needs) and told(parameter.needs) is False
-    return lacks or (bool(parameter.not_with) and told(parameter.not_with) is True)
 
 
 @lru_cache(maxsize=64)

@@ -82,12 +82,7 @@ RULES: dict[str, Callable[[Kvm, VmConfig | None], int]] = {
     # vmx_has_emulated_msr(MSR_IA32_SMBASE): not where real mode is emulated by vm86.
     # pvm_has_emulated_msr has none.
     "SMM": lambda kvm, _: int(
-        not kvm.is_pvm
-        and (
-            kvm.is_svm
-            or kvm.is_on("unrestricted_guest", default=True)
-            or kvm.is_on("emulate_invalid_guest_state", default=True)
-        )
+        not kvm.is_pvm and (kvm.is_svm or kvm.is_on("unrestricted_guest") or kvm.is_on("emulate_invalid_guest_state"))
     ),
     "x2APIC": _x2apic,
     "exits": lambda kvm, _: allowed_disable_exits(kvm),

@@ -7,11 +7,14 @@ svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from inspector.machine.x86.kvm.loaded import Loaded
+from inspector.machine.x86.kvm.msrs.counters import has_pebs
 from inspector.machine.x86.linux import features as linux_features
+from layouts.light import NamedTuple
 from layouts.x86.features import FEATURES, WORDS
-from layouts.x86.kvm_caps import KVM_FEATURES, PEBS_WITH_EPT
+from layouts.x86.kvm_caps import KVM_FEATURES
 
 _NO_MARK = ""
 _MARKS = "+!~?"
@@ -28,8 +31,25 @@ _NESTED_SVM = {
 }
 #: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
 _KVM_ONLY = frozenset(((0x80000021, 0, 2),))
-_FAMILY_6 = 6
 _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
+
+
+class _Row(NamedTuple):
+    """A word since a release: marks, features and their bits."""
+
+    since: tuple[int, int]
+    features: tuple[tuple[str, str, int], ...]
+
+
+@cache
+def _rows(word: tuple[int, int, int]) -> tuple[_Row, ...]:
+    by_release = KVM_FEATURES.get(f"{word[0]:x}.{word[1]:x}.{('eax', 'ebx', 'ecx', 'edx')[word[2]]}", {})
+    return tuple(_Row(release, tuple(map(_feature, text.split()))) for release, text in by_release.items())
+
+
+def _feature(marked: str) -> tuple[str, str, int]:
+    mark, name = (marked[0], marked[1:]) if marked[0] in _MARKS else (_NO_MARK, marked)
+    return mark, name, 1 << FEATURES[name].bit
 
 
 class Caps:
@@ -43,17 +63,14 @@ class Caps:
         """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
         if word in _KVM_ONLY and not self.kvm.since(5, 11):
             return linux_features.lnx_5(self.kvm.host)
-        by_release = KVM_FEATURES.get(f"{word[0]:x}.{word[1]:x}.{('eax', 'ebx', 'ecx', 'edx')[word[2]]}")
         linux = self.kvm.boot_word(word)
-        since = [release for release in by_release or () if self.kvm.since(*release)]
-        if by_release is None or not since:
+        since = [row for row in _rows(word) if self.kvm.since(*row[0])]
+        if not since:
             # Words that nobody masks stay as Linux has them (memcpy of x86_capability), before 6.14.
             return 0 if self.kvm.since(6, 14) else linux
         raw = self.kvm.raw_register(word)
         found = 0
-        for marked in by_release[since[-1]].split():
-            mark, name = (marked[0], marked[1:]) if marked[0] in _MARKS else (_NO_MARK, marked)
-            bit = 1 << FEATURES[name].bit
+        for mark, name, bit in since[-1][1]:
             if mark == "~" and word in _KVM_ONLY and self.kvm.since(6, 14) and not self.kvm.since(7, 0):
                 # SYNTHESIZED_F asked nobody, and no word of Linux's was there to mask it (until 7.0).
                 found |= bit
@@ -136,7 +153,7 @@ def _svm(caps: Caps) -> None:
     """svm_set_cpu_caps."""
     kvm = caps.kvm
     caps.clear("IBT")
-    if kvm.is_on("nested", default=True):
+    if kvm.is_on("nested"):
         caps.set("SVM")
         for feature, parameter in _NESTED_SVM.items():
             caps.set_if(feature, kvm.is_on(parameter) and (kvm.since(6, 0) or feature in ("NRIPS", "NPT")))
@@ -163,7 +180,7 @@ def _svm(caps: Caps) -> None:
 def _vmx(caps: Caps) -> None:
     """vmx_set_cpu_caps. That VMX has a control for each instruction that the CPU has is taken as given."""
     kvm = caps.kvm
-    caps.set_if("VMX", kvm.is_on("nested", default=True))
+    caps.set_if("VMX", kvm.is_on("nested"))
     if kvm.processor.vmx_mpx:
         caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
@@ -173,19 +190,10 @@ def _vmx(caps: Caps) -> None:
         caps.clear(*_SGX)
     caps.set_if("UMIP", not kvm.boot_has("UMIP"))
     caps.check_and_set("WAITPKG")
-    if _has_pebs(kvm):
+    if has_pebs(kvm):
         caps.check_and_set("DS", "DTES64")
-    if not kvm.is_on("unrestricted_guest", default=True):
+    if not kvm.is_on("unrestricted_guest"):
         caps.clear("SHSTK", "IBT")
-
-
-def _has_pebs(kvm: Loaded) -> bool:
-    """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
-    signature = kvm.host.cpuid.signature()
-    if signature is None or kvm.host.emulated or not kvm.is_on("enable_pmu", default=True):
-        return False
-    models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}
-    return signature[1] == _FAMILY_6 and signature[2] in models
 
 
 def _supervisor_state(caps: Caps) -> None:

@@ -50,7 +50,7 @@ def known_efer_bits(kvm: Loaded, kvm_has: Callable[[str], bool]) -> int:
     if kvm.is_svm or kvm.since(7, 0):
         known |= EFER_FFXSR if has("FXSR_OPT") else 0
         known |= EFER_AUTOIBRS if has("AUTOIBRS") and kvm.since(6, 2) else 0
-    if kvm.is_svm and kvm.is_on("nested", default=True):
+    if kvm.is_svm and kvm.is_on("nested"):
         known |= EFER_SVME
         known |= 0 if kvm.since(6, 19) and kvm.boot_has("EFER_LMSLE_MBZ") else EFER_LMSLE
     return known

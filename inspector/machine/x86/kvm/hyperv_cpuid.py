@@ -30,7 +30,7 @@ _EVMCS_VERSION = 0x101
 
 def hyperv_cpuid(kvm: Kvm, *, of_vcpu: bool, has_lapic: bool = True, has_evmcs: bool = False) -> tuple[Entry, ...]:
     """The entries, of the system or of a vCPU; an eVMCS version is there for Intel's system, and where it is on."""
-    evmcs = _EVMCS_VERSION if kvm.is_vmx and kvm.is_on("nested", default=True) and (has_evmcs or not of_vcpu) else 0
+    evmcs = _EVMCS_VERSION if kvm.is_vmx and kvm.is_on("nested") and (has_evmcs or not of_vcpu) else 0
     newer = kvm.since(6, 2)
     eax = _ACCESS | (_TSC_INVARIANT if newer else 0)
     ebx = _HYPERCALLS | (_EXTENDED_HYPERCALLS if newer else 0)

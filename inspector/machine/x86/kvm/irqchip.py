@@ -54,9 +54,12 @@ def use_pit2(*, has_pit: bool) -> Outcome:
     return rule.ok() if rule.check("the VM has a PIT", has_pit) else rule.refuse(errno.ENXIO)
 
 
-def interrupt(vm: VmConfig, vector: int) -> Outcome:
-    """KVM_INTERRUPT: a vector where the VMM has the PIC; split, one at a time."""
+def interrupt(vm: VmConfig, vector: int, *, one_waits: bool = False) -> Outcome:
+    """KVM_INTERRUPT: a vector where the VMM has the PIC; split, one at a time (``one_waits`` for the guest)."""
     rule = Rule("kvm_vcpu_ioctl_interrupt (x86.c)")
     if not rule.check("a vector below 256", vector < 256):
         return rule.refuse(errno.EINVAL)
-    return rule.ok() if rule.check("the PIC is not KVM's", vm.irqchip != _KERNEL) else rule.refuse(errno.ENXIO)
+    if not rule.check("the PIC is not KVM's", vm.irqchip != _KERNEL):
+        return rule.refuse(errno.ENXIO)
+    held = vm.irqchip != _SPLIT or rule.check("no vector waits for the guest", not one_waits)
+    return rule.ok() if held else rule.refuse(errno.EEXIST)

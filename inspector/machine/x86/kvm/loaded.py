@@ -10,6 +10,7 @@ from functools import cached_property
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.parameters import default_parameters
 from inspector.machine.x86.linux import features as linux_features
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
@@ -104,10 +105,19 @@ class Loaded:
         """A parameter of kvm.ko or of the vendor's module, as /sys/module shows it."""
         return self.parameters.get(name, default)
 
-    def is_on(self, name: str, *, default: bool = False) -> bool:
-        """A parameter that is a switch."""
+    def is_on(self, name: str, *, default: bool | None = None) -> bool:
+        """A parameter that is a switch: as captured, else ``default``, else as it is where nobody set it.
+
+        One that this release does not have is off.
+        """
         found = self.parameters.get(name)
-        return default if found is None else found in _ON
+        if found is None and default is not None:
+            return default
+        return (self._default_parameters.get(name) if found is None else found) in _ON
+
+    @cached_property
+    def _default_parameters(self) -> dict[str, str]:
+        return default_parameters(self.host.cpuid, VMX if self.is_vmx else SVM, self.release[:2])
 
     @property
     def smt_possible(self) -> bool:
@@ -148,11 +158,14 @@ class Loaded:
     @cached_property
     def unrestricted_guest(self) -> bool:
         """VMX runs real mode itself; SVM always does."""
-        return self.is_svm or self.is_on("unrestricted_guest", default=True)
+        return self.is_svm or self.is_on("unrestricted_guest")
 
     @property
     def tdp(self) -> bool:
-        """tdp_enabled: KVM uses two-dimensional paging (parameter npt or ept)."""
+        """tdp_enabled: KVM uses two-dimensional paging (parameter npt or ept).
+
+        A host may stand on a guest's CPUID, which shows no NPT: only a captured parameter says that there is none.
+        """
         return self.is_on("npt" if self.is_svm else "ept", default=True)
 
     def raw_register(self, word: tuple[int, int, int]) -> int:
@@ -213,7 +226,7 @@ class Loaded:
     @property
     def nests(self) -> bool:
         """The parameter ``nested``."""
-        return not self.is_pvm and self.is_on("nested", default=True)
+        return not self.is_pvm and self.is_on("nested")
 
     @property
     def uses_tdp(self) -> bool:

@@ -33,14 +33,14 @@ class VmConfig:
         disabled_quirks: int = 0,
         caps: dict[int, int] | None = None,
         vcpu_ids: tuple[int, ...] = (0,),
-        memory: bytearray | None = None,
+        memory: bytes | bytearray | None = None,
     ) -> None:
         self.irqchip = irqchip
         self.disabled_quirks = disabled_quirks
         self.caps = {} if caps is None else caps
         self.vcpu_ids = vcpu_ids
-        #: Guest physical memory, for the rules that read it (PDPTEs, VMCS12): start -> bytes.
-        self.memory = bytearray() if memory is None else memory
+        #: Guest physical memory from 0 on, for the rules that read it (PDPTEs, VMCS12).
+        self.memory: bytes | bytearray = b"" if memory is None else memory
 
     @property
     def has_lapic(self) -> bool:
@@ -51,7 +51,7 @@ class VmConfig:
         """A memory slot has the page: the guest's, or KVM's own for APIC accesses (kvm_alloc_apic_access_page)."""
         if page < len(self.memory) >> 12:
             return True
-        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority", default=True)
+        return page == _APIC_BASE >> 12 and kvm.is_vmx and self.has_lapic and kvm.is_on("flexpriority")
 
 
 class LapicLike(Protocol):

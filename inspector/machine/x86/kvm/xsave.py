@@ -25,6 +25,8 @@ _MXCSR_CHECK = "MXCSR has no reserved bit"
 #: struct kvm_fpu and the FXSAVE image: where each part is, in both, and its size. st registers, fcw to fsw, ftwx,
 #: last_opcode, last_ip and last_dp, xmm. MXCSR is not copied in either direction.
 _FPU_PARTS = ((0, 32, 128), (128, 0, 4), (132, 4, 1), (134, 6, 2), (136, 8, 16), (152, 160, 256))
+#: twd is a word, of which struct kvm_fpu has the lower byte alone.
+_TAG_WORD_TOP = 5
 
 
 def get_xsave(vcpu: WholeVcpu) -> bytes:
@@ -108,17 +110,11 @@ def get_fpu(vcpu: WholeVcpu) -> bytes:
 
 
 def set_fpu(vcpu: WholeVcpu, given: bytes) -> Outcome:
-    """KVM_SET_FPU: every value is taken; XSTATE_BV and MXCSR stay."""
+    """KVM_SET_FPU: every value is taken; XSTATE_BV and MXCSR stay. The tag word's upper byte, reserved, becomes 0."""
     rule = Rule("kvm_arch_vcpu_ioctl_set_fpu (x86.c)")
     image = bytearray(vcpu.fpstate.image)
     for at, to, size in _FPU_PARTS:
         image[to : to + size] = given[at : at + size]
+    image[_TAG_WORD_TOP] = 0
     vcpu.fpstate.image = bytes(image)
     return rule.ok()
-
-
-def xsave2_capability(vcpu: WholeVcpu) -> int:
-    """KVM_CHECK_EXTENSION(KVM_CAP_XSAVE2) on the VM; 0 where the kernel does not know it."""
-    if not vcpu.kernel.kvm_xsave2:
-        return 0
-    return max(KVM_XSAVE_SIZE_BYTES, vcpu.host.standard_size_bytes(vcpu.host.permitted_xcr0(guest_perm=0)))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import signal
-
 from inspector.machine.outcome import GP, MF, NM, PF, UD, XM, Outcome
 from inspector.machine.x86.linux.process import Thread
 
+#: Numbers of signals (Linux arch/x86/include/uapi/asm/signal.h).
+SIGILL, SIGFPE, SIGSEGV = 4, 8, 11
 _ILL_ILLOPN, _SEGV_MAPERR, _FPE_FLTDIV, _SI_KERNEL = 2, 1, 3, 0x80
 #: Exceptions as signals: number and si_code (idtentry handlers in kernel/traps.c; bad_area in mm/fault.c).
 _SIGNALS = {
-    UD: (signal.SIGILL, _ILL_ILLOPN),
-    NM: (signal.SIGILL, _ILL_ILLOPN),
-    GP: (signal.SIGSEGV, _SI_KERNEL),
-    PF: (signal.SIGSEGV, _SEGV_MAPERR),
-    MF: (signal.SIGFPE, _FPE_FLTDIV),
-    XM: (signal.SIGFPE, _FPE_FLTDIV),
+    UD: (SIGILL, _ILL_ILLOPN),
+    NM: (SIGILL, _ILL_ILLOPN),
+    GP: (SIGSEGV, _SI_KERNEL),
+    PF: (SIGSEGV, _SEGV_MAPERR),
+    MF: (SIGFPE, _FPE_FLTDIV),
+    XM: (SIGFPE, _FPE_FLTDIV),
 }
 
 

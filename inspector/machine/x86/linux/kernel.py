@@ -6,7 +6,6 @@ Source: Linux arch/x86/kernel/fpu/core.c, context.h, xstate.c; arch/x86/kernel/t
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 
 from inspector.machine.outcome import NM, Outcome, Rule
@@ -331,11 +330,11 @@ class Linux:
         process = thread.process
         if not rule.check("XFD_ERR names a component: the #NM is XFD's", wanted):
             # die("unexpected #NM exception"), which ends the task.
-            return rule.signal(signal.SIGSEGV, _SI_KERNEL)
+            return rule.signal(exceptions.SIGSEGV, _SI_KERNEL)
         if not rule.check("the process has permission for component 18", process.perm & wanted == wanted):
-            return rule.signal(signal.SIGILL, _ILL_ILLOPC)
+            return rule.signal(exceptions.SIGILL, _ILL_ILLOPC)
         if not rule.check("memory for the larger buffer is there (fpstate_realloc)", process.allocate()):
-            return rule.signal(signal.SIGSEGV, _SI_KERNEL)
+            return rule.signal(exceptions.SIGSEGV, _SI_KERNEL)
         thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
         if self.level == "host":
             self.trace.costs.allocated_bytes += thread.fpstate.size_bytes

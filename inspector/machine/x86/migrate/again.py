@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Restored
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import Place
+from layouts.light import NamedTuple
 
 
 class Remedied(NamedTuple):

@@ -109,7 +109,7 @@ def restored(
     table: Sequence[Entry],
     *,
     order: Sequence[str] = (),
-    memory: bytearray | None = None,
+    memory: bytes | None = None,
 ) -> Restored:
     """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))

@@ -18,7 +18,7 @@ from inspector.machine.x86.migrate.actors import (
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.msr_origin import msr_origin
 from inspector.machine.x86.migrate.places import linux_names, names_of
-from layouts.kernels import release_numbers
+from layouts.kernels import release_numbers, who_does
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels
@@ -99,7 +99,10 @@ def _gone(made: Migration, bit: Difference) -> Origin:
         return Origin(CAPTURE, f"{name} is kept back by what was captured of {host.name}, its KVM has it")
     showing = [release for release, other in host.on_kernels.items() if kvm_has(other, bit)]
     if showing:
-        return Origin(KERNEL, f"{_span(showing)} it; {host.kernel.name} of {host.name} does not")
+        return Origin(
+            KERNEL,
+            f"{who_does(showing, host.on_kernels, 'shows', 'show')} it; {host.kernel.name} of {host.name} does not",
+        )
     for parameter in _PARAMETERS if _may_have(made, bit) else ():
         for value in ("Y", "N"):
             if kvm.is_on(parameter, default=value == "N") != (value == "Y") and kvm_has(
@@ -169,10 +172,6 @@ def _first_showing(feature: str) -> tuple[int, int] | None:
         if feature in {name.lstrip("+!~?") for name in names.split()}:
             return release if release > (5, 10) else None
     return None
-
-
-def _span(releases: list[str]) -> str:
-    return f"Linux {releases[0]}{f' to {releases[-1]}' if len(releases) > 1 else ''} shows"
 
 
 def _appears(made: Migration, bit: Difference) -> Origin:

@@ -7,9 +7,11 @@ vmx/pmu_intel.c, intel_pmu_refresh; vmx/vmx.c, vmx_get_perf_capabilities.
 from __future__ import annotations
 
 from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.x86.kvm_caps import PEBS_WITH_EPT
 from layouts.x86.msr_rules import MsrRules
 
 if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.loaded import Loaded
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
@@ -18,8 +20,11 @@ _AMD, _AMD_CORE = 4, 6
 _MOST_GP, _MOST_FIXED = 8, 3
 #: PERF_CAPABILITIES: full-width writes, the format of last branches, PEBS without the baseline.
 FW_WRITES, LBR_FORMAT = 1 << 13, 0x3F
-PEBS_FORMAT, PEBS_BASELINE = 0xF00, 1 << 14
+PEBS_FORMAT, PEBS_BASELINE, PEBS_TIMING = 0xF00, 1 << 14, 1 << 17
 _PEBS = 1 << 6 | 1 << 7 | PEBS_FORMAT
+#: PERF_CAP_PEBS_MASK.
+PEBS_MASK = _PEBS | PEBS_BASELINE | PEBS_TIMING
+_FAMILY_6 = 6
 
 
 class Counters(NamedTuple):
@@ -97,11 +102,27 @@ def _intel_guest(vcpu: WholeVcpu, host: Counters) -> Counters:
     return Counters(version, gp, min(edx & 0x1F, host.fixed), bits, min(edx >> 5 & 0xFF, host.fixed_bits))
 
 
+def has_pebs(kvm: Loaded) -> bool:
+    """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
+    signature = kvm.host.cpuid.signature()
+    is_off = not kvm.is_on("enable_pmu", default=True) or kvm.is_on("enable_mediated_pmu")
+    if signature is None or kvm.host.emulated or is_off:
+        return False
+    models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}
+    return signature[1] == _FAMILY_6 and signature[2] in models
+
+
 def supported_perf_cap(kvm: Kvm) -> int:
     """vmx_get_perf_capabilities."""
     if kvm.release >= (5, 18, 0) and not is_enabled(kvm):
         return 0
     host = kvm.processor.msrs.get(0x345, 0) if kvm.boot_has("PDCM") else 0
-    lbr = 0 if kvm.boot_has("ARCH_LBR") or kvm.release < (5, 12, 0) else host & LBR_FORMAT
-    pebs = host & _PEBS if kvm.release >= (6, 0, 0) and kvm.is_on("pebs") else 0
-    return FW_WRITES | lbr | pebs
+    no_lbr = kvm.boot_has("ARCH_LBR") or kvm.release < (5, 12, 0) or kvm.is_on("enable_mediated_pmu")
+    return FW_WRITES | (0 if no_lbr else host & LBR_FORMAT) | (_supported_pebs(kvm, host) if has_pebs(kvm) else 0)
+
+
+def _supported_pebs(kvm: Kvm, host: int) -> int:
+    """The baseline, which adaptive PEBS needs, until commit 9e985cbf2942 of 6.9, which Linux 6.1.192 has too."""
+    found = host & (_PEBS | (PEBS_TIMING if kvm.since(6, 17) else 0))
+    is_adaptive = not kvm.since(6, 9) and kvm.release[:2] != (6, 1) and host & PEBS_FORMAT
+    return found | (host & PEBS_BASELINE if is_adaptive else 0)

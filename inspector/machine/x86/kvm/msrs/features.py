@@ -5,8 +5,15 @@ Source: Linux arch/x86/kvm/x86.c (from 7.3 on msrs.c), kvm_get_feature_msr, kvm_
 
 from __future__ import annotations
 
+from inspector.capture.host import Cpuid
 from inspector.machine.x86.kvm.msrs import nested_vmx
-from inspector.machine.x86.kvm.msrs.counters import LBR_FORMAT, PEBS_FORMAT, guest_counters, supported_perf_cap
+from inspector.machine.x86.kvm.msrs.counters import (
+    LBR_FORMAT,
+    PEBS_FORMAT,
+    PEBS_MASK,
+    guest_counters,
+    supported_perf_cap,
+)
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, COMMON, is_stuffed, store, stored
 from layouts.light import TYPE_CHECKING
@@ -27,6 +34,8 @@ _NO_ARCH_CAPABILITIES = Refusal("the guest's CPUID has ARCH_CAPABILITIES, and so
 _NO_PDCM = Refusal("the guest's CPUID has PDCM, and so has KVM", unsupported=True)
 _PERF = Refusal("only what KVM supports of PERF_CAPABILITIES ({allowed:#x}) is set in {value:#x}")
 _NO_PMU = Refusal("the guest has a PMU (CPUID leaf 0xA)")
+_NO_DS = Refusal("the guest's CPUID has DS and DTES64, without which it has no PEBS")
+_OTHER_MODEL = Refusal("the guest's model is the host's (CPUID.1.EAX), as that of records has to be")
 _FORMAT = Refusal("the format of records in {value:#x} is the host's ({allowed:#x}), or none")
 _FAULT_STAYS = Refusal("CPUID faulting stays offered while MISC_FEATURES_ENABLES has it on")
 _FAULT_ONLY = Refusal("only bit 0 (CPUID faulting) of MISC_FEATURES_ENABLES is set in {value:#x}")
@@ -106,11 +115,29 @@ def _write_perf_capabilities(vcpu: WholeVcpu, index: int, value: int) -> Refusal
         return _NO_PMU
     if value & ~allowed:
         return _PERF._replace(allowed=allowed)
-    for field in (LBR_FORMAT, PEBS_FORMAT) if kvm.is_vmx else ():
-        if value & field and value & field != allowed & field:
-            return _FORMAT._replace(allowed=allowed & field)
-    vcpu.msrs[index] = value
+    refused = _records(vcpu, value, allowed) if kvm.is_vmx and kvm.since(5, 12) else None
+    if refused is None:
+        vcpu.msrs[index] = value
+    return refused
+
+
+def _records(vcpu: WholeVcpu, value: int, allowed: int) -> Refusal | None:
+    """vmx_set_msr: last branches and PEBS as the host has them, for a guest of its model; PEBS with DS and DTES64."""
+    for field, mask in ((LBR_FORMAT, LBR_FORMAT), (PEBS_FORMAT, PEBS_MASK)):
+        if value & field and (value ^ allowed) & mask:
+            return _FORMAT._replace(allowed=allowed & mask)
+        if field == PEBS_FORMAT and value & field and not (vcpu.guest.has("DS") and vcpu.guest.has("DTES64")):
+            return _NO_DS
+        if value & field and not _is_hosts_model(vcpu):
+            return _OTHER_MODEL
     return None
+
+
+def _is_hosts_model(vcpu: WholeVcpu) -> bool:
+    """cpuid_model_is_consistent; the family and the stepping may differ."""
+    guest, host = vcpu.guest.leaf(1), vcpu.kvm.host.cpuid.signature()
+    found = Cpuid({(1, 0): guest}).signature() if guest is not None else None
+    return found is not None and host is not None and found[2] == host[2]
 
 
 def _read_perf_capabilities(vcpu: WholeVcpu, _index: int) -> int | Refusal:

@@ -68,10 +68,10 @@ def _has(kvm: Kvm, rules: MsrRules, needs: str, at: int, index: int) -> bool:
         case "svm" | "vmx":
             return kvm.vendor == needs
         case "nested_vmx":
-            return kvm.is_vmx and kvm.is_on("nested", default=True)
+            return kvm.is_vmx and kvm.is_on("nested")
         case "smbase":
             modes = ("unrestricted_guest", "emulate_invalid_guest_state")
-            return kvm.is_svm or any(kvm.is_on(mode, default=True) for mode in modes)
+            return kvm.is_svm or any(kvm.is_on(mode) for mode in modes)
         case "mpx":
             return kvm.is_vmx and kvm.has("MPX")
         case "rdtscp":

@@ -144,7 +144,7 @@ def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 
 def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
-    if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested", default=True):
+    if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested"):
         return _NO_VMX
     if isinstance(vcpu.nested, VmxNested) and vcpu.nested.is_on:
         return _VMXON
@@ -166,7 +166,7 @@ def _cr4_fixed1(vcpu: WholeVcpu) -> int:
 
 
 def _read(vcpu: WholeVcpu, index: int) -> int | Refusal:
-    if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested", default=True):
+    if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested"):
         return _NO_VMX
     if index == CR4_FIXED1:
         return _cr4_fixed1(vcpu)

@@ -113,6 +113,8 @@ def _intel_reserved(vcpu: WholeVcpu, counters: Counters, index: int) -> int | No
     both = ALL_ONES ^ ((1 << counters.gp) - 1 | ((1 << counters.fixed) - 1) << 32)
     perf = guest_perf_capabilities(vcpu)
     is_adaptive = bool(perf & PEBS_FORMAT and perf & PEBS_BASELINE)
+    # From 6.18 on intel_pmu_refresh makes the masks of PEBS after it returned for version 1.
+    has_masks = counters.version >= (2 if vcpu.kvm.since(6, 18) else 1)
     if index in (FIXED_CTRL, STATUS, CTRL, OVF_CTRL):
         if counters.version < 2:
             return None
@@ -123,13 +125,13 @@ def _intel_reserved(vcpu: WholeVcpu, counters: Counters, index: int) -> int | No
             return 0
         return both if index == CTRL else both & ~_STATUS_ALSO
     if index == PEBS_ENABLE:
-        baseline = both if is_adaptive else ALL_ONES ^ ((1 << counters.gp) - 1)
-        return baseline if perf & PEBS_FORMAT else None
+        mask = both if is_adaptive else ALL_ONES ^ ((1 << counters.gp) - 1)
+        return (mask if has_masks else ALL_ONES) if perf & PEBS_FORMAT else None
     if index == PEBS_DATA_CFG:
         # The kernel asks for a format beyond 3, and takes the field where it lies: any but 0 is.
-        return ALL_ONES ^ _PEBS_CFG if is_adaptive else None
+        return (ALL_ONES ^ _PEBS_CFG if has_masks else ALL_ONES) if is_adaptive else None
     if _in_range(index, SELECT, counters.gp):
-        return _select_reserved(vcpu, index - SELECT, is_adaptive=is_adaptive)
+        return _select_reserved(vcpu, index - SELECT, is_adaptive=is_adaptive and has_masks)
     if _in_range(index, FULL_COUNTER, counters.gp):
         return ALL_ONES ^ ((1 << counters.gp_bits) - 1) if perf & FW_WRITES else None
     return 0 if _in_range(index, COUNTER, counters.gp) or _in_range(index, FIXED, counters.fixed) else None

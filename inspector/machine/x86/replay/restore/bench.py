@@ -14,12 +14,12 @@ from inspector.machine.x86.kvm.cpuid_ioctls import at_run_time
 from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
 from inspector.machine.x86.kvm.module import PVM, SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.replay.restore.guest_memory import ZEROES
 from inspector.machine.x86.replay.restore.tables import Tables, entries_of
 from layouts.x86.features import DEPENDENTS, FEATURES
 from layouts.x86.kernels import profile_for
 
 Record = Mapping[str, Any]
-MEMORY_SIZE_BYTES = 0x200000
 _VENDORS = (("kvm_intel", VMX), ("kvm_amd", SVM), ("kvm_pvm", PVM))
 #: What no instruction for user space tells of the processor, and KVM's feature MSRs do.
 _ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
@@ -67,7 +67,7 @@ class Bench:
 
     def fresh(self, irqchip: int, cpuid: str, quirks: int = 0) -> WholeVcpu:
         """A fresh VM with one vCPU and a table by name; 2 MiB of zeroes at 0."""
-        vm = VmConfig(irqchip, quirks, memory=bytearray(MEMORY_SIZE_BYTES))
+        vm = VmConfig(irqchip, quirks, memory=ZEROES)
         vcpu = WholeVcpu(self.kvm, vm)
         if cpuid:
             vcpu.set_cpuid2(self.tables.named(cpuid))

@@ -17,6 +17,7 @@ from inspector.machine.x86.kvm.sregs import set_sregs
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import run_cases
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.guest_memory import own_memory
 from inspector.machine.x86.replay.restore.states import put, set_state, sregs_image
 from inspector.machine.x86.replay.restore.tables import find, with_register
 
@@ -68,7 +69,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | NotAske
 
 
 def _code(vcpu: WholeVcpu) -> None:
-    vcpu.vm.memory[_CODE : _CODE + 3] = b"\xe6\x11\xf4"
+    own_memory(vcpu.vm)[_CODE : _CODE + 3] = b"\xe6\x11\xf4"
     image = bytearray(144)
     struct.pack_into("<Q", image, 48, _STACK)
     struct.pack_into("<QQ", image, _RIP, _CODE, 2)
@@ -136,7 +137,7 @@ def _set_sregs(bench: Bench, word: str) -> int:
     if "pdpte" in word:
         entry = 0x3007 if "reserved" in word else 0x3001
         paging = _changed(sregs_image(vcpu, "long"), run_cases.SREGS[word], _SREGS)
-        struct.pack_into("<Q", vcpu.vm.memory, 0x8000, entry)
+        struct.pack_into("<Q", own_memory(vcpu.vm), 0x8000, entry)
         return set_sregs(vcpu, paging).code
     if word.startswith("SMEP"):
         image = bytearray(sregs_image(vcpu, "long"))

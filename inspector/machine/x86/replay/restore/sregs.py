@@ -11,6 +11,7 @@ from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.guest_memory import own_memory
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
 from inspector.machine.x86.replay.restore.sweeps import OTHER, REFUSED_MSR, SAME, char_of, compare
 
@@ -128,7 +129,7 @@ def _pdptr(vcpu: WholeVcpu, record: Record, base: bytes) -> Answer:
 
 def _pdptmem(vcpu: WholeVcpu, record: Record) -> Answer:
     image = states.sregs_image(vcpu, "pae")
-    struct.pack_into("<Q", vcpu.vm.memory, 0x8000, int(record["v"], 16))
+    struct.pack_into("<Q", own_memory(vcpu.vm), 0x8000, int(record["v"], 16))
     outcome = sregs.set_sregs(vcpu, image)
     return _sregs2_answer(vcpu, record, outcome.code, _PDPTRS, outcome.because)
 

@@ -8,6 +8,7 @@ from inspector.machine.outcome import Outcome
 from inspector.machine.x86.kvm import sregs
 from inspector.machine.x86.kvm.segments import SIZE_BYTES, Segment
 from inspector.machine.x86.kvm.whole import WholeVcpu
+from inspector.machine.x86.replay.restore.guest_memory import put_tables
 
 STATES = ("reset", "prot", "pae", "long", "compat", "pse32")
 _PAGING_CR0 = 0x80050033
@@ -29,7 +30,7 @@ def sregs_image(vcpu: WholeVcpu, state: str) -> bytes:
     image = bytearray(sregs.get_sregs(vcpu))
     if state == "reset":
         return bytes(image)
-    put_tables(vcpu.vm.memory)
+    put_tables(vcpu.vm)
     is_long = state == "long"
     code = Segment(0, 0xFFFFFFFF, 8, 11, 1, 0, int(not is_long), 1, int(is_long), 1, 0, 0)
     data = Segment(0, 0xFFFFFFFF, 16, 3, 1, 0, 1, 1, 0, 1, 0, 0)
@@ -55,17 +56,3 @@ def set_state(vcpu: WholeVcpu, state: str) -> Outcome:
 def put(image: bytearray, offset: int, value: int) -> None:
     """Write an 8-byte register."""
     struct.pack_into("<Q", image, offset, value)
-
-
-def put_tables(memory: bytearray) -> None:
-    """Page tables for 2 MiB, PAE's PDPT at 0x8000, GDT at 0x6000, IDT at 0x4000 with a handler for each exception."""
-    for at, value in ((0x1000, 0x2003), (0x2000, 0x3003), (0x3000, 0x83)):
-        struct.pack_into("<Q", memory, at, value)
-    struct.pack_into("<4Q", memory, 0x8000, 0x3001, 0, 0, 0)
-    gdt = (0, 0x00AF9B000000FFFF, 0x00CF93000000FFFF, 0x00008B0070000067, 0)
-    struct.pack_into("<5Q", memory, 0x6000, *gdt)
-    for vector in range(32):
-        address = 0x5000 + vector * 16
-        low = (address & 0xFFFF) | 8 << 16 | 0x8E00 << 32 | (address >> 16) << 48
-        struct.pack_into("<QQ", memory, 0x4000 + vector * 16, low, address >> 32)
-        memory[address : address + 5] = bytes((0xB0, vector, 0xE6, 0x10, 0xF4))

@@ -11,7 +11,8 @@ from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
-from inspector.machine.x86.replay.restore.bench import MEMORY_SIZE_BYTES, Bench, Record
+from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.guest_memory import ZEROES
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
 from layouts.registry import size_bytes
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack
@@ -75,7 +76,7 @@ class RestoreReplay:
         saved, kind = self.saved, f"{self.section}.restore"
         name = record["cpuid"]
         table = saved.cpuid if name == "captured" else self.bench.tables.named(name) if name else ()
-        vcpu = WholeVcpu(self.bench.kvm, VmConfig(self.irqchip, memory=bytearray(MEMORY_SIZE_BYTES)))
+        vcpu = WholeVcpu(self.bench.kvm, VmConfig(self.irqchip, memory=ZEROES))
         text = f"{where}, {name or 'no table'}, order {record['order']}"
         if name:
             outcome = vcpu.set_cpuid2(table)

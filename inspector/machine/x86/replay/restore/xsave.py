@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm import xcrs, xsave
-from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
+from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES, xsave2_capability
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
@@ -156,5 +156,5 @@ def _xsave2(vcpu: WholeVcpu, record: Record) -> Answer:
     outcome = vcpu.get_xsave2()
     header = xsave.get_xsave(vcpu)[_BV:_HEADER_END] if outcome.accepted else bytes(64)
     expected = [record["cap"], record["e"], record["hdr"]]
-    predicted = [xsave.xsave2_capability(vcpu), outcome.code, header.hex()]
+    predicted = [xsave2_capability(vcpu.process), outcome.code, header.hex()]
     return Answer("xsave.xsave2", "KVM_GET_XSAVE2", expected, predicted, not record["e"], outcome.because)
