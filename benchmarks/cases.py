@@ -60,6 +60,7 @@ def starts() -> Iterator[Case]:
     """Commands against a Python that does nothing: the cheap half."""
     bare = partial(process_ms, BARE)
     field = ("--field", "xsave.header.xstate_bv")
+    fc = ("--vmm", "firecracker")
     for name, words, most, is_cheap in (
         ("`--help`", ("--help",), 1.8, True),
         ("`show --json` of one field of a core", ("show", CORE, *field, "--json"), 2.5, True),
@@ -68,7 +69,8 @@ def starts() -> Iterator[Case]:
         ("`show --list` of a core", ("show", CORE, "--list"), 2.5, False),
         ("`show` of one field of a raw image", ("show", IMAGE, *field), 3.5, False),
         ("`models check`", ("models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"), 4.0, False),
-        ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 8.0, False),
+        ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 7.0, False),
+        ("`migrate`, x86", ("migrate", "sample:sapphire-rapids/linux-6.18", "sapphire-rapids@6.1", *fc), 10.0, False),
     ):
         yield Case(name, "`python -c pass`", inspector(*words), bare, "ms", most, is_cheap)
 

@@ -88,9 +88,10 @@ def release_numbers(release: str) -> tuple[int, int] | None:
 
     ``6.12-rc3``, ``6.12+``, ``Linux 6.12``, ``6.18.44-amd64`` and ``7.2.13+deb14-cloud-amd64`` are all read.
     """
-    major, _, minor = release.partition(".")
+    major, _, rest = release.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     if release.isascii() and all(number.isdecimal() and len(number) <= _DIGITS for number in (major, minor)):
-        # As profiles are named; re takes as long to import as a fifth of a start.
+        # As uname -r has it; re takes as long to import as a fifth of a start.
         return int(major), int(minor)
     import re
 

@@ -54,6 +54,25 @@ def test_a_check_of_a_model_imports_no_parser() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sample:graviton3/linux-6.18", "neoverse-n1"],
+        ["sample:sapphire-rapids/linux-6.18", "sapphire-rapids@6.1", "--vmm", "firecracker"],
+    ],
+    ids=["arm64", "x86"],
+)
+def test_a_verdict_imports_no_parser(words: list[str]) -> None:
+    """A record is plain enough to be read without tomllib; JSON, XML and what asks this machine are for other words."""
+    heavy = ["re", "enum", "json", "tomllib", "typing", "argparse", "dataclasses", "ctypes", "xml.etree", "signal"]
+    code = (
+        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        f"bad = [m for m in sys.modules if m in {heavy}]; sys.exit(f'imported {{bad}}' if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "migrate", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_got_slower_is_told() -> None:
     before = {"a / b": {"ratio": 2.0}, "c / -": {"ratio": 10.0}}
     assert slower({"a / b": {"ratio": 2.4}, "c / -": {"ratio": 30.0}, "new / b": {"ratio": 9.0}}, before) == []

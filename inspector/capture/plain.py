@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import unicodedata
 from collections.abc import Mapping
 
 _SIGNS = str.maketrans(
@@ -48,6 +47,8 @@ def plain(text: str) -> str:
 
 
 def _plain(letter: str) -> str:
+    import unicodedata
+
     if letter.isascii():
         return letter
     if ord(letter) in _LINES:

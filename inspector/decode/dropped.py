@@ -30,6 +30,8 @@ class DroppedBytes:
 
     def kind(self, pieces: Iterable[Span]) -> str:
         """The kind of what was left out of some bytes; empty when nothing was."""
+        if not self.rows:
+            return ""
         from bisect import bisect_left
 
         for offset, size_bytes in pieces:

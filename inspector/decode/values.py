@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 
 from layouts.light import NamedTuple
@@ -63,10 +62,6 @@ def element_text(value: float, element: Element) -> str:
 
 def float_text(value: float, digits: int) -> str:
     """A float with as many digits as its format carries, without trailing noise."""
-    if math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
     return f"{value:.{digits}g}"
 
 
@@ -84,6 +79,8 @@ def x87_text(data: bytes) -> str:
         return f"{sign}0"
     if exponent and not mantissa >> 63:
         return f"{sign}unsupported (integer bit clear)"
+    import math
+
     power = (exponent or 1) - 16383 - 63
     try:
         return sign + float_text(math.ldexp(mantissa, power), 17)

@@ -33,6 +33,8 @@ def encode(value: Any) -> str:
 
 def indented(value: Any, width: int, margin: str = "\n") -> str:
     """The same over several lines, ``width`` spaces a level, as ``json.dumps`` indents. ``margin`` begins a line."""
+    if isinstance(value, str):
+        return str(_string(value))
     if isinstance(value, dict) and value:
         inner = margin + " " * width
         items = [f"{_string(key)}: {indented(item, width, inner)}" for key, item in value.items()]
