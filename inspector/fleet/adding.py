@@ -19,6 +19,8 @@ from inspector.fleet.taking import Batch, take
 
 #: Items of a batch; fewer in all are not worth a process.
 _BATCH = 256
+#: A scheduler has so long to answer.
+_SCHEDULER_SECONDS = 10
 _FEW = 64
 #: From so many distinct facts on their digests are not sent along, and facts may come twice.
 _MOST_KNOWN = 20_000
@@ -152,7 +154,7 @@ def _dask(address: str) -> Iterator[tuple[Executor, int]]:
     except ImportError:
         raise UsageError("--dask needs the extra: pip install 'vcpu-inspector[dask]'") from None
     try:
-        client: Any = Client(address, timeout=10, set_as_default=False)
+        client: Any = Client(address, timeout=_SCHEDULER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"--dask {address}: no scheduler answers ({error})") from None
     closing: AbstractContextManager[Any] = client

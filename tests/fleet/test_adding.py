@@ -228,6 +228,7 @@ def test_cpus_of_one_machine_are_one_host(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(adding, "_SCHEDULER_SECONDS", 0.2)
     (tmp_path / "bad.bin").write_bytes(b"\0\1\2" * 40)
     assert main(["fleet", "lattice"]) == 3
     assert "fleet.db" in capsys.readouterr().err
