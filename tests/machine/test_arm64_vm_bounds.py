@@ -17,6 +17,7 @@ from inspector.machine.arm64.arch import AtReset
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, MTE, PMU_V3, PSCI_0_2, SVE, Host
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS, Vm
+from inspector.machine.arm64.world.matrix import FEATURES, touched
 from layouts.arm64 import id_fields as of
 from layouts.arm64 import ids
 from layouts.arm64.ids import CCSIDR, CLIDR, CTR, ISAR0, MPIDR, PFR0, PFR1_AARCH32, SVE_VLS, sysreg_id
@@ -419,3 +420,19 @@ def test_a_vm_and_a_vcpu_of_which_nothing_was_asked() -> None:
     assert vcpu.initialized is False
     assert answer(vcpu.init(PSCI_0_2 | PMU_V3)) == "ok"
     assert vcpu.pmu_at_reset.counters == 0x8000_003F
+
+
+def test_what_a_feature_gives_is_what_its_event_answers() -> None:
+    """A vCPU whose SVE is not final cannot run: every row says so, as the guest's instruction does."""
+    vm = Vm(host())
+    vm.create_vcpu(0)
+    vcpu = vm.vcpus[0]
+    assert vcpu.init(PSCI_0_2 | SVE).accepted
+    fp, sve_row = (one for one in FEATURES if one.instruction in ("fadd", "rdvl"))
+
+    def gives() -> list[str]:
+        return [answer(outcome) for one in (fp, sve_row) if (outcome := touched(one, vcpu)) is not None]
+
+    assert gives() == ["EPERM", "EPERM"]
+    assert vcpu.finalize(sve.FINALIZE).accepted
+    assert gives() == ["FP trap", "SVE trap"]

@@ -13,6 +13,8 @@ from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
 from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, RegisterId, sysreg_id
 
+#: The kernel's function that asks whether a vCPU can run.
+RUN = "kvm_arch_vcpu_run_pid_change (arm.c)"
 MMIO = 6
 
 
@@ -108,15 +110,11 @@ class Vcpu(VcpuArch):
 
     def enter(self) -> Outcome:
         """KVM_RUN until the guest executes its first instruction."""
-        rule = Rule("kvm_arch_vcpu_run_pid_change (arm.c)")
-        if not rule.check("the vCPU is initialized", self.initialized):
-            return rule.refuse(errno.ENOEXEC)
-        if not rule.check("SVE is finalized", self.is_final):
-            return rule.refuse(errno.EPERM)
+        rule = Rule(RUN)
+        code = self.unready(rule) or (0 if self.ran else self._first_run(rule))
+        if code:
+            return rule.refuse(code)
         if not self.ran:
-            code = self._first_run(rule)
-            if code:
-                return rule.refuse(code)
             pmu_guest.first_run(self)
         self.ran = self.vm.ran = True
         if self.mmio_pending:
@@ -125,6 +123,12 @@ class Vcpu(VcpuArch):
             self.mmio_pending = False
         core.enter(self.values, self.host)
         return rule.ok()
+
+    def unready(self, rule: Rule) -> int:
+        """What every KVM_RUN asks before the guest: 0 or the errno. Nothing changes."""
+        if not rule.check("the vCPU is initialized", self.initialized):
+            return errno.ENOEXEC
+        return 0 if rule.check("SVE is finalized", self.is_final) else errno.EPERM
 
     def _first_run(self, rule: Rule) -> int:
         """What has to be there the first time: 0 or the errno."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from inspector.machine.arm64 import instructions
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PTRAUTH, SVE, Host
-from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vcpu import RUN, Vcpu
 from inspector.machine.arm64.world.world import Arm64World
-from inspector.machine.outcome import Outcome
+from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import encoding_of_op
 from layouts.arm64.sysregs import encodings
@@ -111,7 +111,14 @@ def _shown(feature: Feature, vcpu: Vcpu) -> int:
 
 
 def touched(feature: Feature, vcpu: Vcpu) -> Outcome | None:
-    """What the feature's instruction would give in the guest's kernel; None where it has none, or in AArch32."""
+    """What the feature's instruction would give in the guest's kernel; None where it has none, or in AArch32.
+
+    Where the guest cannot run yet, what KVM_RUN answers.
+    """
     if feature.touch is None or vcpu.features & EL1_32BIT:
         return None
+    rule = Rule(RUN)
+    code = vcpu.unready(rule)
+    if code:
+        return rule.refuse(code)
     return feature.touch(vcpu)
