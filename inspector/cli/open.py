@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from inspector.capture.errors import UsageError
@@ -40,21 +40,37 @@ def run(words: Sequence[str]) -> int:
     parser = arguments.parser("open", "Open captures in the terminal interface.", _EXAMPLES)
     arguments.add_targets(parser, at_least=0)
     add_destination(parser)
-    parser.add_argument("--no-state", action="store_true", help="remember nothing, and forget it for this run")
-    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    add_terminal(parser)
     found = parser.parse_args(words)
     options = arguments.options_of(found)
     from inspector.tui import terminal
 
     if terminal.is_browser():
         return _in_browser(application(found, options))
+    return in_terminal(lambda: application(found, options), found, reads_input=STANDARD_INPUT in found.targets)
+
+
+def add_terminal(to: Parser) -> None:
+    """What every command takes that shows a screen in the terminal."""
+    to.add_argument("--no-state", action="store_true", help="remember nothing, and forget it for this run")
+    to.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+
+def in_terminal(make: Callable[[], BaseApp], found: argparse.Namespace, *, reads_input: bool = False) -> int:
+    """Run what ``make`` makes in the terminal, with the options of :func:`add_terminal`; the exit code.
+
+    ``reads_input``: it reads standard input. Raises UsageError where no screen can be shown, and why a target cannot be
+    read.
+    """
+    from inspector.tui import terminal
+
     terminal.require_screen()
-    keys = terminal.keys_of_terminal(reads_input=STANDARD_INPUT in found.targets)
+    keys = terminal.keys_of_terminal(reads_input=reads_input)
     # What is made for the first frame stays: nobody looks for garbage in it until it is there (BaseApp.on_ready).
     gc.disable()
     try:
         # Read before the screen is shown: keys and capture would come on one stream, and Ctrl-C ends a slow pipe.
-        app = application(found, options)
+        app = make()
         terminal.take_keys(keys)
         code = terminal.run(app, mouse=not found.no_mouse, has_state=not found.no_state)
     finally:

@@ -145,8 +145,9 @@ def with_left_out(host: Host, features: int, core: BareHost | None) -> Host:
     if missing & PMU_V3:
         # PerfMon follows PMUVer.
         found.untold |= {DFR0_AARCH32}
+    fields = _fields_of(missing)
     for place in field_places().values():
-        bits = _fields_of(missing).get(place.encoding, 0)
+        bits = fields.get(place.encoding, 0)
         most = place.get(bare.limits.get(place.encoding, 0)) if bare is not None else (1 << place.width) - 1
         if place.mask & bits and most > 0:
             found.open[place] = (0, most)

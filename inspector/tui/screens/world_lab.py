@@ -217,9 +217,7 @@ class WorldLabScreen(MachineScreen):
         outcome, (width, height) = self.query_one(OutcomePane).region, self.size
         is_beside = outcome.x > 0
         top = height - 1 if is_beside else outcome.y
-        self.panel.open(
-            "events: a letter plays one, Esc closes", outcome.x if is_beside else width, height - top, max(2, top - 1)
-        )
+        self.panel.open(_HINT, outcome.x if is_beside else width, height - top, max(2, top - 1))
 
     def led(self, key: events.Key) -> str | None:
         """See KeyedScreen. A letter that is none closes nothing."""
