@@ -45,7 +45,7 @@ def allowed_disable_exits(kvm: Kvm) -> int:
     if not kvm.is_on("mitigate_smt_rsb"):
         exits |= _HLT_CSTATE
         # kvm_can_mwait_in_guest.
-        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and "MONITOR" not in (kvm.processor.bugs or ()):
+        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and not kvm.has_bug("MONITOR"):
             exits |= _MWAIT
     return exits
 
