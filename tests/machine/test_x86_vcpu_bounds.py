@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.outcome import Outcome, Rule
+from inspector.machine.outcome import Rule
 from inspector.machine.x86.cpu.instructions.control import (
     MSR_PL3_SSP,
     MSR_S_CET,
@@ -16,51 +16,20 @@ from inspector.machine.x86.cpu.instructions.control import (
     MSR_XFD_ERR,
     MSR_XSS,
 )
-from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.vcpu import Vcpu
-from inspector.machine.x86.linux.kernel import Linux
-from layouts.x86.kernels import profile_for
-from tests.machine.support import policy_of
-
-TILES = 1 << 18
-SHSTK, IBT = (0, 0, 1 << 7, 0), (0, 0, 0, 1 << 20)
-CET_XSS = 3 << 11
-Leaves = dict[tuple[int, int], CpuidValues]
-AMX_TABLE: Leaves = {(0xD, 0): (0x602E7, 0, 0, 0), (0xD, 1): (0x1F, 0, CET_XSS, 0)}
-
-
-def cpu_with_cet() -> Cpuid:
-    """Sapphire Rapids with both CET components."""
-    leaves = dict(shipped_cpu("sapphire-rapids").leaves)
-    eax, ebx, ecx, edx = leaves[0xD, 1]
-    cet: Leaves = {(0xD, 1): (eax, ebx, ecx | CET_XSS, edx), (0xD, 11): (0x10, 0, 1, 0), (0xD, 12): (0x18, 0, 1, 0)}
-    a, b, c, d = leaves.get((7, 0), (0, 0, 0, 0))
-    return Cpuid({**leaves, **cet, (7, 0): (a, b, c | SHSTK[2], d | IBT[3])})
-
-
-def cpu_without_supervisor_state() -> Cpuid:
-    leaves = dict(shipped_cpu("sapphire-rapids").leaves)
-    eax, ebx, _, edx = leaves[0xD, 1]
-    return Cpuid({**leaves, (0xD, 1): (eax, ebx, 0, edx)})
-
-
-def vcpu_of(
-    kernel: str = "7.2", table: Leaves | None = None, *, cpuid: Cpuid | None = None, policy: str = "upstream"
-) -> Vcpu:
-    """A vCPU whose process has permission for AMX; with ``table`` as its CPUID."""
-    host = Host(cpuid or cpu_with_cet(), profile_for(kernel))
-    process = Linux(host, policy=policy_of(policy)).spawn()
-    process.request_permission(18, guest=True)
-    vcpu = Vcpu(process)
-    if table is not None:
-        assert vcpu.set_cpuid(table).accepted
-    return vcpu
-
-
-def held(outcome: Outcome) -> bool:
-    """Accepted, and then nothing in the way."""
-    assert not outcome.accepted or all(check.held for check in outcome.checks)
-    return outcome.accepted
+from tests.machine.x86_vcpus import (
+    AMX_TABLE,
+    CET_XSS,
+    IBT,
+    NO_CET,
+    SHSTK,
+    TILES,
+    Leaves,
+    cpu_with_cet,
+    cpu_without_supervisor_state,
+    held,
+    vcpu_of,
+)
 
 
 def test_a_new_vcpu() -> None:
@@ -84,7 +53,7 @@ def test_a_new_vcpu() -> None:
     [
         ("7.2", SHSTK, True, False),
         ("7.2", IBT, False, True),
-        ("7.2", tuple(0xFFFFFFFF ^ a ^ b for a, b in zip(SHSTK, IBT, strict=True)), False, False),
+        ("7.2", NO_CET, False, False),
         ("6.17", (0, 0, SHSTK[2], IBT[3]), False, False),
     ],
 )
@@ -164,6 +133,7 @@ def test_xss(kernel: str, cpuid: Cpuid, leaf_d1: CpuidValues, guest: bool, value
         ("7.2", (0, 0, 0, 0), MSR_S_CET, HOST, 1, False),
         ("7.2", (0, 0, 0, 0), MSR_U_CET, GUEST, 0, False),
         ("6.17", (0, 0, 0, 0), MSR_S_CET, HOST, 0, False),
+        ("7.2", NO_CET, MSR_S_CET, HOST, 0, True),
         # SH_STK_EN is bit 0, ENDBR_EN bit 2.
         ("7.2", SHSTK, MSR_S_CET, HOST, 1, True),
         ("7.2", SHSTK, MSR_U_CET, GUEST, 0, True),
@@ -198,10 +168,15 @@ def test_xfd(kernel: str, table: Leaves, guest: bool, value: int, taken: bool) -
     assert vcpu.check_msr(Rule(""), MSR_XFD, value, guest=guest) is taken
 
 
+def test_a_guest_that_lacks_xfd_does_not_keep_the_host_from_it() -> None:
+    vcpu = vcpu_of(table={(0xD, 0): (0x602E7, 0, 0, 0), (0xD, 1): (0xF, 0, 0, 0)})
+    assert held(vcpu.set_msr(MSR_XFD, TILES))
+
+
 def test_what_is_written_is_read() -> None:
     vcpu = vcpu_of(table={**AMX_TABLE, (7, 0): (0, 0, SHSTK[2], IBT[3])})
-    ssp = 0x7766554433221100
-    for index, value in ((MSR_XFD, TILES), (MSR_XFD_ERR, TILES), (MSR_XSS, CET_XSS), (MSR_S_CET, 4), (MSR_U_CET, 1)):
+    ssp = 0x7766554433221108
+    for index, value in ((MSR_XFD_ERR, TILES), (MSR_XFD, 0), (MSR_XSS, CET_XSS), (MSR_S_CET, 4), (MSR_U_CET, 1)):
         assert held(vcpu.set_msr(index, value))
         assert (held(vcpu.get_msr(index)), vcpu.get_msr(index).value) == (True, value)
     # U_CET and PL3_SSP lie side by side in one component.
@@ -217,7 +192,7 @@ def test_what_is_written_is_read() -> None:
     [
         ("7.2", SHSTK, MSR_S_CET, True),
         ("7.2", IBT, MSR_PL3_SSP, True),
-        ("7.2", (0, 0, ~SHSTK[2] & 0xFFFFFFFF, ~IBT[3] & 0xFFFFFFFF), MSR_S_CET, False),
+        ("7.2", NO_CET, MSR_S_CET, False),
         ("6.17", SHSTK, MSR_S_CET, False),
         ("5.10", SHSTK, MSR_XFD, False),
         ("5.10", SHSTK, MSR_XSS, True),
@@ -225,7 +200,7 @@ def test_what_is_written_is_read() -> None:
 )
 def test_msrs_that_are_not_there(kernel: str, leaf_7: CpuidValues, index: int, there: bool) -> None:
     outcome = vcpu_of(kernel, {(7, 0): leaf_7}).get_msr(index)
-    assert (held(outcome), outcome.value) == (there, 0)
+    assert (held(outcome), outcome.value, outcome.name) == (there, 0, "ok" if there else "0 of 1")
 
 
 def test_xss_is_read_where_the_cpu_has_xsaves() -> None:
@@ -235,6 +210,12 @@ def test_xss_is_read_where_the_cpu_has_xsaves() -> None:
 
 
 # XCR0 and images
+
+
+def test_x87_is_always_there() -> None:
+    vcpu = vcpu_of(table={})
+    assert held(vcpu.set_xcrs((0, 1)))
+    assert vcpu.set_xcrs((0, 3)).code == errno.EINVAL
 
 
 def test_entries_for_other_registers_are_passed_over() -> None:

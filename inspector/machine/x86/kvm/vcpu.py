@@ -267,16 +267,17 @@ class Vcpu:
         return True
 
     def _store_xfd(self, rule: Rule, value: int) -> bool:
-        """fpu_update_guest_xfd, and the passthrough that follows (vmx_set_msr)."""
+        """fpu_update_guest_xfd, and the passthrough that follows (vmx_set_msr).
+
+        It leaves XSTATE_BV alone: TIF_NEED_FPU_LOAD, upon which commit b45f72177594 takes bits out, is clear in a
+        thread that makes an ioctl and in one whose guest's WRMSR exits.
+        """
         fpstate, thread = self.fpstate, self.thread
         before = fpstate.xfd
         fpstate.xfd = value
         if not self._reallocate(rule):
             fpstate.xfd = before
             return False
-        if self.in_run and not thread.loaded:
-            # Commit b45f72177594; TIF_NEED_FPU_LOAD is the calling thread's.
-            fpstate.image = images.with_xstate_bv(fpstate.image, fpstate.xstate_bv & ~value)
         if fpstate.in_use and thread.cpu is not None and not fpstate.is_virtual_xfd:
             self.process.linux.write_xfd(thread.cpu, value)
         self.log(f"XFD := {value:#x}", self._msr_calls)
