@@ -5,7 +5,6 @@ Source: Kubernetes API concepts; of a list (``kind: List``, ``NodeList``) its it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from inspector.capture.errors import InputError, UsageError
@@ -16,10 +15,8 @@ from layouts.light import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from typing import Any
 
-#: The first key of an object, or of a part of one that this program writes; comments and ``---`` may stand before.
-_YAML = re.compile(
-    r"(?:[\s\ufeff]|#[^\n]*\n|---(?=\s))*+(?:- )?(?:apiVersion|kind|items|metadata|spec|domain|cpu):(?:\s|$)"
-)
+#: The first key of an object, or of a part of one that this program writes.
+_KEYS = ("apiVersion", "kind", "items", "metadata", "spec", "domain", "cpu")
 _HEAD = 1 << 16
 #: The answer of kubectl for 5,000 nodes has 60 MB and more.
 MAX_OBJECTS_BYTES = 256 << 20
@@ -28,8 +25,13 @@ Kind = TypeVar("Kind")
 
 
 def looks_like_yaml(text: str) -> bool:
-    """The text begins as an object in YAML does."""
-    return _YAML.match(text[:_HEAD]) is not None
+    """The text begins as an object in YAML does, behind comments and ``---``."""
+    for line in text[:_HEAD].splitlines():
+        words = line.strip("\ufeff \t")
+        if words and words != "---" and words[0] != "#":
+            key, colon, rest = words.removeprefix("- ").partition(":")
+            return bool(colon) and key in _KEYS and rest[:1] in ("", " ", "\t")
+    return False
 
 
 def objects_of(text: str, file: str) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def is_x86_model(word: str) -> bool:
 def is_x86_file(text: str) -> bool:
     """Whether a file's text asks for an x86 guest: a template, an object of KubeVirt, XML with an x86 model."""
     start = text.lstrip("\ufeff \t\r\n")
-    if start.startswith(("{", "[", "cpuid")) or looks_like_yaml(text):
+    if start.startswith(("{", "[", "cpuid", "-cpu ", "--cpus")) or looks_like_yaml(text):
         return True
     if not start.startswith("<"):
         return False
