@@ -147,7 +147,7 @@ def unnamed(verdict: Migration, broken: list[Broken]) -> list[str]:
             found.append(f"{one.probe.name}: {one.before:#x} before, {one.after:#x} after")
             continue
         own = blocking.get(one.probe.features.split()[0])
-        if one.probe.name.startswith(_SHOWN_BY_STATE) and own is not None and not noticed(verdict.guest, own):
+        if one.probe.name.startswith(_SHOWN_BY_STATE) and own is not None and not noticed(verdict.guest, own).evidence:
             found.append(f"{one.probe.name}: {own.name} is not said to be in use")
     if broken and verdict.verdict == "arrives":
         found.append("the verdict is that it arrives")

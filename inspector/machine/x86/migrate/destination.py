@@ -36,6 +36,21 @@ _SWITCHES = {
 }
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 
+#: Module parameters that are asked about, with the value that gives less and the one that gives more.
+_PARAMETERS = (
+    "nested",
+    "enable_pmu",
+    "ept",
+    "npt",
+    "unrestricted_guest",
+    "sgx",
+    "sev",
+    "sev_es",
+    "vgif",
+    "vls",
+    "lbrv",
+)
+
 
 class Destination:
     """A host with its kernel.
@@ -207,6 +222,18 @@ class Destination:
         """The same CPU under every known kernel, the oldest first."""
         return {name: self.on_kernel(kernel) for name, kernel in kernels().items()}
 
+    @cached_property
+    def otherwise(self) -> tuple[tuple[str, str, Kvm], ...]:
+        """The same host with each module parameter set otherwise, where KVM has other features then."""
+        kvm = self.kvm
+        asked = [
+            (name, value, self.with_parameter(name, value))
+            for name in _PARAMETERS
+            for value in ("Y", "N")
+            if kvm.is_on(name, default=value == "N") != (value == "Y")
+        ]
+        return tuple((name, value, other) for name, value, other in asked if _gives(other) != _gives(kvm))
+
     def with_parameter(self, name: str, value: str) -> Kvm:
         """The same host with a module parameter set otherwise."""
         if (name, value) not in self._otherwise:
@@ -274,3 +301,7 @@ def _frequency_khz(cpuid: Cpuid) -> int:
     """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
     denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
     return crystal_hz * numerator // denominator // 1000 if denominator else 0
+
+
+def _gives(kvm: Kvm) -> tuple[frozenset[str], int, int]:
+    return kvm.features, kvm.xcr0, kvm.xss
