@@ -38,6 +38,7 @@ OTHER_NUMBERS = {
     ("inspector/machine/x86/migrate/calls.py", 528): "MTRRs",
     ("inspector/readers/kdump.py", 512): "a block of a disk",
     ("inspector/decode/fields.py", 512): "entries of a cache",
+    ("inspector/machine/x86/kvm/msrs/table.py", 512): "the first MTRR",
     ("inspector/diff/parts.py", 512): "the width of a register in bits",
 }
 #: struct kvm_cpuid2 and struct kvm_msrs by hand: entries of 40 and 16 bytes behind 8.

@@ -38,7 +38,7 @@ def kvm_of(release: str, vendor: str = SVM, *, emulator: str = "tcg", **paramete
 def vcpu_with(release: str, vendor: str = SVM, *features: str, irqchip: int = 1, **changed: CpuidValues) -> WholeVcpu:
     """A guest of a plain CPU that has some features more; ``leaf_1=(...)`` are leaves of its table that are others."""
     kvm = kvm_of(release, vendor)
-    kvm.__dict__["features"] = kvm.features | frozenset(features)
+    kvm._had.update(dict.fromkeys(features, True))
     kvm.boot_has = lambda name: name in features or type(kvm).boot_has(kvm, name)  # type: ignore[method-assign]
     kvm.parameters = {**kvm.parameters, "lbrv": "1"}
     vcpu = WholeVcpu(kvm, VmConfig(irqchip, memory=bytearray(1 << 21)))

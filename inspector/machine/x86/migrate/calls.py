@@ -130,7 +130,7 @@ def restored(
         mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
         calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
-    guest, left_out = _listed(guest, destination)
+    guest, left_out = as_set(guest, destination)
     for name in list(order) or _up_to(until, order_of(guest, vmm, destination)):
         if name == "tsc_khz" and not order:
             if not tsc.hangs_on(guest, destination):
@@ -155,7 +155,7 @@ def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
         yield Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused)
 
 
-def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
+def as_set(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
     """The guest with the MSRs that are set, and those that QEMU leaves out although they have a value.
 
     QEMU's own MSRs are set where KVM_GET_MSR_INDEX_LIST has them. Those of VMX whose limits nobody told are not tried.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.msrs.access import never_takes
 from inspector.machine.x86.migrate.again import Remedied
 from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_table
-from inspector.machine.x86.migrate.calls import Call, restored
+from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
@@ -180,6 +181,8 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
             continue
         if name not in made.again.on_kernel:
             host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
+            if wanted and _never_taken(made.guest, host, wanted):
+                continue
             last = next((one.step for one in reversed(made.calls) if not one.accepted), "")
             made.again.on_kernel[name] = restored(made.guest, host, made.vmm, made.guest.saved.cpuid, until=last)
         again = made.again.on_kernel[name]
@@ -189,3 +192,9 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
         if other is not None and (other.accepted or (wanted and not wanted & {index for index, _ in other.refused})):
             found.append(name)
     return tuple(found)
+
+
+def _never_taken(guest: Guest, host: Destination, wanted: Collection[int]) -> bool:
+    """One of these MSRs is set there and refused, whatever the calls before it did: none has to be made."""
+    there, _ = as_set(guest, host)
+    return any(index in wanted and never_takes(host.kvm, index, value) for index, value in there.saved.msrs)
