@@ -29,6 +29,7 @@ OTHER_NUMBERS = {
     ("inspector/machine/x86/replay/programs/instructions.py", 512): "XSTATE_BV with PKRU alone",
     ("inspector/machine/x86/cpu/instructions/x87.py", 512): "FSW.C1",
     ("inspector/machine/x86/kvm/lapic.py", 512): "the IRR of a local APIC",
+    ("inspector/machine/x86/kvm/enable_cap.py", 512): "entries of VMX's page modification log",
     ("inspector/machine/x86/kvm/cpuid_ioctls.py", 416): "IA32_MISC_ENABLE",
     ("inspector/machine/x86/kvm/msrs/common.py", 416): "IA32_MISC_ENABLE",
     ("inspector/machine/x86/replay/restore/cpuid.py", 416): "IA32_MISC_ENABLE",

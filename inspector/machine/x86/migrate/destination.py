@@ -13,6 +13,7 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
+from layouts.x86.features import WORDS
 from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
 
@@ -303,5 +304,5 @@ def _frequency_khz(cpuid: Cpuid) -> int:
     return crystal_hz * numerator // denominator // 1000 if denominator else 0
 
 
-def _gives(kvm: Kvm) -> tuple[frozenset[str], int, int]:
-    return kvm.features, kvm.xcr0, kvm.xss
+def _gives(kvm: Kvm) -> tuple[list[int], int, int]:
+    return [kvm.caps.words[word] for word in WORDS], kvm.xcr0, kvm.xss

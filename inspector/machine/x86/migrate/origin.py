@@ -76,7 +76,7 @@ def question_of(bit: Difference) -> Callable[[Kvm], bool] | None:
     if place.kind == "xss":
         return lambda kvm: bool(kvm.xss >> place.low & 1)
     name = linux_names().get(place.key, "")
-    return (lambda kvm: name in kvm.features) if name else None
+    return (lambda kvm: kvm.has(name)) if name else None
 
 
 def _gone(made: Migration, bit: Difference) -> Origin:
