@@ -37,4 +37,4 @@ def segment(vcpu: WholeVcpu, number: int, **fields: int) -> None:
 def gate(vcpu: WholeVcpu, vector: int, handler: int, base: int = 0x800) -> None:
     low = handler & 0xFFFF | 0xABCD << 16 | 0x8E00 << 32 | (handler >> 16 & 0xFFFF) << 48
     at = base + 16 * vector
-    vcpu.vm.memory[at : at + 16] = struct.pack("<QQ", low, handler >> 32)  # type: ignore[index]
+    vcpu.vm.memory[at : at + 16] = struct.pack("<QII", low, handler >> 32, 0x55555555)  # type: ignore[index]

