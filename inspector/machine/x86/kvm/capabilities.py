@@ -126,7 +126,7 @@ def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:
     """KVM_GET_DEVICE_ATTR on /dev/kvm by group and attribute: XCR0 for guests; kvm-amd's of SEV, where it is off."""
     if not kvm.since(5, 17):
         return {}
-    found = {(0, 0): kvm.host.kvm_xcr0}
+    found = {(0, 0): kvm.xcr0}
     if kvm.is_svm:
         # KVM_X86_SEV_VMSA_FEATURES, KVM_X86_SNP_POLICY_BITS, KVM_X86_SEV_SNP_REQ_CERTS.
         for attribute, since in ((0, (6, 10)), (1, (6, 19)), (2, (7, 0))):

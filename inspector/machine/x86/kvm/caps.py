@@ -31,6 +31,7 @@ _NESTED_SVM = {
 }
 #: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
 _KVM_ONLY = frozenset(((0x80000021, 0, 2),))
+_SEV = {"SEV": "sev", "SEV_ES": "sev_es", "SEV_SNP": "sev_snp"}
 _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
 
 
@@ -170,10 +171,12 @@ def _svm(caps: Caps) -> None:
         caps.check_and_set("PERFCTR_CORE")
         if not caps.has("PERFCTR_CORE"):
             caps.clear("PERFMON_V2")
-    if not kvm.is_on("sev"):
-        caps.clear("SEV")
-    if not kvm.is_on("sev_es"):
-        caps.clear("SEV_ES")
+    # sev_set_cpu_caps: from 6.12 on set, before left as the CPU and Linux have it.
+    for feature, parameter in _SEV.items():
+        if not kvm.is_on(parameter):
+            caps.clear(feature)
+        elif kvm.since(6, 12):
+            caps.set(feature)
     caps.clear("BUS_LOCK_DETECT", "MSR_IMM")
 
 
