@@ -84,7 +84,8 @@ def test_each_vendor_tells_of_ssbd_as_it_can() -> None:
 )
 def test_a_cpu_without_a_bug(release: str, bug: str, has: tuple[str, ...], more: set[str]) -> None:
     assert gained(release, has=has, bugs=tuple(name for name in BUGS if name != bug)) == more
-    assert "AMD_IBPB_RET" not in gained(release, has=has)
+    with_bugs = caps.names(caps.cpu_caps(kvm_with(release, has=has)))
+    assert not with_bugs & {"AMD_SSB_NO", "NULL_SEL_CLR_BASE", "AMD_IBPB_RET"}
 
 
 # SVM
@@ -204,8 +205,6 @@ def test_a_pmu_of_version_2_has_the_counters_of_the_core() -> None:
     [
         (("INVPCID",), {}, {"INVPCID"}),
         (("WAITPKG",), {}, {"WAITPKG"}),
-        # KVM emulates UMIP where the CPU has none.
-        (("UMIP",), {}, {"UMIP"}),
         (("MPX",), {}, set()),
         (("DS", "DTES64"), {}, set()),
         ((), {"nested": "Y"}, {"VMX"}),
@@ -214,6 +213,30 @@ def test_a_pmu_of_version_2_has_the_counters_of_the_core() -> None:
 )
 def test_what_vmx_takes_from_linux(has: tuple[str, ...], parameters: dict[str, str], more: set[str]) -> None:
     assert gained("6.12", VMX, has, **parameters) == more
+
+
+def test_kvm_emulates_umip_where_the_cpu_has_none() -> None:
+    for has, there in (((), True), (("UMIP",), False)):
+        assert ("UMIP" in caps.names(caps.cpu_caps(kvm_with("6.12", VMX, has)))) is there
+
+
+def test_ds_comes_with_pebs_that_works_with_ept() -> None:
+    """On an Ice Lake server, with both as Linux has them."""
+    for has in ((), ("DS",), ("DTES64",), ("DS", "DTES64")):
+        for model, found in ((0x000606A6, set(has)), (0x000506E3, set())):
+            kvm = kvm_with("6.12", VMX, has, enable_pmu="Y")
+            kvm.host.emulated = False
+            kvm.host.cpuid.leaves[1, 0] = (model, 0, 0, 0)  # type: ignore[index]
+            assert {"DS", "DTES64"} & caps.names(caps.cpu_caps(kvm)) == found
+
+
+@pytest.mark.parametrize(("is_hybrid", "there"), [(False, True), (True, False)])
+def test_a_pmu_that_no_parameter_tells_of(is_hybrid: bool, there: bool) -> None:
+    """kvm_init_pmu_capability: none on hybrid CPUs."""
+    kvm = kvm_with("6.12", SVM, ("PERFCTR_CORE",))
+    kvm.parameters.pop("enable_pmu")
+    kvm.host.cpuid.leaves[7, 0] = (0, 0, 0, 1 << FEATURES["HYBRID_CPU"].bit if is_hybrid else 0)  # type: ignore[index]
+    assert ("PERFCTR_CORE" in caps.names(caps.cpu_caps(kvm))) is there
 
 
 def test_mpx_needs_vmxs_controls() -> None:

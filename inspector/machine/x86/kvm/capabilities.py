@@ -96,7 +96,7 @@ RULES: dict[str, Callable[[Kvm, VmConfig | None], int]] = {
     "smaller MAXPHYADDR": lambda kvm, _: int(kvm.is_on("allow_smaller_maxphyaddr") if kvm.is_vmx else not kvm.uses_tdp),
     "bus locks": lambda kvm, _: 3 * ("bus_lock_detection" in kvm.processor.vmx_flags),
     "XSAVE size": lambda kvm, _: max(xsave2_capability(kvm.process()), _XSAVE2_SIZE_BYTES),
-    "PMU": lambda kvm, _: int(kvm.is_on("enable_pmu", default=True)),
+    "PMU": lambda kvm, _: int(kvm.is_on("enable_pmu")),
     "quirks": lambda kvm, _: supported_quirks(kvm),
     "notify VM exits": lambda kvm, _: int(kvm.has_notify_vmexit),
     "private memory attributes": lambda _, vm: 8 * (vm is None),

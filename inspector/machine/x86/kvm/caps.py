@@ -163,11 +163,12 @@ def _svm(caps: Caps) -> None:
         caps.set_if("FLUSHBYASID", kvm.since(6, 7))
         caps.set_if("PAUSEFILTER", kvm.since(6, 0) and kvm.boot_has("PAUSEFILTER"))
         caps.set_if("PFTHRESHOLD", kvm.since(6, 0) and kvm.boot_has("PFTHRESHOLD"))
-    caps.set_if("VIRT_SSBD", kvm.boot_has("LS_CFG_SSBD") or kvm.boot_has("AMD_SSBD"))
+    # Or with LS_CFG_SSBD, of which _common has made it where this is not there.
+    caps.set_if("VIRT_SSBD", kvm.boot_has("AMD_SSBD"))
     if not kvm.since(6, 0):
         caps.check_and_set("INVPCID")
         return
-    if kvm.is_on("enable_pmu", default=True):
+    if kvm.is_on("enable_pmu"):
         caps.check_and_set("PERFCTR_CORE")
         if not caps.has("PERFCTR_CORE"):
             caps.clear("PERFMON_V2")
@@ -187,7 +188,7 @@ def _vmx(caps: Caps) -> None:
     if kvm.processor.vmx_mpx:
         caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
-    if kvm.since(5, 18) and not kvm.is_on("enable_pmu", default=True):
+    if kvm.since(5, 18) and not kvm.is_on("enable_pmu"):
         caps.clear("PDCM")
     if not kvm.is_on("sgx"):
         caps.clear(*_SGX)
