@@ -14,8 +14,8 @@ from inspector.machine.x86.kvm.msrs.values import (
     address_width,
     is_canonical,
     masked,
+    read_only,
     read_stored,
-    read_zero,
     store,
     stored,
 )
@@ -61,6 +61,9 @@ def _write_feature_control(vcpu: WholeVcpu, index: int, value: int) -> Refusal |
     allowed = _feature_control_bits(vcpu)
     if value & ~allowed:
         return _FEATURE._replace(allowed=allowed)
+    if not value:
+        # vmx_leave_nested: VMX is off.
+        vcpu.leave_nested()
     vcpu.msrs[index] = value
     return None
 
@@ -151,7 +154,7 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
         **dict.fromkeys((common.FS_BASE, common.GS_BASE), segment_base),
         **dict.fromkeys((common.SYSENTER_ESP, common.SYSENTER_EIP), sysenter),
         **dict.fromkeys(TRACE, MsrRule(_write_trace, _read_trace, _SOURCE)),
-        **dict.fromkeys(LAST_BRANCHES, MsrRule(_never_branch, read_zero, _SOURCE)),
+        **dict.fromkeys(LAST_BRANCHES, read_only(0, _SOURCE)),
         SYSENTER_CS: MsrRule(_write_sysenter_cs, read_stored, _SOURCE),
         common.TSC_AUX: MsrRule(
             common.write_tsc_aux, common.read_tsc_aux, "__kvm_set_msr (x86.c), vmx_set_msr (vmx.c)"
@@ -164,13 +167,6 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
         MCG_EXT_CTL: MsrRule(masked(1), read_stored, _SOURCE),
         BNDCFGS: MsrRule(_write_bndcfgs, _read_bndcfgs, _SOURCE),
     }
-
-
-_READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
-
-
-def _never_branch(_vcpu: WholeVcpu, _index: int, _value: int) -> Refusal:
-    return _READ_ONLY
 
 
 def _write_sysenter_cs(vcpu: WholeVcpu, index: int, value: int) -> None:
