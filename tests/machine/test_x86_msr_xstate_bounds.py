@@ -89,8 +89,9 @@ def test_xss(
 ) -> None:
     vcpu = vcpu_with(release, VMX)
     monkeypatch.setattr(Kvm, "xss", 0x1800 | 1 << 32)
-    entry = vcpu.guest.entries[0]._replace(leaf=0xD, subleaf=1, flags=1, eax=0, ebx=0, ecx=leaf[2], edx=leaf[3])
-    vcpu.guest.replace((*vcpu.guest.entries, entry))
+    for subleaf, ecx, edx in ((0, 0, 0), (1, leaf[2], leaf[3])):
+        entry = vcpu.guest.entries[0]._replace(leaf=0xD, subleaf=subleaf, flags=1, eax=0, ebx=0, ecx=ecx, edx=edx)
+        vcpu.guest.replace((*vcpu.guest.entries, entry))
     give(vcpu, *features)
     vcpu.cpuid_dirty = False
     assert kept(vcpu, XSS, xss) == (xss if accepted else None)
@@ -114,9 +115,10 @@ def test_xfd(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
     """kvm_guest_supported_xfd: AMX's tile data where KVM and the guest's leaf 0xD have it."""
     vcpu = vcpu_with("6.12", VMX)
     monkeypatch.setattr(Kvm, "xcr0", 0x602FF)
-    assert commands(vcpu, index, 0, 1 << 18) == [True, False]
-    entry = vcpu.guest.entries[0]._replace(leaf=0xD, subleaf=0, flags=1, eax=0x602FF, ebx=0, ecx=0, edx=0)
-    vcpu.guest.replace((*vcpu.guest.entries, entry))
+    assert commands(vcpu, index, 0, 1, 1 << 18) == [True, False, False]
+    for subleaf, eax in ((1, 0), (0, 0x602FF)):
+        entry = vcpu.guest.entries[0]._replace(leaf=0xD, subleaf=subleaf, flags=1, eax=eax, ebx=0, ecx=0, edx=0)
+        vcpu.guest.replace((*vcpu.guest.entries, entry))
     assert commands(vcpu, index, 1 << 18, 1 << 17, 1) == [True, False, False]
     assert (read(vcpu, XFD), read(vcpu, XFD_ERR)) == ((1 << 18, 0) if index == XFD else (0, 1 << 18))
     monkeypatch.setattr(Kvm, "xcr0", 0x2FF)

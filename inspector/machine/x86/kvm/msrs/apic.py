@@ -90,7 +90,7 @@ def write_icr(vcpu: WholeVcpu, lapic: Lapic, value: int) -> Refusal | None:
 
 
 def write_register(vcpu: WholeVcpu, number: int, value: int) -> Refusal | None:
-    """kvm_lapic_msr_write: ICR has 64 bits, others 32."""
+    """kvm_lapic_msr_write: ICR has 64 bits, others 32. In xAPIC mode Hyper-V's EOI, ICR and TPR alone come here."""
     lapic = vcpu.lapic
     if lapic is None:
         return _NO_LAPIC
@@ -102,7 +102,7 @@ def write_register(vcpu: WholeVcpu, number: int, value: int) -> Refusal | None:
     if number not in _WRITABLE and not _is_cmci(lapic, number):
         return _NO_REGISTER
     if number == ESR:
-        return _ESR if value and vcpu.apic_base & X2APIC else None
+        return _ESR if value else None
     if number == SELF_IPI:
         return _VECTOR if value & ~0xFF else None
     _keep(lapic, number, value)

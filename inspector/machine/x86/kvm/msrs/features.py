@@ -28,6 +28,8 @@ UCODE_REV, PLATFORM_INFO, ARCH_CAPABILITIES, PERF_CAPABILITIES = 0x8B, 0xCE, 0x1
 MISC_FEATURES_ENABLES, DE_CFG = 0x140, 0xC0011029
 CPUID_FAULT = 1 << 31
 LFENCE_SERIALIZE = 2
+#: Of ARCH_CAPABILITIES: microcode that mitigates gather data sampling, and a CPU or guest without it.
+_GDS_CTRL, _GDS_NO = 1 << 25, 1 << 26
 _RESET_REVISION = {"svm": 0x01000065, "vmx": 1 << 32}
 
 _NO_ARCH_CAPABILITIES = Refusal("the guest's CPUID has ARCH_CAPABILITIES, and so has KVM", unsupported=True)
@@ -48,8 +50,11 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
     found = host & rules.arch_capabilities | 1 << 6
     if kvm.parameter("vmentry_l1d_flush", "not required") != "never":
         found |= 1 << 3
-    for bit, bug in ((0, "CPU_MELTDOWN"), (4, "SPEC_STORE_BYPASS"), (5, "MDS"), (26, "GDS")):
+    for bit, bug in ((0, "CPU_MELTDOWN"), (4, "SPEC_STORE_BYPASS"), (5, "MDS")):
         found |= (not kvm.has_bug(bug)) << bit
+    if not kvm.has_bug("GDS") or (host & _GDS_CTRL and not kvm.boot_has("HYPERVISOR")):
+        # gds_ucode_mitigated, unless the kernel's command line turns that off.
+        found |= _GDS_NO
     for bit, bug in ((27, "RFDS"), (62, "ITS")):
         found |= (not kvm.has_bug(bug) and bool(rules.arch_capabilities >> bit & 1)) << bit
     if not kvm.boot_has("RTM"):
