@@ -27,7 +27,7 @@ HEALTHY = 1 << 6 | 1 << 3 | 1 | 1 << 4 | 1 << 5 | 1 << 26
 def host(release: str, msr: int = 0, *features: str, bugs: frozenset[str] = BUGS, **parameters: str) -> Kvm:
     """KVM on Intel's silicon whose ARCH_CAPABILITIES is ``msr``, with bugs, and without flushes of the L1D."""
     kvm = named(kvm_of(release, VMX, **{**NEVER, **parameters}), *features)
-    kvm.processor = Processor(msrs={ARCH_CAPABILITIES: msr}, bugs=bugs, microcode=0x1000065)
+    kvm.processor = Processor(msrs={ARCH_CAPABILITIES: msr} if msr else {}, bugs=bugs, microcode=0x1000065)
     return kvm
 
 
@@ -153,6 +153,7 @@ def test_what_a_format_has_to_be() -> None:
 def test_cpuid_faults_only_where_they_are_offered() -> None:
     """MISC_FEATURES_ENABLES: bit 0 alone, while PLATFORM_INFO has bit 31; which then stays, until 6.15."""
     vcpu = vcpu_with("6.12")
+    assert [kept(vcpu, PLATFORM_INFO, value) for value in (0, FAULT)] == [0, FAULT]
     assert [kept(vcpu, MISC_FEATURES, value) for value in (0, 2, 1)] == [0, None, 1]
     assert [kept(vcpu, PLATFORM_INFO, value) for value in (FAULT | 1, 1)] == [FAULT | 1, None]
     assert [kept(vcpu, MISC_FEATURES, 0), kept(vcpu, PLATFORM_INFO, 1)] == [0, 1]

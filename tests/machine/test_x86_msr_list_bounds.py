@@ -86,6 +86,12 @@ def test_lists(
     assert (index in table_of(kvm).indexes) is listed
 
 
+def test_the_pmus_are_listed_where_nobody_turned_it_off() -> None:
+    kvm = kvm_of("6.6", VMX)
+    kvm.parameters = {}
+    assert 0x38D in table_of(kvm).saved
+
+
 def test_shadow_stacks_without_long_mode_have_no_table() -> None:
     kvm = kvm_of("6.18", VMX)
     kvm.__dict__["features"] = (kvm.features - {"LM"}) | {"SHSTK"}

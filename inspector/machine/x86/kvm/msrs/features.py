@@ -17,7 +17,7 @@ from inspector.machine.x86.kvm.msrs.counters import (
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, COMMON, is_stuffed, store, stored
 from layouts.light import TYPE_CHECKING
-from layouts.x86.msr_origins import BITS, not_shown
+from layouts.x86.msr_origins import not_shown
 from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
     """kvm_get_arch_capabilities: the host's, with what Linux knows its CPU to be free of."""
     host = kvm.processor.msrs.get(ARCH_CAPABILITIES, 0) if kvm.boot_has("ARCH_CAPABILITIES") else 0
     found = host & rules.arch_capabilities | 1 << 6
-    if kvm.parameter("vmentry_l1d_flush", "not required") != "never":
+    if kvm.parameter("vmentry_l1d_flush") != "never":
         found |= 1 << 3
     for bit, bug in ((0, "CPU_MELTDOWN"), (4, "SPEC_STORE_BYPASS"), (5, "MDS")):
         found |= (not kvm.has_bug(bug)) << bit
@@ -63,11 +63,10 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
 
 
 def shown(release: tuple[int, int, int], index: int) -> int:
-    """The bits of a feature MSR that KVM of a release may show: those that it passes on, and those that it makes."""
-    if index != ARCH_CAPABILITIES:
-        return ~not_shown(index, release) & ALL_ONES
-    made = sum(1 << bit for (at, bit), how in BITS.items() if at == index and (how.made or how.parameter))
-    return rules_for(release).arch_capabilities | made
+    """The bits of a feature MSR that KVM of a release may show. What it makes of its own is among what it passes on."""
+    if index == ARCH_CAPABILITIES:
+        return rules_for(release).arch_capabilities
+    return ~not_shown(index, release) & ALL_ONES
 
 
 def perf_capabilities(kvm: Kvm) -> int:
@@ -120,7 +119,7 @@ def _write_perf_capabilities(vcpu: WholeVcpu, index: int, value: int) -> Refusal
         return _NO_PMU
     if value & ~allowed:
         return _PERF._replace(allowed=allowed)
-    refused = _records(vcpu, value, allowed) if kvm.is_vmx and kvm.since(5, 12) else None
+    refused = _records(vcpu, value, allowed)
     if refused is None:
         vcpu.msrs[index] = value
     return refused
