@@ -53,7 +53,7 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
     if name.partition(":")[0] == TCG:
         return _emulator(name, offer_named(name, options), release)
     if os.path.exists(name) or scheme_of(name).prefix:
-        offer = offer_of_text(name) if os.path.isfile(name) else None
+        offer = offer_of_text(name)
         if offer is None:
             return _of_capture(capture_of(name, options), release, options, name)
         return destination_of_offer(offer, release, options)

@@ -19,6 +19,8 @@ from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
+from inspector.readers.text import MAX_TEXT_BYTES
+from inspector.targets.files import member_of
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 #: This machine's own KVM, which runs on the kernel that runs.
 _KVM = "kvm:"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
-#: A file of words is read whole when it is no larger.
-_TEXT_BYTES = 4 << 20
+#: A file of words is no larger; objects of a whole cluster may be.
+_HEAD_BYTES = 4 << 20
 
 
 def is_x86_word(text: str) -> bool:
@@ -70,7 +72,7 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):
         raise no_such_cpu(name, TCG)
-    found = offer_of_text(name) if os.path.isfile(name) else None
+    found = offer_of_text(name)
     return found._replace(kernel=release) if found else _captured(name, release, options)
 
 
@@ -102,42 +104,52 @@ def _of_msrs() -> frozenset[str]:
 # Files of words
 
 
-def offer_of_text(name: str) -> Offer | None:
-    """A file that some program wrote about its host; None for one that is a capture."""
+def offer_of_text(word: str) -> Offer | None:
+    """A file that some program wrote about its host, or one node of it; None for one that is a capture."""
+    from inspector.readers.kubernetes import looks_like_yaml
+    from inspector.readers.kubevirt_cpu import LABEL
     from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
 
-    if os.path.getsize(name) > _TEXT_BYTES:
+    name, member = member_of(word)
+    if not name:
         return None
     with open(name, "rb") as file:
-        head = file.read(_TEXT_BYTES)
+        head = file.read(_HEAD_BYTES)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    is_large = os.path.getsize(name) > _HEAD_BYTES
+    is_yaml = looks_like_yaml(head.decode("utf-8", "replace"))
+    if is_yaml or (start[:1] in (b"{", b"[") and (not is_large or LABEL in head)):
+        return _of_objects(name, member, is_yaml=is_yaml)
+    if is_large or member:
+        return None
     if start[:1] == b"<" and b"<domainCapabilities" in head:
         return _of_domcapabilities(text_of(name, "libvirt's XML"), name)
     if start[:1] == b"<" and b"<capabilities" in head:
         return _of_capabilities(text_of(name, "libvirt's XML"), name)
-    if start[:1] in (b"{", b"["):
-        return _of_json(start, name)
     words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
     return offer_of_words(name, words) if words else None
 
 
-def _of_json(data: bytes, name: str) -> Offer | None:
+def _of_objects(name: str, member: str, *, is_yaml: bool) -> Offer | None:
+    """QEMU's answer, or a node of Kubernetes; None for JSON that is neither."""
+    from inspector.readers.kubernetes import chosen, objects_of
     from inspector.readers.kubevirt_cpu import parse_nodes
-    from inspector.readers.text import parse_json
 
     try:
-        found = parse_json(data)
-    except ValueError:
+        text = text_of(name, "objects as JSON or YAML", MAX_TEXT_BYTES)
+        objects = objects_of(text, name)
+    except InputError:
+        if is_yaml:
+            raise
         return None
-    nodes = list(parse_nodes(found))
+    nodes: dict[str, NodeLabels] = {}
+    for node in parse_nodes(objects):
+        nodes[f"{node.name}#{len(nodes)}" if node.name in nodes else node.name] = node
     if nodes:
-        if len(nodes) > 1:
-            names = ", ".join(node.name for node in nodes[:5])
-            raise UsageError(f"{name}: expected one node, found {len(nodes)} ({names}); one file a node is a host")
-        return offer_of_node(nodes[0])
-    for expansion in _expansions(found):
-        return offer_of_expansion(name, expansion)
-    return None
+        return offer_of_node(chosen(nodes, member, "node", name))
+    if any(one.get("kind") == "Node" for one in objects) or is_yaml:
+        raise InputError(name, "a node with KubeVirt's labels (cpu-feature.node.kubevirt.io/...)", "none of them")
+    return next((offer_of_expansion(name, expansion) for one in objects for expansion in _expansions(one)), None)
 
 
 def _expansions(found: Any) -> Iterable[dict[str, Any]]:

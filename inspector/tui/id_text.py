@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from inspector.capture.errors import visible
-from inspector.machine.arm64.idregs import policy_words
+from inspector.machine.arm64.id_limits import policy_words
 from inspector.machine.arm64.models.accepted import Choice
 from inspector.machine.arm64.models.partial import Open
 from inspector.machine.arm64.models.realize import Realization

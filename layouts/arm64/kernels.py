@@ -13,6 +13,7 @@ An entry that is ``like`` another says only what differs; null takes a register 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
@@ -207,19 +208,17 @@ _TABLES = ("registers", "fields", "limits")
 _OWN = ("since", "package", "later")
 
 
-@cache
-def _register(name: str, *row: Any) -> IdRegister:
+def _register(name: str, row: list[Any]) -> IdRegister:
     op0, op1, crn, crm, op2, kind, mask, aarch32 = row
     return IdRegister(name, (op0, op1, crn, crm, op2), kind, int(mask, 16), bool(aarch32))
 
 
-def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
+def _fields(_name: str, table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
     return tuple([_field(*row) for row in table])
 
 
 @cache
 def _field(name: str, lsb: int, width: int, *row: Any) -> FieldPolicy:
-    """Most kernels have the same."""
     policy, signed, strict, safe = row
     return FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
 
@@ -235,16 +234,24 @@ def _limit(name: str, entry: dict[str, Any]) -> Limit:
     return Limit(mask(entry.get("hidden", [])) | shown, mask(entry.get("without_mte", [])), most)
 
 
-def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
-    by_name = {name: _register(name, *row) for name, row in entry["registers"].items()}
+def _kernel(entry: dict[str, Any], made_of: dict[int, Any]) -> Arm64Kernel:
+    """``made_of``: what was made of a row that several entries have, by its ``id``."""
+
+    def once(make: Callable[[str, Any], Any], name: str, row: Any) -> Any:
+        found = made_of.get(id(row))
+        if found is None:
+            found = made_of[id(row)] = make(name, row)
+        return found
+
+    by_name = {name: once(_register, name, row) for name, row in entry["registers"].items()}
     made = {key: value for key, value in entry.items() if key != "like"}
     made |= {
         "writable_csv": tuple(entry["writable_csv"]),
         "psci_versions": tuple(entry["psci_versions"]),
         "bitmaps": {int(key, 16): tuple(value) for key, value in entry["bitmaps"].items()},
         "registers": {register.encoding: register for register in by_name.values()},
-        "fields": {by_name[name].encoding: _fields(table) for name, table in entry["fields"].items()},
-        "limits": {by_name[name].encoding: _limit(name, limit) for name, limit in entry["limits"].items()},
+        "fields": {by_name[name].encoding: once(_fields, name, table) for name, table in entry["fields"].items()},
+        "limits": {by_name[name].encoding: once(_limit, name, limit) for name, limit in entry["limits"].items()},
     }
     return Arm64Kernel(**made)
 
@@ -263,7 +270,8 @@ def kernels() -> ByName[Arm64Kernel]:
     known: dict[str, dict[str, Any]] = {}
     for entry in data_table("arm64/data/kernels.json"):
         known[entry["name"]] = _whole(entry, known)
-    return ByName(known, lambda name: _kernel(known[name]))
+    made_of: dict[int, Any] = {}
+    return ByName(known, lambda name: _kernel(known[name], made_of))
 
 
 def profile_for(release: str) -> Arm64Kernel:

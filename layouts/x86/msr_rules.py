@@ -73,7 +73,7 @@ class MsrRules(Record):
     Local APIC: ``icr_is_whole``: ICR is one register of 64 bits, other registers have 32. ``icr_reserved``: its
     reserved bits are refused.
 
-    Hyper-V: ``invariant_tsc``: TSC_INVARIANT_CONTROL. ``max_vcpus``: KVM_MAX_VCPUS, from 6.6 on
+    Hyper-V: ``invariant_tsc``: TSC_INVARIANT_CONTROL. ``max_vcpus``: KVM_MAX_VCPUS, from 6.7 on
     CONFIG_KVM_MAX_NR_VCPUS, which is 4096 in Debian's kernels.
     """
 

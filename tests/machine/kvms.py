@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.guest_cpuid import Entry
@@ -37,10 +39,16 @@ def kvm_of(release: str, vendor: str = SVM, *, emulator: str = "tcg", **paramete
     return Kvm(host, release=release, vendor=vendor, parameters=given, processor=processor)
 
 
+def offers(kvm: Kvm, *features: str, lacks: Iterable[str] = ()) -> Kvm:
+    """The same KVM with features more for guests, and without others (kvm_cpu_caps)."""
+    kvm._had.update({**dict.fromkeys(lacks, False), **dict.fromkeys(features, True)})
+    return kvm
+
+
 def vcpu_with(release: str, vendor: str = SVM, *features: str, irqchip: int = 1, **changed: CpuidValues) -> WholeVcpu:
     """A guest of a plain CPU that has some features more; ``leaf_1=(...)`` are leaves of its table that are others."""
     kvm = kvm_of(release, vendor)
-    kvm.__dict__["features"] = kvm.features | frozenset(features)
+    offers(kvm, *features)
     kvm.boot_has = lambda feature: feature in features or type(kvm).boot_has(kvm, feature)  # type: ignore[method-assign]
     kvm.parameters = {**kvm.parameters, "lbrv": "1"}
     vcpu = WholeVcpu(kvm, VmConfig(irqchip, memory=bytearray(1 << 21)))
@@ -91,7 +99,7 @@ def give(vcpu: WholeVcpu, *features: str) -> WholeVcpu:
     for feature in features:
         leaf, subleaf, register, bit = FEATURES[feature]
         leaves.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= 1 << bit
-    vcpu.kvm.__dict__["features"] = vcpu.kvm.features | {*features}
+    offers(vcpu.kvm, *features)
     vcpu.guest.replace(tuple(Entry(*leaf, 1, *values) for leaf, values in leaves.items()))
     return vcpu
 

@@ -12,7 +12,6 @@ from inspector.machine.x86.cpu.instructions import tiles, vectors
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.capabilities import allowed_disable_exits
-from inspector.machine.x86.kvm.enable_cap import enable_vm_cap
 from inspector.machine.x86.kvm.irqchip import create_pit2, interrupt
 from inspector.machine.x86.kvm.module import SVM, VMX
 from inspector.machine.x86.kvm.msrs.access import read, set_msr
@@ -28,36 +27,6 @@ from tests.machine.kvms import vcpu_with_counters as with_counters
 from tests.machine.support import events_of, world
 
 AMD_SELECT, AMD_CTL = 0xC0010200, 0xC0000301
-X2APIC_API, DIRTY_RING, RING_ACQ_REL = 129, 192, 223
-
-
-@pytest.mark.parametrize(
-    ("release", "cap", "arg", "irqchip", "vcpus", "code"),
-    [
-        # kvm_vm_ioctl_enable_dirty_log_ring (kvm_main.c).
-        ("6.12", DIRTY_RING, 4096, 0, 0, 0),
-        ("6.12", DIRTY_RING, 4097, 0, 0, errno.EINVAL),
-        ("6.12", DIRTY_RING, 0, 0, 0, errno.EINVAL),
-        ("6.12", DIRTY_RING, 2048, 0, 0, errno.EINVAL),
-        ("6.12", DIRTY_RING, 1 << 20, 0, 0, 0),
-        ("6.12", RING_ACQ_REL, 1 << 21, 0, 0, errno.E2BIG),
-        ("6.12", DIRTY_RING, 4096, 0, 1, errno.EINVAL),
-        ("5.10", DIRTY_RING, 4096, 0, 0, errno.EINVAL),
-        # KVM_X2APIC_API_*: until 6.19 two bits; EOI broadcasts end only with a split chip, and not on and off.
-        ("6.18", X2APIC_API, 3, 1, 0, 0),
-        ("6.18", X2APIC_API, 4, 2, 0, errno.EINVAL),
-        ("6.19", X2APIC_API, 4, 2, 0, 0),
-        ("6.19", X2APIC_API, 4, 1, 0, errno.EINVAL),
-        ("6.19", X2APIC_API, 0xC, 2, 0, errno.EINVAL),
-        ("6.19", X2APIC_API, 8, 1, 0, 0),
-        ("6.19", X2APIC_API, 16, 1, 0, errno.EINVAL),
-    ],
-)
-def test_capabilities_of_a_vm(release: str, cap: int, arg: int, irqchip: int, vcpus: int, code: int) -> None:
-    vm = VmConfig(irqchip, vcpu_ids=tuple(range(vcpus)))
-    outcome = enable_vm_cap(kvm_of(release), vm, cap, arg)
-    assert outcome.code == code
-    assert vm.caps.get(cap) == (None if code else arg)
 
 
 def test_a_second_pit_and_a_vector_beyond_all() -> None:

@@ -165,7 +165,7 @@ def test_all_remedies_together_are_asked_again(capsys: pytest.CaptureFixture[str
             "expected an arm64 kernel's answers, with ID registers, found none",
         ),
         (["models", "check", "neoverse-v1", "--host", "max", "sve100=on"], "sve100: expected a vector length of 128"),
-        (["models", "list", "--to", "libvirt"], "--host names the host"),
+        (["models", "list", "--arch", "arm64", "--to", "libvirt"], "--host names the host"),
         (["models", "check", "nope", "--host", "max"], "nope: no such model or file"),
     ],
 )

@@ -14,7 +14,7 @@ from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.msrs.values import COMMON
 from inspector.machine.x86.kvm.segments import SEGMENTS
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from tests.machine.kvms import commands, give, kept, kvm_of, named, vcpu_with
+from tests.machine.kvms import commands, give, kept, kvm_of, named, offers, vcpu_with
 
 ALL = (1 << 64) - 1
 EFER, HWCR, TSC_AUX, TSC_ADJUST, MISC_ENABLE = 0xC0000080, 0xC0010015, 0xC0000103, 0x3B, 0x1A0
@@ -102,7 +102,7 @@ def test_what_spec_ctrl_takes(emulator: str, features: tuple[str, ...], bits: in
 )
 def test_addresses_are_canonical(release: str, la57: bool, cr4: int, width: int) -> None:
     vcpu = vcpu_with(release, VMX)
-    vcpu.kvm.__dict__["features"] = vcpu.kvm.features | ({"LA57"} if la57 else set())
+    offers(vcpu.kvm, *(("LA57",) if la57 else ()))
     vcpu.cr4 = cr4
     low, high = (1 << width - 1) - 1, ALL ^ ((1 << width - 1) - 1)
     for index in (LSTAR, 0xC0000083, 0xC0000102, FS_BASE, GS_BASE):

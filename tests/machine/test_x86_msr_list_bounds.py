@@ -14,7 +14,7 @@ from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.silicon import reads
 from inspector.machine.x86.kvm.msrs.table import table_of
-from tests.machine.kvms import kvm_of, named
+from tests.machine.kvms import kvm_of, named, offers
 
 ARCH_CAPABILITIES, PERF_CAPABILITIES, PLATFORM_INFO = 0x10A, 0x345, 0xCE
 
@@ -82,7 +82,7 @@ def test_lists(
     release: str, vendor: str, features: tuple[str, ...], parameters: dict[str, str], index: int, listed: bool
 ) -> None:
     kvm = kvm_of(release, vendor, **parameters)
-    kvm.__dict__["features"] = (kvm.features - {"RDTSCP", "RDPID"}) | {*features}
+    offers(kvm, *features, lacks=("RDTSCP", "RDPID"))
     assert (index in table_of(kvm).indexes) is listed
 
 
@@ -94,7 +94,7 @@ def test_the_pmus_are_listed_where_nobody_turned_it_off() -> None:
 
 def test_shadow_stacks_without_long_mode_have_no_table() -> None:
     kvm = kvm_of("6.18", VMX)
-    kvm.__dict__["features"] = (kvm.features - {"LM"}) | {"SHSTK"}
+    offers(kvm, "SHSTK", lacks=("LM",))
     assert {0x6A4, 0x6A8} & set(table_of(kvm).indexes) == {0x6A4}
 
 
@@ -132,7 +132,7 @@ def test_processor_trace(leaf: CpuidValues | None, ranges: CpuidValues | None, l
         kvm = kvm_of("6.12", VMX)
         if leaf and ranges:
             kvm.host.cpuid.leaves.update({(0x14, 0): leaf, (0x14, 1): ranges, (0x14, 2): (7, 7, 7, 7)})
-        kvm.__dict__["features"] = kvm.features | {*features}
+        offers(kvm, *features)
         assert trace & set(table_of(kvm).saved) == found
 
 

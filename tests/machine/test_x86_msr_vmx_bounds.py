@@ -15,7 +15,7 @@ from inspector.machine.x86.kvm.msrs.access import read, set_msr
 from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from layouts.x86.features import FEATURES
-from tests.machine.kvms import INTEL_LEAF_0, vcpu_with
+from tests.machine.kvms import INTEL_LEAF_0, offers, vcpu_with
 
 BASIC, MISC, CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_FIXED1 = 0x480, 0x485, 0x486, 0x487, 0x488, 0x489
 VMCS_ENUM, PROCBASED2, EPT_VPID_CAP, VMFUNC = 0x48A, 0x48B, 0x48C, 0x491
@@ -69,7 +69,7 @@ def with_features(vcpu: WholeVcpu, *features: str) -> None:
     for feature in ("VMX", *features):
         leaf, subleaf, register, bit = FEATURES[feature]
         registers.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= 1 << bit
-    vcpu.kvm.__dict__["features"] = vcpu.kvm.features | {*features}
+    offers(vcpu.kvm, *features)
     vcpu.guest.replace(tuple(Entry(*leaf, 1, *values) for leaf, values in registers.items()))
 
 

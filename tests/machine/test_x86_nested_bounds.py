@@ -205,7 +205,7 @@ def test_nested_paging_needs_npt() -> None:
     for release, because in (("7.0", "nested paging needs NPT on the host"), ("7.1", "")):
         vcpu = amd(release)
         vcpu.kvm.parameters = {**vcpu.kvm.parameters, "npt": "0"}
-        vcpu.kvm.__dict__["features"] = vcpu.kvm.features - {"NPT"}
+        vcpu.kvm.caps.clear("NPT")
         assert entered(vcpu, (NP, 1), (NCR3, BEYOND)) == because
         vcpu.is_guest_mode = False
         assert entered(vcpu, (NP, 2)) == ""

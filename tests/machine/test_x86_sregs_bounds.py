@@ -1,4 +1,4 @@
-"""Control registers, EFER, the APIC base and segments: each bit of a mask, each release, each order of two checks."""
+"""KVM_SET_SREGS, the APIC base and PDPTEs: each bit of a mask, each release, each order of two checks."""
 
 from __future__ import annotations
 
@@ -7,144 +7,20 @@ import struct
 
 import pytest
 
-from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.outcome import Rule
-from inspector.machine.x86.host import Host
-from inspector.machine.x86.kvm import segments, sregs
-from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
-from inspector.machine.x86.kvm.efer import valid_efer
-from inspector.machine.x86.kvm.guest_cpuid import Entry, GuestCpuid
-from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
-from inspector.machine.x86.kvm.segments import Segment
+from inspector.machine.x86.kvm import sregs
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.module import SVM, VMX
 from inspector.machine.x86.kvm.whole import IRQCHIP_KERNEL, IRQCHIP_NONE, VmConfig, WholeVcpu
-from layouts.x86.kernels import profile_for
-
-M64 = (1 << 64) - 1
-NX, FXSR_OPT, LM = 1 << 20, 1 << 25, 1 << 29
-AUTOIBRS, LMSLE_MBZ = 1 << 8, 1 << 20
-BASE = 0xFEE00900
-
-
-def kvm_of(
-    release: str,
-    vendor: str = SVM,
-    edx: int = NX | LM,
-    more: dict[tuple[int, int], CpuidValues] | None = None,
-    **on: str,
-) -> Kvm:
-    """KVM on a processor that has these of leaf 0x80000001's EDX, and ``more``."""
-    leaves: dict[tuple[int, int], CpuidValues] = {
-        (1, 0): (0, 0, 1 << 26 | 1 << 21, 0),
-        (0xD, 0): (7, 0x340, 0x340, 0),
-        (0x80000000, 0): (0x80000021, 0, 0, 0),
-        (0x80000001, 0): (0, 0, 4, edx),
-    }
-    return Kvm(Host(Cpuid(leaves | (more or {})), profile_for(release)), release=release, vendor=vendor, parameters=on)
-
-
-def vcpu_of(
-    release: str, vendor: str = SVM, *entries: Entry, irqchip: int = IRQCHIP_KERNEL, memory: int = 0
-) -> WholeVcpu:
-    """A vCPU with such a table; without entries none was set."""
-    vcpu = WholeVcpu(kvm_of(release, vendor), VmConfig(irqchip=irqchip, memory=bytearray(memory)))
-    if entries:
-        vcpu.guest = GuestCpuid(vcpu.kvm, entries)
-    return vcpu
-
-
-#: 40 bits of physical addresses.
-WIDTHS = (Entry(0x80000000, 0, 0, 0x80000008, 0, 0, 0), Entry(0x80000008, 0, 0, 40, 0, 0, 0))
-X2APIC_ENTRY = Entry(1, 0, 0, 0, 0, 1 << 21, 0)
-
-
-def with_register(vcpu: WholeVcpu, **registers: int) -> bytes:
-    """struct kvm_sregs as the vCPU has it, but for these registers."""
-    names = sregs.Sregs._fields
-    image = bytearray(sregs.get_sregs(vcpu))
-    for name, value in registers.items():
-        struct.pack_into("<Q", image, 224 + 8 * names.index(name), value)
-    return bytes(image)
-
-
-# CR4 and EFER
-
-
-#: Bits of CR4 by their feature, on any release.
-ALWAYS = {"UMIP": 11, "LA57": 12, "VMX": 13, "FSGSBASE": 16, "PCID": 17, "XSAVE": 18, "SMEP": 20, "SMAP": 21, "PKU": 22}
-
-
-@pytest.mark.parametrize(
-    ("feature", "bit", "since"),
-    [
-        *[(name, bit, (0,)) for name, bit in ALWAYS.items()],
-        ("LAM", 28, (6, 8)),
-        ("SHSTK", 23, (6, 18)),
-        ("IBT", 23, (6, 18)),
-    ],
+from tests.machine.sregs import (
+    BASE,
+    M64,
+    WIDTHS,
+    X2APIC_ENTRY,
+    kvm_of,
+    vcpu_of,
+    with_register,
 )
-def test_a_bit_of_cr4_comes_with_its_feature(feature: str, bit: int, since: tuple[int, ...]) -> None:
-    always = M64 & ~0x7FF
-    for release in ((5, 10), (6, 7, 99), (6, 8), (6, 17, 99), (6, 18), (7, 3)):
-        assert reserved_cr4_bits(release, lambda _: False) == always
-        known = 1 << bit if release >= since else 0
-        assert reserved_cr4_bits(release, lambda name: name == feature) == always & ~known, release
-
-
-def test_all_features_give_all_their_bits() -> None:
-    assert reserved_cr4_bits((7, 0), lambda _: True) == M64 & ~0x10F73FFF & ~0x7FF
-    assert reserved_cr4_bits((6, 7), lambda _: True) == M64 & ~0x773FFF
-
-
-@pytest.mark.parametrize(
-    ("release", "vendor", "edx", "more", "nested", "known"),
-    [
-        ("6.12", VMX, 0, {}, "1", 0x501),
-        ("6.12", VMX, NX, {}, "1", 0xD01),
-        # FFXSR and AUTOIBRS are SVM's alone until KVM asks its own capabilities of both.
-        ("6.19", VMX, NX | FXSR_OPT, {(0x80000021, 0): (AUTOIBRS, 0, 0, 0)}, "1", 0xD01),
-        ("6.12", SVM, NX, {}, "0", 0xD01),
-        ("6.12", SVM, NX, {}, "1", 0x3D01),
-        ("6.12", SVM, FXSR_OPT, {}, "0", 0x4501),
-        ("6.12", SVM, NX, {(0x80000021, 0): (AUTOIBRS, 0, 0, 0)}, "0", 0x200D01),
-        ("6.2", SVM, NX, {(0x80000021, 0): (AUTOIBRS, 0, 0, 0)}, "0", 0x200D01),
-        ("6.1", SVM, NX, {(0x80000021, 0): (AUTOIBRS, 0, 0, 0)}, "0", 0xD01),
-        ("6.18", SVM, NX, {(0x80000008, 0): (0, LMSLE_MBZ, 0, 0)}, "1", 0x3D01),
-        ("6.19", SVM, NX, {(0x80000008, 0): (0, LMSLE_MBZ, 0, 0)}, "1", 0x1D01),
-        ("6.19", SVM, NX, {}, "1", 0x3D01),
-    ],
-)
-def test_the_bits_of_efer_that_kvm_knows(
-    release: str, vendor: str, edx: int, more: dict[tuple[int, int], CpuidValues], nested: str, known: int
-) -> None:
-    kvm = kvm_of(release, vendor, edx, more, nested=nested)
-    assert known_efer_bits(kvm, kvm.boot_has) == known
-
-
-def test_nesting_is_on_unless_the_parameter_says_no() -> None:
-    kvm = kvm_of("6.12")
-    assert known_efer_bits(kvm, kvm.boot_has) == 0x3D01
-
-
-@pytest.mark.parametrize(("release", "asked"), [("6.19", "boot"), ("7.0", "kvm"), ("7.3", "kvm")])
-def test_whose_features_decide_on_efer(release: str, asked: str) -> None:
-    """From 7.0 on KVM's own, for both vendors."""
-    for vendor in (SVM, VMX):
-        kvm = kvm_of(release, vendor, NX, nested="0")
-        known = known_efer_bits(kvm, lambda name: name in ("FXSR_OPT", "AUTOIBRS"))
-        assert known == (0xD01 if asked == "boot" else 0x204501), vendor
-
-
-def test_efer_is_first_what_kvm_knows_then_what_the_guest_has() -> None:
-    vcpu = vcpu_of("6.12", SVM, Entry(0x80000001, 0, 0, 0, 0, 0, LM))
-    for efer, held, because in (
-        (1 << 63 | 1 << 11, False, "EFER has no bit that KVM lacks"),
-        (1 << 11, False, "the guest's CPUID has what EFER turns on NX"),
-        (0x500, True, "the guest's CPUID has what EFER turns on"),
-    ):
-        rule = Rule("")
-        assert valid_efer(vcpu, rule, efer) is held
-        assert rule.checks[-1].text == because
-
 
 # kvm_is_valid_sregs
 
@@ -217,7 +93,7 @@ def test_the_guests_cr4_before_its_cpuid(release: str, reserved: int) -> None:
 )
 def test_lam_in_cr3(release: str, has_lam: bool, legal: bool) -> None:
     vcpu = vcpu_of(release, VMX, *WIDTHS, Entry(7, 1, 1, int(has_lam) << 26, 0, 0, 0))
-    vcpu.kvm.features = frozenset(["LAM"])  # type: ignore[misc]
+    vcpu.kvm._had["LAM"] = True
     assert sregs.legal_cr3(vcpu, 3 << 61 | 0x1000) is legal
     assert sregs.legal_cr3(vcpu, 0x1000)
     assert not sregs.legal_cr3(vcpu, 1 << 60)
@@ -406,17 +282,6 @@ def test_paging_without_pae_has_no_pdptes() -> None:
         assert sregs.is_pae_paging(vcpu) is is_pae
 
 
-@pytest.mark.parametrize(("vendor", "parameters"), [(SVM, {}), (VMX, {}), (VMX, {"unrestricted_guest": "0"})])
-def test_the_vendor_and_its_parameter_keep_the_segments(vendor: str, parameters: dict[str, str]) -> None:
-    vcpu = WholeVcpu(kvm_of("6.12", vendor, **parameters), VmConfig())
-    image = bytearray(sregs.get_sregs(vcpu))
-    given = Segment(*(0,) * 12)._replace(present=1, g=1)
-    image[24:48] = given.image()
-    assert sregs.set_sregs(vcpu, bytes(image)).accepted
-    accessed = int(vendor == SVM or not parameters)
-    assert vcpu.segments[1] == given._replace(type=accessed, g=int(vendor == VMX)).image()
-
-
 def test_pdptes_at_the_end_of_memory() -> None:
     vcpu = vcpu_of("6.12", SVM, *WIDTHS, memory=0x1000)
     for cr3, there in ((0xFE0, True), (0x1000, False)):
@@ -431,42 +296,3 @@ def test_cr8_is_the_task_priority() -> None:
             sregs.set_cr8(vcpu, cr8)
             assert sregs.get_cr8(vcpu) == kept
         assert (vcpu.lapic is None) or vcpu.lapic.read(0x80) == 0x30
-
-
-# Segments
-
-
-def kept(name: str, *, svm: bool, unrestricted: bool = True, **fields: int) -> Segment:
-    given = Segment(*(0,) * 12)._replace(**fields)
-    image = segments.kept(name, given.image(), svm=svm, unrestricted=unrestricted)
-    assert image[-1] == 0
-    return Segment.of(image)
-
-
-@pytest.mark.parametrize("name", segments.SEGMENTS)
-def test_segments_of_svm(name: str) -> None:
-    """The VMCB has no unusable bit, and the limit says the granularity; TR is busy, data segments are accessed."""
-    accessed = {"tr": 2}.get(name, int(name in ("ds", "es", "fs", "gs")))
-    there = kept(name, svm=True, present=1, db=1, limit=0xFFFFF)
-    assert (there.present, there.unusable, there.g, there.db, there.type) == (1, 0, 0, 1, accessed)
-    assert kept(name, svm=True, present=1, limit=0x100000).g == 1
-    for absent in ({"present": 0}, {"present": 1, "unusable": 1}):
-        found = kept(name, svm=True, db=1, **absent)
-        assert (found.present, found.unusable, found.db) == (0, 1, int(name != "ss"))
-        assert found.type == (2 if name == "tr" else 0)
-
-
-@pytest.mark.parametrize("name", segments.SEGMENTS)
-def test_segments_of_vmx(name: str) -> None:
-    for unrestricted in (True, False):
-        accessed = int(unrestricted and name != "ldt")
-        there = kept(name, svm=False, unrestricted=unrestricted, present=1, g=1)
-        assert (there.present, there.unusable, there.type, there.g) == (1, 0, accessed, 1)
-        for absent in ({"present": 0}, {"present": 1, "unusable": 5}):
-            found = kept(name, svm=False, unrestricted=unrestricted, **absent)
-            assert (found.present, found.unusable, found.type) == (0, 1, accessed)
-
-
-def test_what_a_segments_field_has_room_for() -> None:
-    found = kept("cs", svm=True, type=0xFF, present=3, dpl=7, db=3, s=3, l=3, avl=3)
-    assert (found.type, found.present, found.dpl, found.db, found.s, found.l, found.avl) == (15, 1, 3, 1, 1, 1, 1)

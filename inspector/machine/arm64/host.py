@@ -117,6 +117,8 @@ class Host:
         #: The writable fields of each ID register, as idregs works them out.
         self.writable: dict[int, tuple[FieldPolicy, ...]] = {}
         self.checked: dict[int, CheckedFields] = {}
+        #: What writes to ID registers are held against, by register and features, as idregs works it out.
+        self.id_limits: dict[tuple[int, int], object] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
         self._reset_by: dict[int, dict[int, int]] = {}
 
@@ -126,7 +128,7 @@ class Host:
 
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
-        found._limit_by, found._reset_by = {}, {}
+        found._limit_by, found._reset_by, found.id_limits = {}, {}, {}
         return found
 
     @property

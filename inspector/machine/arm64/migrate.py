@@ -22,7 +22,7 @@ from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
-from layouts.arm64.listed import conditions
+from layouts.arm64.listed import condition
 from layouts.arm64.properties import FieldPlace, property_of
 from layouts.light import NamedTuple
 
@@ -186,7 +186,7 @@ def _kind(host: Host, register_id: int, left_out: int = 0) -> str:
             return "set"
         if is_id(register_id):
             return "unknown"
-        of_feature = _FEATURE_OF.get(conditions(host.kernel.name).get(register_id, ""), 0)
+        of_feature = _FEATURE_OF.get(condition(host.kernel.name, register_id) or "", 0)
         is_there = register_id in host.registers or not _has_list(host) or of_feature & left_out
         return "any" if is_there else "unknown"
     if found.coprocessor == ids.FIRMWARE and found.encoding and register_id not in host.registers:

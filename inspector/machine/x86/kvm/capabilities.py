@@ -45,7 +45,7 @@ def allowed_disable_exits(kvm: Kvm) -> int:
     if not kvm.is_on("mitigate_smt_rsb"):
         exits |= _HLT_CSTATE
         # kvm_can_mwait_in_guest.
-        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and "MONITOR" not in (kvm.processor.bugs or ()):
+        if kvm.boot_has("MWAIT") and kvm.boot_has("ARAT") and not kvm.has_bug("MONITOR"):
             exits |= _MWAIT
     return exits
 
@@ -55,6 +55,11 @@ def nested_state_size_bytes(kvm: Kvm) -> int:
     if kvm.is_pvm or (kvm.since(7, 2) and not kvm.nests):
         return 0
     return _NESTED_HEADER_SIZE_BYTES + (_VMCS12_SIZES_BYTES if kvm.is_vmx else _VMCB_SIZE_BYTES)
+
+
+def enlightens_vmcs(kvm: Kvm) -> bool:
+    """nested_ops->enable_evmcs is there: on VMX, from 7.2 on only with ``nested``."""
+    return kvm.is_vmx and not kvm.is_pvm and (kvm.nests or not kvm.since(7, 2))
 
 
 def _x2apic(kvm: Kvm, vm: VmConfig | None) -> int:
@@ -87,7 +92,7 @@ RULES: dict[str, Callable[[Kvm, VmConfig | None], int]] = {
     "x2APIC": _x2apic,
     "exits": lambda kvm, _: allowed_disable_exits(kvm),
     "nesting": lambda kvm, _: nested_state_size_bytes(kvm),
-    "Hyper-V's VMCS": lambda kvm, _: int(kvm.is_vmx and not kvm.is_pvm and (kvm.nests or not kvm.since(7, 2))),
+    "Hyper-V's VMCS": lambda kvm, _: int(enlightens_vmcs(kvm)),
     "smaller MAXPHYADDR": lambda kvm, _: int(kvm.is_on("allow_smaller_maxphyaddr") if kvm.is_vmx else not kvm.uses_tdp),
     "bus locks": lambda kvm, _: 3 * ("bus_lock_detection" in kvm.processor.vmx_flags),
     "XSAVE size": lambda kvm, _: max(xsave2_capability(kvm.process()), _XSAVE2_SIZE_BYTES),

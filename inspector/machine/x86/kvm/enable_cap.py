@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm.capabilities import allowed_disable_exits, supported_quirks
+from inspector.machine.x86.kvm.capabilities import allowed_disable_exits, enlightens_vmcs, of_release, supported_quirks
 from inspector.machine.x86.kvm.msrs.hyperv import SYNIC_CAPS, activate_synic
-from layouts.x86.capabilities import NUMBERS
+from layouts.x86.capabilities import BY_RELEASE, NUMBERS
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -26,7 +26,8 @@ _RESERVED_IOAPIC_PINS, _IRQ_ROUTES = 48, 4096
 _DISABLE_EXITS_BEFORE_6_16 = 0xF
 _SUPPRESS_EOI, _NO_SUPPRESS_EOI = 4, 8
 _MOST_BUS_CYCLE_NS = ((1 << 64) - 1) // (_U32 * 128)
-_VCPU_IDS_4 = 4
+#: Entries of a dirty ring that stay free: KVM_DIRTY_RING_RSVD_ENTRIES, and as many as VMX's page modification log has.
+_RING_ENTRY_SIZE_BYTES, _RING_RESERVED, _PML_ENTRIES = 16, 64, 512
 Check = Callable[["Kvm", "VmConfig", int, Rule], int]
 
 
@@ -35,7 +36,8 @@ def enable_vm_cap(kvm: Kvm, vm: VmConfig, cap: int, arg: int = 0, flags: int = 0
     rule = Rule("kvm_vm_ioctl_enable_cap_generic (kvm_main.c), kvm_vm_ioctl_enable_cap (x86.c)")
     since, check = VM_CAPS.get(cap, ((99, 0), _none))
     known = rule.check("a capability that can be turned on for a VM, in this release", kvm.since(*since))
-    if not known or not rule.check("no flags", not flags):
+    # kvm_vm_ioctl_enable_cap_generic passes the ring's size on and looks at no flags.
+    if not known or not (check is _dirty_ring or rule.check("no flags", not flags)):
         return rule.refuse(errno.EINVAL)
     code = check(kvm, vm, arg, rule)
     if code:
@@ -65,7 +67,7 @@ def _vcpu_cap(vcpu: WholeVcpu, cap: int, arg: int, rule: Rule) -> int:
     if name in ("HYPERV_SYNIC", "HYPERV_SYNIC2"):
         return 0 if rule.check("the VM has KVM's local APICs", vcpu.vm.has_lapic) else errno.EINVAL
     if name == "HYPERV_ENLIGHTENED_VMCS":
-        if not rule.check("KVM nests on VMX, for Hyper-V's VMCS", vcpu.kvm.is_vmx and vcpu.kvm.nests):
+        if not rule.check("KVM nests on VMX, for Hyper-V's VMCS", enlightens_vmcs(vcpu.kvm)):
             return errno.ENOTTY
         return 0 if rule.check("args[0] points to memory of the VMM", _is_memory(arg)) else errno.EFAULT
     if name == "HYPERV_DIRECT_TLBFLUSH":
@@ -172,7 +174,7 @@ def _pmu(kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
 
 def _max_vcpu_id(kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
     """It is set once, by the first vCPU to the greatest; setting the same again, or 0 before, is no change."""
-    most = 4096 * _VCPU_IDS_4 if kvm.since(6, 6) else 1024 * _VCPU_IDS_4
+    most = of_release(kvm, BY_RELEASE["MAX_VCPU_ID"])
     had = vm.caps.get(_NUMBER["MAX_VCPU_ID"], 0) or (most if vm.vcpu_ids else 0)
     held = rule.check(f"at most {most}", arg <= most) and rule.check(
         "it is not set yet, or is the same", had in (0, arg)
@@ -202,17 +204,24 @@ def _bus_cycles(_kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
     return 0 if _before_vcpus(vm, rule) else errno.EINVAL
 
 
-def _dirty_ring(_kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
+def _dirty_ring(kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
+    """kvm_vm_ioctl_enable_dirty_log_ring; with VMX's page modification log a ring has more entries that stay free."""
     size = arg & _U32
-    held = rule.check("a power of two", size and not size & (size - 1)) and rule.check("a page at least", size >= 4096)
+    reserved = _RING_RESERVED + (_PML_ENTRIES if kvm.is_vmx and kvm.is_on("pml") else 0)
+    least = max(4096, reserved * _RING_ENTRY_SIZE_BYTES)
+    held = rule.check("a power of two", size and not size & (size - 1)) and rule.check(
+        f"{least} bytes at least", size >= least
+    )
     if not held:
         return errno.EINVAL
     if not rule.check("at most 65536 entries of 16 bytes", size <= 1 << 20):
         return errno.E2BIG
-    return 0 if _before_vcpus(vm, rule) else errno.EINVAL
+    is_first = rule.check("the ring's size is not set yet", not any(vm.caps.get(cap) for cap in _RINGS))
+    return 0 if is_first and _before_vcpus(vm, rule) else errno.EINVAL
 
 
 _NUMBER = {name: number for number, name in NUMBERS.items()}
+_RINGS = (_NUMBER["DIRTY_LOG_RING"], _NUMBER["DIRTY_LOG_RING_ACQ_REL"])
 #: By number: since when, and the check that gives the errno.
 VM_CAPS: dict[int, tuple[tuple[int, int], Check]] = {
     _NUMBER[name]: (since, check)

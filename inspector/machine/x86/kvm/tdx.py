@@ -13,15 +13,26 @@ from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import control
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.cpu.registers import Registers
-from inspector.machine.x86.host import AMX_FEATURES, Host
+from inspector.machine.x86.host import AMX_FEATURES, OSPKE, PKU, Host
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.run import Run
 from inspector.machine.x86.kvm.vcpu import Vcpu
-from layouts.x86.xsave import AVX512, CET, USER, XTILE
+from layouts.x86.xsave import AVX512, CET, PKRU, USER, XTILE
 
 #: What the module lets XFAM have, and what it must have (XFAM_FIXED0, XFAM_FIXED1).
 XFAM_FIXED0 = 0x6DBE7
 XFAM_FIXED1 = 0x3
+#: CPUID(0xD,1).EAX.
+_XFD = 1 << 4
+#: Bits of CPUID(7,0) that go where XFAM has none of these components: register, bits.
+_BITS_OF_XFAM = (
+    (AVX512, 1, 1 << 16),
+    (1 << PKRU, 2, PKU | OSPKE),
+    (CET, 2, 1 << 7),
+    (CET, 3, 1 << 20),
+    (XTILE, 3, AMX_FEATURES),
+)
+_ZERO: CpuidValues = (0, 0, 0, 0)
 
 
 def init_vm(host: Host, xfam: int) -> Outcome:
@@ -40,26 +51,21 @@ def init_vm(host: Host, xfam: int) -> Outcome:
 
 
 def virtual_cpuid(host: Host, xfam: int) -> dict[tuple[int, int], CpuidValues]:
-    """The CPUID leaves that XFAM decides: 0xD, and the AMX bits of 7."""
+    """The CPUID leaves that XFAM decides: 0xD, and the bits of 7 by which Linux knows its components."""
     native = host.cpuid.xsave_table()
     user = xfam & USER
     size = host.standard_size_bytes(user)
     leaves: dict[tuple[int, int], CpuidValues] = {(0xD, 0): (user, size, size, 0)}
-    eax = native.get(1, (0, 0, 0, 0))[0] & ~0x10
-    if host.has_xfd and xfam & host.xfd_capable:
-        eax |= 0x10
+    eax = native.get(1, _ZERO)[0]
+    if not xfam & host.xfd_capable:
+        eax &= ~_XFD
     leaves[0xD, 1] = (eax, host.compacted_size_bytes(xfam), xfam & ~USER, 0)
-    for component in range(2, 63):
-        if xfam >> component & 1 and component in native:
-            leaves[0xD, component] = native[component]
-    a, b, c, d = host.cpuid.get(7) or (0, 0, 0, 0)
-    keeps_cet, keeps_amx = bool(xfam & CET), bool(xfam & XTILE)
-    leaves[7, 0] = (
-        a,
-        b if xfam & AVX512 else b & ~(1 << 16),
-        (c if keeps_cet else c & ~(1 << 7)) if xfam & 1 << 9 else c & ~(3 << 3) & (-1 if keeps_cet else ~(1 << 7)),
-        d if keeps_amx else d & ~AMX_FEATURES,
-    )
+    leaves |= {(0xD, number): values for number, values in native.items() if number > 1 and xfam >> number & 1}
+    row = list(host.cpuid.get(7) or _ZERO)
+    for components, register, bits in _BITS_OF_XFAM:
+        if not xfam & components:
+            row[register] &= ~bits
+    leaves[7, 0] = (row[0], row[1], row[2], row[3])
     return leaves
 
 
@@ -137,8 +143,7 @@ class TdGuest(Guest):
 
     @property
     def _has_xfd(self) -> bool:
-        host = self.vcpu.host
-        return host.has_xfd and bool(self.vcpu.xfam & host.xfd_capable)
+        return bool(self.vcpu.xfam & self.vcpu.host.xfd_capable)
 
     def xsetbv(self, value: int, index: int = 0) -> Outcome:
         """XSETBV exits to the module, which checks it against XFAM."""

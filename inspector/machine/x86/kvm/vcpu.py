@@ -31,6 +31,7 @@ from layouts.x86.xsave import DYNAMIC, PKRU
 
 KVM_MAX_XCRS = 16
 KVM_MAX_CPUID_ENTRIES = 256
+_ZERO: CpuidValues = (0, 0, 0, 0)
 
 
 def _user_image(host: Host, image: bytes, xfeatures: int, pkru: int, bv: int, *, size_bytes: int) -> bytes:
@@ -128,11 +129,11 @@ class Vcpu:
             if not rule.check("after the first run: the table is the one that was set", same):
                 return rule.refuse(errno.EINVAL)
             return rule.ok()
-        address_bits = leaves.get((0x80000008, 0), (0, 0, 0, 0))[0] >> 8 & 0xFF
+        address_bits = leaves.get((0x80000008, 0), _ZERO)[0] >> 8 & 0xFF
         if not rule.check("linear addresses of 48 or 57 bits, or none said", address_bits in (0, 48, 57)):
             return rule.refuse(errno.EINVAL)
-        values = leaves.get((0xD, 0))
-        wanted = (values[0] if values else 0) & self.host.kernel.user_dynamic
+        eax, _, _, edx = leaves.get((0xD, 0), _ZERO)
+        wanted = eax & self.host.kernel.user_dynamic
         if wanted and not self.large:
             permitted = self.process.guest_perm & wanted == wanted
             if not rule.check("the process has guest permission for component 18", permitted):
@@ -142,7 +143,7 @@ class Vcpu:
                     return rule.refuse(errno.EFAULT)
                 self.grow()
         self.cpuid = Cpuid(leaves)
-        self.guest_xcr0 = (values[0] | values[3] << 32) & self.host.kvm_xcr0 if values else 0
+        self.guest_xcr0 = (eax | edx << 32) & self.host.kvm_xcr0
         self.intercepts.after_set_cpuid(self)
         return rule.ok()
 
@@ -151,15 +152,9 @@ class Vcpu:
         self.process.linux.log(self.thread, f"vCPU {self.number}: {text}", () if self.policy.is_proposal else calls)
 
     def grow(self) -> None:
-        """Room for the dynamic components that the process's guests may use (fpstate_realloc)."""
-        thread, before = self.thread, self.fpstate
-        self.fpstate = before.larger(self.host, self.process.guest_perm & DYNAMIC)
+        """Room for the dynamic components that the process's guests may use (fpstate_realloc); never inside KVM_RUN."""
+        self.fpstate = self.fpstate.larger(self.host, self.process.guest_perm & DYNAMIC)
         self.process.linux.trace.costs.allocated_bytes += self.fpstate.size_bytes
-        if thread.fpstate is before:
-            # In use: the registers are the truth, and will be saved in the new layout.
-            if thread.cpu is not None:
-                thread.cpu.owner = self.fpstate
-            thread.fpstate = self.fpstate
         self.log(f"guest's buffer is now {self.fpstate.size_bytes} bytes", call_chains.GUEST_BUFFER)
 
     def check_xcr(self, rule: Rule, index: int, value: int) -> bool:
@@ -272,16 +267,17 @@ class Vcpu:
         return True
 
     def _store_xfd(self, rule: Rule, value: int) -> bool:
-        """fpu_update_guest_xfd, and the passthrough that follows (vmx_set_msr)."""
+        """fpu_update_guest_xfd, and the passthrough that follows (vmx_set_msr).
+
+        It leaves XSTATE_BV alone: TIF_NEED_FPU_LOAD, upon which commit b45f72177594 takes bits out, is clear in a
+        thread that makes an ioctl and in one whose guest's WRMSR exits.
+        """
         fpstate, thread = self.fpstate, self.thread
         before = fpstate.xfd
         fpstate.xfd = value
         if not self._reallocate(rule):
             fpstate.xfd = before
             return False
-        if self.in_run and not thread.loaded:
-            # Commit b45f72177594; TIF_NEED_FPU_LOAD is the calling thread's.
-            fpstate.image = images.with_xstate_bv(fpstate.image, fpstate.xstate_bv & ~value)
         if fpstate.in_use and thread.cpu is not None and not fpstate.is_virtual_xfd:
             self.process.linux.write_xfd(thread.cpu, value)
         self.log(f"XFD := {value:#x}", self._msr_calls)

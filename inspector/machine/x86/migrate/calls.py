@@ -110,8 +110,9 @@ def restored(
     *,
     order: Sequence[str] = (),
     memory: bytes | None = None,
+    until: str = "",
 ) -> Restored:
-    """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
+    """Restore the vCPU with this CPUID. Every call is made, also after one that failed; ``until`` is the last step."""
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
     if destination.emulator:
         return Restored((), vcpu, ())
@@ -129,8 +130,8 @@ def restored(
         mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
         calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
-    guest, left_out = _listed(guest, destination)
-    for name in list(order) or order_of(guest, vmm, destination):
+    guest, left_out = as_set(guest, destination)
+    for name in list(order) or _up_to(until, order_of(guest, vmm, destination)):
         if name == "tsc_khz" and not order:
             if not tsc.hangs_on(guest, destination):
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
@@ -138,6 +139,12 @@ def restored(
         calls += _made(vcpu, guest, name)
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
+
+
+def _up_to(last: str, steps: list[str]) -> list[str]:
+    """The steps to the last that is asked for, under any of its names; all of them where it is not among them."""
+    at = next((at for at, name in enumerate(steps) if name.rstrip("2") == last.rstrip("2")), len(steps))
+    return steps[: at + 1]
 
 
 def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
@@ -148,7 +155,7 @@ def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
         yield Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused)
 
 
-def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
+def as_set(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
     """The guest with the MSRs that are set, and those that QEMU leaves out although they have a value.
 
     QEMU's own MSRs are set where KVM_GET_MSR_INDEX_LIST has them. Those of VMX whose limits nobody told are not tried.

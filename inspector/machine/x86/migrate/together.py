@@ -114,7 +114,8 @@ def _absent(guest: Guest, gone: Iterable[str]) -> frozenset[int]:
         for use in USES[name]
         if isinstance(use.register, int) and use.mask == ALL
     }
-    return frozenset(found - {index for name in uses if name not in names and has(guest, name) for index in uses[name]})
+    table = guest.table
+    return frozenset(found - {index for name in uses if name not in names and has(table, name) for index in uses[name]})
 
 
 def _without_xstate(guest: Guest) -> dict[str | int, int]:

@@ -75,7 +75,8 @@ class Migration(NamedTuple):
 def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realization | None = None) -> Migration:
     """The verdict on a vCPU, a host and a VMM. ``made``: what the destination's QEMU makes of its model line."""
     bits = start.changed(guest, made) if made is not None else ()
-    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in {one.place for one in bits}))
+    of_line = {bit.place for bit in bits}
+    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in of_line))
     table = start.arriving(guest, vmm, bits, made)
     entries = _entries(guest, table)
     found = restored(guest, destination, vmm, entries)
