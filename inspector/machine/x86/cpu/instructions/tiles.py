@@ -64,7 +64,7 @@ def is_valid(config: bytes) -> bool:
     if palette == 0:
         return True
     columns = [int.from_bytes(config[at : at + 2], "little") for at in range(16, 48, 2)]
-    rows = config[48:64]
+    rows = config[48:]
     return (
         palette == 1
         and not any(config[_HEAD:16])
@@ -125,18 +125,16 @@ def tileloadd(cpu: Processor, tile: int, memory: bytes | ReadRow) -> Outcome:
         return fault
     config, live = cpu.registers.get(TILECFG), cpu.registers
     rows, colsb = rows_and_colsb(config, tile)
-    found = bytearray(_of_tile(cpu, tile))
+    found = _of_tile(cpu, tile)[: _ROW_BYTES * config[_START_ROW]]
     for row in range(config[_START_ROW], rows):
         try:
             data = memory[_ROW_BYTES * row :][:colsb] if isinstance(memory, bytes) else memory(row, colsb)
         except MemoryFaultError as error:
-            found[_ROW_BYTES * row :] = bytes(_ROW_BYTES * (_ROWS - row))
-            live.write_tile(tile, bytes(found))
+            live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
             _start_at(cpu, row)
             return rule.fault_at(error)
-        found[_ROW_BYTES * row : _ROW_BYTES * (row + 1)] = data.ljust(_ROW_BYTES, b"\0")
-    found[_ROW_BYTES * rows :] = bytes(_ROW_BYTES * (_ROWS - rows))
-    live.write_tile(tile, bytes(found))
+        found += data.ljust(_ROW_BYTES, b"\0")
+    live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
     _start_at(cpu, 0)
     return rule.ok()
 
@@ -211,7 +209,7 @@ def _shapes_fit(rule: Rule, config: bytes, tiles: tuple[int, ...], *, moves: boo
         rule.check("three different tiles", len(set(tiles)) == len(tiles))
         and rule.check("as many rows as src1, as many bytes in a row as src2", rows == rows1 and colsb == colsb2)
         and rule.check("src1 has 4 bytes in a row for each row of src2", colsb1 == 4 * rows2)
-        and rule.check("a multiple of 4 bytes in a row", not (colsb | colsb1 | colsb2) % 4)
+        and rule.check("a multiple of 4 bytes in a row", not colsb % 4)
     )
 
 
