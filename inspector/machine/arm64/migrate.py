@@ -125,7 +125,7 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
             continue
         if encoding in host.untold and number != host.limit(encoding, state.features):
             name = host.kernel.register_name(encoding)
-            whole = FieldPlace(name, 0, 64, register=name, encoding=encoding)
+            whole = FieldPlace.whole(name, encoding)
             found.append(Open(name, whole, number, host.limit(encoding, state.features)))
         for place in host.open_in(encoding) if encoding not in IDENTITY else ():
             value = place.get(number)
