@@ -22,11 +22,13 @@ from inspector.readers.open import open_capture
 from inspector.readers.options import Options
 from inspector.targets import schemes, x86_restore
 from inspector.targets.arm64_host import capture_of, registers_of
+from layouts.arm64 import ids
 from layouts.arm64.hosts import bare_hosts
 from layouts.arm64.ids import sysreg_id
 from layouts.arm64.kernels import kernels
 from layouts.x86 import kernels as x86
 from tests.machine.arm64 import VERDICTS
+from tests.machine.arm64_bounds import rid
 from tests.machine.arm64_moves import guest_of
 from tests.machine.support import host_named
 
@@ -64,13 +66,39 @@ def test_sve_where_there_is_less() -> None:
     none = migrate(guest, host_named("neoverse-n1"))
     assert [step.outcome.name for step in none.failures] == ["EINVAL"]
     assert none.failures[0].event.startswith("KVM_ARM_VCPU_INIT")
+    # Nothing is tried on a vCPU that is not there.
+    assert (none.steps[-1], none.untried) == (none.failures[0], len(guest.registers))
+
+
+def test_the_calls_of_a_move() -> None:
+    """Init, lengths, finalize, registers by id; only SET_ONE_REG has a register, and only a refusal fields."""
+    guest = guest_of("neoverse-v1")
+    plain, z0 = rid("TTBR0_EL1"), ids.SVE_Z0
+    guest.registers.update({plain: bytes(8), rid("TTBR1_EL1"): bytes(8), z0: bytes(256)})
+    made = migrate(guest, host_named("neoverse-v1"), writable_imp=True)
+    assert made.accepted
+    events = [(step.event, step.register_id) for step in made.steps]
+    assert events[0] == ("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", 0)
+    lengths = events.index(("KVM_SET_ONE_REG KVM_REG_ARM64_SVE_VLS 16 32 bytes", ids.SVE_VLS))
+    assert events[lengths + 1] == ("KVM_ARM_VCPU_FINALIZE SVE", 0)
+    assert {event for event, _ in events[lengths + 2 :]} == {"KVM_SET_ONE_REG"}
+    tried = [register_id for _, register_id in events[lengths + 2 :]]
+    assert tried == sorted(tried)
+    assert z0 in tried
+    assert made.untried == len(guest.registers) - 1 - len(tried)
+    assert made.untried >= 2
+    other = migrate(guest, host_named("neoverse-n2"), writable_imp=True)
+    assert not any(step.fields for step in other.steps if step.outcome.accepted)
+    assert sysreg_id(ids.MIDR) in {step.register_id for step in other.steps if step.outcome.accepted}
 
 
 def test_the_proposals_interface() -> None:
     made = migrate(guest_of("neoverse-v1"), host_named("neoverse-v1"), abi="proposal")
     assert made.accepted
     calls = [step.event for step in made.steps]
-    assert "KVM_ARM_VCPU_SET_SVE_VLS 16 32 bytes" in calls
+    assert ("KVM_ARM_VCPU_SET_SVE_VLS 16 32 bytes", ids.SVE_VLS) in [
+        (step.event, step.register_id) for step in made.steps
+    ]
     assert "KVM_ARM_VCPU_FINALIZE SVE" not in calls
 
 

@@ -99,6 +99,9 @@ def test_a_hidden_field_of_an_unknown_core_is_open() -> None:
     assert [made.possible for made in found.values()] == [True, True, False]
     for name in ("same", "MPAM"):
         assert "feat_MPAM" in [entry.name for entry in found[name].open]
+    # What is against it if that host is as it looks.
+    why = {entry.name: entry.why for entry in found["MPAM"].open}["feat_MPAM"]
+    assert why == "not writable; the host has 0 (found 1)"
     assert found["EL0"].failures[0].outcome.name == "EINVAL"
 
 
