@@ -84,6 +84,11 @@ class IdRegister(NamedTuple):
         """The 16 bits that a KVM register id has for it."""
         return encoding_of_op(self.op)
 
+    @property
+    def is_shown(self) -> bool:
+        """Guests read something of the CPU in it, or of their own; else zero."""
+        return self.kind not in ("hidden", "unallocated")
+
 
 class Limit(NamedTuple):
     """What guests never see of an ID register, whatever the host has.

@@ -39,6 +39,11 @@ class FieldPlace(Bits):
         """See Bits.key."""
         return (*super().key(), self.register, self.encoding)
 
+    @classmethod
+    def whole(cls, register: str, encoding: int) -> FieldPlace:
+        """All of a register."""
+        return cls(register, 0, 64, register=register, encoding=encoding)
+
 
 class Property(NamedTuple):
     """A property. ``places`` are the fields that it sets; ``values`` the names of what they get, a number each.

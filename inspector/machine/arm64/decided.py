@@ -121,7 +121,7 @@ def _lowered(made: Migration) -> State:
     if SVE_VLS in registers:
         registers[SVE_VLS] = vqs.to_bytes(len(registers[SVE_VLS]), "little")
     for step in made.failures:
-        if not step.register_id or not is_id(step.register_id):
+        if not is_id(step.register_id):
             continue
         encoding = RegisterId(step.register_id).encoding
         limit, value = host.limit(encoding, features), int.from_bytes(registers[step.register_id], "little")

@@ -88,8 +88,9 @@ class _Atom(NamedTuple):
     def holds(self, ids: IdValues) -> bool:
         """Whether the VM's register has it."""
         value = self.field.get(ids.get(self.encoding, 0))
-        if self.signed and value >> self.field.width - 1:
-            value -= 1 << self.field.width
+        if self.signed:
+            top = 1 << self.field.width - 1
+            value = (value ^ top) - top
         if self.sign == ">=":
             return value >= self.number
         if self.sign == "<":
