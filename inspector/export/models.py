@@ -11,9 +11,10 @@ from inspector.machine.arm64.models.accepted import Accepted, guest_properties, 
 from inspector.machine.arm64.models.partial import Open, PartialHost
 from inspector.machine.arm64.models.realize import Realization
 from inspector.machine.arm64.models.request import Request
+from layouts.arm64.arm_features import features_in
 from layouts.arm64.ids import ISAR1
-from layouts.arm64.named_models import ModelValue, NamedModel, chain
-from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
+from layouts.arm64.named_models import ModelValue, NamedModel, chain, model_named
+from layouts.arm64.properties import SVE, FieldPlace, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
 from layouts.light import TYPE_CHECKING
 
@@ -78,11 +79,18 @@ def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str,
         "realizable": model.realizable,
         "parents": [entry.name for entry in chain(model, models)[:-1]],
         "vl_bytes": list(model.vl_bytes),
+        "aliases": [name for name in _short_names(model) if model_named(name, models) is model],
+        "deprecated": False,
+        "vendor": None,
+        "family": None,
+        "model": None,
+        "stepping": None,
         "values": [
             {
                 "model": entry.name,
                 "property": value.assignment.name,
                 "value": value.assignment.text,
+                "places": [f"{place.register}.{place.name}" for place in _places_of(value.assignment.name)],
                 "source": _source_json(value.source),
                 "second": [_source_json(source) for source in value.second],
                 "has_second": value.has_second,
@@ -93,6 +101,20 @@ def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str,
             for value in entry.values
         ],
     }
+
+
+def _short_names(model: NamedModel) -> Iterator[str]:
+    """Names of a model beside QEMU's: without its version, and libvirt's."""
+    for name in dict.fromkeys((model.name, model.libvirt)):
+        if name != model.name:
+            yield name
+        if name.endswith(ending := f"-v{model.version}"):
+            yield name.removesuffix(ending)
+
+
+def _places_of(name: str) -> tuple[FieldPlace, ...]:
+    found = properties().get(name)
+    return found.places if found else ()
 
 
 def _source_json(source: Source) -> dict[str, str]:
@@ -202,10 +224,14 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "model": name,
         "host": made.host.name,
         **kernel_json(made.host.kernel),
+        "machine": None,
+        "qemu": None,
         "usable": made.usable,
         "verdict": made.verdict,
+        "starts": made.possible or len(made.warned) == len(made.blockers),
         "agree": made.agree,
         "open": [_open_json(entry) for entry in made.open],
+        "nameless": [],
         "qemu_warns": [blocker.name for blocker in made.warned],
         "blockers": [
             {
@@ -220,6 +246,11 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         ],
         "conflicts": [str(conflict) for conflict in made.request.conflicts],
         "calls": [{"call": write.event, "verdict": write.outcome.name} for write in made.writes],
+        "features": list(features_in(made.registers)),
+        "origins": {
+            f"{place.register}.{place.name}": f"{history[-1].value} by {history[-1].origin} {history[-1].name}"
+            for place, history in made.request.history.items()
+        },
         "registers": {
             made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
         },
