@@ -156,7 +156,7 @@ def notes_of(made: Realization) -> Iterator[str]:
     taken: dict[str, list[str]] = {}
     for place, history in made.request.history.items():
         if history[-1].origin == "switch" and history[-1].value and place.name != "SVE":
-            taken.setdefault(history[-1].name, []).append(f"{place.name}={history[-1].value}")
+            taken.setdefault(history[-1].name, []).append(f"{place.name}={place.text(history[-1].value)}")
     if made.blockers and not made.host.mask(ISAR1):
         yield "this kernel takes only the host's own ID registers (but CSV2 and CSV3), so no other guest runs there"
     for name, fields in taken.items() if made.request.has_model else ():
@@ -203,8 +203,8 @@ def steps_text(made: Realization) -> Iterator[str]:
     """Field by field who set it to what, in order of precedence."""
     for place, history in sorted(made.request.history.items(), key=lambda item: (item[0].encoding, -item[0].lsb)):
         hosts = place.get(made.host.limit(place.encoding, made.request.features))
-        path = " > ".join(f"{setting.value} ({setting.origin}: {setting.name})" for setting in history)
-        yield f"  {place.register}.{place.name}: 0 > {path}; the host has {hosts}"
+        path = " > ".join(f"{place.text(setting.value)} ({setting.origin}: {setting.name})" for setting in history)
+        yield f"  {place.register}.{place.name}: 0 > {path}; the host has {place.text(hosts)}"
 
 
 def registers_text(made: Realization) -> Iterator[str]:
@@ -248,8 +248,9 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "calls": [{"call": write.event, "verdict": write.outcome.name} for write in made.writes],
         "features": list(features_in(made.registers)),
         "origins": {
-            f"{place.register}.{place.name}": f"{history[-1].value} by {history[-1].origin} {history[-1].name}"
+            f"{place.register}.{place.name}": f"{place.text(last.value)} by {last.origin} {last.name}"
             for place, history in made.request.history.items()
+            for last in history[-1:]
         },
         "registers": {
             made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
