@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
@@ -58,8 +59,12 @@ def ldtilecfg_from(cpu: Processor, read: Callable[[int], bytes]) -> Outcome:
         return rule.fault_at(fault)
 
 
+@lru_cache(maxsize=64)
 def is_valid(config: bytes) -> bool:
-    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile."""
+    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile.
+
+    Every restore of a processor asks it of what it loads, which is seldom another.
+    """
     palette = config[0]
     if palette == 0:
         return True
@@ -126,9 +131,14 @@ def tileloadd(cpu: Processor, tile: int, memory: bytes | ReadRow) -> Outcome:
     config, live = cpu.registers.get(TILECFG), cpu.registers
     rows, colsb = rows_and_colsb(config, tile)
     found = bytearray(_of_tile(cpu, tile))
-    for row in range(config[_START_ROW], rows):
+    start = config[_START_ROW]
+    if isinstance(memory, bytes):
+        found[_ROW_BYTES * start : _ROW_BYTES * rows] = _rows(memory, start, rows, colsb)
+        start = rows
+    for row in range(start, rows):
         try:
-            data = memory[_ROW_BYTES * row :][:colsb] if isinstance(memory, bytes) else memory(row, colsb)
+            assert not isinstance(memory, bytes)
+            data = memory(row, colsb)
         except MemoryFaultError as error:
             found[_ROW_BYTES * row :] = bytes(_ROW_BYTES * (_ROWS - row))
             live.write_tile(tile, bytes(found))
@@ -139,6 +149,14 @@ def tileloadd(cpu: Processor, tile: int, memory: bytes | ReadRow) -> Outcome:
     live.write_tile(tile, bytes(found))
     _start_at(cpu, 0)
     return rule.ok()
+
+
+def _rows(memory: bytes, start: int, rows: int, colsb: int) -> bytes:
+    """Rows of memory as a tile holds them: all at once where they are whole."""
+    if colsb == _ROW_BYTES:
+        return memory[_ROW_BYTES * start : _ROW_BYTES * rows].ljust(_ROW_BYTES * (rows - start), b"\0")
+    found = (memory[_ROW_BYTES * row : _ROW_BYTES * row + colsb] for row in range(start, rows))
+    return b"".join([data.ljust(_ROW_BYTES, b"\0") for data in found])
 
 
 def tilestored(cpu: Processor, tile: int, write: WriteRow | None = None) -> Outcome:
