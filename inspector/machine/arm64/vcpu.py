@@ -112,11 +112,14 @@ class Vcpu(VcpuArch):
     def enter(self) -> Outcome:
         """KVM_RUN until the guest executes its first instruction."""
         rule = Rule(RUN)
-        code = self.unready(rule) or (0 if self.ran else self._first_run(rule))
+        is_first = not (self.ran or self.tried)
+        code = self.unready(rule) or (self._first_run(rule) if is_first else 0)
         if code:
             return rule.refuse(code)
-        if not self.ran:
+        if is_first:
             pmu_guest.first_run(self)
+        elif not self.ran:
+            rule.check("an earlier KVM_RUN counts as the first, though it failed", held=True)
         self.ran = self.vm.ran = True
         if self.mmio_pending:
             # kvm_handle_mmio_return: the access is done, its instruction skipped.
@@ -133,6 +136,7 @@ class Vcpu(VcpuArch):
 
     def _first_run(self, rule: Rule) -> int:
         """What has to be there the first time: 0 or the errno."""
+        self.tried = self.host.kernel.tries_once
         code = vgic.map_resources(rule, self.vm)
         if code:
             return code
