@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
@@ -58,8 +59,12 @@ def ldtilecfg_from(cpu: Processor, read: Callable[[int], bytes]) -> Outcome:
         return rule.fault_at(fault)
 
 
+@lru_cache(maxsize=64)
 def is_valid(config: bytes) -> bool:
-    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile."""
+    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile.
+
+    Every restore of a processor asks it of what it loads, which is seldom another.
+    """
     palette = config[0]
     if palette == 0:
         return True
@@ -125,18 +130,30 @@ def tileloadd(cpu: Processor, tile: int, memory: bytes | ReadRow) -> Outcome:
         return fault
     config, live = cpu.registers.get(TILECFG), cpu.registers
     rows, colsb = rows_and_colsb(config, tile)
-    found = _of_tile(cpu, tile)[: _ROW_BYTES * config[_START_ROW]]
-    for row in range(config[_START_ROW], rows):
-        try:
-            data = memory[_ROW_BYTES * row :][:colsb] if isinstance(memory, bytes) else memory(row, colsb)
-        except MemoryFaultError as error:
-            live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
-            _start_at(cpu, row)
-            return rule.fault_at(error)
-        found += data.ljust(_ROW_BYTES, b"\0")
+    start = config[_START_ROW]
+    found = _of_tile(cpu, tile)[: _ROW_BYTES * start]
+    if isinstance(memory, bytes):
+        found += _rows(memory, start, rows, colsb)
+    else:
+        for row in range(start, rows):
+            try:
+                data = memory(row, colsb)
+            except MemoryFaultError as error:
+                live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
+                _start_at(cpu, row)
+                return rule.fault_at(error)
+            found += data.ljust(_ROW_BYTES, b"\0")
     live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
     _start_at(cpu, 0)
     return rule.ok()
+
+
+def _rows(memory: bytes, start: int, rows: int, colsb: int) -> bytes:
+    """Rows of memory as a tile holds them: all at once where they are whole."""
+    if colsb == _ROW_BYTES:
+        return memory[_ROW_BYTES * start : _ROW_BYTES * rows].ljust(_ROW_BYTES * (rows - start), b"\0")
+    found = (memory[_ROW_BYTES * row : _ROW_BYTES * row + colsb] for row in range(start, rows))
+    return b"".join([data.ljust(_ROW_BYTES, b"\0") for data in found])
 
 
 def tilestored(cpu: Processor, tile: int, write: WriteRow | None = None) -> Outcome:
