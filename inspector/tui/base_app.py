@@ -42,6 +42,9 @@ FIRST_KEYS = (
     "first time here?  ? all keys · / search while typing · L what KVM would say to this vCPU · or: inspector tour"
 )
 _GUARD, _PLAIN = Guard(), Plain()
+#: Where a terminal has no more than sixteen colours a theme's are told apart no more, orange and red are one: there its
+#: own. None is a console that is not one.
+_MANY_COLOURS, _FEW_COLOURS_THEME = ("256", "truecolor", None), "ansi-dark"
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2
 
@@ -130,6 +133,15 @@ class BaseApp(App[int]):
         """What was asked for is on screen, or never will be."""
         return True
 
+    def get_driver_class(self) -> type[Driver]:
+        """Ours in the place of Textual's for a terminal; a browser has its own."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from inspector.tui.driver import TerminalDriver
+
+        found = super().get_driver_class()
+        return TerminalDriver if found is LinuxDriver else found
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """See Guard and Plain."""
         return [*super().get_line_filters(), _GUARD, *([_PLAIN] if self.is_plain else [])]
@@ -167,7 +179,8 @@ class BaseApp(App[int]):
         self._to_say = list(config.wrong)
         if config.theme and config.theme not in self.available_themes:
             self._to_say.append(f"theme {config.theme}: {did_you_mean(config.theme, self.available_themes, 'Ctrl-P')}")
-        self.theme = next((name for name in (config.theme, state.theme) if name in self.available_themes), self.theme)
+        wanted = (config.theme, state.theme, "" if self.console.color_system in _MANY_COLOURS else _FEW_COLOURS_THEME)
+        self.theme = next((name for name in wanted if name in self.available_themes), self.theme)
         self._begun_with = self.theme
         if config.keys:
             self.set_keymap(config.keys)

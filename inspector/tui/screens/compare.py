@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
@@ -190,6 +190,11 @@ class CompareScreen(KeyedScreen):
             self.action_fold()
 
     # Moving
+
+    @on(events.Click, "#names")
+    def _name_clicked(self, event: events.Click) -> None:
+        view = self.query_one(CompareView)
+        view.click_column(event.x - view.styles.padding.left)
 
     def action_column(self, by: int) -> None:
         """Another side; in time another step."""

@@ -242,6 +242,11 @@ class WorldLabScreen(MachineScreen):
 
     # What keys do
 
+    async def press(self, name: str) -> None:
+        """The key of an id, where something was clicked that it does."""
+        found = next(key.keys for key, _ in keys_of(self._table) if key.id == name)
+        await self.app._check_bindings(found.split(",")[0])
+
     def action_next(self) -> None:
         """The scenario's next event."""
         self.done(self.session.next())
