@@ -16,7 +16,7 @@ from textual._compositor import CompositorUpdate
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FIRST_KEYS = (
     "first time here?  ? all keys · / search while typing · L what KVM would say to this vCPU · or: inspector tour"
 )
-_GUARD, _PLAIN = Guard(), Plain()
+_GUARD, _PLAIN, _NO_COLOUR = Guard(), Plain(), NoColor()
 #: Where a terminal has no more than sixteen colours a theme's are told apart no more, orange and red are one: there its
 #: own. None is a console that is not one.
 _MANY_COLOURS, _FEW_COLOURS_THEME = ("256", "truecolor", None), "ansi-dark"
@@ -143,8 +143,9 @@ class BaseApp(App[int]):
         return TerminalDriver if found is LinuxDriver else found
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """See Guard and Plain."""
-        return [*super().get_line_filters(), _GUARD, *([_PLAIN] if self.is_plain else [])]
+        """See Guard and Plain. Without colours there are no greys either: Textual's are too near to one another."""
+        filters = [_NO_COLOUR if isinstance(one, Monochrome) else one for one in super().get_line_filters()]
+        return [*filters, _GUARD, *([_PLAIN] if self.is_plain else [])]
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Textual has painted: send what that changes."""
@@ -275,7 +276,7 @@ class BaseApp(App[int]):
     def get_css_variables(self) -> dict[str, str]:
         """The theme's variables and our own."""
         theme = super().get_css_variables()
-        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi)}
+        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi, dark=self.current_theme.dark)}
 
     # Keys
 

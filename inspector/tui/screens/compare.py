@@ -59,7 +59,7 @@ class CompareScreen(KeyedScreen):
     CompareScreen #slider.shown { display: block; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
     CompareScreen CompareView { height: 1fr; padding: 0 0 0 1; }
-    CompareScreen ValuesPane { height: auto; max-height: 40%; padding: 0 1; border-top: solid $primary; }
+    CompareScreen ValuesPane { height: auto; max-height: 40%; padding: 0 1; border-top: solid $pane-edge; }
     """
 
     class Compared(Message):

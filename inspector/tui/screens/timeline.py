@@ -26,7 +26,7 @@ from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
 
 #: What the values have at least, both together; the sign in front and a space behind a name.
-_VALUES_WIDTH, _LEAST_NAME, _SIGN = 44, 20, 3
+_VALUES_WIDTH, _LEAST_NAME, _SIGN = 44, 24, 3
 _WIDE_COLUMNS = 120
 
 
@@ -104,11 +104,11 @@ class TimelineScreen(KeyedScreen):
     TimelineScreen #names { height: auto; padding: 0 2 0 1; background: $background; }
     TimelineScreen Timeline { height: auto; max-height: 50%; padding: 0 1; }
     TimelineScreen #below { height: 1fr; layout: vertical; }
-    TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $primary; }
-    TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $pane-edge; }
+    TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     TimelineScreen.wide #below { layout: horizontal; }
     TimelineScreen.wide #way { width: 1fr; height: 1fr; max-height: 100%; }
-    TimelineScreen.wide StateView { width: 1fr; border-left: solid $primary; }
+    TimelineScreen.wide StateView { width: 1fr; border-left: solid $pane-edge; }
     """
 
     def __init__(self, world: BaseWorld[Any], title: str, line: int) -> None:

@@ -35,6 +35,10 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
     LineView > .line--good { color: $line-good; }
     LineView > .line--bad { color: $line-bad; text-style: bold; }
     LineView > .line--mark { background: $mark; color: $on-mark; text-style: bold; }
+    LineView:nocolor > .line--cursor { text-style: bold underline; }
+    LineView:nocolor:focus > .line--cursor { text-style: bold reverse; }
+    LineView:nocolor > .line--mark { text-style: bold reverse; }
+    LineView:nocolor > .line--quiet { text-style: dim; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line--cursor",
