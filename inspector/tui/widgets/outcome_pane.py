@@ -15,9 +15,10 @@ from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.why import SOURCE, gate_sentence, result_of
 from inspector.export.words import counted
 from inspector.machine.against import Happened
+from inspector.machine.log import Line
 from inspector.machine.offers import Offer
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import Line, WorldStep
+from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.gates import Chain, Gate, GateState
 from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario

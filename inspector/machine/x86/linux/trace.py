@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.machine.world import Executed, Line
+from inspector.machine.log import Executed, Line
 
 
 class Costs:
