@@ -45,6 +45,7 @@ REFUSED = {
     "xsave-under-xfd": {9: "#NM"},
     "td-without-amx": {2: "EINVAL", 7: "#GP", 8: "#GP", 10: "#UD", 11: "EINVAL"},
     "cet-to-older-kernel": {},
+    "apx-next": {3: "EINVAL", 5: "EINVAL", 6: "depends-on", 8: "depends-on"},
     "transcript-vm-boot": {},
     "transcript-vm-sigill": {10: "SIGILL"},
     "transcript-vm-amx": {},
