@@ -14,7 +14,7 @@ from inspector.decode.spec import FieldSpec
 from inspector.tui.rows import Rows
 from inspector.tui.session import Session
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER, _INDEX = re.compile(r"\d+"), re.compile(r"\[\d+\]")
 #: A heading, the area, the file, a last line, and the names of the columns.
 _FRAME_LINES, _LEAST_FIELDS = 5, 3
 _LONGEST_NAME = 30
@@ -44,10 +44,12 @@ def heading_text(session: Session, height: int) -> Text:
     text.append(f"{visible(area.origin.file)} + {area.origin.offset:#x}\n", "dim")
     text.append("Space folds and unfolds.\n", "dim")
     paths = re.compile(rf"^{re.escape(area.prefix)}\.({re.escape(name)}\.)?")
-    lines = list(_lines(rows.groups[name], paths))
-    text.append(_fields_text(lines, max(_LEAST_FIELDS, height - _FRAME_LINES)))
-    if name == "header" and _COMPONENTS in rows.groups:
+    if name in ("header", _COMPONENTS) and _COMPONENTS in rows.groups:
+        # At the same place for both: nothing of it is sent from one to the other.
         text.append(_components_text(rows))
+    if name != _COMPONENTS:
+        lines = list(_lines(rows.groups[name], paths))
+        text.append(_fields_text(lines, max(_LEAST_FIELDS, height - _FRAME_LINES)))
     return text
 
 
@@ -56,7 +58,9 @@ def _fields_text(lines: Sequence[_Line], most: int) -> Text:
     wide = min(_LONGEST_NAME, max(len(name) for name, *_ in lines)) + 2
     text = Text(f"{'':<{wide}}{'at':<8}{'bytes':<7}\n", "dim")
     for name, at, size_bytes, title in lines[: most if len(lines) <= most else most - 1]:
-        text.append(f"{visible(name):<{wide}}").append(f"{at:<8}{size_bytes:<7}", "dim").append(f"{visible(title)}\n")
+        shown = visible(name)
+        shown = shown if len(shown) <= wide - 2 else f"{shown[: wide - 3]}…"
+        text.append(f"{shown:<{wide}}{at:<8}{size_bytes:<7}{visible(title)}\n")
     if len(lines) > most:
         text.append(f"and {len(lines) - most + 1} more\n", "dim")
     return text
@@ -64,7 +68,7 @@ def _fields_text(lines: Sequence[_Line], most: int) -> Text:
 
 def _lines(specs: Sequence[FieldSpec], head: re.Pattern[str]) -> Iterator[_Line]:
     """Each field; of a run that differs in numbers alone, both ends. ``head``: what the heading says of a path."""
-    for _, found in groupby(specs, lambda spec: (_NUMBER.sub("", spec.title), _NUMBER.sub("", spec.path))):
+    for _, found in groupby(specs, lambda spec: (_NUMBER.sub("", spec.title), _INDEX.sub("", spec.path))):
         run = list(found)
         first, last = run[0], run[-1]
         name = " ... ".join(head.sub("", spec.path) for spec in dict.fromkeys((first, last)))
@@ -78,10 +82,10 @@ def _components_text(rows: Rows) -> Text:
     for spec in rows.groups[_COMPONENTS]:
         name, _, what = spec.path.removeprefix(f"{_COMPONENTS}.").rpartition(".")
         found.setdefault(name, {})[what] = rows.table.decode(spec).value
-    text = Text("\n").append(f"{'component':<13}{'at':<8}{'bytes':<7}\n", "dim")
+    text = Text(f"{'component':<13}{'at':<8}bytes   ● in use\n", "dim")
     for name, values in found.items():
         sign = "●" if values.get("in_use") else "·"
         at, size_bytes = values.get("offset"), values.get("size")
         place = f"{'-' if at is None else f'{at:#x}':<8}{'-' if size_bytes is None else size_bytes}"
-        text.append(f"{sign} {name:<11}", "" if values.get("in_use") else "dim").append(f"{place}\n", "dim")
-    return text.append("● in use (XSTATE_BV)\n", "dim")
+        text.append(f"{sign} {name:<11}{place}\n", "" if values.get("in_use") else "dim")
+    return text
