@@ -114,7 +114,7 @@ def test_counters_of_a_guest_of_intel(leaf_a: CpuidValues, counters: Counters) -
 
 def unlisted(vcpu: WholeVcpu) -> WholeVcpu:
     """The same guest, where no MSR that it lacks reads as 0 for being listed (kvm_is_advertised_msr)."""
-    table_of(vcpu.kvm).zeroes = frozenset()
+    table_of(vcpu.kvm).is_zero = lambda _index: False  # type: ignore[method-assign]
     return vcpu
 
 

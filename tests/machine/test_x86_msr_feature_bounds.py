@@ -106,7 +106,7 @@ def test_feature_msrs_that_need_their_bit(release: str, needs: bool, index: int,
     for features in ((), (feature,)):
         vcpu = give(vcpu_with(release, VMX), *features)
         # Where KVM does not list the MSR 0 is no exception.
-        table_of(vcpu.kvm).zeroes = frozenset()
+        table_of(vcpu.kvm).is_zero = lambda _index: False  # type: ignore[method-assign]
         has = bool(features) or not needs
         assert isinstance(read(vcpu, index), int) is has
         assert kept(vcpu, index, 0) == (0 if has else None)
