@@ -270,6 +270,8 @@ def best(found: argparse.Namespace) -> int:
                 "hosts": [host.name for host in hosts],
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
+                "partial": {},
+                "phys_bits": None,
                 "usable": [entry.model.name for entry in ranked if entry.usable],
                 "switches": {entry.model.name: list(entry.words) for entry in ranked if entry.possible},
                 "moves": {host.name: model_hosts.moves_json(moved, host) for host in hosts},

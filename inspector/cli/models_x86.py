@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli.arguments import TOLD
@@ -12,10 +15,15 @@ from inspector.export.kinds import head
 from inspector.export.model_answers import capabilities, qmp_baseline, qmp_definitions
 from inspector.export.x86_guest_lines import line_of
 from inspector.export.x86_lines import VMMS
-from inspector.machine.x86.models.baseline import baseline
-from inspector.machine.x86.models.offer import Offer
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.model_moves import Place, moves, unlike
+from inspector.machine.x86.models.baseline import baseline, labels
+from inspector.machine.x86.models.offer import KVM, Offer
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import RequestError, request
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.x86_destination import destination_of, destination_of_offer
+from inspector.targets.x86_guest import guest_of_realization
 from inspector.targets.x86_models import Asked, asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from layouts.light import TYPE_CHECKING
@@ -111,7 +119,8 @@ def expand(found: argparse.Namespace) -> int:
     asked = _asked(found)
     made = _realized(asked, _offer(found, found.host[0]))
     if found.to == "json":
-        say_json(export.realization_json(found.model, made, asked.nameless))
+        document = export.realization_json(found.model, made, asked.nameless)
+        say_json(document | {"properties": export.properties_of(made)})
     elif found.to == "qmp":
         say_json(export.qmp_expansion(made))
     elif found.to == "capabilities":
@@ -144,12 +153,37 @@ def check(found: argparse.Namespace) -> int:
             for offer in offers
             for machine in machines().values()
         ]
+    places = _places(found.model, found.host, made) if len(offers) > 1 and not found.each_machine else []
+    moved, differing = moves(places), unlike(places)
     if found.to == "json":
-        say_json([export.realization_json(found.model, one, asked.nameless) for one in made])
+        documents = [export.realization_json(found.model, one, asked.nameless) for one in made]
+        if not found.each_machine:
+            for document, place in zip_longest(documents, places):
+                document["moves"] = export.moves_json(moved, place) if place else []
+                document["unlike"] = export.unlike_json(places, differing)
+        say_json(documents)
     else:
         for one in made:
             say(*export.check_text(found.model, one, asked.nameless, steps=found.steps))
-    return ExitCode.of(all(one.verdict == "yes" for one in made))
+        if places:
+            say(*export.moves_text(places, moved, differing))
+    return ExitCode.of(all(one.verdict == "yes" for one in made) and all(move.arrives for move in moved))
+
+
+def _places(line: str, hosts: Sequence[str], made: Sequence[Realization]) -> list[Place]:
+    """The guest of a line on each host, and each host as a destination."""
+    names = labels([one.offer for one in made])
+    return [
+        Place(name, one, guest_of_realization(line, one), _destination(host, one.offer))
+        for name, host, one in zip(names, hosts, made, strict=True)
+    ]
+
+
+def _destination(host: str, offer: Offer) -> Destination:
+    """The same host as a destination: by the names of features where those are what is known."""
+    if offer.cpuid is None and offer.accelerator == KVM:
+        return destination_of_offer(offer, offer.kernel, NO_OPTIONS)
+    return destination_of(host, offer.kernel, NO_OPTIONS)
 
 
 def best(found: argparse.Namespace) -> int:
@@ -158,7 +192,9 @@ def best(found: argparse.Namespace) -> int:
     result = baseline(offers, qemu=found.qemu or NEWEST, machine=found.machine)
     first = result.ranked[0] if result.ranked else None
     if found.to == "json":
-        say_json(export.baseline_json(result, offers))
+        places = _places(first.model, found.hosts, first.realizations) if first else []
+        moved = moves(places) if len(places) > 1 else []
+        say_json(export.baseline_json(result, offers, {one.name: export.moves_json(moved, one) for one in places}))
     elif found.to == "qmp" and first is not None:
         say_json(qmp_baseline(first.model, {word[1:]: word[0] == "+" for word in first.words}))
     elif found.to in VMMS and first is not None:

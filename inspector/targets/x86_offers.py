@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from functools import cache
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import InputError, UsageError, visible
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture
 from inspector.machine.x86.kvm.assumed import assumed_kvm, assumptions
@@ -14,7 +14,7 @@ from inspector.machine.x86.kvm.module import Processor
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
 from inspector.machine.x86.models.cpuid import cpuid_of_model
 from inspector.machine.x86.models.expand import expand
-from inspector.machine.x86.models.offer import Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
+from inspector.machine.x86.models.offer import KVM, Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.lines import text_of
@@ -29,7 +29,7 @@ from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere
-from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
+from layouts.x86.models.cpuinfo import feature_of_flag, shown_features, unknown_flags
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import TCG, VERSIONS, CpuModel, qemu_models
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 #: This machine's own KVM, which runs on the kernel that runs.
 _KVM = "kvm:"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
+_TCG_BRAND = "QEMU TCG CPU"
+_SHOWN = 8
 #: A file of words is no larger; objects of a whole cluster may be.
 _HEAD_BYTES = 4 << 20
 
@@ -72,7 +74,7 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):
         raise no_such_cpu(name, TCG)
-    found = offer_of_text(name)
+    found = offer_of_text(name, options)
     return found._replace(kernel=release) if found else _captured(name, release, options)
 
 
@@ -104,7 +106,7 @@ def _of_msrs() -> frozenset[str]:
 # Files of words
 
 
-def offer_of_text(word: str) -> Offer | None:
+def offer_of_text(word: str, options: Options = NO_OPTIONS) -> Offer | None:
     """A file that some program wrote about its host, or one node of it; None for one that is a capture."""
     from inspector.readers.kubernetes import looks_like_yaml
     from inspector.readers.kubevirt_cpu import LABEL
@@ -127,7 +129,13 @@ def offer_of_text(word: str) -> Offer | None:
     if start[:1] == b"<" and b"<capabilities" in head:
         return _of_capabilities(text_of(name, "libvirt's XML"), name)
     words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
-    return offer_of_words(name, words) if words else None
+    if words is None:
+        return None
+    if unknown := unknown_flags(words.flags):
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        names = visible(", ".join(unknown[:_SHOWN]))
+        options.note(f"{name}: flags that no known Linux has: {names}{more}; nothing is concluded of them")
+    return offer_of_words(name, words)
 
 
 def _of_objects(name: str, member: str, *, is_yaml: bool) -> Offer | None:
@@ -169,7 +177,9 @@ def offer_of_expansion(name: str, properties: dict[str, Any]) -> Offer:
     numbers = [properties.get(key, 0) for key in ("family", "model", "stepping")]
     vendor = str(properties.get("vendor", ""))
     signature = (vendor, *map(int, numbers)) if vendor else None
-    return offer_of_features(name, there, told.keys() - there, signature=signature)  # type: ignore[arg-type]
+    # The answer does not name the accelerator; the emulator's brand does (QEMU target/i386/tcg/tcg-cpu.c).
+    accelerator = TCG if str(properties.get("model-id", "")).startswith(_TCG_BRAND) else KVM
+    return offer_of_features(name, there, told.keys() - there, accelerator=accelerator, signature=signature)  # type: ignore[arg-type]
 
 
 def _of_capabilities(text: str, name: str) -> Offer:
@@ -208,7 +218,10 @@ def _of_domcapabilities(text: str, name: str) -> Offer:
     told = {feature for feature in features() if libvirt_feature(feature)} | (named.keys() - {""})
     vendor = _VENDORS.get(found.vendor, model.vendor)
     signature = (vendor, model.family, model.model, model.stepping)
-    return offer_of_features(name, there, told - there, signature=signature, phys_bits=found.phys_bits)
+    accelerator = TCG if found.domain == "qemu" else KVM
+    return offer_of_features(
+        name, there, told - there, accelerator=accelerator, signature=signature, phys_bits=found.phys_bits
+    )
 
 
 def offer_of_node(node: NodeLabels) -> Offer:

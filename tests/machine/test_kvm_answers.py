@@ -11,40 +11,18 @@ from inspector.machine.outcome import Outcome
 from inspector.machine.x86.cpu.instructions import tiles, vectors
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.host import Host, shipped_cpu
-from inspector.machine.x86.kvm.capabilities import allowed_disable_exits
-from inspector.machine.x86.kvm.irqchip import create_pit2, interrupt
 from inspector.machine.x86.kvm.module import SVM, VMX
 from inspector.machine.x86.kvm.msrs.access import read, set_msr
 from inspector.machine.x86.kvm.nested.vmx import VMCS12_REVISION
 from inspector.machine.x86.kvm.one_reg import reg_list
 from inspector.machine.x86.kvm.vcpu import Vcpu
-from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.linux.kernel import Linux
 from layouts.x86.kernels import profile_for
-from tests.machine.kvms import kvm_of
 from tests.machine.kvms import vcpu_with as vcpu_of
 from tests.machine.kvms import vcpu_with_counters as with_counters
 from tests.machine.support import events_of, world
 
 AMD_SELECT, AMD_CTL = 0xC0010200, 0xC0000301
-
-
-def test_a_second_pit_and_a_vector_beyond_all() -> None:
-    """kvm_arch_vm_ioctl: EEXIST; kvm_vcpu_ioctl_interrupt: EINVAL from 256 on."""
-    kvm = kvm_of("6.12")
-    assert create_pit2(kvm, VmConfig(1)).accepted
-    assert create_pit2(kvm, VmConfig(1), has_pit=True).code == errno.EEXIST
-    assert [interrupt(VmConfig(0), vector).code for vector in (255, 256)] == [0, errno.EINVAL]
-    waiting = [interrupt(VmConfig(chips), 0x30, one_waits=True).code for chips in (0, 1, 2)]
-    assert waiting == [0, errno.ENXIO, errno.EEXIST]
-
-
-def test_exits_that_a_vm_may_do_without() -> None:
-    """kvm_get_allowed_disable_exits: with mitigate_smt_rsb only PAUSE."""
-    kvm = kvm_of("6.16")
-    assert allowed_disable_exits(kvm) & 2
-    kvm.parameters = {**kvm.parameters, "mitigate_smt_rsb": "Y"}
-    assert not allowed_disable_exits(kvm) & 2
 
 
 def test_a_list_of_registers_needs_room() -> None:

@@ -21,7 +21,7 @@ from inspector.machine.x86.kvm.msrs.counters import (
 from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from tests.machine.kvms import commands, give, kept, kvm_of, named, vcpu_with_counters
+from tests.machine.kvms import commands, give, kept, kvm_of, named, unlisted, vcpu_with_counters
 
 PERF_CAPABILITIES = 0x345
 K7_SELECT, K7_COUNTER, SELECT, COUNTER = 0xC0010000, 0xC0010004, 0xC0010200, 0xC0010201
@@ -110,12 +110,6 @@ def test_counters_of_a_host(
 )
 def test_counters_of_a_guest_of_intel(leaf_a: CpuidValues, counters: Counters) -> None:
     assert guest_counters(vcpu_with_counters("6.12", leaf_a=leaf_a)) == counters
-
-
-def unlisted(vcpu: WholeVcpu) -> WholeVcpu:
-    """The same guest, where no MSR that it lacks reads as 0 for being listed (kvm_is_advertised_msr)."""
-    table_of(vcpu.kvm).zeroes = frozenset()
-    return vcpu
 
 
 def of_amd(release: str, leaf: CpuidValues | None, *features: str, host_leaf: CpuidValues = (1, 6, 0, 0)) -> WholeVcpu:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+from copy import deepcopy
 
 import pytest
 
 from inspector.machine.x86.kvm.enable_cap import VM_CAPS, enable_vcpu_cap, enable_vm_cap
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
+from inspector.machine.x86.kvm.msrs.hyperv import SCONTROL
 from inspector.machine.x86.kvm.whole import IRQCHIP_KERNEL, IRQCHIP_NONE, IRQCHIP_SPLIT, VmConfig, WholeVcpu
 from layouts.x86.capabilities import NUMBERS
 from tests.machine.kvms import kvm_of
@@ -154,9 +156,10 @@ def test_bits_that_a_capability_has(name: str, mask: int) -> None:
     ],
 )
 def test_capabilities_of_a_vm(release: str, name: str, arg: int, vm: VmConfig, code: int) -> None:
-    before = dict(vm.caps)
+    vm, before = deepcopy(vm), vm.caps
     outcome = enable_vm_cap(kvm_of(release), vm, NUMBER[name], arg)
     assert outcome.code == code, outcome.because
+    assert outcome.checks[-1].held is not bool(code) if outcome.checks else not code
     assert vm.caps == (before if code else before | {NUMBER[name]: arg})
     assert vm.irqchip == IRQCHIP_SPLIT or (name, code) != ("SPLIT_IRQCHIP", 0)
 
@@ -256,7 +259,9 @@ def test_what_one_vendor_alone_has() -> None:
 )
 def test_capabilities_of_a_vcpu(release: str, vendor: str, name: str, arg: int, irqchip: int, code: int) -> None:
     vcpu = WholeVcpu(kvm_of(release, vendor), VmConfig(irqchip))
-    assert enable_vcpu_cap(vcpu, NUMBER[name], arg).code == code
+    outcome = enable_vcpu_cap(vcpu, NUMBER[name], arg)
+    assert (outcome.code, outcome.checks[-1].held) == (code, not code)
+    assert (SCONTROL in vcpu.msrs) is (not code and "SYNIC" in name)
     assert vcpu.caps == ({} if code else {NUMBER[name]: arg})
     assert enable_vcpu_cap(WholeVcpu(vcpu.kvm, VmConfig(irqchip)), NUMBER[name], arg, 1).code == errno.EINVAL
     assert enable_vcpu_cap(vcpu, 1).code == errno.EINVAL

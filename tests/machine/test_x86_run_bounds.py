@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from inspector.capture.host import Cpuid
 from inspector.machine.events import EventError
 from inspector.machine.outcome import GP, NM, UD, Rule
 from inspector.machine.x86.cpu.instructions import control, tiles
@@ -22,7 +23,7 @@ from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.process import INITIAL_PKRU
 from inspector.machine.x86.world.world import World
 from tests.machine.support import PERMITTED, policy_of, world
-from tests.machine.x86_vcpus import AMX_TABLE, CET_XSS, IBT, NO_CET, SHSTK, TILES, held, vcpu_of
+from tests.machine.x86_vcpus import AMX_TABLE, CET_XSS, IBT, NO_CET, SHSTK, TILES, Leaves, held, vcpu_of
 
 #: Tiles in use under an XFD that turns them off, then #NM, exits and a return.
 LOSS = (
@@ -136,6 +137,15 @@ def test_what_the_processor_has_inside_the_guest_and_behind_it(
     assert (vcpu.s_cet, vcpu.pkru, vcpu.thread.leave_guest) == (5, 0x12345678, None)
 
 
+def test_without_protection_keys_their_register_is_left_alone() -> None:
+    leaves: Leaves = {(0xD, 0): (7, 0x340, 0x340, 0), (0xD, 1): (0xF, 0x340, 0, 0), (0xD, 2): (0x100, 0x240, 0, 0)}
+    run = Run(vcpu_of(table=leaves, cpuid=Cpuid(leaves)))
+    run.begin()
+    run.enter()
+    run.exit()
+    assert 9 not in run.processor.registers.components
+
+
 def test_without_supervisor_cet_its_msr_is_0() -> None:
     run = Run(guest_of().vcpu)
     run.begin()
@@ -187,6 +197,7 @@ def test_an_oops_leaves_the_threads_own_registers() -> None:
     outcome = Run(vcpu).begin()
     assert outcome is not None
     assert (outcome.verdict, outcome.code, outcome.checks[-1].held) == ("host-oops", NM, False)
+    assert outcome.because.endswith("(XFD & XSTATE_BV = 0x40000)")
     assert (thread.fpstate, thread.task_fpstate, thread.loaded, vcpu.fpstate.in_use) == (own, None, False, False)
 
 
@@ -218,7 +229,8 @@ def test_the_proposal_grows_the_buffer_on_the_way_out() -> None:
     vcpu.process.allocation_fails = True
     refused = run.begin()
     assert refused is not None
-    assert (refused.code, vcpu.in_run) == (errno.ENOMEM, False)
+    assert (refused.code, refused.evidence, vcpu.in_run) == (errno.ENOMEM, "proposal", False)
+    assert refused.source.startswith("the proposal for AMX in KVM of 2021: ")
     assert run.begin() is None
     assert (vcpu.wants_buffer, vcpu.passthrough, vcpu.fpstate.is_virtual_xfd) == (False, True, False)
 
@@ -277,6 +289,8 @@ def test_a_guest_of_the_proposal_asks_for_room_as_its_run_ends(by_xcr0: bool, is
     outcome = guest.xsetbv(0x602E7) if by_xcr0 else guest.wrmsr(MSR_XFD, 0)
     assert outcome.code == (errno.ENOMEM if is_alone else 0)
     assert any(check.text == "memory for the larger buffer is there" for check in outcome.checks) is is_alone
+    assert all(check.held for check in outcome.checks[:-1])
+    assert outcome.checks[-1].held is not is_alone
     assert outcome.checks[0].text in ("CR4.OSXSAVE is set", "the guest's CPUID has XFD")
     assert (vcpu.wants_buffer, vcpu.large, vcpu.xcr0, vcpu.xfd) == (True, False, 0x602E7, 0)
 
@@ -290,6 +304,9 @@ def test_only_xfds_exception_is_trapped() -> None:
     guest.vcpu.xfd_err = 0
     outcome = guest.execute(lambda cpu: tiles.tilezero(cpu, 9))
     assert (outcome.verdict, outcome.code, guest.vcpu.xfd_err) == ("exception", UD, 0)
+    lines, executed = guest.vcpu.process.linux.trace.take()
+    assert sum("#NM is queued" in line.text for line in lines) == 1
+    assert [one.exited for one in executed] == [False, True, True, False]
     # A value or an errno of 7 is no exception.
     seven = guest.execute(lambda _: Rule("").short(0, NM))
     assert (seven.code, guest.vcpu.xfd_err) == (NM, 0)
@@ -325,9 +342,7 @@ def test_code_of_the_guests_kernel_unless_it_is_said() -> None:
     ],
 )
 @pytest.mark.parametrize("passthrough", [True, False])
-def test_rdmsr(
-    table: dict[tuple[int, int], tuple[int, int, int, int]], index: int, value: int | None, passthrough: bool
-) -> None:
+def test_rdmsr(table: Leaves, index: int, value: int | None, passthrough: bool) -> None:
     vcpu = vcpu_of(table=table)
     vcpu.xss, vcpu.fpstate.xfd, vcpu.xfd_err, vcpu.s_cet = CET_XSS, TILES, 0x20000, 5
     vcpu.passthrough = passthrough
@@ -335,6 +350,7 @@ def test_rdmsr(
         value = TILES
     outcome = Guest(vcpu).rdmsr(index)
     assert held(outcome) is (value is not None)
+    assert all(check.held for check in outcome.checks) is (value is not None)
     assert (outcome.code, outcome.value) == ((GP, 0) if value is None else (0, value))
 
 
@@ -347,9 +363,7 @@ def test_rdmsr(
         ("6.17", AMX_TABLE, MSR_XSS, True),
     ],
 )
-def test_reads_that_exit(
-    kernel: str, table: dict[tuple[int, int], tuple[int, int, int, int]], index: int, exits: bool
-) -> None:
+def test_reads_that_exit(kernel: str, table: Leaves, index: int, exits: bool) -> None:
     guest = Guest(vcpu_of(kernel, table))
     guest.run.begin()
     guest.rdmsr(index)

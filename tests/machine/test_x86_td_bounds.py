@@ -71,7 +71,7 @@ def test_only_a_td_is_initialized_and_once() -> None:
     assert td.create_vcpu(process.leader).code == errno.EIO
     for vm, code in ((plain, errno.EINVAL), (td, 0), (td, errno.EINVAL)):
         outcome = vm.tdx_init(7)
-        assert (held(outcome), outcome.code) == (not code, code)
+        assert (held(outcome), outcome.code, outcome.checks[-1].held) == (not code, code, not code)
     assert (plain.xfam, td.xfam) == (0, 7)
 
 
@@ -150,6 +150,7 @@ def test_what_is_the_modules_kvm_does_not_touch(call: object) -> None:
         (6, 0, True, GP),
         (7, 1, True, GP),
         (1 << 63 | 7, 0, True, GP),
+        (0xF, 0, True, GP),
         (7, 0, False, UD),
     ],
 )
@@ -158,6 +159,7 @@ def test_the_module_checks_xsetbv_against_xfam(value: int, index: int, osxsave: 
     guest.vcpu.cr4_osxsave = osxsave
     outcome = guest.xsetbv(value, index)
     assert (held(outcome), outcome.code) == ((True, 0) if vector < 0 else (False, vector))
+    assert (outcome.evidence, outcome.source) == ("tdx-module", "XSETBV exit (TDX module)")
     guest.run.exit()
     assert guest.state.xcr0 == (value if vector < 0 else 1)
 
@@ -180,6 +182,8 @@ def test_msrs_of_a_td(xfam: int, index: int, value: int, vector: int) -> None:
     guest = td_of(xfam)
     outcome = guest.wrmsr(index, value)
     assert (held(outcome), outcome.code) == ((True, 0) if vector < 0 else (False, vector))
+    assert vector < 0 or outcome.evidence == "tdx-module"
+    assert vector < 0 or outcome.source.startswith("is_msr_dynamic_bit_cleared")
     told = guest.rdmsr(index)
     assert (held(told), told.value) == (
         (False, 0) if vector == GP and index != MSR_XSS else (True, max(value, 0) if vector < 0 else 0)
@@ -190,6 +194,10 @@ def test_an_exit_saves_with_the_tds_xfd_and_wipes_the_processor() -> None:
     guest = td_of()
     assert guest.xsetbv(0x602E7).accepted
     guest.run.begin()
+    guest.vcpu.process.linux.schedule(guest.run.cpu, None)
+    guest.run.enter()
+    assert guest.run.cpu.current is guest.vcpu.thread
+    assert guest.run.cpu.owner is guest.vcpu.fpstate
     assert guest.execute(tiles.ldtilecfg).accepted
     assert guest.execute(lambda cpu: tiles.tilezero(cpu, 0)).accepted
     assert guest.wrmsr(MSR_XSS, CET_XSS).accepted
@@ -205,7 +213,8 @@ def test_an_exit_saves_with_the_tds_xfd_and_wipes_the_processor() -> None:
     assert behind == (HOST.user_max, HOST.supervisor, True, 0, 0)
     assert processor.registers.in_use >> 17 == 0
     assert (guest.vcpu.fpstate.xfd, guest.run.cpu.xfd_state, guest.vcpu.thread.leave_guest) == (0, 0, None)
-    assert guest.run.cpu.owner is not None
+    assert guest.run.save().accepted
+    assert not guest.vcpu.thread.loaded
 
 
 def test_xfd_err_is_the_tds() -> None:
@@ -305,3 +314,4 @@ def test_the_guests_linux_comes_up() -> None:
     assert vm.linux is not None
     assert (vm.linux.level, vcpu.xfd, vcpu.xcr0, [*vm.linux.cpus]) == ("guest", TILES, 0x602E7, [0])
     assert vm.guest_process is not None
+    assert vm.linux.trace is process.linux.trace

@@ -6,6 +6,7 @@ Source: Linux arch/arm64/kvm/guest.c (get_core_reg, core_reg_size_from_offset, s
 from __future__ import annotations
 
 import errno
+from functools import cache
 
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host
 from layouts.arm64 import id_fields as of
@@ -37,8 +38,13 @@ def check_id(register_id: int, *, has_sve: bool) -> int:
 
 def register_ids(*, has_sve: bool) -> list[int]:
     """Every core register; V registers only without SVE, whose Z registers have them (copy_core_reg_indices)."""
+    return list(_register_ids(has_sve))
+
+
+@cache
+def _register_ids(has_sve: bool) -> tuple[int, ...]:  # noqa: FBT001 - of the function above
     members = (member for member in CORE_MEMBERS if not (has_sve and member is V))
-    return [member.id(number) for member in members for number in range(member.count)]
+    return tuple(member.id(number) for member in members for number in range(member.count))
 
 
 def reset_values(features: int) -> dict[int, bytes]:

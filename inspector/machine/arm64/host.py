@@ -210,7 +210,7 @@ class Host:
     def reads_as_zero(self, encoding: int, features: int) -> bool:
         """The register is RAZ for such a guest: hidden, unallocated, SVE's without SVE, AArch32's without AArch32."""
         register = self.kernel.registers.get(encoding)
-        if register is None or register.kind in ("hidden", "unallocated"):
+        if register is None or not register.is_shown:
             return True
         if register.aarch32 and not self.has_aarch32 and self.kernel.aarch32_raz:
             return True

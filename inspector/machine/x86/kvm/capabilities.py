@@ -96,7 +96,7 @@ RULES: dict[str, Callable[[Kvm, VmConfig | None], int]] = {
     "smaller MAXPHYADDR": lambda kvm, _: int(kvm.is_on("allow_smaller_maxphyaddr") if kvm.is_vmx else not kvm.uses_tdp),
     "bus locks": lambda kvm, _: 3 * ("bus_lock_detection" in kvm.processor.vmx_flags),
     "XSAVE size": lambda kvm, _: max(xsave2_capability(kvm.process()), _XSAVE2_SIZE_BYTES),
-    "PMU": lambda kvm, _: int(kvm.is_on("enable_pmu", default=True)),
+    "PMU": lambda kvm, _: int(kvm.is_on("enable_pmu")),
     "quirks": lambda kvm, _: supported_quirks(kvm),
     "notify VM exits": lambda kvm, _: int(kvm.has_notify_vmexit),
     "private memory attributes": lambda _, vm: 8 * (vm is None),
@@ -126,7 +126,7 @@ def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:
     """KVM_GET_DEVICE_ATTR on /dev/kvm by group and attribute: XCR0 for guests; kvm-amd's of SEV, where it is off."""
     if not kvm.since(5, 17):
         return {}
-    found = {(0, 0): kvm.host.kvm_xcr0}
+    found = {(0, 0): kvm.xcr0}
     if kvm.is_svm:
         # KVM_X86_SEV_VMSA_FEATURES, KVM_X86_SNP_POLICY_BITS, KVM_X86_SEV_SNP_REQ_CERTS.
         for attribute, since in ((0, (6, 10)), (1, (6, 19)), (2, (7, 0))):

@@ -30,6 +30,7 @@ _NESTED_SVM = {
 }
 #: Words that only KVM keeps (reverse_cpuid.h, enum kvm_only_cpuid_leafs).
 _KVM_ONLY = frozenset(((0x80000021, 0, 2),))
+_SEV = {"SEV": "sev", "SEV_ES": "sev_es", "SEV_SNP": "sev_snp"}
 _SGX = ("SGX", "SGX_LC", "SGX1", "SGX2", "SGX_EDECCSSA")
 
 
@@ -172,18 +173,21 @@ def _svm(caps: Caps) -> None:
         caps.set_if("FLUSHBYASID", kvm.since(6, 7))
         caps.set_if("PAUSEFILTER", kvm.since(6, 0) and kvm.boot_has("PAUSEFILTER"))
         caps.set_if("PFTHRESHOLD", kvm.since(6, 0) and kvm.boot_has("PFTHRESHOLD"))
-    caps.set_if("VIRT_SSBD", kvm.boot_has("LS_CFG_SSBD") or kvm.boot_has("AMD_SSBD"))
+    # Or with LS_CFG_SSBD, of which _common has made it where this is not there.
+    caps.set_if("VIRT_SSBD", kvm.boot_has("AMD_SSBD"))
     if not kvm.since(6, 0):
         caps.check_and_set("INVPCID")
         return
-    if kvm.is_on("enable_pmu", default=True):
+    if kvm.is_on("enable_pmu"):
         caps.check_and_set("PERFCTR_CORE")
         if not caps.has("PERFCTR_CORE"):
             caps.clear("PERFMON_V2")
-    if not kvm.is_on("sev"):
-        caps.clear("SEV")
-    if not kvm.is_on("sev_es"):
-        caps.clear("SEV_ES")
+    # sev_set_cpu_caps: from 6.12 on set, before left as the CPU and Linux have it.
+    for feature, parameter in _SEV.items():
+        if not kvm.is_on(parameter):
+            caps.clear(feature)
+        elif kvm.since(6, 12):
+            caps.set(feature)
     caps.clear("BUS_LOCK_DETECT", "MSR_IMM")
 
 
@@ -194,7 +198,7 @@ def _vmx(caps: Caps) -> None:
     if kvm.processor.vmx_mpx:
         caps.check_and_set("MPX")
     caps.check_and_set("INVPCID")
-    if kvm.since(5, 18) and not kvm.is_on("enable_pmu", default=True):
+    if kvm.since(5, 18) and not kvm.is_on("enable_pmu"):
         caps.clear("PDCM")
     if not kvm.is_on("sgx"):
         caps.clear(*_SGX)

@@ -167,7 +167,7 @@ def _sgx(_kvm: Kvm, _vm: VmConfig, _arg: int, rule: Rule) -> int:
 
 
 def _pmu(kvm: Kvm, vm: VmConfig, arg: int, rule: Rule) -> int:
-    held = rule.check("KVM has a PMU for guests (enable_pmu)", kvm.is_on("enable_pmu", default=True))
+    held = rule.check("KVM has a PMU for guests (enable_pmu)", kvm.is_on("enable_pmu"))
     held = held and not _within(1, kvm, vm, arg, rule) and _before_vcpus(vm, rule)
     return 0 if held else errno.EINVAL
 

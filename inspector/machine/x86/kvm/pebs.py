@@ -14,7 +14,7 @@ _FAMILY_6 = 6
 def has_pebs(kvm: Loaded) -> bool:
     """vmx_pebs_supported: PEBS that works with EPT (x86_pmu.pebs_ept); no emulator's MISC_ENABLE has PEBS."""
     signature = kvm.host.cpuid.signature()
-    is_off = not kvm.is_on("enable_pmu", default=True) or kvm.is_on("enable_mediated_pmu")
+    is_off = not kvm.is_on("enable_pmu") or kvm.is_on("enable_mediated_pmu")
     if signature is None or kvm.host.emulated or is_off:
         return False
     models = {model for since, more in PEBS_WITH_EPT.items() if kvm.since(*since) for model in more}

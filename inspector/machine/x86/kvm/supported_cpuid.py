@@ -131,7 +131,7 @@ class Supported:
     def _leaf_a(self) -> list[CpuidValues]:
         """The PMU; what perf gives of it is what CPUID says, at most version 2."""
         eax, ebx, _, edx = self._host(0xA)
-        off = self.kvm.since(5, 18) and not self.kvm.is_on("enable_pmu", default=True)
+        off = self.kvm.since(5, 18) and not self.kvm.is_on("enable_pmu")
         version = min(eax & 0xFF, 2)
         if off or not version:
             return [_ZERO]
@@ -273,7 +273,7 @@ class Supported:
         return [(self._cap(0x80000021, 0, 0), ebx, ecx, 0)]
 
     def _leaf_80000022(self) -> list[CpuidValues]:
-        if not (self.kvm.is_on("enable_pmu", default=True) and self.kvm.has("PERFMON_V2")):
+        if not (self.kvm.is_on("enable_pmu") and self.kvm.has("PERFMON_V2")):
             return [_ZERO]
         return [(self._cap(0x80000022, 0, 0), self._host(0x80000022)[1] & 0xF, 0, 0)]
 

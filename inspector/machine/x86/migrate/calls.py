@@ -6,10 +6,10 @@ Source: the rules are those of ``kvm/``; the orders and what is done with refusa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import capabilities, mce, restore
+from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access, lists
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
@@ -111,8 +111,12 @@ def restored(
     order: Sequence[str] = (),
     memory: bytes | None = None,
     until: str = "",
+    give_up: Collection[int] = (),
 ) -> Restored:
-    """Restore the vCPU with this CPUID. Every call is made, also after one that failed; ``until`` is the last step."""
+    """Restore the vCPU with this CPUID. Every call is made, also after one that failed; ``until`` is the last step.
+
+    The refusal of an MSR of ``give_up`` ends it all: who asks for that alone needs no more.
+    """
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
     if destination.emulator:
         return Restored((), vcpu, ())
@@ -126,6 +130,8 @@ def restored(
         outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
     if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        from inspector.machine.x86.kvm import capabilities, mce
+
         # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
         mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
         calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
@@ -136,7 +142,9 @@ def restored(
             if not tsc.hangs_on(guest, destination):
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
             continue
-        calls += _made(vcpu, guest, name)
+        calls += _made(vcpu, guest, name, give_up)
+        if calls and any(index in give_up for index, _ in calls[-1].refused):
+            break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
 
@@ -147,9 +155,9 @@ def _up_to(last: str, steps: list[str]) -> list[str]:
     return steps[: at + 1]
 
 
-def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
+def _made(vcpu: WholeVcpu, guest: Guest, name: str, give_up: Collection[int]) -> Iterator[Call]:
     """One step of the restore."""
-    for step in restore.restore(vcpu, guest.saved, [name]):
+    for step in restore.restore(vcpu, guest.saved, [name], give_up=give_up):
         refused = tuple((index, _why(vcpu, guest, index)) for index in step.refused)
         entries = len(guest.saved.msrs) if step.name == "msrs" else 0
         yield Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused)

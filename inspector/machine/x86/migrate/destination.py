@@ -13,7 +13,6 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
-from layouts.x86.features import WORDS
 from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
 
@@ -225,15 +224,14 @@ class Destination:
 
     @cached_property
     def otherwise(self) -> tuple[tuple[str, str, Kvm], ...]:
-        """The same host with each module parameter set otherwise, where KVM has other features then."""
+        """The same host with each module parameter set otherwise: its name, the other value, that KVM."""
         kvm = self.kvm
-        asked = [
+        return tuple(
             (name, value, self.with_parameter(name, value))
             for name in _PARAMETERS
             for value in ("Y", "N")
             if kvm.is_on(name, default=value == "N") != (value == "Y")
-        ]
-        return tuple((name, value, other) for name, value, other in asked if _gives(other) != _gives(kvm))
+        )
 
     def with_parameter(self, name: str, value: str) -> Kvm:
         """The same host with a module parameter set otherwise."""
@@ -302,7 +300,3 @@ def _frequency_khz(cpuid: Cpuid) -> int:
     """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
     denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
     return crystal_hz * numerator // denominator // 1000 if denominator else 0
-
-
-def _gives(kvm: Kvm) -> tuple[list[int], int, int]:
-    return [kvm.caps.words[word] for word in WORDS], kvm.xcr0, kvm.xss

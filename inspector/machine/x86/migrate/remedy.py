@@ -12,7 +12,6 @@ from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
-from inspector.machine.x86.models.realize import realize
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
@@ -103,6 +102,8 @@ def _line_helps(made: Migration, bit: Difference) -> bool:
     name = bit.name
     if bit.place.kind != "cpuid" or name not in features():
         return True
+    from inspector.machine.x86.models.realize import realize
+
     request = line.request._replace(switches={**line.request.switches, name: False})
     again = realize(request, line.offer)
     return all(entry.feature != name for entry in again.missing) and name not in again.features
@@ -184,7 +185,10 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
             if wanted and _never_taken(made.guest, host, wanted):
                 continue
             last = next((one.step for one in reversed(made.calls) if not one.accepted), "")
-            made.again.on_kernel[name] = restored(made.guest, host, made.vmm, made.guest.saved.cpuid, until=last)
+            again = restored(made.guest, host, made.vmm, made.guest.saved.cpuid, until=last, give_up=wanted)
+            if any(index in wanted for one in again.calls for index, _ in one.refused):
+                continue
+            made.again.on_kernel[name] = again
         again = made.again.on_kernel[name]
         other = next((one for one in again.calls if one.step == call.step), None)
         if other is None:

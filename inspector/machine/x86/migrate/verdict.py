@@ -14,9 +14,11 @@ from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.lost import Lost
 from inspector.machine.x86.migrate.start import Compared
-from inspector.machine.x86.models.realize import Realization
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.vmms import Vmm
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.realize import Realization
 
 Table = Mapping[tuple[int, int], CpuidValues]
 

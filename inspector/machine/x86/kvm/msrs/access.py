@@ -39,7 +39,7 @@ def write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     refusal = UNKNOWN if rule is None else rule.write(vcpu, index, value)
     if refusal is None or not refusal.unsupported:
         return refusal
-    if table.ignores or (not value and index in table.zeroes):
+    if table.ignores or (not value and table.is_zero(index)):
         return None
     return refusal
 
@@ -50,7 +50,7 @@ def never_takes(kvm: Kvm, index: int, value: int) -> bool:
     rule = table.rule(index)
     if index in table.frozen or (rule is not None and rule.write is not never_written):
         return False
-    return not table.ignores and (bool(value) or index not in table.zeroes)
+    return not table.ignores and (bool(value) or not table.is_zero(index))
 
 
 def read(vcpu: WholeVcpu, index: int) -> int | Refusal:
@@ -60,7 +60,7 @@ def read(vcpu: WholeVcpu, index: int) -> int | Refusal:
     found = UNKNOWN if rule is None else rule.read(vcpu, index)
     if isinstance(found, int) or not found.unsupported:
         return found
-    return 0 if table.ignores or index in table.zeroes else found
+    return 0 if table.ignores or table.is_zero(index) else found
 
 
 def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
@@ -72,7 +72,7 @@ def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
     if table.kvm.is_vmx and index in VMX_RANGE:
         # vmx_get_feature_msr without nested virtualization: no case for ignore_msrs.
         return _NO_NESTED
-    listed = table.rules.unsupported_is_zero == "listed" and index in table.zeroes
+    listed = table.rules.unsupported_is_zero == "listed" and table.is_zero(index)
     return 0 if listed or table.ignores else UNKNOWN
 
 

@@ -25,15 +25,28 @@ _PT_LEAF, _NO_LEAF = 0x14, (0, 0, 0, 0)
 
 def saved(kvm: Kvm, rules: MsrRules) -> tuple[int, ...]:
     """msrs_to_save: those that the host's RDMSR reads, and that KVM has."""
-    rows = list(msr_rules.SAVED)
-    if kvm.is_on("enable_pmu") or not rules.pmu_only_if_on:
-        rows += msr_rules.SAVED_PMU
-    return tuple(index for index in _of(kvm, rules, rows) if reads(kvm, index))
+    return tuple(index for index in _of(kvm, rules, _saved_rows(kvm, rules)) if reads(kvm, index))
+
+
+def is_saved(kvm: Kvm, rules: MsrRules, index: int) -> bool:
+    """An MSR is of msrs_to_save."""
+    rows = [row for row in _saved_rows(kvm, rules) if index in row.indexes]
+    return index in _of(kvm, rules, rows) and reads(kvm, index)
+
+
+def _saved_rows(kvm: Kvm, rules: MsrRules) -> tuple[Listed, ...]:
+    has_pmu = kvm.is_on("enable_pmu") or not rules.pmu_only_if_on
+    return (*msr_rules.SAVED, *msr_rules.SAVED_PMU) if has_pmu else msr_rules.SAVED
 
 
 def emulated(kvm: Kvm) -> tuple[int, ...]:
     """emulated_msrs."""
     return tuple(_of(kvm, kvm.msr_rules, msr_rules.EMULATED))
+
+
+def is_emulated(kvm: Kvm, index: int) -> bool:
+    """An MSR is of emulated_msrs."""
+    return index in _of(kvm, kvm.msr_rules, [row for row in msr_rules.EMULATED if index in row.indexes])
 
 
 def features(kvm: Kvm, rules: MsrRules) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from inspector.machine.x86.kvm.msrs.rule import VMX_RANGE, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
-from inspector.machine.x86.kvm.nested.vmx import VmxNested
 from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -148,6 +147,8 @@ def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested"):
         return _NO_VMX
+    from inspector.machine.x86.kvm.nested.vmx import VmxNested
+
     if isinstance(vcpu.nested, VmxNested) and vcpu.nested.is_on:
         return _VMXON
     refusal = _check(vcpu, index, value)

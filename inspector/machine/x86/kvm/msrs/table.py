@@ -65,14 +65,14 @@ class _ByIndex(dict[int, MsrRule]):
 class MsrTable:
     """The rule of each MSR, and the lists, of KVM on a host.
 
-    ``zeroes``: MSRs of which the host may read and write 0 where a guest lacks them. ``frozen``: feature MSRs that
-    keep their value once the vCPU ran. ``ignores``: ignore_msrs=1.
+    ``frozen``: feature MSRs that keep their value once the vCPU ran. ``ignores``: ignore_msrs=1.
     """
 
     def __init__(self, kvm: Kvm) -> None:
         self.kvm = kvm
         self.rules: MsrRules = rules_for(kvm.release)
         self._by_index = _ByIndex(kvm, self.rules)
+        self._zero: dict[int, bool] = {}
         self.ignores = kvm.is_on("ignore_msrs")
         self.frozen = lists.frozen(self.rules)
 
@@ -91,11 +91,15 @@ class MsrTable:
         """msr_based_features."""
         return lists.features(self.kvm, self.rules)
 
-    @cached_property
-    def zeroes(self) -> frozenset[int]:
-        """See the class."""
-        listed = {"": (), "saved": self.saved, "listed": self.indexes}
-        return frozenset(listed[self.rules.unsupported_is_zero])
+    def is_zero(self, index: int) -> bool:
+        """The host may read and write 0 where a guest lacks the MSR."""
+        found = self._zero.get(index)
+        if found is None:
+            which = self.rules.unsupported_is_zero
+            found = which != "" and lists.is_saved(self.kvm, self.rules, index)
+            found = found or (which == "listed" and lists.is_emulated(self.kvm, index))
+            self._zero[index] = found
+        return found
 
     @property
     def indexes(self) -> tuple[int, ...]:
