@@ -10,6 +10,7 @@ from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.decided import KERNEL, SILICON, VMM, Asked, decided, noticed, remedied, words_for
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Migration, migrate
+from inspector.machine.arm64.verdict import Verdict, call_name
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import ISAR0, PSCI_VERSION, SVE_VLS, encoding_of_op, sysreg_id
 from layouts.arm64.kernels import kernels
@@ -172,3 +173,31 @@ def test_aarch32_registers_are_the_destinations() -> None:
     refused = {step.register_id for step in made.failures if is_id(step.register_id) and not step.fields}
     assert rid("ID_PFR0_EL1") in refused
     assert not refused & {step.register_id for step in remedied(made)[1].failures}
+
+
+def test_a_remedy_that_does_not_help_is_none() -> None:
+    made, _ = asked("neoverse-v1", "neoverse-n2")
+    verdict = Verdict(made, {}, abi="merged", writable_imp=False)
+    remedies = {bit.asked.name: bit.remedy for bit in verdict.bits}
+    assert (remedies["RNDR"], remedies["vector lengths"], remedies["PartNum"]) == ("feat_RNDR=off", "sve256=off", "")
+    again = Verdict(made, {}, abi="merged", writable_imp=False)
+    vars(again)["_left"] = frozenset({("ID_AA64ISAR0_EL1", "RNDR")})
+    assert {bit.asked.name: bit.remedy for bit in again.bits} == {**remedies, "RNDR": ""}
+
+
+def test_names_of_calls() -> None:
+    """A call that makes the vCPU, and one that sets a register; the first that is refused ends the move."""
+    made, _ = asked("neoverse-v1", "neoverse-n1")
+    assert call_name(made.failures[0]) == made.failures[0].event
+    assert Verdict(made, {}, abi="merged", writable_imp=False).refusal == made.failures[0].event
+    made, _ = asked("neoverse-v1", "neoverse-n2", "sve=off")
+    names = {call_name(step) for step in made.failures}
+    assert "KVM_SET_ONE_REG sysreg.MIDR_EL1" in names
+
+
+def test_kernels_that_take_a_refused_call() -> None:
+    made, _ = asked("max@7.2", "max@6.6")
+    verdict = Verdict(made, under_other_kernels("max@6.6"), abi="merged", writable_imp=False)
+    taken = {call.register_id: verdict.kernels_that_take(call) for call in made.failures}
+    assert set(taken[rid("ID_AA64MMFR3_EL1")]) <= {"6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3"}
+    assert "7.2" in taken[rid("ID_AA64MMFR3_EL1")]

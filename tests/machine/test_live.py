@@ -178,7 +178,7 @@ def test_the_identity_is_made_writable_where_the_kernel_lets(name: str, imp: boo
 
 def test_masks_are_the_kernels_own(monkeypatch: pytest.MonkeyPatch) -> None:
     kvm, known, _ = played("neoverse-n1")
-    live_kvm = LiveKvm(os.devnull, kvm.ioctl, "aarch64")
+    live_kvm = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
     known.masks = {PFR0: 0xF0}
     assert live_kvm.masks() == {PFR0: 0xF0}
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", "6.18.3", "y", "aarch64")))
@@ -191,7 +191,7 @@ def test_masks_are_the_kernels_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_answers_of_the_kernel() -> None:
     kvm, _, found = played("cortex-a57@6.1")
     vcpu = found.vcpu(PSCI_0_2, writable_imp=False)
-    assert [step.outcome.image for step in vcpu.steps] == [b"", b""]
+    assert [(step.outcome.code, step.outcome.image) for step in vcpu.steps] == [(0, b""), (0, b"")]
     refused, taken = vcpu.set(sysreg_id(PFR0), bytes(8)), vcpu.get(sysreg_id(PFR0))
     assert answer(refused) == "EINVAL"
     assert (answer(taken), len(taken.image)) == ("ok", 8)
@@ -202,9 +202,10 @@ def test_answers_of_the_kernel() -> None:
 
 def test_the_device_that_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[tuple[str, int]] = []
+    file = os.open(os.devnull, os.O_RDWR)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", "7.2.0", "y", "aarch64")))
-    monkeypatch.setattr(os, "open", lambda path, flags: opened.append((path, flags)) or 3)
-    assert LiveKvm().file == 3
+    monkeypatch.setattr(os, "open", lambda path, flags: opened.append((path, flags)) or file)
+    assert LiveKvm().file == file
     assert opened == [("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)]
 
 

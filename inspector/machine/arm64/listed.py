@@ -19,7 +19,7 @@ from layouts.arm64.sysregs import id_registers
 
 def register_ids(vcpu: VcpuArch) -> list[int]:
     """Core registers, SVE, firmware, (timers and invariant registers,) system registers, caches."""
-    found = core.register_ids(has_sve=vcpu.has_sve and vcpu.vm.abi == "merged")
+    found = core.register_ids(has_sve=vcpu.has_sve and vcpu.vm.abi != "proposal")
     found += sve_ids(vcpu)
     found += [one for one in firmware.register_ids(vcpu.host) if firmware.get(vcpu, one).accepted]
     found += system_register_ids(vcpu)

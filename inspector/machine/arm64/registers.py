@@ -103,7 +103,7 @@ def _is_firmware(vcpu: VcpuArch, coprocessor: int) -> bool:
 
 
 def _hides_v(vcpu: VcpuArch) -> bool:
-    return vcpu.has_sve and vcpu.vm.abi == "merged"
+    return vcpu.has_sve and vcpu.vm.abi != "proposal"
 
 
 def _set_core(rule: Rule, vcpu: VcpuArch, register_id: int, data: bytes | None) -> Outcome:

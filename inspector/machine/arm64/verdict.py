@@ -10,7 +10,6 @@ from inspector.machine.arm64.decided import Asked, decided, noticed, remedied, w
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Call, Migration, migrate
 from inspector.machine.arm64.models.request import IDENTITY
-from layouts.arm64.ids import SVE_VLS
 from layouts.arm64.kvm_ids import explain
 from layouts.arm64.vmms import on_refusal
 from layouts.light import NamedTuple
@@ -121,9 +120,8 @@ class Verdict:
 
 
 def _only(state: State, register_ids: set[int]) -> State:
-    """The state with some registers alone, and what KVM has to know before them."""
-    kept = {one: data for one, data in state.registers.items() if one in register_ids or one == SVE_VLS}
-    return state._replace(registers=kept)
+    """The state with some registers alone; features and lengths, which come before them, are no registers."""
+    return state._replace(registers={one: data for one, data in state.registers.items() if one in register_ids})
 
 
 def _key(call: Call) -> tuple[str, int]:

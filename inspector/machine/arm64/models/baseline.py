@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.id_limits import writable_fields
+from inspector.machine.arm64.models.partial import is_switched_off
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
 from inspector.machine.arm64.models.request import RESERVED, Request, Words, parse_words, request
 from inspector.machine.arm64.policy import safe_value
@@ -87,8 +88,8 @@ def common_vqs(hosts: Sequence[Host]) -> int:
     """The longest set of vector lengths that each host has exactly, up to its own largest."""
     for largest in range(16, 0, -1):
         prefixes = {host.sve_vqs & ((1 << largest) - 1) for host in hosts}
-        if len(prefixes) == 1 and (found := prefixes.pop()) >> (largest - 1):
-            return found
+        if len(prefixes) == 1:
+            return prefixes.pop()
     return 0
 
 
@@ -126,7 +127,6 @@ def _best(hosts: Sequence[Host], features: int, place: FieldPlace) -> tuple[int,
 def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
     """``NAME=VALUE`` of everything that is not zero, switches last."""
     words = []
-    switched = {place for entry in properties().values() if entry.kind == COMPOSITE for place in entry.places}
     done: set[FieldPlace] = set()
     for entry in properties().values():
         if entry.kind == COMPOSITE or any(place in done for place in entry.places):
@@ -137,7 +137,7 @@ def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
         done |= set(entry.places)
         if any(place.name == "SVE" and place.encoding == PFR0 for place in entry.places):
             continue
-        if any(place in switched for place in entry.places) and not features & (SVE | PTRAUTH | PMU_V3):
+        if any(is_switched_off(place, features) for place in entry.places):
             continue
         if entry.values and numbers not in entry.values.values():
             words += [

@@ -101,7 +101,7 @@ class Workbench:
 
     def with_abi(self, abi: str) -> Workbench:
         """SVE through the interface that was merged, or the one that was proposed. Raises ValueError."""
-        if abi != "merged" and self.host.is_live:
+        if abi == "proposal" and self.host.is_live:
             raise ValueError(f"{self.host.name}: this machine's KVM has the merged interface")
         return self._with(self.setup._replace(abi=abi))
 

@@ -63,7 +63,7 @@ def _changed(vcpu: VcpuArch) -> Iterator[tuple[int, bytes]]:
         if encoding != CLIDR and value != vm.host.reset_value(encoding, vcpu.id_features):
             yield sysreg_id(encoding), value.to_bytes(8, "little")
     for register_id, data in sorted(vcpu.values.items()):
-        is_hidden = vcpu.has_sve and register_id in _V_IDS and vm.abi == "merged"
+        is_hidden = vcpu.has_sve and register_id in _V_IDS and vm.abi != "proposal"
         if (
             register_id not in own
             and not is_hidden
