@@ -15,6 +15,7 @@ from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import never_takes
 from inspector.machine.x86.kvm.msrs.silicon import reads
 from inspector.machine.x86.kvm.msrs.table import table_of
+from inspector.machine.x86.kvm.whole import WholeVcpu
 from tests.machine.kvms import kvm_of, named, offers
 
 ARCH_CAPABILITIES, PERF_CAPABILITIES, PLATFORM_INFO = 0x10A, 0x345, 0xCE
@@ -274,3 +275,26 @@ def test_what_else_rdmsr_depends_on(processor: dict[str, Any], index: int, has: 
     kvm = kvm_of("6.12", VMX)
     kvm.processor = Processor(**processor)
     assert reads(kvm, index) is has
+
+
+@pytest.mark.parametrize(
+    ("release", "zeroes"),
+    # kvm_do_msr_access: 0 of what is saved from 6.1 on, of what is emulated too from 6.12 on; STAR, SMI_COUNT, none.
+    [("5.10", (False, False, False)), ("6.1", (True, False, False)), ("6.12", (True, True, False))],
+)
+def test_of_which_msrs_0_is_taken(release: str, zeroes: tuple[bool, bool, bool]) -> None:
+    table = table_of(kvm_of(release, VMX))
+    assert tuple(table.is_zero(index) for index in (0xC0000081, 0x34, 0x4D1)) == zeroes
+    assert table.feature(0x34) is None
+
+
+def test_when_feature_msrs_are_frozen() -> None:
+    """do_set_msr: behind the first run, from 7.0 on in guest mode too."""
+    for release, in_guest_mode in (("6.19", False), ("7.0", True)):
+        vcpu = WholeVcpu(kvm_of(release, VMX))
+        table = table_of(vcpu.kvm)
+        assert not table.is_frozen(vcpu)
+        vcpu.is_guest_mode = True
+        assert table.is_frozen(vcpu) is in_guest_mode
+        vcpu.is_guest_mode, vcpu.ran = False, True
+        assert table.is_frozen(vcpu)

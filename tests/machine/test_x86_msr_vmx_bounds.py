@@ -20,7 +20,7 @@ from tests.machine.kvms import INTEL_LEAF_0, offers, vcpu_with
 BASIC, MISC, CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_FIXED1 = 0x480, 0x485, 0x486, 0x487, 0x488, 0x489
 VMCS_ENUM, PROCBASED2, EPT_VPID_CAP, VMFUNC = 0x48A, 0x48B, 0x48C, 0x491
 PIN, PROC, EXIT, ENTRY = 0x48D, 0x48E, 0x48F, 0x490
-TIMER = 1 << 38
+TIMER, ALL = 1 << 38, (1 << 64) - 1
 #: Of VMX_BASIC: a VMCS of 1 KiB, true controls. Of VMX_MISC: rate 5, HLT, 4 targets, 2 * 512 MSRs, an MSEG's revision.
 HOST = {
     BASIC: 0x11E57ED0 | 1 << 42 | 6 << 50 | 1 << 55,
@@ -199,6 +199,32 @@ def test_controls_of_what_the_guest_lacks_are_gone(features: tuple[str, ...], ke
     assert read(vcpu, PROCBASED2) == (1 << 64) - 1 - sum(1 << 32 + bit for bit in gone)
     assert set_msr(vcpu, PROCBASED2, 1 << 35 | 0xFFFFFFFF).accepted
     assert read(vcpu, PROCBASED2) == 1 << 35 | 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("release", "features", "has"),
+    # Before 5.13 RDPID alone does not turn on RDTSCP's control.
+    [
+        ("5.12", ("RDPID",), False),
+        ("5.13", ("RDPID",), True),
+        ("5.12", ("RDTSCP",), True),
+    ],
+)
+def test_the_control_of_rdtscp(release: str, features: tuple[str, ...], has: bool) -> None:
+    vcpu = intel(release, {**HOST, PROCBASED2: 1 << 35})
+    with_features(vcpu, *features)
+    assert read(vcpu, PROCBASED2) == has << 35
+
+
+@pytest.mark.parametrize(
+    ("release", "features", "has"), [("5.19", (), False), ("5.19", ("MPX",), True), ("6.0", (), True)]
+)
+def test_controls_of_bounds(release: str, features: tuple[str, ...], has: bool) -> None:
+    """nested_vmx_entry_exit_ctls_update: VM_EXIT_CLEAR_BNDCFGS and VM_ENTRY_LOAD_BNDCFGS, until 6.0."""
+    vcpu = intel(release, dict.fromkeys((PIN, EXIT, ENTRY), ALL))
+    with_features(vcpu, *features)
+    expected = (ALL, ALL, ALL) if has else (ALL, ALL ^ 1 << 55, ALL ^ 1 << 48)
+    assert (read(vcpu, PIN), read(vcpu, EXIT), read(vcpu, ENTRY)) == expected
 
 
 def test_without_the_quirk_they_begin_as_0() -> None:

@@ -54,14 +54,16 @@ _CR4 = {
 }
 #: Secondary processor-based controls that a guest has with one of some features.
 _XSAVES = 20
+_RDTSCP = ("RDTSCP", "RDPID")
 _CONTROL_FEATURES = {
-    3: ("RDTSCP", "RDPID"),
     11: ("RDRAND",),
     12: ("INVPCID",),
     16: ("RDSEED",),
     _XSAVES: ("XSAVES",),
     26: ("WAITPKG",),
 }
+#: VM_EXIT_CLEAR_BNDCFGS, VM_ENTRY_LOAD_BNDCFGS.
+_MPX = {0x48F: 1 << (32 + 23), 0x490: 1 << (32 + 16)}
 _CET, _LAM, _PCE = 1 << 23, 1 << 28, 1 << 8
 _SOURCE = "vmx_set_vmx_msr, vmx_get_vmx_msr (vmx/nested.c)"
 
@@ -85,13 +87,24 @@ def _present(vcpu: WholeVcpu, index: int) -> int:
     if found is not None:
         return found
     found = supported(vcpu.kvm).get(index, 0) if is_stuffed(vcpu) else 0
-    return found & ~_hidden_controls(vcpu) if index == PROCBASED2 else found
+    if index == PROCBASED2:
+        return found & ~_hidden_controls(vcpu)
+    return found & ~_hidden_mpx(vcpu, index)
+
+
+def _hidden_mpx(vcpu: WholeVcpu, index: int) -> int:
+    """Controls of BNDCFGS, which a guest without MPX lacks before 6.0 (nested_vmx_entry_exit_ctls_update)."""
+    return 0 if vcpu.kvm.since(6, 0) or vcpu.guest.has("MPX") else _MPX.get(index, 0)
 
 
 def _hidden_controls(vcpu: WholeVcpu) -> int:
-    """Secondary controls of features that the guest's CPUID lacks (vmx_adjust_secondary_exec_control)."""
+    """Secondary controls of features that the guest's CPUID lacks (vmx_adjust_secondary_exec_control).
+
+    RDPID turns on RDTSCP's control from 5.13 on.
+    """
     hidden = 0
-    for bit, features in _CONTROL_FEATURES.items():
+    rdtscp = _RDTSCP if vcpu.kvm.since(5, 13) else _RDTSCP[:1]
+    for bit, features in {**_CONTROL_FEATURES, 3: rdtscp}.items():
         if not any(vcpu.guest.has(feature) for feature in features):
             hidden |= 1 << (32 + bit)
     return hidden if vcpu.guest.has("XSAVE") else hidden | 1 << (32 + _XSAVES)
