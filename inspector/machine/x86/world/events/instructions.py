@@ -20,8 +20,8 @@ Parser = Callable[[Words, Memory], Instruction]
 def _ldtilecfg(words: Words, _: Memory) -> Instruction:
     if not words:
         return tiles.ldtilecfg
-    # Another palette makes it a configuration that is not valid.
-    config = bytes([below(words[0], 256)]) + (tiles.FULL_TILECFG[1:] if words[0] != "0" else bytes(63))
+    # Palette 0 releases whatever follows it; another one than 1 makes it a configuration that is not valid.
+    config = bytes([below(words[0], 256)]) + tiles.FULL_TILECFG[1:]
     return lambda cpu: tiles.ldtilecfg(cpu, config)
 
 

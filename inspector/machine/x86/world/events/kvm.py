@@ -9,7 +9,6 @@ from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import CAPTURED, Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
-from inspector.machine.x86.cpu.instructions import control
 from inspector.machine.x86.kvm.assumed import kvm_on
 from inspector.machine.x86.kvm.capabilities import check_extension, hangs_on_build
 from inspector.machine.x86.kvm.guest import Guest
@@ -225,9 +224,6 @@ def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
         return guest.wrmsr(msr(word(rest, 0, "an MSR")), number(word(rest, 1, "a value")))
     if name == "rdmsr":
         return guest.rdmsr(msr(word(rest, 0, "an MSR")))
-    if name == "xgetbv":
-        index = number(rest[0]) if rest else 0
-        return guest.execute(lambda cpu: control.xgetbv(cpu, index))
     return guest.execute(instructions.parse(words, memory))
 
 
