@@ -127,6 +127,7 @@ def test_values_of_calls(events: tuple[str, ...], value: int) -> None:
         (("process rdmsr",), "an MSR is missing"),
         (("process wrmsr XFD",), "a value is missing"),
         (("process xsetbv",), "a value is missing"),
+        ((*PERMITTED, "guest xrstor"), "no image was saved; xsave comes first"),
         ((*PERMITTED, "guest"), "an instruction is missing"),
         ((*PERMITTED, "guest xsetbv"), "a value is missing"),
         ((*PERMITTED, "KVM_SET_MSRS XFD"), "a value is missing"),
@@ -169,6 +170,9 @@ def test_events_on_another_cpu_vcpu_and_thread() -> None:
     found = after(*TWO, "KVM_SET_XCRS 7 vcpu=1")
     assert [vcpu_of(found, number).xcr0 for number in (0, 1)] == [1, 7]
     assert found.vcpu_state(2) is None
+    assert found.vcpu_state() == found.vcpu_state(0)
+    for events, cpus in ((("KVM_CREATE_VCPU", "guest movdqu 0"), [0]), (("schedule cpu=2", "process movdqu 0"), [2])):
+        assert [cpu.number for cpu in after(*events).state().cpus] == cpus
     assert (found.vcpu_count, world().vcpu_count) == (2, 0)
 
 
@@ -215,6 +219,7 @@ def test_what_interrupts_a_run(event: str, source: str) -> None:
     outcome = after(*used, event).steps[-1].outcome
     assert (outcome.name, outcome.value, outcome.image, outcome.source) == ("ok", 0, b"", source)
     lost = after(*used, "guest wrmsr XFD 0x40000", event)
+    assert lost.steps[-1].outcome.value == 0
     assert vcpu_of(lost).in_use & XTILE == (XTILE if event.startswith("exit") else 1 << 17)
 
 
@@ -286,3 +291,6 @@ def test_the_order_of_a_restore() -> None:
         assert list(restore_events(captured)) == events
     steps = restore(Captured({}, image[:576], 0x602E7, None, None), world().host)
     assert [step.outcome.name for step in steps] == ["ok"] * 6
+    short = World(world().host, captured=Captured({}, image[:576], None, None, None))
+    short.play(restore_events(short.what_was_captured())[:-1])
+    assert (vcpu_of(short).saved, vcpu_of(short).changed & XTILE) == (XTILE, 0)

@@ -96,9 +96,7 @@ def _preempt(stage: Stage, _: Words) -> Outcome:
     """The vCPU's thread loses its CPU to another task, which returns to user space."""
     outcome = _saved(stage, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
     run = _running(stage)
-    linux = stage.host_linux
-    linux.schedule(run.cpu, stage.bystander(run.cpu))
-    linux.to_user(run.cpu, stage.bystander(run.cpu))
+    stage.host_linux.to_user(run.cpu, stage.bystander(run.cpu))
     return outcome
 
 
@@ -208,11 +206,11 @@ def _set_xsave(stage: Stage, words: Words) -> Outcome:
 
 
 def boot(stage: Stage, words: Words) -> Outcome:
-    """The guest's Linux, of a kernel profile, on its first vCPUs."""
-    guest = stage.guest()
+    """The guest's Linux, of a kernel profile, on its vCPUs. Raises ValueError where there is none."""
+    stage.guest()
     assert stage.vm is not None
     kernel = profile_for(words[0]) if words else stage.host.kernel
-    return stage.vm.boot(kernel, max(guest.number + 1, len(stage.vm.guests)))
+    return stage.vm.boot(kernel, len(stage.vm.guests))
 
 
 def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
