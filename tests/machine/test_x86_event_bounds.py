@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inspector.machine.events import EventError
+from inspector.machine.x86.world.offers import offers
 from inspector.machine.x86.world.restore import restore, restore_events
 from inspector.machine.x86.world.stage import Captured
 from inspector.machine.x86.world.world import World
@@ -51,7 +52,7 @@ def last(*events: str) -> tuple[str, int]:
         ("kmovq 0 0x5", "ok", OPMASK, OPMASK),
         ("movdqu 0; kmovq 1; xsave; vmovdqu64 16; xrstor", "ok", SSE | OPMASK, SSE | OPMASK),
         ("movdqu 0; kmovq 1; xsave 2; xrstor 0x22", "ok", SSE, SSE),
-        ("movdqu 0; kmovq 1; xsave; xrstor 2", "ok", SSE | OPMASK, SSE | OPMASK),
+        ("movdqu 0; xsave; vmovdqu64 16; xrstor 2", "ok", SSE | HI16, SSE | HI16),
         ("movdqu 0; kmovq 1; xsave; xrstor -; xrstor 0x22 0x20", "ok", OPMASK, OPMASK),
         ("vmovdqu 0; xsavec; xrstor 6 4", "ok", AVX, AVX),
         ("movdqu 0; xsaveopt; xrstor 0xffff 1", "ok", 1, 1),
@@ -121,6 +122,7 @@ def test_values_of_calls(events: tuple[str, ...], value: int) -> None:
         (("process vmovdqu64 32",), "32 is not below 32"),
         (("process kmovq 8",), "8 is not below 8"),
         (("process kmovq",), "a register is missing"),
+        (("process wrpkru",), "a value is missing"),
         (("process xrstor",), "no image was saved; xsave comes first"),
         (("process fnop",), "no instruction fnop; there are xgetbv, ldtilecfg"),
         (("process",), "an instruction is missing"),
@@ -142,8 +144,7 @@ def test_values_of_calls(events: tuple[str, ...], value: int) -> None:
         ((*PERMITTED, "KVM_RUN", "KVM_RUN"), f"the vCPU is {IN_RUN}"),
         ((*PERMITTED, "KVM_RUN", "process movdqu 0"), f"thread 1 is {IN_RUN}"),
         ((*PERMITTED, "exit"), "the vCPU is not inside KVM_RUN; KVM_RUN comes first"),
-        (("KVM_CHECK_EXTENSION KVM_CAP_XCRS",), "the capability is KVM_CAP_XSAVE2"),
-        (("KVM_CHECK_EXTENSION",), "the capability is KVM_CAP_XSAVE2"),
+        (("KVM_CHECK_EXTENSION",), "a capability is missing"),
         (("KVM_FOO",), "no such event"),
         (("gest xsetbv 7",), "did you mean guest"),
         (("",), "no such event"),
@@ -163,6 +164,8 @@ def test_words_that_are_none(events: tuple[str, ...], why: str) -> None:
 def test_events_on_another_cpu_vcpu_and_thread() -> None:
     found = after("clone", "schedule thread=1 cpu=2", "schedule cpu=1")
     assert [thread.cpu.number for thread in found.process.threads if thread.cpu] == [1, 2]
+    found = after("clone", "KVM_CREATE_VCPU", "schedule vcpu=0 thread=1 cpu=2")
+    assert found.process.threads[1].cpu is found.host_linux.cpus[2]
     found = after("clone", "sigaltstack 8192 thread=1")
     assert [thread.altstack_size_bytes for thread in found.process.threads] == [0, 8192]
     found = after(*TWO, "KVM_RUN vcpu=1 cpu=3", "exit vcpu=1 cpu=5", "return vcpu=1")
@@ -257,6 +260,33 @@ def test_images_that_are_put() -> None:
 def test_a_world_without_xfd_has_no_costs_to_tell() -> None:
     assert world("haswell").cost_words() == ""
     assert world().cost_words().startswith("0 VM exits")
+
+
+# What is offered next
+
+
+@pytest.mark.parametrize(
+    ("events", "steps"),
+    [
+        ((*PERMITTED, "guest xsetbv 7"), None),
+        ((*PERMITTED, "guest xsetbv 0x20007"), ("guest xsetbv 0x60007",)),
+        ((*PERMITTED, "guest xsetbv 5"), ("guest xsetbv 0x7",)),
+        ((*PERMITTED, "guest tilezero 0"), ("guest xsetbv 0x60001", "guest tilezero 0")),
+        ((*PERMITTED, "guest xsetbv 7", "guest tilezero 0"), ("guest xsetbv 0x60007", "guest tilezero 0")),
+        # Without tiles in its CPUID there is nothing that a guest could set.
+        (("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "guest tilezero 0"), None),
+        (("process ldtilecfg", "process tilezero 0"), ("arch_prctl REQ_XCOMP_PERM 18", "process tilezero 0")),
+    ],
+)
+def test_what_comes_next(events: tuple[str, ...], steps: tuple[str, ...] | None) -> None:
+    found = after(*events)
+    offered = offers(found.steps[-1], found.vcpu_state())
+    assert (offered[0].steps if offered else None) == steps
+
+
+def test_what_comes_next_without_a_vcpu() -> None:
+    found = after(*PERMITTED, "guest tilezero 0")
+    assert offers(found.steps[-1], None) == []
 
 
 # A capture that is put back

@@ -173,6 +173,9 @@ def test_gates_that_are_open_and_an_instruction_that_fails_all_the_same() -> Non
     outcome = walk(after(*TILES_ON), TILEDATA)
     assert (outcome.name, outcome.because) == ("ok", "an instruction on it gives #UD: the tile is configured")
     assert [check.held for check in outcome.checks] == [True] * (len(outcome.checks) - 1) + [False]
+    # Nobody is there who could touch: the guest has no CPUID yet.
+    outcome = walk(after(*PERMITTED[:2]), X87)
+    assert (outcome.because, outcome.checks[-1].held) == ("an instruction on it gives -", True)
 
 
 def test_a_gate_that_is_not_in_the_way() -> None:
