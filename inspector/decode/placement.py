@@ -72,8 +72,8 @@ def places(data: Bytes, declared_size_bytes: int, table: XsaveTable) -> tuple[Pl
 
 
 @lru_cache(maxsize=256)
-def standard_places(table: XsaveTable, mask: int, size_bytes: int) -> tuple[Place, ...]:
-    """Standard-format places; a ``mask`` of 0 means every component that fits."""
+def standard_places(table: XsaveTable, mask: int, size_bytes: int = 0) -> tuple[Place, ...]:
+    """Standard-format places; a ``mask`` of 0 means every component that fits into ``size_bytes``."""
     found = [
         Place(room.component, room.offset, room.size_bytes)
         for room in table.rooms

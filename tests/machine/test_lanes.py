@@ -8,7 +8,7 @@ from inspector.machine.x86.world.lanes import path_of
 from inspector.machine.x86.world.world import World
 from inspector.targets.scenarios import scenario_of
 from inspector.targets.x86_named import world_of
-from tests.machine.support import played, step_of, world
+from tests.machine.support import PERMITTED, played, step_of, world
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,43 @@ def test_a_signal_goes_from_the_kernel_to_the_programs_handler() -> None:
 def test_an_oops_is_the_hosts_kernels() -> None:
     stops = path_of(step_of(played("host-oops"), "guest xgetbv")).stops
     assert (stops[-1].lane, stops[-1].text) == ("host kernel", "oops")
+
+
+BOOTED = (*PERMITTED, "guest boot")
+ASKED = (*BOOTED, "guest arch_prctl REQ_XCOMP_PERM 18", "guest process ldtilecfg", "guest process tilezero 0")
+
+
+@pytest.mark.parametrize(
+    ("events", "stops", "native"),
+    [
+        # A program's instruction comes to its kernel by an exception alone, a call always.
+        (("process movdqu 0",), "VMM: process movdqu 0", False),
+        (("process tilezero 0",), "VMM: process tilezero 0; host kernel: ", False),
+        (("KVM_CHECK_EXTENSION XSAVE2",), "VMM: KVM_CHECK_EXTENSION XSAVE2; host kernel: ", False),
+        (("kernel_thread",), "host kernel: kernel_thread", False),
+        (("signal",), "host kernel: signal; VMM: ", False),
+        ((*PERMITTED, "guest movdqu 0", "cpu=0 KVM_RUN"), "VMM: cpu=0 KVM_RUN; host kernel: ; vCPU: VM entry", False),
+        ((*PERMITTED, "KVM_RUN", "exit"), "vCPU: exit; host kernel: ", False),
+        ((*PERMITTED, "KVM_RUN", "return"), "vCPU: return; host kernel: ; VMM: ", False),
+        ((*BOOTED, "guest clone"), "guest program: guest clone; guest kernel: ; vCPU: executed; vCPU: executed", True),
+        (
+            (*BOOTED, "guest process tilezero 0"),
+            "guest program: guest process tilezero 0; vCPU: executed; vCPU: executed; guest kernel: ",
+            True,
+        ),
+    ],
+)
+def test_where_control_goes(events: tuple[str, ...], stops: str, native: bool) -> None:
+    found = world()
+    found.play(events)
+    path = path_of(found.steps[-1])
+    assert "; ".join(f"{stop.lane}: {stop.text}" for stop in path.stops) == stops
+    assert path.native is native
+
+
+def test_the_guests_kernel_acts_between_its_programs_instructions() -> None:
+    found = world()
+    found.play(ASKED)
+    lanes = [stop.lane for stop in path_of(found.steps[-1]).stops]
+    handler = ["guest kernel", "host kernel", "guest kernel"]
+    assert lanes == ["guest program", *["host kernel"] * 3, "vCPU", *handler, "vCPU", "vCPU"]

@@ -151,6 +151,7 @@ def test_no_xfd_behind_a_device_that_is_not_available_kills_the_task() -> None:
         (0x60007, 17, 0x7),
         (0x7, 9, 0x207),
         (0x207, 9, 0x7),
+        (0, 9, 0x200),
     ],
 )
 def test_a_component_goes_with_its_set(xcr0: int, component: int, toggled: int) -> None:

@@ -122,7 +122,9 @@ class Host:
     def _sizes_are_known(self, mask: int) -> bool:
         sizes = self.cpuid.xsave_table()
         return all(
-            sizes.get(number, (0,))[0] == BY_NUMBER[number].size_bytes for number in range(2, 63) if mask >> number & 1
+            sizes.get(number, (0,))[0] == BY_NUMBER[number].size_bytes
+            for number in range(2, mask.bit_length())
+            if mask >> number & 1
         )
 
     @cached_property
@@ -207,7 +209,7 @@ class Host:
         found = self._places.get((compacted, mask))
         if found is None:
             table = self.table
-            found = compacted_places(table, mask & ~3) if compacted else standard_places(table, mask | 3, 1 << 16)
+            found = compacted_places(table, mask & ~3) if compacted else standard_places(table, mask | 3)
             self._places[compacted, mask] = found
         return found
 

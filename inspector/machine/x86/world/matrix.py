@@ -50,10 +50,10 @@ def component_rows(world: World, vcpu_number: int = 0) -> list[ComponentRow]:
     state = world.state()
     vcpu = vm.vcpus[vcpu_number] if vm is not None and vcpu_number < len(vm.guests) else None
     of_vcpu = state.vcpus[vcpu_number] if vcpu is not None else None
-    places = {place.component: place for place in standard_places(host.table, host.cpu_xcr0 | 3, 1 << 16)}
+    places = {place.component: place for place in standard_places(host.table, host.cpu_xcr0)}
     rows = []
-    shown = host.cpu_xcr0 | 3 | host.supervisor
-    for number in range(64):
+    shown = host.cpu_xcr0 | host.supervisor
+    for number in range(shown.bit_length()):
         if not shown >> number & 1:
             continue
         offset, size_bytes = _place(places, number)

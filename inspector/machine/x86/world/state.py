@@ -126,7 +126,7 @@ def _process_state(linux: Linux, process: Process) -> ProcessState:
         in_use = registers.in_use if in_registers else own.xstate_bv
         # In KVM_RUN the register may be the guest's.
         changed = registers.changed if thread.task_fpstate is not None else _changed(registers, linux.pkru(thread))
-        tasks.append(TaskState(thread.number, own.size_bytes, own.xfeatures | 3, own.xfd, in_use, in_use & changed))
+        tasks.append(TaskState(thread.number, own.size_bytes, own.xfeatures, own.xfd, in_use, in_use & changed))
     return ProcessState(process.perm, process.guest_perm, process.guest_perm_locked, tuple(tasks))
 
 
@@ -156,7 +156,7 @@ def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
         in_use=in_use,
         changed=in_use & (registers.changed if vcpu.in_guest else _changed(registers, vcpu.pkru)),
         saved=fpstate.xstate_bv,
-        room=fpstate.xfeatures | 3,
+        room=fpstate.xfeatures,
         buffer_size_bytes=fpstate.size_bytes,
         user_size_bytes=vcpu.uabi_size_bytes,
         exits_on=vcpu.intercepts.exits_on(vcpu),

@@ -22,8 +22,9 @@ _DATA = bytes(64)
 
 def _stored(cpu: Processor) -> Outcome:
     """TILESTORED as a program does it: tiles configured, which XFD does not stop; else #UD comes before #NM."""
-    configured = tiles.ldtilecfg(cpu) if cpu.xfd else None
-    return tiles.tilestored(cpu, 0) if configured is None or configured.accepted else configured
+    if cpu.xfd:
+        tiles.ldtilecfg(cpu)
+    return tiles.tilestored(cpu, 0)
 
 
 #: An instruction that uses the component and little else; x87 needs nothing.
@@ -90,9 +91,9 @@ def _program(processor: Processor | None, number: int, thread: Thread) -> Touche
         return _NOBODY
     if outcome.verdict != "exception":
         return Touched(outcome.name, outcome)
-    if outcome.name == "#NM":
-        return Touched("grows" if thread.process.perm >> number & 1 else "SIGILL", outcome)
-    return Touched("SIGILL" if outcome.name == "#UD" else "SIGSEGV", outcome)
+    # Else it is #UD, or #NM without permission.
+    grows = outcome.name == "#NM" and thread.process.perm >> number & 1
+    return Touched("grows" if grows else "SIGILL", outcome)
 
 
 def _outcome(processor: Processor | None, number: int, *, user: bool) -> Outcome | None:

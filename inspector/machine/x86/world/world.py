@@ -77,7 +77,7 @@ class World(Stage, BaseWorld[WorldState]):
         assert self.vm is not None
         if words[:1] == [_BOOT]:
             return kvm_events.boot(self, words[1:])
-        if words[:1] and words[0] in LINUX_EVENTS:
+        if words and words[0] in LINUX_EVENTS:
             linux, process = self.vm.linux, self.vm.guest_process
             if linux is None or process is None:
                 raise ValueError("the guest has no Linux; guest boot starts one")

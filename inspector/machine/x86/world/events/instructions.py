@@ -20,8 +20,8 @@ Parser = Callable[[Words, Memory], Instruction]
 def _ldtilecfg(words: Words, _: Memory) -> Instruction:
     if not words:
         return tiles.ldtilecfg
-    # Another palette makes it a configuration that is not valid.
-    config = bytes([below(words[0], 256)]) + (tiles.FULL_TILECFG[1:] if words[0] != "0" else bytes(63))
+    # Palette 0 releases whatever follows it; another one than 1 makes it a configuration that is not valid.
+    config = bytes([below(words[0], 256)]) + tiles.FULL_TILECFG[1:]
     return lambda cpu: tiles.ldtilecfg(cpu, config)
 
 
@@ -33,8 +33,8 @@ def _register(make: Callable[..., Instruction], count: int) -> Parser:
     return lambda words, _: make(below(word(words, 0, "a register"), count))
 
 
-def _value(make: Callable[..., Instruction], default: str = "") -> Parser:
-    return lambda words, _: make(number(words[0] if words or not default else default))
+def _value(make: Callable[..., Instruction], default: Words = ()) -> Parser:
+    return lambda words, _: make(number(word(words or default, 0, "a value")))
 
 
 def _kmovq(words: Words, _: Memory) -> Instruction:
@@ -67,7 +67,7 @@ def _plain(instruction: Instruction) -> Parser:
 
 #: Instructions that run natively. Those that save give the image that the restoring ones take.
 INSTRUCTIONS: dict[str, Parser] = {
-    "xgetbv": _value(lambda index: lambda cpu: control.xgetbv(cpu, index), "0"),
+    "xgetbv": _value(lambda index: lambda cpu: control.xgetbv(cpu, index), ("0",)),
     "ldtilecfg": _ldtilecfg,
     "sttilecfg": _plain(tiles.sttilecfg),
     "tilerelease": _plain(tiles.tilerelease),
@@ -81,7 +81,7 @@ INSTRUCTIONS: dict[str, Parser] = {
     "wrpkru": _value(lambda value: lambda cpu: vectors.wrpkru(cpu, value)),
     "rdpkru": _plain(vectors.rdpkru),
     "rdssp": _plain(vectors.rdssp),
-    "incssp": _value(lambda count: lambda cpu: vectors.incssp(cpu, count), "1"),
+    "incssp": _value(lambda count: lambda cpu: vectors.incssp(cpu, count), ("1",)),
     "xsave": _saves("xsave"),
     "xsaveopt": _saves("xsaveopt"),
     "xsavec": _saves("xsavec"),

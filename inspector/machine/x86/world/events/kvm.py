@@ -9,7 +9,6 @@ from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import CAPTURED, Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
-from inspector.machine.x86.cpu.instructions import control
 from inspector.machine.x86.kvm.assumed import kvm_on
 from inspector.machine.x86.kvm.capabilities import check_extension, hangs_on_build
 from inspector.machine.x86.kvm.guest import Guest
@@ -97,9 +96,7 @@ def _preempt(stage: Stage, _: Words) -> Outcome:
     """The vCPU's thread loses its CPU to another task, which returns to user space."""
     outcome = _saved(stage, "switch_fpu, XSAVES of the outgoing task (fpu/sched.h)")
     run = _running(stage)
-    linux = stage.host_linux
-    linux.schedule(run.cpu, stage.bystander(run.cpu))
-    linux.to_user(run.cpu, stage.bystander(run.cpu))
+    stage.host_linux.to_user(run.cpu, stage.bystander(run.cpu))
     return outcome
 
 
@@ -209,11 +206,11 @@ def _set_xsave(stage: Stage, words: Words) -> Outcome:
 
 
 def boot(stage: Stage, words: Words) -> Outcome:
-    """The guest's Linux, of a kernel profile, on its first vCPUs."""
-    guest = stage.guest()
+    """The guest's Linux, of a kernel profile, on its vCPUs. Raises ValueError where there is none."""
+    stage.guest()
     assert stage.vm is not None
     kernel = profile_for(words[0]) if words else stage.host.kernel
-    return stage.vm.boot(kernel, max(guest.number + 1, len(stage.vm.guests)))
+    return stage.vm.boot(kernel, len(stage.vm.guests))
 
 
 def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
@@ -225,9 +222,6 @@ def bare(guest: Guest, words: Words, memory: bytes) -> Outcome:
         return guest.wrmsr(msr(word(rest, 0, "an MSR")), number(word(rest, 1, "a value")))
     if name == "rdmsr":
         return guest.rdmsr(msr(word(rest, 0, "an MSR")))
-    if name == "xgetbv":
-        index = number(rest[0]) if rest else 0
-        return guest.execute(lambda cpu: control.xgetbv(cpu, index))
     return guest.execute(instructions.parse(words, memory))
 
 
