@@ -21,12 +21,8 @@ Leaves = dict[tuple[int, int], CpuidValues]
 def leaves_of(vendor: str = SVM, **more: CpuidValues) -> Leaves:
     """A plain CPU; ``leaf_7=(...)`` are leaves beside."""
     name = AMD_LEAF_0 if vendor == SVM else INTEL_LEAF_0
-    found: Leaves = {
-        (0, 0): name,
-        (1, 0): LEAF_1,
-        (0x80000000, 0): (0x8000000A, 0, 0, 0),
-        (0x80000001, 0): LEAF_80000001,
-    }
+    found: Leaves = {(0, 0): name, (1, 0): LEAF_1}
+    found |= {(0x80000000, 0): (0x8000000A, 0, 0, 0), (0x80000001, 0): LEAF_80000001}
     return found | {(int(key.removeprefix("leaf_"), 16), 0): values for key, values in more.items()}
 
 
@@ -80,12 +76,8 @@ def test_the_vendor_module(cpu: str, vendor: str, is_svm: bool, is_vmx: bool, is
 
 def test_a_register_of_the_cpu_itself() -> None:
     """raw_cpuid_get: 0 behind the last leaf of its range."""
-    raw: Leaves = {
-        (0, 0): (7, 0, 0, 0),
-        (7, 0): (1, 2, 3, 4),
-        (8, 0): (5, 6, 7, 8),
-        (0x80000000, 0): (0x80000001, 0, 0, 0),
-    }
+    raw: Leaves = {(0, 0): (7, 0, 0, 0), (7, 0): (1, 2, 3, 4), (8, 0): (5, 6, 7, 8)}
+    raw |= {(0x80000000, 0): (0x80000001, 0, 0, 0)}
     raw |= {(0x80000001, 0): (1, 2, 3, 4), (0x80000008, 0): (9, 9, 9, 9)}
     kvm = Kvm(host_of("6.12"), raw=Cpuid(raw))
     words = ((7, 0, 1), (8, 0, 1), (0x80000001, 0, 3), (0x80000008, 0, 0), (7, 1, 0), (0xC0000001, 0, 3))

@@ -10,7 +10,7 @@ import pytest
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
-from inspector.machine.x86.kvm.supported_cpuid import Supported, emulated_cpuid, supported_cpuid
+from inspector.machine.x86.kvm.supported_cpuid import Supported, emulated_cpuid, supported_cpuid, supported_table
 from layouts.x86.features import WORDS
 from layouts.x86.kernels import profile_for
 from tests.machine.kvms import kvm_of
@@ -307,6 +307,15 @@ def found_compacted(kvm: Kvm, mask: int) -> int:
     return kvm.host.compacted_size_bytes(mask | CET_XSS)
 
 
+def test_a_table_by_leaf_and_subleaf() -> None:
+    kvm = with_state("7.2")
+    for perm, mask in ((0, 0x2E7), (1 << 18, 0x602E7)):
+        assert supported_table(kvm, perm).leaves[0xD, 0][0] == mask
+        assert supported_table(kvm, perm).leaves == {
+            (entry.leaf, entry.subleaf): entry.values for entry in supported_cpuid(kvm, perm)
+        }
+
+
 @pytest.mark.parametrize(("d1", "is_there"), [(0, False), (1, False), (2, True), (8, True), (0x15, False)])
 def test_a_compacted_size_needs_xsavec_or_xsaves(d1: int, is_there: bool) -> None:
     kvm = with_state("7.2", d1=d1)
@@ -330,8 +339,9 @@ def test_components_that_the_cpu_does_not_tell_of() -> None:
     """No size, or the other kind: nothing of it is shown."""
     for row, there in (((0, 0, 0, 0), False), ((0x100, 0x240, 1, 0), False), ((0x100, 0x240, 0, 9), True)):
         kvm = with_state("7.2")
-        kvm.raw = Cpuid({**kvm.raw.leaves, (0xD, 2): row, (0xD, 0): (M32, 1, 2, M32)})
+        kvm.raw = Cpuid({**kvm.raw.leaves, (0xD, 2): row, (0xD, 0): (M32, 1, 2, M32), (0xD, 1): (M32, 1, M32, M32)})
         found = leaf_of(kvm, 0xD)
+        assert (found[1][2:], found[5], found[11]) == ((CET_XSS, 0), (0x40, 0x440, 0, 0), (0x10, 0, 1, 0))
         assert found.get(2) == (changed(row, edx=0) if there else None)
         assert found[0][3] == 0
 
@@ -355,6 +365,7 @@ def test_the_order_of_a_table_and_its_flags() -> None:
     assert [entry.leaf for entry in found][-2:] == [0x40000000, 0x40000001]
     assert not any(entry.leaf >> 28 == 0xC for entry in found)
     assert {entry.leaf >> 28 for entry in found} == {0, 4, 8}
+    assert 0x80000000 in [entry.leaf for entry in found]
     own: dict[tuple[int, int], CpuidValues] = {(0xC0000000, 0): (0xC0000002, 0, 0, 0)}
     centaur = Cpuid({**cpu.leaves, (0, 0): (1, 0x746E6543, 0x736C7561, 0x48727561), **own})
     found = supported_cpuid(Kvm(Host(centaur, profile_for("6.12")), release="6.12", vendor=VMX))
