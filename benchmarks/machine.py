@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from inspector.export.x86_migration import x86_migration_json
-from inspector.machine.arm64 import idregs
+from inspector.machine.arm64 import id_limits, idregs
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.x86.host import shipped_host
 from inspector.machine.x86.kvm.msrs import access
@@ -69,7 +69,7 @@ def checks_us(rounds: int = 20) -> list[float]:
         limit = host.limit(encoding, host.features)
         if register.kind != "writable" or not limit:
             continue
-        for field in idregs.writable_fields(host, encoding):
+        for field in id_limits.writable_fields(host, encoding):
             for number in range(1 << min(field.width, 4)):
                 asked = idregs.IdWrite(host, encoding, field.put(limit, number), host.features, limit)
                 start = time.perf_counter()

@@ -9,6 +9,10 @@ def main() -> int:
         from inspector.cli.main import main as run
 
         code = run()
+        # What goes with the process needs no look for circles: that takes as long as a tenth of a command.
+        import gc
+
+        gc.freeze()
         # What is behind the module signal, which makes enumerations of all signals first.
         from _signal import SIG_IGN, SIGINT, signal  # type: ignore[import-not-found]
 

@@ -40,7 +40,8 @@ class _Table(SourceFileLoader):
         return _EMPTY.replace(co_consts=(marshal.dumps(_parsed(bytes(data).decode("utf-8"), str(path))),))
 
 
-_EMPTY = compile("", "", "exec")
+#: compile() would make the classes of all nodes of the syntax first, which takes as long as a table.
+_EMPTY = (lambda: None).__code__
 
 
 def _parsed(text: str, path: str) -> Any:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from layouts.coming import COMING, NEXT
 from layouts.light import Record, TypeVar
 
-#: At most so many digits has a number of a release.
-_DIGITS = 4
+#: At most so many digits has a number of a release; where the number of a stable update stands.
+_DIGITS, _THIRD = 4, 2
 _RELEASE = r"\s*(?:Linux\s+)?(?:version\s+)?v?(\d{1,4})\.(\d{1,4})(?!\d)"
 
 #: The release that is taken where none is named or captured: the newest of both architectures whose recorded
@@ -97,6 +97,15 @@ def release_numbers(release: str) -> tuple[int, int] | None:
 
     found = re.match(_RELEASE, release, re.IGNORECASE | re.ASCII)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def update_number(release: str) -> int | None:
+    """The number of the stable update that a release names third, as ``uname -r`` has it; None where it names none."""
+    parts = release.split(".")
+    if len(parts) <= _THIRD or not parts[1].isdecimal() or release_numbers(release) is None:
+        return None
+    number = parts[_THIRD][: len(parts[_THIRD]) - len(parts[_THIRD].lstrip("0123456789"))]
+    return int(number) if number and len(number) <= _DIGITS else None
 
 
 def spans_of(releases: Iterable[str], known: Iterable[str]) -> list[str]:

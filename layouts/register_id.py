@@ -25,7 +25,12 @@ class RegisterId(int):
     @property
     def size_bytes(self) -> int:
         """The size of the register in bytes: bits 55:52 are its logarithm."""
-        return 1 << _SIZE.get(self)
+        return size_bytes_of(self)
+
+
+def size_bytes_of(register_id: int) -> int:
+    """The size in bytes that an id says."""
+    return 1 << _SIZE.get(register_id)
 
 
 def upper_bits(architecture: int, size_bytes: int) -> int:

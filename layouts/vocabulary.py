@@ -11,11 +11,11 @@ from layouts.light import NamedTuple
 class Bits:
     """A named bit range of a register; nobody changes one.
 
-    ``lsb`` counts from 0, ``width`` in bits. ``values`` names the values of a multi-bit
-    range; a single bit needs none.
+    ``lsb`` counts from 0, ``width`` in bits; ``mask`` is the range over the register. ``values`` names the values of a
+    multi-bit range; a single bit needs none.
     """
 
-    __slots__ = ("lsb", "meaning", "name", "values", "width")
+    __slots__ = ("lsb", "mask", "meaning", "name", "values", "width")
 
     def __init__(
         self, name: str, lsb: int, width: int = 1, meaning: str = "", values: Mapping[int, str] | None = None
@@ -23,6 +23,7 @@ class Bits:
         self.name = name
         self.lsb = lsb
         self.width = width
+        self.mask = ((1 << width) - 1) << lsb
         self.meaning = meaning
         self.values: Mapping[int, str] = values if values is not None else {}
 
@@ -38,11 +39,6 @@ class Bits:
     def key(self) -> tuple[object, ...]:
         """All that tells one from another."""
         return self.name, self.lsb, self.width, self.meaning, self.values
-
-    @property
-    def mask(self) -> int:
-        """The range as a mask over the register."""
-        return ((1 << self.width) - 1) << self.lsb
 
     def get(self, value: int) -> int:
         """What a register holds there."""

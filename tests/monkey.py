@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -37,10 +37,10 @@ from tests.fleet.fleets import small
 
 
 class Place(NamedTuple):
-    """Where keys begin: an application, and the keys that lead to a screen of it."""
+    """Where keys begin: an application, made in a folder of its own, and the keys that lead to a screen of it."""
 
     screen: str
-    make: Callable[[], BaseApp]
+    make: Callable[[Path], BaseApp]
     keys: Sequence[str] = ()
 
 
@@ -48,40 +48,43 @@ def _moving(source: str, destination: str) -> MigrationApp:
     return MigrationApp(session_of(Move(source, destination), Options()))
 
 
-def _fleet() -> BaseApp:
-    with TemporaryDirectory() as folder:
-        return app_of(small(Path(folder)))
+def _fleet(folder: Path) -> BaseApp:
+    return app_of(small(folder))
+
+
+def _of(make: Callable[..., BaseApp], *words: object) -> Callable[[Path], BaseApp]:
+    """What needs no folder."""
+    return lambda _folder: make(*words)
 
 
 _THREADS = "sample:zen5-kvm"
 _EDIT = ("enter", "7", "enter", "v")
-_EDIT = ("enter", "7", "enter", "v")
 _XSTATE, _ARM64 = "sim:guest-xfd", "sim:arm64-sve-migration"
 #: Every screen of the table of keys, by its name there; some of them on more than one thing.
 PLACES = {
-    "start": Place("start", StartApp),
-    "folder": Place("inspect", partial(app_of, "sample:amx")),
-    "core": Place("inspect", partial(app_of, "sample:amx/process.core")),
-    "vCPUs": Place("inspect", partial(app_of, _THREADS)),
-    "registers": Place("inspect", partial(app_of, "sample:arm64-kvm/max-linux-7.2.13.regs")),
-    "compare": Place("compare", partial(app_of, _THREADS), ("c",)),
-    "captures": Place("compare", partial(comparing, ("sample:amx", _THREADS, "sample:amx/process.core"))),
-    "field": Place("field", partial(app_of, _THREADS), ("c", "n", "enter")),
-    "edits": Place("edits", partial(app_of, "sample:amx/process.core"), ("colon", *"pkru", "enter", *_EDIT)),
-    "findings": Place("findings", partial(app_of, "sample:amx"), ("exclamation_mark",)),
-    "calls": Place("calls", partial(app_of, "sample:logs/refused-cpuid.strace.txt")),
-    "xstate lab": Place("xstate lab", partial(app_of, _XSTATE)),
-    "arm64 lab": Place("arm64 lab", partial(app_of, _ARM64)),
-    "played": Place("xstate lab", partial(app_of, "sample:amx"), ("P",)),
-    "simulated": Place("simulated", partial(app_of, _XSTATE), ("n", "n", "n", "o")),
-    "timeline": Place("timeline", partial(app_of, _XSTATE), ("n", "n", "n", "T")),
-    "against": Place("against", partial(app_of, _XSTATE), ("n", "n", "n", "A", *"kernel=6.1", "enter")),
-    "id lab": Place("id lab", partial(app_of, "model:neoverse-v1-v1:neoverse-n1")),
-    "two hosts": Place("id lab", partial(app_of, "model:host:grace,graviton3")),
-    "x86 migration": Place("migration", partial(_moving, "sample:amx", "milan@6.18")),
-    "arm64 migration": Place("migration", partial(_moving, "sample:arm64-kvm/max-linux-7.2.13.regs", "neoverse-n1")),
+    "start": Place("start", _of(StartApp)),
+    "folder": Place("inspect", _of(app_of, "sample:amx")),
+    "core": Place("inspect", _of(app_of, "sample:amx/process.core")),
+    "vCPUs": Place("inspect", _of(app_of, _THREADS)),
+    "registers": Place("inspect", _of(app_of, "sample:arm64-kvm/max-linux-7.2.13.regs")),
+    "compare": Place("compare", _of(app_of, _THREADS), ("c",)),
+    "captures": Place("compare", _of(comparing, ("sample:amx", _THREADS, "sample:amx/process.core"))),
+    "field": Place("field", _of(app_of, _THREADS), ("c", "n", "enter")),
+    "edits": Place("edits", _of(app_of, "sample:amx/process.core"), ("colon", *"pkru", "enter", *_EDIT)),
+    "findings": Place("findings", _of(app_of, "sample:amx"), ("exclamation_mark",)),
+    "calls": Place("calls", _of(app_of, "sample:logs/refused-cpuid.strace.txt")),
+    "xstate lab": Place("xstate lab", _of(app_of, _XSTATE)),
+    "arm64 lab": Place("arm64 lab", _of(app_of, _ARM64)),
+    "played": Place("xstate lab", _of(app_of, "sample:amx"), ("P",)),
+    "simulated": Place("simulated", _of(app_of, _XSTATE), ("n", "n", "n", "o")),
+    "timeline": Place("timeline", _of(app_of, _XSTATE), ("n", "n", "n", "T")),
+    "against": Place("against", _of(app_of, _XSTATE), ("n", "n", "n", "A", *"kernel=6.1", "enter")),
+    "id lab": Place("id lab", _of(app_of, "model:neoverse-v1-v1:neoverse-n1")),
+    "two hosts": Place("id lab", _of(app_of, "model:host:grace,graviton3")),
+    "x86 migration": Place("migration", _of(_moving, "sample:amx", "milan@6.18")),
+    "arm64 migration": Place("migration", _of(_moving, "sample:arm64-kvm/max-linux-7.2.13.regs", "neoverse-n1")),
     "fleet": Place("fleet", _fleet),
-    "tour": Place("xstate lab", TourApp),
+    "tour": Place("xstate lab", _of(TourApp)),
 }
 _SIZES = ((80, 24), (120, 35), (160, 45), (220, 60), (40, 10))
 #: Typed into whatever line is open.
@@ -94,6 +97,8 @@ _AT_ONCE = 12
 _RECALLED = 40
 #: Keys from a beginning on.
 _A_PLAY = 250
+#: Keys from one line of progress to the next.
+_TOLD_EACH = 5_000
 #: Of the rounds, how many end with a click, and with another size of the terminal.
 _CLICKS, _RESIZES = 0.15, 0.03
 #: Where one is back at the lowest screen, how often the keys of the place come again.
@@ -130,9 +135,9 @@ async def play(name: str, seed: int, count: int, seen: Counter[str] | None = Non
     ``seen`` counts them by the screen on which they came. Raises AssertionError where the program fails.
     """
     chance, place = random.Random(f"{name} {seed}"), PLACES[name]
-    app, pressed = place.make(), list(place.keys)
-    seen = Counter() if seen is None else seen
-    with _nothing_is_written():
+    pressed, seen = list(place.keys), Counter() if seen is None else seen
+    with TemporaryDirectory() as folder, _nothing_is_written():
+        app = place.make(Path(folder))
         async with app.run_test(size=chance.choice(_SIZES), notifications=True) as pilot:
             await _arrive(app, pilot, place)
             app.exit = lambda *_, **__: None  # type: ignore[method-assign]
@@ -192,29 +197,67 @@ async def _settled(app: BaseApp) -> None:
     await asyncio.sleep(0)
 
 
+class _Tally:
+    """What has been pressed so far, and what failed."""
+
+    def __init__(self) -> None:
+        self.failures: set[str] = set()
+        self.seen = Counter[str]()
+        self._began = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        """Keys on all screens."""
+        return self.seen.total()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    def play(self, name: str, seed: int) -> None:
+        """One round of a place; how far it is, each so many keys."""
+        before = self.total
+        try:
+            asyncio.run(play(name, seed, _A_PLAY, self.seen))
+        except Exception as error:  # noqa: BLE001 - any of them is a fault
+            self.failures.add(f"{name}, seed {seed}: {error!r}")
+            print(f"{name}, seed {seed}: {error!r}", flush=True)  # noqa: T201 - a program for developers
+        if self.total // _TOLD_EACH > before // _TOLD_EACH:
+            print(self, flush=True)  # noqa: T201
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.total} keys in {self.seconds:.0f} s, {len(self.failures)} failures"
+
+    def tell(self) -> None:
+        """All of it."""
+        for name, count in self.seen.most_common():
+            print(f"{count:>7} {name}")  # noqa: T201
+        print(self, flush=True)  # noqa: T201
+
+
 def main() -> None:
-    """As the module says."""
+    """As the module says. Ctrl-C and SIGTERM end it; what was pressed until then is told."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after these")
     found = parser.parse_args()
-    began, total, seed, failures, seen = time.monotonic(), 0, found.seed, set(), Counter[str]()
-    while total < found.keys and time.monotonic() - began < found.seconds:
-        for name in PLACES:
-            if time.monotonic() - began > found.seconds:
-                break
-            try:
-                total += asyncio.run(play(name, seed, _A_PLAY, seen))
-            except Exception as error:  # noqa: BLE001 - any of them is a fault
-                failures.add(f"{name}, seed {seed}: {error!r}")
-                print(f"{name}, seed {seed}: {error!r}", flush=True)  # noqa: T201 - a program for developers
-        seed += 1
-    for name, count in seen.most_common():
-        print(f"{count:>7} {name}")  # noqa: T201
-    print(f"{total} keys in {time.monotonic() - began:.0f} s, {len(failures)} failures")  # noqa: T201
-    raise SystemExit(bool(failures))
+    tally, seed = _Tally(), found.seed
+    try:
+        while tally.total < found.keys and tally.seconds < found.seconds:
+            for name in PLACES:
+                if tally.seconds > found.seconds:
+                    break
+                tally.play(name, seed)
+            seed += 1
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)  # noqa: T201
+    tally.tell()
+    raise SystemExit(bool(tally.failures))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

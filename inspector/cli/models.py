@@ -31,11 +31,11 @@ _EXAMPLES = """\
   inspector models check neoverse-v1-v1 feat_AES=pmull sve256=off --host neoverse-v1 --steps
   inspector models check EPYC-Milan,+pcid,-svm --host EPYC-Rome-v4
   inspector models check domain.xml --host domcapabilities.xml
-  inspector models expand neoverse-v1-v1 --host neoverse-v1 --to libvirt
+  inspector models expand neoverse-v1-v1 --host neoverse-v1 --to capabilities
   inspector models expand EPYC-v4,-xsaves --host tcg --to firecracker
   inspector models expand host SYSREG_ID_AA64ISAR0_EL1_AES=1 --host guest.regs
   inspector models baseline neoverse-v1 neoverse-n2 -o ours.toml
-  inspector models baseline EPYC-Rome-v4 EPYC-Milan-v2 --to cpu
+  inspector models baseline EPYC-Rome-v4 EPYC-Milan-v2 --to qemu
   inspector models check neoverse-v1-v1 --host max --each-kernel
   inspector models find FEAT_LSE
   inspector models check ours.toml --host neoverse-n2
@@ -43,24 +43,28 @@ _EXAMPLES = """\
 A model is a shipped one's name, QEMU's or libvirt's (without -vN the newest version on arm64, QEMU's alias on x86),
 host for the host's own values, a file of your own (models baseline -o writes one), or a libvirt domain's XML or <cpu>.
 On x86 also a line of QEMU (-cpu EPYC-v4,+x,-y), a Firecracker template, Cloud Hypervisor's --cpus, KubeVirt's virtual
-machine as JSON, xl's cpuid.
-The arm64 models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, libvirt, domain,
-cpu and sysreg print of them.
+machine as YAML or JSON, xl's cpuid.
+The arm64 models are proposed (qemu-devel, May 2026): no released QEMU or libvirt takes what --to qmp, capabilities,
+qemu, libvirt and sysreg print of them.
 An arm64 host is a known core (several joined by +), a chip (grace, graviton3, altra, ...), /proc/cpuinfo of a machine,
 recorded answers or a capture; an x86 host is tcg, a model, a capture, cpuid -r, /proc/cpuinfo, virsh domcapabilities
 or capabilities, QEMU's expansion of host or max, a KubeVirt node. @6.12 after it names its kernel. Where only a part is
 known, what an answer hangs on is said. The exit code is 1 when a model does not run on every host, or that is not
 known."""
 
-#: Forms in which the same x86 guest is written for a VMM.
-_LINES = ("domain", "cpu", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
+#: VMMs that a guest of either architecture is written for, and those that x86 guests are.
+_BOTH = ("qemu", "libvirt")
+_LINES = (*_BOTH, "firecracker", "cloud-hypervisor", "kubevirt", "xl")
+_LISTS = ("text", "json", "qmp", "capabilities")
 #: Forms of an answer, by command and architecture.
 _TO: dict[str, dict[str, tuple[str, ...]]] = {
-    "list": {ARM64: ("text", "json", "qmp", "libvirt"), X86: ("text", "json"), "": ("text", "json", "qmp", "libvirt")},
-    "expand": {ARM64: models_arm64.FORMATS, X86: ("text", "json", "qmp", *_LINES)},
+    "list": {ARM64: _LISTS, X86: _LISTS, "": ("text", "json")},
+    "expand": {ARM64: (*_LISTS, *_BOTH, "sysreg"), X86: (*_LISTS, *_LINES)},
     "check": {ARM64: ("text", "json"), X86: ("text", "json")},
-    "baseline": {ARM64: ("text", "json", "qmp"), X86: ("text", "json", *_LINES)},
+    "baseline": {ARM64: ("text", "json", "qmp", *_BOTH), X86: ("text", "json", "qmp", *_LINES)},
 }
+#: Words for forms that have another name now, by command.
+_OLD_WORDS = {"list": {"libvirt": "capabilities"}, "": {"cpu": "qemu", "domain": "libvirt"}}
 #: Options that only one architecture has.
 _ONLY = {
     "each_kernel": ARM64,
@@ -218,7 +222,9 @@ def _option(option: str, command: str) -> tuple[tuple[str, ...], dict[str, Any]]
         return ("--host",), {"action": "append", "default": [], "metavar": "HOST", "required": required, "help": text}
     if option == "to":
         forms = dict.fromkeys(form for known in _TO[command].values() for form in known)
-        return ("--to",), {"choices": tuple(forms), "default": "text", "help": "form of the answer (default text)"}
+        old = _OLD_WORDS.get(command, _OLD_WORDS[""])
+        said = {"choices": tuple(forms), "default": "text", "help": "form of the answer (default text)"}
+        return ("--to",), said | {"type": lambda word: old.get(word, word)}
     return _OPTIONS[option]
 
 
@@ -237,5 +243,7 @@ def _refuse_options_of_the_other(found: argparse.Namespace, arch: str) -> None:
         if arch and owner != arch and getattr(found, option, ""):
             raise UsageError(f"--{option.replace('_', '-')} is for {owner}, and this is {arch}")
     forms = _TO.get(found.name, {}).get(arch, ())
+    if forms and found.to not in forms and not arch:
+        raise UsageError(f"models {found.name} --to {found.to}: --arch or --host names the architecture")
     if forms and found.to not in forms:
         raise UsageError(f"models {found.name} --to {found.to}: expected of {arch} {', '.join(forms)}")

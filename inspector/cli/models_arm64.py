@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli import arguments
 from inspector.cli.streams import note, say, say_json
+from inspector.export import model_answers as answers
 from inspector.export import model_features, model_hosts
 from inspector.export import models as export
 from inspector.export.files import save_bytes, save_new
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     import argparse
 
 
-FORMATS = ("text", "json", "qmp", "libvirt", "domain", "cpu", "sysreg")
 #: Forms in which no released program reads the models.
-_PROPOSED = {"qmp": "QEMU", "libvirt": "libvirt", "domain": "libvirt", "cpu": "QEMU", "sysreg": "QEMU"}
+_PROPOSED = {"qmp": "QEMU", "capabilities": "libvirt", "libvirt": "libvirt", "qemu": "QEMU", "sysreg": "QEMU"}
 
 
 def tell_proposed(form: str) -> None:
@@ -74,12 +74,11 @@ def list_(found: argparse.Namespace) -> int:
 
     rows = _rows(found)
     if found.to == "qmp":
-        say_json(formats.qmp_definitions(rows))
-    elif found.to == "libvirt":
-        made = [(model, row) for model, row in rows if row is not None]
-        if not made:
-            raise UsageError("models list --to libvirt: --host names the host")
-        say(*formats.libvirt_xml(made, with_properties=False).split("\n"))
+        say_json(answers.qmp_definitions(formats.row_of(*row) for row in rows))
+    elif found.to == "capabilities":
+        if not found.host:
+            raise UsageError("models list --to capabilities: --host names the host")
+        say(*answers.capabilities(formats.row_of(*row) for row in rows).split("\n"))
     elif found.to == "json":
         say_json({**head("models"), "models": list_json(found)})
     else:
@@ -192,16 +191,14 @@ def expand(found: argparse.Namespace) -> int:
         say_json(export.realization_json(found.model, made) | {"properties": export.properties_of(made.request)})
     elif found.to == "qmp":
         say_json(formats.qmp_expansion(found.model, made.request))
-    elif found.to == "libvirt":
+    elif found.to == "capabilities":
         model = target(found.model).model
         if model is None:
-            raise UsageError("models expand host --to libvirt: the host is no model; --to domain names it")
-        say(*formats.libvirt_xml([(model, made)], with_properties=True).split("\n"))
-    elif found.to == "domain":
+            raise UsageError("models expand host --to capabilities: the host is no model; --to libvirt names it")
+        say(*answers.capabilities([formats.row_of(model, made, with_properties=True)]).split("\n"))
+    elif found.to in ("libvirt", "qemu"):
         named = target(found.model)
-        say(*formats.domain_cpu(named.model, (*named.words, *found.properties)).split("\n"))
-    elif found.to == "cpu":
-        say(formats.cpu_line(found.model, found.properties))
+        _say_line(found.to, named.model, (*named.words, *found.properties))
     elif found.to == "sysreg":
         say(formats.sysreg_line(made))
     else:
@@ -216,6 +213,16 @@ def expand(found: argparse.Namespace) -> int:
         say("", "properties, and the values that this host accepts")
         say(*export.accepted_text(made.request, host))
     return ExitCode.of(made.usable)
+
+
+def _say_line(vmm: str, model: NamedModel | None, words: Sequence[str]) -> None:
+    """A model with words over it in the words of a VMM."""
+    from inspector.export import model_formats as formats
+
+    if vmm == "qemu":
+        say(formats.cpu_line(model.name if model else "host", words))
+    else:
+        say(*formats.domain_cpu(model, words).split("\n"))
 
 
 def _save(made: Realization, name: str, path: str) -> None:
@@ -237,8 +244,6 @@ def _save(made: Realization, name: str, path: str) -> None:
 
 def best(found: argparse.Namespace) -> int:
     """The best that runs on all hosts."""
-    from inspector.export import model_formats as formats
-
     hosts = _hosts(found)
     best = baseline(hosts)
     ranked = rank(named_models(), hosts, _words(()))
@@ -247,10 +252,14 @@ def best(found: argparse.Namespace) -> int:
         save_bytes(found.output, model_hosts.baseline_toml(best, name, hosts).encode())
         note(f"{found.output}: inspector models check {found.output} --host HOST")
     first = ranked[0]
-    if found.to == "qmp":
+    if found.to in ("qmp", "qemu", "libvirt"):
         if not first.possible:
-            raise UsageError("models baseline --to qmp: no named model runs on all of these hosts")
-        say_json(formats.qmp_baseline(first))
+            raise UsageError(f"models baseline --to {found.to}: no named model runs on all of these hosts")
+        if found.to == "qmp":
+            switches = {name: on == "on" for name, _, on in (word.partition("=") for word in first.words)}
+            say_json(answers.qmp_baseline(first.model.name, switches))
+        else:
+            _say_line(found.to, first.model, first.words)
         return ExitCode.of(first.usable)
     moved, differing = (moves(first.realizations), unlike(first.realizations)) if first.possible else ([], [])
     if found.to == "json":
@@ -261,6 +270,8 @@ def best(found: argparse.Namespace) -> int:
                 "hosts": [host.name for host in hosts],
                 "properties": list(best.words),
                 "differences": [str(difference) for difference in best.differences],
+                "partial": {},
+                "phys_bits": None,
                 "usable": [entry.model.name for entry in ranked if entry.usable],
                 "switches": {entry.model.name: list(entry.words) for entry in ranked if entry.possible},
                 "moves": {host.name: model_hosts.moves_json(moved, host) for host in hosts},

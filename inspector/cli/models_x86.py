@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from itertools import zip_longest
 
 from inspector.capture.errors import UsageError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli.arguments import TOLD
-from inspector.cli.streams import say, say_json
-from inspector.export import x86_lines as lines
+from inspector.cli.streams import note, say, say_json
+from inspector.export import x86_model_answers as answers
 from inspector.export import x86_models as export
 from inspector.export.kinds import head
-from inspector.machine.x86.models.baseline import baseline
-from inspector.machine.x86.models.offer import Offer
+from inspector.export.model_answers import capabilities, qmp_baseline, qmp_definitions
+from inspector.export.x86_guest_lines import line_of
+from inspector.export.x86_lines import VMMS
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.model_moves import Place, moves, unlike
+from inspector.machine.x86.models.baseline import baseline, labels
+from inspector.machine.x86.models.offer import KVM, Offer
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import RequestError, request
+from inspector.readers.options import NO_OPTIONS
+from inspector.targets.x86_destination import destination_of, destination_of_offer
+from inspector.targets.x86_guest import guest_of_realization
 from inspector.targets.x86_models import Asked, asked_of, optional_of
 from inspector.targets.x86_offers import offer_named
 from layouts.light import TYPE_CHECKING
@@ -22,12 +31,6 @@ from layouts.x86.models.qemu import NEWEST, CpuModel, machines, qemu_models
 
 if TYPE_CHECKING:
     import argparse
-
-
-#: Forms of expand beside text and json: the line of a VMM, and QEMU's own answer.
-LINES = ("domain", "cpu", *(vmm for vmm in lines.VMMS if vmm not in ("qemu", "libvirt")))
-FORMATS = ("qmp", *LINES)
-_WRITERS = {"cpu": "qemu", "domain": "libvirt"}
 
 
 def _asked(found: argparse.Namespace) -> Asked:
@@ -62,7 +65,17 @@ def list_text(found: argparse.Namespace) -> int:
     if found.to == "json":
         say_json({**head("models"), "models": list_json(found)})
         return ExitCode.OK
-    for model, made in list_(found):
+    rows = list_(found)
+    if found.to == "qmp":
+        say_json(qmp_definitions(answers.row_of_model(*row) for row in rows))
+        return ExitCode.OK
+    if found.to == "capabilities":
+        offer = rows[0][1].offer if rows[0][1] else None
+        if offer is None:
+            raise UsageError("models list --to capabilities: --host names the host")
+        say(*capabilities([answers.row_of_model(*row) for row in rows], offer.accelerator).split("\n"))
+        return ExitCode.OK
+    for model, made in rows:
         say(f"{model.name:<26} {model.model_id:<44} {_usable(made)}".rstrip())
     return ExitCode.OK
 
@@ -106,10 +119,13 @@ def expand(found: argparse.Namespace) -> int:
     asked = _asked(found)
     made = _realized(asked, _offer(found, found.host[0]))
     if found.to == "json":
-        say_json(export.realization_json(found.model, made, asked.nameless))
+        document = export.realization_json(found.model, made, asked.nameless)
+        say_json(document | {"properties": export.properties_of(made)})
     elif found.to == "qmp":
         say_json(export.qmp_expansion(made))
-    elif found.to in FORMATS:
+    elif found.to == "capabilities":
+        say(*capabilities([answers.row_of_request(made)], made.offer.accelerator).split("\n"))
+    elif found.to in VMMS:
         _say_line(found.to, asked)
     else:
         say(*export.check_text(found.model, made, asked.nameless, steps=found.steps))
@@ -119,19 +135,11 @@ def expand(found: argparse.Namespace) -> int:
     return ExitCode.of(made.verdict == "yes")
 
 
-def _say_line(form: str, asked: Asked) -> None:
-    vmm = _WRITERS.get(form, form)
-    made = asked.request
-    if vmm == "firecracker":
-        bits, msr_bits = lines.bits_of(made.switches)
-        bits, msr_bits = bits | dict(asked.line.bits), msr_bits | dict(asked.line.msr_bits)
-        say(*json.dumps(lines.template(bits, msr_bits), indent=2).split("\n"))
-        return
-    text = lines.qemu_cpu(made.name, made.switches, made.properties) if vmm == "qemu" else ""
-    text = text or lines.all_lines(made.name, made.switches, (vmm,))[vmm]
-    if not text:
-        raise UsageError(f"models expand --to {form}: Cloud Hypervisor has no option for this; features=amx is all")
-    say(*text.split("\n"))
+def _say_line(vmm: str, asked: Asked) -> None:
+    found = line_of(vmm, asked.request, asked.line)
+    if found.lost:
+        note(f"--to {vmm}: not said there: {', '.join(found.lost)}")
+    say(*found.text.split("\n"))
 
 
 def check(found: argparse.Namespace) -> int:
@@ -145,12 +153,37 @@ def check(found: argparse.Namespace) -> int:
             for offer in offers
             for machine in machines().values()
         ]
+    places = _places(found.model, found.host, made) if len(offers) > 1 and not found.each_machine else []
+    moved, differing = moves(places), unlike(places)
     if found.to == "json":
-        say_json([export.realization_json(found.model, one, asked.nameless) for one in made])
+        documents = [export.realization_json(found.model, one, asked.nameless) for one in made]
+        if not found.each_machine:
+            for document, place in zip_longest(documents, places):
+                document["moves"] = export.moves_json(moved, place) if place else []
+                document["unlike"] = export.unlike_json(places, differing)
+        say_json(documents)
     else:
         for one in made:
             say(*export.check_text(found.model, one, asked.nameless, steps=found.steps))
-    return ExitCode.of(all(one.verdict == "yes" for one in made))
+        if places:
+            say(*export.moves_text(places, moved, differing))
+    return ExitCode.of(all(one.verdict == "yes" for one in made) and all(move.arrives for move in moved))
+
+
+def _places(line: str, hosts: Sequence[str], made: Sequence[Realization]) -> list[Place]:
+    """The guest of a line on each host, and each host as a destination."""
+    names = labels([one.offer for one in made])
+    return [
+        Place(name, one, guest_of_realization(line, one), _destination(host, one.offer))
+        for name, host, one in zip(names, hosts, made, strict=True)
+    ]
+
+
+def _destination(host: str, offer: Offer) -> Destination:
+    """The same host as a destination: by the names of features where those are what is known."""
+    if offer.cpuid is None and offer.accelerator == KVM:
+        return destination_of_offer(offer, offer.kernel, NO_OPTIONS)
+    return destination_of(host, offer.kernel, NO_OPTIONS)
 
 
 def best(found: argparse.Namespace) -> int:
@@ -159,8 +192,12 @@ def best(found: argparse.Namespace) -> int:
     result = baseline(offers, qemu=found.qemu or NEWEST, machine=found.machine)
     first = result.ranked[0] if result.ranked else None
     if found.to == "json":
-        say_json(export.baseline_json(result, offers))
-    elif found.to in LINES and first is not None:
+        places = _places(first.model, found.hosts, first.realizations) if first else []
+        moved = moves(places) if len(places) > 1 else []
+        say_json(export.baseline_json(result, offers, {one.name: export.moves_json(moved, one) for one in places}))
+    elif found.to == "qmp" and first is not None:
+        say_json(qmp_baseline(first.model, {word[1:]: word[0] == "+" for word in first.words}))
+    elif found.to in VMMS and first is not None:
         _say_line(found.to, Asked(asked_of(first.model).line, first.request, ()))
     else:
         say(*export.baseline_text(result, offers))

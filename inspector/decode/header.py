@@ -14,6 +14,7 @@ _XSTATE_BV, _XCOMP_BV, _RESERVED = HEADER_AT["xstate_bv"], HEADER_AT["xcomp_bv"]
 
 #: Every look at an image begins here.
 _BV, _BV_END = _XSTATE_BV.slice, _XSTATE_BV.end
+_XCOMP, _XCOMP_END = _XCOMP_BV.slice, _XCOMP_BV.end
 
 
 def mxcsr(image: Readable) -> int:
@@ -53,7 +54,7 @@ def with_xstate_bv(image: bytes, bv: int) -> bytes:
 
 def xcomp_bv(image: Readable) -> int:
     """XCOMP_BV."""
-    return _XCOMP_BV.get(image) if len(image) >= _XCOMP_BV.end else 0
+    return int.from_bytes(image[_XCOMP], "little") if len(image) >= _XCOMP_END else 0
 
 
 def is_compacted(image: Readable) -> bool:

@@ -53,7 +53,8 @@ def migration_text(found: Verdict, *, steps: bool) -> Iterator[str]:
 def _step_text(found: Verdict, step: Call) -> Iterator[str]:
     yield f"  {call_name(step)}: {step.outcome}"
     for field in step.fields:
-        yield f"    {field.place.register}.{field.place.name}={field.value}: {field.why} (property {field.name})"
+        value = field.place.text(field.value)
+        yield f"    {field.place.register}.{field.place.name}={value}: {field.why} (property {field.name})"
     if step not in found.made.failures:
         return
     if step is found.made.failures[0]:

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from inspector.capture.errors import visible
+from inspector.export.model_answers import Property, Row
 from inspector.export.models import properties_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.models.accepted import on_host
-from inspector.machine.arm64.models.baseline import Ranked
 from inspector.machine.arm64.models.realize import Realization, places_of
 from inspector.machine.arm64.models.request import Request
 from layouts.arm64.named_models import SWITCHES, NamedModel
 from layouts.arm64.properties import COMPOSITE, SVE, FieldPlace, aarch32_places, properties, text_in
 
 
-def qmp_definitions(rows: Iterable[tuple[NamedModel, Realization | None]]) -> dict[str, Any]:
-    """``query-cpu-definitions``; blockers are ``unavailable-features``."""
-    found = []
-    for model, made in rows:
-        entry: dict[str, Any] = {
-            "name": model.name,
-            "typename": model.typename,
-            "static": False,
-            "migration-safe": True,
-            "deprecated": False,
-        }
-        if made is not None:
-            entry["unavailable-features"] = sorted({blocker.name for blocker in made.blockers})
-        found.append(entry)
-    return {"return": found}
+def row_of(model: NamedModel, made: Realization | None, *, with_properties: bool = False) -> Row:
+    """A model, and what comes of it on a host where one was asked."""
+    row = Row(model.name, model.libvirt, model.typename)
+    if made is None:
+        return row
+    return row._replace(
+        verdict=made.verdict,
+        blockers=tuple(blocker.name for blocker in made.blockers),
+        unknown=tuple(entry.name for entry in made.open),
+        properties=_properties(made) if with_properties else (),
+    )
+
+
+def _properties(made: Realization) -> tuple[Property, ...]:
+    wanted = properties_of(made.request)
+    return tuple(
+        Property(
+            entry.entry.name,
+            entry.entry.kind if entry.entry.kind in ("boolean", "numeric") else "string",
+            wanted.get(entry.entry.name, text_in(entry.entry, {})),
+            entry.values,
+        )
+        for entry in on_host(made.host, made.request.features)
+    )
 
 
 def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
@@ -45,44 +55,6 @@ def qmp_expansion(name: str, request: Request) -> dict[str, Any]:
     return {"return": {"model": {"name": name, "props": props}}}
 
 
-def qmp_baseline(best: Ranked) -> dict[str, Any]:
-    """``query-cpu-model-baseline``: the best model for all hosts, and the switches that it needs there."""
-    words = dict(word.split("=") for word in best.words)
-    return {"return": {"model": {"name": best.model.name, "props": {name: on == "on" for name, on in words.items()}}}}
-
-
-def libvirt_xml(rows: Iterable[tuple[NamedModel, Realization]], *, with_properties: bool) -> str:
-    """``<cpu>`` elements as in libvirt's QEMU capabilities: usable, blockers, and properties with what they support."""
-    root = ElementTree.Element("cpus")
-    for model, made in rows:
-        cpu = ElementTree.SubElement(
-            root,
-            "cpu",
-            type="kvm",
-            name=model.libvirt,
-            typename=model.typename,
-            usable={"yes": "yes", "no": "no"}.get(made.verdict, "unknown"),
-        )
-        for blocker in dict.fromkeys(blocker.name for blocker in made.blockers):
-            ElementTree.SubElement(cpu, "blocker", name=blocker)
-        for name in dict.fromkeys(entry.name for entry in made.open):
-            ElementTree.SubElement(cpu, "unknown", name=name)
-        if with_properties:
-            wanted = properties_of(made.request)
-            for entry in on_host(made.host, made.request.features):
-                kind = entry.entry.kind if entry.entry.kind in ("boolean", "numeric") else "string"
-                ElementTree.SubElement(
-                    cpu,
-                    "property",
-                    name=entry.entry.name,
-                    type=kind,
-                    value=wanted.get(entry.entry.name, text_in(entry.entry, {})),
-                    supports=",".join(entry.values),
-                )
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, "unicode")
-
-
 def domain_cpu(model: NamedModel | None, words: Sequence[str]) -> str:
     """``<cpu>`` of a libvirt domain: the model by libvirt's name, and the user's properties as features.
 
@@ -91,7 +63,7 @@ def domain_cpu(model: NamedModel | None, words: Sequence[str]) -> str:
     root = ElementTree.Element("cpu", mode="host-passthrough" if model is None else "custom", check="none")
     if model is not None:
         root.set("match", "exact")
-        ElementTree.SubElement(root, "model", fallback="forbid").text = model.libvirt
+        ElementTree.SubElement(root, "model", fallback="forbid").text = visible(model.libvirt)
     for word in words:
         name, _, value = word.partition("=")
         if value in _POLICIES:
@@ -108,7 +80,7 @@ _POLICIES = {"on": "require", "off": "disable"}
 
 def cpu_line(name: str, words: Sequence[str]) -> str:
     """A ``-cpu`` argument of QEMU with named properties."""
-    return "-cpu " + ",".join((name, *words))
+    return "-cpu " + ",".join((visible(name), *words))
 
 
 def sysreg_line(made: Realization) -> str:

@@ -11,9 +11,10 @@ from inspector.machine.arm64.models.accepted import Accepted, guest_properties, 
 from inspector.machine.arm64.models.partial import Open, PartialHost
 from inspector.machine.arm64.models.realize import Realization
 from inspector.machine.arm64.models.request import Request
+from layouts.arm64.arm_features import features_in
 from layouts.arm64.ids import ISAR1
-from layouts.arm64.named_models import ModelValue, NamedModel, chain
-from layouts.arm64.properties import SVE, Property, numbers_in, properties, text_in, value_text
+from layouts.arm64.named_models import ModelValue, NamedModel, chain, model_named
+from layouts.arm64.properties import SVE, FieldPlace, Property, numbers_in, properties, text_in, value_text
 from layouts.arm64.sources import Source
 from layouts.light import TYPE_CHECKING
 
@@ -78,11 +79,18 @@ def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str,
         "realizable": model.realizable,
         "parents": [entry.name for entry in chain(model, models)[:-1]],
         "vl_bytes": list(model.vl_bytes),
+        "aliases": [name for name in _short_names(model) if model_named(name, models) is model],
+        "deprecated": False,
+        "vendor": None,
+        "family": None,
+        "model": None,
+        "stepping": None,
         "values": [
             {
                 "model": entry.name,
                 "property": value.assignment.name,
                 "value": value.assignment.text,
+                "places": [f"{place.register}.{place.name}" for place in _places_of(value.assignment.name)],
                 "source": _source_json(value.source),
                 "second": [_source_json(source) for source in value.second],
                 "has_second": value.has_second,
@@ -93,6 +101,20 @@ def model_json(model: NamedModel, models: Mapping[str, NamedModel]) -> dict[str,
             for value in entry.values
         ],
     }
+
+
+def _short_names(model: NamedModel) -> Iterator[str]:
+    """Names of a model beside QEMU's: without its version, and libvirt's."""
+    for name in dict.fromkeys((model.name, model.libvirt)):
+        if name != model.name:
+            yield name
+        if name.endswith(ending := f"-v{model.version}"):
+            yield name.removesuffix(ending)
+
+
+def _places_of(name: str) -> tuple[FieldPlace, ...]:
+    found = properties().get(name)
+    return found.places if found else ()
 
 
 def _source_json(source: Source) -> dict[str, str]:
@@ -134,7 +156,7 @@ def notes_of(made: Realization) -> Iterator[str]:
     taken: dict[str, list[str]] = {}
     for place, history in made.request.history.items():
         if history[-1].origin == "switch" and history[-1].value and place.name != "SVE":
-            taken.setdefault(history[-1].name, []).append(f"{place.name}={history[-1].value}")
+            taken.setdefault(history[-1].name, []).append(f"{place.name}={place.text(history[-1].value)}")
     if made.blockers and not made.host.mask(ISAR1):
         yield "this kernel takes only the host's own ID registers (but CSV2 and CSV3), so no other guest runs there"
     for name, fields in taken.items() if made.request.has_model else ():
@@ -181,8 +203,8 @@ def steps_text(made: Realization) -> Iterator[str]:
     """Field by field who set it to what, in order of precedence."""
     for place, history in sorted(made.request.history.items(), key=lambda item: (item[0].encoding, -item[0].lsb)):
         hosts = place.get(made.host.limit(place.encoding, made.request.features))
-        path = " > ".join(f"{setting.value} ({setting.origin}: {setting.name})" for setting in history)
-        yield f"  {place.register}.{place.name}: 0 > {path}; the host has {hosts}"
+        path = " > ".join(f"{place.text(setting.value)} ({setting.origin}: {setting.name})" for setting in history)
+        yield f"  {place.register}.{place.name}: 0 > {path}; the host has {place.text(hosts)}"
 
 
 def registers_text(made: Realization) -> Iterator[str]:
@@ -202,10 +224,14 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         "model": name,
         "host": made.host.name,
         **kernel_json(made.host.kernel),
+        "machine": None,
+        "qemu": None,
         "usable": made.usable,
         "verdict": made.verdict,
+        "starts": made.possible or len(made.warned) == len(made.blockers),
         "agree": made.agree,
         "open": [_open_json(entry) for entry in made.open],
+        "nameless": [],
         "qemu_warns": [blocker.name for blocker in made.warned],
         "blockers": [
             {
@@ -220,6 +246,12 @@ def realization_json(name: str, made: Realization) -> dict[str, Any]:
         ],
         "conflicts": [str(conflict) for conflict in made.request.conflicts],
         "calls": [{"call": write.event, "verdict": write.outcome.name} for write in made.writes],
+        "features": list(features_in(made.registers)),
+        "origins": {
+            f"{place.register}.{place.name}": f"{place.text(last.value)} by {last.origin} {last.name}"
+            for place, history in made.request.history.items()
+            for last in history[-1:]
+        },
         "registers": {
             made.host.kernel.register_name(encoding): f"{value:#x}" for encoding, value in made.registers.items()
         },

@@ -12,8 +12,9 @@ from inspector.export.evidence import source_of
 from inspector.export.kinds import head, kernel_json
 from inspector.export.machine_state import changes_of, words_of
 from inspector.export.words import counted
+from inspector.machine.log import Line
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import BaseWorld, Line, WorldStep
+from inspector.machine.world import BaseWorld, WorldStep
 from layouts.scenario import Logged, Scenario
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from inspector.capture.cpu_line import HOST, BitPlace
-from inspector.export.encode import encode, indented
+from inspector.export.encode import encode
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
 from layouts.light import TYPE_CHECKING
 from layouts.x86.models.features import feature_at, features, msr_feature_at
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VMMS = ("qemu", "libvirt", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
 #: Leaves whose sub-leaf counts: KVM_CPUID_FLAG_SIGNIFCANT_INDEX (cpuid_function_is_indexed, arch/x86/kvm/cpuid.c).
 _INDEXED = frozenset({4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D})
+_PHYS_BITS = "phys-bits"
 _HOST_MODES = {HOST: "host-passthrough", "max": "maximum", "host-model": "host-model"}
 
 
@@ -28,8 +29,10 @@ def qemu_cpu(model: str, switches: Mapping[str, bool], properties: Mapping[str, 
     return f"-cpu {','.join(words)}"
 
 
-def libvirt_cpu(model: str, switches: Mapping[str, bool], policies: Mapping[str, str] | None = None) -> str:
-    """``<cpu>`` of a domain. Features are required or disabled; ``policies`` say other."""
+def libvirt_cpu(
+    model: str, switches: Mapping[str, bool], properties: Mapping[str, str] | None = None, optional: Iterable[str] = ()
+) -> str:
+    """``<cpu>`` of a domain. Features are required or disabled; ``optional`` are those that may be missing."""
     from xml.etree import ElementTree
 
     if model in _HOST_MODES:
@@ -37,23 +40,30 @@ def libvirt_cpu(model: str, switches: Mapping[str, bool], policies: Mapping[str,
     else:
         root = ElementTree.Element("cpu", mode="custom", match="exact", check="full")
         ElementTree.SubElement(root, "model", fallback="forbid").text = model
+    if bits := (properties or {}).get(_PHYS_BITS):
+        ElementTree.SubElement(root, "maxphysaddr", mode="emulate", bits=bits)
     for name, on in switches.items():
         known = libvirt_feature(name)
-        if not known:
+        if known:
+            ElementTree.SubElement(root, "feature", policy="require" if on else "disable", name=known)
+        else:
             root.append(ElementTree.Comment(f" libvirt has no feature {name} "))
-            continue
-        policy = (policies or {}).get(name) or ("require" if on else "disable")
-        ElementTree.SubElement(root, "feature", policy=policy, name=known)
+    for name in optional:
+        ElementTree.SubElement(root, "feature", policy="optional", name=name)
     ElementTree.indent(root)
     return ElementTree.tostring(root, "unicode")
 
 
-def kubevirt_cpu(model: str, switches: Mapping[str, bool]) -> str:
-    """``cpu`` of a virtual machine's domain, as YAML."""
-    lines = ["cpu:", f"  model: {'host-passthrough' if model == HOST else model}"]
-    lines += ["  features:"] if switches else []
-    for name, on in switches.items():
-        lines += [f"  - name: {libvirt_feature(name) or name}", f"    policy: {'require' if on else 'disable'}"]
+def kubevirt_cpu(model: str, switches: Mapping[str, bool], optional: Iterable[str] = ()) -> str:
+    """``cpu`` of a virtual machine's domain, as YAML. KubeVirt gives the names to libvirt."""
+    policies = {
+        known: "require" if on else "disable" for name, on in switches.items() if (known := libvirt_feature(name))
+    }
+    policies |= dict.fromkeys(optional, "optional")
+    lines = ["cpu:", f"  model: {'host-passthrough' if model in (HOST, 'max') else model}"]
+    lines += ["  features:"] if policies else []
+    for name, policy in policies.items():
+        lines += [f"  - name: {name}", f"    policy: {policy}"]
     return "\n".join(lines)
 
 
@@ -147,17 +157,3 @@ def _by_name(name: str, *, on: bool) -> dict[str, str]:
         "cloud-hypervisor": cloud_hypervisor_cpus([name]) if name and not on else "",
         "kubevirt": f"cpu.features: [{{name: {known}, policy: {policy}}}]" if known else "",
     }
-
-
-def all_lines(model: str, switches: Mapping[str, bool], vmms: Sequence[str] = VMMS) -> dict[str, str]:
-    """One guest CPU for each VMM. Those without named models get the switches over their host."""
-    bits, msr_bits = bits_of(switches)
-    made = {
-        "qemu": qemu_cpu(model, switches),
-        "libvirt": libvirt_cpu(model, switches),
-        "firecracker": indented(template(bits, msr_bits), 2),
-        "cloud-hypervisor": cloud_hypervisor_cpus(name for name, on in switches.items() if not on),
-        "kubevirt": kubevirt_cpu(model, switches),
-        "xl": xl_cpuid(bits),
-    }
-    return {vmm: made[vmm] for vmm in vmms}

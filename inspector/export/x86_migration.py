@@ -12,7 +12,7 @@ from inspector.machine.x86.kvm.msrs.access import name_of
 from inspector.machine.x86.migrate.actors import NOT_KNOWN, Origin
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call
-from inspector.machine.x86.migrate.noticed import noticed, use_of
+from inspector.machine.x86.migrate.noticed import noticed
 from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.places import names_of
 from inspector.machine.x86.migrate.remedy import kernels_that_take
@@ -86,7 +86,7 @@ def _then_json(made: Migration, call: Call) -> dict[str, Any]:
 
 
 def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
-    origin = origin_of(made, bit)
+    origin, shown = origin_of(made, bit), noticed(made.guest, bit)
     return {
         "where": str(bit.place),
         "name": bit.name,
@@ -98,8 +98,8 @@ def _bit_json(made: Migration, bit: Difference) -> dict[str, Any]:
         "known": bit.known,
         "origin": origin.text,
         "by": origin.by,
-        "noticed": noticed(made.guest, bit) or None,
-        "use": use_of(made.guest, bit),
+        "noticed": shown.evidence or None,
+        "use": shown.use,
         "remedies": remedies_of(made, bit),
     }
 
@@ -167,7 +167,7 @@ def _bits_text(made: Migration, *, every: bool) -> Iterator[str]:
     for by, rows in by_origin(made, shown).items():
         yield f"  {counted(len(rows), 'bit')} by {by}"
         for bit, origin in rows:
-            use = use_of(made.guest, bit)
+            use = noticed(made.guest, bit).use
             mark = "" if bit.blocks else ", not in the way"
             yield f"    {bit.name} ({bit.place}): {origin.text}; {use}{mark}"
             line = remedies_of(made, bit).get(made.vmm.name, "")

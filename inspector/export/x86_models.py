@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from inspector.export.kinds import head
 from inspector.export.models import wrapped
-from inspector.machine.x86.models.baseline import Baseline, Ranked
+from inspector.machine.x86.migrate.model_moves import Move, Place, Unlike
+from inspector.machine.x86.models.baseline import Baseline, Ranked, labels
 from inspector.machine.x86.models.cpuid import guest_cpuid, model_id_of
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.realize import Realization
@@ -66,6 +67,7 @@ def model_json(model: CpuModel, models: Models) -> dict[str, Any]:
         "realizable": True,
         "deprecated": model.deprecated,
         "parents": [parent.name] if parent else [],
+        "vl_bytes": [],
         "aliases": [alias for alias, name in models.aliases.items() if name == model.name],
         "vendor": model.vendor,
         "family": model.family,
@@ -78,6 +80,10 @@ def model_json(model: CpuModel, models: Models) -> dict[str, Any]:
                 "value": "on",
                 "places": [str(bit) for bit in features()[name]],
                 "source": source,
+                "second": [],
+                "has_second": False,
+                "verified": True,
+                "switch": None,
             }
             for name in in_order(model.features)
         ],
@@ -131,12 +137,14 @@ def realization_json(name: str, made: Realization, nameless: Sequence[str]) -> d
         "model": name,
         "host": made.offer.name,
         "kernel": made.offer.kernel or None,
+        "answers_for": None,
         "machine": made.request.machine.name,
         "qemu": made.request.models.version,
         "usable": made.verdict == "yes",
         "verdict": made.verdict,
         "starts": made.starts,
-        "open": list(made.unknown),
+        "agree": None,
+        "open": [_open_json(feature) for feature in made.unknown],
         "nameless": list(nameless),
         "qemu_warns": [entry.warning for entry in (*made.missing, *made.dropped)],
         "blockers": [
@@ -150,7 +158,8 @@ def realization_json(name: str, made: Realization, nameless: Sequence[str]) -> d
             }
             for entry in (*made.missing, *made.dropped)
         ],
-        "conflicts": [entry.feature for entry in made.dropped],
+        "conflicts": [f"{entry.feature} is asked for and hangs on a feature that is off" for entry in made.dropped],
+        "calls": [],
         "features": in_order(made.features),
         "origins": {feature: str(setting) for feature in features() if (setting := made.expansion.origin(feature))},
         "registers": {
@@ -159,6 +168,64 @@ def realization_json(name: str, made: Realization, nameless: Sequence[str]) -> d
             for register, value in zip(_REGISTERS, values, strict=True)
         },
     }
+
+
+def _open_json(feature: str) -> dict[str, Any]:
+    bit = features()[feature][0]
+    return {
+        "property": feature,
+        "register": str(bit.word),
+        "field": f"{bit.number}",
+        "wanted": 1,
+        "likely": None,
+        "why": None,
+    }
+
+
+def properties_of(made: Realization) -> dict[str, str]:
+    """What the guest gets, as properties."""
+    return dict.fromkeys(in_order(made.features), "on")
+
+
+def moves_text(places: Sequence[Place], moved: Sequence[Move], found: Sequence[Unlike]) -> Iterator[str]:
+    """Whether guests of one model move between hosts, and what is not the same in them."""
+    yield "between these hosts"
+    for move in moved:
+        word = "arrives" if move.arrives else move.why
+        yield f"  {move.source.name} -> {move.destination.name}: {word}"
+    alone: dict[tuple[int, ...], list[str]] = {}
+    for one in found:
+        alone.setdefault(one.values, []).append(one.feature)
+    for values, names in alone.items():
+        having = ", ".join(place.name for place, value in zip(places, values, strict=True) if value)
+        yield from wrapped(f"  not the same guest: on {having} alone", names)
+
+
+def moves_json(moved: Sequence[Move], place: Place) -> list[dict[str, Any]]:
+    """Where a host's guest goes, for programs."""
+    return [
+        {
+            "to": move.destination.name,
+            "arrives": move.arrives,
+            "needs_writable_imp_ids": False,
+            "why": move.why or None,
+        }
+        for move in moved
+        if move.source is place
+    ]
+
+
+def unlike_json(places: Sequence[Place], found: Sequence[Unlike]) -> list[dict[str, Any]]:
+    """What differs between the guests, for programs."""
+    return [
+        {
+            "register": str(one.bit.word),
+            "field": f"{one.bit.number}",
+            "identity": False,
+            "values": {place.name: hex(value) for place, value in zip(places, one.values, strict=True)},
+        }
+        for one in found
+    ]
 
 
 def qmp_expansion(made: Realization) -> dict[str, Any]:
@@ -173,9 +240,7 @@ def qmp_expansion(made: Realization) -> dict[str, Any]:
 def baseline_text(found: Baseline, offers: Sequence[Offer]) -> Iterator[str]:
     """What all have, what only some have, and the best model."""
     yield f"baseline of {', '.join(offer.label for offer in offers)}"
-    vendors = sorted({offer.vendor for offer in offers if offer.vendor})
-    if len(vendors) > 1:
-        yield f"  hosts of {' and '.join(vendors)}: no guest moves between vendors unharmed"
+    yield from (f"  {difference}" for difference in differences_of(offers))
     partial = [offer.name for offer in offers if offer.is_partial]
     if partial:
         yield f"  known in part: {', '.join(partial)}; what nobody tells of one is not in the baseline"
@@ -208,15 +273,24 @@ def _ranked_word(entry: Ranked) -> str:
     return ("" if entry.removed or entry.unknown else "runs on all, ") + ", ".join(words)
 
 
-def baseline_json(found: Baseline, offers: Sequence[Offer]) -> dict[str, Any]:
+def differences_of(offers: Sequence[Offer]) -> Iterator[str]:
+    """What no line makes the same."""
+    vendors = sorted({offer.vendor for offer in offers if offer.vendor})
+    if len(vendors) > 1:
+        yield f"hosts of {' and '.join(vendors)}: no guest moves between vendors unharmed"
+
+
+def baseline_json(found: Baseline, offers: Sequence[Offer], moves: Mapping[str, Any]) -> dict[str, Any]:
     """The same for programs."""
     return {
         **head("baseline"),
         "arch": "x86",
-        "hosts": [offer.name for offer in offers],
+        "hosts": labels(offers),
         "properties": in_order(found.common),
-        "differences": {name: list(lacking) for name, lacking in found.partial.items()},
+        "differences": list(differences_of(offers)),
+        "partial": {name: list(lacking) for name, lacking in found.partial.items()},
         "usable": [entry.model for entry in found.ranked if entry.usable],
         "switches": {entry.model: list(entry.words) for entry in found.ranked},
         "phys_bits": found.phys_bits or None,
+        "moves": dict(moves),
     }

@@ -7,13 +7,11 @@ import os
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.fleet.facts import Facts
-from inspector.readers.kubevirt_cpu import parse_nodes
-from inspector.readers.text import parse_json
+from inspector.readers.kubernetes import MAX_OBJECTS_BYTES, looks_like_yaml, objects_of
+from inspector.readers.kubevirt_cpu import LABEL, parse_nodes
 
-#: The answer of kubectl for 5,000 nodes has 60 MB; words about one host are in the first MiB.
-_NODES_BYTES = 256 << 20
+#: Words about one host are in the first MiB.
 _WORDS_BYTES = 1 << 20
-_LABEL = b".node.kubevirt.io/"
 #: Kubernetes' word for x86; without one the labels tell.
 _X86_WORDS = ("", "amd64", "x86_64")
 
@@ -50,7 +48,7 @@ def _of_words(path: str) -> list[Facts]:
     with open(path, "rb") as file:
         head = file.read(_WORDS_BYTES)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start in (b"{", b"["):
+    if start in (b"{", b"[") or looks_like_yaml(head.decode("utf-8", "replace")):
         return _nodes(path) or _offer(path)
     if start == b"<" or b"flags" in head or b"Flags" in head:
         return _arm64_words(head) or _offer(path)
@@ -74,17 +72,17 @@ def _offer(path: str) -> list[Facts]:
 
 
 def _nodes(path: str) -> list[Facts]:
-    """The x86 nodes of ``kubectl get nodes -o json`` with KubeVirt's labels."""
-    if os.path.getsize(path) > _NODES_BYTES:
+    """The x86 nodes of ``kubectl get nodes`` as JSON or YAML, with KubeVirt's labels."""
+    if os.path.getsize(path) > MAX_OBJECTS_BYTES:
         return []
     with open(path, "rb") as file:
-        data = file.read(_NODES_BYTES)
-    if _LABEL not in data:
+        data = file.read(MAX_OBJECTS_BYTES)
+    if LABEL not in data:
         return []
     from inspector.fleet import x86
     from inspector.targets.x86_offers import offer_of_node
 
-    nodes = list(parse_nodes(parse_json(data)))
+    nodes = list(parse_nodes(objects_of(data.decode("utf-8", "replace"), path)))
     found = [offer_of_node(node) for node in nodes if node.architecture in _X86_WORDS]
     if nodes and not found:
         raise InputError(path, "nodes of x86 (KubeVirt labels features of x86 alone)", nodes[0].architecture)

@@ -38,7 +38,8 @@ def check_shapes(file: str, found: Iterable[Mapping[str, Any]], key: str, shapes
     """Every record is as its kind's records are. Raises InputError naming the record; other kinds pass."""
     of_any: Shape = {key: ANY_TEXT}
     for number, record in enumerate(found, 1):
-        wrong = misfit(record, of_any) or misfit(record, shapes.get(record[key], {}))
+        kind = record.get(key)
+        wrong = misfit(record, shapes.get(kind, {})) if isinstance(kind, str) else misfit(record, of_any)
         if wrong is not None:
             raise InputError(f"{file}: record {number}, {record.get(key, 'of no kind')}", *wrong)
 

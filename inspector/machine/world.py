@@ -12,6 +12,7 @@ from functools import cached_property
 
 from inspector.machine import coming
 from inspector.machine.events import EventError
+from inspector.machine.log import Executed, Line
 from inspector.machine.outcome import Outcome, Step
 from layouts.kernels import Kernel
 from layouts.light import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -23,28 +24,6 @@ if TYPE_CHECKING:
 
 
 State = TypeVar("State")
-
-
-class Line(NamedTuple):
-    """One thing done: by which kernel (``host`` or ``guest``), on which of its CPUs, for whom.
-
-    ``calls`` are the function that does it and its callers, the way into the kernel last
-    (``layouts.x86.call_chains``).
-    """
-
-    level: str
-    cpu: int
-    task: str
-    text: str
-    calls: tuple[str, ...] = ()
-
-
-class Executed(NamedTuple):
-    """An instruction of a guest: on which vCPU, whether it left the guest for KVM, after how many lines of the log."""
-
-    vcpu: int
-    exited: bool
-    lines_before: int
 
 
 class Moment(NamedTuple, Generic[State]):

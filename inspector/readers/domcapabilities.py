@@ -23,7 +23,8 @@ _DIGITS = 6
 class DomainCapabilities(NamedTuple):
     """The host-model: a model of libvirt with features over it; ``models`` by name: usable, not, or unknown (None).
 
-    ``blockers`` are the features that keep a model from running.
+    ``blockers`` are the features that keep a model from running. ``domain`` is what runs guests: ``kvm``, or ``qemu``
+    for the emulator.
     """
 
     machine: str
@@ -33,6 +34,7 @@ class DomainCapabilities(NamedTuple):
     models: dict[str, bool | None]
     blockers: dict[str, tuple[str, ...]]
     phys_bits: int
+    domain: str
 
 
 class HostCapabilities(NamedTuple):
@@ -114,4 +116,5 @@ def parse_domcapabilities(text: str, file: str) -> DomainCapabilities:
             for found in blockers
         },
         _number(host.find("maxphysaddr"), "limit"),
+        root.findtext("domain", "").strip(),
     )

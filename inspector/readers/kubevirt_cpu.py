@@ -5,7 +5,7 @@ Source: KubeVirt docs, "Virtual hardware"; pkg/virt-handler/node-labeller/node_l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from inspector.capture.cpu_line import HOST, CpuLine
 from layouts.light import TYPE_CHECKING, NamedTuple
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SUFFIX = ".node.kubevirt.io/"
+#: What text of a node with KubeVirt's labels has.
+LABEL = _SUFFIX.encode()
 _ON = ("force", "require", "optional")
 _MODES = {"host-passthrough": HOST, "host-model": "host-model", "": "host-model"}
 
@@ -35,15 +37,17 @@ class NodeLabels(NamedTuple):
 
 
 def parse_virtual_machine(found: Any) -> CpuLine | None:
-    """``kubectl get vm`` or ``vmi -o json``; None for another object."""
-    domain = _at(found, "spec", "domain") or _at(found, "spec", "template", "spec", "domain")
+    """A virtual machine, an instance of one, or the part of it with ``domain`` or ``cpu``; None for another object."""
+    parts = (_at(found, *path) for path in (("spec", "template", "spec", "domain"), ("spec", "domain"), ("domain",)))
+    domain = next((part for part in parts if isinstance(part, dict)), found if "cpu" in found else None)
     if not isinstance(domain, dict):
         return None
     cpu = domain.get("cpu") if isinstance(domain.get("cpu"), dict) else {}
     assert isinstance(cpu, dict)
+    entries = cpu.get("features")
     policies = {
         str(entry["name"]): str(entry.get("policy") or "require")
-        for entry in cpu.get("features") or []
+        for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, dict) and entry.get("name")
     }
     model = str(cpu.get("model") or "")
@@ -57,10 +61,20 @@ def parse_virtual_machine(found: Any) -> CpuLine | None:
     )
 
 
-def parse_nodes(found: Any) -> Iterator[NodeLabels]:
-    """The nodes of ``kubectl get nodes -o json`` that have KubeVirt's labels."""
-    items = found.get("items") if isinstance(found, dict) else None
-    for item in items if isinstance(items, list) else [found]:
+def parse_virtual_machines(objects: Iterable[dict[str, Any]]) -> dict[str, CpuLine]:
+    """The virtual machines of ``kubectl get vm`` or ``vmi`` by name, with the namespace where two have one name."""
+    found: dict[str, CpuLine] = {}
+    for entry in objects:
+        line = parse_virtual_machine(entry)
+        name = str(_at(entry, "metadata", "name") or "cpu")
+        if line is not None:
+            found[f"{_at(entry, 'metadata', 'namespace')}/{name}" if name in found else name] = line
+    return found
+
+
+def parse_nodes(objects: Iterable[dict[str, Any]]) -> Iterator[NodeLabels]:
+    """The nodes of ``kubectl get nodes`` that have KubeVirt's labels."""
+    for item in objects:
         labels = _at(item, "metadata", "labels")
         if isinstance(labels, dict) and any(_SUFFIX in str(key) for key in labels):
             told = {key: str(_at(item, "status", "nodeInfo", key) or "") for key in ("architecture", "kernelVersion")}

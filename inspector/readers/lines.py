@@ -31,9 +31,9 @@ def lines_of(file: str) -> Iterator[bytes]:
     yield rest
 
 
-def text_of(file: str, what: str) -> str:
+def text_of(file: str, what: str, limit_bytes: int = _TEXT_LIMIT_BYTES) -> str:
     """A whole file as text. Raises InputError, naming ``what`` it should have been."""
-    data = open_source(file).read_all(_TEXT_LIMIT_BYTES)
+    data = open_source(file).read_all(limit_bytes)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inspector.capture.errors import InputError, InspectorError
 from inspector.capture.model import Vcpu
 from inspector.machine.arm64.captured import State
@@ -15,6 +17,7 @@ from inspector.targets.kernels import split
 from inspector.targets.moves import Move
 from inspector.targets.schemes import host_of, require
 from layouts.arm64.kernels import kernels
+from layouts.by_name import ByName
 
 
 def state_of_word(word: str, options: Options) -> State | None:
@@ -38,13 +41,12 @@ def verdict_of(state: State, move: Move, options: Options) -> Verdict:
     return Verdict(made, others, abi=move.abi, writable_imp=move.imp_ids)
 
 
-def under_each_kernel(word: str) -> dict[str, Host]:
+def under_each_kernel(word: str) -> Mapping[str, Host]:
     """A destination under every kernel whose KVM is known, by release; none where the word has a kernel of its own."""
     name, _ = split(word)
-    found = {}
-    for release in kernels():
-        try:
-            found[release] = host_of(f"{name}@{release}", "arm64", "", NO_OPTIONS)
-        except InspectorError:
-            break
+    found = ByName(kernels(), lambda release: host_of(f"{name}@{release}", "arm64", "", NO_OPTIONS))
+    try:
+        found[next(iter(found))]
+    except InspectorError:
+        return {}
     return found

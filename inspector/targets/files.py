@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.capture.model import Capture
 from inspector.readers.open import open_capture
 from inspector.readers.options import Options
@@ -25,3 +27,11 @@ def host_of_word(target: str, architecture: str, kernel: str, options: Options) 
     from inspector.targets.arm64_named import host_of_word as arm64_host
 
     return arm64_host(target, kernel, options)
+
+
+def member_of(word: str) -> tuple[str, str]:
+    """A path, and which of several things in it: ``PATH`` or ``PATH:NAME``; both empty for a word that is no file."""
+    if os.path.isfile(word):
+        return word, ""
+    path, colon, name = word.partition(":")
+    return (path, name) if colon and os.path.isfile(path) else ("", "")

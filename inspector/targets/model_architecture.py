@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 
 from inspector.capture.errors import InputError, UsageError
+from inspector.readers.kubevirt_cpu import LABEL
+from inspector.targets.files import member_of
 from inspector.targets.kernels import split
 from inspector.targets.schemes import capture_of
 from layouts.arm64.chips import chips, known_cores
@@ -14,7 +16,7 @@ from layouts.arm64.named_models import model_named, named_models
 ARM64, X86 = "arm64", "x86"
 _HOST_WORDS = ("host", "max", "base")
 _HEAD_BYTES = 1 << 20
-_TEXTS = (b"<domainCapabilities", b"<capabilities", b'"props"', b".node.kubevirt.io/")
+_TEXTS = (b"<domainCapabilities", b"<capabilities", b'"props"', LABEL)
 
 
 def architecture_of(model: str, hosts: Sequence[str]) -> str:
@@ -22,25 +24,34 @@ def architecture_of(model: str, hosts: Sequence[str]) -> str:
 
     arm64 where none does, empty without words.
     """
-    if model and model.split(",", maxsplit=1)[0] not in _HOST_WORDS:
-        if _is_x86_model(model):
+    path, _ = member_of(model)
+    line = _first_line(path) if path else model
+    bare = line.strip().removeprefix("-cpu ").strip().split(",", maxsplit=1)[0]
+    if model and bare not in _HOST_WORDS:
+        if model_named(bare, named_models()) is not None:
+            return ARM64
+        if _is_x86_model(model, path):
             return X86
-        if model_named(model.split(",", maxsplit=1)[0], named_models()) is not None or not hosts:
+        if not hosts:
             return ARM64
     if not (model or hosts):
         return ""
     return X86 if any(_is_x86_host(host) for host in hosts) else ARM64
 
 
-def _is_x86_model(word: str) -> bool:
-    if model_named(word, named_models()) is not None:
-        return False
+def _first_line(path: str) -> str:
+    """The line of a file that is one of QEMU's; empty for another."""
+    text = _head(path).decode("utf-8", "replace")
+    return text if text.startswith("-cpu ") else ""
+
+
+def _is_x86_model(word: str, path: str) -> bool:
     from inspector.targets.x86_models import is_x86_file, is_x86_model
 
-    if not os.path.isfile(word):
+    if not path:
         return is_x86_model(word)
     try:
-        return is_x86_file(_head(word).decode("utf-8", "replace"))
+        return is_x86_file(_head(path).decode("utf-8", "replace"))
     except (InputError, UsageError):
         return False
 
@@ -54,8 +65,9 @@ def _is_x86_host(word: str) -> bool:
 
     if is_x86_word(name):
         return True
-    if os.path.isfile(name):
-        head = _head(name)
+    path, _ = member_of(name)
+    if path:
+        head = _head(path)
         if any(text in head for text in _TEXTS) and b'"sve' not in head:
             return True
         if parse_x86_cpuinfo(head.decode("utf-8", "replace")) is not None:

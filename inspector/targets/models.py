@@ -42,9 +42,14 @@ class Target(NamedTuple):
 
 def target(name: str) -> Target:
     """What a word names. Raises UsageError for a name that is none, InputError for a file that is none."""
-    bare, *words = [name] if os.path.lexists(name) else name.split(",")
+    bare, *words = [name] if os.path.lexists(name) else _line(name)
     found = _named(bare)
     return found._replace(words=(*found.words, *words))
+
+
+def _line(text: str) -> list[str]:
+    """A model and its properties, as QEMU's line has them; ``-cpu`` may stand before."""
+    return text.strip().removeprefix("-cpu ").strip().split(",")
 
 
 def _named(name: str) -> Target:
@@ -58,6 +63,9 @@ def _named(name: str) -> Target:
     text = _text(name, models)
     if text.lstrip("\ufeff \t\r\n").startswith("<"):
         return _domain(name, text, models)
+    if text.startswith("-cpu "):
+        bare, *words = _line(text)
+        return _named(bare)._replace(words=tuple(words))
     _refuse_endless(name, text)
     model = parse_model(text, name)
     return Target(name, model, {**models, name: model, model.name: model})

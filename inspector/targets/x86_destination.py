@@ -53,7 +53,7 @@ def destination_of(word: str, kernel: str, options: Options) -> Destination:
     if name.partition(":")[0] == TCG:
         return _emulator(name, offer_named(name, options), release)
     if os.path.exists(name) or scheme_of(name).prefix:
-        offer = offer_of_text(name) if os.path.isfile(name) else None
+        offer = offer_of_text(name, options)
         if offer is None:
             return _of_capture(capture_of(name, options), release, options, name)
         return destination_of_offer(offer, release, options)
@@ -194,6 +194,8 @@ def _shown_by(release: str, msrs: Mapping[int, int]) -> dict[int, int]:
 
 def destination_of_offer(offer: Offer, release: str, options: Options) -> Destination:
     """By names of features: what nobody tells is open."""
+    if offer.accelerator == TCG:
+        return _emulator(offer.name, offer, release)
     kernel = kernel_named(profile_for, release or offer.kernel or DEFAULT_RELEASE, options.note)
     because = "by names of features: what nothing names is open"
     return destination(
@@ -213,6 +215,7 @@ def _emulator(name: str, offer: Offer, release: str) -> Destination:
     if release:
         raise UsageError(f"{name}@{release}: {name} is an emulator without KVM, so no kernel decides")
     version = name.partition(":")[2] or VERSIONS[0]
+    title = f"TCG of QEMU {version}" if name.partition(":")[0] == TCG else "TCG of QEMU"
     kernel = kernel_named(profile_for, DEFAULT_RELEASE, NO_OPTIONS.note)
     kvm = destination(name, _cpuid_of_offer(offer), kernel, is_raw=False).kvm
     return Destination(
@@ -221,7 +224,7 @@ def _emulator(name: str, offer: Offer, release: str) -> Destination:
         is_raw=False,
         offer=offer,
         because="what -cpu max has there, by names of features; an emulator takes no calls of KVM",
-        emulator=f"TCG of QEMU {version}",
+        emulator=title,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture, Vcpu
-from inspector.decode.fields import FieldTable
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
@@ -99,6 +98,8 @@ def _fields(vcpu: Vcpu) -> dict[str, int]:
     for area in vcpu.areas:
         if area.layout.startswith("kvm-"):
             continue
+        from inspector.decode.fields import FieldTable
+
         for field in FieldTable(area):
             if field.value is not None and field.path.startswith(("sregs.", "msr.", "xcr.", "xsave.header.")):
                 found.setdefault(field.path, field.value)

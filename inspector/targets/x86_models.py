@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import re
-
 from inspector.capture.cpu_line import HOST, CpuLine
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.request import BASE, MAX, Request, RequestError, request
 from inspector.readers.cloud_hypervisor_cpu import parse_cpus
-from inspector.readers.kubevirt_cpu import parse_virtual_machine
+from inspector.readers.kubernetes import chosen, looks_like_yaml, objects_of
+from inspector.readers.kubevirt_cpu import parse_virtual_machines
 from inspector.readers.libvirt_x86 import parse_libvirt_x86
 from inspector.readers.lines import text_of
 from inspector.readers.qemu_cpu import parse_qemu_cpu
 from inspector.readers.template_cpu import parse_template
-from inspector.readers.text import parse_json
+from inspector.readers.text import MAX_TEXT_BYTES
 from inspector.readers.xl_cpuid import parse_xl_cpuid
+from inspector.targets.files import member_of
 from layouts.light import NamedTuple
 from layouts.x86.models.features import feature_at, feature_named, msr_feature_at
 from layouts.x86.models.libvirt import DROPPED, ONLY_LIBVIRT
 from layouts.x86.models.qemu import NEWEST, qemu_models
 
 _HOST_MODEL = "host-model"
-#: A key alone on its line, or with a value behind it.
-_YAML = re.compile(r"(---|[A-Za-z]\w*:)(\s|$)")
 #: Words of a VMM's line that QEMU would be given too; the others change nothing that CPUID shows.
 _PROPERTIES = {
     "libvirt": ("phys-bits",),
@@ -55,9 +52,9 @@ def is_x86_model(word: str) -> bool:
 
 
 def is_x86_file(text: str) -> bool:
-    """Whether a file's text asks for an x86 guest: JSON of a template or of KubeVirt, XML with an x86 model."""
+    """Whether a file's text asks for an x86 guest: a template, an object of KubeVirt, XML with an x86 model."""
     start = text.lstrip("\ufeff \t\r\n")
-    if start.startswith(("{", "[", "cpuid")):
+    if start.startswith(("{", "[", "cpuid", "-cpu ", "--cpus")) or looks_like_yaml(text):
         return True
     if not start.startswith("<"):
         return False
@@ -67,7 +64,8 @@ def is_x86_file(text: str) -> bool:
 
 def asked_of(word: str, *, machine: str = "", qemu: str = "") -> Asked:
     """A request of a word, a line or a file. Raises UsageError, and InputError for a file that is none."""
-    line = line_of_text(text_of(word, "a model line"), word) if os.path.isfile(word) else _of_word(word)
+    path, member = member_of(word)
+    line = line_of_text(text_of(path, "a model line", MAX_TEXT_BYTES), path, member) if path else _of_word(word)
     try:
         return _asked(line, machine, qemu)
     except RequestError as error:
@@ -95,18 +93,32 @@ def _of_word(word: str) -> CpuLine:
         raise UsageError(f"{word[:60]}: {error}") from None
 
 
-def line_of_text(text: str, name: str) -> CpuLine:
-    """What a file says, by its content. Raises UsageError and InputError."""
+def line_of_text(text: str, name: str, member: str = "") -> CpuLine:
+    """What a file says, by its content; ``member`` is one of several virtual machines.
+
+    Raises UsageError and InputError.
+    """
     start = text.lstrip("\ufeff \t\r\n")
     if start.startswith("<"):
         return parse_libvirt_x86(text, name)
+    if start.startswith(("{", "[{")) or looks_like_yaml(text):
+        return _of_objects(text, name, member)
     try:
-        if start.startswith(("{", "[{")):
-            found = parse_json(start)
-            return parse_virtual_machine(found) or parse_template(found)
-        if _YAML.match(start):
-            raise InputError(name, "a model line, JSON or XML", "YAML (kubectl get vm -o json is read)")
         return _of_word(start.splitlines()[0] if start else "")
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def _of_objects(text: str, name: str, member: str) -> CpuLine:
+    objects = objects_of(text, name)
+    machines = parse_virtual_machines(objects)
+    if machines:
+        return chosen(machines, member, "virtual machine", name)
+    if looks_like_yaml(text) or not objects:
+        kinds = ", ".join(dict.fromkeys(str(one.get("kind", "no kind")) for one in objects)) or "none"
+        raise InputError(name, "a virtual machine of KubeVirt", f"objects: {kinds}")
+    try:
+        return parse_template(objects[0])
     except ValueError as error:
         raise UsageError(f"{name}: {error}") from None
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from functools import cache
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import InputError, UsageError, visible
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture
 from inspector.machine.x86.kvm.assumed import assumed_kvm, assumptions
@@ -14,11 +14,13 @@ from inspector.machine.x86.kvm.module import Processor
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
 from inspector.machine.x86.models.cpuid import cpuid_of_model
 from inspector.machine.x86.models.expand import expand
-from inspector.machine.x86.models.offer import Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
+from inspector.machine.x86.models.offer import KVM, Offer, brand, offer_of_cpuid, offer_of_features, tcg_offer
 from inspector.machine.x86.models.request import request
 from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.lines import text_of
 from inspector.readers.options import NO_OPTIONS, Options
+from inspector.readers.text import MAX_TEXT_BYTES
+from inspector.targets.files import member_of
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
@@ -27,7 +29,7 @@ from layouts.light import TYPE_CHECKING
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere
-from layouts.x86.models.cpuinfo import feature_of_flag, shown_features
+from layouts.x86.models.cpuinfo import feature_of_flag, shown_features, unknown_flags
 from layouts.x86.models.features import feature_at, feature_named, features
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import TCG, VERSIONS, CpuModel, qemu_models
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
 #: This machine's own KVM, which runs on the kernel that runs.
 _KVM = "kvm:"
 _VENDORS = {"AMD": "AuthenticAMD", "Intel": "GenuineIntel", "Hygon": "HygonGenuine"}
-#: A file of words is read whole when it is no larger.
-_TEXT_BYTES = 4 << 20
+_TCG_BRAND = "QEMU TCG CPU"
+_SHOWN = 8
+#: A file of words is no larger; objects of a whole cluster may be.
+_HEAD_BYTES = 4 << 20
 
 
 def is_x86_word(text: str) -> bool:
@@ -70,7 +74,7 @@ def offer_named(text: str, options: Options = NO_OPTIONS) -> Offer:
         raise UsageError(f"{name} is an arm64 CPU, and an x86 model was asked for")
     if not (os.path.exists(name) or ":" in name):
         raise no_such_cpu(name, TCG)
-    found = offer_of_text(name) if os.path.isfile(name) else None
+    found = offer_of_text(name, options)
     return found._replace(kernel=release) if found else _captured(name, release, options)
 
 
@@ -102,42 +106,58 @@ def _of_msrs() -> frozenset[str]:
 # Files of words
 
 
-def offer_of_text(name: str) -> Offer | None:
-    """A file that some program wrote about its host; None for one that is a capture."""
+def offer_of_text(word: str, options: Options = NO_OPTIONS) -> Offer | None:
+    """A file that some program wrote about its host, or one node of it; None for one that is a capture."""
+    from inspector.readers.kubernetes import looks_like_yaml
+    from inspector.readers.kubevirt_cpu import LABEL
     from inspector.readers.x86_cpuinfo import parse_x86_cpuinfo
 
-    if os.path.getsize(name) > _TEXT_BYTES:
+    name, member = member_of(word)
+    if not name:
         return None
     with open(name, "rb") as file:
-        head = file.read(_TEXT_BYTES)
+        head = file.read(_HEAD_BYTES)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    is_large = os.path.getsize(name) > _HEAD_BYTES
+    is_yaml = looks_like_yaml(head.decode("utf-8", "replace"))
+    if is_yaml or (start[:1] in (b"{", b"[") and (not is_large or LABEL in head)):
+        return _of_objects(name, member, is_yaml=is_yaml)
+    if is_large or member:
+        return None
     if start[:1] == b"<" and b"<domainCapabilities" in head:
         return _of_domcapabilities(text_of(name, "libvirt's XML"), name)
     if start[:1] == b"<" and b"<capabilities" in head:
         return _of_capabilities(text_of(name, "libvirt's XML"), name)
-    if start[:1] in (b"{", b"["):
-        return _of_json(start, name)
     words = parse_x86_cpuinfo(head.decode("utf-8", "replace"))
-    return offer_of_words(name, words) if words else None
+    if words is None:
+        return None
+    if unknown := unknown_flags(words.flags):
+        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+        names = visible(", ".join(unknown[:_SHOWN]))
+        options.note(f"{name}: flags that no known Linux has: {names}{more}; nothing is concluded of them")
+    return offer_of_words(name, words)
 
 
-def _of_json(data: bytes, name: str) -> Offer | None:
+def _of_objects(name: str, member: str, *, is_yaml: bool) -> Offer | None:
+    """QEMU's answer, or a node of Kubernetes; None for JSON that is neither."""
+    from inspector.readers.kubernetes import chosen, objects_of
     from inspector.readers.kubevirt_cpu import parse_nodes
-    from inspector.readers.text import parse_json
 
     try:
-        found = parse_json(data)
-    except ValueError:
+        text = text_of(name, "objects as JSON or YAML", MAX_TEXT_BYTES)
+        objects = objects_of(text, name)
+    except InputError:
+        if is_yaml:
+            raise
         return None
-    nodes = list(parse_nodes(found))
+    nodes: dict[str, NodeLabels] = {}
+    for node in parse_nodes(objects):
+        nodes[f"{node.name}#{len(nodes)}" if node.name in nodes else node.name] = node
     if nodes:
-        if len(nodes) > 1:
-            names = ", ".join(node.name for node in nodes[:5])
-            raise UsageError(f"{name}: expected one node, found {len(nodes)} ({names}); one file a node is a host")
-        return offer_of_node(nodes[0])
-    for expansion in _expansions(found):
-        return offer_of_expansion(name, expansion)
-    return None
+        return offer_of_node(chosen(nodes, member, "node", name))
+    if any(one.get("kind") == "Node" for one in objects) or is_yaml:
+        raise InputError(name, "a node with KubeVirt's labels (cpu-feature.node.kubevirt.io/...)", "none of them")
+    return next((offer_of_expansion(name, expansion) for one in objects for expansion in _expansions(one)), None)
 
 
 def _expansions(found: Any) -> Iterable[dict[str, Any]]:
@@ -157,7 +177,9 @@ def offer_of_expansion(name: str, properties: dict[str, Any]) -> Offer:
     numbers = [properties.get(key, 0) for key in ("family", "model", "stepping")]
     vendor = str(properties.get("vendor", ""))
     signature = (vendor, *map(int, numbers)) if vendor else None
-    return offer_of_features(name, there, told.keys() - there, signature=signature)  # type: ignore[arg-type]
+    # The answer does not name the accelerator; the emulator's brand does (QEMU target/i386/tcg/tcg-cpu.c).
+    accelerator = TCG if str(properties.get("model-id", "")).startswith(_TCG_BRAND) else KVM
+    return offer_of_features(name, there, told.keys() - there, accelerator=accelerator, signature=signature)  # type: ignore[arg-type]
 
 
 def _of_capabilities(text: str, name: str) -> Offer:
@@ -196,7 +218,10 @@ def _of_domcapabilities(text: str, name: str) -> Offer:
     told = {feature for feature in features() if libvirt_feature(feature)} | (named.keys() - {""})
     vendor = _VENDORS.get(found.vendor, model.vendor)
     signature = (vendor, model.family, model.model, model.stepping)
-    return offer_of_features(name, there, told - there, signature=signature, phys_bits=found.phys_bits)
+    accelerator = TCG if found.domain == "qemu" else KVM
+    return offer_of_features(
+        name, there, told - there, accelerator=accelerator, signature=signature, phys_bits=found.phys_bits
+    )
 
 
 def offer_of_node(node: NodeLabels) -> Offer:

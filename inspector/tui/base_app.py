@@ -16,7 +16,7 @@ from textual._compositor import CompositorUpdate
 from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.filter import LineFilter
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 FIRST_KEYS = (
     "first time here?  ? all keys · / search while typing · L what KVM would say to this vCPU · or: inspector tour"
 )
-_GUARD, _PLAIN = Guard(), Plain()
+_GUARD, _PLAIN, _NO_COLOUR = Guard(), Plain(), NoColor()
+#: Where a terminal has no more than sixteen colours a theme's are told apart no more, orange and red are one: there its
+#: own. None is a console that is not one.
+_MANY_COLOURS, _FEW_COLOURS_THEME = ("256", "truecolor", None), "ansi-dark"
 #: A screen that has no panes after this long takes no keys.
 _PATIENCE_SECONDS = 2
 
@@ -130,9 +133,19 @@ class BaseApp(App[int]):
         """What was asked for is on screen, or never will be."""
         return True
 
+    def get_driver_class(self) -> type[Driver]:
+        """Ours in the place of Textual's for a terminal; a browser has its own."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from inspector.tui.driver import TerminalDriver
+
+        found = super().get_driver_class()
+        return TerminalDriver if found is LinuxDriver else found
+
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """See Guard and Plain."""
-        return [*super().get_line_filters(), _GUARD, *([_PLAIN] if self.is_plain else [])]
+        """See Guard and Plain. Without colours there are no greys either: Textual's are too near to one another."""
+        filters = [_NO_COLOUR if isinstance(one, Monochrome) else one for one in super().get_line_filters()]
+        return [*filters, _GUARD, *([_PLAIN] if self.is_plain else [])]
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Textual has painted: send what that changes."""
@@ -167,7 +180,8 @@ class BaseApp(App[int]):
         self._to_say = list(config.wrong)
         if config.theme and config.theme not in self.available_themes:
             self._to_say.append(f"theme {config.theme}: {did_you_mean(config.theme, self.available_themes, 'Ctrl-P')}")
-        self.theme = next((name for name in (config.theme, state.theme) if name in self.available_themes), self.theme)
+        wanted = (config.theme, state.theme, "" if self.console.color_system in _MANY_COLOURS else _FEW_COLOURS_THEME)
+        self.theme = next((name for name in wanted if name in self.available_themes), self.theme)
         self._begun_with = self.theme
         if config.keys:
             self.set_keymap(config.keys)
@@ -262,7 +276,7 @@ class BaseApp(App[int]):
     def get_css_variables(self) -> dict[str, str]:
         """The theme's variables and our own."""
         theme = super().get_css_variables()
-        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi)}
+        return {**theme, **line_colours(theme, ansi=self.current_theme.ansi, dark=self.current_theme.dark)}
 
     # Keys
 

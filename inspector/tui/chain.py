@@ -67,6 +67,22 @@ def chain_lines(found: Sequence[Chain], keys: Mapping[str, str], width: int, *, 
         yield _pointer(stopped[-1] if stopped else found[-1], keys, width)
 
 
+def gate_at(found: Sequence[Chain], x: int, line: int, width: int, *, brief: bool) -> tuple[Chain, Gate] | None:
+    """The gate at a place of the picture, below whose heading line 0 is; the line below a wire is the wire's."""
+    number, column = line if brief else line // 2, (x - _NAME_WIDTH) // cell_width(width)
+    if not (0 <= number < len(found) and 0 <= column < len(_COLUMNS)):
+        return None
+    gate = _at(found[number].gates).get(list(_COLUMNS)[column])
+    return None if gate is None else (found[number], gate)
+
+
+def opener_of(gate: Gate) -> str:
+    """The id of the key that opens a gate, or takes back what closed it for good; empty where there is none."""
+    if gate.state == "open" or gate.name not in _OPENS:
+        return ""
+    return _UNDO if gate.name == "guest permission" and "final" in gate.closed else _OPENS[gate.name]
+
+
 def why_of(chain: Chain, keys: Mapping[str, str]) -> str:
     """What stops an actor and the key that opens it, or what the first use will do; nothing where all is open."""
     touched = chain.touched
@@ -77,12 +93,10 @@ def why_of(chain: Chain, keys: Mapping[str, str]) -> str:
     gate = chain.first_closed
     if gate is None:
         return f"does not hold: {touched.because}" if touched.because else ""
-    if gate.name not in _OPENS:
+    opens = opener_of(gate)
+    if not opens:
         return gate.closed
-    is_final = gate.name == "guest permission" and "final" in gate.closed
-    return (
-        f"{gate.closed} · {f'{keys[_UNDO]} takes events back' if is_final else f'{keys[_OPENS[gate.name]]} opens it'}"
-    )
+    return f"{gate.closed} · {keys[opens]} {'takes events back' if opens == _UNDO else 'opens it'}"
 
 
 def _at(gates: Sequence[Gate]) -> dict[GateName, Gate]:

@@ -32,17 +32,28 @@ def legible(color: Color, *grounds: Color) -> Color:
     return next((shade for shade in shades if min(ratio(shade, g) for g in grounds) >= _LEAST), ends[0])
 
 
-def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
-    """Our CSS variables for a theme's: text of titles, of every kind of line, of the cursor, and marked bytes."""
+def bright(colour: str) -> str:
+    """Of the terminal's own colours the brighter one: on black, blue and red are hardly seen."""
+    name = colour.removeprefix("ansi_")
+    return colour if name == "default" or name.startswith("bright_") else f"ansi_bright_{name}"
+
+
+def line_colours(theme: Mapping[str, str], *, ansi: bool, dark: bool = True) -> dict[str, str]:
+    """Our CSS variables for a theme's: text of titles, of every kind of line, of the cursor, and marked bytes.
+
+    ``ansi``: it leaves colours to the terminal, whose ground is ``dark``.
+    """
     if ansi:
         # The terminal's own palette: what it looks like is not known here.
+        own = bright if dark else str
         text = dict.fromkeys(("on-title", "on-cursor-blurred", "line-text", "line-quiet"), "ansi_default")
         # On blue, in a light terminal too, where the default is black.
         text |= dict.fromkeys(("on-cursor", "on-mark"), "ansi_bright_white")
         grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
         told = {"heading": "accent", "changed": "warning", "good": "success", "bad": "error"}
-        lines = {f"line-{name}": theme[of] for name, of in told.items()}
-        return {**text, **grounds, **lines, "key-word": theme["accent"], "key-label": "ansi_default"}
+        lines = {f"line-{name}": own(theme[of]) for name, of in told.items()}
+        lines |= dict.fromkeys(("pane-edge", "pane-title"), own(theme["primary"]))
+        return {**text, **grounds, **lines, "key-word": own(theme["accent"]), "key-label": "ansi_default"}
     names = ("primary", "accent", "warning", "success", "error", "foreground", "surface")
     colour = {name: Color.parse(theme[name]) for name in names}
     background = Color.parse(theme["background"])
@@ -55,6 +66,8 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool) -> dict[str, str]:
         "line-changed": legible(colour["warning"], *panes),
         "line-good": legible(colour["success"], *panes),
         "line-bad": legible(colour["error"], *panes),
+        "pane-edge": colour["primary"],
+        "pane-title": legible(colour["primary"], *panes),
         "key-word": legible(Color.parse(theme["footer-key-foreground"]), Color.parse(theme["footer-background"])),
         "key-label": legible(colour["foreground"], Color.parse(theme["footer-background"])),
         "line-quiet": legible(background.blend(colour["foreground"], 0.55), *panes),

@@ -6,8 +6,11 @@ put into the parts, and ``version`` counts up.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock, Thread
 from typing import NamedTuple
 
@@ -26,6 +29,10 @@ from layouts.x86 import kernels as x86_kernels
 
 #: So many names are offered for a word.
 _MOST_COMPLETED = 24
+#: A key takes a dozen turns of the screen's thread; each may wait for so long.
+_SWITCH_SECONDS = 0.001
+#: Looks at what is new: after so many objects, ten of these together; at what is old as good as never.
+_LOOKS = (2_000, 10, 1_000_000)
 LATTICE, CHECK, ODD, FORECAST = "lattice", "check", "odd", "forecast"
 
 
@@ -83,6 +90,24 @@ class _EndedError(Exception):
     """The screen is gone: nobody waits for the answer."""
 
 
+@contextmanager
+def _yielding() -> Iterator[None]:
+    """Work that lets the screen's thread run soon, and never looks for circles in everything that there is.
+
+    A look through all that a large store's answers are made of takes 0.2 s, during which nothing else runs; they have
+    no circles, and stay.
+    """
+    before, looks = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(*_LOOKS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+        gc.freeze()
+        gc.set_threshold(*looks)
+
+
 class FleetSession:
     """An open store. Raises InputError for a file that is none."""
 
@@ -118,15 +143,16 @@ class FleetSession:
 
     def work(self) -> None:
         """Answer everything that was asked, here and now."""
-        while (job := self._next()) is not None:
-            name, run = job
-            try:
-                run()
-            except _EndedError:
-                pass
-            except Exception as error:  # noqa: BLE001 - told on screen; told() says which are bugs
-                self.wrong[name] = str(told(error))
-            self._changed()
+        with _yielding():
+            while (job := self._next()) is not None:
+                name, run = job
+                try:
+                    run()
+                except _EndedError:
+                    pass
+                except Exception as error:  # noqa: BLE001 - told on screen; told() says which are bugs
+                    self.wrong[name] = str(told(error))
+                self._changed()
 
     def _next(self) -> tuple[str, Callable[[], None]] | None:
         with self._lock:

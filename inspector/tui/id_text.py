@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from inspector.capture.errors import visible
-from inspector.machine.arm64.idregs import policy_words
+from inspector.machine.arm64.id_limits import policy_words
 from inspector.machine.arm64.models.accepted import Choice
 from inspector.machine.arm64.models.partial import Open
 from inspector.machine.arm64.models.realize import Realization
@@ -77,7 +77,7 @@ def _move_text(text: Text, other: Elsewhere, width: int) -> None:
         name = register_name(call.register_id, other) if call.event.endswith("ONE_REG") else ""
         text.append("  ✗ ", "bold red").append(hanging(f"{call.event} {name}: {call.outcome}", width, 4))
         for field in call.fields:
-            text.append("    " + hanging(f"{field.place.name}={field.value}: {field.why}", width, 6))
+            text.append("    " + hanging(f"{field.place.name}={field.place.text(field.value)}: {field.why}", width, 6))
 
 
 def register_name(register_id: int, other: Elsewhere) -> str:
@@ -119,7 +119,7 @@ def _fields_text(text: Text, session: IdLabSession, row: PropertyRow, width: int
         text.append("  " + hanging(f"{place.name}: {policy}", width, 4), "dim")
         for setting in session.bench.made.request.history.get(place, ()):
             origin = setting.name if setting.origin in ("SYSREG_", "feat_", "switch") else setting.origin
-            line = f"{place.name}={setting.value} by {origin}"
+            line = f"{place.name}={place.text(setting.value)} by {origin}"
             line += f", from {setting.source}" if setting.source else ""
             text.append("  " + hanging(line + ("" if setting.verified else "  UNVERIFIED"), width, 4))
 

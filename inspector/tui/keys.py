@@ -323,7 +323,7 @@ COMPARE: Table = (
             ),
             line(
                 "the selected column is the reference; again: what most have is",
-                Key("r", "reference", "compare.reference", "Reference", footer=50),
+                Key("r", "reference", "compare.reference", "Ref", footer=50),
             ),
             line(
                 "captures in the order of time: what each step changes",

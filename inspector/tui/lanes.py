@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import visible
@@ -20,14 +21,16 @@ _NAMES: dict[Lane, tuple[str, str]] = {
     "guest program": ("guest program", "prog"),
 }
 LEGEND = "● begins  ◀ ▶ control goes to  ○ acts too  ◇ the vCPU does it, no exit"
-_NUMBER_WIDTH, _ANSWER_WIDTH = 5, 12
-_LEAST_EVENT, _MOST_EVENT = 20, 40
-_LEAST_CELL, _MOST_CELL, _LONG_CELL = 6, 14, 14
+#: An answer is a sign and up to ten letters: ``! depends-on``, ``✗ EOPNOTSUPP``.
+_NUMBER_WIDTH, _ANSWER_WIDTH = 5, 14
+#: With less than the second, lanes are as narrow as they can be: nearly every event is shorter.
+_LEAST_EVENT, _USUAL_EVENT, _MOST_EVENT = 20, 36, 72
+_LEAST_CELL, _MOST_CELL, _LONG_CELL, _LEAST_TEXT = 6, 14, 14, 8
 #: What grows with the events, and how wide it is written.
 _COSTS: tuple[tuple[str, str, int], ...] = (
-    ("exits", "vm_exits", 7),
-    ("WRMSR", "wrmsr_xfd", 7),
-    ("RDMSR", "rdmsr_xfd", 7),
+    ("exits", "vm_exits", 6),
+    ("WRMSR", "wrmsr_xfd", 6),
+    ("RDMSR", "rdmsr_xfd", 6),
     ("bytes", "allocated_bytes", 8),
 )
 _COSTS_WIDTH = sum(width for *_, width in _COSTS)
@@ -51,8 +54,7 @@ class _Columns(NamedTuple):
 def _columns(width: int, *, counted: bool) -> _Columns:
     has_costs = counted and width >= _COSTS_FROM
     room = width - _NUMBER_WIDTH - _ANSWER_WIDTH - has_costs * _COSTS_WIDTH
-    cell = max(_LEAST_CELL, min(_MOST_CELL, (room - _LEAST_EVENT) // len(LANES)))
-    cell = cell if room - cell * len(LANES) >= _LEAST_EVENT + 6 else max(_LEAST_CELL, cell - 1)
+    cell = max(_LEAST_CELL, min(_MOST_CELL, (room - _USUAL_EVENT) // len(LANES)))
     return _Columns(max(0, min(_MOST_EVENT, room - cell * len(LANES))), cell, has_costs)
 
 
@@ -147,7 +149,9 @@ def path_lines(step: WorldStep[Any], width: int) -> list[Drawn]:
             drawn[columns.centre(before)], drawn[columns.centre(lane)] = ("├", "▶") if lane > before else ("┤", "◀")
         else:
             drawn[columns.centre(lane)] = "●"
-        lines.append([Piece("".join(drawn), "quiet"), Piece(f" {fitted(visible(stop.text), width - len(drawn) - 1)}")])
+        first, *others = wrap(visible(stop.text), max(_LEAST_TEXT, width - len(drawn) - 3)) or [""]
+        lines.append([Piece("".join(drawn), "quiet"), Piece(f" {first}")])
+        lines.extend([Piece("".join(_empty(columns)), "quiet"), Piece(f"   {other}")] for other in others)
         before = lane
     lines.append([Piece("".join(_empty(columns)), "quiet"), Piece(f" → {step.outcome.name}", style)])
     return lines

@@ -148,7 +148,7 @@ def _call(found: Verdict, step: Call) -> CallRow:
         held,
         outcome.checks,
         outcome.source,
-        tuple(Part(f"{field.place.name}={field.value}", f"✗ {field.why}") for field in step.fields),
+        tuple(Part(f"{field.place.name}={field.place.text(field.value)}", f"✗ {field.why}") for field in step.fields),
         f"{then(step).text} (since {then(step).since})" if refused else "",
         ends=refused,
         taken_by=found.kernels_that_take(step) if refused else (),

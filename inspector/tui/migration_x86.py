@@ -14,7 +14,7 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.noticed import noticed, use_of
+from inspector.machine.x86.migrate.noticed import noticed
 from inspector.machine.x86.migrate.origin import origin_of
 from inspector.machine.x86.migrate.remedy import kernels_that_take
 from inspector.machine.x86.migrate.start import Compared
@@ -165,7 +165,7 @@ def _call(made: Migration, call: Call) -> CallRow:
 
 
 def _bit(made: Migration, bit: Difference) -> BitRow:
-    origin = origin_of(made, bit)
+    origin, shown = origin_of(made, bit), noticed(made.guest, bit)
     return BitRow(
         bit.name,
         str(bit.place),
@@ -176,8 +176,8 @@ def _bit(made: Migration, bit: Difference) -> BitRow:
         bit.known,
         origin.by,
         origin.text,
-        use_of(made.guest, bit),
-        bool(noticed(made.guest, bit)),
+        shown.use,
+        bool(shown.evidence),
         remedies_of(made, bit),
     )
 

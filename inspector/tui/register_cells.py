@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from inspector.machine.arm64.idregs import checked_mask
+from inspector.machine.arm64.id_limits import checked_mask
 from inspector.machine.arm64.models.realize import places_of
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.tui.drawn import Drawn, Piece

@@ -6,13 +6,20 @@ Where each lies is in ``data/idregs.json`` and :mod:`layouts.arm64.registers`. A
 
 from __future__ import annotations
 
+from functools import cache
+
 from layouts.arm64.registers import CLIDR, MIDR
-from layouts.arm64.sysregs import register_of
+from layouts.arm64.sysregs import SOURCE, id_registers, register_of
 from layouts.vocabulary import Bits, Register
 
 
+@cache
 def id_register(name: str) -> Register:
-    """An ID register with its fields. Raises KeyError."""
+    """An ID register with the places of its fields; what their values are called no rule asks. Raises KeyError."""
+    entry = id_registers().get(name)
+    if entry is not None:
+        bits = [Bits(one["name"], one["lsb"], one["width"]) for one in reversed(entry["fields"]) if one["name"]]
+        return Register(name, "ID register", tuple(bits), SOURCE)
     register = register_of(name)
     if register is None:
         raise KeyError(name)
@@ -34,7 +41,7 @@ CTR_IMINLINE, CTR_L1IP, CTR_DMINLINE, CTR_IDC, CTR_DIC = _fields(
     "CTR_EL0", "IminLine", "L1Ip", "DminLine", "IDC", "DIC"
 )
 
-PFR1_AARCH32_GIC = id_register("ID_PFR1_EL1").field("GIC")
+(PFR1_AARCH32_GIC,) = _fields("ID_PFR1_EL1", "GIC")
 DFR0_AARCH32_COPDBG, DFR0_AARCH32_PERFMON = _fields("ID_DFR0_EL1", "CopDbg", "PerfMon")
 
 PFR0_EL0, PFR0_EL1, PFR0_EL2, PFR0_EL3 = _fields("ID_AA64PFR0_EL1", "EL0", "EL1", "EL2", "EL3")
@@ -51,6 +58,6 @@ ISAR2_APA3, ISAR2_GPA3, ISAR2_CLRBHB = _fields("ID_AA64ISAR2_EL1", "APA3", "GPA3
 
 MMFR0_PARANGE, MMFR0_TGRAN4 = _fields("ID_AA64MMFR0_EL1", "PARANGE", "TGRAN4")
 MMFR0_TGRAN4_2, MMFR0_TGRAN16_2, MMFR0_TGRAN64_2 = _fields("ID_AA64MMFR0_EL1", "TGRAN4_2", "TGRAN16_2", "TGRAN64_2")
-MMFR1_ECBHB = id_register("ID_AA64MMFR1_EL1").field("ECBHB")
+(MMFR1_ECBHB,) = _fields("ID_AA64MMFR1_EL1", "ECBHB")
 MMFR2_NV, MMFR2_FWB, MMFR2_EVT = _fields("ID_AA64MMFR2_EL1", "NV", "FWB", "EVT")
-MMFR4_E2H0 = id_register("ID_AA64MMFR4_EL1").field("E2H0")
+(MMFR4_E2H0,) = _fields("ID_AA64MMFR4_EL1", "E2H0")

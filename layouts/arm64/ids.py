@@ -7,6 +7,8 @@ What an id names in words is :mod:`layouts.arm64.kvm_ids`.
 
 from __future__ import annotations
 
+from functools import cache
+
 from layouts import register_id
 from layouts.vocabulary import Bits
 
@@ -166,6 +168,7 @@ CORE_WORDS = 864 // 4
 X0, PC, PSTATE = _X.id(), _PC.id(), _PSTATE.id()
 
 
+@cache
 def core_member_at(word: int) -> CoreMember | None:
     """The members of struct kvm_regs that a word of 4 bytes lies in; None between members and behind the last."""
     return next((member for member in CORE_MEMBERS if word in member), None)

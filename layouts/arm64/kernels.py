@@ -13,13 +13,14 @@ An entry that is ``like`` another says only what differs; null takes a register 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
 from layouts.by_name import ByName
 from layouts.data import data_table
-from layouts.kernels import Kernel, profile_among
+from layouts.kernels import Kernel, profile_among, update_number
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.vocabulary import Bits
 
@@ -83,6 +84,11 @@ class IdRegister(NamedTuple):
         """The 16 bits that a KVM register id has for it."""
         return encoding_of_op(self.op)
 
+    @property
+    def is_shown(self) -> bool:
+        """Guests read something of the CPU in it, or of their own; else zero."""
+        return self.kind not in ("hidden", "unallocated")
+
 
 class Limit(NamedTuple):
     """What guests never see of an ID register, whatever the host has.
@@ -128,7 +134,8 @@ class Arm64Kernel(Kernel):
     ``vgic_fields``: how PFR0.GIC and ID_PFR1.GIC follow the VM's GIC: not at all; ``cleared`` by a first run
     without one (kvm_finalize_sys_regs); ``created``: also set when it is made (kvm_vgic_create); ``follows``: also
     set at the first run (kvm_vgic_finalize_idregs). ``vgic_kills``: a VM whose GIC is not ready at the first run is
-    gone (kvm_vgic_map_resources, kvm_vm_dead).
+    gone (kvm_vgic_map_resources, kvm_vm_dead). ``tries_once``: a vCPU's first KVM_RUN counts where it failed too, and
+    the next asks for nothing (has_run_once of kvm_vcpu_first_run_init).
 
     What guests see (sys_regs.c):
     ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
@@ -167,6 +174,7 @@ class Arm64Kernel(Kernel):
     nested: str
     vgic_fields: str
     vgic_kills: bool
+    tries_once: bool
     aarch32_raz: bool
     debug_most: int
     pmuver_most: int
@@ -204,22 +212,20 @@ class Arm64Kernel(Kernel):
 #: Tables by register name; the rest of an entry are single values.
 _TABLES = ("registers", "fields", "limits")
 #: What an entry says of itself only, never of those that are like it.
-_OWN = ("since", "package", "later")
+_OWN = ("since", "package", "later", "updates")
 
 
-@cache
-def _register(name: str, *row: Any) -> IdRegister:
+def _register(name: str, row: list[Any]) -> IdRegister:
     op0, op1, crn, crm, op2, kind, mask, aarch32 = row
     return IdRegister(name, (op0, op1, crn, crm, op2), kind, int(mask, 16), bool(aarch32))
 
 
-def _fields(table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
+def _fields(_name: str, table: list[list[Any]]) -> tuple[FieldPolicy, ...]:
     return tuple([_field(*row) for row in table])
 
 
 @cache
 def _field(name: str, lsb: int, width: int, *row: Any) -> FieldPolicy:
-    """Most kernels have the same."""
     policy, signed, strict, safe = row
     return FieldPolicy(name, lsb, width, policy=policy, signed=bool(signed), strict=bool(strict), safe_value=safe)
 
@@ -235,18 +241,47 @@ def _limit(name: str, entry: dict[str, Any]) -> Limit:
     return Limit(mask(entry.get("hidden", [])) | shown, mask(entry.get("without_mte", [])), most)
 
 
-def _kernel(entry: dict[str, Any]) -> Arm64Kernel:
-    by_name = {name: _register(name, *row) for name, row in entry["registers"].items()}
-    made = {key: value for key, value in entry.items() if key != "like"}
+def _kernel(entry: dict[str, Any], made_of: dict[int, Any]) -> Arm64Kernel:
+    """``made_of``: what was made of a row that several entries have, by its ``id``."""
+
+    def once(make: Callable[[str, Any], Any], name: str, row: Any) -> Any:
+        found = made_of.get(id(row))
+        if found is None:
+            found = made_of[id(row)] = make(name, row)
+        return found
+
+    by_name = {name: once(_register, name, row) for name, row in entry["registers"].items()}
+    made = {key: value for key, value in entry.items() if key not in ("like", "updates")}
     made |= {
         "writable_csv": tuple(entry["writable_csv"]),
         "psci_versions": tuple(entry["psci_versions"]),
         "bitmaps": {int(key, 16): tuple(value) for key, value in entry["bitmaps"].items()},
         "registers": {register.encoding: register for register in by_name.values()},
-        "fields": {by_name[name].encoding: _fields(table) for name, table in entry["fields"].items()},
-        "limits": {by_name[name].encoding: _limit(name, limit) for name, limit in entry["limits"].items()},
+        "fields": {by_name[name].encoding: once(_fields, name, table) for name, table in entry["fields"].items()},
+        "limits": {by_name[name].encoding: once(_limit, name, limit) for name, limit in entry["limits"].items()},
     }
     return Arm64Kernel(**made)
+
+
+@cache
+def _known() -> dict[str, dict[str, Any]]:
+    """The entries by name, oldest first, each with everything."""
+    known: dict[str, dict[str, Any]] = {}
+    for entry in data_table("arm64/data/kernels.json"):
+        known[entry["name"]] = _whole(entry, known)
+    return known
+
+
+@cache
+def _updated(name: str, update: int) -> Arm64Kernel | None:
+    """A profile as a stable update of the release left it; None where it is as the profile says."""
+    known = _known()
+    found = [one for one in known[name].get("updates", ()) if (update_number(one["since"]) or 0) <= update]
+    if not found:
+        return None
+    since = found[-1]["since"]
+    changed = {**found[-1], "since": "", "version": f"{known[name]['version']}, and what {since} changed", "later": ""}
+    return _kernel(_whole({"name": name, "like": name} | changed, known), {})
 
 
 def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -260,12 +295,12 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 @cache
 def kernels() -> ByName[Arm64Kernel]:
     """The profiles by name, oldest first."""
-    known: dict[str, dict[str, Any]] = {}
-    for entry in data_table("arm64/data/kernels.json"):
-        known[entry["name"]] = _whole(entry, known)
-    return ByName(known, lambda name: _kernel(known[name]))
+    known, made_of = _known(), dict[int, Any]()
+    return ByName(known, lambda name: _kernel(known[name], made_of))
 
 
 def profile_for(release: str) -> Arm64Kernel:
-    """The profile that answers for a release. Raises UnknownReleaseError."""
-    return profile_among(kernels(), release)
+    """The profile that answers for a release, and for a stable update of it. Raises UnknownReleaseError."""
+    found = profile_among(kernels(), release)
+    update = None if found.answers_for or found.coming else update_number(release)
+    return found if update is None else _updated(found.name, update) or found

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 from layouts.arm64.hosts import encoding_of_text
-from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, sysreg_id
+from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, op_of_encoding, sysreg_id
 from layouts.data import data_table
 from layouts.kernels import release_numbers
 from layouts.light import TYPE_CHECKING
@@ -19,6 +19,8 @@ from layouts.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+#: What was said of a register since which release; None: nothing any more.
+_Since = tuple[tuple[tuple[int, int], str | None], ...]
 #: A register that every vCPU has.
 ALWAYS = "always"
 #: What reset_unknown leaves (sys_regs.h).
@@ -27,6 +29,7 @@ UNKNOWN = 0x1DE7EC7EDBADC0DE
 _CNTVCT, _CNTV_CVAL = encoding_of_text("3_3_14_0_2"), encoding_of_text("3_3_14_3_2")
 TIMER_CTL, TIMER_CNT, TIMER_CVAL = encoding_of_text("3_3_14_3_1"), _CNTV_CVAL, _CNTVCT
 PTIMER_CTL, PTIMER_CNT, PTIMER_CVAL = (encoding_of_text(f"3_3_14_{end}") for end in ("2_1", "0_1", "2_2"))
+_SWAPPED = {_CNTVCT: TIMER_CNT, _CNTV_CVAL: TIMER_CVAL}
 #: Registers that have only one value, in front of the table: the first release of each set.
 _INVARIANT = (
     ((5, 10), (MIDR, REVIDR, CLIDR, AIDR, CTR)),
@@ -49,19 +52,45 @@ def listed(release: str) -> tuple[tuple[int, str], ...]:
     A condition is a name of :mod:`inspector.machine.arm64.listed`, or ``ALWAYS``.
     """
     numbers = release_numbers(release) or (0, 0)
-    in_front = (*_newest(_TIMERS, numbers), *_newest(_INVARIANT, numbers))
     table = _of_release("registers", release)
-    swapped = {_CNTVCT: TIMER_CNT, _CNTV_CVAL: TIMER_CVAL}
-    rows = [(swapped.get(encoding, encoding), table[encoding]) for encoding in sorted(table)]
-    return tuple((sysreg_id(encoding), name) for encoding, name in ((one, ALWAYS) for one in in_front)) + tuple(
+    rows = [(_SWAPPED.get(encoding, encoding), table[encoding]) for encoding in sorted(table)]
+    return tuple((sysreg_id(encoding), ALWAYS) for encoding in _in_front(numbers)) + tuple(
         (sysreg_id(encoding), name) for encoding, name in rows
     )
 
 
+def condition(release: str, register_id: int) -> str | None:
+    """The condition of a system register by its KVM register id; None where the release does not list it."""
+    return _conditions(release)[register_id]
+
+
+class _Conditions(dict[int, str | None]):
+    """The conditions that were asked for: a move asks a dozen kernels about a dozen registers each."""
+
+    def __init__(self, release: str) -> None:
+        self._numbers = release_numbers(release) or (0, 0)
+
+    def __missing__(self, register_id: int) -> str | None:
+        encoding = register_id & 0xFFFF
+        found = None
+        if register_id == sysreg_id(encoding):
+            text = "_".join(map(str, op_of_encoding(_SWAPPED.get(encoding, encoding))))
+            found = _said(_since().get(text, ()), self._numbers)
+            found = ALWAYS if found is None and encoding in _in_front(self._numbers) else found
+        self[register_id] = found
+        return found
+
+
 @cache
-def conditions(release: str) -> dict[int, str]:
-    """The condition of each listed system register, by its KVM register id."""
-    return dict(listed(release))
+def _since() -> dict[str, _Since]:
+    """What was said of each register of the table, as its text."""
+    since: dict[str, _Since] = {}
+    for entry in _data()["registers"]:
+        since |= dict.fromkeys(entry["registers"].split(), _numbered(entry["since"]))
+    return since
+
+
+_conditions = cache(_Conditions)
 
 
 @cache
@@ -84,26 +113,27 @@ def _data() -> dict[str, Any]:
     return table
 
 
-@cache
-def _entries(part: str) -> list[tuple[tuple[int, ...], list[tuple[tuple[int, ...], str | None]]]]:
-    """Encodings, and what was said of them since which release; null: nothing any more."""
-    return [
-        (
-            tuple(map(encoding_of_text, entry["registers"].split())),
-            [(release_numbers(since) or (0, 0), word) for since, word in entry["since"]],
-        )
-        for entry in _data()[part]
-    ]
+def _numbered(said: list[tuple[str, str | None]]) -> _Since:
+    return tuple((release_numbers(since) or (0, 0), word) for since, word in said)
+
+
+def _said(since: _Since, numbers: tuple[int, int]) -> str | None:
+    said = [word for first, word in since if first <= numbers]
+    return said[-1] if said else None
+
+
+def _in_front(numbers: tuple[int, int]) -> tuple[int, ...]:
+    return (*_newest(_TIMERS, numbers), *_newest(_INVARIANT, numbers))
 
 
 def _of_release(part: str, release: str) -> dict[int, str]:
     """What a release says of each encoding."""
     numbers = release_numbers(release) or (0, 0)
     found: dict[int, str] = {}
-    for encodings, since in _entries(part):
-        said = [word for first, word in since if first <= numbers]
-        if said and said[-1] is not None:
-            found |= dict.fromkeys(encodings, said[-1])
+    for entry in _data()[part]:
+        said = _said(_numbered(entry["since"]), numbers)
+        if said is not None:
+            found |= dict.fromkeys(map(encoding_of_text, entry["registers"].split()), said)
     return found
 
 

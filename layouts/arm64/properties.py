@@ -35,9 +35,19 @@ class FieldPlace(Bits):
         self.register = register
         self.encoding = encoding
 
+    def text(self, value: int) -> str:
+        """A value as Arm's manuals write it: who made the core and which in hexadecimal, as wide numbers are."""
+        is_hex = self.width >= WIDE or (self.register, self.name) == _IMPLEMENTER
+        return f"{value:#x}" if is_hex else f"{value}"
+
     def key(self) -> tuple[object, ...]:
         """See Bits.key."""
         return (*super().key(), self.register, self.encoding)
+
+    @classmethod
+    def whole(cls, register: str, encoding: int) -> FieldPlace:
+        """All of a register."""
+        return cls(register, 0, 64, register=register, encoding=encoding)
 
 
 class Property(NamedTuple):
@@ -85,6 +95,7 @@ _FRACTIONAL = {
 _EL_MODES = {"off": (0,), "aarch64": (1,), "aarch32": (2,)}
 #: Numbers of at least this many bits are shown in hexadecimal.
 WIDE = 12
+_IMPLEMENTER = ("MIDR_EL1", "Implementer")
 #: Switches over many fields. The fields of ID_AA64ZFR0_EL1 go with SVE, these with pointer authentication.
 SVE, PAUTH, PMU = "sve", "pauth", "pmu"
 _PAUTH_FIELDS = (
@@ -305,6 +316,6 @@ def _number(name: str, text: str, place: FieldPlace) -> int:
 def value_text(entry: Property, numbers: tuple[int, ...]) -> str:
     """The name of a property's value; a number where there is no name for it."""
     if entry.kind == NUMERIC:
-        return str(numbers[0]) if entry.places[0].width < WIDE else f"{numbers[0]:#x}"
+        return entry.places[0].text(numbers[0])
     known = next((text for text, value in entry.values.items() if value == numbers), None)
     return known if known is not None else ".".join(map(str, numbers))

@@ -1,8 +1,8 @@
 """AArch64 system registers: name and encoding both ways, fields, ID register fields with values.
 
-``data/sysregs.json``: names, encodings and field positions as Linux 7.2 knows them
-(``arch/arm64/tools/sysreg``, ``include/asm/sysreg.h``), completed from the Arm ARM for
-registers of EL3 and others that only QEMU lists. ``data/idregs.json``: the ID registers, all
+``data/sysregs.json``: names and encodings as Linux 7.2 knows them (``arch/arm64/tools/sysreg``,
+``include/asm/sysreg.h``), completed from the Arm ARM for registers of EL3 and others that only QEMU
+lists; ``data/sysreg_fields.json``: where their fields lie. ``data/idregs.json``: the ID registers, all
 64 bits of each, with named values and the kernel's sanitise policy.
 """
 
@@ -30,7 +30,7 @@ def _load(name: str) -> Any:
 @cache
 def encodings() -> dict[str, Op]:
     """All known registers: name -> (op0, op1, CRn, CRm, op2)."""
-    return {name: tuple(entry["op"]) for name, entry in _load("sysregs.json").items()}
+    return {name: tuple(op) for name, op in _load("sysregs.json").items()}
 
 
 @cache
@@ -77,7 +77,8 @@ def id_registers() -> dict[str, dict[str, Any]]:
 
 @cache
 def _field_tables() -> dict[str, list[Any]]:
-    return {name: entry["fields"] for name, entry in _load("sysregs.json").items() if "fields" in entry}
+    fields: dict[str, list[Any]] = _load("sysreg_fields.json")
+    return fields
 
 
 @cache

@@ -109,10 +109,10 @@ def _word(name: str) -> tuple[int, int, int]:
 
 def _features() -> dict[str, Feature]:
     found = {}
-    for word, bits in _WORDS.items():
+    for word, bits in zip(WORDS, _WORDS.values(), strict=True):
         for pair in bits.split():
             bit, _, name = pair.partition(":")
-            found[name] = Feature(*_word(word), int(bit))
+            found[name] = Feature(*word, int(bit))
     return found
 
 

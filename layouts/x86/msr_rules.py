@@ -59,8 +59,8 @@ class MsrRules(Record):
 
     Intel: ``feature_control_host``: the host may set every bit of FEATURE_CONTROL that KVM knows, else only those that
     the guest's CPUID enables. ``debugctl_rtm``: DEBUGCTL.RTM where the CPU has RTM. ``debugctl_in_common``: DEBUGCTL
-    is kvm_set_msr_common's nop. ``vmx_basic_no_hw_errcode``: VMX_BASIC has bit 56. ``tsx_ctrl_listed``: TSX_CTRL is
-    listed. ``vmx_is_range``: the feature MSRs begin with the VMX range.
+    is kvm_set_msr_common's nop. ``tsx_ctrl_listed``: TSX_CTRL is listed. ``vmx_is_range``: the feature MSRs begin with
+    the VMX range.
 
     PMU: ``global_ctrl_reset``: the counters that PERF_GLOBAL_CTRL begins with: none (""), the general ones (``gp``),
     or ``all``. ``global_status_any``: the host may set any bit of PERF_GLOBAL_STATUS. ``ovf_ctrl_kept``:
@@ -118,7 +118,6 @@ class MsrRules(Record):
     feature_control_host: bool = False
     debugctl_rtm: bool = False
     debugctl_in_common: bool = True
-    vmx_basic_no_hw_errcode: bool = False
     tsx_ctrl_listed: bool = False
     vmx_is_range: bool = False
     global_ctrl_reset: str = "all"
@@ -218,14 +217,12 @@ _6_16 = _after(
     platform_info_listed=True,
     platform_info_fault=False,
     pv_is_unsupported=False,
-    debugctl_rtm=True,
 )
 _6_17 = _6_16
 _6_18 = _after(
     _6_17,
     xss_needs_xsaves=True,
     cet=True,
-    vmx_basic_no_hw_errcode=True,
     pmu_needs_version=True,
     global_status_set=True,
 )
@@ -259,7 +256,7 @@ _STABLE: tuple[tuple[tuple[int, int], int, dict[str, Any]], ...] = (
     ((6, 6), 22, {"arch_capabilities": _ARCH_CAP_RFDS | _BHI}),
     ((6, 6), 91, {"arch_capabilities": _ARCH_CAP_ITS}),
     ((6, 1), 176, {"svm_bases": True, "icr_reserved": True}),
-    ((6, 1), 192, {"pv_is_unsupported": True}),
+    ((6, 1), 192, {"pv_is_unsupported": True, "debugctl_rtm": True}),
     # Listed by 6.18.30 (Amazon's 6.18.30-61.116, Firecracker's fingerprints), not by 6.18.15.
     ((6, 18), 30, {"lbr_listed": True, "lbr_writes": True}),
     ((6, 12), 117, {"lbr_listed": True, "lbr_writes": True, "debugctl_drops": 0x3E, "global_status_set": True}),

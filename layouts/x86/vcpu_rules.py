@@ -76,3 +76,21 @@ VCPU_RULES = {
     "7.2": _6_17,
     "7.3": _6_17,
 }
+
+#: KVM_SET_NESTED_STATE on AMD, what came with 7.1 (b71138fcc362: nested CR3; 96bd3e76a171: L1's CS): older series, and
+#: the first update that is known to have it.
+_NESTED_CHECKS_OF_7_1 = {(6, 1): 192, (6, 12): 117}
+#: TLB_CONTROL was checked from 5.16 on (174a921b6975) until 6.8 (a484755ab252): updates that took the latter.
+_TLB_CONTROL_UNTIL = {(6, 1): 75, (6, 6): 14}
+
+
+def nested_checks_of_7_1(release: tuple[int, int, int]) -> bool:
+    """Nested CR3, and CS of L1, are looked at (nested_vmcb_check_controls, nested_vmcb_check_save)."""
+    since = _NESTED_CHECKS_OF_7_1.get(release[:2])
+    return release >= (7, 1) or (since is not None and release[2] >= since)
+
+
+def tlb_control_is_checked(release: tuple[int, int, int]) -> bool:
+    """nested_svm_check_tlb_ctl."""
+    until = _TLB_CONTROL_UNTIL.get(release[:2])
+    return (5, 16) <= release < (6, 8) and (until is None or release[2] < until)

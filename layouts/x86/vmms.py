@@ -16,7 +16,8 @@ class Vmm(NamedTuple):
     """A VMM. ``sends_cpuid``: the guest's CPUID is part of what moves; else the destination makes it of its own line.
 
     ``newest`` is the version that answers where nobody names one. ``moves_nested`` is the first version that sets
-    nested state; empty for none (QEMU's is taken from its history: 5.2 was read, and does).
+    nested state; empty for none. QEMU's is VMX's (nested state of SVM came with commit b16c0e20c742 in 5.1, and works
+    since 5.2 gave it its own format).
     """
 
     name: str
@@ -38,7 +39,10 @@ class Vmm(NamedTuple):
         return own or tuple(entry for entry in self.refusals if not entry.calls)
 
 
-#: The releases of QEMU whose source was read (Debian's 5.2.0, 7.2.0, 10.0.13 and 10.2.2): 8.2 and 9.2 lie between.
+#: The releases of QEMU whose source was read (Debian's 5.2.0, 7.2.0, 10.0.13 and 10.2.2). What changed between them
+#: is dated by its commit: 8.2 has 7191f24c7fcf (queued on 27 September 2023, 8.1 being out), 9.2 the errors that name
+#: what failed (qemu-devel, 27 September 2024, 9.1 being out), 10.2 kvm_cpu_synchronize_put (pulled on 14 October 2025,
+#: 10.1 being out).
 _READ = ("5.2", "7.2", "10.0", "10.2")
 
 _QEMU = (
@@ -152,14 +156,14 @@ VMMS = {
                     ("msrs",),
                 ),
                 OnRefusal(
-                    "0.25",
+                    "0.23",
                     "lost",
                     "Firecracker does not look at how many MSRs were set, and runs the guest without the rest",
-                    "Firecracker src/vmm/src/vstate/vcpu/x86_64.rs, restore_state of v1.1.0",
+                    "Firecracker src/vmm/src/vstate/vcpu/x86_64.rs, restore_state of v0.23.0 to v1.1.0",
                     ("msrs",),
                 ),
                 OnRefusal(
-                    "0.25",
+                    "0.23",
                     "abort",
                     "Firecracker ends the load of the snapshot with the call's errno",
                     "Firecracker src/vmm/src/arch/x86_64/vcpu.rs (to 1.10 vstate/vcpu/x86_64.rs), restore_state",

@@ -140,7 +140,7 @@ def test_models_and_records(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
         ("check", "neoverse-v1-v1", f"feat_AES={TEXT}", "--host", "max"),
         *(
             ("expand", str(model), "--host", "max", "--to", to)
-            for to in ("text", "json", "qmp", "libvirt", "cpu", "sysreg")
+            for to in ("text", "json", "qmp", "capabilities", "libvirt", "qemu", "sysreg")
         ),
         ("expand", str(model), "--host", "max", "--save", str(tmp_path / "x.regs")),
         ("baseline", str(recorded), "max"),

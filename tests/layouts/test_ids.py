@@ -11,6 +11,7 @@ import pytest
 from inspector.machine.arm64 import core, sve
 from layouts.arm64 import ids
 from layouts.arm64.kvm_ids import explain, id_of_name
+from layouts.arm64.listed import condition, listed
 from layouts.arm64.sysregs import name_of
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,14 @@ def test_listed_registers_have_names_of_their_own(has_sve: bool) -> None:
     assert len({explain(register_id).path for register_id in listed}) == len(listed)
     assert not any(explain(register_id).path.startswith("reg.") for register_id in listed)
     assert len(core.register_ids(has_sve=has_sve)) == (43 if has_sve else 75)
+
+
+@pytest.mark.parametrize("release", ["5.10", "6.6", "6.12", "7.2"])
+def test_one_register_asked_for_is_as_the_list_has_it(release: str) -> None:
+    every = dict(listed(release))
+    assert {one: condition(release, one) for one in every} == every
+    others = [ids.sysreg_id(at) for at in range(0xC000, 0xC100) if ids.sysreg_id(at) not in every]
+    assert not any(condition(release, one) for one in others)
 
 
 #: Where a number may look like an id or an encoding and is none.

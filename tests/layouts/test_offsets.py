@@ -29,6 +29,7 @@ OTHER_NUMBERS = {
     ("inspector/machine/x86/replay/programs/instructions.py", 512): "XSTATE_BV with PKRU alone",
     ("inspector/machine/x86/cpu/instructions/x87.py", 512): "FSW.C1",
     ("inspector/machine/x86/kvm/lapic.py", 512): "the IRR of a local APIC",
+    ("inspector/machine/x86/kvm/enable_cap.py", 512): "entries of VMX's page modification log",
     ("inspector/machine/x86/kvm/cpuid_ioctls.py", 416): "IA32_MISC_ENABLE",
     ("inspector/machine/x86/kvm/msrs/common.py", 416): "IA32_MISC_ENABLE",
     ("inspector/machine/x86/replay/restore/cpuid.py", 416): "IA32_MISC_ENABLE",
@@ -38,6 +39,7 @@ OTHER_NUMBERS = {
     ("inspector/machine/x86/migrate/calls.py", 528): "MTRRs",
     ("inspector/readers/kdump.py", 512): "a block of a disk",
     ("inspector/decode/fields.py", 512): "entries of a cache",
+    ("inspector/machine/x86/kvm/msrs/table.py", 512): "the first MTRR",
     ("inspector/diff/parts.py", 512): "the width of a register in bits",
 }
 #: struct kvm_cpuid2 and struct kvm_msrs by hand: entries of 40 and 16 bytes behind 8.

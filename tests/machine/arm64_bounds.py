@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from inspector.machine.arm64 import guest_writes, idregs
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PSCI_0_2, Host
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PMU_V3, PSCI_0_2, SVE, Host
 from inspector.machine.arm64.idregs import IdWrite
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.ids import DFR0, PFR0, PMCR, RegisterId, encoding_of_op, sysreg_id
+from layouts.arm64.ids import CLIDR, DFR0, ISAR0, PFR0, PFR1_AARCH32, PMCR, RegisterId, encoding_of_op, sysreg_id
 from layouts.arm64.kernels import kernels
 from layouts.arm64.properties import FieldPlace
 from layouts.arm64.sysregs import encodings
@@ -82,6 +82,7 @@ def place(register: int, bits: Bits) -> FieldPlace:
 
 U64, ALONE, BOTH = (1 << 64) - 1, 0x11, 0x12
 WITH_PMU = PSCI_0_2 | PMU_V3
+EVERY = PSCI_0_2 | PMU_V3 | SVE | HAS_EL2 | EL1_32BIT
 #: PMCR_EL0 of the CPU: four counters, an implementer, bits that a guest writes.
 HOSTS_PMCR = 0x4100_0000 | 4 << 11 | 0xFF
 
@@ -104,6 +105,13 @@ def pmu_host(
 def pmu_vcpu(kernel: str = "7.2", features: int = WITH_PMU, **what: int) -> Vcpu:
     """A vCPU with a PMU."""
     return vcpu_on(pmu_host(kernel, **what), features)
+
+
+def full_host(kernel: str = "7.2", limits: Mapping[int, int] | None = None, *, gic: int = 3, mte: bool = False) -> Host:
+    """A host with every feature, and with a VM's MTE another CLIDR_EL1."""
+    known = {PFR0: 0x1222 | 1 << 24, PFR1_AARCH32: 1 << 28, CLIDR: 0x1234, ISAR0: 0x22, **(limits or {})}
+    with_mte = {CLIDR: 0x5555} if mte else None
+    return Host(kernels()[kernel], known, features=EVERY, sve_vqs=0b1011, with_mte=with_mte, gic=gic)
 
 
 def bare_cpu(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.machine.x86.kvm.msrs.access import read, set_msr
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from layouts.x86.features import FEATURES
 from layouts.x86.kernels import profile_for
 
 AMD_LEAF_0 = (0xD, 0x68747541, 0x444D4163, 0x69746E65)
@@ -35,11 +39,17 @@ def kvm_of(release: str, vendor: str = SVM, *, emulator: str = "tcg", **paramete
     return Kvm(host, release=release, vendor=vendor, parameters=given, processor=processor)
 
 
+def offers(kvm: Kvm, *features: str, lacks: Iterable[str] = ()) -> Kvm:
+    """The same KVM with features more for guests, and without others (kvm_cpu_caps)."""
+    kvm._had.update({**dict.fromkeys(lacks, False), **dict.fromkeys(features, True)})
+    return kvm
+
+
 def vcpu_with(release: str, vendor: str = SVM, *features: str, irqchip: int = 1, **changed: CpuidValues) -> WholeVcpu:
     """A guest of a plain CPU that has some features more; ``leaf_1=(...)`` are leaves of its table that are others."""
     kvm = kvm_of(release, vendor)
-    kvm.__dict__["features"] = kvm.features | frozenset(features)
-    kvm.boot_has = lambda name: name in features or type(kvm).boot_has(kvm, name)  # type: ignore[method-assign]
+    offers(kvm, *features)
+    kvm.boot_has = lambda feature: feature in features or type(kvm).boot_has(kvm, feature)  # type: ignore[method-assign]
     kvm.parameters = {**kvm.parameters, "lbrv": "1"}
     vcpu = WholeVcpu(kvm, VmConfig(irqchip, memory=bytearray(1 << 21)))
     leaves = {leaf: values for (leaf, _), values in kvm.raw.leaves.items()}
@@ -81,3 +91,43 @@ def vcpu_with_counters(
     vcpu.set_cpuid2(tuple(Entry(leaf, subleaf, 0, *values) for (leaf, subleaf), values in of_guest.items()))
     vcpu.msrs[PERF_CAPABILITIES] = cap
     return vcpu
+
+
+def give(vcpu: WholeVcpu, *features: str) -> WholeVcpu:
+    """The same guest with features more in its table, which KVM has as well."""
+    leaves = {(entry.leaf, entry.subleaf): list(entry[3:7]) for entry in vcpu.guest.entries}
+    for feature in features:
+        leaf, subleaf, register, bit = FEATURES[feature]
+        leaves.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= 1 << bit
+    offers(vcpu.kvm, *features)
+    vcpu.guest.replace(tuple(Entry(*leaf, 1, *values) for leaf, values in leaves.items()))
+    return vcpu
+
+
+def named(kvm: Kvm, *features: str) -> Kvm:
+    """The same KVM on a CPU whose CPUID has features more, and whose Linux uses them; silicon."""
+    for feature in features:
+        leaf, subleaf, register, bit = FEATURES[feature]
+        values = list(kvm.raw.leaves.get((leaf, subleaf), (0, 0, 0, 0)))
+        values[register] |= 1 << bit
+        kvm.raw.leaves[leaf, subleaf] = (values[0], values[1], values[2], values[3])
+    before = kvm.boot_has
+    kvm.boot_has = lambda feature: feature in features or before(feature)  # type: ignore[method-assign]
+    kvm.processor = kvm.processor._replace(emulator="")
+    return kvm
+
+
+def kept(vcpu: WholeVcpu, index: int, value: int) -> int | None:
+    """What the MSR reads as once it is set, or None where the value is refused and nothing changes."""
+    before = read(vcpu, index)
+    if set_msr(vcpu, index, value).accepted:
+        found = read(vcpu, index)
+        assert isinstance(found, int)
+        return found
+    assert read(vcpu, index) == before
+    return None
+
+
+def commands(vcpu: WholeVcpu, index: int, *values: int) -> list[bool]:
+    """Which values are taken, one after the other."""
+    return [set_msr(vcpu, index, value).accepted for value in values]

@@ -172,11 +172,11 @@ def test_state_of_a_vcpu_that_things_were_tried_on() -> None:
 def test_which_registers_a_move_tries(register_id: int, bare: str, capture: str, old: str) -> None:
     held = {rid("TTBR0_EL1"): bytes(8), WORKAROUND_1: bytes(8)}
     for kernel, registers, kind in (("7.2", {}, bare), ("7.2", held, capture), ("5.10", {}, old)):
-        assert migrate._kind(Host(kernels()[kernel], {}, registers=registers), register_id) == kind
+        assert migrate._kind(Host(kernels()[kernel], {}, registers=registers), register_id, 0) == kind
     with_cache = Host(kernels()["5.10"], {}, registers={CCSIDR: bytes(4)})
-    assert migrate._kind(with_cache, CCSIDR) == "set"
+    assert migrate._kind(with_cache, CCSIDR, 0) == "set"
 
 
 def test_an_id_register_that_the_destination_has_not() -> None:
     missing = next(one for one in ids.IDS if one not in kernels()["5.10"].registers and one != MPIDR)
-    assert migrate._kind(Host(kernels()["5.10"], {}), sysreg_id(missing)) == "unknown"
+    assert migrate._kind(Host(kernels()["5.10"], {}), sysreg_id(missing), 0) == "unknown"

@@ -6,12 +6,14 @@ from functools import cache
 
 import pytest
 
-from inspector.machine.arm64.captured import State
+from inspector.machine.arm64.captured import State, is_id
 from inspector.machine.arm64.decided import KERNEL, SILICON, VMM, Asked, decided, noticed, remedied, words_for
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Migration, migrate
-from layouts.arm64.ids import encoding_of_op, sysreg_id
+from layouts.arm64.id_fields import id_register
+from layouts.arm64.ids import ISAR0, PSCI_VERSION, SVE_VLS, encoding_of_op, sysreg_id
 from layouts.arm64.kernels import kernels
+from tests.machine.arm64_bounds import rid
 from tests.machine.arm64_moves import guest_of
 from tests.machine.support import host_named
 
@@ -93,6 +95,27 @@ def test_use_that_nobody_can_see() -> None:
     assert noticed(state, found["APA"]) == ("", "not known whether it is in use: SCTLR_EL1 not captured")
 
 
+def test_features_and_lengths_in_the_way() -> None:
+    """SVE's lengths are asked for where both have it; a guest without SVE has none."""
+    _, found = asked("neoverse-v1", "neoverse-n1")
+    assert found["sve"] == Asked("sve", "KVM_ARM_VCPU_INIT", 1, 0)
+    assert "vector lengths" not in found
+    _, found = asked("neoverse-v1", "neoverse-n2")
+    assert found["vector lengths"] == Asked("vector lengths", "KVM_REG_ARM64_SVE_VLS", 0b11, 0b1)
+    for source, destination, word in (
+        ("neoverse-v1", "neoverse-v1", "pmu=off"),
+        ("neoverse-v1", "neoverse-n2", "sve=off"),
+        ("neoverse-n1", "neoverse-v1", "pmu=off"),
+    ):
+        assert not {"sve", "vector lengths"} & asked(source, destination, word)[1].keys()
+
+
+def test_the_identity_where_no_kernel_lets_it_be_set() -> None:
+    made, found = asked("neoverse-v1@6.6", "neoverse-n2@6.6")
+    older = {"6.1": host_named("neoverse-n2@6.1")}
+    assert decided(made, found["PartNum"], older) == (KERNEL, "6.6 shows every guest the host's")
+
+
 @pytest.mark.parametrize(
     ("source", "destination", "name", "words"),
     [
@@ -101,6 +124,7 @@ def test_use_that_nobody_can_see() -> None:
         ("neoverse-v1", "neoverse-n2", "vector lengths", "sve256=off"),
         ("neoverse-v1", "neoverse-n2", "RNDR", "feat_RNDR=off"),
         ("neoverse-v1", "neoverse-n2", "TGRAN4_2", "feat_TGRAN4_2=on"),
+        ("max", "neoverse-v1", "vector lengths", ",".join(f"sve{bits}=off" for bits in range(384, 2049, 128))),
         # The identity of the CPU is no property.
         ("neoverse-v1", "neoverse-n2", "PartNum", ""),
     ],
@@ -116,10 +140,35 @@ def test_a_guest_with_all_words_has_what_the_destination_has() -> None:
     taken, after = remedied(made)
     assert {one.name for one in taken} == {name for name, one in first.items() if words_for(made, one)}
     assert after.state.vqs == 1
-    assert {field.place.name for step in after.failures for field in step.fields} <= {"Variant", "PartNum", "Revision"}
+    assert {field.place.name for step in after.failures for field in step.fields} == {"Variant", "PartNum", "Revision"}
     # With the VMM's word for the identity it arrives.
     state = made.state
     assert remedied(migrate(state, made.host, writable_imp=True), writable_imp=True)[1].accepted
+    # By the proposal's calls as well.
+    proposed = remedied(migrate(state, made.host, abi="proposal"), abi="proposal")[1]
+    assert any("KVM_ARM_VCPU_SET_SVE_VLS" in step.event for step in proposed.steps)
     # Through a switch: the fields behind SVE and pointer authentication were not asked for before.
     without, _ = remedied(asked("neoverse-v1", "neoverse-n1")[0])
     assert {"sve", "pauth"} < {one.name for one in without}
+
+
+def test_a_guest_is_lowered_where_it_has_more() -> None:
+    """Fields that are no more than the destination's stay, and registers that are no ID registers."""
+    made, _ = asked("neoverse-v1", "neoverse-n2", "feat_AES=off")
+    too_new = made.state._replace(registers={**made.state.registers, PSCI_VERSION: (0x1_0009).to_bytes(8, "little")})
+    made = migrate(too_new, made.host)
+    after = remedied(made)[1].state.registers
+    isar0 = id_register("ID_AA64ISAR0_EL1")
+    value = int.from_bytes(after[sysreg_id(ISAR0)], "little")
+    assert (isar0.field("AES").get(value), isar0.field("RNDR").get(value)) == (0, 0)
+    assert all(len(data) == len(after[one]) for one, data in too_new.registers.items())
+    assert after[SVE_VLS] == (1).to_bytes(64, "little")
+    assert after[PSCI_VERSION] == too_new.registers[PSCI_VERSION]
+
+
+def test_aarch32_registers_are_the_destinations() -> None:
+    """QEMU has no property for them: it derives them."""
+    made, _ = asked("cortex-a76", "cortex-a72")
+    refused = {step.register_id for step in made.failures if is_id(step.register_id) and not step.fields}
+    assert rid("ID_PFR0_EL1") in refused
+    assert not refused & {step.register_id for step in remedied(made)[1].failures}

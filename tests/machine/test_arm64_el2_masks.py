@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.arm64.el2_masks import masks
+from inspector.machine.arm64.el2_masks import holds, masks
 from inspector.machine.arm64.host import HAS_EL2, HAS_EL2_E2H0, PSCI_0_2
 from inspector.machine.arm64.world.world import Arm64World
 from inspector.targets.arm64_world import host_of_word
 from layouts.arm64.el2_masks import el2_registers
+from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import encoding_of_op
 from layouts.arm64.kernels import kernels
 from layouts.arm64.sysregs import encodings
@@ -57,7 +58,66 @@ def test_every_condition_of_every_kernel_can_be_asked() -> None:
     for release in kernels():
         found = masks(release, {})
         assert all(not mask.res0 & mask.res1 for mask in found.values())
+        for register, row in el2_registers(release).items():
+            assert found[register].res0 & row.res0 == row.res0
+            assert not row.needs or found[register].res0 & row.whole == row.whole
         assert bool(found) is bool(kernels()[release].nested)
+
+
+APA, GPA, API, GPI, APA3, GPA3 = "ISAR1.APA", "ISAR1.GPA", "ISAR1.API", "ISAR1.GPI", "ISAR2.APA3", "ISAR2.GPA3"
+
+
+@pytest.mark.parametrize(
+    ("condition", "fields", "held"),
+    [
+        ("never", {}, False),
+        # kvm_has_pauth: one algorithm, with its generic part.
+        ("pauth>=1", {}, False),
+        ("pauth>=1", {APA: 1}, False),
+        ("pauth>=1", {GPA: 1}, False),
+        ("pauth>=1", {APA: 1, GPI: 1}, False),
+        ("pauth>=1", {APA: 1, GPA: 1}, True),
+        ("pauth>=1", {API: 2, GPI: 1}, True),
+        ("pauth>=1", {APA3: 1, GPA3: 1}, True),
+        ("pauth>=1", {APA: 1, GPA: 1, API: 1, GPI: 1}, False),
+        ("pauth>=1", {APA: 1, GPA: 1, API: 1}, True),
+        ("pauth>=6", {APA: 5, GPA: 1}, False),
+        ("pauth>=6", {APA: 6, GPA: 1}, True),
+        # A field whose top bit is a sign: 15 is -1.
+        ("signed ID_AA64DFR0_EL1.DoubleLock>=0", {"DFR0.DoubleLock": 15}, False),
+        ("signed ID_AA64DFR0_EL1.DoubleLock>=0", {"DFR0.DoubleLock": 8}, False),
+        ("signed ID_AA64DFR0_EL1.DoubleLock>=0", {"DFR0.DoubleLock": 7}, True),
+        ("signed ID_AA64DFR0_EL1.DoubleLock>=0", {}, True),
+        ("ID_AA64DFR0_EL1.DoubleLock>=0", {"DFR0.DoubleLock": 15}, True),
+        ("signed ID_AA64MMFR4_EL1.E2H0<0", {"MMFR4.E2H0": 15}, True),
+        ("signed ID_AA64MMFR4_EL1.E2H0<0", {"MMFR4.E2H0": 0}, False),
+        ("ID_AA64PFR0_EL1.EL3<1", {}, True),
+        ("ID_AA64PFR0_EL1.EL3<1", {"PFR0.EL3": 2}, False),
+        ("ID_AA64MMFR0_EL1.TGRAN4_2!=0", {"MMFR0.TGRAN4_2": 1}, True),
+        ("ID_AA64MMFR0_EL1.TGRAN4_2!=0", {}, False),
+        ("ID_AA64MMFR1_EL1.VMIDBits=2", {"MMFR1.VMIDBits": 2}, True),
+        ("ID_AA64MMFR1_EL1.VMIDBits=2", {"MMFR1.VMIDBits": 3}, False),
+    ],
+)
+def test_what_a_condition_asks(condition: str, fields: dict[str, int], held: bool) -> None:
+    assert holds(condition, values(fields)) is held
+
+
+def values(fields: dict[str, int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for name, value in fields.items():
+        register, field = name.split(".")
+        bits = id_register(f"ID_AA64{register}_EL1").field(field)
+        at = encoding(f"ID_AA64{register}_EL1")
+        found[at] = bits.put(found.get(at, 0), value)
+    return found
+
+
+@pytest.mark.parametrize(("e2h0", "has_it"), [(0, True), (7, True), (8, False), (15, False)])
+def test_a_negative_e2h0_is_none(e2h0: int, has_it: bool) -> None:
+    """HCR_EL2.E2H is RES1 then (FEAT_E2H0)."""
+    found = masks("7.2", values({"MMFR4.E2H0": e2h0, "PFR0.EL2": 1, "MMFR1.VH": 1}))[encoding("HCR_EL2")]
+    assert bool(found.res1 & 1 << 34) is not has_it
 
 
 def test_registers_come_with_releases() -> None:

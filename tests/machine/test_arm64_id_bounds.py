@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from inspector.machine.arm64 import idregs
+from inspector.machine.arm64 import id_limits, idregs
 from inspector.machine.arm64.host import HAS_EL2, PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.idregs import IdWrite
 from layouts.arm64 import id_fields as of
@@ -194,7 +194,7 @@ def test_the_first_unsafe_field_is_the_highest() -> None:
     on = host({ISAR1: 0})
 
     def unsafe(value: int, limit: int) -> str | None:
-        found = idregs.unsafe_field(on, ISAR1, value, limit)
+        found = id_limits.unsafe_field(on, ISAR1, value, limit)
         return None if found is None else found.name
 
     assert unsafe(1 << 56 | 1, 0) == "XS"
@@ -204,14 +204,14 @@ def test_the_first_unsafe_field_is_the_highest() -> None:
     assert unsafe(1, 1 << 56 | 1 << 44) == "DPB"
     assert unsafe(1 << 4, 0) is None
     assert unsafe(1 << 44 | 1 << 36, 0) == "BF16"
-    assert idregs.checked_mask(on, ISAR1) == kernels()["7.2"].registers[ISAR1].mask
-    assert idregs.checked_mask(host({}), MIDR) == 0
+    assert id_limits.checked_mask(on, ISAR1) == kernels()["7.2"].registers[ISAR1].mask
+    assert id_limits.checked_mask(host({}), MIDR) == 0
 
 
 def test_a_field_is_writable_where_all_of_its_bits_are() -> None:
     on = Host(kernels()["7.2"], {PFR0: BOTH}, masks={ISAR1: 0x0F00_0000_0000_0007})
-    assert [field.name for field in idregs.writable_fields(on, ISAR1)] == ["XS"]
-    assert idregs.writable_fields(on, 0xC03F) == ()
+    assert [field.name for field in id_limits.writable_fields(on, ISAR1)] == ["XS"]
+    assert id_limits.writable_fields(on, 0xC03F) == ()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_field_is_writable_where_all_of_its_bits_are() -> None:
     ],
 )
 def test_kvm_has_its_own_safe_values_of_versions(encoding: int, name: str, policy: str) -> None:
-    found = {field.name: field for field in idregs.writable_fields(host({}), encoding)}
+    found = {field.name: field for field in id_limits.writable_fields(host({}), encoding)}
     assert found[name].policy == policy
 
 
@@ -241,7 +241,7 @@ def test_kvm_has_its_own_safe_values_of_versions(encoding: int, name: str, polic
     ],
 )
 def test_how_the_kernel_decides_in_words(encoding: int, bits: Bits, words: str) -> None:
-    assert idregs.policy_words(host({}), place(encoding, bits)) == words
+    assert id_limits.policy_words(host({}), place(encoding, bits)) == words
 
 
 # Bits that nobody saw

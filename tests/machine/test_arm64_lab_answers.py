@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.arm64.idregs import policy_words
+from inspector.machine.arm64.id_limits import policy_words
 from inspector.machine.arm64.models.workbench import Workbench
 from inspector.machine.arm64.world.matrix import FEATURES, feature_rows, touched
 from inspector.machine.arm64.world.world import Arm64World

@@ -10,11 +10,13 @@ from functools import cache
 
 import pytest
 
+from inspector.machine.arm64.anew import with_left_out
 from inspector.machine.arm64.captured import State, host_showing
-from inspector.machine.arm64.host import PMU_V3, PTRAUTH, SVE
+from inspector.machine.arm64.host import PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.migrate import Migration, migrate
 from inspector.machine.arm64.models.partial import PartialHost
-from layouts.arm64.ids import MIDR, sysreg_id
+from layouts.arm64.chips import cores
+from layouts.arm64.ids import DFR0_AARCH32, MIDR, sysreg_id
 from layouts.arm64.kernels import kernels
 from tests.machine.arm64_bounds import rid
 from tests.machine.arm64_moves import guest_of
@@ -54,20 +56,45 @@ def test_what_the_core_has_not_is_a_no() -> None:
 
 
 def test_of_a_core_that_nobody_knows_all_is_open() -> None:
-    shown = guest("neoverse-n1@7.2")
+    shown = guest("neoverse-n1@7.2", "pmu=off")
     shown = shown._replace(registers={**shown.registers, sysreg_id(MIDR): NOBODYS})
     found = host_showing(shown, kernels()["7.2"], kernels()["7.2"])
     assert isinstance(found, PartialHost)
-    assert found.open_features == SVE | PTRAUTH
-    assert found.open_lengths
+    assert found.core == ""
+    assert found.open_features == SVE | PTRAUTH | PMU_V3
+    assert (found.open_lengths, found.untold) == (True, {DFR0_AARCH32})
+    assert {"SVE", "SVEver", "F64MM", "APA", "GPI", "APA3", "GPA3", "PMUVer"} < {place.name for place in found.open}
+    assert all(most == (0, (1 << place.width) - 1) for place, most in found.open.items())
 
 
-def test_a_field_that_is_left_out_is_at_most_the_cores() -> None:
-    shown = guest("neoverse-v1@7.2", "pmu=off")
+@pytest.mark.parametrize(
+    ("left_out", "most"),
+    [
+        ("pmu", {"PMUVer": 5}),
+        ("sve", {"SVE": 1, "I8MM": 1, "BF16": 1}),
+        ("pauth", {"APA": 3, "GPA": 1}),
+    ],
+)
+def test_a_field_that_is_left_out_is_at_most_the_cores(left_out: str, most: dict[str, int]) -> None:
+    shown = guest("neoverse-v1@7.2", f"{left_out}=off")
     found = host_showing(shown, kernels()["7.2"], kernels()["7.2"])
     assert isinstance(found, PartialHost)
-    assert {place.name: most for place, (_, most) in found.open.items()} == {"PMUVer": 5}
-    assert found.open_lengths is False
+    assert {place.name: bounds for place, bounds in found.open.items()} == {
+        name: (0, one) for name, one in most.items()
+    }
+    assert (found.core, found.open_features) == ("neoverse-v1", FEATURES[left_out])
+    assert found.open_lengths is (left_out == "sve")
+    assert found.untold == ({DFR0_AARCH32} if left_out == "pmu" else frozenset())
+
+
+def test_what_was_open_before_stays_so() -> None:
+    """Another kernel may have left more open; the core that is named has no SVE."""
+    host = PartialHost(Host(kernels()["7.2"], {}), "")
+    host.open_features = SVE
+    found = with_left_out(host, PSCI_0_2 | PMU_V3, cores()["neoverse-n1"])
+    assert found is host
+    assert with_left_out(host, PSCI_0_2, cores()["neoverse-n1"]) is host
+    assert host.open_features == SVE | PMU_V3
 
 
 @pytest.mark.parametrize(

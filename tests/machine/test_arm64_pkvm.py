@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 
 from inspector.export.machine_state import words_of
+from inspector.machine.arm64 import pkvm
 from inspector.machine.arm64.capabilities import check_extension
+from inspector.machine.arm64.host import Host
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.events import EventError
 from inspector.targets.arm64_world import capture_of, host_of_word
 from layouts.arm64.capabilities import CAPABILITIES
 from layouts.arm64.id_fields import id_register
+from layouts.arm64.kernels import kernels
 from layouts.arm64.pkvm import FIELDS, FIELDS_SINCE_7_3
+from tests.machine.arm64_bounds import encoding
 from tests.machine.arm64_worlds import answers, empty
 
 MTE, BLOCK_SIZES, SVE, VCPUS, USER_MEMORY = 205, 229, 170, 66, 3
@@ -100,6 +106,26 @@ def test_pointer_authentication_is_shown_to_whom_has_it() -> None:
         found.append([field("ID_AA64ISAR1_EL1", name, isar1) for name in names])
     assert not any(found[0][:2])
     assert any(found[1][:2])
+
+
+@pytest.mark.parametrize(
+    ("register", "name", "host", "shown"),
+    [
+        ("ID_AA64PFR0_EL1", "EL0", (0, 1, 2, 8), (0, 1, 1, 1)),
+        # Signed: what is negative is none, and less than the most.
+        ("ID_AA64PFR0_EL1", "FP", (0, 1, 2, 7, 8, 15), (0, 1, 1, 1, 8, 15)),
+        ("ID_AA64MMFR0_EL1", "TGRAN4", (0, 1, 7, 8, 15), (0, 0, 0, 8, 15)),
+        ("ID_AA64MMFR0_EL1", "PARANGE", (1, 2, 3, 15), (1, 2, 2, 2)),
+        ("ID_AA64PFR1_EL1", "MTE_frac", (0, 1, 15), (0, 1, 15)),
+        ("ID_AA64PFR0_EL1", "MPAM", (1,), (0,)),
+    ],
+)
+def test_the_most_of_a_field(register: str, name: str, host: tuple[int, ...], shown: tuple[int, ...]) -> None:
+    """get_restricted_features."""
+    bits = id_register(register).field(name)
+    at = encoding(register)
+    on = (Host(kernels()["7.3"], {}, sanitised={at: bits.put(0, one)}) for one in host)
+    assert tuple(bits.get(pkvm.mrs(Vcpu(Vm(one), 0), at)) for one in on) == shown
 
 
 def test_granules_since_7_3() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.machine.arm64.host import PSCI_0_2
 from inspector.machine.arm64.vcpu import Vcpu
 from layouts.arm64.listed import UNKNOWN
 from tests.machine.arm64_bounds import ALONE, BOTH, HOSTS_PMCR, U64, WITH_PMU, get, mrs, msr, pmu_vcpu, put, rid
@@ -54,6 +55,37 @@ def test_pmcr_resets_counters(kernel: str, written: int, left: list[int]) -> Non
     assert {put(vcpu, rid(name), 7) for name in names} == {"ok"}
     assert msr(vcpu, "PMCR_EL0", written) == "ok"
     assert [get(vcpu, rid(name)) for name in names] == left
+
+
+def test_long_counters_are_there_since_3p5() -> None:
+    """PMCR_EL0.LP since 6.6, where the VM's PMUVer is 6 or more (kvm_has_feat, PMUv3p5)."""
+    assert [mrs_of_pmcr(version) & 0x80 for version in (5, 6)] == [0, 0x80]
+
+
+def mrs_of_pmcr(version: int) -> int:
+    vcpu = running("6.6", version=version)
+    assert msr(vcpu, "PMCR_EL0", U64) == "ok"
+    found = mrs(vcpu, "PMCR_EL0")
+    assert isinstance(found, int)
+    return found
+
+
+def test_the_only_counter_is_reset() -> None:
+    vcpu = running("6.6", counters=1)
+    assert put(vcpu, rid("PMEVCNTR0_EL0"), 7) == msr(vcpu, "PMCR_EL0", 2) == "ok"
+    assert get(vcpu, rid("PMEVCNTR0_EL0")) == 0
+
+
+def test_a_first_run_without_a_pmu_leaves_its_registers() -> None:
+    vcpu = pmu_vcpu("6.6", PSCI_0_2)
+    before = dict(vcpu.values)
+    assert vcpu.enter().accepted
+    assert vcpu.values == before
+
+
+def test_what_el1_cannot_access() -> None:
+    vcpu = running("6.6")
+    assert msr(vcpu, "PMMIR_EL1", 0) == mrs(vcpu, "PMSWINC_EL0") == "UNDEF"
 
 
 @pytest.mark.parametrize("kernel", [*OLD, "6.6", "7.2"])

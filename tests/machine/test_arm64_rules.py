@@ -195,7 +195,8 @@ def test_the_first_run_asks_for_the_vms_gic(kernel: str, dead: bool) -> None:
     assert vm.is_dead == dead
     assert vgic.set_addresses(vm).accepted
     assert vgic.set_addresses(vm).code == errno.EEXIST
-    assert vm.vcpus[0].run().code == errno.EBUSY
+    # On 5.10 the first KVM_RUN counts though it failed.
+    assert vm.vcpus[0].run().code == (0 if kernel == "5.10" else errno.EBUSY)
     assert vgic.initialize(vm).accepted
     assert vm.vcpus[0].run().accepted
 

@@ -11,7 +11,7 @@ import errno
 import pytest
 
 from inspector.machine.arm64 import caches, sve
-from inspector.machine.arm64.policy import is_safe, safe_value, sanitise
+from inspector.machine.arm64.policy import is_safe, safe_value, sanitise, unsafe_text
 from layouts.arm64.ids import SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0
 from layouts.arm64.kernels import FieldPolicy
 
@@ -54,6 +54,20 @@ def test_the_safe_value_of_two(policy: str, new: int, current: int, safe: int) -
 )
 def test_what_a_guest_may_have_under_a_limit(policy: str, limit: int, safe: set[int]) -> None:
     assert {value for value in range(5) if is_safe(field(policy, safe=4), value, limit)} == safe
+
+
+@pytest.mark.parametrize(
+    ("policy", "safe", "text"),
+    [
+        ("lower", 0, "F is at most 2 (found 5)"),
+        ("higher", 0, "F is at least 2 (found 5)"),
+        ("higher_or_zero", 0, "F is 0 or at least 2 (found 5)"),
+        ("exact", 0, "F is 2 or 0 (found 5)"),
+        ("exact", 2, "F is 2 (found 5)"),
+    ],
+)
+def test_what_should_have_held(policy: str, safe: int, text: str) -> None:
+    assert unsafe_text(field(policy, safe=safe), 5, 2) == text
 
 
 def test_a_register_of_one_cpu_is_its_fields() -> None:
@@ -139,6 +153,17 @@ def test_regions_of_the_registers() -> None:
 )
 def test_slices_that_no_length_reaches_and_ids_that_are_none(register_id: int, code: int) -> None:
     assert sve.region_of(register_id, 16) == (None, code)
+
+
+@pytest.mark.parametrize(
+    ("register_id", "is_one"),
+    [
+        *((one, True) for one in (SVE_Z0, SVE_Z0 + 32 * SVE_STEP - 1, SVE_P0, SVE_FFR, SVE_FFR + 31, SVE_VLS)),
+        *((one, False) for one in (SVE_Z0 - 1, SVE_Z0 + 32 * SVE_STEP, SVE_P0 - 1, SVE_FFR + 32, SVE_VLS + 1)),
+    ],
+)
+def test_ids_of_registers_of_any_slice(register_id: int, is_one: bool) -> None:
+    assert sve.is_register(register_id) is is_one
 
 
 def test_the_list_has_each_register_once() -> None:

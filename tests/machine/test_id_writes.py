@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.machine.arm64.host import PSCI_0_2, Host
-from inspector.machine.arm64.idregs import writable_fields
+from inspector.machine.arm64.id_limits import writable_fields
 from layouts.arm64.ids import DFR0, MMFR2, PFR0, PFR1, sysreg_id
 from layouts.arm64.kernels import FieldPolicy
 from tests.machine.arm64 import as_vcpu, hosts, known_host, write

@@ -9,7 +9,10 @@ import pytest
 
 from inspector.cli.main import main
 from inspector.export.kernel_changes import page, x86_changes
+from inspector.machine.arm64.changes import changes
 from inspector.targets.x86_cpus import cpu_named
+from layouts.arm64.chips import cores
+from layouts.arm64.kernels import kernels
 from layouts.x86.kvm_caps import emulated_everywhere
 
 PAGE = Path(__file__).parents[2] / "docs/kernels.md"
@@ -86,6 +89,59 @@ def test_guests_of_an_arm64_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert "    - ID_AA64PFR0_EL1.MPAM\n" in out
     assert "    ~ KVM_ARM_GET_REG_WRITABLE_MASKS: EINVAL -> ok\n" in out
     assert "MPAM" not in said(capsys, "6.6", "6.12", "--cpu", "cortex-a57", "--arch", "arm64")
+
+
+SET = "KVM_SET_ONE_REG "
+NEW_VERSION = SET + "KVM_REG_ARM_PSCI_VERSION "
+
+
+@pytest.mark.parametrize(
+    ("cpu", "older", "newer", "group", "changed"),
+    [
+        (
+            "neoverse-v1", "5.10", "6.1", "call",
+            {
+                "KVM_RUN of a vCPU whose PMU is not initialized": ("ok", "EINVAL"),
+                NEW_VERSION + "1.1": ("EINVAL", "ok"),
+            },
+        ),
+        (
+            "neoverse-v1", "6.1", "6.6", "call",
+            {
+                "KVM_ARM_VCPU_INIT of a second vCPU with other features": ("ok", "EINVAL"),
+                SET + "CLIDR_EL1, another value": ("EINVAL", "ok"),
+                SET + "ID_AA64PFR0_EL1 after KVM_RUN, another value": ("EINVAL", "EBUSY"),
+            },
+        ),
+        (
+            "neoverse-v1", "6.12", "6.16", "call",
+            {
+                "KVM_ENABLE_CAP ARM_WRITABLE_IMP_ID_REGS": ("EINVAL", "ok"),
+                "the same with ARM_WRITABLE_IMP_ID_REGS": ("EINVAL", "ok"),
+                SET + "ID_AA64PFR0_EL1, EL0 is 0": ("ok", "EINVAL"),
+                NEW_VERSION + "1.3": ("EINVAL", "ok"),
+            },
+        ),
+        ("max,mte=on", "5.10", "6.1", "call", {
+            "KVM_ENABLE_CAP ARM_MTE": ("EINVAL", "ok"),
+            "KVM_RUN of a vCPU whose PMU is not initialized": ("ok", "EINVAL"),
+            NEW_VERSION + "1.1": ("EINVAL", "ok"),
+        }),
+        # What is not there is no change, and neither is what answers as before.
+        (
+            "neoverse-v1", "6.12", "6.16", "feature",
+            {"feature bit 7": ("ENOENT", "EINVAL"), "feature bit 8": ("ENOENT", "ok")},
+        ),
+        ("cortex-a57", "7.2", "7.3", "feature", {"feature bit 9": ("ENOENT", "EINVAL")}),
+        ("neoverse-v1", "7.2", "7.3", "capability", {"KVM_CAP_ARM_PMU_V3_STRICT": ("", "0x1")}),
+        ("cortex-a57", "5.10", "6.1", "field", {"ID_AA64PFR0_EL1.CSV3": ("", "0x1")}),
+    ],
+)  # fmt: skip
+def test_what_a_guest_has_otherwise(
+    cpu: str, older: str, newer: str, group: str, changed: dict[str, tuple[str, str]]
+) -> None:
+    found = changes([cores()[cpu]], kernels()[older], kernels()[newer])
+    assert {one.name: (one.before, one.after) for one in found if one.group == group} == changed
 
 
 def test_guests_of_an_arm64_cpu_as_json(capsys: pytest.CaptureFixture[str]) -> None:

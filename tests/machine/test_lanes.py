@@ -65,7 +65,7 @@ def test_costs_grow_with_the_events() -> None:
     assert [step.costs["allocated_bytes"] for step in steps[:3]] == [0, 2560, 2560 + 10752]
     exits = [step.costs["vm_exits"] for step in steps]
     assert exits == sorted(exits)
-    assert exits[-1] == 8
+    assert exits[-1] == 4
 
 
 def test_a_signal_of_the_guests_kernel_ends_in_it() -> None:

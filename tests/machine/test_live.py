@@ -17,7 +17,7 @@ from inspector.export.models import realization_json
 from inspector.machine.arm64 import live
 from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.captured import state_of_scratch
-from inspector.machine.arm64.host import SVE, Host
+from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
 from inspector.machine.arm64.live import LiveError, LiveKvm
 from inspector.machine.arm64.migrate import migrate
 from inspector.machine.arm64.models.accepted import on_host
@@ -26,12 +26,14 @@ from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
+from inspector.targets.arm64_world import host_of_word
 from inspector.targets.live import kvm_arm64, recorder_arm64
-from inspector.targets.schemes import host_of
-from layouts.arm64.ids import CLIDR, FEATURE_ID_COUNT, feature_id_encoding
+from layouts.arm64.ids import CCSIDR, CLIDR, FEATURE_ID_COUNT, MPIDR, PFR0, X0, feature_id_encoding, sysreg_id
 from layouts.arm64.named_models import named_models
+from tests.machine.arm64_bounds import answer
 
 NONE = parse_words([])
+GENERIC_V8, SVE_CAPABILITY = 5, 170
 
 
 class PlayedKvm:
@@ -50,7 +52,11 @@ class PlayedKvm:
 
     def ioctl(self, file: int, number: int, data: int | bytearray) -> int:
         if number == live._CREATE_VM:
+            # The type is the size of guest physical addresses; 0 is 40 bits.
+            assert data == 0
             return self._new(Vm(self.host, has_vgic=True))
+        if file not in self.files:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         thing = self.files[file]
         if isinstance(thing, Vm):
             return self._of_vm(thing, number, data)
@@ -59,9 +65,12 @@ class PlayedKvm:
 
     def _of_vm(self, vm: Vm, number: int, data: int | bytearray) -> int:
         if number == live._CREATE_VCPU:
-            vm.create_vcpu(0)
-            return self._new(vm.vcpus[0])
+            assert data == 0
+            vm.create_vcpu(data)
+            return self._new(vm.vcpus[data])
         if number == live._ENABLE_CAP:
+            # kvm_vm_ioctl_enable_cap refuses flags; arguments are for other capabilities.
+            assert struct.unpack_from("=II4Q", data) == (live._CAP_WRITABLE_IMP_ID_REGS, 0, 0, 0, 0, 0)
             return told(vm.enable_imp_id_regs())
         if number == live._CHECK_EXTENSION:
             assert isinstance(data, int)
@@ -72,11 +81,17 @@ class PlayedKvm:
             told(vm.writable_masks(range_number=numbers[0], reserved=numbers[1]))
             masks = [self.host.mask(feature_id_encoding(index)) for index in range(FEATURE_ID_COUNT)]
             ctypes.memmove(address, struct.pack("=192Q", *masks), 8 * 192)
+        if number == live._PREFERRED_TARGET:
+            struct.pack_into("=I", data, 0, GENERIC_V8)
         return 0
 
     def _of_vcpu(self, vcpu: Vcpu, number: int, data: bytearray) -> int:
         if number == live._VCPU_INIT:
-            return told(vcpu.init(struct.unpack_from("=II", data)[1]))
+            # kvm_vcpu_set_target: the machine's own target, and no feature behind the first word.
+            target, features, *others = struct.unpack("=I7I", data)
+            if target != GENERIC_V8 or any(others):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return told(vcpu.init(features))
         if number == live._FINALIZE:
             return told(vcpu.finalize(struct.unpack("=i", data)[0]))
         if number == live._GET_REG_LIST:
@@ -110,17 +125,21 @@ def told(outcome: Outcome) -> int:
 
 def played(name: str) -> tuple[PlayedKvm, Host, Host]:
     """A KVM that answers as a known host does: it, the known host, and the host that was made from it."""
-    known = host_of(name, "arm64")
+    known = host_of_word(name)
     kvm = PlayedKvm(known)
     found = LiveKvm(os.devnull, kvm.ioctl, "aarch64", kvm.closed.append)
     return kvm, known, found.host(f"{known.kernel.name}.0")
 
 
-@pytest.mark.parametrize("name", ["neoverse-v1", "max@6.12", "cortex-a57", "neoverse-v1@6.1"])
+@pytest.mark.parametrize("name", ["neoverse-v1", "max@6.12", "cortex-a57", "neoverse-v1@6.1", "max,nested=on"])
 def test_a_host_is_made_from_it(name: str) -> None:
     _, known, found = played(name)
     assert found.kernel is known.kernel
     assert found.sve_vqs == known.sve_vqs
+    assert (found.name, found.features) == ("kvm:", known.features)
+    assert found.limits.keys() == known.kernel.registers.keys()
+    assert {X0, sysreg_id(MPIDR), CCSIDR} < found.registers.keys()
+    assert not {sysreg_id(one) for one in found.limits} & found.registers.keys()
     features = known.features & ~2
     for encoding in found.limits:
         if encoding != CLIDR and not known.reads_as_zero(encoding, features):
@@ -142,6 +161,51 @@ def test_its_kernel_answers_for_the_scratch_vcpu(name: str) -> None:
     assert all("of this machine" in write.outcome.source for write in real.writes)
     del real
     assert len(kvm.closed) == len(kvm.files)
+
+
+@pytest.mark.parametrize(
+    ("name", "imp", "steps"),
+    [
+        ("neoverse-n1@6.18", True, ["KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS"]),
+        ("neoverse-n1@6.18", False, []),
+        ("neoverse-n1@6.12", True, []),
+    ],
+)
+def test_the_identity_is_made_writable_where_the_kernel_lets(name: str, imp: bool, steps: list[str]) -> None:
+    vcpu = played(name)[2].vcpu(PSCI_0_2, writable_imp=imp)
+    assert [step.event for step in vcpu.steps] == [*steps, "KVM_CREATE_VCPU 0", "KVM_ARM_VCPU_INIT 0x4"]
+
+
+def test_masks_are_the_kernels_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    kvm, known, _ = played("neoverse-n1")
+    live_kvm = LiveKvm(os.devnull, kvm.ioctl, "aarch64")
+    known.masks = {PFR0: 0xF0}
+    assert live_kvm.masks() == {PFR0: 0xF0}
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", "6.18.3", "y", "aarch64")))
+    found = live_kvm.host()
+    assert (found.kernel.name, found.masks) == ("6.18", {PFR0: 0xF0})
+    assert live_kvm.asked_masks(reserved=1) == (errno.EINVAL, {})
+    assert played("neoverse-n1@6.1")[2].masks is None
+
+
+def test_answers_of_the_kernel() -> None:
+    kvm, _, found = played("cortex-a57@6.1")
+    vcpu = found.vcpu(PSCI_0_2, writable_imp=False)
+    assert [step.outcome.image for step in vcpu.steps] == [b"", b""]
+    refused, taken = vcpu.set(sysreg_id(PFR0), bytes(8)), vcpu.get(sysreg_id(PFR0))
+    assert answer(refused) == "EINVAL"
+    assert (answer(taken), len(taken.image)) == ("ok", 8)
+    # As libc has it where the ioctl is refused.
+    assert found.kvm.extension(SVE_CAPABILITY, vcpu.vm) == 0
+    assert found.kvm.extension(SVE_CAPABILITY, min(kvm.files) - 1) == -1
+
+
+def test_the_device_that_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, int]] = []
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", "7.2.0", "y", "aarch64")))
+    monkeypatch.setattr(os, "open", lambda path, flags: opened.append((path, flags)) or 3)
+    assert LiveKvm().file == 3
+    assert opened == [("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)]
 
 
 def test_accepted_values_are_asked_of_it() -> None:

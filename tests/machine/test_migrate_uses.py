@@ -27,8 +27,9 @@ from inspector.targets.x86_destination import destination_of_offer
 from inspector.targets.x86_guest import guest_of_realization, guest_of_vcpu, realized
 from inspector.targets.x86_offers import offer_of_expansion
 from layouts.x86.vmms import VMMS
+from tests.machine.guest_probes import PROBES, Probe
 from tests.machine.qemu_guest import PROGRAM, Qemu
-from tests.machine.using_guest import NOT_REACHED, PROBES, RESULTS_AT, ROUNDS_AT, Probe, rom
+from tests.machine.using_guest import NOT_REACHED, RESULTS_AT, ROUNDS_AT, rom
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="qemu-system-x86_64 is not installed")
 
@@ -146,7 +147,7 @@ def unnamed(verdict: Migration, broken: list[Broken]) -> list[str]:
             found.append(f"{one.probe.name}: {one.before:#x} before, {one.after:#x} after")
             continue
         own = blocking.get(one.probe.features.split()[0])
-        if one.probe.name.startswith(_SHOWN_BY_STATE) and own is not None and not noticed(verdict.guest, own):
+        if one.probe.name.startswith(_SHOWN_BY_STATE) and own is not None and not noticed(verdict.guest, own).evidence:
             found.append(f"{one.probe.name}: {own.name} is not said to be in use")
     if broken and verdict.verdict == "arrives":
         found.append("the verdict is that it arrives")

@@ -140,9 +140,9 @@ def test_evidence_is_in_the_state() -> None:
     made = verdict_of("sample:kvm-vcpus/genoa-linux-7.2", "milan@6.18")
     offset = next(bit for bit in made.bits if bit.name == "offset of pkru")
     assert offset.blocks
-    assert "XSTATE_BV[9]" in noticed(made.guest, offset)
+    assert "XSTATE_BV[9]" in noticed(made.guest, offset).evidence
     la57 = next(bit for bit in made.bits if bit.name == "la57")
-    assert not noticed(made.guest, la57)
+    assert not noticed(made.guest, la57).evidence
 
 
 def test_a_line_of_the_destination_takes_bits_from_a_running_guest() -> None:

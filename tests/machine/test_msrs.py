@@ -6,6 +6,7 @@ import errno
 import json
 import lzma
 from functools import cache
+from importlib import import_module
 
 import pytest
 
@@ -14,8 +15,16 @@ from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.mce import setup_mce
 from inspector.machine.x86.kvm.module import SVM, VMX
-from inspector.machine.x86.kvm.msrs.access import get_msr, get_msrs, read, read_feature, set_msr, set_msrs
-from inspector.machine.x86.kvm.msrs.table import table_of
+from inspector.machine.x86.kvm.msrs.access import (
+    get_msr,
+    get_msrs,
+    never_takes,
+    read,
+    read_feature,
+    set_msr,
+    set_msrs,
+)
+from inspector.machine.x86.kvm.msrs.table import GROUPS, table_of
 from inspector.machine.x86.kvm.segments import kept
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from inspector.machine.x86.migrate.places import names_of, parts_of
@@ -143,10 +152,10 @@ def test_sysenter_is_cut_for_amd_and_made_canonical() -> None:
 def test_addresses_are_as_wide_as_the_host_from_6_12_on() -> None:
     vcpu = vcpu_of("7.2")
     assert not set_msr(vcpu, LSTAR, 1 << 47).accepted
-    vcpu.kvm.__dict__["features"] = vcpu.kvm.features | {"LA57"}
+    vcpu.kvm._had["LA57"] = True
     assert set_msr(vcpu, LSTAR, 1 << 47).accepted
     old = vcpu_of("6.1")
-    old.kvm.__dict__["features"] = old.kvm.features | {"LA57"}
+    old.kvm._had["LA57"] = True
     assert "CR4.LA57" in set_msr(old, LSTAR, 1 << 47).because
 
 
@@ -318,3 +327,21 @@ def test_what_is_kept_of_hosts_and_guests_is_bounded() -> None:
     """A screen that goes from host to host, and files of any content, do not grow what is remembered without end."""
     for remembered in (table_of, kept, parts_of, names_of):
         assert remembered.cache_info().maxsize is not None
+
+
+@pytest.mark.parametrize("vendor", [SVM, VMX])
+def test_the_msrs_of_a_group_lie_where_the_table_says(vendor: str) -> None:
+    for release in ("5.10", "6.12", "7.3"):
+        kvm = kvm_of(release, vendor)
+        for name, ranges in GROUPS.items():
+            indexes = import_module(f"inspector.machine.x86.kvm.msrs.{name}").rules(kvm, kvm.msr_rules)
+            outside = [hex(index) for index in indexes if not any(index in one for one in ranges)]
+            assert not outside, name
+
+
+def test_what_is_refused_in_any_state() -> None:
+    kvm = kvm_of("7.2", VMX)
+    assert never_takes(kvm, 0x198, 1)  # PERF_STATUS is for reading only.
+    assert never_takes(kvm, 0x12345678, 1)
+    assert not never_takes(kvm, LSTAR, 1 << 63)
+    assert not never_takes(kvm_of("7.2", VMX, ignore_msrs="1"), 0x12345678, 1)

@@ -95,7 +95,7 @@ def test_what_kvm_supports_it_takes(release: str, vendor: str) -> None:
 
 
 def test_a_synthesized_bit_of_a_word_of_kvms_own_is_shown_from_6_14_to_6_19() -> None:
-    shown = {release: "TSA_SQ_NO" in kvm_of(release).features for release in ("6.12", "6.18", "6.19", "7.0", "7.2")}
+    shown = {release: kvm_of(release).has("TSA_SQ_NO") for release in ("6.12", "6.18", "6.19", "7.0", "7.2")}
     assert shown == {"6.12": False, "6.18": True, "6.19": True, "7.0": False, "7.2": False}
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.cli.main import main
-from inspector.machine.verify import verify
+from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.verify import Agreement, verify
 from inspector.machine.x86.linux.process import Process
 from inspector.machine.x86.replay import shapes
 
@@ -144,3 +145,31 @@ def test_records_of_any_shape_are_taken_or_told() -> None:
                 line = json.dumps({**record, key: value}).encode()
                 with contextlib.suppress(InputError):
                     verify("f", [uname, line])
+
+
+def test_answers_are_counted_by_kind_and_by_what_the_kernel_said() -> None:
+    agreement = Agreement("mine")
+    assert (agreement.host, agreement.total, agreement.unasked) == ("", 0, 0)
+    for answer in (
+        Answer("get", "one", 1, 1, accepted=True),
+        Answer("get", "two", "EINVAL", "ok", accepted=False, because="a check"),
+        Agreed("set", 3, 2),
+        NotAsked("get", "the clock", 2),
+        NotAsked("get", "the clock", 1),
+        NotAsked("set", "the clock", 4),
+    ):
+        agreement.add(answer)
+    assert agreement.as_json() == {
+        "file": "mine",
+        "total": 7,
+        "agree": 6,
+        "by_kind": {"get": [1, 2], "set": [5, 5]},
+        "by_answer": {"accepted": [4, 4], "refused": [2, 3]},
+        "host": "",
+        "not_asked": {"the clock": {"get": 3, "set": 4}},
+        "disagreements": [{"record": "two", "expected": "EINVAL", "predicted": "ok", "because": "a check"}],
+    }
+    assert agreement.unasked == 7
+    for _ in range(100):
+        agreement.add(Answer("get", "three", 1, 2, accepted=True))
+    assert (agreement.total, len(agreement.disagreements)) == (107, 100)

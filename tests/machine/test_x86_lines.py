@@ -110,13 +110,6 @@ def test_a_file_that_names_no_model_is_of_the_hosts_architecture(
     assert "usable yes" in capsys.readouterr().out
 
 
-def test_yaml_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "vm.yaml"
-    path.write_text("cpu:\n  model: EPYC-Milan\n")
-    with pytest.raises(InputError, match="found YAML \\(kubectl get vm -o json is read\\)"):
-        asked_of(str(path))
-
-
 # Firecracker, Cloud Hypervisor, KubeVirt, xl
 
 
@@ -179,7 +172,7 @@ def test_kubevirts_machine_and_node(tmp_path: Path) -> None:
         label("host-model-cpu", "Broadwell"): "true", label("host-model-required-features", "x2apic"): "true",
         label("cpu-vendor", "Intel"): "true", "kubernetes.io/os": "linux",
     }}}  # fmt: skip
-    (found,) = parse_nodes({"items": [node, {"metadata": {"labels": {}}}]})
+    (found,) = parse_nodes([node, {"metadata": {"labels": {}}}])
     assert (found.name, found.host_model, found.vendor) == ("n1", "Broadwell", "Intel")
     path = tmp_path / "node.json"
     path.write_text(json.dumps(node))

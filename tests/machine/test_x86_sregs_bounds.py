@@ -93,7 +93,7 @@ def test_the_guests_cr4_before_its_cpuid(release: str, reserved: int) -> None:
 )
 def test_lam_in_cr3(release: str, has_lam: bool, legal: bool) -> None:
     vcpu = vcpu_of(release, VMX, *WIDTHS, Entry(7, 1, 1, int(has_lam) << 26, 0, 0, 0))
-    vcpu.kvm.features = frozenset(["LAM"])  # type: ignore[misc]
+    vcpu.kvm._had["LAM"] = True
     assert sregs.legal_cr3(vcpu, 3 << 61 | 0x1000) is legal
     assert sregs.legal_cr3(vcpu, 0x1000)
     assert not sregs.legal_cr3(vcpu, 1 << 60)

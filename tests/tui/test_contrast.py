@@ -34,10 +34,11 @@ def unreadable(app: BaseApp) -> list[tuple[float, str]]:
     strips = app.screen._compositor.render_strips()
     for widget in app.screen.query(PANES):
         region = text_region(widget)
-        for y in range(region.y, min(region.bottom, len(strips))):
+        titles = [widget.region.y] if widget.border_title else []
+        for y in (*titles, *range(region.y, min(region.bottom, len(strips)))):
             for segment in strips[y].crop(region.x, region.right):
                 style = segment.style
-                if segment.text.strip() and style and style.color and style.bgcolor:
+                if segment.text.strip(" ─") and style and style.color and style.bgcolor:
                     colours = [Color.from_rich_color(colour) for colour in (style.color, style.bgcolor)]
                     if ratio(*colours) < 4.5 or style.dim:
                         found.append((round(ratio(*colours), 2), segment.text))
@@ -121,3 +122,25 @@ async def test_the_cursor_of_an_ansi_theme_is_not_in_the_terminals_default_colou
         (segment,) = [segment for segment in line if "header" in segment.text]
         assert segment.style is not None
         assert segment.style.color == Color.parse("ansi_bright_white").rich_color
+
+
+async def test_without_colours_the_selected_line_and_the_focus_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = app_of("sim:guest-xfd")
+    async with app.run_test(size=(120, 35)) as pilot:
+        await opened(app, pilot)
+        await pilot.press(*["n"] * 7)
+        await pilot.pause()
+        strips = app.screen._compositor.render_strips()
+        filters = app.get_line_filters()
+        lines = {}
+        for y, strip in enumerate(strips):
+            for one in filters:
+                strip = strip.apply_filter(one, Color.parse("#000"))
+            styles = [segment.style for segment in strip if segment.style and segment.text.strip()]
+            assert all(colour is None or colour.is_default for s in styles for colour in (s.color, s.bgcolor))
+            lines[y] = (strip.text, [s for s in styles if s.reverse], [s for s in styles if s.underline])
+        reverse = [text for text, found, _ in lines.values() if found and text.strip()]
+        underlined = [text for text, _, found in lines.values() if found]
+        assert [text.split()[1] for text in reverse if "xtiledata" in text] == ["xtiledata"]
+        assert ["guest tileloadd 0" in text for text in underlined] == [True]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from rich.console import Console
 
 from inspector.cli.main import main
 from inspector.cli.open import app_of
@@ -257,3 +259,13 @@ def test_the_file_is_json_that_docs_tell_of(monkeypatch: pytest.MonkeyPatch) -> 
     run(monkeypatch)
     guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
     assert all(f"`{name}`" in guide for name in json.loads(state.state_file().read_text()))
+
+
+@pytest.mark.parametrize(("system", "theme"), [("standard", "ansi-dark"), ("256", "textual-dark")])
+def test_a_terminal_of_sixteen_colours_has_its_own(system: Literal["standard", "256"], theme: str) -> None:
+    app = app_of("sample:amx")
+    app.console = Console(color_system=system, force_terminal=True)
+    app.take_state(State(), config.Config({}, "", ()))
+    assert (app.theme, app.state_left().theme) == (theme, "")
+    app.take_state(State(theme="nord"), config.Config({}, "", ()))
+    assert app.theme == "nord"

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import FIELDS_OF_FEATURE, PMU_V3, PTRAUTH, SVE, Host
+from inspector.machine.arm64.caches import reset_clidr
+from inspector.machine.arm64.host import AARCH32_TOO, FIELDS_OF_FEATURE, PMU_V3, PTRAUTH, SVE, Host
 from inspector.machine.arm64.models.partial import PartialHost
+from inspector.machine.arm64.policy import U64
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import BareHost
-from layouts.arm64.ids import CLIDR, DEMUX, DFR0, DFR0_AARCH32, PFR0, PFR1, ZFR0, RegisterId
+from layouts.arm64.ids import CLIDR, CTR, DEMUX, DFR0, DFR0_AARCH32, PFR0, PFR1, ZFR0, RegisterId
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, Limit
 from layouts.arm64.properties import FieldPlace, field_place, field_places
 from layouts.light import NamedTuple
@@ -23,6 +25,8 @@ from layouts.vocabulary import mask_of
 _MTE2 = 2
 #: What a VMM can leave out of a vCPU.
 _LEFT_OUT = SVE | PTRAUTH | PMU_V3
+#: The PMU's version in its two registers, for which the PMU's rules hold.
+_PMU_FIELDS = {DFR0: of.DFR0_PMUVER.mask, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.mask}
 #: The newest PMUVer; behind it stands the implementation defined one, which nobody shows.
 _PMUVER_MOST = 14
 
@@ -39,18 +43,18 @@ class _Was:
     """What a guest saw of its host: the values of its ID registers, under a kernel, with features."""
 
     def __init__(self, shown: Mapping[int, int], kernel: Arm64Kernel, features: int) -> None:
+        pfr0 = shown.get(PFR0, 0)
         self.shown = shown
         self.kernel = kernel
-        self.features = features
         self.has_mte = of.PFR1_MTE.get(shown.get(PFR1, 0)) >= _MTE2
-        self.has_aarch32 = of.PFR0_EL0.get(shown.get(PFR0, 0)) == 2
+        self.has_aarch32 = of.PFR0_EL0.get(pfr0) == AARCH32_TOO
+        self.gic = 3 if of.PFR0_GIC.get(pfr0) else 2
+        self._made_up = _made_up(kernel, features, pfr0)
 
     def unseen(self, newer: Arm64Kernel) -> Iterator[_Unseen]:
         """The fields of another kernel that this one did not tell, or not in full."""
         for at, register in newer.registers.items():
-            if register.kind in ("hidden", "unallocated"):
-                continue
-            if register.aarch32 and newer.aarch32_raz and not self.has_aarch32:
+            if not self._shows(newer, at):
                 continue
             told = self._told(at)
             for policy in newer.fields.get(at, ()):
@@ -58,46 +62,52 @@ class _Was:
                 if found is not None:
                     yield _Unseen(field_place(at, register.name, policy), *found)
 
+    def _shows(self, kernel: Arm64Kernel, at: int) -> bool:
+        """A kernel shows this guest the register, or fields of it."""
+        register = kernel.registers.get(at)
+        if register is None or not register.is_shown:
+            return False
+        return self.has_aarch32 or not (register.aarch32 and kernel.aarch32_raz)
+
     def _told(self, at: int) -> int:
-        """The bits of a register that the guest saw as they are."""
-        register = self.kernel.registers.get(at)
-        if at not in self.shown or register is None or register.kind in ("hidden", "unallocated"):
+        """The bits of a register that the guest saw as the CPU has them.
+
+        Those that go with MTE are among them without it: another kernel shows such a guest no more of them.
+        """
+        if at not in self.shown or not self._shows(self.kernel, at):
             return 0
-        if register.aarch32 and self.kernel.aarch32_raz and not self.has_aarch32:
-            return 0
-        limit = self.kernel.limits.get(at, Limit())
-        hidden = limit.hidden | (0 if self.has_mte else limit.without_mte)
-        if at == PFR1 and self.kernel.hides_ras_frac and of.PFR0_RAS.get(self.shown.get(PFR0, 0)) != 1:
-            hidden |= of.PFR1_RAS_FRAC.mask
-        if at == DFR0_AARCH32 and self.kernel.perfmon_follows:
-            hidden |= of.DFR0_AARCH32_PERFMON.mask
-        if at == PFR0 and self.kernel.debug_most:
-            # The VM's own GIC, whatever the CPU's is.
-            hidden |= of.PFR0_GIC.mask
-        if self.kernel.pmu_hidden and not self.features & PMU_V3:
-            hidden |= {DFR0: of.DFR0_PMUVER.mask, DFR0_AARCH32: of.DFR0_AARCH32_PERFMON.mask}.get(at, 0)
+        hidden = self.kernel.limits.get(at, Limit()).hidden | self._made_up.get(at, 0)
         return mask_of(*self.kernel.fields.get(at, ())) & ~hidden
 
     def _unseen(self, at: int, policy: FieldPolicy, told: int) -> tuple[int, int] | None:
-        is_pmu = policy.mask in {
-            DFR0: (of.DFR0_PMUVER.mask,),
-            DFR0_AARCH32: (of.DFR0_AARCH32_PERFMON.mask,),
-        }.get(at, ())
-        most = _PMUVER_MOST if is_pmu else (1 << policy.width) - 1
+        is_pmu = policy.mask == _PMU_FIELDS.get(at)
+        most = _PMUVER_MOST if is_pmu else policy.mask >> policy.lsb
         if policy.mask & ~told:
             return 0, most
         value = (self.shown[at] & policy.mask) >> policy.lsb
-        cut = self._cut(at, policy, is_pmu=is_pmu)
-        return (value, most) if cut and value == cut else None
+        return (value, most) if value and value == self._cut(at, policy) else None
 
-    def _cut(self, at: int, policy: FieldPolicy, *, is_pmu: bool) -> int:
+    def _cut(self, at: int, policy: FieldPolicy) -> int:
         """The most that this kernel shows of a field; 0: all of it."""
-        if is_pmu:
+        if policy.mask == _PMU_FIELDS.get(at):
             return self.kernel.pmuver_most
-        if at == DFR0 and policy.lsb == of.DFR0_DEBUGVER.lsb:
+        if at == DFR0 and policy.mask == of.DFR0_DEBUGVER.mask:
             return self.kernel.debug_most
-        found = [most for lsb, _, most in self.kernel.limits.get(at, Limit()).most if lsb == policy.lsb]
-        return found[0] if found else 0
+        return next((most for lsb, _, most in self.kernel.limits.get(at, Limit()).most if lsb == policy.lsb), 0)
+
+
+def _made_up(kernel: Arm64Kernel, features: int, pfr0: int) -> dict[int, int]:
+    """The bits by register that a kernel shows a guest whatever the CPU has: of its own GIC, its PMU, or none."""
+    found = {}
+    if kernel.debug_most:
+        found[PFR0] = of.PFR0_GIC.mask
+    if kernel.hides_ras_frac and of.PFR0_RAS.get(pfr0) != 1:
+        found[PFR1] = of.PFR1_RAS_FRAC.mask
+    if kernel.pmu_hidden and not features & PMU_V3:
+        found |= _PMU_FIELDS
+    if kernel.perfmon_follows:
+        found[DFR0_AARCH32] = of.DFR0_AARCH32_PERFMON.mask
+    return found
 
 
 def under_another(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> Host:
@@ -119,13 +129,13 @@ def under_another(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> H
         if place.get(then.limits.get(at, 0)) != place.get(now.limits.get(at, 0)):
             host.limits[at] = place.put(host.limits.get(at, 0), place.get(now.limits.get(at, 0)))
     host.features = host.features & ~(then.features & ~now.features) | now.features & ~then.features
-    whole = _caches(host, shown_by, core)
-    if not hangs and not whole:
-        return host
     least, most = (_bare(kernel, _with(likely, hangs, end), was) for end in ("least", "most"))
-    found = PartialHost(host, core.name if core is not None else "")
-    found.open = _open(hangs, least, most) | whole
-    found.open_features = most.features & ~least.features & ~then.features
+    fields = _open(hangs, least, most) | _caches(host, was, core)
+    features = most.features & ~least.features & ~then.features
+    if not fields and not features:
+        return host
+    found = _in_part(host, core)
+    found.open, found.open_features = fields, features
     return found
 
 
@@ -139,7 +149,7 @@ def with_left_out(host: Host, features: int, core: BareHost | None) -> Host:
     missing &= bare.features if bare is not None else missing
     if not missing:
         return host
-    found = host if isinstance(host, PartialHost) else PartialHost(host, core.name if core is not None else "")
+    found = host if isinstance(host, PartialHost) else _in_part(host, core)
     found.open_features |= missing
     found.open_lengths = found.open_lengths or bool(missing & SVE)
     if missing & PMU_V3:
@@ -148,15 +158,19 @@ def with_left_out(host: Host, features: int, core: BareHost | None) -> Host:
     fields = _fields_of(missing)
     for place in field_places().values():
         bits = fields.get(place.encoding, 0)
-        most = place.get(bare.limits.get(place.encoding, 0)) if bare is not None else (1 << place.width) - 1
+        most = place.get(bare.limits.get(place.encoding, 0)) if bare is not None else place.mask >> place.lsb
         if place.mask & bits and most > 0:
             found.open[place] = (0, most)
     return found
 
 
+def _in_part(host: Host, core: BareHost | None) -> PartialHost:
+    return PartialHost(host, core.name if core is not None else "")
+
+
 def _fields_of(features: int) -> dict[int, int]:
     """The bits of ID registers that are a vCPU's with these features alone; ID_AA64ZFR0_EL1 is SVE's."""
-    found = {ZFR0: (1 << 64) - 1} if features & SVE else {}
+    found = {ZFR0: U64} if features & SVE else {}
     for feature, places in FIELDS_OF_FEATURE.items():
         if features & feature:
             found |= {at: mask_of(*bits) | found.get(at, 0) for at, bits in places.items()}
@@ -165,8 +179,7 @@ def _fields_of(features: int) -> dict[int, int]:
 
 def _bare(kernel: Arm64Kernel, registers: Mapping[int, int], was: _Was) -> Host:
     """What a kernel shows of a CPU."""
-    gic = 3 if of.PFR0_GIC.get(was.shown.get(PFR0, 0)) else 2
-    return from_bare(kernel, [BareHost("", dict(registers), ())], gic=gic, mte=was.has_mte)
+    return from_bare(kernel, [BareHost("", dict(registers), ())], gic=was.gic, mte=was.has_mte)
 
 
 def _places(older: Arm64Kernel, newer: Arm64Kernel) -> Iterator[FieldPlace]:
@@ -195,13 +208,13 @@ def _open(hangs: list[_Unseen], least: Host, most: Host) -> dict[FieldPlace, tup
     return found
 
 
-def _caches(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> dict[FieldPlace, tuple[int, int]]:
+def _caches(host: Host, was: _Was, core: BareHost | None) -> dict[FieldPlace, tuple[int, int]]:
     """CLIDR_EL1 and CCSIDR_EL1: made up by one kernel and the hardware's under another (reset_clidr, get_ccsidr)."""
-    if host.kernel.virtual_caches:
-        if CLIDR in host.limits and not shown_by.virtual_caches:
-            host.limits[CLIDR] = from_bare(host.kernel, [BareHost("", dict(host.limits), ())]).limits[CLIDR]
+    if host.kernel.virtual_caches == was.kernel.virtual_caches:
         return {}
-    if not shown_by.virtual_caches:
+    if host.kernel.virtual_caches:
+        if CLIDR in host.limits:
+            host.limits[CLIDR] = reset_clidr(host.limits.get(CTR, 0), mte=was.has_mte)
         return {}
     of_caches = [one for one in host.registers if RegisterId(one).coprocessor == DEMUX]
     for one in of_caches:
@@ -211,5 +224,4 @@ def _caches(host: Host, shown_by: Arm64Kernel, core: BareHost | None) -> dict[Fi
         host.limits[CLIDR] = bare.limits[CLIDR]
         host.registers |= {one: bare.registers[one] for one in of_caches if one in bare.registers}
         return {}
-    whole = FieldPlace("CLIDR_EL1", 0, 64, register="CLIDR_EL1", encoding=CLIDR)
-    return {whole: (0, (1 << 64) - 1)} if CLIDR in host.limits else {}
+    return {FieldPlace.whole("CLIDR_EL1", CLIDR): (0, U64)} if CLIDR in host.limits else {}

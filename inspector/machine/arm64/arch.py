@@ -104,6 +104,8 @@ class VcpuArch:
         self.initialized = False
         self.sve_finalized = False
         self.ran = False
+        #: Its first KVM_RUN was made, on a kernel for which that counts where it failed.
+        self.tried = False
         #: ``pmu_ready``: it was created before the first run, without which Linux 5.10 shows none.
         self.pmu_created = self.pmu_has_irq = self.pmu_ready = False
         #: Event counters behind which a perf event stands (5.10).

@@ -231,7 +231,7 @@ def _with_mitigations(pfr0: int, kernel: Arm64Kernel, states: Mitigations) -> in
 def _limit(kernel: Arm64Kernel, sanitised: Mapping[int, int], encoding: int, *, mte: bool) -> int:
     """A register as KVM starts from it, for a guest with all features of the host."""
     register = kernel.registers.get(encoding)
-    if register is None or register.kind in ("hidden", "unallocated"):
+    if register is None or not register.is_shown:
         return 0
     value = kernel.limits.get(encoding, Limit()).of(sanitised[encoding], mte=mte)
     if encoding == PFR1 and kernel.hides_ras_frac and of.PFR0_RAS.get(sanitised[PFR0]) != 1:

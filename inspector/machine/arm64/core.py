@@ -6,11 +6,13 @@ Source: Linux arch/arm64/kvm/guest.c (get_core_reg, core_reg_size_from_offset, s
 from __future__ import annotations
 
 import errno
+from functools import cache
 
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host
 from layouts.arm64 import id_fields as of
-from layouts.arm64.ids import CORE_MEMBERS, CORE_WORDS, PC, PFR1, PSTATE, X0, RegisterId, V, core_member_at
+from layouts.arm64.ids import CORE_MEMBERS, CORE_WORDS, PC, PFR1, PSTATE, X0, V, core_member_at
 from layouts.arm64.registers import PSTATE as PSTATE_BITS
+from layouts.register_id import size_bytes_of
 
 #: Where the id says which register: all but architecture, size and coprocessor.
 _OFFSET = 0xF000_FFFF
@@ -25,7 +27,7 @@ _EL2_MODES, _EL1_MODES = (0x8, 0x9), (0x0, 0x4, 0x5)
 
 def check_id(register_id: int, *, has_sve: bool) -> int:
     """0, or the errno of a core register id: ENOENT outside struct kvm_regs, EINVAL for another size or place."""
-    offset, size = register_id & _OFFSET, RegisterId(register_id).size_bytes
+    offset, size = register_id & _OFFSET, size_bytes_of(register_id)
     if offset >= CORE_WORDS or offset + size // 4 >= CORE_WORDS:
         return errno.ENOENT
     member = core_member_at(offset)
@@ -36,8 +38,13 @@ def check_id(register_id: int, *, has_sve: bool) -> int:
 
 def register_ids(*, has_sve: bool) -> list[int]:
     """Every core register; V registers only without SVE, whose Z registers have them (copy_core_reg_indices)."""
+    return list(_register_ids(has_sve))
+
+
+@cache
+def _register_ids(has_sve: bool) -> tuple[int, ...]:  # noqa: FBT001 - of the function above
     members = (member for member in CORE_MEMBERS if not (has_sve and member is V))
-    return [member.id(number) for member in members for number in range(member.count)]
+    return tuple(member.id(number) for member in members for number in range(member.count))
 
 
 def reset_values(features: int) -> dict[int, bytes]:

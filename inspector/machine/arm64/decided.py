@@ -69,8 +69,11 @@ def decided(made: Migration, asked: Asked, others: Mapping[str, Host]) -> tuple[
         return KERNEL, f"{who_does(taking, others, 'takes', 'take')} it; {host.kernel.name} does not"
     hardware = host.hardware(place.encoding)
     if hardware is not None and place.get(hardware) == asked.value:
-        return KERNEL, f"the CPU of {host.name} has {asked.value}, and KVM shows {asked.host} to guests"
-    return SILICON, f"the CPU of {host.name} has {asked.host}, the guest {asked.value}"
+        return (
+            KERNEL,
+            f"the CPU of {host.name} has {place.text(asked.value)}, and KVM shows {place.text(asked.host)} to guests",
+        )
+    return SILICON, f"the CPU of {host.name} has {place.text(asked.host)}, the guest {place.text(asked.value)}"
 
 
 def noticed(state: State, asked: Asked) -> tuple[str, str]:
@@ -121,7 +124,7 @@ def _lowered(made: Migration) -> State:
     if SVE_VLS in registers:
         registers[SVE_VLS] = vqs.to_bytes(len(registers[SVE_VLS]), "little")
     for step in made.failures:
-        if not step.register_id or not is_id(step.register_id):
+        if not is_id(step.register_id):
             continue
         encoding = RegisterId(step.register_id).encoding
         limit, value = host.limit(encoding, features), int.from_bytes(registers[step.register_id], "little")

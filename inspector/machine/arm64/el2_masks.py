@@ -7,7 +7,7 @@ EL2, of the ID registers as they are then, and never again; KVM_GET_ONE_REG and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from layouts.arm64 import id_fields as of
@@ -41,20 +41,22 @@ class Resx(NamedTuple):
 
 def masks(release: str, ids: IdValues) -> dict[int, Resx]:
     """The masks by encoding, of a VM whose ID registers are ``ids``."""
-    return {encoding: _resx(register, ids) for encoding, register in el2_registers(release).items()}
-
-
-def _resx(register: El2Register, ids: IdValues) -> Resx:
+    # Many registers hang on the same conditions.
+    has = cache(lambda condition: holds(condition, ids))
     e2h0 = of.MMFR4_E2H0.get(ids.get(MMFR4, 0)) < 8
+    return {encoding: _resx(register, has, e2h0=e2h0) for encoding, register in el2_registers(release).items()}
+
+
+def _resx(register: El2Register, has: Callable[[str], bool], *, e2h0: bool) -> Resx:
     res0, res1 = register.res0, register.res1
     for bits in register.bits:
-        if not (bits.vhe and e2h0) and holds(bits.condition, ids):
+        if not (bits.vhe and e2h0) and has(bits.condition):
             continue
         if bits.otherwise == "res1" or bits.otherwise == ("e2h0" if e2h0 else "e2h1"):
             res1 |= bits.mask
         else:
             res0 |= bits.mask
-    if register.needs and not holds(register.needs, ids):
+    if register.needs and not has(register.needs):
         res0 |= register.whole
     return Resx(res0, res1 & ~res0)
 
@@ -88,8 +90,9 @@ class _Atom(NamedTuple):
     def holds(self, ids: IdValues) -> bool:
         """Whether the VM's register has it."""
         value = self.field.get(ids.get(self.encoding, 0))
-        if self.signed and value >> self.field.width - 1:
-            value -= 1 << self.field.width
+        if self.signed:
+            top = 1 << self.field.width - 1
+            value = (value ^ top) - top
         if self.sign == ">=":
             return value >= self.number
         if self.sign == "<":

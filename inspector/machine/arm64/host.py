@@ -117,6 +117,8 @@ class Host:
         #: The writable fields of each ID register, as idregs works them out.
         self.writable: dict[int, tuple[FieldPolicy, ...]] = {}
         self.checked: dict[int, CheckedFields] = {}
+        #: What writes to ID registers are held against, by register and features, as idregs works it out.
+        self.id_limits: dict[tuple[int, int], object] = {}
         self._limit_by: dict[tuple[int, int], int] = {}
         self._reset_by: dict[int, dict[int, int]] = {}
 
@@ -126,7 +128,7 @@ class Host:
 
         found = copy(self)
         found.limits = {**self.limits, encoding: self.limits.get(encoding, 0) & ~mask | value & mask}
-        found._limit_by, found._reset_by = {}, {}
+        found._limit_by, found._reset_by, found.id_limits = {}, {}, {}
         return found
 
     @property
@@ -208,7 +210,7 @@ class Host:
     def reads_as_zero(self, encoding: int, features: int) -> bool:
         """The register is RAZ for such a guest: hidden, unallocated, SVE's without SVE, AArch32's without AArch32."""
         register = self.kernel.registers.get(encoding)
-        if register is None or register.kind in ("hidden", "unallocated"):
+        if register is None or not register.is_shown:
             return True
         if register.aarch32 and not self.has_aarch32 and self.kernel.aarch32_raz:
             return True

@@ -10,16 +10,17 @@ import errno
 from collections.abc import Callable
 
 from inspector.machine.arm64.caches import needs_no_cleaning
-from inspector.machine.arm64.host import HAS_EL2, CheckedFields, Host
-from inspector.machine.arm64.policy import POLICY_WORDS, is_safe, unsafe_text
+from inspector.machine.arm64.host import HAS_EL2, Host
+from inspector.machine.arm64.id_limits import checked_mask, first_unsafe, limit_of, unsafe_field
+from inspector.machine.arm64.policy import unsafe_text
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, DFR0_AARCH32, MMFR0, MMFR2, PFR0, PFR1
-from layouts.arm64.kernels import FieldPolicy
 from layouts.arm64.properties import FieldPlace
 from layouts.light import NamedTuple
 from layouts.vocabulary import Bits, without
 
+_new = tuple.__new__
 _PMU_V3 = 3
 #: ID_AA64PFR1_EL1.MTE: allocation tags. Of signed fields -1: the feature is not there. CTR_EL0.L1Ip: not reserved.
 _MTE2, _NOT_THERE, _VIPT = 2, 0xF, 2
@@ -52,6 +53,11 @@ class IdWrite(NamedTuple):
     ran: bool = False
     writable_imp: bool = False
 
+    def of(self, value: int) -> IdWrite:
+        """The same write of another value."""
+        host, encoding, _, features, current, ran, writable_imp = self
+        return _new(IdWrite, (host, encoding, value, features, current, ran, writable_imp))
+
 
 def write(asked: IdWrite) -> Written:
     """KVM_SET_ONE_REG of an ID register."""
@@ -77,7 +83,7 @@ def write(asked: IdWrite) -> Written:
         return Written(
             rule.depends(f"the host's {register.name}.{hidden.bits.name}, which guests do not see"), asked.current
         )
-    return _set_id_reg(rule, asked if value == asked.value else asked._replace(value=value))
+    return _set_id_reg(rule, asked if value == asked.value else asked.of(value))
 
 
 def hangs_on(asked: IdWrite) -> tuple[object, ...]:
@@ -196,88 +202,20 @@ def _set_id_reg(rule: Rule, asked: IdWrite) -> Written:
         if not rule.check(f"the VM has run: only the current value ({current:#x})", value == current):
             return _refuse(rule, asked, errno.EBUSY)
         return Written(rule.ok(), current)
-    if host.reads_as_zero(encoding, features):
+    limit = limit_of(host, encoding, features)
+    if limit.is_raz:
         if not rule.check("the register reads as zero: the value is 0", not value):
             return _refuse(rule, asked)
         return Written(rule.ok(), value)
-    limit = host.limit(encoding, features)
-    mask, by_bit = _checked(host, encoding)
-    unsafe = _first_unsafe(by_bit, (value ^ limit) & mask, value, limit)
+    difference = value ^ limit.value
+    unsafe = first_unsafe(limit.by_bit, difference & limit.mask, value, limit.value)
     if unsafe is not None:
-        rule.check(unsafe_text(unsafe, value, limit), held=False)
-        return Written(rule.refuse(errno.EINVAL), current)
+        rule.check(unsafe_text(unsafe, value, limit.value), held=False)
+        return _new(Written, (rule.refuse(errno.EINVAL), current))
     rule.check("each writable field is the host's, or safe under it", held=True)
-    fixed = ~mask
-    if not rule.check(f"bits that are not writable are the host's ({limit & fixed:#x})", not (value ^ limit) & fixed):
-        return _refuse(rule, asked)
-    return Written(rule.ok(), value)
-
-
-def writable_fields(host: Host, encoding: int) -> tuple[FieldPolicy, ...]:
-    """The fields that user space may change: those whose bits are all in the writable mask; once for a host."""
-    found = host.writable.get(encoding)
-    if found is None:
-        mask = host.mask(encoding)
-        fields = host.kernel.fields.get(encoding, ())
-        found = tuple(_as_kvm(encoding, policy) for policy in fields if policy.mask & ~mask == 0)
-        host.writable[encoding] = found
-    return found
-
-
-_LOWER_IS_SAFE = {
-    (DFR0, of.DFR0_DEBUGVER.name),
-    (DFR0, of.DFR0_PMUVER.name),
-    (DFR0_AARCH32, of.DFR0_AARCH32_PERFMON.name),
-}
-
-
-def _as_kvm(encoding: int, policy: FieldPolicy) -> FieldPolicy:
-    """KVM's own safe values of the debug and PMU versions (kvm_arm64_ftr_safe_value)."""
-    return policy.with_policy("lower") if (encoding, policy.name) in _LOWER_IS_SAFE else policy
-
-
-def _checked(host: Host, encoding: int) -> CheckedFields:
-    """The bits of writable fields, and by bit its field; worked out once for a host."""
-    found = host.checked.get(encoding)
-    if found is None:
-        mask = 0
-        by_bit: dict[int, FieldPolicy] = {}
-        for policy in writable_fields(host, encoding):
-            mask |= policy.mask
-            by_bit |= dict.fromkeys(range(policy.lsb, policy.lsb + policy.width), policy)
-        found = host.checked[encoding] = (mask, by_bit)
-    return found
-
-
-def checked_mask(host: Host, encoding: int) -> int:
-    """The bits that fields decide; all others must be the limit's."""
-    return _checked(host, encoding)[0]
-
-
-def unsafe_field(host: Host, encoding: int, value: int, limit: int) -> FieldPolicy | None:
-    """The first writable field whose value is not safe under the limit, in the kernel's order."""
-    mask, by_bit = _checked(host, encoding)
-    return _first_unsafe(by_bit, (value ^ limit) & mask, value, limit)
-
-
-def _first_unsafe(by_bit: dict[int, FieldPolicy], difference: int, value: int, limit: int) -> FieldPolicy | None:
-    while difference:
-        policy = by_bit[difference.bit_length() - 1]
-        if not is_safe(policy, policy.get(value), policy.get(limit)):
-            return policy
-        # The kernel's tables are in this order too: the most significant field first.
-        difference &= (1 << policy.lsb) - 1
-    return None
-
-
-def policy_words(host: Host, place: FieldPlace) -> str:
-    """How the kernel decides on a field: whether user space may write it, and which values are safe."""
-    for policy in writable_fields(host, place.encoding):
-        if policy.mask & place.mask:
-            signed = ", signed" if policy.signed else ""
-            safe = f" ({policy.safe_value})" if policy.policy == "exact" else ""
-            return f"writable, safe is {POLICY_WORDS[policy.policy]}{safe}{signed}"
-    return "not writable"
+    if not rule.check(f"bits that are not writable are the host's ({limit.fixed})", not difference & ~limit.mask):
+        return _new(Written, (rule.refuse(errno.EINVAL), current))
+    return _new(Written, (rule.ok(), value))
 
 
 # Rules of single registers: the value to go on with, or None when a check failed

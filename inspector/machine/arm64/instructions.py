@@ -16,7 +16,7 @@ from layouts.arm64 import id_fields as of
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import CTR, IDS, PFR0, PFR1, ZCR, encoding_of_op, sysreg_id
 from layouts.arm64.kvm_ids import explain
-from layouts.arm64.listed import conditions
+from layouts.arm64.listed import condition
 from layouts.arm64.sysregs import encodings
 
 CPACR = encoding_of_op(encodings()["CPACR_EL1"])
@@ -72,7 +72,7 @@ def _refused(rule: Rule, vcpu: Vcpu, encoding: int) -> Outcome | None:
         trapped = _hardware(rule, vcpu, "SVE", SVE) or _traps(rule, vcpu, "ZEN")
         if trapped is not None:
             return trapped
-    if sysreg_id(encoding) not in conditions(vcpu.host.kernel.name):
+    if condition(vcpu.host.kernel.name, sysreg_id(encoding)) is None:
         return rule.depends(f"whether KVM traps {name}: no rule knows it")
     if not rule.check("a register that the vCPU has", registers.has_sysreg(vcpu, encoding) and _sees(vcpu, encoding)):
         return rule.fault(ESR_UNDEF)

@@ -13,8 +13,8 @@ from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, HAS_EL2_E2H0, PMU_V3, PTRAUTH, SVE
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import SVE_VLS, encoding_of_op
-from layouts.arm64.listed import ALWAYS, conditions, listed
-from layouts.arm64.sysregs import encodings
+from layouts.arm64.listed import ALWAYS, condition, listed
+from layouts.arm64.sysregs import id_registers
 
 
 def register_ids(vcpu: VcpuArch) -> list[int]:
@@ -38,13 +38,13 @@ def sve_ids(vcpu: VcpuArch) -> list[int]:
 def system_register_ids(vcpu: VcpuArch) -> list[int]:
     """The system registers that the vCPU has (walk_sys_regs)."""
     kept = {name: holds(vcpu) for name, holds in CONDITIONS.items()}
-    return [one for one, condition in listed(vcpu.host.kernel.name) if condition == ALWAYS or kept[condition]]
+    return [one for one, needs in listed(vcpu.host.kernel.name) if needs == ALWAYS or kept[needs]]
 
 
 def has(vcpu: VcpuArch, register_id: int) -> bool:
     """Whether the vCPU has a system register (id_to_sys_reg_desc, sysreg_hidden)."""
-    condition = conditions(vcpu.host.kernel.name).get(register_id)
-    return condition is not None and (condition == ALWAYS or CONDITIONS[condition](vcpu))
+    needs = condition(vcpu.host.kernel.name, register_id)
+    return needs is not None and (needs == ALWAYS or CONDITIONS[needs](vcpu))
 
 
 def _has(features: int) -> Callable[[VcpuArch], bool]:
@@ -53,7 +53,7 @@ def _has(features: int) -> Callable[[VcpuArch], bool]:
 
 def _has_id(register: str, field: str, least: int = 1) -> Callable[[VcpuArch], bool]:
     """Whether the guest's ID register has a feature (kvm_has_feat); not of a kernel without that register."""
-    encoding = encoding_of_op(encodings()[register])
+    encoding = encoding_of_op(tuple(id_registers()[register]["op"]))
     place = id_register(register).field(field)
     return lambda vcpu: encoding in vcpu.vm.id_registers and place.get(vcpu.id_value(encoding)) >= least
 

@@ -72,7 +72,7 @@ class LiveVcpu:
         self._target = _VCPU_INIT_LAYOUT.unpack(target)[0]
         self.file = kvm.ioctl(self.vm, _CREATE_VCPU, 0)
         weakref.finalize(self, kvm.close, self.file)
-        self.steps.append(Step("KVM_CREATE_VCPU 0", _taken()))
+        self.steps.append(Step("KVM_CREATE_VCPU 0", _taken(b"")))
         init = bytearray(_VCPU_INIT_LAYOUT.pack(self._target, features, 0, 0, 0, 0, 0, 0))
         self._call(f"KVM_ARM_VCPU_INIT {features:#x}", self.file, _VCPU_INIT, init)
 
@@ -118,7 +118,7 @@ class LiveVcpu:
             return room
         number = struct.unpack("=Q", count)[0]
         ids = bytearray(struct.pack("=Q", number) + bytes(8 * number))
-        return self._answer(self.file, _GET_REG_LIST, ids, lambda: bytes(ids[8 : 8 + 8 * number]))
+        return self._answer(self.file, _GET_REG_LIST, ids, lambda: bytes(ids[8:]))
 
     def register_ids(self) -> list[int]:
         """The ids of KVM_GET_REG_LIST; none where the kernel refuses."""
@@ -126,7 +126,7 @@ class LiveVcpu:
         return list(struct.unpack(f"={len(image) // 8}Q", image))
 
 
-def _taken(image: bytes = b"") -> Outcome:
+def _taken(image: bytes) -> Outcome:
     return Outcome("ok", 0, (Check("the kernel takes it", held=True),), _SOURCE, image=image)
 
 
@@ -202,7 +202,7 @@ class LiveKvm:
             self.ioctl(probe.vm, _WRITABLE_MASKS, asked)
         except OSError as error:
             return error.errno or errno.EIO, {}
-        found = struct.unpack(f"={FEATURE_ID_COUNT}Q", buffer.raw[: 8 * FEATURE_ID_COUNT])
+        found = struct.unpack_from(f"={FEATURE_ID_COUNT}Q", buffer)
         return 0, {feature_id_encoding(index): mask for index, mask in enumerate(found) if mask}
 
     def registers(self, features: int) -> dict[int, bytes]:
@@ -233,7 +233,7 @@ class LiveKvm:
             limits,
             sve_vqs=vqs,
             features=features,
-            masks=self.masks() if kernel.reports_masks else None,
+            masks=self.masks(),
             registers={rid: data for rid, data in found.items() if RegisterId(rid).encoding not in limits},
         )
 

@@ -22,7 +22,7 @@ from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
-from layouts.arm64.listed import conditions
+from layouts.arm64.listed import condition
 from layouts.arm64.properties import FieldPlace, property_of
 from layouts.light import NamedTuple
 
@@ -113,7 +113,7 @@ def migrate(state: State, host: Host, *, abi: str = "merged", writable_imp: bool
         assumed = host.assuming(found, state.features, state.vqs)
         left_out = host.open_features & state.features
         return _restore(state, assumed, abi, writable_imp=writable_imp, left_out=left_out)._replace(open=found)
-    return _restore(state, host, abi, writable_imp=writable_imp)
+    return _restore(state, host, abi, writable_imp=writable_imp, left_out=0)
 
 
 def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
@@ -125,9 +125,9 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
             continue
         if encoding in host.untold and number != host.limit(encoding, state.features):
             name = host.kernel.register_name(encoding)
-            whole = FieldPlace(name, 0, 64, register=name, encoding=encoding)
+            whole = FieldPlace.whole(name, encoding)
             found.append(Open(name, whole, number, host.limit(encoding, state.features)))
-        for place in host.open_in(encoding) if encoding not in IDENTITY else ():
+        for place in host.open_in(encoding):
             value = place.get(number)
             if hangs_on(host, state.features, place, value):
                 likely = place.get(host.limit(encoding, state.features))
@@ -136,7 +136,7 @@ def _hangs(state: State, host: PartialHost) -> tuple[Open, ...]:
     return tuple(found)
 
 
-def _restore(state: State, host: Host, abi: str, *, writable_imp: bool, left_out: int = 0) -> Migration:
+def _restore(state: State, host: Host, abi: str, *, writable_imp: bool, left_out: int) -> Migration:
     """``left_out``: features that the host's own guest may have gone without, and their registers with them."""
     vcpu, writes = scratch(host, state.features, writable_imp=writable_imp, abi=abi)
     if not isinstance(vcpu, Vcpu):
@@ -177,7 +177,7 @@ def _set_lengths(vcpu: ScratchVcpu, vqs: int, abi: str) -> list[Call]:
     ]
 
 
-def _kind(host: Host, register_id: int, left_out: int = 0) -> str:
+def _kind(host: Host, register_id: int, left_out: int) -> str:
     """``set`` when the machine knows its rules, ``any`` for plain state, ``unknown`` when the host's list lacks it."""
     found = RegisterId(register_id)
     if found.coprocessor == ids.SYSREG:
@@ -186,7 +186,7 @@ def _kind(host: Host, register_id: int, left_out: int = 0) -> str:
             return "set"
         if is_id(register_id):
             return "unknown"
-        of_feature = _FEATURE_OF.get(conditions(host.kernel.name).get(register_id, ""), 0)
+        of_feature = _FEATURE_OF.get(condition(host.kernel.name, register_id) or "", 0)
         is_there = register_id in host.registers or not _has_list(host) or of_feature & left_out
         return "any" if is_there else "unknown"
     if found.coprocessor == ids.FIRMWARE and found.encoding and register_id not in host.registers:

@@ -57,6 +57,7 @@ def _cut(field: Shown, value: int, sign: int, *, has_pauth: bool) -> int:
     """A field's value (get_restricted_features); ``sign`` is its top bit."""
     if field.with_pauth and not has_pauth:
         return 0
-    if field.signed and (value & sign or field.most & sign):
-        return max(value, field.most)
+    if field.signed and value & sign:
+        # Less than any that the tables name.
+        return value
     return min(value, field.most)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from layouts.arm64.kernels import FieldPolicy
+from layouts.vocabulary import mask_of
 
 U64 = (1 << 64) - 1
 
@@ -36,9 +37,7 @@ def sanitise(fields: Sequence[FieldPolicy], values: Iterable[int]) -> int:
     found: int | None = None
     for value in values:
         if found is None:
-            found = 0
-            for field in fields:
-                found = field.put(found, field.get(value))
+            found = value & mask_of(*fields)
             continue
         for field in fields:
             current, new = field.get(found), field.get(value)

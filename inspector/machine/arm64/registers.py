@@ -28,10 +28,11 @@ def get(vcpu: VcpuArch, register_id: int) -> Outcome:
     """KVM_GET_ONE_REG; the image is the register, little-endian."""
     if not vcpu.initialized or register_id & _ABOVE != _ARM64:
         return _refuse(Rule("kvm_arm_get_reg (guest.c)"), vcpu)
-    register_id = proposal.as_merged(register_id) if proposal.is_proposed(vcpu) else register_id
-    coprocessor = ids.coprocessor_of(register_id)
-    if coprocessor == ids.SYSREG and _sysreg(vcpu, register_id) is None:
+    if register_id >> 16 == _SYSREG_UPPER and not listed.has(vcpu, register_id):
         return _no_sysreg()
+    if proposal.is_proposed(vcpu):
+        register_id = proposal.as_merged(register_id)
+    coprocessor = ids.coprocessor_of(register_id)
     if coprocessor == ids.SVE and not sve.is_register(register_id):
         return _no_sve_register()
     rule = Rule("kvm_arm_get_reg (guest.c)")

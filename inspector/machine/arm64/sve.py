@@ -65,14 +65,13 @@ def register_ids() -> list[int]:
 
 def is_register(register_id: int) -> bool:
     """The id is within those of Z and P registers, FFR, or the vector lengths; of any slice."""
-    in_z_or_p = _Z.start <= register_id < _Z.stop or _P_AND_FFR.start <= register_id < _P_AND_FFR.stop
-    return in_z_or_p or register_id == SVE_VLS
+    return register_id in _Z or register_id in _P_AND_FFR or register_id == SVE_VLS
 
 
 def region_of(register_id: int, vq: int) -> tuple[Region | None, int]:
     """The region of an SVE register id, or None and the errno: ENOENT for slices that no vq reaches, else EINVAL."""
-    is_z = _Z.start <= register_id < _Z.stop
-    if not is_z and not _P_AND_FFR.start <= register_id < _P_AND_FFR.stop:
+    is_z = register_id in _Z
+    if not is_z and register_id not in _P_AND_FFR:
         return None, errno.EINVAL
     number, piece = divmod(register_id - (_Z.start if is_z else _P_AND_FFR.start), SVE_STEP)
     if piece:

@@ -6,6 +6,7 @@ Source: Linux arch/arm64/kvm/arm.c, guest.c, reset.c, pmu-emul.c.
 from __future__ import annotations
 
 import errno
+import struct
 
 from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, vgic
 from inspector.machine.arm64.arch import VcpuArch
@@ -111,11 +112,14 @@ class Vcpu(VcpuArch):
     def enter(self) -> Outcome:
         """KVM_RUN until the guest executes its first instruction."""
         rule = Rule(RUN)
-        code = self.unready(rule) or (0 if self.ran else self._first_run(rule))
+        is_first = not (self.ran or self.tried)
+        code = self.unready(rule) or (self._first_run(rule) if is_first else 0)
         if code:
             return rule.refuse(code)
-        if not self.ran:
+        if is_first:
             pmu_guest.first_run(self)
+        elif not self.ran:
+            rule.check("an earlier KVM_RUN counts as the first, though it failed", held=True)
         self.ran = self.vm.ran = True
         if self.mmio_pending:
             # kvm_handle_mmio_return: the access is done, its instruction skipped.
@@ -132,6 +136,7 @@ class Vcpu(VcpuArch):
 
     def _first_run(self, rule: Rule) -> int:
         """What has to be there the first time: 0 or the errno."""
+        self.tried = self.host.kernel.tries_once
         code = vgic.map_resources(rule, self.vm)
         if code:
             return code
@@ -188,7 +193,7 @@ class Vcpu(VcpuArch):
         if not rule.check("SVE is finalized", self.is_final):
             return rule.refuse(errno.EPERM)
         found = listed.register_ids(self)
-        return rule.ok(len(found), b"".join(one.to_bytes(8, "little") for one in found))
+        return rule.ok(len(found), struct.pack(f"<{len(found)}Q", *found))
 
 
 def _no_such_ioctl(name: str) -> Outcome:

@@ -31,7 +31,7 @@ def create(vm: KvmArch, device: int) -> Outcome:
         return rule.ok()
     if not rule.check("the VM has no GIC yet", not vm.vgic):
         return rule.refuse(errno.EEXIST)
-    if not rule.check("no vCPU has run", not any(vcpu.ran for vcpu in vm.vcpus.values())):
+    if not rule.check("no vCPU has run", not any(vcpu.ran or vcpu.tried for vcpu in vm.vcpus.values())):
         return rule.refuse(errno.EBUSY)
     vm.vgic = version
     if vm.host.kernel.vgic_fields in ("created", "follows"):
@@ -65,7 +65,9 @@ def map_resources(rule: Rule, vm: KvmArch) -> int:
     else:
         vm.vgic_initialized = True
         return 0
+    # The VM is gone, or its GIC is taken down and has to be initialized again (kvm_vgic_destroy).
     vm.is_dead = vm.host.kernel.vgic_kills
+    vm.vgic_initialized = vm.vgic_initialized and vm.is_dead
     return code
 
 

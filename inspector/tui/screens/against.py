@@ -48,8 +48,8 @@ class AgainstScreen(KeyedScreen):
     AgainstScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     AgainstScreen #names, AgainstScreen #costs { height: auto; padding: 0 2 0 1; background: $background; }
     AgainstScreen PairList { height: auto; max-height: 50%; padding: 0 1; }
-    AgainstScreen #only { height: 1fr; padding: 0 1; border-top: solid $primary; }
-    AgainstScreen #costs { border-top: solid $primary; }
+    AgainstScreen #only { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
+    AgainstScreen #costs { border-top: solid $pane-edge; }
     """
 
     def __init__(self, found: Comparison, title: str) -> None:

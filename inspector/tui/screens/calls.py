@@ -82,7 +82,7 @@ class CallsScreen(KeyedScreen):
     CallsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     CallsScreen CallList { height: auto; max-height: 65%; padding: 0 0 0 1; }
     CallsScreen #names { height: 1; text-style: bold; padding: 0 0 0 1; }
-    CallsScreen AboutPane { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    CallsScreen AboutPane { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     """
 
     def __init__(self, found: Comparison) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
@@ -59,7 +59,7 @@ class CompareScreen(KeyedScreen):
     CompareScreen #slider.shown { display: block; }
     CompareScreen #names { height: 1; text-style: bold; color: $accent; padding: 0 0 0 1; }
     CompareScreen CompareView { height: 1fr; padding: 0 0 0 1; }
-    CompareScreen ValuesPane { height: auto; max-height: 40%; padding: 0 1; border-top: solid $primary; }
+    CompareScreen ValuesPane { height: auto; max-height: 40%; padding: 0 1; border-top: solid $pane-edge; }
     """
 
     class Compared(Message):
@@ -190,6 +190,11 @@ class CompareScreen(KeyedScreen):
             self.action_fold()
 
     # Moving
+
+    @on(events.Click, "#names")
+    def _name_clicked(self, event: events.Click) -> None:
+        view = self.query_one(CompareView)
+        view.click_column(event.x - view.styles.padding.left)
 
     def action_column(self, by: int) -> None:
         """Another side; in time another step."""

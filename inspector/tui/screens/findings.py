@@ -58,7 +58,7 @@ class FindingsScreen(KeyedScreen):
     DEFAULT_CSS = """
     FindingsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     FindingsScreen FindingList { height: auto; max-height: 50%; padding: 0 0 0 1; }
-    FindingsScreen #about { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    FindingsScreen #about { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     """
 
     def __init__(self, capture: Capture, go: Callable[[Finding], None]) -> None:

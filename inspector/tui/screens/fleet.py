@@ -52,10 +52,10 @@ class FleetScreen(KeyedScreen):
     FleetScreen #progress { height: 1; padding: 0 1; color: $line-heading; text-wrap: nowrap; }
     FleetScreen #body { height: 1fr; layout: vertical; }
     FleetScreen FleetList { height: 3fr; padding: 0 1; }
-    FleetScreen SaidPane { height: 2fr; padding: 0 1; border-top: solid $primary; }
+    FleetScreen SaidPane { height: 2fr; padding: 0 1; border-top: solid $pane-edge; }
     FleetScreen.wide #body { layout: horizontal; }
     FleetScreen.wide FleetList { height: 1fr; width: 1fr; }
-    FleetScreen.wide SaidPane { height: 1fr; width: 1fr; border-top: none; border-left: solid $primary; }
+    FleetScreen.wide SaidPane { height: 1fr; width: 1fr; border-top: none; border-left: solid $pane-edge; }
     """
 
     class Asked(Message):

@@ -47,10 +47,10 @@ class IdLabScreen(MachineScreen):
     IdLabScreen DrawnView { height: auto; padding: 0 1; background: $background; }
     IdLabScreen #body { height: 1fr; layout: vertical; }
     IdLabScreen PropertyList { height: 3fr; padding: 0 1; }
-    IdLabScreen OutcomePane { height: 2fr; padding: 0 1; border-top: solid $primary; }
+    IdLabScreen OutcomePane { height: 2fr; padding: 0 1; border-top: solid $pane-edge; }
     IdLabScreen.wide #body { layout: horizontal; }
     IdLabScreen.wide PropertyList { height: 1fr; width: 3fr; }
-    IdLabScreen.wide OutcomePane { height: 1fr; width: 2fr; border-top: none; border-left: solid $primary; }
+    IdLabScreen.wide OutcomePane { height: 1fr; width: 2fr; border-top: none; border-left: solid $pane-edge; }
     """
 
     def __init__(self, session: IdLabSession) -> None:

@@ -36,10 +36,10 @@ class MigrationScreen(KeyedScreen):
     MigrationScreen #verdict.refused, MigrationScreen #verdict.lossy { color: $line-changed; }
     MigrationScreen #body { height: 1fr; layout: vertical; }
     MigrationScreen MigrationList { height: 3fr; padding: 0 1; }
-    MigrationScreen OutcomePane { height: 2fr; padding: 0 1; border-top: solid $primary; }
+    MigrationScreen OutcomePane { height: 2fr; padding: 0 1; border-top: solid $pane-edge; }
     MigrationScreen.wide #body { layout: horizontal; }
     MigrationScreen.wide MigrationList { height: 1fr; width: 3fr; }
-    MigrationScreen.wide OutcomePane { height: 1fr; width: 2fr; border-top: none; border-left: solid $primary; }
+    MigrationScreen.wide OutcomePane { height: 1fr; width: 2fr; border-top: none; border-left: solid $pane-edge; }
     """
 
     def __init__(self, session: MigrationSession) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from itertools import zip_longest
+from textwrap import wrap
+from typing import Any, ClassVar, NamedTuple
 
 from rich.segment import Segment
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
@@ -22,15 +25,28 @@ from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
 from inspector.tui.widgets.timeline import Timeline
 
-_NAME_WIDTH, _VALUES_WIDTH = 37, 50
+#: What the values have at least, both together; the sign in front and a space behind a name.
+_VALUES_WIDTH, _LEAST_NAME, _SIGN = 44, 24, 3
+_WIDE_COLUMNS = 120
+
+
+class _Line(NamedTuple):
+    """A line of a part of the state, ``row`` of all parts; the name is in its first one."""
+
+    row: int
+    name: str
+    before: str
+    after: str
+    differs: bool
 
 
 class StateView(LineView):
-    """One line a part of the state: its name, before, after; ``≠`` where they differ."""
+    """Each part of the state: its name, before, after, on as many lines as they need; ``≠`` where they differ."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[tuple[str, str, str]] = []
+        self._lines: list[_Line] = []
 
     def show(self, step: WorldStep[Any] | None) -> None:
         """The state around an event."""
@@ -39,23 +55,42 @@ class StateView(LineView):
         names = [*after, *(name for name in before if name not in after)]
         self.rows = [(name, before.get(name, "-"), after.get(name, "-")) for name in names]
         self.resized()
-        self.place(next((at for at, (_, one, other) in enumerate(self.rows) if one != other), 0))
+        self.place(next((at for at, line in enumerate(self._lines) if line.differs), 0))
+
+    def resized(self) -> None:
+        """See LineView: values are wrapped anew, the cursor stays on its part."""
+        row = self._lines[self.cursor].row if self.cursor < len(self._lines) else 0
+        _, cell = self._columns(self.scrollable_content_region.width)
+        self._lines = [
+            _Line(row, name if number == 0 else "", one, other, before != after)
+            for row, (name, before, after) in enumerate(self.rows)
+            for number, (one, other) in enumerate(
+                zip_longest(wrap(before, cell - 1), wrap(after, cell - 1), fillvalue="")
+            )
+        ]
+        super().resized()
+        self.place(next((at for at, line in enumerate(self._lines) if line.row == row), 0))
+
+    def _columns(self, width: int) -> tuple[int, int]:
+        """Columns of a name, as many as the longest takes where there is room, and of a value."""
+        longest = max((len(name) for name, *_ in self.rows), default=0) + _SIGN
+        name = max(_LEAST_NAME, min(longest, width - _VALUES_WIDTH))
+        return name, max(8, (width - name) // 2)
 
     def line_count(self) -> int:
         """See LineView."""
-        return len(self.rows)
+        return len(self._lines)
 
     def paint(self, line: int, width: int) -> list[Segment]:
         """See LineView."""
-        name, before, after = self.rows[line]
-        wide = max(20, min(_NAME_WIDTH, width - _VALUES_WIDTH))
-        cell = max(8, (width - wide - 3) // 2)
-        differs = before != after
-        style = self.style_of("changed") if differs else None
+        shown = self._lines[line]
+        name, cell = self._columns(width)
+        style = self.style_of("changed") if shown.differs else None
+        sign = "≠" if shown.differs and shown.name else " "
         return [
-            Segment(f"{'≠' if differs else ' '} {fitted(name, wide - 1):<{wide}}", style),
-            Segment(f"{fitted(before, cell - 1):<{cell}}", None if differs else self.style_of("quiet")),
-            Segment(fitted(after, cell), style or self.style_of("quiet")),
+            Segment(f"{sign} {fitted(shown.name, name - _SIGN):<{name - 2}}", style),
+            Segment(f"{shown.before:<{cell}}", None if shown.differs else self.style_of("quiet")),
+            Segment(shown.after, style or self.style_of("quiet")),
         ]
 
 
@@ -69,11 +104,11 @@ class TimelineScreen(KeyedScreen):
     TimelineScreen #names { height: auto; padding: 0 2 0 1; background: $background; }
     TimelineScreen Timeline { height: auto; max-height: 50%; padding: 0 1; }
     TimelineScreen #below { height: 1fr; layout: vertical; }
-    TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $primary; }
-    TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $primary; }
+    TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $pane-edge; }
+    TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     TimelineScreen.wide #below { layout: horizontal; }
     TimelineScreen.wide #way { width: 1fr; height: 1fr; max-height: 100%; }
-    TimelineScreen.wide StateView { width: 1fr; border-left: solid $primary; }
+    TimelineScreen.wide StateView { width: 1fr; border-left: solid $pane-edge; }
     """
 
     def __init__(self, world: BaseWorld[Any], title: str, line: int) -> None:
@@ -97,11 +132,14 @@ class TimelineScreen(KeyedScreen):
         timeline = self.query_one(Timeline)
         self.query_one(StateView).border_title = "state: before, after"
         self.query_one("#way", DrawnView).border_title = "who acts"
-        self.set_class(self.app.size.width >= 120, "wide")
         timeline.resized()
         timeline.place(self.line)
         self.set_focus(timeline)
         self._show(self.line)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Who acts and the state side by side where there is room."""
+        self.set_class(event.size.width >= _WIDE_COLUMNS, "wide")
 
     def on_line_view_moved(self, event: Timeline.Moved) -> None:
         """The state follows the cursor."""

@@ -45,11 +45,11 @@ class WorldLabScreen(MachineScreen):
     WorldLabScreen .matrix { height: auto; padding: 0 1; }
     WorldLabScreen .picture { height: auto; padding: 0 1; background: $background; }
     WorldLabScreen #below { height: 1fr; layout: vertical; }
-    WorldLabScreen Timeline { height: 2fr; min-height: 2; padding: 0 1; border-top: solid $primary; }
-    WorldLabScreen OutcomePane { height: 3fr; padding: 0 1; border-top: solid $primary; }
+    WorldLabScreen Timeline { height: 2fr; min-height: 2; padding: 0 1; border-top: solid $pane-edge; }
+    WorldLabScreen OutcomePane { height: 3fr; padding: 0 1; border-top: solid $pane-edge; }
     WorldLabScreen.wide #below { layout: horizontal; }
     WorldLabScreen.wide Timeline { height: 1fr; width: 1fr; }
-    WorldLabScreen.wide OutcomePane { height: 1fr; width: 1fr; border-left: solid $primary; }
+    WorldLabScreen.wide OutcomePane { height: 1fr; width: 1fr; border-left: solid $pane-edge; }
     """
     session: WorldSession
     #: The matrix's line to begin with, from its end where it is negative.
@@ -241,6 +241,11 @@ class WorldLabScreen(MachineScreen):
         await self.app._check_bindings(event.keys)
 
     # What keys do
+
+    async def press(self, name: str) -> None:
+        """The key of an id, where something was clicked that it does."""
+        found = next(key.keys for key, _ in keys_of(self._table) if key.id == name)
+        await self.app._check_bindings(found.split(",")[0])
 
     def action_next(self) -> None:
         """The scenario's next event."""

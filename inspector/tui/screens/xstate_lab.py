@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual import events, on
 from textual.binding import BindingType
 
 from inspector.export.machine_state import use_sentence
+from inspector.machine.x86.world.gates import Gate
 from inspector.tui import lab_keys
 from inspector.tui.byte_map import map_heading, map_lines
-from inspector.tui.chain import chain_heading, chain_lines
+from inspector.tui.chain import chain_heading, chain_lines, gate_at, opener_of
 from inspector.tui.drawn import Drawn, Piece
 from inspector.tui.key import bindings
 from inspector.tui.lanes import costs_words
@@ -19,7 +21,7 @@ from inspector.tui.wanted import BytesWanted
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.line_view import fitted
-from inspector.tui.widgets.outcome_pane import OutcomePane, gates_text
+from inspector.tui.widgets.outcome_pane import OutcomePane, gate_text, gates_text
 from inspector.tui.xstate_lab_session import XstateLabSession
 
 #: Lines of a terminal in which every actor's reason is told; gates and buffer are both drawn; one of them is.
@@ -42,6 +44,8 @@ class XstateLabScreen(WorldLabScreen):
     session: XstateLabSession
     # The last component is the one that matters where there is AMX.
     first_row = -1
+    #: The gate that was clicked last: of which component and actor, and as it was.
+    _clicked: tuple[int, str, Gate] | None = None
 
     def make_matrix(self) -> ComponentMatrix:
         """See WorldLabScreen."""
@@ -119,6 +123,34 @@ class XstateLabScreen(WorldLabScreen):
         evidence = self.session.world.host.evidence
         use = use_sentence(row.number, row.use, evidence) if row.use is not None else ""
         pane.tell(gates_text(row.name, self.session.chains(row.number), use, pane.text_width))
+
+    @on(events.Click, "#columns")
+    def _column_clicked(self, event: events.Click) -> None:
+        self.matrix.click_column(event.x - self.matrix.styles.padding.left)
+
+    @on(ComponentMatrix.ColumnChosen)
+    def _column_chosen(self) -> None:
+        self.show_head(self.app.size.width)
+        self.draw()
+
+    @on(events.Click, "#gates")
+    async def _gate_clicked(self, event: events.Click) -> None:
+        """A click explains a gate; a second one there presses the key that opens it."""
+        picture, row = self.query_one("#gates", DrawnView), self.matrix.row()
+        width, place = picture.scrollable_content_region.width, event.get_content_offset(picture)
+        chains, brief = self.session.chains(row.number), self.app.size.height < _HIGH
+        found = gate_at(chains, place.x, place.y - 1, width, brief=brief) if place is not None else None
+        if found is None:
+            return
+        chain, gate = found
+        opens, clicked = opener_of(gate), (row.number, chain.actor, gate)
+        if opens and clicked == self._clicked:
+            self._clicked = None
+            await self.press(opens)
+            return
+        self._clicked = clicked
+        pane = self.query_one(OutcomePane)
+        pane.tell(gate_text(chain, gate, self.keys[opens] if opens else "", pane.text_width))
 
     def action_levels(self) -> None:
         """In a narrow terminal: the host's level or the guest's Linux."""

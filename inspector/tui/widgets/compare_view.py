@@ -89,6 +89,16 @@ class CompareView(LineView):
         self.changed()
         self.post_message(self.Moved(self))
 
+    def click_column(self, x: int) -> bool:
+        """See LineView: the side whose cell it is."""
+        width = self.scrollable_content_region.width
+        columns = self.columns(width)
+        at = (x - self.path_width(width)) // self.cell_width(width)
+        if self.comparison.step is not None or not 0 <= at < len(columns) or columns[at] == self.side:
+            return False
+        self.move_column(columns[at] - self.side)
+        return True
+
     def names(self) -> Text:
         """The heading: the sides that are shown, the selected one marked; how many are further left and right."""
         # Without the scrollbar, as the lines below.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.text import Text
+from textual.message import Message
 
 from inspector.machine.x86.world.matrix import Bit, ComponentRow
 from inspector.machine.x86.world.state import Use
@@ -90,6 +91,9 @@ class ComponentMatrix(LineView):
     ``inner``: in a narrow terminal, the guest's Linux instead of the host's.
     """
 
+    class ColumnChosen(Message):
+        """The legend explains another column."""
+
     def __init__(self, session: XstateLabSession) -> None:
         super().__init__()
         self.session = session
@@ -101,6 +105,27 @@ class ComponentMatrix(LineView):
         """Another column; before the first and behind the last there is none."""
         count = len(self._columns(self.app.size.width))
         self.chosen = (self.chosen + 1 + by) % (count + 1) - 1
+
+    def click_column(self, x: int) -> bool:
+        """See LineView: the column that the legend explains."""
+        number = self._column_at(x)
+        if number in (-1, self.chosen):
+            return False
+        self.chosen = number
+        self.post_message(self.ColumnChosen())
+        return True
+
+    def _column_at(self, x: int) -> int:
+        """The column that is painted there, -1 for none."""
+        groups = self.groups(self.app.size.width)
+        left, number = _NAME_WIDTH, 0
+        for group in groups:
+            for column in group.columns:
+                if left <= x < left + column.width:
+                    return number
+                left, number = left + column.width, number + 1
+            left += len(self._gap(groups))
+        return -1
 
     def _columns(self, width: int) -> list[_Column]:
         return [column for group in self.groups(width) for column in group.columns]

@@ -49,8 +49,7 @@ class FieldList(LineView):
         """Show a session's area and put the cursor where it is."""
         self.session = session
         self.notes = session.notes()
-        self.resized()
-        self.place(session.cursor)
+        self.renewed(session.cursor)
 
     def line_count(self) -> int:
         """See LineView."""

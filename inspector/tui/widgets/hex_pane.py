@@ -70,8 +70,7 @@ class HexPane(LineView):
         self._dropped = DroppedBytes(session.area) if session.area is not None else None
         if self._marked and not any(o <= self.byte < o + n for o, n in self._marked):
             self.byte = self._marked[0][0]
-        self.resized()
-        self.place(self.byte // self.columns)
+        self.renewed(self.byte // self.columns)
 
     def on_resize(self, event: events.Resize) -> None:
         """The number of columns may change, and with it the line of the byte."""

@@ -41,6 +41,7 @@ class KeyLine(Widget, can_focus=False):
         dock: bottom; height: 1; text-wrap: nowrap; color: $footer-foreground; background: $footer-background;
         .key-line--key { color: $key-word; text-style: bold; }
         .key-line--description { color: $key-label; }
+        &:nocolor .key-line--key { text-style: bold reverse; }
     }
     """
     keys: reactive[tuple[_Shown, ...]] = reactive(tuple)

@@ -19,7 +19,7 @@ class LeaderPanel(DrawnView):
     DEFAULT_CSS = """
     LeaderPanel {
         layer: prompt; dock: bottom; display: none; height: auto; padding: 0 1; background: $panel;
-        overflow: hidden; border-top: solid $primary; border-title-color: $line-heading;
+        overflow: hidden; border-top: solid $pane-edge; border-title-color: $line-heading;
     }
     """
 

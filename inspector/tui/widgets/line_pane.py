@@ -18,6 +18,8 @@ class LinePane(ScrollView, inherit_bindings=False):
     Subclasses make the strip of a line and call ``changed`` when what is shown is something else.
     """
 
+    DEFAULT_CSS = "LinePane { border-title-color: $pane-title; }"
+
     def __init__(self, name: str | None = None) -> None:
         super().__init__(id=name)
         #: The lines on screen, by number; those that were painted in another style, which is on screen still.

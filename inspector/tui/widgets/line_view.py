@@ -35,6 +35,10 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
     LineView > .line--good { color: $line-good; }
     LineView > .line--bad { color: $line-bad; text-style: bold; }
     LineView > .line--mark { background: $mark; color: $on-mark; text-style: bold; }
+    LineView:nocolor > .line--cursor { text-style: bold underline; }
+    LineView:nocolor:focus > .line--cursor { text-style: bold reverse; }
+    LineView:nocolor > .line--mark { text-style: bold reverse; }
+    LineView:nocolor > .line--quiet { text-style: dim; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line--cursor",
@@ -84,6 +88,11 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
         """The number of lines has changed."""
         self.take_size(Size(self.size.width, self.line_count()))
         self.changed()
+
+    def renewed(self, cursor: int) -> None:
+        """The lines are others, and the cursor is on one of them: painted once, as with each key."""
+        self.take_size(Size(self.size.width, self.line_count()))
+        self.place(cursor)
 
     def on_resize(self, _event: events.Resize) -> None:
         """Keep the lines as wide as the pane."""
@@ -160,14 +169,19 @@ class LineView(LinePane, can_focus=True, inherit_bindings=False):
         self.move_to(0 if where < 0 else self.line_count() - 1)
 
     def on_click(self, event: events.Click) -> None:
-        """To the line under the mouse; a second click chooses it."""
+        """To the line and column under the mouse; a second click chooses it."""
         line = self.scroll_offset.y + event.y
         if line >= self.line_count():
             return
-        if line == self.cursor:
-            self.post_message(self.Chosen(self))
-        else:
+        is_other = self.click_column(event.x - self.styles.padding.left)
+        if line != self.cursor:
             self.move_to(line)
+        elif not is_other:
+            self.post_message(self.Chosen(self))
+
+    def click_column(self, x: int) -> bool:  # noqa: ARG002
+        """A click at a column of the text, of a line or of the heading above it; whether that chose another one."""
+        return False
 
     def _on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self.scroll_relative(y=3, animate=False)

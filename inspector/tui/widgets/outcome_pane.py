@@ -15,10 +15,11 @@ from inspector.export.timeline import answer_of, stamp_of
 from inspector.export.why import SOURCE, gate_sentence, result_of
 from inspector.export.words import counted
 from inspector.machine.against import Happened
+from inspector.machine.log import Line
 from inspector.machine.offers import Offer
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import Line, WorldStep
-from inspector.machine.x86.world.gates import Chain, GateState
+from inspector.machine.world import WorldStep
+from inspector.machine.x86.world.gates import Chain, Gate, GateState
 from inspector.tui.widgets.text_pane import TextPane
 from layouts.scenario import Scenario
 
@@ -143,6 +144,17 @@ def gates_text(name: str, found: Sequence[Chain], use: str, width: int) -> Text:
         text.append("  " + hanging(result_of(other), width, 4))
     if use:
         text.append("  " + hanging(use, width, 4))
+    return text.append("  " + hanging(SOURCE, width, 4), "dim")
+
+
+def gate_text(chain: Chain, gate: Gate, key: str, width: int) -> Text:
+    """One gate of an actor, and the key that opens it, where there is one."""
+    sign, style = _GATE_SIGNS[gate.state]
+    text = Text(f"{chain.actor}, {gate.name}: {gate.state}\n", "bold")
+    text.append(sign, style).append(hanging(gate_sentence(gate), width, 4))
+    if key:
+        text.append("  ").append(hanging(f"{key}, or a second click there, does what opens it", width, 4), "bold")
+    text.append("  " + hanging(result_of(chain), width, 4))
     return text.append("  " + hanging(SOURCE, width, 4), "dim")
 
 

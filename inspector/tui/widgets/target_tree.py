@@ -29,8 +29,7 @@ class TargetTree(LineView):
     def show(self, session: Session) -> None:
         """Show a session and put the cursor where it is."""
         self.session = session
-        self.resized()
-        self.place(self._current_line())
+        self.renewed(self._current_line())
 
     def _head(self) -> list[Line]:
         """The process and its areas, before the vCPUs."""

@@ -18,6 +18,9 @@ from inspector.tui.contrast import legible
 from inspector.tui.shown import visible_text
 from inspector.tui.widgets.line_pane import LinePane, cut
 
+#: From a colour of a terminal to its brighter one.
+_BRIGHT = 8
+
 
 class TextPane(LinePane, can_focus=True):
     """What is cut at the right ends in ``…``; with ``wraps`` nothing is cut."""
@@ -89,7 +92,7 @@ class TextPane(LinePane, can_focus=True):
 
     def _made_readable(self, style: Style) -> Style:
         if self.app.native_ansi_color:
-            return style
+            return _brighter(style) if self.app.current_theme.dark else style
         if style.dim:
             quiet = RichColor.parse(self.app.get_css_variables()["line-quiet"])
             return Style.combine([style, Style(color=quiet, dim=False)])
@@ -97,3 +100,11 @@ class TextPane(LinePane, can_focus=True):
             return style
         colour = Color.from_rich_color(RichColor.from_triplet(style.color.get_truecolor(self.app.ansi_theme)))
         return style + Style(color=legible(colour, self.styles.background).rich_color)
+
+
+def _brighter(style: Style) -> Style:
+    """Of the terminal's own colours the brighter one, as contrast.bright."""
+    number = style.color.number if style.color is not None else None
+    if number is None or not 0 < number < _BRIGHT - 1:
+        return style
+    return style + Style(color=RichColor.from_ansi(number + _BRIGHT))

@@ -53,6 +53,19 @@ _WORDS = {
     "ace": "xcrypt",
     "ace_en": "xcrypt-en",
 }
+#: Words that stand for no feature of QEMU's: what Linux concludes itself, and what it keeps from guests (5.10 to 7.3).
+_OF_LINUX = frozenset(
+    """
+    acc_power amd_dcm amd_lbr_pmc_freeze amd_lbr_v2 amd_ppin aperfmperf arch_perfmon art bpext brs bts cat_l2
+    cat_l3 ccs ccs_en cdp_l2 cdp_l3 centaur_mcr cpb cppc cpuid cpuid_fault cqm cqm_llc cqm_mbm_local cqm_mbm_total
+    cqm_occup_llc cxmmx cyrix_arr debug_swap eagerfpu enqcmd epb ept_ad extd_apicid hfi hw_pstate hwp
+    hwp_act_window hwp_epp hwp_notify hwp_pkg_req ibpb_exit_to_user ida intel_ppin invpcid_single irperf k6_mtrr
+    lass longrun lrti mba mp mwaitx nonstop_tsc_s3 nopl ospke pconfig pebs perfctr_llc phe2 phe2_en pln
+    proc_feedback pti pts ptsc rapl rdpru rdt_a recovery rep_good ring3mwait rng2 rng2_en rsa rsa_en sdbg sev
+    sev_es sev_snp sm2 sm2_en smca sme svsm tdx_guest tdx_host_platform tme tsc_known_freq tsc_reliable up
+    v_spec_ctrl vmmcall x2avic xtopology
+    """.split()  # noqa: SIM905
+)
 #: Words that Linux sets for bits of both vendors (init_speculation_control), Intel's bits and AMD's.
 _EITHER = {
     "ibrs": (("spec-ctrl",), ("ibrs",)),
@@ -186,6 +199,15 @@ def feature_of_flag(flag: str, flags: frozenset[str]) -> tuple[str, ...]:
     name = _WORDS.get(flag, flag)
     known = feature_named(name) if name else ""
     return (known,) if known else ()
+
+
+def unknown_flags(flags: frozenset[str]) -> tuple[str, ...]:
+    """The words that are no feature of QEMU's and that no Linux up to 7.3 has."""
+    return tuple(
+        flag
+        for flag in sorted(flags)
+        if flag not in _WORDS and flag not in _OF_LINUX and not feature_of_flag(flag, flags)
+    )
 
 
 @cache

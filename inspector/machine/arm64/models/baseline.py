@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PMU_V3, PSCI_0_2, PTRAUTH, SVE, Host
-from inspector.machine.arm64.idregs import writable_fields
+from inspector.machine.arm64.id_limits import writable_fields
 from inspector.machine.arm64.models.realize import Realization, realize, refusal
 from inspector.machine.arm64.models.request import RESERVED, Request, Words, parse_words, request
 from inspector.machine.arm64.policy import safe_value

@@ -11,7 +11,7 @@ from functools import cache
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
-from inspector.machine.arm64.idregs import checked_mask, writable_fields
+from inspector.machine.arm64.id_limits import checked_mask, writable_fields
 from inspector.machine.arm64.models.partial import Open, PartialHost, is_switched_off, open_features
 from inspector.machine.arm64.models.request import IDENTITY, Request
 from inspector.machine.arm64.policy import is_safe, unsafe_text

@@ -146,7 +146,7 @@ class _Asking:
     def _baseline(self) -> dict[int, int]:
         host, found = self.host, {}
         for encoding, register in host.kernel.registers.items():
-            if register.kind in ("hidden", "unallocated"):
+            if not register.is_shown:
                 continue
             if encoding in IDENTITY or not self.lineage:
                 found[encoding] = host.limit(encoding, self.features)

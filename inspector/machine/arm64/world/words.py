@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from inspector.machine.arm64.sve import VQ_BYTES
+from inspector.machine.arm64.sve import VLS_SIZE_BYTES, VQ_BYTES
 from inspector.machine.events import Words, number
 from layouts.arm64 import kvm_ids
 from layouts.arm64.capabilities import CAPABILITIES
@@ -38,6 +38,8 @@ FEATURE_NAMES = (
 )
 _FEATURE_PREFIX, _CAP_PREFIX, _REGISTER_PREFIX = "KVM_ARM_VCPU_", "KVM_CAP_", "KVM_REG_ARM64_"
 _MAX_BYTES = 256
+#: Vector lengths in bytes, of each bit of KVM_REG_ARM64_SVE_VLS.
+_LENGTHS = range(VQ_BYTES, 8 * VLS_SIZE_BYTES * VQ_BYTES + 1, VQ_BYTES)
 #: Registers of 256 bytes and the like, as the words that name them.
 _VECTORS = {"z": (SVE_Z0, 32), "p": (SVE_P0, 16)}
 
@@ -68,15 +70,21 @@ def capability(text: str) -> int:
 
 
 def vector_lengths(words: Words) -> int:
-    """A set of vector lengths in bytes (``16 32``) as bits vq-1, or the set itself (``0x3``). Raises ValueError."""
+    """A set of vector lengths in bytes (``16 32``) as bits vq-1, or the set itself (``0x3``). Raises ValueError.
+
+    The longest is that of the set's last bit (KVM_ARM64_SVE_VQ_MAX).
+    """
     found = 0
     for text in words:
         if text.startswith("0x"):
-            found |= int(text, 16)
+            found |= int.from_bytes(value_bytes(text, VLS_SIZE_BYTES), "little")
             continue
         length = number(text)
-        if not length or length % VQ_BYTES:
-            raise ValueError(f"{text} is no vector length: multiples of {VQ_BYTES} bytes, or 0x and a set of bits vq-1")
+        if length not in _LENGTHS:
+            raise ValueError(
+                f"{text} is no vector length: multiples of {VQ_BYTES} bytes up to {_LENGTHS[-1]}, or 0x and a set of"
+                " bits vq-1"
+            )
         found |= 1 << (length // VQ_BYTES - 1)
     return found
 
@@ -127,8 +135,7 @@ def _names() -> dict[int, str]:
 
 def name_of(register_id: int) -> str:
     """A register's short name, as events have it."""
-    found = _names().get(register_id) or kvm_ids.explain(register_id).path
-    return found.rpartition(".")[2] if found.startswith(("sysreg.", "core.", "sve.")) else found
+    return _names().get(register_id) or kvm_ids.explain(register_id).path.removeprefix("sysreg.")
 
 
 def value_bytes(text: str, size_bytes: int) -> bytes:

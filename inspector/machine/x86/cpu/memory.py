@@ -19,34 +19,28 @@ class Memory:
         end = address + size
         if not (end <= _CANONICAL or address >= (1 << 64) - _CANONICAL):
             raise MemoryFaultError(GP, address)
-        mapped = self._mapped_to(address)
+        base, data = self._region(address)
+        mapped = base + len(data)
         if mapped < end:
-            raise MemoryFaultError(
-                PF, end - 1 if last_first else max(mapped, address), _USER | (_WRITE if writes else 0)
-            )
-
-    def _mapped_to(self, address: int) -> int:
-        for base, data in self._regions.items():
-            if base <= address < base + len(data):
-                return base + len(data)
-        return 0
+            raise MemoryFaultError(PF, end - 1 if last_first else mapped, _USER | (_WRITE if writes else 0))
 
     def _region(self, address: int) -> tuple[int, bytearray]:
+        """The region of an address, and where it begins; an empty one there where nothing is mapped."""
         for base, data in self._regions.items():
             if base <= address < base + len(data):
-                return address - base, data
-        raise MemoryFaultError(PF, address, _USER)
+                return base, data
+        return address, bytearray()
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes. Raises MemoryFaultError."""
         self.check(address, size, writes=False)
-        at, data = self._region(address)
-        return bytes(data[at : at + size])
+        base, data = self._region(address)
+        return bytes(data[address - base :][:size])
 
     def write(self, address: int, data: bytes) -> None:
         """Bytes become others, all or none. Raises MemoryFaultError."""
         if not data:
             return
         self.check(address, len(data), writes=True)
-        at, region = self._region(address)
-        region[at : at + len(data)] = data
+        base, region = self._region(address)
+        region[address - base : address - base + len(data)] = data

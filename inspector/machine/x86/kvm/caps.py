@@ -6,14 +6,13 @@ svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 
 from inspector.machine.x86.kvm.loaded import Loaded
 from inspector.machine.x86.kvm.pebs import has_pebs
 from inspector.machine.x86.linux import features as linux_features
 from layouts.light import NamedTuple
-from layouts.x86.features import FEATURES, WORDS
+from layouts.x86.features import FEATURES
 from layouts.x86.kvm_caps import KVM_FEATURES
 
 _NO_MARK = ""
@@ -53,12 +52,15 @@ def _feature(marked: str) -> tuple[str, str, int]:
     return mark, name, 1 << FEATURES[name].bit
 
 
-class Caps:
-    """The masks while they are being made."""
+class _Words(dict[tuple[int, int, int], int]):
+    """The mask of each word, made when it is asked for: who asks for one bit of many kernels needs few."""
 
     def __init__(self, kvm: Loaded) -> None:
         self.kvm = kvm
-        self.words = {word: self._initial(word) for word in WORDS}
+
+    def __missing__(self, word: tuple[int, int, int]) -> int:
+        found = self[word] = self._initial(word)
+        return found
 
     def _initial(self, word: tuple[int, int, int]) -> int:
         """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
@@ -80,6 +82,14 @@ class Caps:
             elif not mark or mark == "?":
                 found |= bit & raw & linux
         return found
+
+
+class Caps:
+    """The masks by word."""
+
+    def __init__(self, kvm: Loaded) -> None:
+        self.kvm = kvm
+        self.words = _Words(kvm)
 
     def set(self, feature: str) -> None:
         """kvm_cpu_cap_set."""
@@ -108,8 +118,8 @@ class Caps:
         return bool(self.words[leaf, subleaf, register] >> bit & 1)
 
 
-def cpu_caps(kvm: Loaded) -> tuple[int, ...]:
-    """The masks, in the order of WORDS."""
+def cpu_caps(kvm: Loaded) -> Caps:
+    """The masks of KVM as it is loaded."""
     caps = Caps(kvm)
     _common(caps)
     if kvm.is_svm:
@@ -117,7 +127,7 @@ def cpu_caps(kvm: Loaded) -> tuple[int, ...]:
     else:
         _vmx(caps)
     _supervisor_state(caps)
-    return tuple(caps.words[word] for word in WORDS)
+    return caps
 
 
 def _common(caps: Caps) -> None:
@@ -204,11 +214,3 @@ def _supervisor_state(caps: Caps) -> None:
     """kvm_setup_xss_caps: CET needs both of its components in XSS."""
     if not (caps.has("XSAVES") and caps.kvm.host.kvm_xss):
         caps.clear("SHSTK", "IBT")
-
-
-def names(caps: Iterable[int]) -> frozenset[str]:
-    """The features that masks have."""
-    by_word = dict(zip(WORDS, caps, strict=True))
-    return frozenset(
-        name for name, (leaf, subleaf, register, bit) in FEATURES.items() if by_word[leaf, subleaf, register] >> bit & 1
-    )

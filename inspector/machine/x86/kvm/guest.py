@@ -55,6 +55,7 @@ class Guest:
         if not alone:
             return outcome
         wanted = self.vcpu.wants_buffer
+        run.exit(costs=False)
         ended = run.end()
         if wanted and not ended.accepted:
             return ended._replace(checks=(*outcome.checks, *ended.checks))

@@ -22,6 +22,7 @@ CAP_X2APIC_API, USE_32BIT_IDS = 129, 1
 #: IA32_APIC_BASE.
 ENABLED, X2APIC = 0x800, 0x400
 # Registers by offset (SDM vol. 3, table 11-1).
+TSC_DEADLINE = 0x6E0
 ID, VERSION, TPR, PPR, LDR, DFR, SPIV = 0x20, 0x30, 0x80, 0xA0, 0xD0, 0xE0, 0xF0
 ISR, TMR, IRR, ESR, ICR, ICR2 = 0x100, 0x180, 0x200, 0x280, 0x300, 0x310
 LVT_CMCI, LVT_TIMER, LVT_LINT0, TIMER_INITIAL, TIMER_CURRENT, TIMER_DIVIDE = 0x2F0, 0x320, 0x350, 0x380, 0x390, 0x3E0
@@ -205,9 +206,10 @@ class Lapic:
         self.write(PPR, task & 0xFF if task & 0xF0 >= in_service & 0xF0 else in_service & 0xF0)
 
     def _update_timer_mode(self) -> None:
-        """apic_update_lvtt: to or from the TSC deadline the initial count is lost."""
+        """apic_update_lvtt: to or from the TSC deadline the initial count is lost, and the deadline."""
         mask = _MODES if self.vcpu.guest.in_table("TSC_DEADLINE_TIMER") else _PERIODIC
         mode = self.read(LVT_TIMER) & mask
         if (mode == _DEADLINE) != (self._timer_mode == _DEADLINE):
             self.write(TIMER_INITIAL, 0)
+            self.vcpu.msrs.pop(TSC_DEADLINE, None)
         self._timer_mode = mode

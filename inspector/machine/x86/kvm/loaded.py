@@ -200,7 +200,7 @@ class Loaded:
     @cached_property
     def synthesized(self) -> frozenset[str]:
         """Features that Linux concludes."""
-        return linux_features.synthesized(self.host)
+        return linux_features.synthesized(self.host, self.release)
 
     @cached_property
     def _bugs(self) -> frozenset[str]:

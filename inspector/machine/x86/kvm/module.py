@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from inspector.machine.x86.kvm import caps
+from inspector.machine.x86.kvm.caps import Caps, cpu_caps
 from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
 from inspector.machine.x86.kvm.loaded import PVM, SVM, VMX, Loaded, Processor
 
@@ -34,15 +34,17 @@ class Kvm(Loaded):
         return known_efer_bits(self, self.has)
 
     @cached_property
-    def caps(self) -> tuple[int, ...]:
-        """kvm_cpu_caps, in the order of WORDS."""
-        return caps.cpu_caps(self)
+    def caps(self) -> Caps:
+        """kvm_cpu_caps."""
+        return cpu_caps(self)
 
     @cached_property
-    def features(self) -> frozenset[str]:
-        """The features that KVM has for guests (kvm_cpu_cap_has)."""
-        return caps.names(self.caps)
+    def _had(self) -> dict[str, bool]:
+        return {}
 
     def has(self, feature: str) -> bool:
         """kvm_cpu_cap_has."""
-        return feature in self.features
+        found = self._had.get(feature)
+        if found is None:
+            found = self._had[feature] = self.caps.has(feature)
+        return found

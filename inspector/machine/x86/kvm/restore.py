@@ -8,16 +8,18 @@ kvm_arch_put_registers), Firecracker (src/vmm/src/arch/x86_64/vcpu.rs, restore_s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm import clock, cpuid_ioctls, mp_state, sregs, xcrs, xsave
+from inspector.machine.x86.kvm import cpuid_ioctls, sregs
 from inspector.machine.x86.kvm.msrs import access
 from layouts.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.guest_cpuid import Entry
     from inspector.machine.x86.kvm.whole import WholeVcpu
+
+# A call's rules are imported when it is made: few captures have state for all of them.
 
 #: Steps by name. ``sregs2`` is KVM_SET_SREGS where the state or the kernel has no KVM_SET_SREGS2.
 QEMU = ("tsc_khz", "sregs2", "nested", "regs", "xsave", "xcrs", "msrs", "events", "mp", "debugregs", "lapic")
@@ -61,12 +63,12 @@ class Step(NamedTuple):
     refused: tuple[int, ...] = ()
 
 
-def restore(vcpu: WholeVcpu, saved: Saved, order: Sequence[str]) -> list[Step]:
-    """Make the calls; a refused one does not end it, and a refused MSR is passed over."""
+def restore(vcpu: WholeVcpu, saved: Saved, order: Sequence[str], *, give_up: Collection[int] = ()) -> list[Step]:
+    """Make the calls; a refused one does not end it, and a refused MSR is passed over, but one of ``give_up``."""
     steps = []
     for name in order:
         if name == "msrs":
-            steps.append(_set_msrs(vcpu, saved.msrs))
+            steps.append(_set_msrs(vcpu, saved.msrs, give_up))
             continue
         if name == "lapic" and saved.lapic is None:
             continue
@@ -87,7 +89,23 @@ def _set_nested(vcpu: WholeVcpu, saved: Saved) -> Outcome:
 
 
 def _set_tsc_khz(vcpu: WholeVcpu, saved: Saved) -> Outcome:
-    return clock.set_tsc_khz(vcpu, saved.tsc_khz) if saved.tsc_khz else _nothing("frequency")
+    if not saved.tsc_khz:
+        return _nothing("frequency")
+    from inspector.machine.x86.kvm.clock import set_tsc_khz
+
+    return set_tsc_khz(vcpu, saved.tsc_khz)
+
+
+def _set_xsave(vcpu: WholeVcpu, saved: Saved) -> Outcome:
+    from inspector.machine.x86.kvm.xsave import set_xsave
+
+    return set_xsave(vcpu, saved.xsave)
+
+
+def _set_mp_state(vcpu: WholeVcpu, saved: Saved) -> Outcome:
+    from inspector.machine.x86.kvm.mp_state import set_mp_state
+
+    return set_mp_state(vcpu, saved.mp_state)
 
 
 def _set_lapic(vcpu: WholeVcpu, saved: Saved) -> Outcome:
@@ -102,16 +120,16 @@ _CALLS: dict[str, Callable[[WholeVcpu, Saved], Outcome]] = {
     "sregs2": lambda vcpu, saved: sregs.set_sregs2(vcpu, saved.sregs2 or b""),
     "nested": _set_nested,
     "regs": lambda vcpu, saved: vcpu.regs.set(saved.regs),
-    "xsave": lambda vcpu, saved: xsave.set_xsave(vcpu, saved.xsave),
+    "xsave": _set_xsave,
     "xcrs": lambda vcpu, saved: set_xcrs(vcpu, saved.xcrs),
     "events": lambda vcpu, saved: vcpu.pending.set(saved.events),
-    "mp": lambda vcpu, saved: mp_state.set_mp_state(vcpu, saved.mp_state),
+    "mp": _set_mp_state,
     "debugregs": lambda vcpu, saved: vcpu.debugregs.set(saved.debugregs),
     "lapic": _set_lapic,
 }
 
 
-def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...]) -> Step:
+def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...], give_up: Collection[int]) -> Step:
     """KVM_SET_MSRS in calls of 250; after a refused entry, the next call begins behind it."""
     counts, refused, at = [], [], 0
     outcome = _nothing("MSR")
@@ -123,7 +141,7 @@ def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...]) -> Step:
         at += done
         if done < len(call):
             refused.append(entries[at][0])
-            at += 1
+            at = len(entries) if refused[-1] in give_up else at + 1
         if outcome.accepted:
             outcome = found
     return Step("msrs", outcome, tuple(counts), tuple(refused))
@@ -131,6 +149,8 @@ def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...]) -> Step:
 
 def set_xcrs(vcpu: WholeVcpu, image: bytes) -> Outcome:
     """KVM_SET_XCRS with struct kvm_xcrs."""
+    from inspector.machine.x86.kvm import xcrs
+
     count, flags, *words = _XCRS.unpack_from(image)
     entries = [(words[at] & 0xFFFFFFFF, words[at + 1]) for at in range(0, len(words), 2)]
     return xcrs.set_xcrs(vcpu, entries, count=count, flags=flags)
@@ -138,12 +158,16 @@ def set_xcrs(vcpu: WholeVcpu, image: bytes) -> Outcome:
 
 def get_xcrs(vcpu: WholeVcpu) -> bytes:
     """KVM_GET_XCRS: struct kvm_xcrs."""
+    from inspector.machine.x86.kvm import xcrs
+
     count, value = xcrs.get_xcrs(vcpu)
     return _XCRS.pack(count, 0, 0, value, *(0,) * 30).ljust(_XCRS_SIZE_BYTES, b"\0")
 
 
 def save(vcpu: WholeVcpu, indexes: Sequence[int]) -> Saved:
     """What a VMM reads of a vCPU, with these MSRs as far as they can be read."""
+    from inspector.machine.x86.kvm import mp_state, xsave
+
     values = ((index, access.read(vcpu, index)) for index in indexes)
     code, nested = vcpu.nested.get(_NESTED_SIZE_BYTES)
     return Saved(

@@ -124,12 +124,15 @@ class Run:
         if self.vcpu.in_guest:
             self.linux.trace.costs.vm_exits += 1
 
-    def exit(self) -> None:
-        """After VM exit, with interrupts off: the guest's XFD and XFD_ERR are read, the host's state put back."""
+    def exit(self, *, costs: bool = True) -> None:
+        """After VM exit, with interrupts off: the guest's XFD and XFD_ERR are read, the host's state put back.
+
+        It ``costs`` nothing where nobody would have left the guest: KVM_RUN was for one instruction alone.
+        """
         vcpu, processor, linux = self.vcpu, self.processor, self.linux
         if not vcpu.in_guest:
             return
-        linux.trace.costs.vm_exits += 1
+        linux.trace.costs.vm_exits += costs
         vcpu.in_guest = False
         vcpu.thread.leave_guest = None
         host = linux.host
@@ -142,7 +145,7 @@ class Run:
         processor.xcr0, processor.xss, processor.cr4_osxsave = host.user_max, host.supervisor, True
         processor.cr4_cet = False
         if vcpu.passthrough:
-            linux.trace.costs.rdmsr_xfd += 1
+            linux.trace.costs.rdmsr_xfd += costs
             vcpu.fpstate.xfd = self.cpu.xfd_state = self.cpu.eager_xfd = processor.xfd
         if vcpu.policy.is_proposal:
             self._exit_of_proposal()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.host import AMX_FEATURES, Host
 from inspector.machine.x86.kvm.assumed import kvm_on
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.supported_cpuid import Supported
 from inspector.machine.x86.linux.process import Process
 from layouts.light import NamedTuple
@@ -44,13 +47,18 @@ def supported_xcr0(process: Process) -> int:
 
 def supported_leaf_0xd(process: Process) -> dict[int, CpuidValues]:
     """Leaf 0xD of KVM_GET_SUPPORTED_CPUID, for a process of the host."""
-    rows = Supported(kvm_on(process.host), process.guest_perm).leaf(0xD)
-    return {entry.subleaf: entry.values for entry in rows}
+    return {entry.subleaf: entry.values for entry in _leaf(kvm_on(process.host), 0xD, process.guest_perm)}
+
+
+@lru_cache(maxsize=256)
+def _leaf(kvm: Kvm, leaf: int, guest_perm: int = 0) -> tuple[Entry, ...]:
+    """The entries of a leaf, made once for a host and a permission."""
+    return tuple(Supported(kvm, guest_perm).leaf(leaf))
 
 
 def supported_leaf_7(host: Host) -> CpuidValues:
     """Leaf 7(0) of KVM_GET_SUPPORTED_CPUID."""
-    return Supported(kvm_on(host)).leaf(7)[0].values
+    return _leaf(kvm_on(host), 7)[0].values
 
 
 def named_cpuid(process: Process, name: str) -> dict[tuple[int, int], CpuidValues]:

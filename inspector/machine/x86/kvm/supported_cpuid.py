@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import INDEXED, Entry
 from layouts.light import TYPE_CHECKING
-from layouts.x86.features import FEATURES, WORDS
+from layouts.x86.features import FEATURES
 from layouts.x86.kvm_cpuid import INDEXED_LEAVES, KVM_FEATURES_EAX
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Supported:
     def __init__(self, kvm: Kvm, guest_perm: int = 0) -> None:
         self.kvm = kvm
         self.guest_perm = guest_perm
-        self.caps = dict(zip(WORDS, kvm.caps, strict=True))
+        self.caps = kvm.caps.words
 
     def table(self) -> tuple[Entry, ...]:
         """kvm_dev_ioctl_get_cpuid."""

@@ -102,7 +102,7 @@ class TdRun(Run):
         vcpu.thread.leave_guest = self.exit
         return None
 
-    def exit(self) -> None:
+    def exit(self, *, costs: bool = True) -> None:  # noqa: ARG002 - the host's kernel pays nothing for XFD
         """TD exit: XSAVES with the TD's XFD still loaded, then everything is wiped, XFD and XFD_ERR 0."""
         vcpu, processor, state, host = self.vcpu, self.processor, self.state, self.linux.host
         if not vcpu.in_guest:

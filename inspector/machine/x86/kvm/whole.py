@@ -12,8 +12,6 @@ from inspector.machine.x86.kvm.debugregs import DebugRegs
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.lapic import Lapic
 from inspector.machine.x86.kvm.module import Kvm
-from inspector.machine.x86.kvm.nested.svm import SvmNested
-from inspector.machine.x86.kvm.nested.vmx import VmxNested
 from inspector.machine.x86.kvm.pending import PendingEvents
 from inspector.machine.x86.kvm.regs import Regs
 from inspector.machine.x86.kvm.state import (
@@ -25,8 +23,24 @@ from inspector.machine.x86.kvm.state import (
     VcpuState,
     VmConfig,
 )
+from layouts.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.nested.svm import SvmNested
+    from inspector.machine.x86.kvm.nested.vmx import VmxNested
 
 __all__ = ("IRQCHIP_KERNEL", "IRQCHIP_NONE", "IRQCHIP_SPLIT", "VmConfig", "WholeVcpu")
+
+
+def _nested(vcpu: WholeVcpu) -> VmxNested | SvmNested:
+    """The nested state of the vendor: the other's rules are not needed."""
+    if vcpu.kvm.is_vmx:
+        from inspector.machine.x86.kvm.nested.vmx import VmxNested
+
+        return VmxNested(vcpu)
+    from inspector.machine.x86.kvm.nested.svm import SvmNested
+
+    return SvmNested(vcpu)
 
 
 class WholeVcpu(VcpuState):
@@ -41,7 +55,7 @@ class WholeVcpu(VcpuState):
         self.regs = Regs(self)
         self.debugregs = DebugRegs()
         self.pending = PendingEvents(self)
-        self.nested = VmxNested(self) if kvm.is_vmx else SvmNested(self)
+        self.nested = _nested(self)
         self.lapic = Lapic(self) if self.vm.has_lapic else None
 
     def set_cpuid2(self, entries: tuple[Entry, ...]) -> Outcome:

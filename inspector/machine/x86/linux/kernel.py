@@ -125,7 +125,7 @@ class Linux:
             fpstate.image = outcome.image
             if outcome.value:
                 dropped = f"XSAVES leaves out components {outcome.value:#x}, in use, because XFD has them: lost"
-                self.log(cpu.current, dropped, call_chains.SAVE, cpu)
+                self.log(cpu.current, dropped, call_chains.SAVE)
         return outcome
 
     def restore(self, cpu: Cpu, fpstate: Fpstate) -> Outcome | None:
@@ -324,7 +324,7 @@ class Linux:
         error = cpu.machine.rdmsr(MSR_XFD_ERR)
         if not error.accepted:
             return error
-        self.log(thread, f"XFD_ERR = {error.value:#x}", call_chains.XFD_EVENT, cpu)
+        self.log(thread, f"XFD_ERR = {error.value:#x}", call_chains.XFD_EVENT)
         cpu.machine.wrmsr(MSR_XFD_ERR, 0)
         wanted = error.value & DYNAMIC
         process = thread.process
@@ -335,12 +335,12 @@ class Linux:
             return rule.signal(exceptions.SIGILL, _ILL_ILLOPC)
         if not rule.check("memory for the larger buffer is there (fpstate_realloc)", process.allocate()):
             return rule.signal(exceptions.SIGSEGV, _SI_KERNEL)
-        thread.fpstate = thread.fpstate.larger(self.host, process.perm & DYNAMIC)
+        thread.fpstate = thread.fpstate.larger(self.host, wanted)
         if self.level == "host":
             self.trace.costs.allocated_bytes += thread.fpstate.size_bytes
         cpu.owner = thread.fpstate
         grown = f"task's buffer is now {thread.fpstate.size_bytes} bytes"
-        self.log(thread, grown, call_chains.TASK_BUFFER, cpu)
+        self.log(thread, grown, call_chains.TASK_BUFFER)
         self.write_xfd(cpu, thread.fpstate.xfd)
         return None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from inspector.machine.world import Executed, Line
+from inspector.machine.log import Executed, Line
 
 
 class Costs:
     """What the host paid for XFD since the world began: counts of instructions, exits and checks.
 
+    An instruction of a guest outside KVM_RUN has a run of its own; what ends that is not counted.
     ``allocated_bytes`` are the images in the buffers that its kernel allocated for vCPUs, and for tasks upon #NM
     (fpu_alloc_guest_fpstate, fpstate_realloc). ``eager_wrmsr_xfd`` is what WRMSR XFD would count if every context
     switch wrote the XFD of the task that comes, a kernel thread's too; Linux writes it when a task returns to user

@@ -6,10 +6,10 @@ Source: the rules are those of ``kvm/``; the orders and what is done with refusa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from inspector.machine.outcome import Outcome
-from inspector.machine.x86.kvm import capabilities, mce, restore
+from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access, lists
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
@@ -110,8 +110,13 @@ def restored(
     *,
     order: Sequence[str] = (),
     memory: bytes | None = None,
+    until: str = "",
+    give_up: Collection[int] = (),
 ) -> Restored:
-    """Restore the vCPU with this CPUID. Every call is made, also after one that failed."""
+    """Restore the vCPU with this CPUID. Every call is made, also after one that failed; ``until`` is the last step.
+
+    The refusal of an MSR of ``give_up`` ends it all: who asks for that alone needs no more.
+    """
     vcpu = WholeVcpu(destination.kvm, VmConfig(guest.irqchip, memory=GuestMemory() if memory is None else memory))
     if destination.emulator:
         return Restored((), vcpu, ())
@@ -125,30 +130,40 @@ def restored(
         outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
     if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        from inspector.machine.x86.kvm import capabilities, mce
+
         # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
         mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
         calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
-    guest, left_out = _listed(guest, destination)
-    for name in list(order) or order_of(guest, vmm, destination):
+    guest, left_out = as_set(guest, destination)
+    for name in list(order) or _up_to(until, order_of(guest, vmm, destination)):
         if name == "tsc_khz" and not order:
             if not tsc.hangs_on(guest, destination):
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
             continue
-        calls += _made(vcpu, guest, name)
+        calls += _made(vcpu, guest, name, give_up)
+        if calls and any(index in give_up for index, _ in calls[-1].refused):
+            break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
 
 
-def _made(vcpu: WholeVcpu, guest: Guest, name: str) -> Iterator[Call]:
+def _up_to(last: str, steps: list[str]) -> list[str]:
+    """The steps to the last that is asked for, under any of its names; all of them where it is not among them."""
+    at = next((at for at, name in enumerate(steps) if name.rstrip("2") == last.rstrip("2")), len(steps))
+    return steps[: at + 1]
+
+
+def _made(vcpu: WholeVcpu, guest: Guest, name: str, give_up: Collection[int]) -> Iterator[Call]:
     """One step of the restore."""
-    for step in restore.restore(vcpu, guest.saved, [name]):
+    for step in restore.restore(vcpu, guest.saved, [name], give_up=give_up):
         refused = tuple((index, _why(vcpu, guest, index)) for index in step.refused)
         entries = len(guest.saved.msrs) if step.name == "msrs" else 0
         yield Call(_IOCTLS[step.name], step.name, step.outcome, entries, refused)
 
 
-def _listed(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
+def as_set(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ...]]:
     """The guest with the MSRs that are set, and those that QEMU leaves out although they have a value.
 
     QEMU's own MSRs are set where KVM_GET_MSR_INDEX_LIST has them. Those of VMX whose limits nobody told are not tried.

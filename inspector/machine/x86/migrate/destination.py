@@ -36,6 +36,21 @@ _SWITCHES = {
 }
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 
+#: Module parameters that are asked about, with the value that gives less and the one that gives more.
+_PARAMETERS = (
+    "nested",
+    "enable_pmu",
+    "ept",
+    "npt",
+    "unrestricted_guest",
+    "sgx",
+    "sev",
+    "sev_es",
+    "vgif",
+    "vls",
+    "lbrv",
+)
+
 
 class Destination:
     """A host with its kernel.
@@ -206,6 +221,17 @@ class Destination:
     def on_kernels(self) -> Mapping[str, Kvm]:
         """The same CPU under every known kernel, the oldest first."""
         return {name: self.on_kernel(kernel) for name, kernel in kernels().items()}
+
+    @cached_property
+    def otherwise(self) -> tuple[tuple[str, str, Kvm], ...]:
+        """The same host with each module parameter set otherwise: its name, the other value, that KVM."""
+        kvm = self.kvm
+        return tuple(
+            (name, value, self.with_parameter(name, value))
+            for name in _PARAMETERS
+            for value in ("Y", "N")
+            if kvm.is_on(name, default=value == "N") != (value == "Y")
+        )
 
     def with_parameter(self, name: str, value: str) -> Kvm:
         """The same host with a module parameter set otherwise."""

@@ -8,9 +8,11 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.header import xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
-from inspector.machine.x86.models.realize import Realization
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.xsave import HEADER_AT
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.realize import Realization
 
 NOTHING = Saved((), b"", b"", None, b"", b"", (), b"", 0, b"", None, None)
 #: Offsets in struct kvm_sregs of the registers that say what the guest turned on; kvm_sregs2 begins as it does.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.cpu import images
 from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.msrs import access, mce
@@ -130,24 +131,25 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
 
 def _not_saved(guest: Guest) -> Iterator[Lost]:
     """MSRs that the guest's CPUID brings and nobody saved."""
-    if "msrs" not in guest.captured or not guest.table or len(guest.saved.msrs) < 2:
+    table, msrs = guest.table, guest.msrs
+    if "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
-        if needed.msr not in guest.msrs and has(guest, needed.feature):
+        if needed.msr not in msrs and has(table, needed.feature):
             text = f"{access.name_of(needed.msr)} was not saved: {needed.consequence}"
             yield Lost("msr", f"MSR.{needed.msr:X}", text, "the capture's list of MSRs", needed.code)
 
 
-def has(guest: Guest, feature: str) -> bool:
-    """The guest's CPUID has a feature; of XSAVES, something that XSS saves with it."""
+def has(table: Mapping[tuple[int, int], CpuidValues], feature: str) -> bool:
+    """A guest's CPUID has a feature; of XSAVES, something that XSS saves with it."""
     bits = features().get(feature)
     if not bits:
         return False
     bit = bits[0]
-    row = guest.table.get(bit.word.leaf)
+    row = table.get(bit.word.leaf)
     has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
     if feature == "xsaves":
-        one = guest.table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
+        one = table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
         return has and bool(one[2] | one[3])
     return has
 

@@ -8,26 +8,34 @@ from inspector.machine.x86.kvm.msrs.access import name_of
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import names_of
+from layouts.light import NamedTuple
 from layouts.x86.evidence import ALL, READ_AT_START, USES, WITH, XSS_MSRS, Use, component
 
 
-def noticed(guest: Guest, difference: Difference) -> str:
-    """The evidence in words; empty where nothing of its state shows the use."""
-    found = []
-    for use in _uses(difference):
+class Noticed(NamedTuple):
+    """``evidence`` in words, empty where nothing of its state shows the use.
+
+    ``use`` is the evidence; else why there is none: what would show it is 0, was not captured, or does not exist.
+    """
+
+    evidence: str
+    use: str
+
+
+def noticed(guest: Guest, difference: Difference) -> Noticed:
+    """Whether the guest's state shows that it uses a bit."""
+    found, told, uses = [], [], _uses(difference)
+    for use in uses:
         value = _value(guest, use)
-        if value is not None and value & use.mask:
-            found.append(f"{use.called} is set" if use.mask.bit_count() < 64 else f"{use.called} is {value:#x}")
-    return ", ".join(found)
+        if value is not None:
+            told.append(use)
+            if value & use.mask:
+                found.append(f"{use.called} is set" if use.mask.bit_count() < 64 else f"{use.called} is {value:#x}")
+    evidence = ", ".join(found)
+    return Noticed(evidence, evidence or _not_in_use(difference, uses, told))
 
 
-def use_of(guest: Guest, difference: Difference) -> str:
-    """The evidence; else why there is none: what would show it is 0, was not captured, or does not exist."""
-    evidence = noticed(guest, difference)
-    if evidence:
-        return evidence
-    uses = _uses(difference)
-    told = [use for use in uses if _value(guest, use) is not None]
+def _not_in_use(difference: Difference, uses: Sequence[Use], told: Sequence[Use]) -> str:
     if told:
         clear = ", ".join(dict.fromkeys(use.called for use in told))
         return f"not in use now: {clear} {'is 0' if len(told) == 1 else 'are 0'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.migrate.actors import (
     CAPTURE,
@@ -29,20 +31,6 @@ from layouts.x86.msr_origins import SET_BY_LINE
 if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
 
-#: Module parameters that are asked about, with the value that gives less and the one that gives more.
-_PARAMETERS = (
-    "nested",
-    "enable_pmu",
-    "ept",
-    "npt",
-    "unrestricted_guest",
-    "sgx",
-    "sev",
-    "sev_es",
-    "vgif",
-    "vls",
-    "lbrv",
-)
 #: VMX and SVM: KVM gives them by its parameter.
 _OF_NESTING = frozenset(((1, 0, "ecx", 5), (0x80000001, 0, "ecx", 2)))
 
@@ -80,37 +68,36 @@ def _by_line(made: Migration, bit: Difference) -> Origin | None:
     return None
 
 
-def kvm_has(kvm: Kvm, bit: Difference) -> bool | None:
-    """Whether this KVM gives the bit to guests; None for a bit that is no feature of its lists."""
+def question_of(bit: Difference) -> Callable[[Kvm], bool] | None:
+    """Asks a KVM whether it gives the bit to guests; None for a bit that is no feature of its lists."""
     place = bit.place
     if place.kind == "xcr0":
-        return bool(kvm.xcr0 >> place.low & 1)
+        return lambda kvm: bool(kvm.xcr0 >> place.low & 1)
     if place.kind == "xss":
-        return bool(kvm.xss >> place.low & 1)
+        return lambda kvm: bool(kvm.xss >> place.low & 1)
     name = linux_names().get(place.key, "")
-    return kvm.has(name) if name else None
+    return (lambda kvm: kvm.has(name)) if name else None
 
 
 def _gone(made: Migration, bit: Difference) -> Origin:
     """The guest has it and the destination does not: silicon, Linux, KVM's release, its parameters, in turn."""
     host, kvm = made.destination, made.destination.kvm
-    name = bit.name
-    if kvm_has(kvm, bit):
+    name, has = bit.name, question_of(bit)
+    if has is None:
+        return _silicon(made, bit)
+    if has(kvm):
         return Origin(CAPTURE, f"{name} is kept back by what was captured of {host.name}, its KVM has it")
-    showing = [release for release, other in host.on_kernels.items() if kvm_has(other, bit)]
+    showing = [release for release, other in host.on_kernels.items() if has(other)]
     if showing:
         return Origin(
             KERNEL,
             f"{who_does(showing, host.on_kernels, 'shows', 'show')} it; {host.kernel.name} of {host.name} does not",
         )
-    for parameter in _PARAMETERS if _may_have(made, bit) else ():
-        for value in ("Y", "N"):
-            if kvm.is_on(parameter, default=value == "N") != (value == "Y") and kvm_has(
-                host.with_parameter(parameter, value), bit
-            ):
-                return Origin(
-                    PARAMETER, f"{name} is off because {parameter}={'N' if value == 'Y' else 'Y'} of KVM's modules"
-                )
+    for parameter, value, other in host.otherwise if _may_have(made, bit) else ():
+        if has(other):
+            return Origin(
+                PARAMETER, f"{name} is off because {parameter}={'N' if value == 'Y' else 'Y'} of KVM's modules"
+            )
     return _silicon(made, bit)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.msrs.access import never_takes
 from inspector.machine.x86.migrate.again import Remedied
 from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_table
-from inspector.machine.x86.migrate.calls import Call, restored
+from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
-from inspector.machine.x86.models.realize import realize
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
@@ -102,6 +102,8 @@ def _line_helps(made: Migration, bit: Difference) -> bool:
     name = bit.name
     if bit.place.kind != "cpuid" or name not in features():
         return True
+    from inspector.machine.x86.models.realize import realize
+
     request = line.request._replace(switches={**line.request.switches, name: False})
     again = realize(request, line.offer)
     return all(entry.feature != name for entry in again.missing) and name not in again.features
@@ -109,7 +111,7 @@ def _line_helps(made: Migration, bit: Difference) -> bool:
 
 def without(guest: Guest, bits: Iterable[Difference]) -> Guest | None:
     """The guest as it would be, had it started without the bits; None where no switch takes any of them."""
-    before = table = guest.table
+    table = dict(guest.table)
     off: dict[int, int] = {}
     found = False
     for bit in bits:
@@ -118,25 +120,29 @@ def without(guest: Guest, bits: Iterable[Difference]) -> Guest | None:
             continue
         rows = _changed_rows(table, bit)
         found = found or rows is not None
-        table = _with_rows(table, rows or {})
+        _put_rows(table, rows or {})
     if not found and not off:
         return None
     if off:
         kept = tuple((index, value & ~off.get(index, 0)) for index, value in guest.saved.msrs)
         guest = guest._replace(saved=guest.saved._replace(msrs=kept))
-    return guest.with_table(table) if table is not before else guest
+    return guest.with_table(table) if found else guest
 
 
 def _with_rows(table: Mapping[tuple[int, int], CpuidValues], rows: _Rows) -> Mapping[tuple[int, int], CpuidValues]:
     if not rows:
         return table
     found = dict(table)
+    _put_rows(found, rows)
+    return found
+
+
+def _put_rows(table: dict[tuple[int, int], CpuidValues], rows: _Rows) -> None:
     for key, row in rows.items():
         if row is None:
-            found.pop(key, None)
+            table.pop(key, None)
         else:
-            found[key] = row
-    return found
+            table[key] = row
 
 
 def _changed_rows(table: Mapping[tuple[int, int], CpuidValues], bit: Difference) -> _Rows | None:
@@ -176,7 +182,13 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
             continue
         if name not in made.again.on_kernel:
             host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
-            made.again.on_kernel[name] = restored(made.guest, host, made.vmm, made.guest.saved.cpuid)
+            if wanted and _never_taken(made.guest, host, wanted):
+                continue
+            last = next((one.step for one in reversed(made.calls) if not one.accepted), "")
+            again = restored(made.guest, host, made.vmm, made.guest.saved.cpuid, until=last, give_up=wanted)
+            if any(index in wanted for one in again.calls for index, _ in one.refused):
+                continue
+            made.again.on_kernel[name] = again
         again = made.again.on_kernel[name]
         other = next((one for one in again.calls if one.step == call.step), None)
         if other is None:
@@ -184,3 +196,9 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
         if other is not None and (other.accepted or (wanted and not wanted & {index for index, _ in other.refused})):
             found.append(name)
     return tuple(found)
+
+
+def _never_taken(guest: Guest, host: Destination, wanted: Collection[int]) -> bool:
+    """One of these MSRs is set there and refused, whatever the calls before it did: none has to be made."""
+    there, _ = as_set(guest, host)
+    return any(index in wanted and never_takes(host.kvm, index, value) for index, value in there.saved.msrs)

@@ -13,9 +13,7 @@ from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
-from inspector.machine.x86.models.cpuid import guest_cpuid
-from inspector.machine.x86.models.realize import Realization, place_in_warning
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import AMD_ALIASES, Bit, features
 from layouts.x86.models.features import words as qemu_words
@@ -23,6 +21,9 @@ from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import numbers_of
 from layouts.x86.msr_origins import SET_BY_LINE
 from layouts.x86.vmms import CLOUD_HYPERVISOR_COMPARES, Vmm
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.realize import Realization
 
 Table = Mapping[tuple[int, int], CpuidValues]
 
@@ -94,6 +95,8 @@ def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> Non
 
 def _take_features(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
     """The feature words and the XSAVE leaf as QEMU's line gives them; caches and topology stay."""
+    from inspector.machine.x86.models.cpuid import guest_cpuid
+
     theirs = guest_cpuid(made).leaves
     for word, names in qemu_words().items():
         if word.is_msr or word.at >> 28 == 4:
@@ -172,6 +175,8 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
             )
         return
     version = numbers_of("11.1")
+    from inspector.machine.x86.models.realize import place_in_warning
+
     for bit in missing:
         for place in features()[bit.name]:
             if _is_at(place, bit.place):

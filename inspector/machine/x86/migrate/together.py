@@ -16,7 +16,6 @@ from inspector.machine.x86.migrate.lost import has
 from inspector.machine.x86.migrate.places import XSTATE_LEAF
 from inspector.machine.x86.migrate.remedy import features_of, remedied, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
-from inspector.machine.x86.models.realize import Realization, realize
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.evidence import ALL, NEEDED_MSRS, USES, WITH
 from layouts.x86.models.features import feature_at, features
@@ -24,6 +23,8 @@ from layouts.x86.msr_rules import FEATURE_VMX_RANGE
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from inspector.machine.x86.models.realize import Realization
 
 _FEATURE_CONTROL, _XSS, _XFD, _XFD_ERR = 0x3A, 0xDA0, 0x1C4, 0x1C5
 #: MSRs that QEMU moves for a guest with the feature alone (target/i386/kvm/kvm.c, kvm_msr_entry_add_vmx, kvm_put_msrs).
@@ -70,6 +71,8 @@ def _line(line: Realization | None, bits: Iterable[Difference]) -> Realization |
     if line is None:
         return None
     off = {name: False for bit in bits for name in names_of_features(bit)}
+    from inspector.machine.x86.models.realize import realize
+
     return realize(line.request._replace(switches={**line.request.switches, **off}), line.offer)
 
 
@@ -114,7 +117,8 @@ def _absent(guest: Guest, gone: Iterable[str]) -> frozenset[int]:
         for use in USES[name]
         if isinstance(use.register, int) and use.mask == ALL
     }
-    return frozenset(found - {index for name in uses if name not in names and has(guest, name) for index in uses[name]})
+    table = guest.table
+    return frozenset(found - {index for name in uses if name not in names and has(table, name) for index in uses[name]})
 
 
 def _without_xstate(guest: Guest) -> dict[str | int, int]:

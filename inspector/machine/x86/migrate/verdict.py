@@ -14,9 +14,11 @@ from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.lost import Lost
 from inspector.machine.x86.migrate.start import Compared
-from inspector.machine.x86.models.realize import Realization
-from layouts.light import NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.vmms import Vmm
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.realize import Realization
 
 Table = Mapping[tuple[int, int], CpuidValues]
 
@@ -75,7 +77,8 @@ class Migration(NamedTuple):
 def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realization | None = None) -> Migration:
     """The verdict on a vCPU, a host and a VMM. ``made``: what the destination's QEMU makes of its model line."""
     bits = start.changed(guest, made) if made is not None else ()
-    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in {one.place for one in bits}))
+    of_line = {bit.place for bit in bits}
+    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in of_line))
     table = start.arriving(guest, vmm, bits, made)
     entries = _entries(guest, table)
     found = restored(guest, destination, vmm, entries)

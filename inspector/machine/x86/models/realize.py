@@ -56,10 +56,10 @@ class Realization(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``yes``, ``no``, or ``unknown`` where it hangs on what the host's record does not tell."""
+        """``yes``, ``no``, or ``depends`` where it hangs on what the host's record does not tell."""
         if self.missing or self.dropped:
             return "no"
-        return "unknown" if self.unknown else "yes"
+        return "depends" if self.unknown else "yes"
 
     @property
     def starts(self) -> bool:

@@ -8,8 +8,9 @@ from typing import Any, Self
 from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import parsed
 from inspector.machine.lanes import Path
+from inspector.machine.log import Executed, Line
 from inspector.machine.outcome import Outcome
-from inspector.machine.world import BaseWorld, Executed, Line, Moment, WorldStep
+from inspector.machine.world import BaseWorld, Moment, WorldStep
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux.trace import Costs
 from inspector.machine.x86.world.events import kvm as kvm_events

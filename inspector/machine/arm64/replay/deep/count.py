@@ -61,15 +61,20 @@ class Count:
     def row(self, expected: str, ask: Callable[[int], tuple[str, str]], where: str = "") -> None:
         """A row of characters, each the answer to a call: ``ask`` says which is predicted, and why. ``-`` is none."""
         answers = [ask(at) if character != "-" else _NONE for at, character in enumerate(expected)]
-        if "".join([predicted for predicted, _ in answers]) == expected:
+        self.letters(expected, "".join([predicted for predicted, _ in answers]), lambda at: answers[at][1], where)
+
+    def letters(self, expected: str, predicted: str, because: Callable[[int], str], where: str = "") -> None:
+        """The same where what is predicted is known, and ``because`` says why where it is wrong."""
+        if predicted == expected:
             accepted = sum([expected.count(character) for character in ACCEPTED])
             self.agreed[0] += accepted
             self.agreed[1] += len(expected) - expected.count("-") - accepted
             return
-        for at, (character, (predicted, because)) in enumerate(zip(expected, answers, strict=True)):
+        for at, (character, found) in enumerate(zip(expected, predicted, strict=True)):
             if character != "-":
                 where_at, accepted = f"{where}[{at}]", character in ACCEPTED
-                self.one(character, predicted, accepted=accepted, because=because, where=where_at)
+                why = "" if character == found else because(at)
+                self.one(character, found, accepted=accepted, because=why, where=where_at)
 
     def done(self) -> Iterator[Counted]:
         """What was counted."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from inspector.machine.arm64 import registers
+from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, code_of, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
@@ -14,8 +17,8 @@ _NAMED = {"VLS": ids.SVE_VLS, "Z0": ids.SVE_Z0}
 _UNTRIED = -1
 
 
-def _zeros(state: State, register_id: int) -> Outcome:
-    return state.vcpu().set(register_id, bytes(ids.RegisterId(register_id).size_bytes))
+def _zeros(vcpu: VcpuArch, register_id: int) -> Outcome:
+    return registers.put(vcpu, register_id, bytes(ids.RegisterId(register_id).size_bytes))
 
 
 def _bad(state: State, record: Record) -> Iterator[Counted]:
@@ -44,7 +47,7 @@ def _badcoproc(state: State, record: Record) -> Iterator[Counted]:
 
 def _badcoproc_set(state: State, record: Record) -> Iterator[Counted]:
     count = Count("badcoproc_set", {"op": record["op"]})
-    count.row(record["set"], _letters(lambda at: _zeros(state, _COPROCESSORS | at << 16)), "coprocessor")
+    count.row(record["set"], _letters(lambda at: _zeros(state.vcpu(), _COPROCESSORS | at << 16)), "coprocessor")
     return count.done()
 
 
@@ -59,7 +62,7 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
     """The errno of each id, as runs of equal ones."""
     high, vcpu = int(record["hi"], 16), state.vcpu()
     count = Count("idmap", {"op": "idmap", "what": record["what"], "hi": record["hi"]})
-    ask = vcpu.get if record["call"] == "get" else lambda register_id: _zeros(state, register_id)
+    ask = partial(registers.get if record["call"] == "get" else _zeros, vcpu)
     for first, last, character in record["runs"]:
         register_ids = range(high | int(first, 16), (high | int(last, 16)) + 1)
         codes = [ask(register_id).code for register_id in register_ids]

@@ -19,8 +19,8 @@ class State:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        #: What writes to ID registers came to: by all that they hang on, by value.
-        self.tried: dict[tuple[object, ...], dict[int, tuple[tuple[str, str], int]]] = {}
+        #: What writes to ID registers came to, by all that they hang on: letters by value, what else was read back.
+        self.tried: dict[tuple[object, ...], tuple[dict[int, str], dict[int, int]]] = {}
         #: The CPUs of the recorder's machine, as its header says.
         self.online_cpus = 1
         self.vm = Vm(host)

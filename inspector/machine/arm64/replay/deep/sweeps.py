@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import held, idregs, sve
@@ -11,6 +12,7 @@ from inspector.machine.arm64.registers import has_sysreg
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
 from inspector.machine.arm64.replay.deep.state import State
+from inspector.machine.outcome import Check, Outcome
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id
@@ -25,45 +27,55 @@ _SOON = 1 << 30
 
 
 class _Tried:
-    """Writes to one ID register, each undone again: how the recorder writes down what came of them."""
+    """Writes to one ID register, each undone again: how the recorder writes down what came of them.
+
+    ``read_back`` has what the register reads then, of values that were taken and not kept.
+    """
 
     def __init__(self, state: State, encoding: int) -> None:
         vm, vcpu = state.vm, state.vcpu()
         self.encoding = encoding
-        self.host = vm.host
         self.base = vcpu.get(sysreg_id(encoding)).value
-        self.features, self.ran, self.imp = vcpu.id_features, vm.ran, vm.writable_imp
-        self.read_back: dict[int, int] = {}
-        asked = idregs.IdWrite(self.host, encoding, 0, self.features, self.base, self.ran, self.imp)
-        self._known = state.tried.setdefault(idregs.hangs_on(asked), {})
+        self._asked = idregs.IdWrite(vm.host, encoding, 0, vcpu.id_features, self.base, vm.ran, vm.writable_imp)
+        self._known, self.read_back = state.tried.setdefault(idregs.hangs_on(self._asked), ({}, {}))
 
-    def write(self, value: int) -> tuple[str, str]:
+    def write(self, value: int) -> str:
         """``0``: reads back as written, ``w``: as before, ``x``: as something else; else the errno's letter."""
-        known = self._known.get(value)
-        if known is None:
-            known = self._known[value] = self._write(value)
-        answer, read_back = known
-        if answer[0] in "wx":
-            self.read_back[value] = read_back
-        return answer
+        return self._known.get(value) or self._write(value)
 
-    def _write(self, value: int) -> tuple[tuple[str, str], int]:
-        if self.encoding == MPIDR:
-            return ("0", "any value is kept"), value
-        if self.encoding not in self.host.kernel.registers:
-            return (letter(errno.ENOENT), "the kernel has no such register"), 0
-        asked = idregs.IdWrite(self.host, self.encoding, value, self.features, self.base, self.ran, self.imp)
-        written = idregs.write(asked)
-        outcome = written.outcome
+    def _write(self, value: int) -> str:
+        outcome, read_back = self._written(value)
+        found = "0"
         if not outcome.accepted:
-            return (letter(outcome.code), outcome.because), 0
-        if written.value == value:
-            return ("0", outcome.because), value
-        return ("w" if written.value == self.base else "x", outcome.because), written.value
+            found = letter(outcome.code)
+        elif read_back != value:
+            found = "w" if read_back == self.base else "x"
+            self.read_back[value] = read_back
+        self._known[value] = found
+        return found
 
-    def digits(self, kept: int, lsb: int) -> Callable[[int], tuple[str, str]]:
-        """Writes of each value of a field, other bits kept."""
-        return lambda digit: self.write(kept | digit << lsb)
+    def _written(self, value: int) -> idregs.Written:
+        if self.encoding == MPIDR:
+            return idregs.Written(Outcome("ok", 0, (Check("any value is kept", held=True),), "reset_mpidr"), value)
+        if self.encoding not in self._asked.host.kernel.registers:
+            check = Check("the kernel has such a register", held=False)
+            return idregs.Written(Outcome("errno", errno.ENOENT, (check,), "kvm_sys_reg_set_user"), 0)
+        return idregs.write(self._asked.of(value))
+
+    def because(self, value: int) -> str:
+        """Why: asked again, as it is seldom told."""
+        return self._written(value).outcome.because
+
+    def row(self, count: Count, expected: str, values: Sequence[int], where: str) -> None:
+        """A row of writes."""
+        known, write = self._known, self._write
+        predicted = "".join([known.get(value) or write(value) for value in values])
+        count.letters(expected, predicted, lambda at: self.because(values[at]), where)
+
+
+def _digits(kept: int, lsb: int) -> list[int]:
+    """Each value of a field of four bits, other bits kept."""
+    return [kept | digit << lsb for digit in range(_DIGITS)]
 
 
 def _idr(state: State, record: Record) -> Iterator[Counted]:
@@ -75,12 +87,12 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
     name = f"{record['s']} {record['r']}"
     count = Count("idr", {"op": "idr", "s": record["s"], "r": record["r"], "b": record["b"]})
     count.one(base, tried.base, accepted=True, where="value")
-    count.row(record["same"], lambda _: (letter(0) if tried.write(base)[0] in ACCEPTED else "i", ""), "same")
+    same = tried.write(base)
+    count.letters(record["same"], "0" if same in ACCEPTED else "i", lambda _: tried.because(base), "same")
     for nibble, row in enumerate(record["nib"]):
-        count.row(row, tried.digits(base & ~(0xF << 4 * nibble), 4 * nibble), f"{name} nib {nibble}")
-    count.row(record["flip"], lambda bit: tried.write(base ^ 1 << bit), f"{name} flip")
-    special = (0, _U64, base & _U32, base >> 32 << 32)
-    count.row(record["sp"], lambda at: tried.write(special[at]), f"{name} sp")
+        tried.row(count, row, _digits(base & ~(0xF << 4 * nibble), 4 * nibble), f"{name} nib {nibble}")
+    tried.row(count, record["flip"], [base ^ 1 << bit for bit in range(_BITS)], f"{name} flip")
+    tried.row(count, record["sp"], (0, _U64, base & _U32, base >> 32 << 32), f"{name} sp")
     for text in record["rnd"]:
         _random(count, tried, text)
     for written, read_back in record["x"]:
@@ -91,14 +103,15 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
 
 #: How random writes end: what came of them.
 _SIGNS = {"+": "0", "~": "w", "!": "x"}
+_RANDOM = re.compile("([0-9a-f]+)([-+~!])(.?)")
 
 
 def _random(count: Count, tried: _Tried, text: str) -> None:
-    at = next(at for at, character in enumerate(text) if character in "+~!-")
-    value, sign = int(text[:at], 16), text[at]
-    expected = _SIGNS.get(sign) or text[at + 1]
-    predicted, because = tried.write(value)
-    count.one(expected, predicted, accepted=expected in ACCEPTED, because=because, where=f"{tried.encoding:x} {text}")
+    found = _RANDOM.match(text)
+    assert found is not None
+    digits, sign, code = found.groups()
+    value = int(digits, 16)
+    tried.row(count, _SIGNS.get(sign) or code, (value,), f"{tried.encoding:x} {text}")
 
 
 def _idno(state: State, record: Record) -> Iterator[Counted]:
@@ -130,21 +143,24 @@ def _pair(state: State, record: Record) -> Iterator[Counted]:
             kept = value & ~(0xF << record["bs"])
         else:
             kept = base_b & ~(0xF << record["bs"])
-            predicted, because = a.write(value)
-            predicted = "0" if predicted in ACCEPTED else predicted
-            expected = record["first"][digit]
-            count.one(expected, predicted, accepted=expected == "0", because=because, where=f"first {digit:x}")
-        count.row(row, b.digits(kept, record["bs"]), f"{digit:x}")
+            _first(count, a, value, record["first"][digit], f"first {digit:x}")
+        b.row(count, row, _digits(kept, record["bs"]), f"{digit:x}")
     for wrote_a, wrote_b, read_a, read_b in record["ch"]:
         _changed(count, (a, b), (int(wrote_a, 16), int(wrote_b, 16)), (int(read_a, 16), int(read_b, 16)))
     return count.done()
+
+
+def _first(count: Count, tried: _Tried, value: int, expected: str, where: str) -> None:
+    predicted = tried.write(value)
+    predicted = "0" if predicted in ACCEPTED else predicted
+    count.letters(expected, predicted, lambda _: tried.because(value), where)
 
 
 def _changed(count: Count, tried: tuple[_Tried, _Tried], wrote: tuple[int, int], read: tuple[int, int]) -> None:
     """Read-backs that differ from what was written."""
     found = []
     for one, value in zip(tried, wrote, strict=True):
-        answer, _ = one.write(value)
+        answer = one.write(value)
         found.append(value if answer == "0" else one.read_back[value] if answer in ACCEPTED else one.base)
     if tried[0].encoding == tried[1].encoding:
         found[0] = found[1]
@@ -164,7 +180,7 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
                 for dmin in range(_DIGITS):
                     value = of.CTR_DMINLINE.put(of.CTR_L1IP.put(kept, l1ip), dmin)
                     value = of.CTR_DIC.put(of.CTR_IDC.put(value, idc), dic)
-                    count.row(next(rows), tried.digits(value, 0), f"{value:x}")
+                    tried.row(count, next(rows), _digits(value, 0), f"{value:x}")
     return count.done()
 
 
@@ -178,19 +194,20 @@ def _ar(state: State, record: Record) -> Iterator[Counted]:
     is_id = encoding in state.host.kernel.registers and has_sysreg(vcpu, encoding)
     tried = _Tried(state, encoding) if is_id else None
 
-    def put(value: int) -> tuple[str, str]:
+    def put(bit: int) -> tuple[str, str]:
         nonlocal tried
+        value = base ^ 1 << bit
         if tried is not None:
             answer = tried.write(value)
-            if answer[0] not in ACCEPTED:
+            if answer not in ACCEPTED:
                 # A refused write changes nothing, as one that is undone.
-                return answer
+                return answer, "" if answer == record["flip"][bit] else tried.because(value)
             # Those that follow hang on what this one leaves.
             tried = None
         outcome = vcpu.set(register_id, value.to_bytes(8, "little"))
         return letter(outcome.code), outcome.because
 
-    count.row(record["flip"], lambda bit: put(base ^ 1 << bit), "flip")
+    count.row(record["flip"], put, "flip")
     for name, value in (("same", base), ("zero", 0), ("ones", _U64)):
         outcome = vcpu.set(register_id, value.to_bytes(8, "little"))
         count.call(record[name], outcome, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inspector.machine.outcome import GP, UD, Outcome, Rule
 from inspector.machine.x86.cpu.processor import Processor
+from inspector.machine.x86.host import Host
 from layouts.x86.xsave import AVX512, MPX, XTILE
 
 MSR_XFD = 0x1C4
@@ -78,7 +79,7 @@ def xsetbv(cpu: Processor, index: int, value: int) -> Outcome:
     rule = Rule("Intel SDM vol. 2, XSETBV", "manual")
     if not rule.check("CR4.OSXSAVE is set", cpu.cr4_osxsave):
         return rule.fault(UD)
-    allowed = cpu.host.cpu_xcr0 | 3
+    allowed = cpu.host.cpu_xcr0
     held = (
         rule.check("in the kernel (CPL 0)", not cpu.user)
         and rule.check("the register is XCR0", index == 0)
@@ -136,19 +137,27 @@ def _check_write(cpu: Processor, rule: Rule, index: int, value: int) -> bool:
         )
     if index == MSR_XSS:
         allowed = host.cpu_xss
-        return rule.check(f"only supervisor components of the CPU ({allowed:#x})", not value & ~allowed)
+        return rule.check("the CPU has XSAVES", _has_msr(host, index)) and rule.check(
+            f"only supervisor components of the CPU ({allowed:#x})", not value & ~allowed
+        )
     return check_cet(rule, index, value, has_shstk=host.has_shstk, has_ibt=host.has_ibt)
+
+
+def _has_msr(host: Host, index: int) -> bool:
+    if index in (MSR_XFD, MSR_XFD_ERR):
+        return host.has_xfd
+    if index == MSR_XSS:
+        return host.has(0xD, 1, 0, 3)
+    return host.has_shstk or (host.has_ibt and index in (MSR_U_CET, MSR_S_CET))
 
 
 def rdmsr(cpu: Processor, index: int) -> Outcome:
     """RDMSR."""
     rule = Rule("Intel SDM vol. 2, RDMSR", "manual")
-    host = cpu.host
-    there = {MSR_XFD: host.has_xfd, MSR_XFD_ERR: host.has_xfd, MSR_XSS: host.has(0xD, 1, 0, 3)}
-    known = rule.check("in the kernel (CPL 0)", not cpu.user) and rule.check(
-        "the CPU has this MSR", there.get(index, host.has_shstk)
+    held = rule.check("in the kernel (CPL 0)", not cpu.user) and rule.check(
+        "the CPU has this MSR", _has_msr(cpu.host, index)
     )
-    return rule.ok(read(cpu, index)) if known else rule.fault(GP)
+    return rule.ok(read(cpu, index)) if held else rule.fault(GP)
 
 
 def read(cpu: Processor, index: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 _ROW_BYTES, _ROWS = 64, 16
@@ -59,7 +60,7 @@ def _single(value: float) -> float:
     try:
         return float(struct.unpack("<f", struct.pack("<f", value))[0])
     except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        return math.copysign(math.inf, value)
 
 
 def _flushed(value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
@@ -58,13 +59,17 @@ def ldtilecfg_from(cpu: Processor, read: Callable[[int], bytes]) -> Outcome:
         return rule.fault_at(fault)
 
 
+@lru_cache(maxsize=64)
 def is_valid(config: bytes) -> bool:
-    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile."""
+    """A configuration that LDTILECFG takes: palette 0, or 1 with rows and columns within a tile.
+
+    Every restore of a processor asks it of what it loads, which is seldom another.
+    """
     palette = config[0]
     if palette == 0:
         return True
     columns = [int.from_bytes(config[at : at + 2], "little") for at in range(16, 48, 2)]
-    rows = config[48:64]
+    rows = config[48:]
     return (
         palette == 1
         and not any(config[_HEAD:16])
@@ -125,20 +130,30 @@ def tileloadd(cpu: Processor, tile: int, memory: bytes | ReadRow) -> Outcome:
         return fault
     config, live = cpu.registers.get(TILECFG), cpu.registers
     rows, colsb = rows_and_colsb(config, tile)
-    found = bytearray(_of_tile(cpu, tile))
-    for row in range(config[_START_ROW], rows):
-        try:
-            data = memory[_ROW_BYTES * row :][:colsb] if isinstance(memory, bytes) else memory(row, colsb)
-        except MemoryFaultError as error:
-            found[_ROW_BYTES * row :] = bytes(_ROW_BYTES * (_ROWS - row))
-            live.write_tile(tile, bytes(found))
-            _start_at(cpu, row)
-            return rule.fault_at(error)
-        found[_ROW_BYTES * row : _ROW_BYTES * (row + 1)] = data.ljust(_ROW_BYTES, b"\0")
-    found[_ROW_BYTES * rows :] = bytes(_ROW_BYTES * (_ROWS - rows))
-    live.write_tile(tile, bytes(found))
+    start = config[_START_ROW]
+    found = _of_tile(cpu, tile)[: _ROW_BYTES * start]
+    if isinstance(memory, bytes):
+        found += _rows(memory, start, rows, colsb)
+    else:
+        for row in range(start, rows):
+            try:
+                data = memory(row, colsb)
+            except MemoryFaultError as error:
+                live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
+                _start_at(cpu, row)
+                return rule.fault_at(error)
+            found += data.ljust(_ROW_BYTES, b"\0")
+    live.write_tile(tile, found.ljust(TILE_SIZE_BYTES, b"\0"))
     _start_at(cpu, 0)
     return rule.ok()
+
+
+def _rows(memory: bytes, start: int, rows: int, colsb: int) -> bytes:
+    """Rows of memory as a tile holds them: all at once where they are whole."""
+    if colsb == _ROW_BYTES:
+        return memory[_ROW_BYTES * start : _ROW_BYTES * rows].ljust(_ROW_BYTES * (rows - start), b"\0")
+    found = (memory[_ROW_BYTES * row : _ROW_BYTES * row + colsb] for row in range(start, rows))
+    return b"".join([data.ljust(_ROW_BYTES, b"\0") for data in found])
 
 
 def tilestored(cpu: Processor, tile: int, write: WriteRow | None = None) -> Outcome:
@@ -211,7 +226,7 @@ def _shapes_fit(rule: Rule, config: bytes, tiles: tuple[int, ...], *, moves: boo
         rule.check("three different tiles", len(set(tiles)) == len(tiles))
         and rule.check("as many rows as src1, as many bytes in a row as src2", rows == rows1 and colsb == colsb2)
         and rule.check("src1 has 4 bytes in a row for each row of src2", colsb1 == 4 * rows2)
-        and rule.check("a multiple of 4 bytes in a row", not (colsb | colsb1 | colsb2) % 4)
+        and rule.check("a multiple of 4 bytes in a row", not colsb % 4)
     )
 
 

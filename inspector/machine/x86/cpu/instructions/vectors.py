@@ -124,6 +124,6 @@ def incssp(cpu: Processor, count: int) -> Outcome:
     rule = Rule("Intel SDM vol. 2, INCSSPQ", "manual")
     if not rule.check("CR4.CET is set and the mode's SH_STK_EN", _shadow_stacks(cpu)):
         return rule.fault(UD)
-    pointer = int.from_bytes(cpu.registers.get(CET_U)[_SSP], "little") + 8 * (count & 0xFF)
-    cpu.registers.write(CET_U, 8, (pointer & (1 << 64) - 1).to_bytes(8, "little"))
+    pointer = int.from_bytes(cpu.registers.get(CET_U)[_SSP], "little") + 8 * (count & 0xFF) & (1 << 64) - 1
+    cpu.registers.write(CET_U, _SSP.start, pointer.to_bytes(8, "little"))
     return rule.ok(pointer)

@@ -19,22 +19,29 @@ _SLOT = 16
 _ONE = (1 << 63).to_bytes(8, "little") + (0x3FFF).to_bytes(2, "little") + bytes(6)
 _INDEFINITE = (3 << 62).to_bytes(8, "little") + b"\xff\xff" + bytes(6)
 _IE, _ZE, _SF, _ES, _C1, _BUSY = 1, 4, 0x40, 0x80, 0x200, 0x8000
-_TOP = 0x3800
+_EXCEPTIONS, _TOP = 0x3F, 0x3800
 _MMX_EXPONENT = b"\xff\xff"
+
+
+def _word(raw: bytes, at: int) -> int:
+    return int.from_bytes(raw[at : at + 2], "little")
 
 
 def masked(x87: bytes) -> bytes:
     """The component as a processor holds it: FCW's reserved bits, ES and B by what is pending."""
-    control = int.from_bytes(x87[:2], "little") & _FCW_BITS | _FCW_SET
-    status = int.from_bytes(x87[2:4], "little") & ~(_ES | _BUSY)
-    if status & 0x3F & ~control:
-        status |= _ES | _BUSY
+    control = _word(x87, 0) & _FCW_BITS | _FCW_SET
+    status = _summed(_word(x87, 2), control)
     found = bytearray(x87)
     found[0:2], found[2:4], found[5] = control.to_bytes(2, "little"), status.to_bytes(2, "little"), 0
-    found[6:8] = (int.from_bytes(x87[6:8], "little") & _FOP_BITS).to_bytes(2, "little")
+    found[6:8] = (_word(x87, 6) & _FOP_BITS).to_bytes(2, "little")
     for at in range(_ST.offset, _ST.end, _SLOT):
         found[at + 10 : at + _SLOT] = bytes(6)
     return bytes(found)
+
+
+def _summed(status: int, control: int) -> int:
+    """FSW with ES and B by what is pending: a flag that is set and not masked."""
+    return status | _ES | _BUSY if status & _EXCEPTIONS & ~control else status & ~(_ES | _BUSY)
 
 
 class _Stack:
@@ -44,7 +51,7 @@ class _Stack:
         self.cpu = cpu
         raw = cpu.registers.get(0)
         self.head = bytearray(raw[: _ST.offset])
-        self.control, self.status = (int.from_bytes(raw[at : at + 2], "little") for at in (0, 2))
+        self.control, self.status = _word(raw, 0), _word(raw, 2)
         self.tags = raw[4]
         self.st = [raw[at : at + _SLOT] for at in range(_ST.offset, _ST.end, _SLOT)]
 
@@ -55,7 +62,6 @@ class _Stack:
     def turn(self, by: int) -> None:
         """TOP moves; the registers stay where they are."""
         self.status = self.status & ~_TOP | (self.top + by & 7) << 11
-        by %= 8
         self.st = self.st[by:] + self.st[:by]
 
     def put(self) -> None:
@@ -95,15 +101,17 @@ def simple(cpu: Processor, name: str) -> Outcome:
     """An instruction without operand but ST registers: ``fld1``, ``fninit``, ``emms`` ... Raises ValueError."""
     rule = Rule("Intel SDM vol. 2; vol. 1, 8.1", cpu.host.evidence)
     stack = _Stack(cpu)
-    pending = bool(stack.status & _ES)
-    if name not in _UNCHECKED and not rule.check("no x87 exception is pending", not pending):
-        stack.put()
+    if name not in _UNCHECKED and _is_pending(stack, rule):
         return rule.fault(MF)
     if name not in _OPERATIONS:
         raise ValueError(f"no x87 instruction {name}; there are {', '.join(_OPERATIONS)}")
     _OPERATIONS[name](stack)
     stack.put()
     return rule.ok()
+
+
+def _is_pending(stack: _Stack, rule: Rule) -> bool:
+    return not rule.check("no x87 exception is pending", not stack.status & _ES)
 
 
 def _emms(stack: _Stack) -> None:
@@ -115,7 +123,7 @@ def _fninit(stack: _Stack) -> None:
     """The registers keep what they hold; TOP is 0."""
     stack.turn(-stack.top)
     stack.head = bytearray(INITIAL_X87[: _ST.offset])
-    stack.control, stack.status, stack.tags = int.from_bytes(INITIAL_X87[:2], "little"), 0, 0
+    stack.control, stack.status, stack.tags = _word(INITIAL_X87, 0), 0, 0
 
 
 def _fnclex(stack: _Stack) -> None:
@@ -158,21 +166,28 @@ _UNCHECKED = ("fninit", "fnclex", "fnop")
 
 
 def fldcw(cpu: Processor, value: int) -> Outcome:
-    """FLDCW."""
+    """FLDCW: a flag that it unmasks is pending from then on."""
+    rule = Rule("Intel SDM vol. 2, FLDCW", cpu.host.evidence)
     stack = _Stack(cpu)
+    if _is_pending(stack, rule):
+        return rule.fault(MF)
     stack.control = value & _FCW_BITS | _FCW_SET
+    stack.status = _summed(stack.status, stack.control)
     stack.put()
-    return Rule("Intel SDM vol. 2, FLDCW", cpu.host.evidence).ok()
+    return rule.ok()
 
 
 def movq_mm(cpu: Processor, register: int, data: bytes) -> Outcome:
     """MOVQ of an MMX register from memory: every tag valid, TOP 0, the exponent all ones."""
+    rule = Rule("Intel SDM vol. 1, 9.5; vol. 2, MOVQ", cpu.host.evidence)
     stack = _Stack(cpu)
+    if _is_pending(stack, rule):
+        return rule.fault(MF)
     stack.turn(-stack.top)
     stack.tags = 0xFF
     stack.st[register] = data[:8] + _MMX_EXPONENT + bytes(6)
     stack.put()
-    return Rule("Intel SDM vol. 1, 9.5; vol. 2, MOVQ", cpu.host.evidence).ok()
+    return rule.ok()
 
 
 def fxrstor(cpu: Processor, image: bytes) -> Outcome:

@@ -106,10 +106,11 @@ def xsave_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int)
     rule, fault = _begin(cpu, name)
     if fault is not None:
         return fault
+    if not _is_aligned(rule, address):
+        return rule.fault(GP)
     requested = mask & (cpu.xcr0 | cpu.xss if name == "xsaves" else cpu.xcr0)
     size = _end(cpu, images.compacted_xcomp(requested) if name in _COMPACTED else 0, requested)
     try:
-        _check_area(rule, address)
         memory.check(address, size, writes=True, last_first=True)
     except MemoryFaultError as error:
         return rule.fault_at(error)
@@ -123,8 +124,9 @@ def xrstor_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int
     rule, fault = _begin(cpu, name)
     if fault is not None:
         return fault
+    if not _is_aligned(rule, address):
+        return rule.fault(GP)
     try:
-        _check_area(rule, address)
         memory.check(address + _XCOMP_BV.offset, _XCOMP_BV.size_bytes, writes=False)
         header = bytes(HEADER_OFFSET) + memory.read(address + HEADER_OFFSET, HEADER_SIZE_BYTES)
         xcomp = images.xcomp_bv(header)
@@ -140,9 +142,8 @@ def xrstor_at(cpu: Processor, name: str, memory: Memory, address: int, mask: int
     return xrstor(cpu, name, memory.read(address, size), mask, address)
 
 
-def _check_area(rule: Rule, address: int) -> None:
-    if not rule.check("the area is at a multiple of 64", not address & 63):
-        raise MemoryFaultError(GP, address)
+def _is_aligned(rule: Rule, address: int) -> bool:
+    return rule.check("the area is at a multiple of 64", not address & 63)
 
 
 def xrstor(cpu: Processor, name: str, image: bytes, mask: int, address: int | None = None) -> Outcome:
@@ -183,14 +184,17 @@ def xrstor(cpu: Processor, name: str, image: bytes, mask: int, address: int | No
         cpu.registers.mxcsr = images.mxcsr(image)
     live = cpu.registers.components
     cpu.restored_from = (cpu.user, address) if address is not None and not compacted else None
-    cpu.unmodified = {n: live.get(n) for n in range(64) if requested >> n & 1} if cpu.restored_from else {}
+    cpu.unmodified = (
+        {n: live.get(n) for n in range(requested.bit_length()) if requested >> n & 1} if cpu.restored_from else {}
+    )
     return rule.ok()
 
 
 def _take_partly(cpu: Processor, loaded: Registers, requested: int, loads: int) -> None:
     live = cpu.registers
-    for number in range(64):
-        if requested & ~loads & ~(1 << PKRU) & 1 << number:
+    lacking = requested & ~loads & ~(1 << PKRU)
+    for number in range(lacking.bit_length()):
+        if lacking >> number & 1:
             live.clear(number)
     for number in (0, SSE):
         if loads >> number & 1:

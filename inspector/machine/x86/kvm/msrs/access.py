@@ -9,12 +9,13 @@ import errno
 from collections.abc import Iterable, Sequence
 
 from inspector.machine.outcome import Check, Outcome
-from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, VMX_RANGE, Refusal
+from inspector.machine.x86.kvm.msrs.rule import UNKNOWN, VMX_RANGE, Refusal, never_written
 from inspector.machine.x86.kvm.msrs.table import table_of
 from layouts.light import TYPE_CHECKING
 from layouts.x86.msrs import MSR_NAMES
 
 if TYPE_CHECKING:
+    from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
 #: MAX_IO_MSRS: from this many entries on KVM_SET_MSRS and KVM_GET_MSRS are refused.
@@ -34,23 +35,32 @@ def write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
             return _FROZEN
         if table.rules.frozen_is_not_stored:
             return None
-    rule = table.by_index.get(index)
+    rule = table.rule(index)
     refusal = UNKNOWN if rule is None else rule.write(vcpu, index, value)
     if refusal is None or not refusal.unsupported:
         return refusal
-    if table.ignores or (not value and index in table.zeroes):
+    if table.ignores or (not value and table.is_zero(index)):
         return None
     return refusal
+
+
+def never_takes(kvm: Kvm, index: int, value: int) -> bool:
+    """KVM refuses a value whatever state a vCPU is in: it has no such MSR, or only reads it."""
+    table = table_of(kvm)
+    rule = table.rule(index)
+    if index in table.frozen or (rule is not None and rule.write is not never_written):
+        return False
+    return not table.ignores and (bool(value) or not table.is_zero(index))
 
 
 def read(vcpu: WholeVcpu, index: int) -> int | Refusal:
     """do_get_msr: read an MSR as the host does."""
     table = table_of(vcpu.kvm)
-    rule = table.by_index.get(index)
+    rule = table.rule(index)
     found = UNKNOWN if rule is None else rule.read(vcpu, index)
     if isinstance(found, int) or not found.unsupported:
         return found
-    return 0 if table.ignores or index in table.zeroes else found
+    return 0 if table.ignores or table.is_zero(index) else found
 
 
 def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
@@ -62,7 +72,7 @@ def read_feature(vcpu: WholeVcpu, index: int) -> int | Refusal:
     if table.kvm.is_vmx and index in VMX_RANGE:
         # vmx_get_feature_msr without nested virtualization: no case for ignore_msrs.
         return _NO_NESTED
-    listed = table.rules.unsupported_is_zero == "listed" and index in table.zeroes
+    listed = table.rules.unsupported_is_zero == "listed" and table.is_zero(index)
     return 0 if listed or table.ignores else UNKNOWN
 
 
@@ -73,7 +83,7 @@ def name_of(index: int) -> str:
 
 def source_of(vcpu: WholeVcpu, index: int) -> str:
     """The function whose rule answers."""
-    rule = table_of(vcpu.kvm).by_index.get(index)
+    rule = table_of(vcpu.kvm).rule(index)
     return rule.source if rule else "kvm_set_msr_common (x86.c)"
 
 

@@ -7,6 +7,7 @@ kvm_lapic_reg_write.
 from __future__ import annotations
 
 from inspector.machine.outcome import Rule
+from inspector.machine.x86.kvm.lapic import TSC_DEADLINE
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import U32
 from inspector.machine.x86.kvm.sregs import set_apic_base
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-APIC_BASE, TSC_DEADLINE = 0x1B, 0x6E0
+APIC_BASE = 0x1B
 ENABLED, X2APIC = 1 << 11, 1 << 10
 #: Register numbers: the offset in the page, divided by 16.
 ID, VERSION, TPR, PPR, EOI, LDR, DFR, SPIV = 0x02, 0x03, 0x08, 0x0A, 0x0B, 0x0D, 0x0E, 0x0F
@@ -28,7 +29,7 @@ _LVTS = range(LVT_TIMER + 1, LVT_ERROR + 1)
 _READABLE = frozenset(
     (ID, VERSION, TPR, PPR, LDR, SPIV, *range(0x10, 0x28), ESR, ICR, *range(0x32, 0x38), TMICT, TMCCT, TDCR)
 )
-_WRITABLE = frozenset((TPR, EOI, SPIV, ESR, ICR, LVT_TIMER, *_LVTS, TMICT, TDCR, SELF_IPI))
+_WRITABLE = frozenset((TPR, EOI, SPIV, ESR, LVT_TIMER, *_LVTS, TMICT, TDCR, SELF_IPI))
 _ICR_RESERVED = 0xFFF00000 | 0x30000 | 0x2000
 _ICR_BUSY = 1 << 12
 _LVT_MASKED, _LVT, _MODE, _LINT = 0x10000, 0x110FF, 0x700, 0xE000
@@ -42,7 +43,7 @@ _LVT_BITS = {
     0x36: _LVT | _MODE | _LINT,
     LVT_ERROR: _LVT,
 }
-_OTHER_BITS = {SPIV: 0x13FF, TDCR: 0xB}
+_TDCR_BITS, _SPIV_BITS, _SPIV_DIRECTED_EOI, _SPIV_ENABLED, _DIRECTED_EOI = 0xB, 0x3FF, 1 << 12, 1 << 8, 1 << 24
 _BASE_SOURCE = "kvm_apic_set_base (lapic.c)"
 _SOURCE = "kvm_x2apic_msr_write, kvm_lapic_reg_write (lapic.c)"
 
@@ -64,11 +65,8 @@ def _read_base(vcpu: WholeVcpu, _index: int) -> int:
     return vcpu.apic_base
 
 
-def register(vcpu: WholeVcpu, number: int) -> int:
+def register(lapic: Lapic, number: int) -> int:
     """A register of the local APIC; ICR has 64 bits."""
-    lapic = vcpu.lapic
-    if lapic is None:
-        return 0
     if number != ICR:
         return lapic.read(number << 4)
     return lapic.read(ICR << 4, 8) if lapic.icr_is_whole else lapic.read(ICR << 4) | lapic.read(ICR2 << 4) << 32
@@ -92,7 +90,7 @@ def write_icr(vcpu: WholeVcpu, lapic: Lapic, value: int) -> Refusal | None:
 
 
 def write_register(vcpu: WholeVcpu, number: int, value: int) -> Refusal | None:
-    """kvm_lapic_msr_write: ICR has 64 bits, others 32."""
+    """kvm_lapic_msr_write: ICR has 64 bits, others 32. In xAPIC mode Hyper-V's EOI, ICR and TPR alone come here."""
     lapic = vcpu.lapic
     if lapic is None:
         return _NO_LAPIC
@@ -101,27 +99,47 @@ def write_register(vcpu: WholeVcpu, number: int, value: int) -> Refusal | None:
     if vcpu.kvm.msr_rules.icr_is_whole and value > U32:
         return _HIGH
     value &= U32
-    if number not in _WRITABLE and not (number == CMCI and lapic.lvt_entries > 6):
+    if number not in _WRITABLE and not _is_cmci(lapic, number):
         return _NO_REGISTER
     if number == ESR:
-        return _ESR if value and vcpu.apic_base & X2APIC else None
+        return _ESR if value else None
     if number == SELF_IPI:
         return _VECTOR if value & ~0xFF else None
-    if number == TPR:
-        lapic.put_tpr(value & 0xFF)
-    elif number == LVT_TIMER:
-        lapic.put_lvt_timer(_kept(lapic, number, value))
-    elif number != EOI:
-        lapic.write(number << 4, _kept(lapic, number, value))
+    _keep(lapic, number, value)
     return None
 
 
-def _kept(lapic: Lapic, number: int, value: int) -> int:
-    """kvm_lapic_reg_write: the bits that a register has; while the APIC is off by software LVTs are masked."""
-    if number not in _LVT_BITS:
-        return value & _OTHER_BITS.get(number, U32)
-    masked = 0 if lapic.read(SPIV << 4) >> 8 & 1 else _LVT_MASKED
-    return (value | masked) & _LVT_BITS[number]
+def _is_cmci(lapic: Lapic, number: int) -> bool:
+    """kvm_lapic_lvt_supported: MCG_CAP has CMCI, and so the APIC an entry for it."""
+    return number == CMCI and lapic.lvt_entries > 6
+
+
+def _keep(lapic: Lapic, number: int, value: int) -> None:
+    """kvm_lapic_reg_write: the bits that a register has."""
+    if number in _LVT_BITS:
+        _keep_lvt(lapic, number, value)
+    elif number == TPR:
+        lapic.put_tpr(value & 0xFF)
+    elif number == SPIV:
+        has_directed_eoi = lapic.read(VERSION << 4) & _DIRECTED_EOI
+        lapic.write(SPIV << 4, value & (_SPIV_BITS | (_SPIV_DIRECTED_EOI if has_directed_eoi else 0)))
+        if not value & _SPIV_ENABLED:
+            for entry in (*_LVTS, LVT_TIMER, *((CMCI,) if _is_cmci(lapic, CMCI) else ())):
+                lapic.write(entry << 4, lapic.read(entry << 4) | _LVT_MASKED)
+    elif number == TDCR:
+        lapic.write(TDCR << 4, value & _TDCR_BITS)
+    elif number == TMICT and not lapic.is_deadline:
+        lapic.write(TMICT << 4, value)
+
+
+def _keep_lvt(lapic: Lapic, number: int, value: int) -> None:
+    """While the APIC is off by software its LVTs are masked."""
+    masked = 0 if lapic.read(SPIV << 4) & _SPIV_ENABLED else _LVT_MASKED
+    value = (value | masked) & _LVT_BITS[number]
+    if number == LVT_TIMER:
+        lapic.put_lvt_timer(value)
+    else:
+        lapic.write(number << 4, value)
 
 
 def _write_x2apic(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
@@ -131,9 +149,10 @@ def _write_x2apic(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 
 def _read_x2apic(vcpu: WholeVcpu, index: int) -> int | Refusal:
-    if vcpu.lapic is None or not vcpu.apic_base & X2APIC:
+    lapic, number = vcpu.lapic, index - 0x800
+    if lapic is None or not vcpu.apic_base & X2APIC:
         return _NO_X2APIC
-    return register(vcpu, index - 0x800) if index - 0x800 in _READABLE else _NO_REGISTER
+    return register(lapic, number) if number in _READABLE or _is_cmci(lapic, number) else _NO_REGISTER
 
 
 def _counts_deadline(vcpu: WholeVcpu) -> bool:

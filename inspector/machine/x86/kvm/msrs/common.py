@@ -70,7 +70,7 @@ def spec_ctrl_bits(kvm: Kvm) -> int | None:
     if kvm.processor.emulator == "bochs" and names(kvm, "SPEC_CTRL"):
         return _BOCHS_SPEC_CTRL
     named = (
-        (1 << 0, ("SPEC_CTRL", "AMD_IBRS")),
+        (1, ("SPEC_CTRL", "AMD_IBRS")),
         (1 << 1, ("SPEC_CTRL", "INTEL_STIBP", "AMD_STIBP")),
         (1 << 2, ("SPEC_CTRL_SSBD", "AMD_SSBD")),
         (3 << 3, ("IPRED_CTRL",)),

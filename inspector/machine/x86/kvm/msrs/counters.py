@@ -40,14 +40,19 @@ class Counters(NamedTuple):
 
 
 def is_enabled(kvm: Kvm) -> bool:
-    """enable_pmu, as KVM left it: off where Linux has no counters; kvm-amd of 5.10 does not ask."""
-    return kvm.is_on("enable_pmu", default=not kvm.processor.emulator) or (kvm.msr_rules.pmu_always and kvm.is_svm)
+    """The PMU is on; kvm-amd of 5.10 does not ask."""
+    return _parameter(kvm) or (kvm.msr_rules.pmu_always and kvm.is_svm)
+
+
+def _parameter(kvm: Kvm) -> bool:
+    """enable_pmu, as KVM left it: off where Linux has no counters, and on hybrid CPUs (kvm_init_pmu_capability)."""
+    return kvm.is_on("enable_pmu", default=not kvm.processor.emulator and not kvm.boot_has("HYBRID_CPU"))
 
 
 def host_counters(kvm: Kvm, rules: MsrRules) -> Counters:
     """kvm_pmu_cap; nothing where the PMU is off."""
     found = _amd(kvm) if kvm.is_svm else _intel(kvm)
-    if rules.pmu_always or kvm.is_on("enable_pmu", default=not kvm.processor.emulator):
+    if rules.pmu_always or _parameter(kvm):
         return found._replace(listed=found.gp)
     return Counters()
 

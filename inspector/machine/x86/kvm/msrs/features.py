@@ -17,7 +17,7 @@ from inspector.machine.x86.kvm.msrs.counters import (
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, COMMON, is_stuffed, store, stored
 from layouts.light import TYPE_CHECKING
-from layouts.x86.msr_origins import BITS, not_shown
+from layouts.x86.msr_origins import not_shown
 from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ UCODE_REV, PLATFORM_INFO, ARCH_CAPABILITIES, PERF_CAPABILITIES = 0x8B, 0xCE, 0x1
 MISC_FEATURES_ENABLES, DE_CFG = 0x140, 0xC0011029
 CPUID_FAULT = 1 << 31
 LFENCE_SERIALIZE = 2
+#: Of ARCH_CAPABILITIES: microcode that mitigates gather data sampling, and a CPU or guest without it.
+_GDS_CTRL, _GDS_NO = 1 << 25, 1 << 26
 _RESET_REVISION = {"svm": 0x01000065, "vmx": 1 << 32}
 
 _NO_ARCH_CAPABILITIES = Refusal("the guest's CPUID has ARCH_CAPABILITIES, and so has KVM", unsupported=True)
@@ -46,10 +48,13 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
     """kvm_get_arch_capabilities: the host's, with what Linux knows its CPU to be free of."""
     host = kvm.processor.msrs.get(ARCH_CAPABILITIES, 0) if kvm.boot_has("ARCH_CAPABILITIES") else 0
     found = host & rules.arch_capabilities | 1 << 6
-    if kvm.parameter("vmentry_l1d_flush", "not required") != "never":
+    if kvm.parameter("vmentry_l1d_flush") != "never":
         found |= 1 << 3
-    for bit, bug in ((0, "CPU_MELTDOWN"), (4, "SPEC_STORE_BYPASS"), (5, "MDS"), (26, "GDS")):
+    for bit, bug in ((0, "CPU_MELTDOWN"), (4, "SPEC_STORE_BYPASS"), (5, "MDS")):
         found |= (not kvm.has_bug(bug)) << bit
+    if not kvm.has_bug("GDS") or (host & _GDS_CTRL and not kvm.boot_has("HYPERVISOR")):
+        # gds_ucode_mitigated, unless the kernel's command line turns that off.
+        found |= _GDS_NO
     for bit, bug in ((27, "RFDS"), (62, "ITS")):
         found |= (not kvm.has_bug(bug) and bool(rules.arch_capabilities >> bit & 1)) << bit
     if not kvm.boot_has("RTM"):
@@ -58,11 +63,10 @@ def arch_capabilities(kvm: Kvm, rules: MsrRules) -> int:
 
 
 def shown(release: tuple[int, int, int], index: int) -> int:
-    """The bits of a feature MSR that KVM of a release may show: those that it passes on, and those that it makes."""
-    if index != ARCH_CAPABILITIES:
-        return ~not_shown(index, release) & ALL_ONES
-    made = sum(1 << bit for (at, bit), how in BITS.items() if at == index and (how.made or how.parameter))
-    return rules_for(release).arch_capabilities | made
+    """The bits of a feature MSR that KVM of a release may show. What it makes of its own is among what it passes on."""
+    if index == ARCH_CAPABILITIES:
+        return rules_for(release).arch_capabilities
+    return ~not_shown(index, release) & ALL_ONES
 
 
 def perf_capabilities(kvm: Kvm) -> int:
@@ -115,7 +119,7 @@ def _write_perf_capabilities(vcpu: WholeVcpu, index: int, value: int) -> Refusal
         return _NO_PMU
     if value & ~allowed:
         return _PERF._replace(allowed=allowed)
-    refused = _records(vcpu, value, allowed) if kvm.is_vmx and kvm.since(5, 12) else None
+    refused = _records(vcpu, value, allowed)
     if refused is None:
         vcpu.msrs[index] = value
     return refused

@@ -101,7 +101,7 @@ def _apic_rule(number: int) -> MsrRule:
     def read(vcpu: WholeVcpu, _index: int) -> int | Refusal:
         if vcpu.lapic is None:
             return _NO_LAPIC
-        return _NO_EOI_READ if number == apic.EOI else apic.register(vcpu, number)
+        return _NO_EOI_READ if number == apic.EOI else apic.register(vcpu.lapic, number)
 
     return MsrRule(write, read, "kvm_hv_vapic_msr_write (lapic.c)")
 

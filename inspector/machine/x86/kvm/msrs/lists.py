@@ -20,20 +20,33 @@ if TYPE_CHECKING:
 _UCODE_REV = 0x8B
 _TSX_CTRL = 1 << 7
 #: CPUID(0x14,0): ECX 0 ToPA, ECX 2 single range, EBX 0 CR3 filtering; (0x14,1).EAX[2:0] address ranges.
-_PT_LEAF = 0x14
+_PT_LEAF, _NO_LEAF = 0x14, (0, 0, 0, 0)
 
 
 def saved(kvm: Kvm, rules: MsrRules) -> tuple[int, ...]:
     """msrs_to_save: those that the host's RDMSR reads, and that KVM has."""
-    rows = list(msr_rules.SAVED)
-    if kvm.is_on("enable_pmu", default=True) or not rules.pmu_only_if_on:
-        rows += msr_rules.SAVED_PMU
-    return tuple(index for index in _of(kvm, rules, rows) if reads(kvm, index))
+    return tuple(index for index in _of(kvm, rules, _saved_rows(kvm, rules)) if reads(kvm, index))
+
+
+def is_saved(kvm: Kvm, rules: MsrRules, index: int) -> bool:
+    """An MSR is of msrs_to_save."""
+    rows = [row for row in _saved_rows(kvm, rules) if index in row.indexes]
+    return index in _of(kvm, rules, rows) and reads(kvm, index)
+
+
+def _saved_rows(kvm: Kvm, rules: MsrRules) -> tuple[Listed, ...]:
+    has_pmu = kvm.is_on("enable_pmu") or not rules.pmu_only_if_on
+    return (*msr_rules.SAVED, *msr_rules.SAVED_PMU) if has_pmu else msr_rules.SAVED
 
 
 def emulated(kvm: Kvm) -> tuple[int, ...]:
     """emulated_msrs."""
     return tuple(_of(kvm, kvm.msr_rules, msr_rules.EMULATED))
+
+
+def is_emulated(kvm: Kvm, index: int) -> bool:
+    """An MSR is of emulated_msrs."""
+    return index in _of(kvm, kvm.msr_rules, [row for row in msr_rules.EMULATED if index in row.indexes])
 
 
 def features(kvm: Kvm, rules: MsrRules) -> tuple[int, ...]:
@@ -99,8 +112,8 @@ def _has_trace(kvm: Kvm, needs: str, at: int) -> bool:
     """Processor trace: only where KVM gives it to guests (pt_mode=1)."""
     if not kvm.has("INTEL_PT"):
         return False
-    _, ebx, ecx, _ = kvm.host.cpuid.get(_PT_LEAF) or (0, 0, 0, 0)
-    ranges = (kvm.host.cpuid.get(_PT_LEAF, 1) or (0, 0, 0, 0))[0] & 7
+    _, ebx, ecx, _ = kvm.host.cpuid.get(_PT_LEAF) or _NO_LEAF
+    ranges = (kvm.host.cpuid.get(_PT_LEAF, 1) or _NO_LEAF)[0] & 7
     return {"pt": True, "pt_cr3": bool(ebx & 1), "pt_output": bool(ecx & 5), "pt_ranges": at < 2 * ranges}[needs]
 
 

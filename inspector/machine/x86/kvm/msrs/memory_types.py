@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inspector.machine.x86.kvm.msrs.rule import MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, read_only, read_stored, reader
+from inspector.machine.x86.kvm.pat import PAT, PAT_RESET, valid_pat
 from inspector.machine.x86.kvm.sregs import reserved_gpa_bits
 from layouts.light import TYPE_CHECKING
 from layouts.x86.msr_rules import MsrRules
@@ -15,14 +16,12 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-PAT, PAT_RESET = 0x277, 0x0007040600070406
 MTRR_CAP, MTRR_DEF_TYPE = 0xFE, 0x2FF
 _VARIABLE = range(0x200, 0x210)
 _FIXED = (0x250, 0x258, 0x259, *range(0x268, 0x270))
 #: MTRRcap: write combining, fixed ranges, eight variable ones.
 _CAP = 0x508
 _MTRR_TYPES = frozenset((0, 1, 4, 5, 6))
-_PAT_TYPES = frozenset((0, 1, 4, 5, 6, 7))
 _SOURCE = "kvm_mtrr_set_msr, kvm_mtrr_valid (mtrr.c)"
 
 _NO_RANGE = Refusal("KVM has the MTRR {index:#x}")
@@ -42,7 +41,7 @@ def reserved_address_bits(vcpu: WholeVcpu) -> int:
 
 def write_pat(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     """PAT: eight memory types."""
-    if not _PAT_TYPES.issuperset(value.to_bytes(8, "little")):
+    if not valid_pat(value):
         return _PAT_TYPE
     vcpu.msrs[index] = value
     return None

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from inspector.machine.x86.kvm.msrs.rule import VMX_RANGE, MsrRule, Refusal
 from inspector.machine.x86.kvm.msrs.values import ALL_ONES, U32, is_stuffed
-from inspector.machine.x86.kvm.nested.vmx import VmxNested
 from layouts.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,9 +22,10 @@ VMCS_ENUM, PROCBASED2, EPT_VPID_CAP, TRUE_PINBASED, VMFUNC = 0x48A, 0x48B, 0x48C
 _OLD = {0x481: 0x48D, 0x482: 0x48E, 0x483: 0x48F, 0x484: 0x490}
 _ALWAYS_ON = {0x481: 0x16, 0x482: 0x0401E172, 0x483: 0x00036DFF, 0x484: 0x000011FF}
 _CONTROLS = (*_OLD.values(), PROCBASED2)
-#: VMX_BASIC: dual monitor, INS and OUTS, true controls; 32-bit addresses; reserved 47:45 and 31, 63:56 or 63:57.
-_BASIC_FEATURES, _BASIC_ERRCODE, _BASIC_32_BIT = 1 << 49 | 1 << 54 | 1 << 55, 1 << 56, 1 << 48
-_BASIC_RESERVED = 0x7 << 45 | 1 << 31
+#: VMX_BASIC: dual monitor, INS and OUTS, true controls; reserved 47:45, 31 and 63:56, of which bit 56 is a feature from
+#: 6.18 on; 32-bit addresses.
+_BASIC_FEATURES, _BASIC_32_BIT = 1 << 49 | 1 << 54 | 1 << 55, 1 << 48
+_BASIC_RESERVED = 0xFF << 56 | 0x7 << 45 | 1 << 31
 #: VMX_MISC: features, reserved bits; the preemption timer's bit in the pin-based controls.
 _MISC_FEATURES = 1 << 5 | 0x7 << 6 | 1 << 14 | 1 << 15 | 0x7 << 28
 _MISC_RESERVED = 1 << 31 | 0x1F << 9
@@ -101,11 +101,8 @@ def _outside(value: int, allowed: int, mask: int = ALL_ONES) -> bool:
     return bool(value & mask & ~allowed)
 
 
-def _check_basic(vcpu: WholeVcpu, value: int, host: int) -> Refusal | None:
-    errcode = vcpu.kvm.msr_rules.vmx_basic_no_hw_errcode
-    features = _BASIC_FEATURES | (_BASIC_ERRCODE if errcode else 0)
-    reserved = _BASIC_RESERVED | (0x7F << 57 if errcode else 0xFF << 56)
-    if _outside(value, host, features | reserved):
+def _check_basic(value: int, host: int) -> Refusal | None:
+    if _outside(value, host, _BASIC_FEATURES | _BASIC_RESERVED):
         return _SUBSET._replace(allowed=host)
     sizes = (host >> 32 & 0x1FFF) <= (value >> 32 & 0x1FFF)
     same = value & 0x7FFFFFFF == host & 0x7FFFFFFF
@@ -125,11 +122,15 @@ def _check_misc(vcpu: WholeVcpu, value: int, host: int) -> Refusal | None:
     return None if held else _COUNTS
 
 
+def _is_bounded_by_kvm(kvm: Kvm) -> bool:
+    """Before 6.0 what was set last bounded what can be set next; 5.10.262 has that mended."""
+    return kvm.since(6, 0) or (5, 10, 262) <= kvm.release < (5, 11, 0)
+
+
 def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
-    # Before 6.0 what was set last bounded what can be set next.
-    host = supported(vcpu.kvm).get(index, 0) if vcpu.kvm.since(6, 0) else _present(vcpu, index)
+    host = supported(vcpu.kvm).get(index, 0) if _is_bounded_by_kvm(vcpu.kvm) else _present(vcpu, index)
     if index == BASIC:
-        return _check_basic(vcpu, value, host)
+        return _check_basic(value, host)
     if index == MISC:
         return _check_misc(vcpu, value, host)
     if index in _CONTROLS:
@@ -146,6 +147,8 @@ def _check(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.guest.has("VMX") or not vcpu.kvm.is_on("nested"):
         return _NO_VMX
+    from inspector.machine.x86.kvm.nested.vmx import VmxNested
+
     if isinstance(vcpu.nested, VmxNested) and vcpu.nested.is_on:
         return _VMXON
     refusal = _check(vcpu, index, value)
@@ -155,9 +158,7 @@ def _write(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 
 def _cr4_fixed1(vcpu: WholeVcpu) -> int:
-    """What the guest's CPUID lets CR4 have; KVM's value without CPUID."""
-    if not vcpu.guest.is_set:
-        return _present(vcpu, CR4_FIXED1)
+    """What the guest's CPUID lets CR4 have."""
     rules = vcpu.kvm.msr_rules
     found = _PCE | sum(bits for feature, bits in _CR4.items() if vcpu.guest.in_table(feature))
     if rules.cet and (vcpu.guest.in_table("SHSTK") or vcpu.guest.in_table("IBT")):
@@ -170,7 +171,7 @@ def _read(vcpu: WholeVcpu, index: int) -> int | Refusal:
         return _NO_VMX
     if index == CR4_FIXED1:
         return _cr4_fixed1(vcpu)
-    if index == CR0_FIXED1 and vcpu.guest.is_set:
+    if index == CR0_FIXED1:
         return U32
     true = _OLD.get(index)
     return _present(vcpu, index) if true is None else _present(vcpu, true) | _ALWAYS_ON[index]

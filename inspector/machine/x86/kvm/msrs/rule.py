@@ -38,7 +38,7 @@ class MsrRule(NamedTuple):
 
     write: Write
     read: Read
-    source: str = "kvm_set_msr_common, kvm_get_msr_common (x86.c)"
+    source: str
 
 
 UNKNOWN = Refusal("KVM of this release has the MSR {index:#x}", unsupported=True)

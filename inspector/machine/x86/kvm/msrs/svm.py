@@ -32,6 +32,8 @@ _VM_CR_BITS = 0x1F
 _SVME = 1 << 12
 _RATIO_RESET, _RATIO_RESERVED = 1 << 32, 0xFFFFFF << 40
 _SSBD = 1 << 2
+#: CPUID.1.EAX: the family and its extension.
+_FAMILY_MASK, _FAMILY_15H = 0xFF << 20 | 0xF << 8, 6 << 20 | 0xF << 8
 _SOURCE = "svm_set_msr, svm_get_msr (svm.c)"
 
 _RATIO_KEPT = Refusal("TSC scaling is offered to the guest, or {value:#x} is 0 or the present ratio")
@@ -104,15 +106,12 @@ def _write_de_cfg(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 
 
 def _read_ic_cfg(vcpu: WholeVcpu, _index: int) -> int | Refusal:
-    leaf = vcpu.guest.leaf(1, 0)
+    leaf = vcpu.guest.leaf(1)
     if leaf is None:
         return _NO_FAMILY
-    family, model = leaf[0] >> 8 & 0xF, leaf[0] >> 4 & 0xF
-    if family == 0xF:
-        family += leaf[0] >> 20 & 0xFF
-    if family >= 6:
-        model += leaf[0] >> 12 & 0xF0
-    return 0x1E if family == 0x15 and 2 <= model < 0x20 else 0
+    is_15h = leaf[0] & _FAMILY_MASK == _FAMILY_15H
+    model = leaf[0] >> 12 & 0xF0 | leaf[0] >> 4 & 0xF
+    return 0x1E if is_15h and 2 <= model < 0x20 else 0
 
 
 def _sysenter(rules: MsrRules) -> MsrRule:

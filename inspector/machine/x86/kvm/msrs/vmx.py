@@ -14,8 +14,8 @@ from inspector.machine.x86.kvm.msrs.values import (
     address_width,
     is_canonical,
     masked,
+    read_only,
     read_stored,
-    read_zero,
     store,
     stored,
 )
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
     from inspector.machine.x86.kvm.whole import WholeVcpu
 
-FEATURE_CONTROL, SGX_HASHES, UMWAIT, TSX_CTRL = 0x3A, range(0x8C, 0x90), 0xE1, 0x122
+FEATURE_CONTROL, UMWAIT, TSX_CTRL = 0x3A, 0xE1, 0x122
 SYSENTER_CS, DEBUGCTL, LAST_BRANCHES, MCG_EXT_CTL, BNDCFGS = 0x174, 0x1D9, range(0x1DB, 0x1DF), 0x4D0, 0xD90
 STAR, LSTAR, CSTAR, SYSCALL_MASK = 0xC0000081, 0xC0000082, 0xC0000083, 0xC0000084
 TRACE = (0x560, 0x561, 0x570, 0x571, 0x572, *range(0x580, 0x588))
@@ -35,7 +35,13 @@ _FEATURE_CONTROL = 0x160007
 _LOCK, _VMX_OUTSIDE_INSIDE, _SGX_LC, _SGX, _LMCE = 1, 6, 1 << 17, 1 << 18, 1 << 20
 _LMCE_P = 1 << 27
 _BTF, _LBR, _FREEZE_LBRS, _RTM_DEBUG, _BUS_LOCK = 2, 1, 1 << 11, 1 << 15, 1 << 2
-_INTEL_KEY = (0xA6053E051270B7AC, 0x6CFBE8BA8B3B413D, 0xC4916D99F2B3735D, 0xD4F8C05909F9BB3B)
+#: SGX_LE_PUBKEY_HASH0 to 3, as they begin.
+_INTEL_KEY = {
+    0x8C: 0xA6053E051270B7AC,
+    0x8D: 0x6CFBE8BA8B3B413D,
+    0x8E: 0xC4916D99F2B3735D,
+    0x8F: 0xD4F8C05909F9BB3B,
+}
 _BNDCFGS_RESERVED = 0xFFC
 _SOURCE = "vmx_set_msr, vmx_get_msr (vmx.c)"
 
@@ -61,6 +67,9 @@ def _write_feature_control(vcpu: WholeVcpu, index: int, value: int) -> Refusal |
     allowed = _feature_control_bits(vcpu)
     if value & ~allowed:
         return _FEATURE._replace(allowed=allowed)
+    if not value:
+        # vmx_leave_nested: VMX is off.
+        vcpu.leave_nested()
     vcpu.msrs[index] = value
     return None
 
@@ -112,7 +121,7 @@ def _write_debugctl(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
 def _write_bndcfgs(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:
     if not vcpu.kvm.has("MPX"):
         return _NO_MPX
-    if value & _BNDCFGS_RESERVED or not is_canonical(value & ~0xFFF, address_width(vcpu)):
+    if value & _BNDCFGS_RESERVED or not is_canonical(value, address_width(vcpu)):
         return _BNDCFGS
     vcpu.msrs[index] = value
     return None
@@ -134,7 +143,7 @@ def _sgx(kvm: Kvm) -> dict[int, MsrRule]:
     """The launch enclave's key: Intel's at reset (setup_default_sgx_lepubkeyhash); from 5.13 on."""
     if kvm.release < (5, 13, 0):
         return {}
-    return {index: stored(key, _SOURCE) for index, key in zip(SGX_HASHES, _INTEL_KEY, strict=True)}
+    return {index: stored(key, _SOURCE) for index, key in _INTEL_KEY.items()}
 
 
 def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
@@ -151,7 +160,7 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
         **dict.fromkeys((common.FS_BASE, common.GS_BASE), segment_base),
         **dict.fromkeys((common.SYSENTER_ESP, common.SYSENTER_EIP), sysenter),
         **dict.fromkeys(TRACE, MsrRule(_write_trace, _read_trace, _SOURCE)),
-        **dict.fromkeys(LAST_BRANCHES, MsrRule(_never_branch, read_zero, _SOURCE)),
+        **dict.fromkeys(LAST_BRANCHES, read_only(0, _SOURCE)),
         SYSENTER_CS: MsrRule(_write_sysenter_cs, read_stored, _SOURCE),
         common.TSC_AUX: MsrRule(
             common.write_tsc_aux, common.read_tsc_aux, "__kvm_set_msr (x86.c), vmx_set_msr (vmx.c)"
@@ -164,13 +173,6 @@ def rules(kvm: Kvm, _rules: MsrRules) -> dict[int, MsrRule]:
         MCG_EXT_CTL: MsrRule(masked(1), read_stored, _SOURCE),
         BNDCFGS: MsrRule(_write_bndcfgs, _read_bndcfgs, _SOURCE),
     }
-
-
-_READ_ONLY = Refusal("the MSR can be written: {index:#x} is for reading only", unsupported=True)
-
-
-def _never_branch(_vcpu: WholeVcpu, _index: int, _value: int) -> Refusal:
-    return _READ_ONLY
 
 
 def _write_sysenter_cs(vcpu: WholeVcpu, index: int, value: int) -> None:

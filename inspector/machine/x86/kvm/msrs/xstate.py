@@ -68,7 +68,7 @@ def _read_xss(vcpu: WholeVcpu, _index: int) -> int:
 def supported_xfd(vcpu: WholeVcpu) -> int:
     """kvm_guest_supported_xfd: the dynamic components that the guest may have in XCR0."""
     leaf = vcpu.guest.leaf(0xD, 0)
-    return (leaf[0] | leaf[3] << 32) & vcpu.kvm.xcr0 & DYNAMIC if leaf else 0
+    return leaf[0] & vcpu.kvm.xcr0 & DYNAMIC if leaf else 0
 
 
 def _write_xfd(vcpu: WholeVcpu, index: int, value: int) -> Refusal | None:

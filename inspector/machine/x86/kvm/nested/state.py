@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from abc import ABC, abstractmethod
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.light import TYPE_CHECKING
@@ -20,15 +21,16 @@ _KNOWN = GUEST_MODE | RUN_PENDING | EVMCS | MTF_PENDING | GIF_SET
 _FORM = struct.Struct("<HHI")
 
 
-class NestedState:
+class NestedState(ABC):
     """What both vendors' formats have. Without ``nested`` there is none (from 7.2 on), and both ioctls give EINVAL."""
 
     format = -1
     source = "kvm_arch_vcpu_ioctl (x86.c)"
 
+    run_pending = False
+
     def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
-        self.run_pending = False
 
     @property
     def exists(self) -> bool:
@@ -55,9 +57,9 @@ class NestedState:
         image = (_FORM.pack(flags, self.format, total) + header).ljust(HEADER_SIZE_BYTES, b"\0") + data
         return (errno.E2BIG, b"") if total > size else (0, image)
 
+    @abstractmethod
     def saved(self) -> tuple[int, bytes, bytes]:
         """Flags, the vendor's part of the header, the data after it."""
-        return 0, b"", b""
 
     def set(self, image: bytes) -> Outcome:
         """KVM_SET_NESTED_STATE; ``image`` is at least a header, and as much as the VMM's memory has behind it."""
@@ -74,9 +76,9 @@ class NestedState:
             return rule.refuse(errno.EINVAL)
         return self.restore(rule, flags, size, image)
 
-    def restore(self, rule: Rule, _flags: int, _size: int, _image: bytes) -> Outcome:
+    @abstractmethod
+    def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """The vendor's part."""
-        return rule.ok()
 
     def page_address_valid(self, address: int) -> bool:
         """page_address_valid: aligned to 4 KiB, within the guest's physical width."""

@@ -13,13 +13,14 @@ from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.debugregs import valid_dr
 from inspector.machine.x86.kvm.efer import valid_efer
 from inspector.machine.x86.kvm.nested.state import GIF_SET, GUEST_MODE, HEADER_SIZE_BYTES, RUN_PENDING, NestedState
+from inspector.machine.x86.kvm.pat import PAT, PAT_RESET, valid_pat
 from inspector.machine.x86.kvm.segments import SEGMENTS, Segment
 from inspector.machine.x86.kvm.sregs import legal_cr3, valid_cr4
 from layouts.light import NamedTuple
+from layouts.x86.vcpu_rules import nested_checks_of_7_1, tlb_control_is_checked
 
 VMCB_SIZE_BYTES = 4096
 _SAVE = 0x400
-_NO_GPA = (1 << 64) - 1
 CR0_PE, CR0_NW, CR0_CD, CR0_PG = 1, 1 << 29, 1 << 30, 1 << 31
 CR4_PAE = 1 << 5
 EFER_LME, EFER_SVME = 1 << 8, 1 << 12
@@ -31,8 +32,14 @@ _MSRPM_SIZE_BYTES, _IOPM_SIZE_BYTES = 0x2000, 0x3000
 _INJECTED = 1 << 31
 _INJECTED_TYPES = (0, 2, 3, 4)
 _EXCEPTION = 3
-#: Vectors that are no exceptions: NMI, and what the manual reserves (nested_svm_event_inj_valid_exept).
-_NO_EXCEPTIONS = (2, 9, 15, 20, 22, 23, 24, 25, 26, 27, 31)
+#: Exceptions that any guest has, and those of a feature (nested_svm_event_inj_valid_exept).
+_EXCEPTIONS = frozenset((0, 1, *range(3, 9), *range(10, 15), *range(16, 20), 28, 30))
+_EXCEPTION_OF = {21: "SHSTK", 29: "SEV_ES"}
+#: TLB_CONTROL_DO_NOTHING, TLB_CONTROL_FLUSH_ALL_ASID.
+_TLB_CONTROLS = (0, 1)
+#: KVM_X86_QUIRK_NESTED_SVM_SHARED_PAT (from 7.2 on): L2 has L1's PAT, and hdr.svm.gpat is 0.
+_QUIRK_SHARED_PAT = 1 << 11
+_LMA_WITHOUT_LME, _LME_AND_LMA = 0x400, 0x500
 
 
 class Vmcb(NamedTuple):
@@ -84,9 +91,8 @@ _SAVED_MSRS = {
     0x174: 0x628,
     0x175: 0x630,
     0x176: 0x638,
-    0x277: 0x668,
+    PAT: 0x668,
 }
-_RESET_MSRS = {0x277: 0x0007040600070406}
 
 
 class SvmNested(NestedState):
@@ -96,7 +102,8 @@ class SvmNested(NestedState):
     source = "svm_set_nested_state (svm/nested.c)"
 
     gif = True
-    vmcb_pa = _NO_GPA
+    vmcb_pa = 0
+    gpat = 0
     vmcb = bytes(VMCB_SIZE_BYTES)
 
     @property
@@ -116,7 +123,7 @@ class SvmNested(NestedState):
         if not self.vcpu.is_guest_mode:
             return flags, b"", b""
         flags |= GUEST_MODE | RUN_PENDING * self.run_pending
-        return flags, self.vmcb_pa.to_bytes(8, "little"), self._saved_vmcb()
+        return flags, self.vmcb_pa.to_bytes(8, "little") + self.gpat.to_bytes(8, "little"), self._saved_vmcb()
 
     def _saved_vmcb(self) -> bytes:
         """L1's VMCB. From 5.13 on it is one of KVM's own, to which only what VMRUN saves was copied.
@@ -139,7 +146,7 @@ class SvmNested(NestedState):
             yield offset, found.selector | found.vmcb_attributes << 16 | found.limit << 32
             yield offset + 8, found.base
         for index, offset in _SAVED_MSRS.items():
-            value = vcpu.msrs.get(index, _RESET_MSRS.get(index, 0))
+            value = vcpu.msrs.get(index, PAT_RESET if index == PAT else 0)
             yield offset, value & 0xFFFFFFFF if index in _SYSENTER else value
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
@@ -161,14 +168,14 @@ class SvmNested(NestedState):
         data = image[HEADER_SIZE_BYTES : HEADER_SIZE_BYTES + VMCB_SIZE_BYTES].ljust(VMCB_SIZE_BYTES, b"\0")
         held = rule.check("the VMCB's address is a page of the guest's", self.page_address_valid(address))
         held = held and rule.check("a VMCB follows the header", size >= HEADER_SIZE_BYTES + VMCB_SIZE_BYTES)
-        if not held or not self._check(rule, Vmcb.read(data)):
+        vmcb, gpat = Vmcb.read(data), int.from_bytes(image[16:24], "little")
+        if not held or not self._check(rule, vmcb) or not self._check_gpat(rule, vmcb, gpat):
             return rule.refuse(errno.EINVAL)
+        self.gpat = gpat if self._has_own_pat(vmcb) else 0
         return self._enter(rule, flags, address, data)
 
     def _enter(self, rule: Rule, flags: int, address: int, data: bytes) -> Outcome:
         """All checks are done. 5.10 takes neither GIF nor that a run is pending."""
-        if self.vcpu.is_guest_mode:
-            self.leave()
         if self.vcpu.kvm.since(5, 11):
             self.gif = bool(flags & GIF_SET)
             self.run_pending = bool(flags & RUN_PENDING)
@@ -183,33 +190,58 @@ class SvmNested(NestedState):
             and self._check_save(rule, vmcb)
         )
 
+    def _pages(self, vmcb: Vmcb) -> bool:
+        """Nested paging; from 7.1 on what the guest cannot use is cleared (__nested_copy_vmcb_control_to_cache)."""
+        return bool(vmcb.nested_control & _NP_ENABLE) and (not self.vcpu.kvm.since(7, 1) or self.vcpu.guest.has("NPT"))
+
     def _check_controls(self, rule: Rule, vmcb: Vmcb) -> bool:
         """nested_vmcb_check_controls."""
-        kvm, guest = self.vcpu.kvm, self.vcpu.guest
-        pages = bool(vmcb.nested_control & _NP_ENABLE)
-        if kvm.since(7, 1):
-            # nested_svm_sanitize: bits that the guest cannot use are cleared before.
-            pages = pages and guest.has("NPT")
+        kvm, pages = self.vcpu.kvm, self._pages(vmcb)
         held = (
             rule.check("VMRUN is intercepted", vmcb.intercepts_event(128))
             and rule.check("the ASID is not 0", vmcb.asid)
             and (not pages or rule.check("nested paging needs NPT on the host", kvm.uses_tdp))
         )
+        if held and pages and self._checks_as_7_1:
+            held = rule.check("nested CR3 is within the guest's width", self.legal_gpa(vmcb.nested_cr3))
         if not held or not kvm.since(5, 11):
             return held
-        held = (
-            not pages or rule.check("nested CR3 is within the guest's width", self.legal_gpa(vmcb.nested_cr3))
-        ) and (
-            rule.check("the MSR bitmap is within the guest's width", self._legal_map(vmcb.msrpm, _MSRPM_SIZE_BYTES))
-            and rule.check("the I/O bitmap is within the guest's width", self._legal_map(vmcb.iopm, _IOPM_SIZE_BYTES))
-        )
+        held = rule.check(
+            "the MSR bitmap is within the guest's width", self._legal_map(vmcb.msrpm, _MSRPM_SIZE_BYTES)
+        ) and rule.check("the I/O bitmap is within the guest's width", self._legal_map(vmcb.iopm, _IOPM_SIZE_BYTES))
+        if held and tlb_control_is_checked(kvm.release):
+            held = rule.check("TLB_CONTROL is 0 or 1", vmcb.tlb_control in _TLB_CONTROLS)
         if held and kvm.since(6, 4) and vmcb.interrupts & _V_NMI_ENABLE:
             held = rule.check("virtual NMIs need NMI intercepted", vmcb.intercepts_event(97))
-        return held and (not kvm.since(7, 1) or _check_injected(rule, vmcb.injected))
+        return held and (not kvm.since(7, 1) or self._check_injected(rule, vmcb.injected))
+
+    @property
+    def _checks_as_7_1(self) -> bool:
+        """The checks that came with 7.1, and with updates of older series."""
+        return nested_checks_of_7_1(self.vcpu.kvm.release)
 
     def _legal_map(self, address: int, size: int) -> bool:
-        start = address & ~0xFFF & _NO_GPA
+        start = address & ~0xFFF
         return self.legal_gpa(start) and self.legal_gpa(start + size - 1)
+
+    def _check_injected(self, rule: Rule, event: int) -> bool:
+        """nested_svm_check_event_inj."""
+        if not event & _INJECTED:
+            return True
+        kind, vector = event >> 8 & 7, event & 0xFF
+        held = rule.check("the injected event's type is known", kind in _INJECTED_TYPES)
+        if not held or kind != _EXCEPTION:
+            return held
+        feature = _EXCEPTION_OF.get(vector)
+        known = vector in _EXCEPTIONS if feature is None else self.vcpu.guest.has(feature)
+        return rule.check("an injected exception's vector is one that the guest has", known)
+
+    def _has_own_pat(self, vmcb: Vmcb) -> bool:
+        """l2_has_separate_pat."""
+        return self._pages(vmcb) and self.vcpu.kvm.since(7, 2) and not self.vcpu.has_quirk(_QUIRK_SHARED_PAT)
+
+    def _check_gpat(self, rule: Rule, vmcb: Vmcb, gpat: int) -> bool:
+        return not self._has_own_pat(vmcb) or rule.check("L2's PAT has memory types", valid_pat(gpat))
 
     def _check_save(self, rule: Rule, vmcb: Vmcb) -> bool:
         """L1's state from before VMRUN (nested_vmcb_check_save; 5.10 looks at CR0.PG and EFER.SVME)."""
@@ -222,7 +254,7 @@ class SvmNested(NestedState):
             and rule.check("L1's RFLAGS has no VM", not vmcb.rflags & RFLAGS_VM)
         )
         if held and self.vcpu.kvm.since(7, 3):
-            held = rule.check("L1's EFER has no LMA without LME", vmcb.efer & 0x500 != 0x400)
+            held = rule.check("L1's EFER has no LMA without LME", vmcb.efer & _LME_AND_LMA != _LMA_WITHOUT_LME)
         held = (
             held
             and rule.check("L1's EFER has SVME", vmcb.efer & EFER_SVME)
@@ -235,26 +267,14 @@ class SvmNested(NestedState):
     def _check_long(self, rule: Rule, vmcb: Vmcb) -> bool:
         if not vmcb.efer & EFER_LME:
             return True
-        return (
-            rule.check("L1's long mode has PAE", vmcb.cr4 & CR4_PAE)
-            and rule.check("L1's CR3 is within the guest's width", legal_cr3(self.vcpu, vmcb.cr3))
-            and rule.check(
-                "L1's CS is not 64-bit and 32-bit at once",
-                vmcb.cs_attributes & (_SEGMENT_L | _SEGMENT_DB) != _SEGMENT_L | _SEGMENT_DB,
-            )
+        held = rule.check("L1's long mode has PAE", vmcb.cr4 & CR4_PAE) and rule.check(
+            "L1's CR3 is within the guest's width", legal_cr3(self.vcpu, vmcb.cr3)
         )
+        both = _SEGMENT_L | _SEGMENT_DB
+        if held and self._checks_as_7_1:
+            held = rule.check("L1's CS is not 64-bit and 32-bit at once", vmcb.cs_attributes & both != both)
+        return held
 
     def _check_features(self, rule: Rule, vmcb: Vmcb) -> bool:
         """__kvm_is_valid_cr4, kvm_valid_efer: the same rules as for KVM_SET_SREGS."""
         return valid_cr4(self.vcpu, rule, vmcb.cr4) and valid_efer(self.vcpu, rule, vmcb.efer)
-
-
-def _check_injected(rule: Rule, event: int) -> bool:
-    """nested_svm_check_event_inj."""
-    if not event & _INJECTED:
-        return True
-    kind, vector = event >> 8 & 7, event & 0xFF
-    return rule.check("the injected event's type is known", kind in _INJECTED_TYPES) and rule.check(
-        "an injected exception's vector is one",
-        kind != _EXCEPTION or (vector < 32 and vector not in _NO_EXCEPTIONS),
-    )

@@ -13,6 +13,7 @@ from inspector.machine.x86.kvm.nested.state import (
     EVMCS,
     GUEST_MODE,
     HEADER_SIZE_BYTES,
+    MTF_PENDING,
     RUN_PENDING,
     NestedState,
 )
@@ -25,6 +26,8 @@ _DEADLINE = 1
 _HEADER = struct.Struct("<QQHHIQ")
 #: offsetof(struct vmcs12, pin_based_vm_exec_control), and the bits that are 1 in it (SDM vol. 3, A.3.1).
 _PIN_CONTROLS, _PIN_ONES = 744, 0x16
+#: PIN_BASED_VMX_PREEMPTION_TIMER.
+_PIN_TIMER = 1 << 6
 
 
 class VmxNested(NestedState):
@@ -37,6 +40,11 @@ class VmxNested(NestedState):
     vmcs12_pa = INVALID_GPA
     smm_flags = 0
     vmcs12 = b""
+    #: Hyper-V's VMCS is in place of one by address (EVMPTR_MAP_PENDING, from 5.14 on).
+    is_evmcs = False
+    mtf_pending = False
+    #: hdr.vmx.preemption_timer_deadline, and None without one.
+    deadline: int | None = None
 
     @property
     def is_on(self) -> bool:
@@ -53,17 +61,25 @@ class VmxNested(NestedState):
         super().leave()
         self.vmxon_pa = self.vmcs12_pa = INVALID_GPA
         self.smm_flags = 0
-        self.vmcs12 = b""
+        self.is_evmcs = False
 
     def saved(self) -> tuple[int, bytes, bytes]:
-        """vmx_get_nested_state."""
-        flags = GUEST_MODE * self.vcpu.is_guest_mode | RUN_PENDING * self.run_pending
-        header = _HEADER.pack(self.vmxon_pa, self.vmcs12_pa, self.smm_flags, 0, 0, 0)
-        return flags, header, self.vmcs12
+        """vmx_get_nested_state; what waits, and the timer, are told of a nested guest alone."""
+        flags, vmx_flags, deadline = EVMCS * self.is_evmcs, 0, 0
+        if self.vcpu.is_guest_mode:
+            flags |= GUEST_MODE | RUN_PENDING * self.run_pending | MTF_PENDING * self.mtf_pending
+            if self.deadline is not None and self._pin_controls & _PIN_TIMER:
+                vmx_flags, deadline = _DEADLINE, self.deadline
+        header = _HEADER.pack(self.vmxon_pa, self.vmcs12_pa, self.smm_flags, 0, vmx_flags, deadline)
+        return flags, header, self.vmcs12 if self.is_evmcs or self.vmcs12_pa != INVALID_GPA else b""
+
+    @property
+    def _pin_controls(self) -> int:
+        return int.from_bytes(self.vmcs12[_PIN_CONTROLS : _PIN_CONTROLS + 4], "little")
 
     def restore(self, rule: Rule, flags: int, size: int, image: bytes) -> Outcome:
         """vmx_set_nested_state: VMX is left before the VMCS12 is looked at, and VMXON stays when that fails."""
-        vmxon, vmcs12, smm, _, vmx_flags, _ = _HEADER.unpack_from(image, 8)
+        vmxon, vmcs12, smm, _, vmx_flags, deadline = _HEADER.unpack_from(image, 8)
         held = self._check_addresses(rule, flags, vmxon, vmcs12, smm) and self._check_flags(rule, flags, smm, vmx_flags)
         if not held:
             return rule.refuse(errno.EINVAL)
@@ -74,10 +90,13 @@ class VmxNested(NestedState):
         if size < HEADER_SIZE_BYTES + VMCS12_SIZE_BYTES:
             alone = not flags & (GUEST_MODE | EVMCS) and vmcs12 == INVALID_GPA
             return rule.ok() if rule.check("a VMCS12 follows the header", alone) else rule.refuse(errno.EINVAL)
-        valid = vmcs12 != vmxon and self.page_address_valid(vmcs12)
+        is_evmcs = vmcs12 == INVALID_GPA and bool(flags & EVMCS)
+        valid = is_evmcs or (vmcs12 != vmxon and self.page_address_valid(vmcs12))
         if not rule.check("the VMCS12's address is another page of the guest's", valid):
             return rule.refuse(errno.EINVAL)
         self.vmcs12_pa, self.smm_flags = vmcs12, smm
+        self.is_evmcs = is_evmcs and self.vcpu.kvm.since(5, 14)
+        self.deadline = deadline if vmx_flags & _DEADLINE else None
         data = image[HEADER_SIZE_BYTES : HEADER_SIZE_BYTES + VMCS12_SIZE_BYTES].ljust(VMCS12_SIZE_BYTES, b"\0")
         return self._take_vmcs12(rule, flags, data)
 
@@ -88,11 +107,11 @@ class VmxNested(NestedState):
             return rule.refuse(errno.EINVAL)
         if not flags & GUEST_MODE:
             return rule.ok()
-        controls = int.from_bytes(data[_PIN_CONTROLS : _PIN_CONTROLS + 4], "little")
-        if not rule.check("the VMCS12's pin-based controls have their ones", controls & _PIN_ONES == _PIN_ONES):
+        has_ones = self._pin_controls & _PIN_ONES == _PIN_ONES
+        if not rule.check("the VMCS12's pin-based controls have their ones", has_ones):
             return rule.refuse(errno.EINVAL)
         self.vcpu.is_guest_mode = True
-        self.run_pending = bool(flags & RUN_PENDING)
+        self.run_pending, self.mtf_pending = bool(flags & RUN_PENDING), bool(flags & MTF_PENDING)
         return rule.ok()
 
     def _check_addresses(self, rule: Rule, flags: int, vmxon: int, vmcs12: int, smm: int) -> bool:
