@@ -5,6 +5,8 @@ Source: Linux arch/x86/kvm/cpuid.c, __do_cpuid_func and cpuid_func_emulated.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
@@ -37,9 +39,8 @@ def kvm_with(
     """KVM whose CPU tells this and that has these features, with a mask of its own for each word."""
     kvm = kvm_of(release, vendor, **{"enable_pmu": "Y", "npt": "Y", **parameters})
     kvm.raw = Cpuid(raw)
-    kvm.__dict__["caps"] = tuple(cap(*word) for word in WORDS)
-    kvm.__dict__["features"] = frozenset(has)
-    kvm.boot_has = lambda name: name in has  # type: ignore[method-assign]
+    kvm.__dict__["caps"] = SimpleNamespace(words={word: cap(*word) for word in WORDS})
+    kvm.has = kvm.boot_has = lambda name: name in has  # type: ignore[method-assign]
     kvm.__dict__["_bugs"] = frozenset({"NULL_SEG"})
     return kvm
 
@@ -286,8 +287,8 @@ def with_state(release: str, has: tuple[str, ...] = ("XSAVE", "XSAVES", "SHSTK")
     """KVM on Sapphire Rapids with CET."""
     host = Host(cpu_with_cet(), profile_for(release))
     kvm = Kvm(host, release=release, vendor=VMX, parameters={})
-    kvm.__dict__["caps"] = tuple(d1 if word == (0xD, 1, 0) else 0 for word in WORDS)
-    kvm.__dict__["features"] = frozenset(has)
+    kvm.__dict__["caps"] = SimpleNamespace(words={word: d1 if word == (0xD, 1, 0) else 0 for word in WORDS})
+    kvm.has = lambda name: name in has  # type: ignore[method-assign]
     return kvm
 
 
