@@ -295,7 +295,8 @@ def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str,
 @cache
 def kernels() -> ByName[Arm64Kernel]:
     """The profiles by name, oldest first."""
-    known, made_of = _known(), dict[int, Any]()
+    known = _known()
+    made_of: dict[int, Any] = {}
     return ByName(known, lambda name: _kernel(known[name], made_of))
 
 
