@@ -104,6 +104,12 @@ def test_what_linux_concludes_is_in_its_words() -> None:
     assert [kvm.boot_has(name) for name in ("AVX2", "BMI1", "NO_SUCH", "BMI2")] == [True, True, False, False]
 
 
+def test_a_feature_of_kvm() -> None:
+    kvm = kvm_of("6.12")
+    for _ in range(2):
+        assert [kvm.has(name) for name in ("X2APIC", "SGX")] == [True, False]
+
+
 def test_bugs_are_those_that_were_read_or_concluded() -> None:
     host = host_of("6.12")
     for bugs, found in ((frozenset({"NULL_SEG"}), True), (frozenset(), False)):
