@@ -73,6 +73,11 @@ def test_a_new_vcpu(vendor: str) -> None:
     assert (vcpu.pv_features, vcpu.guest.entries, vcpu.guest._is_set) == (0, (), False)
 
 
+def test_a_vcpu_of_which_nobody_said_a_number_is_the_first() -> None:
+    vcpu = WholeVcpu(kvm_of("6.12"))
+    assert (vcpu.vcpu_id, vcpu.number, vcpu.is_bsp) == (0, 0, True)
+
+
 @pytest.mark.parametrize(
     ("vcpu_id", "irqchip", "apic_base", "mp_state"),
     [
