@@ -38,7 +38,7 @@ def events_us(rounds: int = 40) -> list[float]:
     for _ in range(rounds):
         for scenario in SCENARIOS:
             policy = x86.policies()[scenario.policy]
-            world = World(shipped_host(scenario.host, x86.kernels()[scenario.kernel]), policy)
+            world = World(shipped_host(scenario.host, x86.profile_for(scenario.kernel)), policy)
             for event in scenario.events:
                 start = time.perf_counter()
                 world.happen(event)

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from benchmarks.cases import ROOT
 from benchmarks.terminal import Program
-from inspector.targets.samples import SCHEME, names
+from inspector.capture.errors import InspectorError
+from inspector.targets.samples import SCHEME, names, root
+from inspector.targets.schemes import capture_of
 
 THREADS = 100_000
 _BLOCK_BYTES = 4096
@@ -37,6 +39,25 @@ def resident_mb(pid: int) -> float:
     """Memory that a process has now, its own and of files (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def targets() -> list[str]:
+    """Every sample by its name, and of those that are folders every file that opens alone."""
+    found = [SCHEME + name for name in names()]
+    for name in names():
+        folder = Path(root()) / name
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        found += [f"{SCHEME}{name}/{path.name}" for path in inside if path.is_file() and path.name != "about.toml"]
+    return [target for target in dict.fromkeys(found) if opens(target)]
+
+
+def opens(target: str) -> bool:
+    """The program shows it."""
+    try:
+        capture_of(target)
+    except InspectorError:
+        return False
+    return True
 
 
 def of_sample(name: str) -> float:
@@ -87,7 +108,7 @@ def crowd(path: Path) -> None:
 def main() -> None:
     """Print the samples that take most, and the core."""
     if "--core" not in sys.argv[1:]:
-        found = sorted(((of_sample(SCHEME + name), name) for name in names()), reverse=True)
+        found = sorted(((of_sample(target), target) for target in targets()), reverse=True)
         print(f"{len(found)} samples, at most {found[0][0]:.0f} MB (60 promised)")
         print(*(f"{memory:>6.1f} MB  {name}" for memory, name in found[:5]), sep="\n")
     with tempfile.TemporaryDirectory() as folder:

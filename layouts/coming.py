@@ -88,14 +88,18 @@ COMING = (
     Coming(
         "x86",
         "APX for guests",
-        "[PATCH RFC v1 00/20] KVM: x86: Support APX feature for guests, Chang S. Bae, 10 November 2025"
+        "[PATCH v2 00/16] KVM: x86: Enable APX for guests, Chang S. Bae, 12 January 2026"
         " (and KVM: x86: APX reg prep work, Sean Christopherson, 10 March 2026)",
-        ("CPUID.7.1.EDX[21] APX_F and leaf 0x29", "XCR0[19]: R16 to R31 in XSAVE images", "emulation with REX2"),
+        (
+            "CPUID.7.1.EDX[21] APX_F and leaf 0x29, of VMX alone",
+            "XCR0[19]: R16 to R31 in XSAVE images; not with MPX, and within the guest's CPUID as every bit",
+            "emulation with REX2",
+        ),
         "tasks have APX since 6.16; KVM_SUPPORTED_XCR0 has no bit 19 (x86.c)",
         words=("apx", "APX"),
         xcr0=1 << 19,
         checks=("no bit outside what the guest's CPUID and KVM have",),
-        link="lore.kernel.org/kvm/20251110180131.28264-1-chang.seok.bae@intel.com",
+        link="lore.kernel.org/kvm/20260112235408.168200-1-chang.seok.bae@intel.com",
     ),
 )
 
@@ -110,10 +114,15 @@ def coming_words(arch: str) -> tuple[str, ...]:
 _OF_XCR0 = ("xsetbv", "KVM_SET_XCRS")
 
 
+def sets_xcr0(event: str) -> bool:
+    """Numbers of the event are values of XCR0."""
+    return any(one in event.split() for one in _OF_XCR0)
+
+
 def series_of(arch: str, event: str) -> Coming | None:
     """The series that brings what an event names; None where releases decide."""
     words = event.split()
-    values = [_number(word.rpartition(":")[2]) for word in words] if any(one in words for one in _OF_XCR0) else []
+    values = [_number(word.rpartition(":")[2]) for word in words] if sets_xcr0(event) else []
     for one in COMING:
         if one.arch == arch and (any(word in one.words for word in words) or any(one.xcr0 & each for each in values)):
             return one

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks.__main__ import slower
+from benchmarks.__main__ import FOLDER, PAGE, slower, with_table
 from benchmarks.cases import CORE, Case, starts
 from benchmarks.measure import least
 
@@ -63,8 +64,12 @@ def test_a_check_of_a_model_imports_no_parser() -> None:
     ids=["arm64", "x86"],
 )
 def test_a_verdict_imports_no_parser(words: list[str]) -> None:
-    """A record is plain enough to be read without tomllib; JSON, XML and what asks this machine are for other words."""
+    """A record is plain enough to be read without tomllib; JSON, XML and what asks this machine are for other words.
+
+    So are fields, which a capture of KVM's structures needs not, worlds, and what QEMU makes of a line.
+    """
     heavy = ["re", "enum", "json", "tomllib", "typing", "argparse", "dataclasses", "ctypes", "xml.etree", "signal"]
+    heavy += ["inspector.decode.fields", "inspector.machine.world", "inspector.machine.x86.models.realize"]
     code = (
         "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
         f"bad = [m for m in sys.modules if m in {heavy}]; sys.exit(f'imported {{bad}}' if bad else 0)"
@@ -77,3 +82,13 @@ def test_what_got_slower_is_told() -> None:
     before = {"a / b": {"ratio": 2.0}, "c / -": {"ratio": 10.0}}
     assert slower({"a / b": {"ratio": 2.4}, "c / -": {"ratio": 30.0}, "new / b": {"ratio": 9.0}}, before) == []
     assert slower({"a / b": {"ratio": 2.6}}, before) == ["a / b: 2.60, was 2.00"]
+
+
+def test_the_page_has_the_table_of_the_baseline() -> None:
+    """``python -m benchmarks --baseline`` writes both."""
+    found = json.loads((FOLDER / "baseline.json").read_text("utf-8"))["cases"]
+    page = PAGE.read_text("utf-8")
+    assert with_table(page, found) == page
+    assert "**more**" not in page
+    promised = {f"{case.name} / {case.against}": case.most for case in starts()}
+    assert {name: entry["most"] for name, entry in found.items() if name in promised} == promised

@@ -13,6 +13,7 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("●■", "*"),
         **dict.fromkeys("○◯□", "o"),
         **dict.fromkeys("◐◑", "%"),
+        **dict.fromkeys("◇◆", "@"),
         **dict.fromkeys("╳✗✘×", "x"),
         **dict.fromkeys("✓✔", "+"),
         **dict.fromkeys("≠", "#"),

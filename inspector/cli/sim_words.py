@@ -30,7 +30,7 @@ of a Linux: the host's, or with "guest" before them that of the guest after gues
   process INSTRUCTION | clone | fork | exec | schedule | kernel_thread | sigaltstack SIZE | signal | sigreturn
   core | PTRACE_GETREGSET | PTRACE_SETREGSET [XSTATE_BV [SIZE]] | fail_allocation
 of KVM
-  KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION KVM_CAP_XSAVE2
+  KVM_CREATE_VM [tdx] | KVM_TDX_INIT_VM XFAM | KVM_CREATE_VCPU | KVM_CHECK_EXTENSION CAP
   KVM_GET_SUPPORTED_CPUID | KVM_SET_CPUID2 supported|captured|amx|no-amx|avx-only|tilecfg-only|unknown-bits-3-19
   KVM_SET_XCRS [XCR:]VALUE... [flags=N] | KVM_GET_XCRS | KVM_SET_MSRS MSR VALUE [MSR VALUE...] | KVM_GET_MSRS MSR
   KVM_GET_XSAVE | KVM_GET_XSAVE2 | KVM_SET_XSAVE [captured|cut|XSTATE_BV]

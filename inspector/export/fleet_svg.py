@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
+from inspector.capture.errors import visible
 from inspector.export.fleet import counted
 from inspector.fleet.hosts import Fleet, title
 from inspector.fleet.lattice import Lattice
@@ -93,13 +94,14 @@ class _Picture:
 
 
 def _cut(text: str) -> str:
-    """A line that fits into a box."""
+    """A line that fits into a box: a CPU's name may hold any byte, XML only what can be seen."""
+    text = visible(text)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _said(x: int, y: int, text: str, *, bold: bool) -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}"{weight}>{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}"{weight}>{escape(visible(text))}</text>'
 
 
 def _levels(above: Sequence[Sequence[int]]) -> list[int]:

@@ -12,12 +12,12 @@ from typing import IO, NamedTuple
 
 from inspector.capture.errors import InputError
 from inspector.readers.folder import holds_structures
+from inspector.targets.lines import MOST_LINE_BYTES, numbered
 from inspector.targets.schemes import scheme_of
 
 #: Endings of files that have a document a line.
 _LINES = (".jsonl", ".ndjson")
-#: A fingerprint has 100 KB, a snapshot of a vCPU less than a MiB; the answer of kubectl is a document of its own.
-MOST_LINE_BYTES = 16 << 20
+#: The answer of kubectl is a document of its own.
 _MOST_DOCUMENT_BYTES = 256 << 20
 _PATTERN = frozenset("*?[")
 
@@ -110,13 +110,9 @@ def _documents(file: IO[bytes], name: str) -> Iterator[Item]:
         if data.strip():
             yield Item(name, data)
         return
-    number = 1
-    line = first
-    while line:
+    for number, line in numbered(file, first):
         if line.strip():
             yield Item(f"{name}:{number}", line)
-        line = file.readline(MOST_LINE_BYTES)
-        number += 1
 
 
 def _is_whole(line: bytes) -> bool:

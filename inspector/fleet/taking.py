@@ -6,12 +6,11 @@ one of the last.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from inspector.capture.bug import told
 from inspector.capture.errors import InputError, InspectorError
@@ -19,12 +18,11 @@ from inspector.fleet.facts import Document, digest, digest_of
 from inspector.fleet.gather import gather
 from inspector.fleet.sources import Item
 from inspector.fleet.store import Row
+from inspector.targets.lines import unwrapped
 
 #: A larger file is read, not hashed before.
 _HASHED_BYTES = 4 << 20
 _KEPT_DOCUMENTS = 4096
-#: Keys of a line that say of the capture in it what a file's name and time say.
-_ENVELOPE = ("capture", "text")
 
 
 class Batch(NamedTuple):
@@ -77,29 +75,11 @@ def _taken(item: Item) -> list[tuple[Row, dict[str, Document]]]:
 def _opened(item: Item) -> tuple[str, str, bytes | None]:
     """The name and time of an item, and its bytes; None for what is opened by its target."""
     if item.line:
-        return _unwrapped(item)
+        return unwrapped(item.line, item.target)
     if 0 <= item.size_bytes <= _HASHED_BYTES and os.path.isfile(item.path):
         with open(item.path, "rb") as file:
             return item.target, item.time, file.read()
     return item.target, item.time, None
-
-
-def _unwrapped(item: Item) -> tuple[str, str, bytes]:
-    """``{"name", "time", "capture": {...}}`` or ``{"name", "time", "text": "..."}``, else the document itself."""
-    try:
-        found = json.loads(item.line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(item.target, "JSON", str(error)) from None
-    inner = next((found[key] for key in _ENVELOPE if key in found), None) if isinstance(found, dict) else None
-    if inner is None:
-        return item.target, "", item.line
-    name, time = (_word(found.get(key)) for key in ("name", "time"))
-    data = inner if isinstance(inner, str) else json.dumps(inner, separators=(",", ":"))
-    return name or item.target, time, data.encode("utf-8", "surrogatepass")
-
-
-def _word(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 _Read = tuple[tuple[_Found, ...], dict[str, Document]]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from inspector.machine.lanes import Path
+    from layouts.coming import Coming
 
 
 State = TypeVar("State")
@@ -159,7 +160,12 @@ class BaseWorld(ABC, Generic[State]):
             if not coming.is_for_want(series, str(error)):
                 raise
             return coming.open_answer(self.kernel, series, None)
-        return coming.open_answer(self.kernel, series, outcome) if coming.is_for_want(series, outcome) else outcome
+        is_open = coming.is_for_want(series, outcome) and self.is_open(series, event)
+        return coming.open_answer(self.kernel, series, outcome) if is_open else outcome
+
+    def is_open(self, series: Coming, event: str) -> bool:  # noqa: ARG002 - for those who know more
+        """What a series needs is there, so that it decides; else its text says that the answer stays."""
+        return True
 
     def play(self, events: Iterable[str]) -> None:
         """Let events happen, until one takes the host down. Raises EventError for one that is none."""

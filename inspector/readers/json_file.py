@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from json import JSONDecodeError
 
-from inspector.capture.errors import InputError
+from inspector.capture.errors import InputError, visible
 from inspector.capture.model import Capture
 from inspector.readers.options import Options
 from inspector.readers.source import Source
@@ -53,6 +53,13 @@ KINDS = (
     Kind("register_list", _is_register_list),
 )
 
+_ONE = "one JSON document"
+_HOW = (
+    "inspector fleet add reads them all (inspector verify recorded answers), and one in a file of its own is a capture"
+)
+_NAME = re.compile(rb'\s*\{\s*"name"\s*:\s*"([^"\\]{1,60})"')
+_SHOWN = 5
+
 
 def looks_like_json(head: bytes) -> bool:
     """Begins with an object or a list; a list whose first item has a time stamp's form is a log."""
@@ -68,7 +75,7 @@ def read(source: Source, options: Options) -> Capture:
     try:
         found = parse_json(data)
     except JSONDecodeError as error:
-        raise source.fault or InputError(source.name, "JSON", error.msg, error.pos) from error
+        raise source.fault or _several(source, data) or InputError(source.name, "JSON", error.msg, error.pos) from error
     except ValueError as error:
         raise source.fault or InputError(source.name, "JSON", str(error)) from error
     # A reader keeps what it takes; the text may go.
@@ -78,8 +85,25 @@ def read(source: Source, options: Options) -> Capture:
             module = import_module(f"inspector.readers.{kind.module}")
             capture: Capture = module.from_json(found, source, options)
             return capture
+    if isinstance(found, list) and len(found) > 1 and all(isinstance(one, dict) for one in found):
+        raise InputError(source.name, _ONE, f"a list of {len(found)}; a line each, {_HOW}")
     keys = ", ".join(key[:60] for key in list(found)[:5]) if isinstance(found, dict) else f"a list of {len(found)}"
     raise InputError(source.name, "JSON of a known format", f"keys {keys}" if isinstance(found, dict) else keys)
+
+
+def _several(source: Source, data: bytes) -> InputError | None:
+    """The error of documents that stand a line each, with the names that they have; None where the first is none."""
+    lines = [line for line in data.splitlines() if line.strip()]
+    try:
+        first = parse_json(lines[0]) if len(lines) > 1 else None
+    except ValueError:
+        return None
+    if not isinstance(first, dict):
+        return None
+    named = [found[1].decode("utf-8", "replace") for line in lines[:_SHOWN] if (found := _NAME.match(line))]
+    more = ", ..." if named and len(lines) > _SHOWN else ""
+    names = f" ({visible(', '.join(named))}{more})" if named else ""
+    return InputError(source.name, _ONE, f"{len(lines)}, a line each{names}; {_HOW}")
 
 
 def malformed(source: Source, what: str, found: Any) -> InputError:

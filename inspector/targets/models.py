@@ -144,7 +144,10 @@ def workbench_of(text: str, options: Options = NO_OPTIONS) -> Workbench:
 
 
 def _bench(place: Place, options: Options) -> Workbench:
-    named = target(place.model)
+    try:
+        named = target(place.model)
+    except ModelError as error:
+        raise UsageError(str(error)) from None
     from inspector.machine.arm64.models.workbench import Workbench
 
     bench = Workbench(host_of(place.host, "arm64", "", options), named.model.name if named.model else "", named.models)

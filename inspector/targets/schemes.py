@@ -130,6 +130,12 @@ SCHEMES: tuple[Scheme, ...] = (
         marks=fleet_store.MARKS,
         instead="a store of thousands: inspector open shows it, inspector fleet asks it (--store FILE)",
     ),
+    Scheme(
+        "line:",
+        "line:FILE:N",
+        "the capture in a line of a file that has one a line (inspector fleet add)",
+        capture="lines:capture_of_line",
+    ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(
         "",

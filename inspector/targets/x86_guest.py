@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.capture.errors import InputError, UsageError
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture, Vcpu
@@ -143,6 +145,10 @@ def guest_of_model(word: str, machine: str, options: Options) -> Guest:
     line, _, host = word.removeprefix(MODEL).partition(":")
     first = line.removeprefix("-cpu ").split(",")[0]
     line, _, kernel = line.partition("@") if not host else (line, "", "")
+    if os.path.isfile(line) and not host:
+        from inspector.targets.x86_models import asked_of
+
+        host = asked_of(line).request.name
     made = realized(line, offer_named(host or first.partition("@")[0], options), machine=machine)
     return guest_of_realization(word, made, kernel or made.offer.kernel)
 

@@ -32,6 +32,15 @@ class EditedField(NamedTuple):
         """``FIELD=VALUE``, as ``inspector set`` takes it."""
         return f"{self.path}={self.after.value:#x}"
 
+    def lines(self) -> list[str]:
+        """All of it: the whole values with what they mean, and each part that differs."""
+        fields = (("the file", self.before), ("edited", self.after))
+        said = [f"{name:<10}{_whole(field)}  {field.text}".rstrip() for name, field in fields]
+        for part in parts((self.before, self.after)):
+            one, other = part.texts((self.before, self.after))
+            said.append(f"  {part.name}: {one} → {other}")
+        return said
+
     def words(self) -> str:
         """The value before and after, and what of it differs."""
         before, after = self.before, self.after
@@ -52,6 +61,11 @@ def _value(field: Field) -> str:
     return (hex(field.value) if field.bits <= 64 else short_hex(field.value, field.bits)) + (
         f" ({field.state})" if field.state else ""
     )
+
+
+def _whole(field: Field) -> str:
+    """A value with all its digits."""
+    return field.text if field.value is None else f"{field.value:#x}"
 
 
 def edited_fields(edits: Iterable[Edit], vcpu_of_area: Mapping[int, int]) -> list[EditedField]:

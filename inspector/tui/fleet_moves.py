@@ -7,6 +7,7 @@ from inspector.fleet.facts import digest
 from inspector.fleet.gather import gather
 from inspector.fleet.store import Kept, Named, Store
 from inspector.readers.options import NO_OPTIONS
+from inspector.targets.lines import word_of
 from inspector.targets.moves import Move
 from inspector.tui.fleet_view import PairWanted
 from inspector.tui.migration_session import MigrationSession
@@ -22,13 +23,13 @@ def move_of(store: Store, pair: PairWanted) -> MigrationSession:
         raise UsageError(f"{guest.name}: its newest capture is another one")
     for named, kept, is_guest in ((source, guest, True), (destination[0], host, False)):
         _require(named, kept, is_guest=is_guest)
-    return session_of(Move(source.target, destination[0].target), NO_OPTIONS)
+    return session_of(Move(word_of(source.target), word_of(destination[0].target)), NO_OPTIONS)
 
 
 def _require(named: Named, kept: Kept, *, is_guest: bool) -> None:
     """The capture is there, and is what it was when it was added."""
     try:
-        found = gather(named.target)
+        found = gather(word_of(named.target))
     except InspectorError as error:
         words = f"{named.name} cannot be read any more, so its move is not asked: what is known of it is shown here"
         raise UsageError(f"{words} ({error})") from None

@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import visible
+from inspector.export.words import counted
 from inspector.machine.lanes import LANES, Lane, Path
 from inspector.machine.world import WorldStep
 from inspector.tui.drawn import Drawn, Piece
@@ -159,5 +160,5 @@ def path_lines(step: WorldStep[Any], width: int) -> list[Drawn]:
 
 def costs_words(costs: Mapping[str, Any]) -> str:
     """What all events cost so far, for a title."""
-    words = [(costs["vm_exits"], "exits"), (costs["wrmsr_xfd"], "WRMSR"), (costs["rdmsr_xfd"], "RDMSR")]
-    return f"{', '.join(f'{count} {word}' for count, word in words)}, {costs['allocated_bytes']} bytes"
+    words = [counted(costs["vm_exits"], "exit"), f"{costs['wrmsr_xfd']} WRMSR", f"{costs['rdmsr_xfd']} RDMSR"]
+    return ", ".join([*words, counted(costs["allocated_bytes"], "byte")])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
+from time import monotonic
 from types import MappingProxyType
 from typing import NamedTuple
 
 from inspector.capture.model import Area, Capture
+from inspector.export.words import counted
 from inspector.tui.elements import Elements
 from inspector.tui.links import link_of
 from inspector.tui.position import Position
@@ -40,6 +43,12 @@ class Lookup(Position):
         #: Which match was gone to.
         self._at = 0
         self._searcher = Searcher()
+        #: The vCPUs that are still to be searched, and how many were.
+        self._ahead: list[int] = []
+        self._searched = 0
+        self._ranked: list[tuple[int, int, bool, Match]] = []
+        #: The areas that were searched, with the bytes that they had.
+        self._looked_at: list[tuple[Area, object]] = []
         #: The area and the vCPU in which the search began: their matches come first.
         self._began = ("", -1)
         self._spot: _Spot | None = None
@@ -74,7 +83,8 @@ class Lookup(Position):
     def _on(self, by: int) -> bool:
         """To the next match; edits since the last one can have made others."""
         last = self.matches[self._at]
-        self.matches = self._matches(self.search_text)
+        if any(area.data is not data for area, data in self._looked_at):
+            self.matches = self._matches(self.search_text)
         at = self.matches.index(last) if last in self.matches else 0
         if self.matches:
             self._at = (at + by) % len(self.matches)
@@ -82,21 +92,55 @@ class Lookup(Position):
         return bool(self.matches)
 
     def _matches(self, text: str) -> list[Match]:
-        if not text.removeprefix(EVERYWHERE).strip():
-            return []
+        """All of them, here and now."""
+        self._begin(text)
+        self._search_for(inf)
+        return self._sorted()
+
+    def _begin(self, text: str) -> None:
+        """The vCPUs in which a text is to be looked for, the one that is looked at first."""
         first = self._began[1]
-        numbers = [first]
-        if text.startswith(EVERYWHERE):
+        self._searched, self._ranked, self._looked_at = 0, [], []
+        self._ahead = [first] if text.removeprefix(EVERYWHERE).strip() else []
+        if self._ahead and text.startswith(EVERYWHERE):
             count = len(self.capture.vcpus)
-            numbers += [n % count for n in range(first + 1, first + min(count, MOST_VCPUS))]
-            text = text.removeprefix(EVERYWHERE).strip()
-        found: list[tuple[int, int, bool, Match]] = []
-        here = self._began[0]
-        for nth, number in enumerate(dict.fromkeys(numbers)):
+            every = [first, *(n % count for n in range(first + 1, first + min(count, MOST_VCPUS)))]
+            self._ahead = list(reversed(dict.fromkeys(every)))
+
+    def _search_for(self, seconds: float) -> None:
+        """Look through vCPUs for so long, through one at least."""
+        until, text = monotonic() + seconds, self.search_text.removeprefix(EVERYWHERE).strip()
+        while self._ahead:
+            number = self._ahead.pop()
             areas = self.areas_of(number)
-            matches = self._searcher.find(text, number, areas, self.elements)
-            found += [(match.rank, nth, areas[match.area].prefix != here, match) for match in matches]
-        return [match for *_, match in sorted(found)]
+            self._looked_at += [(area, area.data) for area in areas]
+            for match in self._searcher.find(text, number, areas, self.elements):
+                elsewhere = areas[match.area].prefix != self._began[0]
+                self._ranked.append((match.rank, self._searched, elsewhere, match))
+            self._searched += 1
+            if monotonic() >= until:
+                break
+
+    def _sorted(self) -> list[Match]:
+        self._ranked.sort()
+        return [match for *_, match in self._ranked]
+
+    @property
+    def is_searching(self) -> bool:
+        """Some vCPUs are still to be searched (``search_further``)."""
+        return bool(self._ahead)
+
+    def search_further(self, seconds: float) -> bool:
+        """Look through more vCPUs, for so long; whether the first match came. Where one is stays where it is."""
+        at = self.matches[self._at] if self.matches else None
+        self._search_for(seconds)
+        self.matches = self._sorted()
+        if at is not None:
+            self._at = self.matches.index(at)
+        elif self.matches:
+            self._at = 0
+            self._go_to_match(self.matches[0])
+        return at is None and bool(self.matches)
 
     def _go_to_match(self, match: Match) -> None:
         if match.vcpu != self.vcpu_number:
@@ -125,7 +169,9 @@ class Lookup(Position):
         """``2 of 6``; nothing before a text is typed."""
         if not self.search_text:
             return ""
-        most = f" in {MOST_VCPUS} vCPUs" if self._is_cut() else ""
+        most = f" in {counted(self._searched, 'vCPU')}" if self._is_cut() or self._ahead else ""
+        if self._ahead and not self.matches:
+            return f"none yet{most}"
         return f"{self._at + 1} of {len(self.matches)}{most}" if self.matches else f"none{most}"
 
     def _is_cut(self) -> bool:
@@ -150,15 +196,17 @@ class Lookup(Position):
             rows.show_all if rows else False,
         )
 
-    def search_on(self, text: str) -> bool:
-        """What has been typed so far, from where one was."""
+    def search_on(self, text: str, seconds: float = inf) -> bool:
+        """What has been typed so far, from where one was, for so long (see ``search_further``)."""
         self._back_to_spot()
-        return self._found(text.strip().lower())
+        return self._found(text.strip().lower(), seconds)
 
-    def _found(self, wanted: str) -> bool:
+    def _found(self, wanted: str, seconds: float = inf) -> bool:
         self.search_text, self._at = wanted, 0
         self._began = (self.area.prefix if self.area is not None else "", self.vcpu_number)
-        self.matches = self._matches(wanted)
+        self._begin(wanted)
+        self._search_for(seconds)
+        self.matches = self._sorted()
         if self.matches:
             self._go_to_match(self.matches[0])
         return bool(self.matches)
@@ -188,7 +236,7 @@ class Lookup(Position):
 
     def forget_search(self) -> bool:
         """Nothing is searched any more; whether something was."""
-        had, self.search_text, self.matches = bool(self.matches), "", []
+        had, self.search_text, self.matches, self._ahead = bool(self.matches), "", [], []
         return had
 
     # Places

@@ -1,14 +1,15 @@
 """What a text finds in a capture, the likeliest first: fields, bits, elements, bytes; of one vCPU or of all.
 
 The register itself comes first, then what begins so, then its parts and paths that have the text, then meanings, then
-values. Toolkit-free; the words of an area are gathered once for its bytes.
+values. Toolkit-free. Names and meanings are gathered once for all areas of a layout, values for the areas that were
+searched last: of thousands of vCPUs nothing is kept but what was found.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode.fields import FieldTable
@@ -42,24 +43,30 @@ class Match(NamedTuple):
     path: str
 
 
+#: So many layouts have their words kept, and so many areas their values.
+_MOST_KEPT = 32
+
+
 class _Word(NamedTuple):
-    """What is searched of a field or of a bit, in small letters."""
+    """What is searched of a field or of a bit, in small letters; ``has_value``: what it holds, too."""
 
     place: int
     path: str
     name: str
     means: str
-    value: str
     is_structure: bool
+    has_value: bool = False
     is_part: bool = False
 
 
 class Searcher:
-    """Searches the areas of a capture, whose words it keeps."""
+    """Searches the areas of a capture."""
 
     def __init__(self) -> None:
-        #: By area, with the bytes that they are of.
-        self._words: dict[int, tuple[Area, object, list[_Word]]] = {}
+        #: By specs, which areas of a layout share.
+        self._words: dict[int, tuple[tuple[FieldSpec, ...], list[_Word]]] = {}
+        #: By area, with the bytes that they are of: the values that were asked for, by place.
+        self._values: dict[int, tuple[Area, object, dict[int, str]]] = {}
 
     def find(self, text: str, vcpu: int, areas: Sequence[Area], types: Elements) -> list[Match]:
         """All matches in the areas of a vCPU, the likeliest first; ``types`` are their element types."""
@@ -70,21 +77,42 @@ class Searcher:
         return found
 
     def _in(self, area: Area, text: str, types: Elements) -> Iterator[tuple[int, int, str]]:
-        for word in self._words_of(area):
+        table, values = ShownTable(area), self._values_of(area)
+        for word in self._words_of(table):
             rank = _rank(word, text)
+            if rank is None and word.has_value:
+                value = values.get(word.place)
+                if value is None:
+                    value = values[word.place] = table.decode(table.specs[word.place]).text.lower()
+                rank = _VALUE if value and text in value else None
             if rank is not None:
                 yield rank + _BEHIND * word.is_structure, word.place, word.path
         if text.startswith(_FEATURE):
-            yield from _registers_of(ShownTable(area), text)
+            yield from _registers_of(table, text)
         if "[" in text or text[:1].isdigit() or text[:1] == "-":
-            yield from _elements_in(ShownTable(area), text, types)
+            yield from _elements_in(table, text, types)
 
-    def _words_of(self, area: Area) -> list[_Word]:
-        kept = self._words.get(id(area))
+    def _words_of(self, table: ShownTable) -> list[_Word]:
+        # The specs are kept with them: their number is nobody else's as long as they are here.
+        kept = self._words.get(id(table.specs))
+        if kept is None:
+            _forget(self._words)
+            kept = self._words[id(table.specs)] = (table.specs, list(_words(table)))
+        return kept[1]
+
+    def _values_of(self, area: Area) -> dict[int, str]:
+        kept = self._values.pop(id(area), None)
         if kept is None or kept[1] is not area.data:
-            # The area is kept with them: its number is nobody else's as long as it is here.
-            kept = self._words[id(area)] = (area, area.data, list(_words(ShownTable(area))))
+            _forget(self._values)
+            kept = (area, area.data, {})
+        self._values[id(area)] = kept
         return kept[2]
+
+
+def _forget(kept: dict[int, Any]) -> None:
+    """The one that was asked for longest ago goes."""
+    if len(kept) >= _MOST_KEPT:
+        del kept[next(iter(kept))]
 
 
 def _registers_of(table: ShownTable, feature: str) -> Iterator[tuple[int, int, str]]:
@@ -97,12 +125,12 @@ def _registers_of(table: ShownTable, feature: str) -> Iterator[tuple[int, int, s
 
 def _words(table: ShownTable) -> Iterator[_Word]:
     for place, spec in enumerate(table.specs):
-        value = "" if spec.kind in _MUTE else table.decode(spec).text.lower()
-        yield _Word(place, spec.path, _name(spec.path), spec.title.lower(), value, spec.is_structure)
+        means, has_value = spec.title.lower(), spec.kind not in _MUTE
+        yield _Word(place, spec.path, _name(spec.path), means, spec.is_structure, has_value)
         if spec.register is not None:
             for child in table.parts(spec, "*"):
                 means = child.title.lower()
-                yield _Word(place, child.path, _name(child.path), means, "", spec.is_structure, is_part=True)
+                yield _Word(place, child.path, _name(child.path), means, spec.is_structure, is_part=True)
 
 
 def _name(path: str) -> str:
@@ -122,8 +150,6 @@ def _rank(word: _Word, text: str) -> int | None:
         rank = _PATH
     elif text in word.means:
         rank = _MEANS
-    elif word.value and text in word.value:
-        rank = _VALUE
     return rank
 
 

@@ -64,13 +64,24 @@ def condition(release: str, register_id: int) -> str | None:
     return _conditions(release)[register_id]
 
 
+#: After so many, all are looked up at once.
+_MANY = 256
+
+
 class _Conditions(dict[int, str | None]):
-    """The conditions that were asked for: a move asks a dozen kernels about a dozen registers each."""
+    """The conditions that were asked for: a move asks a dozen kernels about a dozen registers each, a sweep for all."""
 
     def __init__(self, release: str) -> None:
+        self._release, self._is_whole = release, False
         self._numbers = release_numbers(release) or (0, 0)
 
     def __missing__(self, register_id: int) -> str | None:
+        if self._is_whole:
+            return None
+        if len(self) >= _MANY:
+            self.update(listed(self._release))
+            self._is_whole = True
+            return self.get(register_id)
         encoding = register_id & 0xFFFF
         found = None
         if register_id == sysreg_id(encoding):

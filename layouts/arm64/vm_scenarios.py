@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from layouts.arm64.scenario_events import ARRIVES, MEMORY, VM, Arm64
+from layouts.coming import NEXT
 
 SCENARIOS = (
     Arm64(
@@ -32,6 +33,28 @@ SCENARIOS = (
         "limit_nv_id_reg (nested.c), kvm_vgic_vcpu_nv_init (vgic-init.c)",
         host="max,nested=on",
         destinations=("max",),
+    ),
+    Arm64(
+        "arm64-sme-next",
+        "SME for guests is not merged: what its series decides is open on next, all else is as in the newest release",
+        (
+            *VM,
+            "KVM_ARM_VCPU_INIT PSCI_0_2 SME",
+            "KVM_ARM_VCPU_INIT PSCI_0_2",
+            "KVM_GET_ONE_REG ID_AA64PFR1_EL1.SME",
+            "KVM_SET_ONE_REG ID_AA64PFR1_EL1.SME 1",
+            "KVM_GET_ONE_REG SMCR_EL1",
+            "KVM_SET_ONE_REG ZA 1",
+            "guest smstart",
+            "guest msr CPACR_EL1 0x3300000",
+            "guest smstart",
+            *MEMORY,
+            "KVM_RUN",
+            "KVM_SET_ONE_REG ID_AA64PFR1_EL1.SME 1",
+        ),
+        "KVM: arm64: Implement support for SME, v13 (layouts/coming.py); set_id_reg, sme_visibility (sys_regs.c)",
+        host="max",
+        kernel=NEXT,
     ),
     Arm64(
         "arm64-el2-masks",

@@ -164,6 +164,12 @@ BY_RELEASE: dict[str, tuple[tuple[tuple[int, int], int], ...]] = {
     "MAX_VCPUS": (((5, 10), 288), ((5, 15), 1024), ((6, 12), 4096)),
     "MAX_VCPU_ID": (((5, 10), 1023), ((5, 15), 4096), ((6, 12), 16384)),
 }
+#: What hangs on how the kernel was built: since when, and in words; the values here are those of Debian's kernels.
+BUILT: dict[str, tuple[tuple[int, int], str]] = {
+    "XEN_HVM": ((5, 12), "CONFIG_KVM_XEN: 0 without it; with it 0x3f in 6.1, 0x7f in 6.6, 0x1ff from 6.12 on"),
+    "MAX_VCPUS": ((6, 7), "CONFIG_KVM_MAX_NR_VCPUS: 1024 if nobody chose, at most 4096"),
+    "MAX_VCPU_ID": ((6, 7), "CONFIG_KVM_MAX_NR_VCPUS: four times as many"),
+}
 #: KVM_X86_VALID_QUIRKS by release: 7 of them, SLOT_ZAP_ALL (6.12), STUFF_FEATURE_MSRS (6.14), IGNORE_GUEST_PAT (6.16),
 #: VMCS12_ALLOW_FREEZE_IN_SMM (6.19), NESTED_SVM_SHARED_PAT (7.2); 6.12's stable updates took four.
 QUIRKS = (((5, 18), 0x7F), ((6, 12), 0x7FF), ((6, 16), 0x3FF), ((6, 19), 0x7FF), ((7, 2), 0xFFF))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from layouts.coming import NEXT
 from layouts.scenario import Scenario
 from layouts.x86.transcripts import TRANSCRIPTS
 
@@ -317,6 +318,24 @@ SCENARIOS = (
             "guest rdmsr PL3_SSP",
         ),
         "__kvm_set_msr (x86.c), KVM_SUPPORTED_XSS",
+    ),
+    Scenario(
+        "apx-next",
+        "APX for guests is not merged: open on next where the CPU and the guest's CPUID are there, refused where not",
+        (
+            "KVM_CREATE_VM",
+            "KVM_CREATE_VCPU",
+            "KVM_SET_XCRS 0x80007",
+            "KVM_SET_CPUID2 supported",
+            "KVM_SET_XCRS 0x80006",
+            "KVM_SET_XCRS 0x80007",
+            "guest xsetbv 0x7",
+            "guest xsetbv 0x80007",
+            "KVM_GET_XSAVE2",
+        ),
+        "KVM: x86: Enable APX for guests, v2 (layouts/coming.py); __kvm_set_xcr (x86.c)",
+        host="apx",
+        kernel=NEXT,
     ),
     *TRANSCRIPTS,
 )

@@ -116,3 +116,18 @@ def test_the_picture(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert sum(one.tag.endswith("line") for one in root.iter()) == sum(
         line.partition("─► pool ")[2].count(",") + 1 for line in said.splitlines() if "─►" in line
     )
+
+
+def test_a_name_of_a_cpu_that_is_no_xml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CPU before its microcode says of itself what is no text."""
+    from inspector.targets.samples import path_of
+
+    record = Path(path_of("sample:ice-lake/linux-6.1")).read_text()
+    brand = next(line for line in record.splitlines() if line.startswith("0x80000002.0x0 "))
+    lines, picture = tmp_path / "odd.jsonl", tmp_path / "odd.svg"
+    odd = record.replace(brand, "0x80000002.0x0 = [0x02010101, 0x1b1b1b1b, 0x41414141, 0x41414141]")
+    lines.write_text(json.dumps({"name": "one\x01", "text": odd}))
+    main(["fleet", "add", str(lines), "--store", str(tmp_path / "s")])
+    main(["fleet", "lattice", "--store", str(tmp_path / "s"), "--svg", str(picture)])
+    capsys.readouterr()
+    assert r"\x01\x01\x01\x02" in "".join(ET.parse(picture).getroot().itertext())

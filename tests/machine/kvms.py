@@ -9,6 +9,7 @@ from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import read, set_msr
+from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
 from layouts.x86.features import FEATURES
 from layouts.x86.kernels import profile_for
@@ -115,6 +116,12 @@ def named(kvm: Kvm, *features: str) -> Kvm:
     kvm.boot_has = lambda feature: feature in features or before(feature)  # type: ignore[method-assign]
     kvm.processor = kvm.processor._replace(emulator="")
     return kvm
+
+
+def unlisted(vcpu: WholeVcpu) -> WholeVcpu:
+    """The same guest, where no MSR that it lacks reads as 0 for being listed (kvm_is_advertised_msr)."""
+    table_of(vcpu.kvm).is_zero = lambda _index: False  # type: ignore[method-assign,assignment]
+    return vcpu
 
 
 def kept(vcpu: WholeVcpu, index: int, value: int) -> int | None:

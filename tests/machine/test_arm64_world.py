@@ -36,6 +36,14 @@ SHOWN = {
     "arm64-sve-lengths": [(6, "EINVAL"), (8, "EINVAL"), (10, "ok"), (15, "ok")],
     "arm64-sve-migration": [(12, "EINVAL")],
     "arm64-sve-cluster": [(13, "ok"), (15, "ok")],
+    "arm64-sme-next": [
+        (4, "depends-on"),
+        (6, "ok"),
+        (7, "depends-on"),
+        (10, "SME trap"),
+        (12, "depends-on"),
+        (16, "EBUSY"),
+    ],
     "arm64-el2-masks": [(5, "ok"), (7, "EAGAIN"), (15, "ok"), (19, "ok")],
     "arm64-pkvm": [
         (2, "ok"),

@@ -224,7 +224,7 @@ def test_next_is_what_a_release_is_compared_with(capsys: pytest.CaptureFixture[s
         (("arm64-life-cycle", "--event", "KVM_ARM_VCPU_INIT SME"), "SME for guests"),
         (("arm64-guest-sve", "--event", "guest smstart"), "SME for guests"),
         (("arm64-life-cycle", "--event", "KVM_GET_ONE_REG GCSCR_EL1"), "GCS for guests"),
-        (("guest-xfd", "--event", "guest xsetbv 0x80007"), "APX for guests"),
+        (("guest-xfd", "--host", "apx", "--event", "guest xsetbv 0x80007"), "APX for guests"),
         (("guest-xfd", "--event", "KVM_SET_CPUID2 fred"), "FRED for guests"),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_processor_without_sme_has_none_whatever_is_merged() -> None:
 
 
 def test_what_xcr0_lacks_besides_a_series_is_refused_on_next() -> None:
-    found = x86_world(kernel="next")
+    found = x86_world("apx", "next")
     found.play(["KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported"])
     assert [found.happen(f"KVM_SET_XCRS {value}").outcome.name for value in ("0x80000", "0x80001", "0x80007")] == [
         "EINVAL",
@@ -299,3 +299,20 @@ def test_undo_on_next_keeps_what_is_open() -> None:
     world.undo()
     assert [step.outcome.verdict for step in world.steps] == ["ok", "ok", "depends-on"]
     assert world.steps[2].before == world.steps[2].after
+
+
+@pytest.mark.parametrize(
+    ("host", "events", "answer"),
+    [
+        ("apx", ("KVM_CREATE_VCPU", "KVM_SET_XCRS 0x80007"), "EINVAL"),
+        ("apx", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x80007"), "depends-on"),
+        ("apx", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x80006"), "EINVAL"),
+        ("sapphire-rapids", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "guest xsetbv 0x80007"), "#GP"),
+        ("zen5", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "guest xsetbv 0x80007"), "#GP"),
+    ],
+)
+def test_what_a_series_leaves_as_it_is_stays(host: str, events: tuple[str, ...], answer: str) -> None:
+    """APX's bit of XCR0 needs a CPU with it and the guest's CPUID, as every bit does (__kvm_set_xcr)."""
+    world = x86_world(host, "next")
+    world.play(events)
+    assert world.steps[-1].outcome.name == answer

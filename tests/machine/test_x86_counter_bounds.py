@@ -21,7 +21,7 @@ from inspector.machine.x86.kvm.msrs.counters import (
 from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from tests.machine.kvms import commands, give, kept, kvm_of, named, vcpu_with_counters
+from tests.machine.kvms import commands, give, kept, kvm_of, named, unlisted, vcpu_with_counters
 
 PERF_CAPABILITIES = 0x345
 K7_SELECT, K7_COUNTER, SELECT, COUNTER = 0xC0010000, 0xC0010004, 0xC0010200, 0xC0010201
@@ -112,12 +112,6 @@ def test_counters_of_a_guest_of_intel(leaf_a: CpuidValues, counters: Counters) -
     assert guest_counters(vcpu_with_counters("6.12", leaf_a=leaf_a)) == counters
 
 
-def unlisted(vcpu: WholeVcpu) -> WholeVcpu:
-    """The same guest, where no MSR that it lacks reads as 0 for being listed (kvm_is_advertised_msr)."""
-    table_of(vcpu.kvm).zeroes = frozenset()
-    return vcpu
-
-
 def of_amd(release: str, leaf: CpuidValues | None, *features: str, host_leaf: CpuidValues = (1, 6, 0, 0)) -> WholeVcpu:
     """A guest of AMD whose leaf 0x80000022 and features are others."""
     vcpu = vcpu_with_counters(release, SVM)
@@ -193,6 +187,10 @@ def test_the_baseline_of_pebs(release: str, baseline: int) -> None:
     assert supported_perf_cap(kvm) == FW | 0x400 | baseline
     kvm.processor = Processor(msrs={PERF_CAPABILITIES: 0x2FFF & ~0x3F & ~0xF00 | 1 << 14})
     assert supported_perf_cap(kvm) == FW | 0xC0
+    kvm.processor = Processor(msrs={PERF_CAPABILITIES: FW | 0x400})
+    assert supported_perf_cap(kvm) == FW | 0x400
+    kvm.processor = Processor(msrs={PERF_CAPABILITIES: FW | 0x400 | LBR})
+    assert supported_perf_cap(named(kvm, "ARCH_LBR")) == FW | 0x400
 
 
 # MSRs of AMD's counters
@@ -205,7 +203,7 @@ def test_the_k7s_numbers_are_the_first_four_counters() -> None:
         assert kept(vcpu, K7_COUNTER + counter, 7 + counter) == 7 + counter
         assert read(vcpu, SELECT + 2 * counter) == 0x530000 + counter
         assert read(vcpu, COUNTER + 2 * counter) == 7 + counter
-    assert kept(vcpu, K7_COUNTER, 1 << 48 | 5) == 5
+    assert kept(vcpu, K7_COUNTER, 1 << 48 | 1 << 19 | 5) == 1 << 19 | 5
     assert [kept(vcpu, SELECT + 10, 1 << 40 | 9), kept(vcpu, COUNTER + 10, 1 << 48 | 9)] == [9, 9]
     assert read(vcpu, SELECT + 8) == 0
 
@@ -282,6 +280,18 @@ def test_what_a_refusal_of_a_counter_names() -> None:
     assert "no bit of 0xffffffff00200000, " in set_msr(vcpu, 0x186, 1 << 32).because
 
 
+def test_bits_of_counters_of_intel() -> None:
+    """PERF_GLOBAL_CTRL has none of PERF_GLOBAL_STATUS's last two; PEBS without its baseline is of general counters."""
+    vcpu = vcpu_with_counters("6.12", cap=FW | 0x300)
+    taken = {
+        index: {bit for bit in range(64) if commands(vcpu, index, 1 << bit) == [True]}
+        for index in (0x38F, 0x38E, 0x3F1)
+    }
+    assert taken == {0x38F: {0, 1, 2, 3, 32, 33, 34}, 0x38E: {0, 1, 2, 3, 32, 33, 34, 62, 63}, 0x3F1: {0, 1, 2, 3}}
+    # The baseline means nothing without a format.
+    assert commands(vcpu_with_counters("6.12", cap=FW | 1 << 14), 0x186, 1 << 34) == [False]
+
+
 def test_the_debug_store_follows_its_bit() -> None:
     vcpu = unlisted(vcpu_with_counters("6.12"))
     assert (read(vcpu, 0x600), kept(vcpu, 0x600, 0x1000)) == (0, 0x1000)
@@ -306,5 +316,5 @@ def test_selections_look_at_leaf_7_0(leaves: tuple[tuple[int, int], ...], transa
         entries = tuple(each for each in vcpu.guest.entries if each.leaf != 7)
         made = tuple(entries[0]._replace(leaf=7, subleaf=at, flags=1, eax=0, ebx=ebx) for at, ebx in leaves)
         vcpu.guest.replace((*entries, *made))
-        assert commands(vcpu, 0x186, 1 << 32, 1 << 21) == [transactional, False]
+        assert commands(vcpu, 0x186, 1 << 32 | 0x5300C0, 1 << 21) == [transactional, False]
         assert commands(vcpu, 0x188, 3 << 32) == [transactional]

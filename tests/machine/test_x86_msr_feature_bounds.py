@@ -11,10 +11,9 @@ from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.msrs.access import read, read_feature, set_msr
 from inspector.machine.x86.kvm.msrs.features import arch_capabilities, de_cfg, perf_capabilities, shown
-from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from layouts.x86.msr_rules import RULES, rules_for
-from tests.machine.kvms import COUNTERS, commands, give, kept, kvm_of, named, vcpu_with, vcpu_with_counters
+from tests.machine.kvms import COUNTERS, commands, give, kept, kvm_of, named, unlisted, vcpu_with, vcpu_with_counters
 
 ARCH_CAPABILITIES, PERF_CAPABILITIES, PLATFORM_INFO, UCODE_REV, MISC_FEATURES = 0x10A, 0x345, 0xCE, 0x8B, 0x140
 FAULT, ALL = 1 << 31, (1 << 64) - 1
@@ -104,9 +103,7 @@ def test_what_feature_msrs_begin_with(release: str, vendor: str, quirk: bool, be
 @pytest.mark.parametrize(("index", "feature"), [(ARCH_CAPABILITIES, "ARCH_CAPABILITIES"), (PERF_CAPABILITIES, "PDCM")])
 def test_feature_msrs_that_need_their_bit(release: str, needs: bool, index: int, feature: str) -> None:
     for features in ((), (feature,)):
-        vcpu = give(vcpu_with(release, VMX), *features)
-        # Where KVM does not list the MSR 0 is no exception.
-        table_of(vcpu.kvm).zeroes = frozenset()
+        vcpu = unlisted(give(vcpu_with(release, VMX), *features))
         has = bool(features) or not needs
         assert isinstance(read(vcpu, index), int) is has
         assert kept(vcpu, index, 0) == (0 if has else None)

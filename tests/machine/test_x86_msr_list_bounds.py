@@ -12,6 +12,7 @@ import pytest
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
+from inspector.machine.x86.kvm.msrs.access import never_takes
 from inspector.machine.x86.kvm.msrs.silicon import reads
 from inspector.machine.x86.kvm.msrs.table import table_of
 from tests.machine.kvms import kvm_of, named, offers
@@ -84,6 +85,25 @@ def test_lists(
     kvm = kvm_of(release, vendor, **parameters)
     offers(kvm, *features, lacks=("RDTSCP", "RDPID"))
     assert (index in table_of(kvm).indexes) is listed
+
+
+@pytest.mark.parametrize(
+    ("index", "value", "parameters", "never"),
+    [
+        # No such MSR, or one that is read only; 0 where it is listed, and everything with ignore_msrs, are taken.
+        (0x4D1, 0, {}, True),
+        (0x17, 0, {}, True),
+        (0xC0010200, 0, {}, False),
+        (0xC0010200, 1, {}, True),
+        (0xC0010200, 1, {"ignore_msrs": "Y"}, False),
+        (0x4D1, 0, {"ignore_msrs": "Y"}, False),
+        # A state of the vCPU decides.
+        (0xC0000082, 1, {}, False),
+        (ARCH_CAPABILITIES, 1, {}, False),
+    ],
+)
+def test_values_that_no_vcpu_takes(index: int, value: int, parameters: dict[str, str], never: bool) -> None:
+    assert never_takes(kvm_of("6.12", VMX, enable_pmu="Y", **parameters), index, value) is never
 
 
 def test_the_pmus_are_listed_where_nobody_turned_it_off() -> None:

@@ -102,6 +102,12 @@ def test_nodes_are_hosts_in_each_command(tmp_path: Path, capsys: pytest.CaptureF
     assert "on n1" in capsys.readouterr().out
     assert main(["migrate", "model:Haswell:Haswell", f"{path}:n1"]) == 1
     assert "n1" in capsys.readouterr().out
+    (tmp_path / "vm.yaml").write_text("cpu:\n  model: Haswell\n")
+    for host in (":Haswell", ""):
+        assert main(["migrate", f"model:{tmp_path / 'vm.yaml'}{host}", f"{path}:n1"]) == 1
+        assert "n1" in capsys.readouterr().out
+    assert main(["migrate", f"model:{path}:Haswell", "Haswell"]) == 3
+    assert "expected a virtual machine of KubeVirt, found objects: Node" in capsys.readouterr().err
     assert main(["migrate", "model:Haswell:Haswell", str(path)]) == 2
     assert "found 2: n1, n2" in capsys.readouterr().err
 
@@ -151,3 +157,19 @@ def test_yaml_that_is_no_machine(text: str, said: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=re.escape(said)):
         asked_of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": 1}\n{"b": 2}\n', "expected one JSON document, found 2, a line each; inspector fleet add reads"),
+        ('{"name": "h1", "capture": {}}\n{"name": "h2"}\n', "found 2, a line each (h1, h2); inspector fleet add"),
+        ('[{"a": 1}, {"b": 2}]', "expected one JSON document, found a list of 2; a line each, inspector fleet add"),
+        ('{"a": 1} x\n{"b"', "expected JSON, found Extra data"),
+    ],
+)
+def test_several_documents_are_no_host(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "hosts.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(said)):
+        offer_named(str(path))

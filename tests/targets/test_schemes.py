@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from inspector.capture.errors import UsageError
+from inspector.capture.errors import InspectorError, UsageError
 from inspector.cli.main import main
 from inspector.fleet.store import Store
 from inspector.targets import schemes
@@ -95,6 +95,21 @@ def test_convert_takes_it_and_the_file_opens(target: str, tmp_path: Path, capsys
         assert {area.prefix: bytes(area.data) for area in before.areas} == {
             area.prefix: bytes(area.data) for area in after.areas
         }
+
+
+def test_a_line_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl"
+    record = (SAMPLES / "ice-lake/linux-6.1.toml").read_text()
+    path.write_text('\n{"text": 1}\n' + json.dumps({"name": "one", "text": record}) + "\n[\n")
+    assert capture_of(f"line:{path}:3").format == "cpu-record"
+    for word, wrong in (
+        (f"{path}:5", "expected line 5; found 4 lines"),
+        (f"{path}:4", "expected JSON"),
+        ("1", "line:FILE:NUMBER"),
+        (f"{path}x:1", "no such file"),
+    ):
+        with pytest.raises(InspectorError, match=wrong):
+            capture_of(f"line:{word}")
 
 
 def test_set_of_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from inspector.capture.errors import InputError, UsageError
-from inspector.fleet.sources import Item
+from inspector.fleet.sources import Item, items
 from inspector.fleet.store import Store
 from inspector.fleet.taking import take
 from inspector.tui.fleet_arrows import Arrow, gutter
@@ -154,6 +155,23 @@ def test_a_move_whose_capture_is_gone_or_another(tmp_path: Path, session: FleetS
     targets[0].unlink()
     with pytest.raises(UsageError, match="cannot be read any more"):
         move_of(found.store, pair)
+
+
+def test_a_line_of_a_file_moves_too(tmp_path: Path) -> None:
+    from inspector.targets.samples import path_of
+
+    texts = [Path(path_of(f"sample:{name}/linux-6.1")).read_text() for name in ("cascade-lake", "ice-lake")]
+    lines = tmp_path / "all.jsonl"
+    lines.write_text("\n".join(json.dumps({"name": f"host{at}", "text": text}) for at, text in enumerate(texts)))
+    path = str(tmp_path / "a.fleet")
+    with Store(path, create=True) as store:
+        batch = take(list(items([str(lines)])))
+        store.add(batch.rows, batch.documents)
+    found = FleetSession(path)
+    found.work()
+    move = move_of(found.store, PairWanted(found.parts[0], 0, 1))
+    assert move.command() == f"inspector migrate line:{lines}:1 line:{lines}:2"
+    assert move.picture.verdict == "refused"
 
 
 def test_the_odd_ones_and_the_price(session: FleetSession) -> None:

@@ -101,6 +101,31 @@ def test_all_vcpus_behind_a_star() -> None:
     assert sorted(set(seen)) == list(range(count))
 
 
+def test_a_search_of_all_vcpus_goes_on_in_slices() -> None:
+    found, whole = (session("sample:zen5-threads/xcore.core.gz", "mxcsr") for _ in range(2))
+    whole.search("*mxcsr")
+    assert found.search_on("*mxcsr", 0)
+    assert found.is_searching
+    assert found.count_text() == f"1 of {len(found.matches)} in 1 vCPU"
+    found.search("*mxcsr", again=True)
+    at = path_of(found), found.vcpu_number
+    while found.is_searching:
+        assert not found.search_further(0)
+    assert (path_of(found), found.vcpu_number) == at
+    assert found.matches == whole.matches
+    assert not found.search_on("*nothing like it", 0)
+    assert found.count_text() == "none yet in 1 vCPU"
+    found.forget_search()
+    assert not found.is_searching
+
+
+def test_of_many_vcpus_only_matches_are_kept() -> None:
+    found = session("sample:zen5-threads/xcore.core.gz", "mxcsr")
+    found.search("*0x1f80")
+    assert len(found._searcher._values) <= 32
+    assert len(found._searcher._words) <= 32
+
+
 def test_escape_is_where_one_was_with_all_that_was_folded() -> None:
     found = session(path="xsave.legacy.fcw")
     found.filter("f")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.cells import cell_len
 
+from inspector import tui
+from inspector.capture.plain import plain
 from inspector.cli.open import app_of
 from inspector.tui.picture import opened, text_of
 
@@ -31,3 +35,8 @@ async def test_a_screen_in_ascii_is_the_same_screen(target: str, keys: list[str]
     assert not before.isascii()
     assert after.isascii()
     assert [len(line) for line in after.splitlines()] == [cell_len(line) for line in before.splitlines()]
+
+
+def test_every_sign_of_ours_has_a_stand_in() -> None:
+    signs = {letter for file in Path(tui.__path__[0]).rglob("*.py") for letter in file.read_text() if ord(letter) > 127}
+    assert [letter for letter in signs if plain(letter) == "?"] == []

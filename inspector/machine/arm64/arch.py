@@ -110,6 +110,8 @@ class VcpuArch:
         self.pmu_created = self.pmu_has_irq = self.pmu_ready = False
         #: Event counters behind which a perf event stands (5.10).
         self.pmu_events: set[int] = set()
+        #: Counters that ran since they were written: nobody knows what they came to.
+        self.pmu_ran: set[int] = set()
         self.pmu_at_reset = AtReset()
         self.mmio_pending = False
         #: It was initialized with POWER_OFF: KVM_RUN waits.

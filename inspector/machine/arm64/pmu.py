@@ -25,9 +25,18 @@ def _encoding(name: str) -> int:
     return encoding_of_op(encodings()[name])
 
 
-PMMIR, PMSWINC, PMSELR, PMCCNTR, _MDCR, PMCNTENSET, PMCCFILTR = map(
+PMMIR, PMSWINC, PMSELR, PMCCNTR, _MDCR, PMCNTENSET, PMCCFILTR, PMOVSSET = map(
     _encoding,
-    ("PMMIR_EL1", "PMSWINC_EL0", "PMSELR_EL0", "PMCCNTR_EL0", "MDCR_EL2", "PMCNTENSET_EL0", "PMCCFILTR_EL0"),
+    (
+        "PMMIR_EL1",
+        "PMSWINC_EL0",
+        "PMSELR_EL0",
+        "PMCCNTR_EL0",
+        "MDCR_EL2",
+        "PMCNTENSET_EL0",
+        "PMCCFILTR_EL0",
+        "PMOVSSET_EL0",
+    ),
 )
 #: Sets of counters, and the register that both accesses to one have: a set, and whether a bit written sets it.
 SETS = {
@@ -187,6 +196,7 @@ def has_64_bits(vcpu: VcpuArch) -> bool:
 def put(rule: Rule, vcpu: VcpuArch, encoding: int, written: int) -> Outcome:
     """KVM_SET_ONE_REG of such a register."""
     how = vcpu.host.kernel.pmu_registers
+    vcpu.pmu_ran.discard(encoding)
     if encoding == PMMIR:
         return _set_pmmir(rule, vcpu, written)
     if encoding == PMSWINC and how != "plain":

@@ -9,7 +9,7 @@ kvm_pmu_set_counter_event_type, kvm_pmu_set_counter_value).
 
 from __future__ import annotations
 
-from inspector.machine.arm64 import pmu, pmu_events
+from inspector.machine.arm64 import pmu, pmu_events, pmu_running
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3
 from inspector.machine.outcome import ESR_UNDEF, Outcome, Rule
@@ -51,8 +51,8 @@ def read(rule: Rule, vcpu: VcpuArch, encoding: int, value: int) -> Outcome:
         return rule.ok(0)
     if not _has_counter(rule, vcpu, encoding):
         return rule.fault(ESR_UNDEF)
-    if pmu.counts(vcpu, encoding):
-        return rule.depends("how far a counter that runs has come")
+    if encoding in vcpu.pmu_ran or encoding in pmu_running.by_hardware(vcpu):
+        return rule.depends("how far a counter came that runs, or ran since it was written")
     return rule.ok(value & _shown(vcpu, encoding))
 
 
@@ -70,7 +70,7 @@ def _shown(vcpu: VcpuArch, encoding: int) -> int:
 def write(rule: Rule, vcpu: VcpuArch, encoding: int, written: int) -> Outcome:
     """MSR at EL1."""
     if vcpu.features & HAS_EL2:
-        return rule.depends("what a write does beside changing the register")
+        return rule.depends("what a write does in a guest with EL2 beside changing the register: it is not modelled")
     if encoding == pmu.PMMIR:
         rule.check("PMMIR_EL1 can be written at EL1", held=False)
         return rule.fault(ESR_UNDEF)
@@ -81,10 +81,21 @@ def write(rule: Rule, vcpu: VcpuArch, encoding: int, written: int) -> Outcome:
         return rule.fault(ESR_UNDEF)
     if encoding == pmu.PMSWINC:
         rule.source = "access_pmswinc (sys_regs.c)"
-        is_on = pmu.stored_value(vcpu, PMCR) & pmu.ENABLE
-        return rule.depends("which counters count PMSWINC_EL0") if is_on else rule.ok()
+        if pmu.stored_value(vcpu, PMCR) & pmu.ENABLE:
+            pmu_running.increment(vcpu, written)
+        return rule.ok()
+    ran = vcpu.pmu_ran | pmu_running.by_hardware(vcpu)
     rule.source = _write(vcpu, encoding, written)
+    vcpu.pmu_ran = ran - _written(encoding, written) | pmu_running.by_hardware(vcpu)
     return rule.ok()
+
+
+def _written(encoding: int, value: int) -> frozenset[int]:
+    """The counters that a write gives a value."""
+    if encoding != PMCR:
+        return frozenset((encoding,))
+    events = pmu.EVENT_COUNTERS if value & _RESET_EVENTS else frozenset()
+    return events | ({pmu.PMCCNTR} if value & _RESET_CYCLES else set())
 
 
 def _write(vcpu: VcpuArch, encoding: int, written: int) -> str:

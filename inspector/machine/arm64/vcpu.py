@@ -50,7 +50,7 @@ class Vcpu(VcpuArch):
         }
         self.sve = {}
         self.pmu_at_reset = pmu.at_reset(self)
-        self.pmu_events = set()
+        self.pmu_events, self.pmu_ran = set(), set()
         if self.features & SVE and not self.sve_finalized:
             self.vq = self.host.sve_vqs.bit_length()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Static
@@ -18,6 +19,9 @@ from inspector.tui.key import bindings
 from inspector.tui.widgets.drawn_view import DrawnView
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
+
+#: A terminal is low below so many lines.
+_LOW_LINES = 30
 
 
 class PairList(LineView):
@@ -50,6 +54,7 @@ class AgainstScreen(KeyedScreen):
     AgainstScreen PairList { height: auto; max-height: 50%; padding: 0 1; }
     AgainstScreen #only { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     AgainstScreen #costs { border-top: solid $pane-edge; }
+    AgainstScreen.low PairList { max-height: 30%; }
     """
 
     def __init__(self, found: Comparison, title: str) -> None:
@@ -63,7 +68,7 @@ class AgainstScreen(KeyedScreen):
         yield DrawnView(self._names, "names")
         yield PairList(self.found)
         yield DrawnView(self._only, "only")
-        yield DrawnView(lambda width: cost_lines(self.found, width), "costs")
+        yield DrawnView(self._costs, "costs")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -74,6 +79,11 @@ class AgainstScreen(KeyedScreen):
         pairs.resized()
         self.set_focus(pairs)
         self.action_first()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """In a low terminal what differs needs the lines of others."""
+        self.set_class(event.size.height < _LOW_LINES, "low")
+        self.query_one("#costs", DrawnView).resized()
 
     def action_first(self) -> None:
         """To the first difference."""
@@ -95,6 +105,13 @@ class AgainstScreen(KeyedScreen):
 
     def _names(self, width: int) -> list[Drawn]:
         return [[Piece(fitted(LEGEND, width), "quiet")], *against_heading(self.found, width)]
+
+    def _costs(self, width: int) -> list[Drawn]:
+        """What each side paid; in a low terminal what both paid alike is left out."""
+        is_high = self.app.size.height >= _LOW_LINES
+        lines = zip(cost_lines(self.found, width), self.found.costs, strict=True)
+        differing = [line for line, (_, one, other) in lines if is_high or one != other]
+        return differing or [[Piece("  the same on both sides", "quiet")]]
 
     def _only(self, width: int) -> list[Drawn]:
         pairs, cursor = self.found.pairs, self.query_one(PairList).cursor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -19,6 +20,7 @@ from inspector.tui.key import bindings
 from inspector.tui.session import Session
 from inspector.tui.widgets.key_line import KeyLine
 from inspector.tui.widgets.line_view import LineView, fitted
+from inspector.tui.widgets.text_pane import TextPane
 
 
 class EditsView(LineView):
@@ -47,6 +49,12 @@ class EditsView(LineView):
         return self.fields[min(self.cursor, len(self.fields) - 1)] if self.fields else None
 
 
+class AboutEdit(TextPane):
+    """The selected edit, whole."""
+
+    wraps = True
+
+
 class EditsScreen(KeyedScreen):
     """What has been edited. The edits stay with the screen below."""
 
@@ -55,6 +63,7 @@ class EditsScreen(KeyedScreen):
     DEFAULT_CSS = """
     EditsScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     EditsScreen EditsView { height: 1fr; padding: 0 0 0 1; }
+    EditsScreen AboutEdit { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
     """
 
     def __init__(self, session: Session) -> None:
@@ -68,7 +77,18 @@ class EditsScreen(KeyedScreen):
         words = f"{counted(count, 'edited field')} · {self.session.capture.target}: file untouched"
         yield Static(visible(words), id="title", markup=False)
         yield view
+        yield AboutEdit()
         yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Tell of the first."""
+        self.query_one(AboutEdit).border_title = "the edit"
+        self._tell()
+
+    @on(LineView.Moved)
+    def _tell(self) -> None:
+        field = self.query_one(EditsView).field()
+        self.query_one(AboutEdit).tell(Text("\n".join([field.path, *field.lines()]) if field is not None else ""))
 
     @on(LineView.Chosen)
     def _chosen(self) -> None:

@@ -189,12 +189,17 @@ class InspectScreen(LookupScreen):
 
     def _show_selection(self) -> None:
         """What depends on the selected field: title, bytes, detail."""
+        assert self.session is not None
+        self.show_title()
+        self.query_one(HexPane).show(self.session)
+        self._show_detail()
+
+    def show_title(self) -> None:
+        """Paint what is above the panes anew."""
         from inspector.tui.titles import title_of
 
         assert self.session is not None
         self.query_one("#title", Static).update(title_of(self.session), layout=False)
-        self.query_one(HexPane).show(self.session)
-        self._show_detail()
 
     def _show_detail(self) -> None:
         assert self.session is not None

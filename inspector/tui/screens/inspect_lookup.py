@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _SEARCH = "search (* before it: all vCPUs)"
 #: So many vCPUs are searched while one types; more when Enter comes.
 _MOST_WHILE_TYPING = 8
+#: So long vCPUs are searched at a time, and so long keys are waited for between two times.
+_SLICE_SECONDS, _PAUSE_SECONDS = 0.02, 0.005
 #: What a question says that finds nothing; each is a method of the session.
 _NOTHING = {
     "filter": "no field of this area matches ",
@@ -25,6 +27,10 @@ class LookupScreen(DoorScreen):
 
     #: What the next letter is for: a mark that is set, or gone to.
     _letter_for = ""
+
+    def show_title(self) -> None:
+        """Paint what is above the panes anew."""
+        raise NotImplementedError
 
     def answer(self, purpose: str, text: str) -> None:
         """Do what else was asked for."""
@@ -77,9 +83,36 @@ class LookupScreen(DoorScreen):
 
     def _end_search(self, text: str) -> None:
         assert self.session is not None
-        session, prompt = self.session, self._prompt()
+        session = self.session
         if text.strip().lower() != session.search_text and text.strip():
-            session.search_on(text)
+            session.search_on(text, _SLICE_SECONDS)
+        if session.is_searching:
+            # What there is so far is shown; keys are heard between two slices. Enter again stays with it.
+            self._tell_count()
+            self.show_all()
+            self.set_timer(_PAUSE_SECONDS, self._search_further)
+            if not session.matches:
+                return
+        self._stay(text)
+
+    def _search_further(self) -> None:
+        """Look through more vCPUs, as long as nothing else is asked for."""
+        session, prompt = self.session, self._prompt()
+        if session is None or not session.is_searching:
+            return
+        is_first = session.search_further(_SLICE_SECONDS)
+        if session.is_searching:
+            self.set_timer(_PAUSE_SECONDS, self._search_further)
+        if prompt.is_open and prompt.purpose == "search":
+            self._tell_count()
+            if is_first or not session.is_searching:
+                self._stay(session.search_text)
+        self.show_title()
+
+    def _stay(self, text: str) -> None:
+        """At the match, or say that there is none."""
+        assert self.session is not None
+        session, prompt = self.session, self._prompt()
         found = bool(session.matches)
         session.end_search(keep=found)
         if found or not text.strip():

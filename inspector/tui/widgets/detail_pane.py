@@ -34,6 +34,7 @@ class DetailPane(TextPane):
     def show(self, session: Session) -> None:
         """Show what is selected."""
         from inspector.tui.detail import Room, detail_of
+        from inspector.tui.group_text import heading_text
 
         self._session, self._shown_room = session, (self.text_width, self.size.height)
         field = session.field()
@@ -46,15 +47,5 @@ class DetailPane(TextPane):
             except Exception as error:  # noqa: BLE001 - shown in the pane
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
-            text = _heading_text(session)
+            text = heading_text(session, self.size.height)
         self.tell(text)
-
-
-def _heading_text(session: Session) -> Text:
-    if session.area is None or session.rows is None or not session.rows.visible:
-        return Text(session.trouble.get(session.vcpu_number, "nothing was captured here"))
-    row = session.rows.visible[min(session.cursor, len(session.rows.visible) - 1)]
-    text = Text(f"{visible(session.rows.heading(row.group))}\n", "bold")
-    text.append(f"{visible(session.area.title)}, {session.area.size_bytes} bytes\n")
-    text.append(f"{visible(session.area.origin.file)} + {session.area.origin.offset:#x}\n", "dim")
-    return text.append("Space folds and unfolds.\n", "dim")

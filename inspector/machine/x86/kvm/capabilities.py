@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from inspector.machine.x86.kvm.supported import xsave2_capability
 from layouts.light import TYPE_CHECKING
-from layouts.x86.capabilities import BY_RELEASE, CAPABILITIES, QUIRK_IGNORE_GUEST_PAT, QUIRKS
+from layouts.x86.capabilities import BUILT, BY_RELEASE, CAPABILITIES, QUIRK_IGNORE_GUEST_PAT, QUIRKS
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -120,6 +120,12 @@ def check_extension(kvm: Kvm, vm: VmConfig | None = None) -> dict[int, int]:
         if value:
             found[one.number] = value
     return found
+
+
+def hangs_on_build(kvm: Kvm, name: str) -> str:
+    """The option that decides what a capability is, in words; empty where the release does."""
+    since, option = BUILT.get(name, ((0, 0), ""))
+    return option if kvm.since(*since) else ""
 
 
 def device_attributes(kvm: Kvm) -> dict[tuple[int, int], int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.kvm.assumed import assumed_kvm
-from inspector.machine.x86.kvm.capabilities import check_extension
+from inspector.machine.x86.kvm.capabilities import check_extension, hangs_on_build
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.msrs import lists
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
@@ -160,7 +160,10 @@ def _capabilities(before: Kvm, after: Kvm) -> Iterator[Change]:
     for number in sorted({*old, *new}):
         if old.get(number) != new.get(number) and NUMBERS[number] not in _NOT_OF_KERNELS:
             values = (f"{table[number]:#x}" if number in table else "" for table in (old, new))
-            yield Change("capability", f"KVM_CAP_{NUMBERS[number]} ({number})", *values)
+            name = NUMBERS[number]
+            option = hangs_on_build(after, name).partition(":")[0]
+            built = f", as Debian builds it: {option}" if option else ""
+            yield Change("capability", f"KVM_CAP_{name} ({number}{built})", *values)
 
 
 def _rules(before: Kvm, after: Kvm) -> Iterator[Change]:

@@ -18,6 +18,7 @@ from inspector.machine.x86.world.events import linux as linux_events
 from inspector.machine.x86.world.events.linux import LINUX_EVENTS, Level
 from inspector.machine.x86.world.stage import Captured, Stage
 from inspector.machine.x86.world.state import VcpuState, WorldState, vcpu_state_of, world_state_of
+from layouts.coming import Coming, sets_xcr0
 from layouts.kernels import Kernel
 from layouts.x86.kernels import POLICIES, Policy
 
@@ -91,6 +92,17 @@ class World(Stage, BaseWorld[WorldState]):
         return outcome
 
     # What there is to see
+
+    def is_open(self, series: Coming, event: str) -> bool:
+        """A bit of XCR0 that is coming still needs the host's CPU and the guest's CPUID (__kvm_set_xcr); SVM has none.
+
+        Source: [PATCH v2 13/16] KVM: x86: Guard valid XCR0.APX settings (svm_hardware_setup takes the bit away).
+        """
+        if not sets_xcr0(event):
+            return True
+        vcpus, number = self.vm.vcpus if self.vm is not None else [], self._at.get("vcpu", 0)
+        has_cpuid = number < len(vcpus) and vcpus[number].cpuid.get(0xD) is not None
+        return has_cpuid and self.host.is_intel and self.host.user_max & series.xcr0 == series.xcr0
 
     def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:
         """See BaseWorld."""

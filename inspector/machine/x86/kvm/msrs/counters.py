@@ -86,9 +86,9 @@ def _amd_guest(vcpu: WholeVcpu, host: Counters) -> Counters:
     rules = vcpu.kvm.msr_rules
     if rules.pmu_always:
         return Counters(1, _AMD_CORE)
-    if rules.perfmon_v2 and vcpu.guest.has("PERFMON_V2"):
-        leaf = vcpu.guest.leaf(0x80000022, 0)
-        return Counters(2, min(leaf[1] & 0xF if leaf else 0, host.gp))
+    leaf = vcpu.guest.leaf(0x80000022, 0) if rules.perfmon_v2 else None
+    if leaf and vcpu.guest.has("PERFMON_V2"):
+        return Counters(2, min(leaf[1] & 0xF, host.gp))
     count = _AMD_CORE if vcpu.guest.has("PERFCTR_CORE") else _AMD
     return Counters(1, min(count, host.gp) if rules.perfmon_v2 else count)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from inspector.capture.nearest import did_you_mean
 from inspector.machine.events import CAPTURED, Words, below, number, word
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.cpu.images import with_xstate_bv
 from inspector.machine.x86.cpu.instructions import control
+from inspector.machine.x86.kvm.assumed import kvm_on
+from inspector.machine.x86.kvm.capabilities import check_extension, hangs_on_build
 from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.run import Run
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES, named_cpuid, supported_leaf_0xd, xsave2_capability
@@ -17,6 +20,7 @@ from inspector.machine.x86.kvm.vm import Vm
 from inspector.machine.x86.world.events import instructions
 from inspector.machine.x86.world.events.words import msr
 from inspector.machine.x86.world.stage import Stage
+from layouts.x86.capabilities import CAPABILITIES
 from layouts.x86.kernels import profile_for
 
 _FLAGS = "flags="
@@ -114,9 +118,15 @@ def _return(stage: Stage, _: Words) -> Outcome:
 
 
 def _check_extension(stage: Stage, words: Words) -> Outcome:
-    if words[:1] not in (["KVM_CAP_XSAVE2"], ["XSAVE2"]):
-        raise ValueError("the capability is KVM_CAP_XSAVE2")
-    return Rule("kvm_vm_ioctl_check_extension (x86.c)").ok(xsave2_capability(stage.process))
+    rule, name = Rule("kvm_vm_ioctl_check_extension (x86.c)"), word(words, 0, "a capability").removeprefix("KVM_CAP_")
+    if name == "XSAVE2":
+        return rule.ok(xsave2_capability(stage.process))
+    known = {one.name: one.number for one in CAPABILITIES}
+    if name not in known:
+        raise ValueError(f"no capability {name} that x86 has; {did_you_mean(name, known, 'KVM_CAP_XSAVE2')}")
+    kvm = kvm_on(stage.host)
+    value, option = check_extension(kvm).get(known[name], 0), hangs_on_build(kvm, name)
+    return rule.depends(f"{option}; {value:#x} as Debian builds it") if option else rule.ok(value)
 
 
 def _get_supported_cpuid(stage: Stage, _: Words) -> Outcome:
