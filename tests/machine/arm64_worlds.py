@@ -25,4 +25,10 @@ def answers(world: Arm64World, *events: str) -> list[str]:
     return [world.happen(event).outcome.name for event in events]
 
 
+def read(world: Arm64World, register: str) -> int | str:
+    """What the guest reads: a value, or why none."""
+    outcome = world.happen(f"guest mrs {register}").outcome
+    return outcome.value if outcome.accepted else outcome.because
+
+
 READY = ("KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_ARM_VCPU_INIT PSCI_0_2")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machine.arm64_worlds import answers, empty
-from tests.machine.test_arm64_world_guest import read
+from tests.machine.arm64_worlds import answers, empty, read
 
 _ON = ("guest msr PMCR_EL0 1", "guest msr PMCNTENSET_EL0 0x7")
 

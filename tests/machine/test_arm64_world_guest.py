@@ -10,7 +10,7 @@ from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.events import EventError
 from inspector.targets.arm64_world import world_of
 from layouts.scenario import Scenario
-from tests.machine.arm64_worlds import READY, answers, empty
+from tests.machine.arm64_worlds import READY, answers, empty, read
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,6 @@ def with_pmu(host: str = "neoverse-v1") -> Arm64World:
     world.play(["KVM_ARM_VCPU_INIT PSCI_0_2 PMU_V3", "KVM_SET_DEVICE_ATTR VGIC_CTRL_INIT"])
     world.play(["KVM_SET_DEVICE_ATTR PMU_V3_IRQ", "KVM_SET_DEVICE_ATTR PMU_V3_INIT"])
     return world
-
-
-def read(world: Arm64World, register: str) -> int | str:
-    """What the guest reads: a value, or why none."""
-    outcome = world.happen(f"guest mrs {register}").outcome
-    return outcome.value if outcome.accepted else outcome.because
 
 
 def test_a_guest_writes_its_pmu() -> None:

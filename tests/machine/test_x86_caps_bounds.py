@@ -28,8 +28,9 @@ def kvm_with(
     return kvm
 
 
-def names(made: caps.Caps) -> frozenset[str]:
-    """The features that masks have."""
+def names_of(kvm: Kvm) -> frozenset[str]:
+    """The features that KVM has for guests."""
+    made = caps.cpu_caps(kvm)
     return frozenset(name for name in FEATURES if made.has(name))
 
 
@@ -37,8 +38,8 @@ def gained(
     release: str, vendor: str = SVM, has: tuple[str, ...] = (), bugs: tuple[str, ...] = BUGS, **parameters: str
 ) -> set[str]:
     """Features that guests have more, or no longer, than without any of this."""
-    found = names(caps.cpu_caps(kvm_with(release, vendor, has, bugs, **parameters)))
-    return set(found ^ names(caps.cpu_caps(kvm_with(release, vendor))))
+    found = names_of(kvm_with(release, vendor, has, bugs, **parameters))
+    return set(found ^ names_of(kvm_with(release, vendor)))
 
 
 @pytest.mark.parametrize("vendor", [SVM, VMX])
@@ -89,7 +90,7 @@ def test_each_vendor_tells_of_ssbd_as_it_can() -> None:
 )
 def test_a_cpu_without_a_bug(release: str, bug: str, has: tuple[str, ...], more: set[str]) -> None:
     assert gained(release, has=has, bugs=tuple(name for name in BUGS if name != bug)) == more
-    with_bugs = names(caps.cpu_caps(kvm_with(release, has=has)))
+    with_bugs = names_of(kvm_with(release, has=has))
     assert not with_bugs & {"AMD_SSB_NO", "NULL_SEL_CLR_BASE", "AMD_IBPB_RET"}
 
 
@@ -152,7 +153,7 @@ def with_all_bits(release: str, vendor: str, **parameters: str) -> frozenset[str
     kvm.raw_register = lambda _: 0xFFFFFFFF  # type: ignore[method-assign]
     kvm.__dict__["_bugs"] = frozenset()
     kvm.host.__dict__["kvm_xss"] = 0x1800
-    return names(caps.cpu_caps(kvm))
+    return names_of(kvm)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_a_pmu_of_version_2_has_the_counters_of_the_core() -> None:
             )
         )
         kvm.boot_has = lambda name, features=features: name in features  # type: ignore[method-assign, misc]
-        assert ("PERFMON_V2" in names(caps.cpu_caps(kvm))) is there
+        assert ("PERFMON_V2" in names_of(kvm)) is there
 
 
 # VMX
@@ -222,7 +223,7 @@ def test_what_vmx_takes_from_linux(has: tuple[str, ...], parameters: dict[str, s
 
 def test_kvm_emulates_umip_where_the_cpu_has_none() -> None:
     for has, there in (((), True), (("UMIP",), False)):
-        assert ("UMIP" in names(caps.cpu_caps(kvm_with("6.12", VMX, has)))) is there
+        assert ("UMIP" in names_of(kvm_with("6.12", VMX, has))) is there
 
 
 def test_ds_comes_with_pebs_that_works_with_ept() -> None:
@@ -232,7 +233,7 @@ def test_ds_comes_with_pebs_that_works_with_ept() -> None:
             kvm = kvm_with("6.12", VMX, has, enable_pmu="Y")
             kvm.host.emulated = False
             kvm.host.cpuid.leaves[1, 0] = (model, 0, 0, 0)  # type: ignore[index]
-            assert {"DS", "DTES64"} & names(caps.cpu_caps(kvm)) == found
+            assert {"DS", "DTES64"} & names_of(kvm) == found
 
 
 @pytest.mark.parametrize(("is_hybrid", "there"), [(False, True), (True, False)])
@@ -241,20 +242,20 @@ def test_a_pmu_that_no_parameter_tells_of(is_hybrid: bool, there: bool) -> None:
     kvm = kvm_with("6.12", SVM, ("PERFCTR_CORE",))
     kvm.parameters.pop("enable_pmu")
     kvm.host.cpuid.leaves[7, 0] = (0, 0, 0, 1 << FEATURES["HYBRID_CPU"].bit if is_hybrid else 0)  # type: ignore[index]
-    assert ("PERFCTR_CORE" in names(caps.cpu_caps(kvm))) is there
+    assert ("PERFCTR_CORE" in names_of(kvm)) is there
 
 
 def test_mpx_needs_vmxs_controls() -> None:
     kvm = kvm_with("6.12", VMX, ("MPX",))
     kvm.processor = kvm.processor._replace(vmx_mpx=True)
-    assert "MPX" in names(caps.cpu_caps(kvm))
+    assert "MPX" in names_of(kvm)
 
 
 def test_protection_keys_need_linux_to_use_them() -> None:
     for has, there in ((("OSPKE",), True), ((), False)):
         kvm = kvm_with("6.12", VMX, has)
         kvm.boot_word = kvm.raw_register = lambda _: 0xFFFFFFFF  # type: ignore[method-assign]
-        assert ("PKU" in names(caps.cpu_caps(kvm))) is there
+        assert ("PKU" in names_of(kvm)) is there
 
 
 @pytest.mark.parametrize(("xsaves", "xss", "there"), [(True, 0x1800, True), (False, 0x1800, False), (True, 0, False)])
@@ -264,7 +265,7 @@ def test_cet_needs_xsaves_and_its_state(xsaves: bool, xss: int, there: bool) -> 
     word = FEATURES["XSAVES"][:3]
     kvm.raw_register = lambda asked: 0xFFFFFFFF if asked != word or xsaves else 0  # type: ignore[method-assign]
     kvm.boot_word = kvm.raw_register  # type: ignore[method-assign]
-    assert {"SHSTK", "IBT"} & names(caps.cpu_caps(kvm)) == ({"SHSTK", "IBT"} if there else set())
+    assert {"SHSTK", "IBT"} & names_of(kvm) == ({"SHSTK", "IBT"} if there else set())
 
 
 # How a word begins

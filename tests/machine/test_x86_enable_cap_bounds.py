@@ -223,6 +223,11 @@ def test_notify_vm_exits(flags: tuple[str, ...], arg: int, vcpus: int, code: int
     assert enable_vm_cap(vmx_with("6.12", *flags), vm_of(vcpus=vcpus), NUMBER["X86_NOTIFY_VMEXIT"], arg).code == code
 
 
+def test_without_a_word_args_0_is_0() -> None:
+    assert enable_vm_cap(kvm_of("6.12"), vm_of(), NUMBER["VM_DISABLE_NX_HUGE_PAGES"]).accepted
+    assert enable_vcpu_cap(WholeVcpu(kvm_of("6.12"), VmConfig()), NUMBER["HYPERV_SYNIC2"]).accepted
+
+
 def test_what_one_vendor_alone_has() -> None:
     """sev_guest's ops are kvm-amd's, notify VM exits kvm-intel's."""
     for name in ("VM_COPY_ENC_CONTEXT_FROM", "VM_MOVE_ENC_CONTEXT_FROM"):

@@ -295,6 +295,13 @@ def test_a_guest_of_the_proposal_asks_for_room_as_its_run_ends(by_xcr0: bool, is
     assert (vcpu.wants_buffer, vcpu.large, vcpu.xcr0, vcpu.xfd) == (True, False, 0x602E7, 0)
 
 
+def test_a_write_that_got_room_is_told_as_the_write() -> None:
+    vcpu = vcpu_of(table=AMX_TABLE, policy="rfc")
+    vcpu.xcr0, vcpu.fpstate.xfd = 0x602E7, TILES
+    outcome = Guest(vcpu).wrmsr(MSR_XFD, 0)
+    assert (vcpu.large, outcome.source) == (True, "kvm_set_msr_common, vmx_set_msr (x86.c, vmx.c)")
+
+
 def test_only_xfds_exception_is_trapped() -> None:
     guest = guest_of()
     assert guest.execute(tiles.ldtilecfg).accepted

@@ -164,6 +164,12 @@ def test_the_module_checks_xsetbv_against_xfam(value: int, index: int, osxsave: 
     assert guest.state.xcr0 == (value if vector < 0 else 1)
 
 
+def test_a_component_that_xfam_lacks_is_not_in_xcr0() -> None:
+    guest = td_of(7)
+    assert guest.xsetbv(0x207).code == GP
+    assert guest.xsetbv(7).accepted
+
+
 @pytest.mark.parametrize(
     ("xfam", "index", "value", "vector"),
     [

@@ -38,6 +38,7 @@ def test_a_new_vcpu() -> None:
     assert registers == (1, 0, 0, 0, 0, 0, 0, 0)
     states = (vcpu.ran, vcpu.passthrough, vcpu.wants_buffer, vcpu.in_run, vcpu.in_guest, vcpu.cr4_osxsave, vcpu.large)
     assert states == (False,) * 7
+    assert vcpu.number == 0
     assert vcpu.process.guest_perm_locked
     allocated = vcpu.process.linux.trace.costs.allocated_bytes
     assert allocated == vcpu.fpstate.size_bytes

@@ -50,6 +50,12 @@ def test_pages_of_a_vm(vendor: str, irqchip: int, flexpriority: str, there: bool
     assert vm.has_page(0xFEE00, kvm) is there
 
 
+def test_quirks_that_the_vmm_turned_off() -> None:
+    vcpu = WholeVcpu(kvm_of("6.12"), VmConfig(disabled_quirks=5, caps={1: 2}))
+    assert [vcpu.has_quirk(1 << bit) for bit in range(3)] == [False, True, False]
+    assert vcpu.vm.caps == {1: 2}
+
+
 # KVM_CREATE_VCPU and INIT
 
 
@@ -64,6 +70,12 @@ def test_a_new_vcpu(vendor: str) -> None:
     assert vcpu.gdt == vcpu.idt == segments.TABLE_AT_RESET
     assert isinstance(vcpu.nested, SvmNested if vendor == SVM else VmxNested)
     assert isinstance(vcpu.guest, GuestCpuid)
+    assert (vcpu.pv_features, vcpu.guest.entries, vcpu.guest._is_set) == (0, (), False)
+
+
+def test_a_vcpu_of_which_nobody_said_a_number_is_the_first() -> None:
+    vcpu = WholeVcpu(kvm_of("6.12"))
+    assert (vcpu.vcpu_id, vcpu.number, vcpu.is_bsp) == (0, 0, True)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class Supported:
         return [(4, 0, 0, 0)]
 
     def _leaf_7(self) -> list[CpuidValues]:
-        most = 2 if self.kvm.since(6, 10) or (6, 0) <= self.kvm.release < (6, 2) else 1
+        most = 2 if self.kvm.since(6, 10) or (self.kvm.since(6, 0) and not self.kvm.since(6, 2)) else 1
         highest = min(self._host(7)[0], most)
         found: list[CpuidValues] = [(highest, self._cap(7, 0, 1), self._cap(7, 0, 2), self._cap(7, 0, 3))]
         if highest >= 1:
@@ -246,7 +246,8 @@ class Supported:
             shown = min(physical, 48) if self.kvm.tdp and not self.kvm.has_5_level_tdp else physical
             width = physical | (shown << 16 if self.kvm.tdp else 0)
         else:
-            width = guest if guest and self.kvm.tdp and not (6, 0) <= self.kvm.release < (6, 2) else physical
+            is_shown = guest and self.kvm.tdp and (self.kvm.since(6, 2) or not self.kvm.since(6, 0))
+            width = guest if is_shown else physical
         return [(width | virtual << 8, self._cap(0x80000008, 0, 1), ecx & ~0xFFFF0F00, 0)]
 
     def _leaf_8000000a(self) -> list[CpuidValues]:
@@ -265,7 +266,7 @@ class Supported:
             return [(eax, ebx, ecx, edx) if self.kvm.boot_has("SEV") else _ZERO]
         if not self.kvm.has("SEV"):
             return [_ZERO]
-        return [(self._cap(0x8000001F, 0, 0), ebx & ~0xFFFFFFC0 | ebx & 0, ecx, edx)]
+        return [(self._cap(0x8000001F, 0, 0), ebx & 0x3F, ecx, edx)]
 
     def _leaf_80000021(self) -> list[CpuidValues]:
         ebx = self._host(0x80000021)[1] & 0x00FF0000 if self.kvm.since(7, 0) and self.kvm.has("ERAPS") else 0
