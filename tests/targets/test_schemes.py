@@ -103,7 +103,7 @@ def test_a_line_of_a_file(tmp_path: Path) -> None:
     path.write_text('\n{"text": 1}\n' + json.dumps({"name": "one", "text": record}) + "\n[\n")
     assert capture_of(f"line:{path}:3").format == "cpu-record"
     for word, wrong in (
-        (f"{path}:5", "expected line 5; found 4 lines"),
+        (f"{path}:5", "expected line 5, found 4 lines"),
         (f"{path}:4", "expected JSON"),
         ("1", "line:FILE:NUMBER"),
         (f"{path}x:1", "no such file"),
