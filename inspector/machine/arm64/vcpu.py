@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, unmet, vgic
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
@@ -143,6 +143,7 @@ class Vcpu(VcpuArch):
         if self.features & HAS_EL2:
             held.finalize_el2(self)
         if not self.vm.ran:
+            unmet.drop(self.vm)
             vgic.finalize_id_registers(self.vm)
         if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
             return errno.EAGAIN
