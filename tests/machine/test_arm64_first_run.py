@@ -8,7 +8,7 @@ import pytest
 
 from inspector.machine.arm64 import listed, vgic
 from inspector.machine.arm64.bare import from_bare
-from inspector.machine.arm64.host import PMU_V3, PSCI_0_2
+from inspector.machine.arm64.host import PMU_V3, PMU_V3_STRICT, PSCI_0_2
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from layouts.arm64 import id_fields as of
@@ -99,6 +99,16 @@ def test_the_first_run_holds_features_to_each_other(release: str, unmet: tuple[i
     assert (_PIR_EL1 in listed.register_ids(vcpu)) is kept
     again = vcpu.set(sysreg_id(MMFR3), before.to_bytes(8, "little"))
     assert again.code == (0 if kept else errno.EBUSY)
+
+
+def test_a_strict_pmu_has_to_be_chosen() -> None:
+    """kvm_arm_pmu_v3_init of Linux 7.3: a vCPU with KVM_ARM_VCPU_PMU_V3_STRICT has no PMU by itself."""
+    vm = Vm(from_bare(profile_for("7.3"), [bare_hosts()["neoverse-v1"]]))
+    vm.create_vcpu(0)
+    vcpu = vm.vcpus[0]
+    assert vcpu.init(PSCI_0_2 | PMU_V3 | PMU_V3_STRICT).accepted
+    assert vcpu.init_pmu().code == errno.ENXIO
+    assert vcpu.enter().code == errno.EINVAL
 
 
 @pytest.mark.parametrize(("release", "is_writable"), [("6.17", False), ("6.17.13+deb13-arm64", True), ("6.18", True)])
