@@ -17,8 +17,9 @@ _NUMBER_WIDTH, _MOST_EVENT = 7, 60
 
 def _widths(width: int) -> tuple[int, int]:
     """Columns of the event and of each answer."""
-    event = min(_MOST_EVENT, (width - _NUMBER_WIDTH) // 2)
-    return event, (width - _NUMBER_WIDTH - event) // 2
+    inner = max(0, width - _NUMBER_WIDTH)
+    event = min(_MOST_EVENT, inner // 2)
+    return event, (inner - event) // 2
 
 
 def against_heading(found: Comparison, width: int) -> list[Drawn]:

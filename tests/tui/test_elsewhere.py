@@ -123,6 +123,14 @@ def test_the_same_place_has_no_difference() -> None:
     assert found.names == ("one", "other")
 
 
+@pytest.mark.parametrize("width", [1, 3, 8, 20])
+def test_side_by_side_in_next_to_no_room(width: int) -> None:
+    found = beside("guest-xfd", "5.10")
+    assert len(cost_lines(found, width)) == len(found.costs)
+    assert against_heading(found, width)
+    assert all(pair_line(found, pair, width) for pair in found.pairs)
+
+
 @pytest.mark.parametrize("width", [60, 78, 158])
 def test_side_by_side_fits(width: int) -> None:
     found = beside("guest-xfd", "5.10")

@@ -25,7 +25,7 @@ class DrawnView(LineView, can_focus=False):
     def resized(self) -> None:
         """See LineView; the picture is drawn anew."""
         height = len(self._lines)
-        self._lines = self.draw(self.scrollable_content_region.width)
+        self._lines = self._drawn(self.scrollable_content_region.width)
         super().resized()
         if len(self._lines) != height:
             self.refresh(layout=True)
@@ -36,7 +36,11 @@ class DrawnView(LineView, can_focus=False):
 
     def get_content_height(self, _container: Size, _viewport: Size, width: int) -> int:
         """As many lines as the picture has."""
-        return len(self.draw(width))
+        return len(self._drawn(width))
+
+    def _drawn(self, width: int) -> list[Drawn]:
+        # A view that has no place on screen yet, or none any more, has no width.
+        return self.draw(width) if width > 0 else []
 
     def paint(self, line: int, width: int) -> list[Segment]:  # noqa: ARG002
         """See LineView."""
