@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.decode.header import xstate_bv
+from inspector.decode.header import held_xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from layouts.light import TYPE_CHECKING, NamedTuple
@@ -87,7 +87,7 @@ def facts_of(saved: Saved) -> dict[str, int]:
     at = REGISTERS_AT["xcrs"]["xcr0"]
     if len(saved.xcrs) >= at + 8:
         found["xcr0"] = int.from_bytes(saved.xcrs[at : at + 8], "little")
-    in_use = xstate_bv(saved.xsave)
+    in_use = held_xstate_bv(saved.xsave)
     if in_use is not None:
         found["xstate_bv"] = in_use
     return found

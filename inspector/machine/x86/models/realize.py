@@ -5,7 +5,7 @@ Source: QEMU target/i386/cpu.c, x86_cpu_filter_features, mark_unavailable_featur
 
 from __future__ import annotations
 
-from inspector.machine.x86.models.expand import USER, Expansion, Setting, expand
+from inspector.machine.x86.models.expand import Expansion, Setting, expand
 from inspector.machine.x86.models.offer import KVM, Offer
 from inspector.machine.x86.models.request import Request
 from layouts.light import NamedTuple
@@ -106,8 +106,7 @@ def _prefix(offer: Offer) -> str:
 
 
 def _missing(feature: str, found: Expansion, prefix: str) -> list[Missing]:
-    history = [setting for setting in found.history[feature] if setting.on]
-    asked = history[-1] if history else Setting(on=True, origin=USER, by=f"+{feature}")
+    asked = next(setting for setting in reversed(found.history[feature]) if setting.on)
     version = numbers_of(found.request.models.version)
     return [
         Missing(feature, bit, asked, f"{prefix}: {place_in_warning(bit, version)}.{feature} [bit {bit.number}]")

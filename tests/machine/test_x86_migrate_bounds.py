@@ -1,0 +1,326 @@
+"""x86 moves at their bounds: what a guest keeps when it starts anew, what shows a use, what is lost in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from inspector.capture.host import CpuidValues
+from inspector.machine.outcome import Rule
+from inspector.machine.x86.migrate import tsc
+from inspector.machine.x86.migrate.bits import Difference, compared_msrs, in_table, msr_rule
+from inspector.machine.x86.migrate.calls import Call, Restored, order_of, restored
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
+from inspector.machine.x86.migrate.lost import has, lost
+from inspector.machine.x86.migrate.noticed import noticed
+from inspector.machine.x86.migrate.origin import question_of
+from inspector.machine.x86.migrate.places import Place
+from inspector.machine.x86.migrate.remedy import features_of
+from inspector.machine.x86.migrate.together import anew, names_of_features
+from layouts.x86.vmms import VMMS
+from tests.machine.x86_moves import silicon
+
+ALL = (1 << 64) - 1
+PKU, WAITPKG, RDTSCP = (7, 0, "ecx", 3), (7, 0, "ecx", 5), (0x80000001, 0, "edx", 27)
+VMX, RDPID = (1, 0, "ecx", 5), (7, 0, "ecx", 22)
+
+
+def bit(kind: str, at: int, subleaf: int, register: str, low: int, high: int = -1, rule: str = "and") -> Difference:
+    return Difference(Place(kind, at, subleaf, register, max(low, high), low), rule, 1, 0, blocks=True)  # type: ignore[arg-type]
+
+
+def feature(key: tuple[int, int, str, int]) -> Difference:
+    return bit("cpuid", *key)
+
+
+def guest_with(
+    table: Mapping[tuple[int, int], CpuidValues] | None = None,
+    msrs: Mapping[int, int] | None = None,
+    facts: Mapping[str, int] | None = None,
+    **parts: bytes,
+) -> Guest:
+    saved = NOTHING._replace(msrs=tuple((msrs or {}).items()), **parts)  # type: ignore[arg-type]
+    found = Guest("g", saved, steps_of(saved), {**(facts or {}), **facts_of(saved)})
+    return found.with_table(table or {})
+
+
+# A guest that starts anew
+
+
+def test_a_guest_that_starts_anew_has_none_of_the_state() -> None:
+    table = {(0xD, 0): (7, 0, 0, 1), (0xD, 1): (0, 0, 0x800, 2)}
+    xcr0, xss = 7 | 1 << 32, 0x800 | 2 << 32
+    before = guest_with(
+        table,
+        {0xDA0: ALL, 0x1C4: ALL, 0x1C5: ALL, 0x10: ALL},
+        sregs=b"\xff" * 256,
+        xcrs=b"\xff" * 24,
+        xsave=b"\xff" * 576,
+    )
+    after = anew(before, before, (feature(PKU),), keeps_list=False)
+    assert dict(after.msrs) == {0xDA0: xss, 0x1C4: xcr0, 0x1C5: xcr0, 0x10: ALL}
+    cr4 = ALL & ~(1 << 22)
+    assert dict(after.facts) == {"cr0": ALL, "cr3": ALL, "cr4": cr4, "xcr0": xcr0, "xstate_bv": xcr0 | xss}
+    assert after.saved.sregs == b"\xff" * 248 + cr4.to_bytes(8, "little")
+    assert after.saved.xcrs == b"\xff" * 16 + xcr0.to_bytes(8, "little")
+    assert after.saved.xsave == b"\xff" * 512 + (xcr0 | xss).to_bytes(8, "little") + b"\xff" * 56
+    assert after.saved.sregs2 is None
+
+
+def test_without_leaf_0xd_only_the_features_bits_go() -> None:
+    before = guest_with(facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
+    facts = anew(before, before, (feature(PKU),), keeps_list=True).facts
+    assert dict(facts) == {"xcr0": ALL & ~(1 << 9), "cr4": ALL & ~(1 << 22), "efer": ALL}
+
+
+@pytest.mark.parametrize(
+    ("gone", "msrs", "listed", "of_features"),
+    [
+        ((WAITPKG,), {0xE1: 5, 0x10: 7}, {0xE1: 0, 0x10: 7}, {0x10: 7}),
+        ((RDTSCP,), {0xC0000103: 5}, {0xC0000103: 0}, {0xC0000103: 0}),
+        ((RDTSCP, RDPID), {0xC0000103: 5}, {0xC0000103: 0}, {}),
+        ((VMX,), {0x3A: 5, 0x480: 1, 0x491: 1, 0x6A0: 2}, {0x3A: 0, 0x480: 0, 0x491: 0, 0x6A0: 2}, {0x6A0: 2}),
+    ],
+)
+def test_msrs_of_features_that_go(
+    gone: tuple[tuple[int, int, str, int], ...],
+    msrs: dict[int, int],
+    listed: dict[int, int],
+    of_features: dict[int, int],
+) -> None:
+    """Where the VMM saves every MSR of the host's list they are 0, else they are not there; RDPID keeps TSC_AUX."""
+    bits = tuple(feature(key) for key in gone)
+    before = guest_with({(7, 0): (0, 0, 0 if RDPID in gone else 1 << 22, 0)}, msrs)
+    assert dict(anew(before, before, bits, keeps_list=True).msrs) == listed
+    assert dict(anew(before, before, bits, keeps_list=False).msrs) == of_features
+
+
+@pytest.mark.parametrize(
+    ("difference", "names", "keys"),
+    [
+        (feature(PKU), ("pku",), (PKU,)),
+        (bit("xcr0", 0xD, 0, "", 9), ("pku",), (PKU,)),
+        (bit("xcr0", 0xD, 0, "", 1), ("xsave",), ((1, 0, "ecx", 26),)),
+        (bit("xcr0", 0xD, 0, "", 2), ("avx",), ((1, 0, "ecx", 28),)),
+        (bit("xstate", 0xD, 6, "ebx", 0, 31), ("avx512f",), ((7, 0, "ebx", 16),)),
+        (bit("xss", 0xD, 0, "", 11), ("cet-ss",), ((7, 0, "ecx", 7),)),
+        (bit("xcr0", 0xD, 0, "", 18), ("amx-tile",), ((7, 0, "edx", 24),)),
+        (bit("xcr0", 0xD, 0, "", 40), (), ()),
+        (bit("cpuid", 0x80000008, 0, "eax", 8, 15, "at_most"), ("la57",), ((7, 0, "ecx", 16),)),
+        (bit("cpuid", 0x80000008, 0, "eax", 0, 7, "at_most"), (), ()),
+        (bit("cpuid", 7, 0, "edx", 10, rule="or"), (), ()),
+        (bit("cpuid", 0, 0, "ebx", 0, 31, "and"), (), ()),
+        (bit("msr", 0x10A, 0, "", 0), ("rdctl-no",), ()),
+        (bit("msr", 0x10A, 0, "", 60), (), ()),
+    ],
+)
+def test_what_brings_a_bit(
+    difference: Difference, names: tuple[str, ...], keys: tuple[tuple[int, int, str, int], ...]
+) -> None:
+    assert (names_of_features(difference), features_of(difference)) == (names, keys)
+
+
+# What shows a use
+
+
+@pytest.mark.parametrize(
+    ("difference", "facts", "msrs", "use"),
+    [
+        (feature(PKU), {"cr4": 1 << 22, "xcr0": 0}, {}, "CR4.PKE is set"),
+        (feature(PKU), {"cr4": 0, "xcr0": 0}, {}, "not in use now: CR4.PKE, XCR0[9] are 0"),
+        (feature(PKU), {"cr4": 0}, {}, "not in use now: CR4.PKE is 0"),
+        (feature(PKU), {}, {}, "not known whether it is in use: CR4, XCR0 not captured"),
+        (feature(WAITPKG), {}, {0xE1: 0x1F}, "IA32_UMWAIT_CONTROL is 0x1f"),
+        (bit("xcr0", 0xD, 0, "", 9), {"xcr0": 1 << 9}, {}, "XCR0[9] is set"),
+        (bit("xcr0", 0xD, 0, "", 9), {"xstate_bv": 1 << 9, "xcr0": 1 << 10}, {}, "XSTATE_BV[9] (pkru) is set"),
+        (bit("xcr0", 0xD, 0, "", 9), {}, {}, "not known whether it is in use: XSTATE_BV, XCR0 not captured"),
+        (bit("xss", 0xD, 0, "", 11), {}, {0xDA0: 1 << 11}, "IA32_XSS[11] is set"),
+        (bit("xss", 0xD, 0, "", 11), {}, {0xDA0: 1 << 10 | 1 << 12}, "not in use now: IA32_XSS[11] is 0"),
+        (bit("msr", 0x10A, 0, "", 0), {}, {}, "every guest has read it: its kernel chose by it when it started"),
+        (bit("cpuid", 0x80000008, 0, "eax", 0, 7), {}, {}, "every guest has read it: it says which bits of its page"),
+        (
+            bit("cpuid", 0xA, 0, "eax", 0, 7),
+            {},
+            {},
+            "no state of a vCPU shows its use: a guest reads it when it starts",
+        ),
+        (bit("cpuid", 0x80000008, 0, "eax", 8, 15), {"cr4": 1 << 12}, {}, "CR4.LA57 is set"),
+    ],
+)
+def test_what_shows_a_use(difference: Difference, facts: dict[str, int], msrs: dict[int, int], use: str) -> None:
+    found = noticed(guest_with(None, msrs, facts), difference)
+    assert found.use.startswith(use)
+    assert found.evidence == (found.use if found.use.endswith((" is set", "0x1f")) else "")
+
+
+# What is lost in silence
+
+
+def losses(
+    guest: Guest, vmm: str, *steps: str, bits: tuple[Difference, ...] = (), left_out: tuple[int, ...] = ()
+) -> list[str]:
+    """Of a vCPU that KVM has reset, after calls that were accepted."""
+    host = silicon("6.18")
+    calls = tuple(Call(step, step, Rule("r").ok()) for step in steps)
+    found = lost(guest, host, VMMS[vmm], bits, Restored(calls, host.bare, (), left_out))
+    return [f"{entry.kind} {entry.where}: {entry.text}" for entry in found]
+
+
+@pytest.mark.parametrize("step", ["sregs", "sregs2"])
+def test_control_registers_that_kvm_keeps_otherwise(step: str) -> None:
+    guest = guest_with(facts={"cr0": 0x80000011, "cr4": 0x20, "efer": 0x500})
+    assert losses(guest, "firecracker", step) == [
+        "sregs sregs.cr0: CR0 0x80000011 is accepted and reads 0x60000010",
+        "sregs sregs.cr4: CR4 0x20 is accepted and reads 0x0",
+        "sregs sregs.efer: EFER 0x500 is accepted and reads 0x0",
+    ]
+    assert losses(guest, "firecracker", "regs") == losses(guest_with(facts={"cr0": 0x60000010}), "qemu", step) == []
+
+
+def test_components_that_are_not_given_back() -> None:
+    guest = guest_with(
+        None, None, {"xstate_bv": 0x287 | 1 << 40, "xcr0": 0x207 | 1 << 40}, xcrs=b"\0" * 8, xsave=b"\0" * 8
+    )
+    assert losses(guest, "firecracker", "xsave") == [
+        f"xsave xsave.header.xstate_bv[{number}]: {name} in use is accepted and not given back: "
+        "the guest's CPUID has it not"
+        for number, name in ((2, "avx"), (9, "pkru"), (40, "component 40"))
+    ]
+    assert losses(guest, "firecracker", "regs") == []
+    assert losses(guest._replace(captured=frozenset(("xsave",))), "firecracker", "xsave") == []
+
+
+@pytest.mark.parametrize(
+    ("size", "eax", "cut"), [(4096, 1 << 18, True), (4097, 1 << 18, False), (4096, 7, False), (0, 1 << 18, False)]
+)
+def test_an_image_with_tiles_is_longer_than_a_page(size: int, eax: int, cut: bool) -> None:
+    guest = guest_with({(0xD, 0): (eax, 0, 0, 0)}, xsave=b"\0" * size)
+    text = f"xsave xsave: the image is cut at {size} bytes: a guest with tiles has 11008 (KVM_GET_XSAVE2)"
+    assert losses(guest, "firecracker") == ([text] if cut else [])
+
+
+@pytest.mark.parametrize(
+    ("vmm", "state", "said"),
+    [
+        (
+            "firecracker",
+            b"\x01\0\0\0",
+            ["nested nested_state: Firecracker does not set nested state, and the vCPU is in L2"],
+        ),
+        ("firecracker", b"\x02\0\x01\0", []),
+        ("firecracker", b"\0\x01\0\0", []),
+        ("firecracker", b"", []),
+        ("qemu", b"\x01\0\0\0", []),
+    ],
+)
+def test_nested_state_that_is_not_moved(vmm: str, state: bytes, said: list[str]) -> None:
+    assert losses(guest_with(nested=state), vmm) == said
+
+
+def test_bits_and_msrs_that_go_in_silence() -> None:
+    width = bit("cpuid", 0x80000008, 0, "eax", 0, 7, "at_most")
+    bits = (feature(PKU)._replace(blocks=False), feature(PKU), width)
+    assert losses(guest_with(), "qemu", bits=bits) == [
+        "cpuid CPUID.7.0.ECX[3]: the guest loses pku, which it has seen since it started",
+        "cpuid CPUID.80000008.0.EAX[7:0]: physical address width: the guest has 0x1, the destination 0x0",
+    ]
+    assert losses(guest_with(), "firecracker", bits=bits[1:2]) == [
+        "cpuid CPUID.7.0.ECX[3]: the guest goes on seeing pku, which the destination does not back"
+    ]
+    guest = guest_with(None, {0xE1: 4, 0x277: 5, 0x10: 9})
+    left = "msr MSR.E1: IA32_UMWAIT_CONTROL 0x4 is left out: the destination's KVM does not list it"
+    assert losses(guest, "qemu", left_out=(0xE1,)) == [left]
+    reads = "msr MSR.277: IA32_PAT 0x5 is accepted and reads 0x7040600070406"
+    assert losses(guest, "qemu", "msrs", left_out=(0xE1,)) == [reads, left]
+
+
+def test_a_guest_has_a_feature_by_its_table() -> None:
+    xsaves = {(0xD, 1): (8, 0, 0, 0)}
+    assert not has(xsaves, "xsaves")
+    assert has({(0xD, 1): (8, 0, 1, 0)}, "xsaves")
+    assert has({(0xD, 1): (8, 0, 0, 1)}, "xsaves")
+    assert [has({}, "xsaves"), has({(7, 0): (0, 0, 8, 0)}, "pku"), has({}, "pku"), has(xsaves, "nonsense")] == [
+        False, True, False, False
+    ]  # fmt: skip
+
+
+# The frequency of the TSC, the calls, the bits
+
+
+@pytest.mark.parametrize(
+    ("is_raw", "flags", "scales"),
+    [(True, frozenset(), None), (True, frozenset({"ept"}), False), (True, frozenset({"tsc_scaling"}), True)],
+)
+def test_who_tells_that_tscs_are_scaled(is_raw: bool, flags: frozenset[str], scales: bool | None) -> None:
+    host = silicon("6.18")
+    host.kvm.processor = host.kvm.processor._replace(tsc_khz=1000, vmx_flags=flags)
+    guest = guest_with()._replace(saved=NOTHING._replace(tsc_khz=2000))
+    assert tsc.scales(host) is scales
+    assert bool(tsc.hangs_on(guest, host)) is (scales is None)
+    host.emulator = "TCG"
+    assert tsc.hangs_on(guest, host) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "gives"), [("xcr0", 9, True), ("xcr0", 19, False), ("xss", 11, True), ("xss", 15, False)]
+)
+def test_a_kvm_is_asked_for_components(kind: str, number: int, gives: bool) -> None:
+    question = question_of(bit(kind, 0xD, 0, "", number))
+    assert question is not None
+    assert question(silicon("6.18").kvm) is gives
+    assert question_of(bit("cpuid", 1, 0, "eax", 0)) is None
+
+
+def test_the_order_of_calls_is_that_of_what_was_captured() -> None:
+    guest = guest_with(sregs=b"\0" * 312, regs=b"\0" * 144, xcrs=b"\0" * 8)
+    with_sregs2 = guest_with(sregs2=b"\0" * 320, regs=b"\0" * 144, xcrs=b"\0" * 8)
+    for vmm in ("qemu", "firecracker"):
+        old, new = (order_of(with_sregs2, VMMS[vmm], silicon(release)) for release in ("5.10", "6.18"))
+        assert sorted(order_of(guest, VMMS[vmm], silicon("6.18"))) == ["mp", "regs", "sregs", "xcrs"]
+        assert [step if step != "sregs2" else "sregs" for step in new] == old
+    assert order_of(with_sregs2, VMMS["qemu"], silicon("6.18")).count("sregs2") == 1
+    nothing = restored(guest, silicon("6.18"), VMMS["qemu"], ())
+    assert (nothing.calls, nothing.not_captured[0]) == ((), "KVM_SET_CPUID2")
+
+
+def test_components_by_bit_of_xcr0_and_xss() -> None:
+    host = silicon("6.18")
+    table = {(0xD, 0): (host.kvm.xcr0 & 0xFFFFFFFF & ~4, 0, 0, 1 << 8), (0xD, 1): (0, 0, host.kvm.xss | 1 << 20, 1)}
+    found = [entry for entry in in_table(guest_with(), table, host, {(0xD, 9): ()}) if entry.place.kind != "cpuid"]
+    assert [(str(entry.place), entry.source, entry.target, entry.blocks) for entry in found] == [
+        ("XCR0[2]", 0, 1, False), ("XCR0[40]", 1, 0, True), ("XSS[20]", 1, 0, True), ("XSS[32]", 1, 0, True)
+    ]  # fmt: skip
+    assert {entry.rule for entry in found} == {"and"}
+    assert list(in_table(guest_with(), table, host, {(7, 0): ()})) == []
+
+
+def test_where_a_component_lies_is_compared() -> None:
+    host = silicon("6.18")
+    rows = {(0xD, number): host.supported.get(0xD, number) or (0, 0, 0, 0) for number in (0, 1, 2, 9)}
+    moved = {**rows, (0xD, 9): (16, 2696, 0, 0), (0xD, 1): (0, 0, host.kvm.xss, 0)}
+    found = [entry for entry in in_table(guest_with(), moved, host, {(0xD, 9): ()}) if entry.place.kind == "xstate"]
+    assert [(entry.place, entry.rule, entry.source, entry.target, entry.blocks) for entry in found] == [
+        (Place("xstate", 0xD, 9, "eax", 31, 0), "equal", 16, 8, True),
+        (Place("xstate", 0xD, 9, "ebx", 31, 0), "equal", 2696, 2688, True),
+    ]
+    without = {**moved, (0xD, 0): (rows[0xD, 0][0] & ~(1 << 9), 0, 0, 0)}
+    assert not [e for e in in_table(guest_with(), without, host, {(0xD, 9): ()}) if e.place.kind == "xstate"]
+
+
+@pytest.mark.parametrize(
+    ("index", "number", "rule"),
+    [
+        (0x480, 31, "ignore"), (0x480, 32, "and"), (0x48A, 1, "ignore"), (0x486, 63, "or"), (0x488, 0, "or"),
+        (0x487, 0, "and"), (0x481, 31, "or"), (0x481, 32, "and"), (0x48B, 0, "or"), (0x48C, 0, "and"),
+        (0x485, 5, "and"), (0x490, 31, "or"), (0x491, 0, "and"), (0x10A, 17, "or"), (0x10A, 0, "and"),
+    ],
+)  # fmt: skip
+def test_how_bits_of_feature_msrs_go_together(index: int, number: int, rule: str) -> None:
+    assert msr_rule(index, number) == rule
+
+
+def test_vmx_counts_where_the_guest_has_it() -> None:
+    without, with_vmx = compared_msrs({(1, 0): (0, 0, 0, 0)}), compared_msrs({(1, 0): (0, 0, 1 << 5, 0)})
+    assert with_vmx == (*without, *range(0x480, 0x492))
+    assert compared_msrs({}) == without
