@@ -78,7 +78,7 @@ def test_without_leaf_0xd_only_the_features_bits_go() -> None:
     ("gone", "msrs", "listed", "of_features"),
     [
         ((WAITPKG,), {0xE1: 5, 0x10: 7}, {0xE1: 0, 0x10: 7}, {0x10: 7}),
-        ((RDTSCP,), {0xC0000103: 5}, {0xC0000103: 0}, {0xC0000103: 0}),
+        ((RDTSCP,), {0xC0000103: 5}, {0xC0000103: 5}, {0xC0000103: 5}),
         ((RDTSCP, RDPID), {0xC0000103: 5}, {0xC0000103: 0}, {}),
         ((VMX,), {0x3A: 5, 0x480: 1, 0x491: 1, 0x6A0: 2}, {0x3A: 0, 0x480: 0, 0x491: 0, 0x6A0: 2}, {0x6A0: 2}),
     ],

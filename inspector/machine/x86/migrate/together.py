@@ -6,7 +6,7 @@ the way whatever the guest's CPU is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.restore import Saved
@@ -90,10 +90,11 @@ def anew(before: Guest, guest: Guest, bits: Iterable[Difference], *, keeps_list:
     saves only MSRs of features.
     """
     gone = {name for bit in bits for name in names_of_features(bit)}
-    absent = _absent(guest, gone)
+    kept = _kept(guest, gone)
+    absent = _absent(gone) - kept.keys()
     cleared = _without_xstate(guest) if before.table.get((XSTATE_LEAF, 0)) else {}
     for use in (use for name in gone if name not in WITH for use in USES.get(name, ())):
-        cleared[use.register] = cleared.get(use.register, 0) | use.mask
+        cleared[use.register] = cleared.get(use.register, 0) | use.mask & ~kept.get(use.register, 0)
     saved = _cleared(guest.saved, cleared)
     msrs = tuple(
         (index, 0 if index in absent else value & ~cleared.get(index, 0))
@@ -105,20 +106,22 @@ def anew(before: Guest, guest: Guest, bits: Iterable[Difference], *, keeps_list:
     return guest._replace(saved=saved, facts={**facts, **facts_of(saved)})
 
 
-def _absent(guest: Guest, gone: Iterable[str]) -> frozenset[int]:
-    """The MSRs of features that are gone, and of no other that the guest still has."""
-    names = set(gone)
-    found = {needed.msr for needed in NEEDED_MSRS if needed.feature in names}
-    found |= {index for name in names for index in _MSRS_OF.get(name, ())}
-    uses = {name: {use.register for use in USES[name] if isinstance(use.register, int)} for name in USES}
-    found |= {
-        use.register
-        for name in names & uses.keys()
-        for use in USES[name]
-        if isinstance(use.register, int) and use.mask == ALL
-    }
-    table = guest.table
-    return frozenset(found - {index for name in uses if name not in names and has(table, name) for index in uses[name]})
+def _kept(guest: Guest, gone: Collection[str]) -> dict[str | int, int]:
+    """By register, the bits that features use which the guest still has."""
+    found: dict[str | int, int] = {}
+    for name, uses in USES.items():
+        if name not in gone and has(guest.table, name):
+            for use in uses:
+                found[use.register] = found.get(use.register, 0) | use.mask
+    return found
+
+
+def _absent(gone: Collection[str]) -> frozenset[int]:
+    """The MSRs of features that are gone."""
+    needed = {needed.msr for needed in NEEDED_MSRS if needed.feature in gone}
+    moved = {index for name in gone for index in _MSRS_OF.get(name, ())}
+    used = {use.register for name in gone for use in USES.get(name, ()) if use.mask == ALL}
+    return frozenset(needed | moved | {index for index in used if isinstance(index, int)})
 
 
 def _without_xstate(guest: Guest) -> dict[str | int, int]:
