@@ -193,8 +193,8 @@ def test_a_named_cpu_tells_more() -> None:
     assert cpu.leaves[0x1E, 0] == (5, 0, 0, 0)
     assert (0x15, 0) not in cpu.leaves
     # What the guest saw stays; who has no leaf 0xD, the guest or the named CPU, adds nothing to it.
-    seen = cpu_behind(guest(lD_0=(0x207, 0x340, 0x340, 0)), named)
-    assert seen.leaves[0xD, 0] == (0x602E7, 0x340, 0x340, 4)
+    seen = cpu_behind(guest(lD_0=(0x407, 0x340, 0x340, 0)), named)
+    assert seen.leaves[0xD, 0] == (0x606E7, 0x340, 0x340, 4)
     for one, other in ((guest(), Cpuid({})), (Cpuid({(0, 0): (0x1F, *AMD_NAME)}), Cpuid({(7, 0): (0, 8, 0, 0)}))):
         assert cpu_behind(one, other).get(0xD) == one.get(0xD)
 
@@ -288,8 +288,8 @@ def at_most(cpu: Cpuid, older: str, newer: str) -> Cpuid:
     return predicted._at_most(cpu, assumed_kvm(cpu, older), assumed_kvm(cpu, newer))
 
 
-#: FSGSBASE and AVX2 are shown by every kernel; shadow stacks from 6.18 on, automatic IBRS from 6.3 on.
-SHOWN, HIDDEN = ("FSGSBASE", "AVX2"), ("SHSTK", "IBT", "AUTOIBRS")
+#: FSGSBASE, AVX2 and AVX_VNNI are shown by all of these; shadow stacks from 6.18 on, automatic IBRS from 6.3 on.
+SHOWN, HIDDEN = ("FSGSBASE", "AVX2", "AVX_VNNI"), ("SHSTK", "IBT", "AUTOIBRS")
 
 
 @pytest.mark.parametrize(
