@@ -7,11 +7,13 @@ import pytest
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.kvm import changes as told
+from inspector.machine.x86.kvm import upgrade as predicted
 from inspector.machine.x86.kvm.assumed import assumed_kvm
 from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
+from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
 from inspector.machine.x86.kvm.upgrade import cpu_behind, upgrade
-from layouts.x86.features import FEATURES
+from layouts.x86.features import FEATURES, WORDS
 from layouts.x86.xsave import DYNAMIC
 
 M32 = 0xFFFFFFFF
@@ -37,6 +39,7 @@ def test_a_cpu_of_a_vendor(layout: str, own: str, foreign: str) -> None:
     assert [bit(cpu, name) for name in foreign.split()] == [0, 0, 0]
     assert (bit(cpu, "AVX2"), bit(cpu, "HYPERVISOR"), bit(cpu, "HYBRID_CPU")) == (1, 0, 0)
     assert [cpu.leaves[leaf, 0][0] for leaf in (0, 7, 0x80000000)] == [0xFF, 0xFF, 0x800000FF]
+    assert cpu.leaves[0x80000000, 0] == (0x800000FF, 0, 0, 0)
     assert cpu.leaves[0x80000008, 0][0] == 0x3930
     assert cpu.leaves[0x8000001F, 0] == (0, 0, 0, 0)
     assert cpu.leaves[0xD, 0] == shipped_cpu(layout).leaves[0xD, 0]
@@ -156,6 +159,7 @@ def test_a_cpu_has_not_what_kvm_and_the_vmm_add(vendor: tuple[int, int, int], ke
     cpu = cpu_behind(guest(vendor, l1_0=(0, 0, M32, M32), l7_0=(0, M32, M32, M32), l80000008_0=(0x3030, M32, 0, 0)))
     assert {bit(cpu, name) for name in kept.split()} == {1}
     assert {bit(cpu, name) for name in gone.split()} == {0}
+    assert cpu.leaves[7, 0][3] == M32 & ~(0xAC000000 if vendor == AMD_NAME else 0)
     # What the table has not is not made.
     assert (7, 0) not in cpu_behind(Cpuid({(0, 0): (0x1F, *vendor)})).leaves
 
@@ -173,6 +177,7 @@ def test_a_named_cpu_tells_more() -> None:
             (0xD, 1): (0x1F, 1, 0x1800, 8),
             (0xD, 18): (0x2000, 0xB00, 6, 0),
             (0x1D, 1): (1, 2, 3, 4),
+            (0x1E, 0): (5, 0, 0, 0),
             (0x15, 0): (9, 9, 9, 9),
         }
     )
@@ -185,7 +190,13 @@ def test_a_named_cpu_tells_more() -> None:
         (0x2000, 0xB00, 6, 0),
         (1, 2, 3, 4),
     )
+    assert cpu.leaves[0x1E, 0] == (5, 0, 0, 0)
     assert (0x15, 0) not in cpu.leaves
+    # What the guest saw stays; who has no leaf 0xD, the guest or the named CPU, adds nothing to it.
+    seen = cpu_behind(guest(lD_0=(0x407, 0x340, 0x340, 0)), named)
+    assert seen.leaves[0xD, 0] == (0x606E7, 0x340, 0x340, 4)
+    for one, other in ((guest(), Cpuid({})), (Cpuid({(0, 0): (0x1F, *AMD_NAME)}), Cpuid({(7, 0): (0, 8, 0, 0)}))):
+        assert cpu_behind(one, other).get(0xD) == one.get(0xD)
 
 
 def test_an_upgrade_keeps_what_the_vmm_made() -> None:
@@ -232,3 +243,145 @@ def test_nesting_is_as_the_guest_has_it(nested: bool) -> None:
     shown = guest(l80000001_0=(0, 0, 4 if nested else 0, 0x20100800))
     found = upgrade(shown, "6.1", "6.18")
     assert bool((found.cpuid.get(0x80000001) or (0, 0, 0, 0))[2] >> 2 & 1) is nested
+
+
+@pytest.mark.parametrize(
+    ("feature", "parameters"),
+    [(None, {"nested": "N"}), ("SVM", {}), ("VMX", {})],
+)
+def test_each_kernel_is_loaded_alike(
+    feature: str | None, parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same parameters of the module, the same processor: the CPUs and the releases differ."""
+    loaded: list[tuple[str, Kvm, dict[str, str]]] = []
+
+    def assumed(cpu: Cpuid, release: str, *, parameters: dict[str, str], processor: Processor | None) -> Kvm:
+        kvm = assumed_kvm(cpu, release, parameters=parameters, processor=processor)
+        loaded.append((release, kvm, dict(parameters)))
+        return kvm
+
+    monkeypatch.setattr(predicted, "assumed_kvm", assumed)
+    ecx = {"SVM": (0x80000001, 0), "VMX": (1, 0)}
+    shown = guest(INTEL_NAME if feature == "VMX" else AMD_NAME)
+    if feature is not None:
+        row = list(shown.get(*ecx[feature]) or (0, 0, 0, 0))
+        row[2] |= 1 << FEATURES[feature][3]
+        shown = Cpuid({**shown.leaves, ecx[feature]: (row[0], row[1], row[2], row[3])})
+    mine = Processor(tsc_khz=12345)
+    upgrade(shown, "6.1", "6.18", processor=mine)
+    assert [release for release, *_ in loaded] == ["6.1", "6.18", ".".join(map(str, loaded[0][1].release)), "6.18"]
+    assert [told for *_, told in loaded[:2]] == [parameters] * 2
+    assert loaded[3][2] == loaded[1][1].parameters
+    assert loaded[2][2] == loaded[0][1].parameters
+    assert {kvm.processor.tsc_khz for _, kvm, _ in loaded} == {mine.tsc_khz}
+
+
+def test_msrs_that_come_go_or_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the older kernel, of the newer, and of the newer on a CPU that has all that was hidden."""
+    lists = iter(({1, 2, 9}, {2, 9, 3, 30, 4}, {2, 30, 3, 5, 1}))
+    monkeypatch.setattr(predicted, "_listed", lambda _: next(lists))
+    found = upgrade(guest(), "6.12", "6.12")
+    assert (found.added, found.removed, found.maybe) == ((3, 30), (1,), (1, 4, 5, 9))
+
+
+def at_most(cpu: Cpuid, older: str, newer: str) -> Cpuid:
+    return predicted._at_most(cpu, assumed_kvm(cpu, older), assumed_kvm(cpu, newer))
+
+
+#: FSGSBASE, AVX2 and AVX_VNNI are shown by all of these; shadow stacks from 6.18 on, automatic IBRS from 6.3 on.
+SHOWN, HIDDEN = ("FSGSBASE", "AVX2", "AVX_VNNI"), ("SHSTK", "IBT", "AUTOIBRS")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "foreign", "hidden"),
+    [
+        (AMD_NAME, "SPEC_CTRL INTEL_STIBP SPEC_CTRL_SSBD ARCH_CAPABILITIES ARCH_LBR", ""),
+        # kvm_set_cpu_caps derives IBPB_RET from a bug (PBRSB) that CPUID does not tell.
+        (INTEL_NAME, "AMD_IBPB AMD_IBRS AMD_STIBP AMD_SSBD AMD_SSB_NO", "AMD_IBPB_RET ARCH_LBR"),
+    ],
+)
+def test_the_most_that_a_cpu_may_have(vendor: tuple[int, int, int], foreign: str, hidden: str) -> None:
+    cpu = guest(vendor, l7_0=(0, 1 << 9, 0, 0))
+    most = at_most(cpu, "6.1", "6.18")
+    for name in SHOWN:
+        assert bit(most, name) == bit(cpu, name)
+    assert {bit(most, name) for name in (*HIDDEN, *hidden.split())} == {1}
+    assert {bit(most, name) for name in ("HYPERVISOR", *foreign.split())} == {0}
+    for key, values in most.leaves.items():
+        assert not any(value & ~M32 for value in values)
+        for register, value in enumerate(values):
+            is_told = (*key, register) in WORDS or key[0] in (0, 7, 0x80000000, 0xD) or (key, register) in NUMBERS
+            assert is_told or value == (cpu.get(*key) or (0, 0, 0, 0))[register], (key, register)
+
+
+NUMBERS = (((0x24, 0), 1), ((0x80000022, 0), 1))
+
+
+@pytest.mark.parametrize(
+    ("older", "rows", "highest"),
+    [
+        # Where the guest saw the highest that the kernel shows, the CPU may have more.
+        ("6.1", {}, (0xFF, 0, 0x800000FF)),
+        ("6.1", {"l7_0": (2, 0, 0, 0)}, (0xFF, 0xFF, 0x800000FF)),
+        ("6.1", {"l7_0": (3, 0, 0, 0)}, (0xFF, 0xFF, 0x800000FF)),
+        ("6.18", {"l7_0": (1, 0, 0, 0)}, (0x1F, 1, 0x80000021)),
+        ("6.18", {"l80000000_0": (0x80000022, *AMD_NAME)}, (0x1F, 0, 0x800000FF)),
+    ],
+)
+def test_the_highest_leaves_that_there_may_be(
+    older: str, rows: dict[str, CpuidValues], highest: tuple[int, ...]
+) -> None:
+    most = at_most(guest(AMD_NAME, **rows), older, "6.18")
+    assert tuple(most.leaves[leaf, 0][0] for leaf in (0, 7, 0x80000000)) == highest
+    assert [most.leaves[leaf, 0][1] for leaf in (0, 0x80000000)] == [AMD_NAME[0]] * 2
+    without = Cpuid({key: row for key, row in guest().leaves.items() if key[0] != 0x80000000})
+    assert at_most(without, older, "6.18").get(0x80000000) is None
+
+
+@pytest.mark.parametrize(
+    ("older", "row", "version", "counters"),
+    [
+        ("6.1", None, 0xFF, 0xF),
+        ("6.1", (0, 0x100, 0, 0), 0xFF, 0xF),
+        ("6.18", None, 0xFF, 0xF),
+        # KVM of 6.18 shows version 1 whatever the CPU has.
+        ("6.18", (0, 0, 0, 0), 0xFE, 0),
+    ],
+)
+def test_numbers_that_the_older_kernel_hides(older: str, row: CpuidValues | None, version: int, counters: int) -> None:
+    """AVX10's version (6.12 shows it), the counters of PerfMonV2 (6.2)."""
+    rows = {} if row is None else {"l24_0": row, "l80000022_0": row}
+    most = at_most(guest(AMD_NAME, **rows), older, "6.18")
+    assert most.leaves[0x24, 0][1] & 0xFF == version
+    assert most.leaves[0x80000022, 0][1:] == (counters | (row[1] if row else 0), 0, 0)
+    assert (most.leaves[0x24, 0][0], *most.leaves[0x24, 0][2:]) == (0, 0, 0)
+
+
+def test_components_that_the_newer_kernel_brings() -> None:
+    """CET is of 6.18; a component that the CPU tells of stays as it is."""
+    most = at_most(guest(lD_1=(0xF, 0x340, 1 << 15, 0)), "6.1", "6.18")
+    assert (most.leaves[0xD, 11], most.leaves[0xD, 12]) == ((0x10, 0, 1, 0), (0x18, 0, 1, 0))
+    assert (most.leaves[0xD, 1][1:], {row for leaf, row in most.leaves if leaf == 0xD}) == (
+        (0x340, 1 << 15 | 0x1800, 0),
+        {0, 1, 2, 11, 12},
+    )
+    assert at_most(guest(lD_11=(0x20, 0, 3, 0)), "6.1", "6.18").leaves[0xD, 11] == (0x20, 0, 3, 0)
+    assert (0xD, 11) not in at_most(guest(), "6.18", "7.2")
+    bare = Cpuid({key: row for key, row in guest().leaves.items() if key[0] != 0xD})
+    assert at_most(bare, "6.1", "6.18").leaves[0xD, 1][1:] == (0, 0x1800, 0)
+
+
+def test_a_cpu_that_has_everything() -> None:
+    cpu = guest()
+    kvm = assumed_kvm(cpu, "6.1", parameters={"nested": "N"}, processor=Processor(tsc_khz=12345))
+    found = predicted._everything(cpu, kvm)
+    assert (found.release, found.parameters["nested"], found.processor.tsc_khz) == (kvm.release, "N", 12345)
+    assert [found.raw.leaves[leaf, 0] for leaf in (0, 0x80000000)] == [(0xFF, *AMD_NAME), (0x800000FF, *AMD_NAME)]
+    assert [found.raw.leaves[key] for key in ((7, 0), (0x24, 0), (0x24, 1))] == [
+        (0xFF, M32, M32, M32),
+        (0, M32, 0, 0),
+        (0, 0, M32, 0),
+    ]
+    assert found.raw.leaves[0xD, 0] == cpu.leaves[0xD, 0]
+    bare = predicted._everything(Cpuid({}), kvm).raw.leaves
+    assert (bare[0, 0], bare[0x80000000, 0]) == ((0xFF, 0, 0, 0), (0x800000FF, 0, 0, 0))

@@ -6,8 +6,9 @@ import pytest
 
 from inspector.machine.x86.world.buffer import buffer_map
 from inspector.machine.x86.world.gates import chains, walk
-from inspector.machine.x86.world.matrix import bit_of, component_rows, name_of
-from inspector.machine.x86.world.touch import guest_touch, process_touch, task_touch
+from inspector.machine.x86.world.matrix import _place, bit_of, component_rows, name_of
+from inspector.machine.x86.world.offers import _asked
+from inspector.machine.x86.world.touch import guest_touch, process_touch, task_touch, task_xfd
 from inspector.machine.x86.world.world import World
 from layouts.x86.xsave import AVX, CET_U, PKRU, TILECFG, TILEDATA, X87, XTILE
 from tests.machine.support import PERMITTED, policy_of, vcpu_of, world
@@ -327,3 +328,56 @@ def test_the_state_of_a_vcpu() -> None:
     assert (outside.in_processor, outside.in_use & XTILE, outside.saved & XTILE) == (False, 1 << 17, 1 << 17)
     assert (outside.enabled, outside.xcr0, outside.room & 3) == (0x602E7, 0x602E7, 3)
     assert [outside.use(number) for number in (TILECFG, TILEDATA)] == ["yes", "no"]
+
+
+TD = (PERMITTED[0], "KVM_CREATE_VM tdx", "KVM_TDX_INIT_VM 0x602e7", *PERMITTED[1:])
+KEYS_ON = (*PERMITTED, "guest xsetbv 0x2e7")
+
+
+def test_a_tds_own_xcr0_and_xfd() -> None:
+    """They are the TDX module's, not KVM's; its program's XFD is what its Linux wrote."""
+    running = vcpu_of(after(*TD, "guest xsetbv 0x602e7", "KVM_RUN"))
+    assert (running.xcr0, running.enabled) == (1, 0x602E7)
+    for events in ((), ("KVM_RUN",)):
+        found = after(*TD, "guest boot", GUEST_TASK, *events)
+        assert found.vm is not None
+        assert task_xfd(found.vm, found.vm.vcpus[0]) == 1 << TILEDATA
+
+
+@pytest.mark.parametrize(
+    ("events", "changed"),
+    [
+        (("guest wrpkru 5",), True),
+        (("guest wrpkru 5", "guest wrpkru 0"), False),
+        (("KVM_RUN", "guest wrpkru 5"), True),
+        (("KVM_RUN", "guest wrpkru 5", "guest wrpkru 0"), False),
+        (("KVM_RUN", "guest wrpkru 5", "exit"), True),
+        (("guest wrpkru 5", "KVM_RUN", "exit", "return", "guest wrpkru 0"), False),
+    ],
+)
+def test_a_vcpus_protection_keys(events: tuple[str, ...], changed: bool) -> None:
+    """KVM keeps them apart from the other registers (vcpu->arch.pkru)."""
+    assert vcpu_of(after(*KEYS_ON, *events)).changed == changed << PKRU
+
+
+@pytest.mark.parametrize("keys", [0, 5])
+@pytest.mark.parametrize("events", [("guest wrpkru 3",), ("KVM_RUN", "guest wrpkru 3", "exit"), ("KVM_RUN", "return")])
+def test_the_programs_protection_keys_are_put_back(keys: int, events: tuple[str, ...]) -> None:
+    """kvm_load_host_xsave_state writes what kvm_arch_vcpu_load read (vcpu->arch.host_pkru)."""
+    found = after(f"process wrpkru {keys}", *KEYS_ON, *events)
+    assert found.host_linux.pkru(found.process.leader) == keys
+    assert found.state().process.tasks[0].changed == bool(keys) << PKRU
+
+
+def test_the_programs_protection_keys_while_its_guest_runs() -> None:
+    for keys, guests in ((0, 5), (5, 0)):
+        found = after(f"process wrpkru {keys}", *KEYS_ON, "KVM_RUN", f"guest wrpkru {guests}")
+        assert found.state().process.tasks[0].changed == bool(keys) << PKRU
+
+
+def test_an_xfd_that_the_host_keeps_for_its_guest() -> None:
+    """Under the proposal the register is the host's while the guest has another value."""
+    found = after(*TILES_ON, "KVM_RUN", policy="rfc")
+    assert vcpu_of(found).xfd == 0
+    assert _place({}, 40) == (0, 0)
+    assert [_asked(event) for event in ("KVM_RUN", "guest xsetbv 4")] == ["0x0", "0x6"]

@@ -16,7 +16,12 @@ from inspector.machine.x86.cpu.instructions.control import (
     MSR_XFD_ERR,
     MSR_XSS,
 )
+from inspector.machine.x86.host import AMX_FEATURES, Host, shipped_cpu
+from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_7, xsave2_capability
 from inspector.machine.x86.kvm.vcpu import Vcpu
+from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.linux.process import Process
+from layouts.x86.kernels import profile_for
 from tests.machine.x86_vcpus import (
     AMX_TABLE,
     CET_XSS,
@@ -320,3 +325,37 @@ def test_a_td_and_the_proposal_have_no_intercepts_of_kvms() -> None:
     for vcpu in (proposal, confidential):
         assert vcpu.set_cpuid(AMX_TABLE).accepted
         assert not vcpu.intercepts.requested
+
+
+def test_how_many_msrs_were_read() -> None:
+    """KVM_GET_MSRS of one entry that is not read: none of one."""
+    outcome = vcpu_of().get_msr(MSR_S_CET)
+    assert (outcome.verdict, outcome.code, outcome.value) == ("short", 1, 0)
+
+
+# Tables by name, and the buffer that a VMM asks for
+
+
+def process_of(kernel: str, perm: int = 0) -> Process:
+    process = Linux(Host(shipped_cpu("sapphire-rapids"), profile_for(kernel))).spawn()
+    process.guest_perm |= perm
+    return process
+
+
+def test_a_table_by_its_name() -> None:
+    """Leaf 7 and leaf 0xD as KVM supports them, but for what the name takes away."""
+    process = process_of("7.2", 1 << 18)
+    seven = supported_leaf_7(process.host)
+    assert len({*seven[:3]}) == 3
+    assert named_cpuid(process, "supported")[7, 0] == seven
+    assert named_cpuid(process, "no-amx")[7, 0] == (*seven[:3], seven[3] & ~AMX_FEATURES)
+    with pytest.raises(ValueError, match="no CPUID none; there are supported, no-amx"):
+        named_cpuid(process, "none")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "perm", "size"), [("5.16", 1 << 18, 0), ("5.17", 0, 4096), ("5.17", 1 << 18, 11008), ("7.2", 0, 4096)]
+)
+def test_how_large_a_buffer_kvm_asks_for(kernel: str, perm: int, size: int) -> None:
+    """KVM_CAP_XSAVE2 is of 5.17, and never below struct kvm_xsave."""
+    assert xsave2_capability(process_of(kernel, perm)) == size

@@ -243,3 +243,14 @@ def test_xcrs(count: int, flags: int, entries: tuple[int, ...], code: int, xcr0:
     image = struct.pack("<2I32Q", count, flags, *entries, *(0,) * (32 - len(entries))).ljust(392, b"\0")
     assert restore.set_xcrs(vcpu, image).code == code
     assert restore.get_xcrs(vcpu) == struct.pack("<2I32Q", 1, 0, 0, xcr0, *(0,) * 30).ljust(392, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("give_up", "counts", "last"), [((), (1, 1), 5), ((0xFFFFFFFF,), (1,), 0), ((0x174,), (1, 1), 5)]
+)
+def test_an_msr_that_a_vmm_does_not_pass_over(give_up: tuple[int, ...], counts: tuple[int, ...], last: int) -> None:
+    """Another call begins behind a refused one, but not behind one of those."""
+    vcpu = vcpu_of()
+    saved = nothing_saved(vcpu)._replace(msrs=((0x174, 7), (0xFFFFFFFF, 1), (0x175, 5)))
+    (step,) = restore.restore(vcpu, saved, ("msrs",), give_up=give_up)
+    assert (step.counts, step.refused, vcpu.msrs.get(0x175, 0)) == (counts, (0xFFFFFFFF,), last)

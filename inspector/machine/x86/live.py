@@ -95,7 +95,7 @@ class LiveKvm:
         try:
             self.ioctl(self.file, _GET_DEVICE_ATTR, asked)
         except OSError as error:
-            return error.errno or 0, 0
+            return error.errno or errno.EIO, 0
         return 0, value.value
 
     def supported_cpuid(self) -> list[tuple[int, ...]]:
@@ -116,8 +116,7 @@ class LiveKvm:
         """Rows of a ``struct kvm_cpuid2`` that some ioctl fills."""
         data = bytearray(cpuid2_pack([(0,) * 7] * _MOST_ENTRIES))
         self.ioctl(file, number, data)
-        count = int.from_bytes(data[:4], "little")
-        return list(cpuid2_unpack(bytes(data)))[:count]
+        return list(cpuid2_unpack(bytes(data)))
 
     def msr_indices(self) -> list[int]:
         """KVM_GET_MSR_INDEX_LIST: the MSRs that a VMM saves."""
@@ -155,7 +154,6 @@ class LiveVcpu:
     def __init__(self, kvm: LiveKvm, before: Callable[[int], object] | None = None) -> None:
         self._kvm = kvm
         self.vm = kvm.ioctl(kvm.file, _CREATE_VM, 0)
-        self.file = -1
         try:
             if before is not None:
                 before(self.vm)

@@ -19,10 +19,10 @@ from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.msrs import msr_name
 from layouts.x86.vcpu_rules import VCPU_RULES
-from layouts.x86.xsave import BY_NUMBER, DYNAMIC
+from layouts.x86.xsave import DYNAMIC
 
 AMD, INTEL = "zen5", "sapphire-rapids"
-_CET_STATE = 1 << 11 | 1 << 12
+_M64 = (1 << 64) - 1
 #: What no CPU that hosts guests says of itself, or what turns its PMU off for them.
 _NOT_THERE = ("HYPERVISOR", "HYBRID_CPU")
 _ZERO = (0, 0, 0, 0)
@@ -73,10 +73,7 @@ def any_cpu(layout: str) -> Cpuid:
         is_own = leaf not in foreign and (leaf, subleaf) not in foreign and leaf not in _NOBODYS
         rows.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] = 0xFFFFFFFF if is_own else 0
     for leaf in (0, 7, 0x80000000):
-        rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = leaf & 0xF0000000 | 0xFF
-    rows[0xD, 1][2] |= _CET_STATE
-    for number in (11, 12):
-        rows.setdefault((0xD, number), [BY_NUMBER[number].size_bytes, 0, 1, 0])
+        rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = leaf | 0xFF
     for name in (*_NOT_THERE, *(_INTEL_FEATURES if layout == AMD else _AMD_FEATURES)):
         leaf, subleaf, register, bit = FEATURES[name]
         rows[leaf, subleaf][register] &= ~(1 << bit)
@@ -171,7 +168,7 @@ def _rules(before: Kvm, after: Kvm) -> Iterator[Change]:
     yield from _switches("msr-rule", before.msr_rules, after.msr_rules)
     yield from _switches("vcpu-rule", VCPU_RULES[before.kernel.name], VCPU_RULES[after.kernel.name])
     for name, told in (("CR4 reserved for every guest", "cr4_reserved"), ("EFER bits known", "efer_known")):
-        a, b = getattr(before, told) & (1 << 64) - 1, getattr(after, told) & (1 << 64) - 1
+        a, b = getattr(before, told) & _M64, getattr(after, told) & _M64
         if a != b:
             yield Change("vcpu-rule", name, f"{a:#x}", f"{b:#x}")
     if before.checks_efer_in_sregs != after.checks_efer_in_sregs:
@@ -194,7 +191,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value & (1 << 64) - 1:#x}" if value > 9 or value < 0 else str(value)
+        return f"{value & _M64:#x}" if value > 9 or value < 0 else str(value)
     return str(value) or "none"
 
 

@@ -13,7 +13,7 @@ from inspector.machine.x86.cpu.instructions.control import MSR_S_CET
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.fpstate import Fpstate
-from inspector.machine.x86.linux.process import INITIAL_PKRU, Cpu, Kernel
+from inspector.machine.x86.linux.process import Cpu, Kernel
 from layouts.x86 import call_chains
 from layouts.x86.kernels import AT_EXIT
 from layouts.x86.xsave import PKRU
@@ -50,6 +50,8 @@ class Run:
         if thread.task_fpstate is not None:
             raise ValueError(f"thread {thread.name} is inside KVM_RUN of another vCPU; return comes first")
         linux.to_user(self.cpu, thread)
+        # kvm_arch_vcpu_load (x86.c): the thread's own PKRU, which kvm_load_host_xsave_state puts back.
+        vcpu.host_pkru = self._read_pkru()
         if thread.loaded:
             linux.save(self.cpu, thread.fpstate)
         thread.task_fpstate, thread.fpstate = thread.fpstate, vcpu.fpstate
@@ -116,6 +118,9 @@ class Run:
         """CR4.PKE is taken to be set where XCR0[9] is."""
         return bool(self.vcpu.xcr0 & self.linux.host.user_max & _PKRU)
 
+    def _read_pkru(self) -> int:
+        return int.from_bytes(self.processor.registers.get(PKRU)[:4], "little")
+
     def _pkru(self, value: int) -> None:
         self.processor.registers.components[PKRU] = value.to_bytes(8, "little")
 
@@ -137,10 +142,9 @@ class Run:
         vcpu.thread.leave_guest = None
         host = linux.host
         if self._has_pkru:
-            vcpu.pkru = int.from_bytes(processor.registers.get(PKRU)[:4], "little")
+            vcpu.pkru = self._read_pkru()
         if host.user_max & _PKRU:
-            # The thread's own PKRU, as exec left it.
-            self._pkru(INITIAL_PKRU)
+            self._pkru(vcpu.host_pkru)
         vcpu.s_cet = processor.msrs.get(MSR_S_CET, 0)
         processor.xcr0, processor.xss, processor.cr4_osxsave = host.user_max, host.supervisor, True
         processor.cr4_cet = False

@@ -107,7 +107,7 @@ def _add(rows: _Rows, named: Cpuid) -> None:
     for leaf, subleaf, register in WORDS:
         values = named.get(leaf, subleaf)
         if values and values[register]:
-            rows.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= values[register]
+            _at(rows, leaf, subleaf)[register] |= values[register]
     for leaf in _HIGHEST:
         told = named.get(leaf)
         if told is not None and (leaf, 0) in rows:
@@ -127,18 +127,17 @@ def _at_most(cpu: Cpuid, older: Kvm, newer: Kvm) -> Cpuid:
     would_show = supported_table(_everything(cpu, older))
     for leaf, subleaf, register in WORDS:
         shown = (would_show.get(leaf, subleaf) or _ZERO)[register]
-        rows.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= ~shown & _M32
+        _at(rows, leaf, subleaf)[register] |= ~shown & _M32
     for name in ("HYPERVISOR", *((*_OF_INTEL, "ARCH_LBR") if cpu.vendor() in _AMD else _OF_AMD[:-1])):
         _clear(rows, name)
     for leaf in _HIGHEST:
-        highest = would_show.get(leaf)
-        if (leaf, 0) in rows and highest is not None and rows[leaf, 0][0] >= highest[0]:
-            rows[leaf, 0][0] = leaf & 0xF0000000 | 0xFF
+        if (leaf, 0) in rows and rows[leaf, 0][0] >= would_show.leaves[leaf, 0][0]:
+            rows[leaf, 0][0] = leaf | 0xFF
     for key, (register, mask) in _NUMBERS.items():
         if key not in would_show or key not in cpu:
-            rows.setdefault(key, [0, 0, 0, 0])[register] |= mask
+            _at(rows, *key)[register] |= mask
     hidden = newer.kernel.kvm_xss & ~older.kernel.kvm_xss
-    rows.setdefault((0xD, 1), [0, 0, 0, 0])[2] |= hidden
+    _at(rows, 0xD, 1)[2] |= hidden
     for number in (number for number in BY_NUMBER if hidden >> number & 1):
         rows.setdefault((0xD, number), [BY_NUMBER[number].size_bytes, 0, 1, 0])
     return _cpuid(rows)
@@ -147,10 +146,10 @@ def _at_most(cpu: Cpuid, older: Kvm, newer: Kvm) -> Cpuid:
 def _everything(cpu: Cpuid, kvm: Kvm) -> Kvm:
     """The same kernel on a CPU that has every feature."""
     rows = _rows_of(cpu)
-    for word in WORDS:
-        rows.setdefault(word[:2], [0, 0, 0, 0])[word[2]] = _M32
+    for leaf, subleaf, register in WORDS:
+        _at(rows, leaf, subleaf)[register] = _M32
     for leaf in _HIGHEST:
-        rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = leaf & 0xF0000000 | 0xFF
+        _at(rows, leaf, 0)[0] = leaf | 0xFF
     return assumed_kvm(
         _cpuid(rows), ".".join(map(str, kvm.release)), parameters=kvm.parameters, processor=kvm.processor
     )
@@ -165,6 +164,11 @@ def _clear(rows: _Rows, feature: str) -> None:
     leaf, subleaf, register, bit = FEATURES[feature]
     if (leaf, subleaf) in rows:
         rows[leaf, subleaf][register] &= ~(1 << bit)
+
+
+def _at(rows: _Rows, leaf: int, subleaf: int) -> list[int]:
+    """A row, which is made where it is not there."""
+    return rows.setdefault((leaf, subleaf), [0, 0, 0, 0])
 
 
 def _rows_of(cpuid: Cpuid) -> _Rows:

@@ -64,7 +64,7 @@ class Vcpu:
         self.xss = 0
         self.xfd_err = 0
         self.s_cet = 0
-        self.pkru = 0
+        self.pkru = self.host_pkru = 0
         self.xfam = 0
         self.cr4_osxsave = False
         self.fpstate = Fpstate.of_guest(self.host)

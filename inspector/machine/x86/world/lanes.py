@@ -31,7 +31,7 @@ def path_of(step: WorldStep[Any]) -> Path:
 
 def _stops(step: WorldStep[Any], words: list[str]) -> Iterator[Stop]:
     of_guest = words[0] == "guest"
-    name = words[1] if of_guest and len(words) > 1 else words[0]
+    name = words[1] if of_guest else words[0]
     first = _actor(name, of_guest=of_guest)
     yield Stop(first, step.event)
     if of_guest:

@@ -123,10 +123,13 @@ def _process_state(linux: Linux, process: Process) -> ProcessState:
         own = thread.task_fpstate or thread.fpstate
         in_registers = thread.loaded and thread.task_fpstate is None and linux.level == "host"
         registers = linux.registers(thread) if in_registers else own.registers(linux.host)
-        in_use = registers.in_use if in_registers else own.xstate_bv
         # In KVM_RUN the register may be the guest's.
         changed = registers.changed if thread.task_fpstate is not None else _changed(registers, linux.pkru(thread))
-        tasks.append(TaskState(thread.number, own.size_bytes, own.xfeatures, own.xfd, in_use, in_use & changed))
+        tasks.append(
+            TaskState(
+                thread.number, own.size_bytes, own.xfeatures, own.xfd, registers.in_use, registers.in_use & changed
+            )
+        )
     return ProcessState(process.perm, process.guest_perm, process.guest_perm_locked, tuple(tasks))
 
 
@@ -140,7 +143,6 @@ def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
     """A vCPU's state, in the processor or in memory."""
     processor, fpstate = live(vcpu), vcpu.fpstate
     registers = processor.registers if processor is not None else fpstate.registers(vcpu.host)
-    in_use = registers.in_use if processor is not None else fpstate.xstate_bv
     xcr0 = processor.xcr0 if vcpu.in_guest and processor is not None else vcpu.xcr0
     return VcpuState(
         number=vcpu.number,
@@ -153,8 +155,8 @@ def vcpu_state_of(vcpu: Vcpu) -> VcpuState:
         allowed=vcpu.xfam or vcpu.guest_xcr0 | vcpu.guest_xss,
         enabled=xcr0 | vcpu.xss,
         in_processor=processor is not None,
-        in_use=in_use,
-        changed=in_use & (registers.changed if vcpu.in_guest else _changed(registers, vcpu.pkru)),
+        in_use=registers.in_use,
+        changed=registers.in_use & (registers.changed if vcpu.in_guest else _changed(registers, vcpu.pkru)),
         saved=fpstate.xstate_bv,
         room=fpstate.xfeatures,
         buffer_size_bytes=fpstate.size_bytes,

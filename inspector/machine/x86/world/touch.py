@@ -134,10 +134,8 @@ def _guest_processor(vm: Vm | None, vcpu: Vcpu | None) -> Processor | None:
 
 def _task_processor(vm: Vm, vcpu: Vcpu | None) -> Processor | None:
     """The guest's processor while its program runs."""
-    if vcpu is None or vm.linux is None or vm.guest_process is None:
-        return None
     processor = _guest_processor(vm, vcpu)
-    if processor is not None:
+    if vcpu is not None and processor is not None:
         processor.xfd = task_xfd(vm, vcpu)
     return processor
 
