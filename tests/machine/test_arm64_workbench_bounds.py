@@ -8,7 +8,7 @@ from inspector.machine.arm64.host import PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
 from layouts.arm64.ids import CTR, DFR0, ISAR0, MIDR, PFR0
 from layouts.arm64.kernels import kernels
-from layouts.arm64.named_models import named_models
+from layouts.arm64.named_models import named_models, parse_model
 from tests.machine.arm64 import known_host
 from tests.machine.arm64_bounds import bare_host
 
@@ -38,6 +38,12 @@ def test_models_are_those_that_are_given() -> None:
     with pytest.raises(ValueError, match=r"^neoverse-v1-v1: expected kvm-base-v1, arm-v8_4-a-v1$"):
         bench.with_model("neoverse-v1-v1")
     assert Workbench(bare_host(CPU)).models == dict(named_models())
+
+
+def test_a_models_parent_is_one_of_them() -> None:
+    parent = parse_model('name = "y-v1"\n[[values]]\nsource = "s"\n[values.properties]\nfeat_AES = "aes"', "y.toml")
+    own = {"x-v1": parse_model('name = "x-v1"\nparent = "y-v1"', "x.toml"), "y-v1": parent}
+    assert Workbench(bare_host(CPU), "x-v1", own).modelled.registers[ISAR0] == 1 << AES
 
 
 def test_this_machine_has_the_merged_interface() -> None:

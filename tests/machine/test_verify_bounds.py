@@ -19,6 +19,7 @@ UNAME, OLDER = b'{"t":"uname","release":"7.2.1"}', b'{"t":"uname","release":"6.1
 SUPPORTED = b'{"t":"prctl","ctx":"fresh","op":"GET_SUPP","ret":0,"val":"7"}'
 FEATURE = b'{"t":"feat","bit":0,"err":0}'
 PROGRAM = b'{"t":"prog","group":"g","id":"1","steps":[],"end":{}}'
+REPLAY, RULES = "inspector.machine.x86.replay.kvm", "inspector.machine.x86.cpu.memory"
 X86, RESTORE = "inspector.machine.x86.replay.records.replay", "inspector.machine.x86.replay.restore.replay.replay"
 
 
@@ -58,26 +59,33 @@ def test_the_host_of_arm64_records(file: str, host: str, monkeypatch: pytest.Mon
     assert verify(file, [UNAME, FEATURE]).host == host
 
 
-def raising(error: Exception, module: str) -> Any:
-    """A replay that an error ends, raised in a module."""
-    found: dict[str, Any] = {"__name__": module, "error": error}
-    exec("def replay(*_):\n    raise error\n    yield", found)
-    return found["replay"]
+def raising(error: Exception, *modules: str) -> Any:
+    """A replay that an error ends: of the first module, which calls the next, the last of which raises."""
+    found: Any = None
+    for module in reversed(modules):
+        names: dict[str, Any] = {"__name__": module, "error": error, "inner": found}
+        exec(f"def replay(*_):\n    {'inner()' if found else 'raise error'}", names)
+        found = names["replay"]
+    return lambda *_: (found() for _ in "1")
 
 
 @pytest.mark.parametrize(
-    ("error", "module", "of_file"),
+    ("error", "modules", "of_file"),
     [
-        (KeyError("x"), "inspector.machine.x86.replay.kvm", True),
-        (KeyError("x"), "inspector.machine.x86.kvm.vcpu", False),
-        (MemoryFaultError(13, 0), "inspector.machine.x86.cpu.memory", True),
-        (struct.error("x"), "inspector.machine.x86.cpu.memory", True),
-        (OSError("x"), "inspector.machine.x86.replay.kvm", False),
+        (KeyError("x"), (REPLAY,), True),
+        (KeyError("x"), (RULES,), False),
+        (KeyError("x"), (REPLAY, RULES), False),
+        (KeyError("x"), (RULES, REPLAY), True),
+        (MemoryFaultError(13, 0), (RULES,), True),
+        (struct.error("x"), (RULES,), True),
+        (OSError("x"), (REPLAY,), False),
     ],
 )
-def test_whose_fault_it_is(error: Exception, module: str, of_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whose_fault_it_is(
+    error: Exception, modules: tuple[str, ...], of_file: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps of programs have no shape: what cannot be done with one is told when it is done, of other records never."""
-    monkeypatch.setattr(X86, raising(error, module))
+    monkeypatch.setattr(X86, raising(error, *modules))
     told = rf"^f: expected records as the recorder writes them, found {type(error).__name__}: "
     with pytest.raises(InputError if of_file else type(error), match=told if of_file else None):
         verify("f", [UNAME, PROGRAM])
