@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inspector.machine.arm64.host import PSCI_0_2, PTRAUTH, SVE, Host
+from inspector.machine.arm64.models.moves import Unlike, moves, unlike
 from inspector.machine.arm64.models.workbench import PropertyRow, Workbench
 from layouts.arm64.ids import CTR, DFR0, ISAR0, MIDR, PFR0
 from layouts.arm64.kernels import kernels
@@ -43,7 +44,10 @@ def test_models_are_those_that_are_given() -> None:
 def test_a_models_parent_is_one_of_them() -> None:
     parent = parse_model('name = "y-v1"\n[[values]]\nsource = "s"\n[values.properties]\nfeat_AES = "aes"', "y.toml")
     own = {"x-v1": parse_model('name = "x-v1"\nparent = "y-v1"', "x.toml"), "y-v1": parent}
-    assert Workbench(bare_host(CPU), "x-v1", own).modelled.registers[ISAR0] == 1 << AES
+    bench = Workbench(bare_host(CPU), "x-v1", own)
+    assert bench.modelled.registers[ISAR0] == 1 << AES
+    elsewhere = bench.with_abi("proposal").on(bare_host(CPU))
+    assert (elsewhere.models, elsewhere.setup.abi) == (own, "proposal")
 
 
 def test_this_machine_has_the_merged_interface() -> None:
@@ -83,6 +87,7 @@ def test_lengths_and_switches() -> None:
     wide = Workbench(known_host("neoverse-n2"), "neoverse-v1-v1")
     assert wide.lengths() == [(16, True, True), (32, False, True)]
     assert wide.with_word("sve=off").lengths() == [(16, True, False), (32, False, False)]
+    assert Workbench(known_host("neoverse-n2"), words=("sve256=on",)).lengths() == [(16, True, True), (32, False, True)]
     assert bench.switches() == {"sve": (True, True), "pauth": (True, False), "pmu": (True, False)}
     half = Host(kernels()["7.2"], bare_host(CPU).limits, features=PSCI_0_2 | PTRAUTH & -PTRAUTH)
     assert Workbench(half).switches()["pauth"] == (False, False)
@@ -114,3 +119,35 @@ def test_the_same_guest_asked_of_another_host() -> None:
     assert named.made.request.registers[MIDR] == 0x410F_D410
     assert bench.on(bare_host(CPU)).migration.accepted
     assert not elsewhere.migration.accepted
+
+
+def test_what_contradicts_itself_is_told_at_once() -> None:
+    bench = Workbench(bare_host(CPU), words=("sve=off", "sve128=on"))
+    with pytest.raises(ValueError, match="sve128=on: sve=off"):
+        bench.on(bare_host(CPU))
+    with pytest.raises(ValueError, match="sve128=on: sve=off"):
+        Workbench(bare_host(CPU)).with_word("sve=off").with_word("sve128=on")
+
+
+@pytest.mark.parametrize(
+    ("bits", "words", "is_asked"), [(0, (), False), (2 << AES, (), True), (0, ("feat_AES=off",), True)]
+)
+def test_a_register_that_the_other_kernel_lacks(bits: int, words: tuple[str, ...], is_asked: bool) -> None:
+    """In the way where the guest has something in it, or a property names it."""
+    first, second = (bare_host({**CPU, ISAR0: bits}) for _ in "12")
+    registers = {one: register for one, register in second.kernel.registers.items() if one != ISAR0}
+    second.kernel = second.kernel.replaced(registers=registers)
+    asked = Workbench(first, words=words).on(second)._request(words).registers
+    assert (ISAR0 in asked, PFR0 in asked, DFR0 in asked) == (is_asked, True, True)
+
+
+def test_guests_that_hosts_give_alike_and_otherwise() -> None:
+    """Every one of three goes to the two others; a register that one kernel's guests lack has no value there."""
+    other = {**CPU, ISAR0: 1 << AES | 1 << SM4, MIDR: 0x410F_D0C0}
+    made = [Workbench(host).made for host in (bare_host(CPU), bare_host(other), bare_host(CPU, "5.10"))]
+    assert len(moves(made)) == 6
+    assert unlike(made[:2]) == [
+        Unlike("MIDR_EL1", "", (0x410F_D400, 0x410F_D0C0), is_identity=True),
+        Unlike("ID_AA64ISAR0_EL1", "AES", (2, 1), is_identity=False),
+    ]
+    assert Unlike("ID_AA64PFR2_EL1", "", (0, None), is_identity=False) in unlike(made[::2])
