@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -87,28 +87,34 @@ def _kernels_text() -> Iterator[str]:
     yield "## What differs between kernels\n"
     yield "Single values of the profiles, each from the release on that is named; what they mean is told in"
     yield "`layouts/x86/kernels.py` and `layouts/arm64/kernels.py`. Tables by register: `inspector layouts kernels`.\n"
-    every: dict[str, Sequence[Kernel]] = {
-        "x86": list(x86.kernels().values()),
-        "arm64": list(arm64.kernels().values()),
-    }
+    every: dict[str, Mapping[str, Kernel]] = {"x86": x86.kernels(), "arm64": _arm64_kernels()}
     shared = set(Kernel.field_names())
     for architecture, kernels in every.items():
         yield f"### {architecture}\n\n| field | value |\n|---|---|"
-        for each in kernels[0].field_names():
-            if each not in shared and not isinstance(getattr(kernels[0], each), dict):
+        oldest = next(iter(kernels.values()))
+        for each in oldest.field_names():
+            if each not in shared and not isinstance(getattr(oldest, each), dict):
                 yield f"| `{each}` | {'; '.join(_changes(each, kernels))} |"
         yield ""
 
 
-def _changes(name: str, kernels: Sequence[Kernel]) -> Iterator[str]:
-    before: object = None
-    for kernel in kernels:
+def _arm64_kernels() -> dict[str, Kernel]:
+    """The profiles by name, each with the stable updates that changed it behind it."""
+    found: dict[str, Kernel] = {}
+    for name, kernel in arm64.kernels().items():
+        found |= {name: kernel, **{update: arm64.profile_for(update) for update in arm64.updates_of(kernel)}}
+    return found
+
+
+def _changes(name: str, kernels: Mapping[str, Kernel]) -> Iterator[str]:
+    before: object = ...
+    for release, kernel in kernels.items():
         value = getattr(kernel, name)
-        if value != before or kernel is kernels[0]:
+        if value != before:
             text = hex(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
             if isinstance(value, tuple):
                 text = ", ".join(hex(each) if isinstance(each, int) else str(each) for each in value)
-            yield f"{kernel.name}: {text or 'none'}"
+            yield f"{release}: {text or 'none'}"
         before = value
 
 

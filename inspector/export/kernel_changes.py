@@ -123,9 +123,21 @@ architecture, `--json` prints an object of the kind `kernels`. Module parameters
 
 `+` comes, `-` goes, `~` is otherwise; a change of one vendor's CPUs alone is marked. Without `--cpu` the CPU has every
 feature of its vendor that Linux names. The releases are the stable updates whose source was read, so that a change may
-go again that an older series took later. What guests of six CPUs saw under three kernels is in
-[x86-restore.md](x86-restore.md). `docs/make_kernels.py` writes this page.
+go again that an older series took later. What an update of a release changed is asked for by all three numbers: it
+has a section of its own, with the first update that is known to have it. What guests of six CPUs saw under three
+kernels is in [x86-restore.md](x86-restore.md). `docs/make_kernels.py` writes this page.
 """
+
+
+def _arm64_section(title: str, older: Arm64Kernel, newer: Arm64Kernel) -> list[str]:
+    return [
+        f"## arm64: {title}",
+        "",
+        "```",
+        *(line.removeprefix("    ") for line in arm64_text(older, newer)),
+        "```",
+        "",
+    ]
 
 
 def page() -> str:
@@ -136,9 +148,9 @@ def page() -> str:
         lines += [line.removeprefix("  ") for line in x86_text(x86_changes(older.version, newer.version))]
         lines += ["```", ""]
     for before, after in pairwise(arm64.kernels().values()):
-        lines += [f"## arm64: {before.version} to {after.version}", "", "```"]
-        lines += [line.removeprefix("    ") for line in arm64_text(before, after)]
-        lines += ["```", ""]
+        lines += _arm64_section(f"{before.version} to {after.version}", before, after)
+        for update in arm64.updates_of(after):
+            lines += _arm64_section(f"{after.name} before and since {update}", after, arm64.profile_for(update))
     kernels = list(arm64.kernels().values())
     for before, after in pairwise(kernels[1:]):
         lines += [f"## arm64: guests of {_PAGE_CPU}, {before.version} to {after.version}", "", "```"]

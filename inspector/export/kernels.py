@@ -8,10 +8,12 @@ from functools import cache
 from textwrap import wrap
 from typing import Any
 
+from inspector.machine.arm64 import nested
 from layouts.arm64.commits import COMMITS
 from layouts.arm64.el2_masks import el2_registers
 from layouts.arm64.kernels import Arm64Kernel, FieldPolicy, IdRegister, Limit
 from layouts.arm64.kvm_ids import explain
+from layouts.arm64.listed import ALWAYS, OF_EL2, listed
 from layouts.arm64.sysregs import id_registers
 from layouts.coming import COMING
 from layouts.kernels import Kernel
@@ -57,7 +59,7 @@ def profile_text(arch: str, kernel: Kernel, before: Kernel | None) -> Iterator[s
     yield f"  since Linux {before.name}:" if before is not None else "  the oldest profile:"
     found = [line for name in _rules(kernel) for line in _changes(name, kernel, before)]
     if isinstance(kernel, Arm64Kernel):
-        found += _el2_changes(kernel, before)
+        found += [*_nested_changes(kernel, before), *_listed_changes(kernel, before), *_el2_changes(kernel, before)]
     yield from found or ["    nothing that is modelled"]
 
 
@@ -66,7 +68,61 @@ def changed_lines(older: Kernel, newer: Kernel) -> Iterator[str]:
     for name in _rules(newer):
         yield from _changes(name, newer, older)
     if isinstance(newer, Arm64Kernel):
+        yield from _nested_changes(newer, older)
+        yield from _listed_changes(newer, older)
         yield from _el2_changes(newer, older)
+
+
+def _nested_changes(kernel: Arm64Kernel, before: Kernel | None) -> Iterator[str]:
+    """Fields of which guests with EL2 see more or less than they did (limit_nv_id_reg)."""
+    if not isinstance(before, Arm64Kernel) or not before.nested or before.nested == kernel.nested:
+        return
+    for encoding, fields in kernel.fields.items():
+        name = kernel.register_name(encoding)
+        limit = kernel.limits.get(encoding, Limit())
+        words = []
+        for one in fields:
+            old, new = (nested.most_shown(each.nested, name, one.lsb, one.width) for each in (before, kernel))
+            if old != new and not limit.hidden >> one.lsb & 1:
+                words.append(_shown(one, old, new))
+        if words:
+            line = f"fields of guests with EL2 {name}: {', '.join(words)}"
+            yield from wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
+
+
+def _shown(field: FieldPolicy, old: int, new: int) -> str:
+    """``+RAS``, ``-GCIE``, ``+HAFDBS at most 1``, ``DebugVer at most 7 -> 10``, from the most that a field may show."""
+    if not new:
+        return f"-{field.name}"
+    most = f"{old} -> {new}" if old else str(new)
+    return f"{'' if old else '+'}{field.name}{'' if not old and new == (1 << field.width) - 1 else f' at most {most}'}"
+
+
+def _listed_changes(kernel: Arm64Kernel, before: Kernel | None) -> Iterator[str]:
+    """System registers that vCPUs have otherwise, by the function that decides whether one has them (sys_regs.c)."""
+    if not isinstance(before, Arm64Kernel):
+        return
+    old, new = _listed(before), _listed(kernel)
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in sorted({*old, *new}):
+        if old.get(one) != new.get(one):
+            found.setdefault((old.get(one, ""), new.get(one, "")), []).append(kernel.register_name(one))
+    for (was, now), names in found.items():
+        line = f"KVM_GET_REG_LIST of {_whose(was, now)}: {', '.join(names)}"
+        yield from wrap(line, _WIDTH, initial_indent="    ", subsequent_indent="      ")
+
+
+def _listed(kernel: Arm64Kernel) -> dict[int, str]:
+    """What is listed by encoding, and whose vCPUs have it; nothing of EL2 where none can be asked for."""
+    return {each & 0xFFFF: word for each, word in listed(kernel.name) if kernel.nested or word not in OF_EL2}
+
+
+def _whose(was: str, now: str) -> str:
+    """Which vCPUs have registers, before and after: the kernel's function, ``every`` one, or none."""
+    old, new = ("every vCPU" if one == ALWAYS else f"{one}_visibility" for one in (was, now))
+    if was and now:
+        return f"{old} -> {new}"
+    return f"{new}, new" if now else f"{old}, no more"
 
 
 def _el2_changes(kernel: Arm64Kernel, before: Kernel | None) -> Iterator[str]:

@@ -71,11 +71,10 @@ class Outcome(NamedTuple):
         return self.verdict
 
     def __str__(self) -> str:
-        return (
-            self.name
-            if all(check.held for check in self.checks)
-            else f"{self.name}; this does not hold: {self.because}"
-        )
+        if self.verdict == "depends-on":
+            return self.because or self.name
+        failed = not all(check.held for check in self.checks)
+        return f"{self.name}; this does not hold: {self.because}" if failed else self.name
 
 
 class Step:

@@ -53,6 +53,7 @@ def only_lines(found: Comparison, pair: Pair, width: int) -> list[Drawn]:
     lines: list[Drawn] = [[Piece(f"{names[0]:<{column}} │ {names[1]}", "heading")]]
     if not any(sides):
         return [*lines, [Piece("no difference in this event", "quiet")]]
+    sides = [side or ["nothing"] for side in sides]
     count = max(map(len, sides))
     left, right = (side + [""] * (count - len(side)) for side in sides)
     for one, other in zip(left, right, strict=True):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from textual.color import BLACK, WHITE, Color
 
 _LEAST = 4.5
+#: Of the line that is looked at and of titles, where black or white has it: WCAG 2.2, 1.4.6.
+_CLEAR = 7.0
 _STEPS = 20
 
 
@@ -23,13 +25,19 @@ def _luminance(color: Color) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def legible(color: Color, *grounds: Color) -> Color:
+def clear(color: Color, ground: Color) -> Color:
+    """As legible(), with more contrast where the ground allows it."""
+    reachable = max(ratio(end, ground) for end in (BLACK, WHITE)) >= _CLEAR
+    return legible(color, ground, least=_CLEAR if reachable else _LEAST)
+
+
+def legible(color: Color, *grounds: Color, least: float = _LEAST) -> Color:
     """The colour, as far towards black or white as it must be to be read on all grounds."""
-    if min(ratio(color, ground) for ground in grounds) >= _LEAST:
+    if min(ratio(color, ground) for ground in grounds) >= least:
         return color
     ends = sorted((BLACK, WHITE), key=lambda end: -min(ratio(end, ground) for ground in grounds))
     shades = (color.blend(ends[0], step / _STEPS) for step in range(_STEPS + 1))
-    return next((shade for shade in shades if min(ratio(shade, g) for g in grounds) >= _LEAST), ends[0])
+    return next((shade for shade in shades if min(ratio(shade, g) for g in grounds) >= least), ends[0])
 
 
 def bright(colour: str) -> str:
@@ -46,7 +54,9 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool, dark: bool = True) -> 
     if ansi:
         # The terminal's own palette: what it looks like is not known here.
         own = bright if dark else str
-        text = dict.fromkeys(("on-title", "on-cursor-blurred", "line-text", "line-quiet"), "ansi_default")
+        text = dict.fromkeys(("on-title", "line-text", "line-quiet"), "ansi_default")
+        # Bright black is a grey; the default of a dark terminal is one too.
+        text["on-cursor-blurred"] = "ansi_bright_white" if dark else "ansi_default"
         # On blue, in a light terminal too, where the default is black.
         text |= dict.fromkeys(("on-cursor", "on-mark"), "ansi_bright_white")
         grounds = {"cursor-blurred": "ansi_bright_black", "mark": "ansi_blue"}
@@ -73,9 +83,9 @@ def line_colours(theme: Mapping[str, str], *, ansi: bool, dark: bool = True) -> 
         "line-quiet": legible(background.blend(colour["foreground"], 0.55), *panes),
         "cursor-blurred": blurred,
         "mark": mark,
-        "on-title": legible(colour["foreground"], Color.parse(theme["primary-background"])),
-        "on-cursor": legible(colour["foreground"], colour["primary"]),
-        "on-cursor-blurred": legible(colour["foreground"], blurred),
+        "on-title": clear(colour["foreground"], Color.parse(theme["primary-background"])),
+        "on-cursor": clear(colour["foreground"], colour["primary"]),
+        "on-cursor-blurred": clear(colour["foreground"], blurred),
         "on-mark": legible(colour["foreground"], mark),
     }
     return {name: shade.hex6 for name, shade in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from inspector.tui.session import Session
 _NUMBER, _INDEX = re.compile(r"\d+"), re.compile(r"\[\d+\]")
 #: A heading, the area, the file, a last line, and the names of the columns.
 _FRAME_LINES, _LEAST_FIELDS = 5, 3
-_LONGEST_NAME = 30
+#: In less than the second a title is not wrapped: its words stood below one another.
+_LONGEST_NAME, _LEAST_TITLE = 30, 20
 
 
 #: The group that says of each component of an XSAVE image where it is: ``xstate.avx.offset``.
@@ -33,8 +35,8 @@ class _Line(NamedTuple):
     title: str
 
 
-def heading_text(session: Session, height: int) -> Text:
-    """The group whose heading is selected, for a pane of so many lines."""
+def heading_text(session: Session, width: int, height: int) -> Text:
+    """The group whose heading is selected, for a pane of so many columns and lines."""
     rows, area = session.rows, session.area
     if area is None or rows is None or not rows.visible:
         return Text(session.trouble.get(session.vcpu_number, "nothing was captured here"))
@@ -49,18 +51,25 @@ def heading_text(session: Session, height: int) -> Text:
         text.append(_components_text(rows))
     if name != _COMPONENTS:
         lines = list(_lines(rows.groups[name], paths))
-        text.append(_fields_text(lines, max(_LEAST_FIELDS, height - _FRAME_LINES)))
+        room = height - text.plain.count("\n") - 1
+        text.append(_fields_text(lines, max(_LEAST_FIELDS, height - _FRAME_LINES), width, room))
     return text
 
 
-def _fields_text(lines: Sequence[_Line], most: int) -> Text:
-    """The fields below the names of columns, no more lines than so many."""
+def _fields_text(lines: Sequence[_Line], most: int, width: int, room: int) -> Text:
+    """The fields below the names of columns, no more lines than so many; whole titles where there is ``room``."""
     wide = min(_LONGEST_NAME, max(len(name) for name, *_ in lines)) + 2
     text = Text(f"{'':<{wide}}{'at':<8}{'bytes':<7}\n", "dim")
-    for name, at, size_bytes, title in lines[: most if len(lines) <= most else most - 1]:
+    shown_lines = lines[: most if len(lines) <= most else most - 1]
+    left = wide + 15
+    titles = [textwrap.wrap(visible(line.title), max(1, width - left)) or [""] for line in shown_lines]
+    if width - left < _LEAST_TITLE or sum(map(len, titles)) > room:
+        titles = [[visible(line.title)] for line in shown_lines]
+    for (name, at, size_bytes, _), title in zip(shown_lines, titles, strict=True):
         shown = visible(name)
         shown = shown if len(shown) <= wide - 2 else f"{shown[: wide - 3]}…"
-        text.append(f"{shown:<{wide}}{at:<8}{size_bytes:<7}{visible(title)}\n")
+        told = f"\n{'':<{left}}".join(title)
+        text.append(f"{shown:<{wide}}{at:<8}{size_bytes:<7}{told}\n")
     if len(lines) > most:
         text.append(f"and {len(lines) - most + 1} more\n", "dim")
     return text

@@ -22,6 +22,11 @@ _INPUTS = (Input.Changed, Input.Submitted, OptionList.OptionSelected)
 class Palette(CommandPalette, ClosesOnce):
     """The command palette. What comes too early or too late for it does nothing."""
 
+    # Without colours Textual 8.2 marks the selected command by reverse alone, which OptionList loses.
+    DEFAULT_CSS = """
+    Palette:nocolor OptionList > .option-list--option-highlighted { text-style: bold underline; }
+    """
+
     async def _dispatch_message(self, message: Message) -> None:
         """Messages, timers and watchers."""
         if isinstance(message, _INPUTS) and not self.is_active:

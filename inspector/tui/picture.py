@@ -12,8 +12,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.segment import Segment, Segments
-from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, TerminalTheme
 from textual.app import App
+from textual.color import Color
 from textual.pilot import Pilot
 
 from inspector.capture.errors import UsageError
@@ -21,6 +22,16 @@ from inspector.export.files import save_bytes
 
 FORMATS = ("svg", "png", "html", "txt")
 _FONT = Path(__file__).parent / "fonts" / "DejaVuSansMono.ttf"
+#: Ground and text are Rich's for pictures. Its sixteen colours are not: there bright green is darker than green, and
+#: hardly seen on the ground. Here each bright one has a contrast of 4.5 on it, and bright black has it below white.
+_NORMAL = "#4b4e55 #cc555a #6ea54b #d0a03c #326eb9 #aa6eaf #469baf #c5c8c6"
+_BRIGHT = "#666666 #ff7373 #8ccd5f #f0c85f #64aaf0 #d791dc #69cdd7 #ffffff"
+_DARK = TerminalTheme(
+    (41, 41, 41),
+    (197, 200, 198),
+    [Color.parse(colour).rgb for colour in _NORMAL.split()],
+    [Color.parse(colour).rgb for colour in _BRIGHT.split()],
+)
 
 
 def svg_of(app: App[Any]) -> str:
@@ -44,7 +55,7 @@ def png_of(svg: str) -> bytes:
 
 def _terminal_colours(app: App[Any]) -> TerminalTheme:
     """What the theme leaves to the terminal: the ansi themes its sixteen colours and the ground."""
-    return SVG_EXPORT_THEME if app.current_theme.dark else DEFAULT_TERMINAL_THEME
+    return _DARK if app.current_theme.dark else DEFAULT_TERMINAL_THEME
 
 
 def _console(app: App[Any]) -> Console:

@@ -136,6 +136,8 @@ class Arm64Kernel(Kernel):
     set at the first run (kvm_vgic_finalize_idregs). ``vgic_kills``: a VM whose GIC is not ready at the first run is
     gone (kvm_vgic_map_resources, kvm_vm_dead). ``tries_once``: a vCPU's first KVM_RUN counts where it failed too, and
     the next asks for nothing (has_run_once of kvm_vcpu_first_run_init).
+    ``drops_unmet``: the first run hides S1PIE where TCRX or ATS1A is missing, and S1POE also where HPDS is
+    (kvm_idregs_enforce_dependencies, config.c).
 
     What guests see (sys_regs.c):
     ``limits``: by register. ``aarch32_raz``: AArch32 registers are RAZ/WI where EL0 has no AArch32
@@ -175,6 +177,7 @@ class Arm64Kernel(Kernel):
     vgic_fields: str
     vgic_kills: bool
     tries_once: bool
+    drops_unmet: bool
     aarch32_raz: bool
     debug_most: int
     pmuver_most: int
@@ -282,6 +285,11 @@ def _updated(name: str, update: int) -> Arm64Kernel | None:
     since = found[-1]["since"]
     changed = {**found[-1], "since": "", "version": f"{known[name]['version']}, and what {since} changed", "later": ""}
     return _kernel(_whole({"name": name, "like": name} | changed, known), {})
+
+
+def updates_of(kernel: Arm64Kernel) -> tuple[str, ...]:
+    """The stable updates of a profile's release that changed a rule or a table of it, oldest first."""
+    return tuple(one["since"] for one in _known()[kernel.name].get("updates", ()))
 
 
 def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _Since = tuple[tuple[tuple[int, int], str | None], ...]
 #: A register that every vCPU has.
 ALWAYS = "always"
+#: Conditions that no vCPU without EL2 meets.
+OF_EL2 = {
+    *("cnthv", "el2", "elx2", "fgt", "fgt2", "nvhcr_el2", "vncr_el2"),
+    *("s1pie_el2", "s1poe_el2", "sctlr2_el2", "sve_el2", "tcr2_el2"),
+}
 #: What reset_unknown leaves (sys_regs.h).
 UNKNOWN = 0x1DE7EC7EDBADC0DE
 #: KVM's ids of the virtual timer's counter and comparator are each other's encoding (uapi/asm/kvm.h).

@@ -150,7 +150,7 @@ def _has(kernel: str, register: str, field: str) -> bool:
 
 
 def test_fields_come_with_their_kernels() -> None:
-    """ISAR2.ATS1A is in the tables from 7.2 on, MMFR3.SCTLRX from 6.17; PMUVer is signed up to 6.19."""
+    """ISAR2.ATS1A is in the tables from 7.2 on, MMFR3.SCTLRX from 6.17; PMUVer is signed up to 7.0.0."""
     for name in arm64.kernels():
         numbers = release_numbers(name) or (0, 0)
         assert _has(name, "ID_AA64ISAR2_EL1", "ATS1A") == (numbers >= (7, 2))
@@ -159,7 +159,7 @@ def test_fields_come_with_their_kernels() -> None:
         pmuver = next(
             field for field in arm64.kernels()[name].fields[_named(name, "ID_AA64DFR0_EL1")] if field.name == "PMUVer"
         )
-        assert pmuver.signed == (numbers < (7, 0) and name != "6.12")
+        assert pmuver.signed == (numbers < (7, 1) and name != "6.12")
 
 
 def test_what_5_10_has_not() -> None:

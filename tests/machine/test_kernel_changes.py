@@ -65,6 +65,33 @@ def test_text_and_json_of_one_architecture(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        ("6.12", "6.16", "KVM_GET_REG_LIST of every vCPU -> s1pie_visibility: PIRE0_EL1, PIR_EL1"),
+        ("6.16", "6.17", "KVM_GET_REG_LIST of sctlr2_visibility, new: SCTLR2_EL1"),
+        ("6.17", "6.18", "KVM_GET_REG_LIST of el2_visibility -> cnthv_visibility: CNTHV_CTL_EL2, CNTHV_CVAL_EL2"),
+        ("6.17", "6.18", "fields of guests with EL2 ID_AA64DFR0_EL1: +DoubleLock, DebugVer at most 7 -> 10"),
+        ("6.18", "6.19", "fields of guests with EL2 ID_AA64MMFR1_EL1: +XNX, +HAFDBS at most 1"),
+        ("7.2", "7.3", "KVM_GET_REG_LIST of pmu_visibility, new: PMMIR_EL1"),
+    ],
+)
+def test_what_vcpus_have_otherwise(older: str, newer: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"    {expected}\n" in said(capsys, older, newer, "--arch", "arm64")
+
+
+def test_el2_is_new_where_it_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux 6.6 has entries of EL2 that no vCPU meets (KVM_VCPU_MAX_FEATURES is 7): only 6.16 lists them."""
+    assert "_EL2" not in said(capsys, "6.1", "6.12", "--arch", "arm64")
+    assert "el2_visibility, new: VPIDR_EL2, VMPIDR_EL2" in said(capsys, "6.12", "6.16", "--arch", "arm64")
+
+
+def test_what_a_stable_update_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    out = said(capsys, "7.3", "7.3.4", "--arch", "arm64")
+    assert "    drops_unmet: no -> yes\n" in out
+    assert "## arm64: 7.3 before and since 7.3.4\n" in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
     ("words", "why"),
     [
         (["6.1", "x"], "'x': expected a release"),

@@ -117,5 +117,6 @@ def test_aarch32_registers_are_writable_by_kernel() -> None:
     assert not Host(kernels()["6.16"], {0xC020: 2}).mask(0xC009)
     assert not Host(kernels()["7.2"], {0xC020: 1}).mask(0xC009)
     with_aarch32 = {0xC020: 2}
-    assert Host(kernels()["6.17"], with_aarch32).mask(0xC009)
+    assert not Host(kernels()["6.17"], with_aarch32).mask(0xC009)
+    assert Host(kernels()["6.18"], with_aarch32).mask(0xC009)
     assert Host(kernels()["7.2"], {}).limit(0xC020, PSCI_0_2) == 0

@@ -19,6 +19,7 @@ from inspector.tui.labs import session_of, session_of_vcpu
 from inspector.tui.picture import opened, text_of
 from inspector.tui.screens.arm64_lab import Arm64LabScreen
 from inspector.tui.screens.id_lab import IdLabScreen
+from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.world_session import WorldSession
 from tests.machine.support import host_named
 from tests.tui.support import behind, golden, shows
@@ -288,6 +289,8 @@ async def test_there_is_a_way_to_the_id_registers_and_back() -> None:
         lab = app.screen
         assert isinstance(lab, Arm64LabScreen)
         assert [step.outcome.name for step in lab.session.world.steps] == ["ok"] * 4
+        # Half of the columns has no room for lanes; below the few features there are lines enough.
+        assert lab.query_one(Timeline).has_lanes
         assert lab.session.command().startswith("inspector sim new --host neoverse-n1 --to graviton3 --kernel 7.2")
         await pilot.press("I")
         await pilot.pause()

@@ -14,6 +14,7 @@ from inspector.targets.x86_named import world_of
 from inspector.tui.app import InspectorApp
 from inspector.tui.door import LabApp
 from inspector.tui.picture import text_of
+from inspector.tui.screens.timeline import StateView
 from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.widgets.component_matrix import ComponentMatrix
 from inspector.tui.widgets.outcome_pane import OutcomePane
@@ -68,12 +69,17 @@ async def test_without_colour_the_lab_says_the_same(monkeypatch: pytest.MonkeyPa
         await golden(app, "lab-refused-80x24")
 
 
-async def test_the_header_fits_half_a_screen() -> None:
-    async with lab("new", (120, 35)) as (app, pilot):
+async def test_the_header_fits_half_a_screen_and_who_acts_has_the_whole() -> None:
+    async with lab("guest-xfd", (120, 35)) as (app, pilot):
         await pilot.pause()
         header = app.lab.query_one("#columns")
         assert header.size.height == 2
         assert text_of(app).splitlines()[2].rstrip().endswith("at    bytes")
+        await pilot.press(*["n"] * 7, "T")
+        await pilot.pause()
+        await shows(app, "is queued to the guest (handle_exception_nmi)")
+        way, state = app.screen.query_one("#way"), app.screen.query_one(StateView)
+        assert (way.max_scroll_y, way.size.width) == (0, state.size.width)
 
 
 async def test_a_small_terminal_shows_every_pane() -> None:

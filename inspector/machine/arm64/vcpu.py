@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import struct
 
-from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, vgic
+from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, unmet, vgic
 from inspector.machine.arm64.arch import VcpuArch
-from inspector.machine.arm64.host import HAS_EL2, PMU_V3, SVE
+from inspector.machine.arm64.host import HAS_EL2, PMU_V3, PMU_V3_STRICT, SVE
 from inspector.machine.outcome import Check, Outcome, Rule
 from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, RegisterId, sysreg_id
 
@@ -102,6 +102,10 @@ class Vcpu(VcpuArch):
             return rule.refuse(errno.ENODEV)
         if not rule.check("the PMU is not initialized yet", not self.pmu_created):
             return rule.refuse(errno.EBUSY)
+        # KVM_ARM_VCPU_PMU_V3_SET_PMU is not modelled: a strict vCPU's VM has none.
+        is_strict = self.features & PMU_V3_STRICT
+        if is_strict and not rule.check("a PMU was chosen (KVM_ARM_VCPU_PMU_V3_SET_PMU)", held=False):
+            return rule.refuse(errno.ENXIO)
         if self.vm.vgic and not rule.check("the VM's GIC is initialized", self.vm.vgic_initialized):
             return rule.refuse(errno.ENODEV)
         if self.vm.vgic and not rule.check("the PMU has an interrupt", self.pmu_has_irq):
@@ -143,6 +147,7 @@ class Vcpu(VcpuArch):
         if self.features & HAS_EL2:
             held.finalize_el2(self)
         if not self.vm.ran:
+            unmet.drop(self.vm)
             vgic.finalize_id_registers(self.vm)
         if not rule.check("a vCPU with EL2 has a vGIC", not self.features & HAS_EL2 or self.vm.has_vgic):
             return errno.EAGAIN

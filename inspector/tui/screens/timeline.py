@@ -27,7 +27,9 @@ from inspector.tui.widgets.timeline import Timeline
 
 #: What the values have at least, both together; the sign in front and a space behind a name.
 _VALUES_WIDTH, _LEAST_NAME, _SIGN = 44, 24, 3
-_WIDE_COLUMNS = 120
+#: From so many columns on, who acts and the state are side by side. Below one another they are given more of the screen
+#: than the events where it has so many lines.
+_WIDE_COLUMNS, _HIGH_LINES = 150, 30
 
 
 class _Line(NamedTuple):
@@ -106,6 +108,9 @@ class TimelineScreen(KeyedScreen):
     TimelineScreen #below { height: 1fr; layout: vertical; }
     TimelineScreen #way { height: auto; max-height: 50%; padding: 0 1; border-top: solid $pane-edge; }
     TimelineScreen StateView { height: 1fr; padding: 0 1; border-top: solid $pane-edge; }
+    TimelineScreen.high Timeline { max-height: 35%; }
+    TimelineScreen.high #way { max-height: 60%; }
+    TimelineScreen.wide Timeline { max-height: 50%; }
     TimelineScreen.wide #below { layout: horizontal; }
     TimelineScreen.wide #way { width: 1fr; height: 1fr; max-height: 100%; }
     TimelineScreen.wide StateView { width: 1fr; border-left: solid $pane-edge; }
@@ -140,6 +145,7 @@ class TimelineScreen(KeyedScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Who acts and the state side by side where there is room."""
         self.set_class(event.size.width >= _WIDE_COLUMNS, "wide")
+        self.set_class(event.size.height >= _HIGH_LINES, "high")
 
     def on_line_view_moved(self, event: Timeline.Moved) -> None:
         """The state follows the cursor."""

@@ -31,8 +31,12 @@ from inspector.tui.widgets.prompt import Prompt
 from inspector.tui.widgets.timeline import Timeline
 from inspector.tui.world_session import WorldSession
 
-#: From so many columns on, timeline and outcome are side by side.
-WIDE_COLUMNS = 120
+#: From so many columns on, timeline and outcome are side by side; from so many on both have all that they show there.
+WIDE_COLUMNS, _AMPLE_COLUMNS = 120, 180
+#: With so many lines they are one above the other where half of the columns is little.
+_STACKED_LINES = 23
+#: The title, the names of the columns in two lines, the keys.
+_FRAME_LINES = 4
 _HINT = "events: a letter plays one, Esc closes"
 
 
@@ -119,10 +123,13 @@ class WorldLabScreen(MachineScreen):
         self.show_all()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Timeline and outcome side by side where there is room."""
-        self.set_class(event.size.width >= WIDE_COLUMNS, "wide")
+        """Timeline and outcome side by side where there is room, or no other."""
+        width, height = event.size
         self.panel.close()
-        self.fit(*event.size)
+        self.fit(width, height)
+        drawn = sum(len(picture.draw(width)) + 1 for picture in self.query(DrawnView) if picture.has_class("picture"))
+        below = height - _FRAME_LINES - self.matrix.line_count() - drawn
+        self.set_class(width >= _AMPLE_COLUMNS or (width >= WIDE_COLUMNS and below < _STACKED_LINES), "wide")
 
     def show_title(self) -> None:
         """Where one is."""

@@ -47,5 +47,5 @@ class DetailPane(TextPane):
             except Exception as error:  # noqa: BLE001 - shown in the pane
                 text = Text(f"{visible(field.path)}\n{trouble(error)}\n")
         else:
-            text = heading_text(session, self.size.height)
+            text = heading_text(session, self.text_width, self.size.height)
         self.tell(text)
