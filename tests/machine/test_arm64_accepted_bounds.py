@@ -48,6 +48,20 @@ def test_trying_leaves_registers_as_they_were() -> None:
     assert asker.vcpu.id_value(ISAR0) == before
 
 
+def test_every_register_of_a_property_is_asked() -> None:
+    """CSV2_frac, in another register than CSV2, cannot be written."""
+    asker = Asker(bare_host(AES), PSCI_0_2)
+    assert asker.ask(properties()["feat_CSV2"], (0, 0)).accepted
+    assert not asker.ask(properties()["feat_CSV2"], (0, 3)).accepted
+
+
+def test_the_identity_can_be_written() -> None:
+    """With KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, where the kernel has it."""
+    for kernel, count in (("7.2", 16), ("6.12", 1)):
+        found = accepted(Asker(bare_host({}, kernel), PSCI_0_2), properties()["cpu_revision"])
+        assert (len(found.values), found.differences) == (count, ())
+
+
 def test_properties_of_registers_that_the_kernel_has() -> None:
     host = bare_host({PFR0: 0x12}, "5.10")
     found = {entry.name for entry in properties_on(host)}

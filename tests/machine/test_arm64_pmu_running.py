@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.machine.arm64 import pmu, pmu_running
+from layouts.arm64.ids import PMCR
+from tests.machine.arm64_bounds import encoding, pmu_vcpu
 from tests.machine.arm64_worlds import answers, empty, read
 
 _ON = ("guest msr PMCR_EL0 1", "guest msr PMCNTENSET_EL0 0x7")
@@ -46,3 +49,90 @@ def test_what_a_counter_came_to_stays_open_until_it_is_written() -> None:
     assert counting("7.2", *ran, "guest msr PMEVCNTR0_EL0 9")[0] == 9
     assert counting("7.2", *ran, "guest msr PMCR_EL0 2")[0] == 0
     assert counting("7.2", *ran, "KVM_SET_ONE_REG PMEVCNTR0_EL0 7")[0] == 7
+
+
+_LP, _FULL, _WHOLE, _CHAIN, _CYCLES = 1 << 7, (1 << 32) - 1, (1 << 64) - 1, 0x1E, 0x11
+
+
+def incremented(
+    kernel: str, version: int, number: int, values: dict[int, int], chains: tuple[int, ...] = (), *, pmcr: int = 1
+) -> tuple[dict[int, int], int]:
+    """The counters that are not 0 and the overflows, after one goes up of a PMU with all 31 of them enabled."""
+    vcpu = pmu_vcpu(kernel, version=version, counters=31)
+    for at in range(31):
+        pmu.keep(vcpu, encoding(f"PMEVCNTR{at}_EL0"), values.get(at, 0))
+        pmu.keep(vcpu, encoding(f"PMEVTYPER{at}_EL0"), _CHAIN if at in chains else 0)
+    for register, value in ((pmu.PMCNTENSET, _FULL), (pmu.PMOVSSET, 0), (PMCR, pmcr | 31 << 11)):
+        pmu.keep(vcpu, register, value)
+    pmu_running.increment(vcpu, 1 << number)
+    found = {at: pmu.stored_value(vcpu, encoding(f"PMEVCNTR{at}_EL0")) for at in range(31)}
+    return {at: value for at, value in found.items() if value}, pmu.stored_value(vcpu, pmu.PMOVSSET)
+
+
+@pytest.mark.parametrize(
+    ("version", "pmcr", "before", "after", "overflows"),
+    [
+        (4, 1, 5, 6, 0),
+        (4, 1, _FULL, 0, 1),
+        (6, 1, _FULL, 1 << 32, 1),
+        (6, 1 | _LP, _FULL, 1 << 32, 0),
+        (6, 1 | _LP, _WHOLE, 0, 1),
+        (6, 1, _WHOLE, 0, 1),
+        (6, 1, 2 << 32, (2 << 32) + 1, 0),
+        (4, 1 | _LP, _FULL, 0, 1),
+    ],
+)
+def test_where_a_counter_overflows(version: int, pmcr: int, before: int, after: int, overflows: int) -> None:
+    """From PMUv3p5 on behind bit 63 if PMCR_EL0.LP says so (kvm_pmc_has_64bit_overflow)."""
+    found = incremented("7.2", version, 0, {0: before}, pmcr=pmcr)
+    assert found == ({0: after} if after else {}, overflows)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "number", "chains", "after", "overflows"),
+    [
+        ("7.2", 2, (3,), {3: 1}, 1 << 2),
+        ("7.2", 2, (), {}, 1 << 2),
+        ("7.2", 1, (2,), {}, 1 << 1),
+        ("7.2", 3, (4,), {}, 1 << 3),
+        ("7.2", 28, (29,), {29: 1}, 1 << 28),
+        ("7.2", 30, (), {}, 1 << 30),
+        ("5.10", 2, (3,), {3: 1}, 0),
+        ("5.10", 2, (), {}, 1 << 2),
+        ("5.10", 3, (4,), {}, 1 << 3),
+        ("5.10", 28, (29,), {29: 1}, 0),
+        ("5.10", 30, (), {}, 1 << 30),
+    ],
+)
+def test_which_counters_are_a_pair(
+    kernel: str, number: int, chains: tuple[int, ...], after: dict[int, int], overflows: int
+) -> None:
+    """An even one and the next, which has to be there (kvm_pmu_counter_can_chain)."""
+    assert incremented(kernel, 4, number, {number: _FULL}, chains) == (after, overflows)
+
+
+def test_a_long_counter_has_no_pair() -> None:
+    assert incremented("7.2", 6, 0, {0: _WHOLE}, (1,), pmcr=1 | _LP) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("types", "hardware"),
+    [
+        ({}, {31}),
+        ({0: _CYCLES}, {0, 31}),
+        ({1: _CHAIN}, {31}),
+        ({2: _CHAIN}, {2, 31}),
+        ({4: _CHAIN}, {4, 31}),
+        ({5: _CHAIN}, {31}),
+        ({2: _CYCLES, 3: _CHAIN, 4: 0}, {2, 3, 31}),
+        ({3: _CYCLES}, {3, 31}),
+    ],
+)
+def test_counters_that_the_processor_counts(types: dict[int, int], hardware: set[int]) -> None:
+    """All but SW_INCR, and CHAIN behind it; the cycle counter is always one."""
+    vcpu = pmu_vcpu(counters=8)
+    for at in range(8):
+        pmu.keep(vcpu, encoding(f"PMEVTYPER{at}_EL0"), types.get(at, 0))
+    pmu.keep(vcpu, pmu.PMCNTENSET, _FULL)
+    pmu.keep(vcpu, PMCR, 1 | 8 << 11)
+    assert {pmu.NUMBERS.get(one, 31) for one in pmu_running.by_hardware(vcpu)} == hardware

@@ -49,7 +49,7 @@ def increment(vcpu: VcpuArch, counters: int, event: int = _SW_INCR) -> None:
         overflows_itself = vcpu.host.kernel.pmu_registers != "plain" or not _is_chained(vcpu, number)
         if overflows_itself:
             pmu.keep(vcpu, pmu.PMOVSSET, pmu.stored_value(vcpu, pmu.PMOVSSET) | 1 << number)
-        if number % 2 == 0 and number + 1 < pmu.COUNTERS and not is_long:
+        if number % 2 == 0 and not is_long:
             increment(vcpu, 1 << (number + 1), _CHAIN)
 
 
