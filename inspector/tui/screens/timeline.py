@@ -56,12 +56,17 @@ class StateView(LineView):
         after = words_of(step.after) if step is not None else {}
         names = [*after, *(name for name in before if name not in after)]
         self.rows = [(name, before.get(name, "-"), after.get(name, "-")) for name in names]
-        self.resized()
-        self.place(next((at for at, line in enumerate(self._lines) if line.differs), 0))
+        self._wrap()
+        self.renewed(next((at for at, line in enumerate(self._lines) if line.differs), 0))
 
     def resized(self) -> None:
         """See LineView: values are wrapped anew, the cursor stays on its part."""
         row = self._lines[self.cursor].row if self.cursor < len(self._lines) else 0
+        self._wrap()
+        super().resized()
+        self.place(next((at for at, line in enumerate(self._lines) if line.row == row), 0))
+
+    def _wrap(self) -> None:
         _, cell = self._columns(self.scrollable_content_region.width)
         self._lines = [
             _Line(row, name if number == 0 else "", one, other, before != after)
@@ -70,8 +75,6 @@ class StateView(LineView):
                 zip_longest(wrap(before, cell - 1), wrap(after, cell - 1), fillvalue="")
             )
         ]
-        super().resized()
-        self.place(next((at for at, line in enumerate(self._lines) if line.row == row), 0))
 
     def _columns(self, width: int) -> tuple[int, int]:
         """Columns of a name, as many as the longest takes where there is room, and of a value."""
