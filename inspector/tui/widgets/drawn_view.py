@@ -27,7 +27,8 @@ class DrawnView(LineView, can_focus=False):
         height = len(self._lines)
         self._lines = self._drawn(self.scrollable_content_region.width)
         super().resized()
-        if len(self._lines) != height:
+        # Where the pane's height is given, the screen stays as it is laid out.
+        if len(self._lines) != height and self.styles.auto_dimensions:
             self.refresh(layout=True)
 
     def line_count(self) -> int:
