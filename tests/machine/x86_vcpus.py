@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.outcome import Outcome
+from inspector.machine.x86.cpu.instructions import tiles
 from inspector.machine.x86.host import Host, shipped_cpu
+from inspector.machine.x86.kvm.guest import Guest
 from inspector.machine.x86.kvm.vcpu import Vcpu
 from inspector.machine.x86.linux.kernel import Linux
+from inspector.machine.x86.world.world import World
 from layouts.x86.kernels import profile_for
-from tests.machine.support import policy_of
+from tests.machine.support import policy_of, world
 
 TILES = 1 << 18
 SHSTK, IBT = (0, 0, 1 << 7, 0), (0, 0, 0, 1 << 20)
@@ -50,3 +53,22 @@ def held(outcome: Outcome) -> bool:
     """Accepted, and then nothing in the way."""
     assert not outcome.accepted or all(check.held for check in outcome.checks)
     return outcome.accepted
+
+
+def after(*events: str, policy: str = "upstream") -> World:
+    found = world(policy=policy_of(policy))
+    found.play(events)
+    return found
+
+
+def guest_of(kernel: str = "7.2", policy: str = "upstream", leaf_7: tuple[int, int, int, int] = NO_CET) -> Guest:
+    """A guest with tiles in XCR0."""
+    vcpu = vcpu_of(kernel, {**AMX_TABLE, (7, 0): leaf_7}, policy=policy)
+    vcpu.cr4_osxsave = True
+    assert vcpu.set_xcrs((0, 0x602E7)).accepted
+    return Guest(vcpu)
+
+
+def use_tiles(guest: Guest) -> None:
+    assert guest.execute(tiles.ldtilecfg).accepted
+    assert guest.execute(lambda cpu: tiles.tilezero(cpu, 0)).accepted

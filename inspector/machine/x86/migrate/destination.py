@@ -36,7 +36,7 @@ _SWITCHES = {
 }
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 
-#: Module parameters that are asked about, with the value that gives less and the one that gives more.
+#: Module parameters that may decide what guests get: switches.
 _PARAMETERS = (
     "nested",
     "enable_pmu",
