@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from inspector.capture.errors import UsageError
+from layouts.light import lru_cache
 
 Words = Sequence[str]
 #: Instead of a value: what the capture holds.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.decided import Asked, decided, noticed, remedied, words_for
@@ -12,7 +11,7 @@ from inspector.machine.arm64.migrate import Call, Migration, migrate
 from inspector.machine.arm64.models.request import IDENTITY
 from layouts.arm64.kvm_ids import explain
 from layouts.arm64.vmms import on_refusal
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cached_property
 from layouts.vmms import OnRefusal
 
 

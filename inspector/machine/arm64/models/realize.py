@@ -7,7 +7,6 @@ not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
@@ -20,7 +19,7 @@ from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64.ids import CLIDR, SVE_VLS, sysreg_id
 from layouts.arm64.properties import FieldPlace, field_places, property_of
-from layouts.light import NamedTuple, Protocol
+from layouts.light import NamedTuple, Protocol, cache
 
 _NOT_SETTABLE = "KVM does not let user space set this register"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
 from inspector.machine.arm64.sve import VLS_SIZE_BYTES, VQ_BYTES
 from inspector.machine.events import Words, number
 from layouts.arm64 import kvm_ids
@@ -22,6 +20,7 @@ from layouts.arm64.ids import (
     make,
 )
 from layouts.arm64.sysregs import id_registers
+from layouts.light import cache, lru_cache
 
 #: KVM_ARM_VCPU_* in the order of their bits (include/uapi/asm/kvm.h).
 FEATURE_NAMES = (

@@ -6,12 +6,10 @@ svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
 
 from __future__ import annotations
 
-from functools import cache
-
 from inspector.machine.x86.kvm.loaded import Loaded
 from inspector.machine.x86.kvm.pebs import has_pebs
 from inspector.machine.x86.linux import features as linux_features
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.x86.features import FEATURES
 from layouts.x86.kvm_caps import KVM_FEATURES
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
@@ -13,6 +12,7 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
+from layouts.light import cached_property
 from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm import clock
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.light import TYPE_CHECKING
 from layouts.x86.vmms import Vmm
@@ -45,7 +44,9 @@ def hangs_on(guest: Guest, destination: Destination) -> str:
 
 def tolerance_ppm(destination: Destination) -> int:
     """The parameter tsc_tolerance_ppm of kvm.ko."""
-    return int(destination.kvm.parameter("tsc_tolerance_ppm") or clock.DEFAULT_TOLERANCE_PPM)
+    from inspector.machine.x86.kvm.clock import DEFAULT_TOLERANCE_PPM
+
+    return int(destination.kvm.parameter("tsc_tolerance_ppm") or DEFAULT_TOLERANCE_PPM)
 
 
 def is_within(destination: Destination, khz: int) -> bool:
@@ -69,7 +70,9 @@ def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vm
         near = f"within {tolerance_ppm(destination)} ppm of the destination's {host_khz} kHz"
         rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", held=False)
         return rule.refuse(errno.ENOTSUP)
-    return clock.set_tsc_khz(vcpu, khz)
+    from inspector.machine.x86.kvm.clock import set_tsc_khz as set_by_kvm
+
+    return set_by_kvm(vcpu, khz)
 
 
 def lost(guest: Guest, destination: Destination) -> str:
