@@ -149,9 +149,23 @@ else:
             body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
             required = len(fields) - len(defaults)
             body |= {"_required": required, "_tail": (*[_MISSING] * required, *defaults.values())}
-            body["_made"] = [0]
+            body["__new__"] = _constructor(len(fields))
             body["_places"] = {field: at for at, field in enumerate(fields)}
             return super().__new__(meta, name, bases, body)
+
+    def _constructor(count):  # noqa: ANN001, ANN202
+        made = 0
+
+        def __new__(cls, *values, **named):  # noqa: ANN001, ANN002, ANN003, ANN202, N807
+            nonlocal made
+            made += 1
+            if made == _WORTH_COMPILING:
+                cls._compile()
+            if len(values) != count or named:
+                values = cls._filled(values, named)
+            return tuple.__new__(cls, values)
+
+        return __new__
 
     class NamedTuple(tuple, metaclass=_Meta):
         """See the module."""
@@ -159,15 +173,6 @@ else:
         __slots__ = ()
         _fields = ()
         _field_defaults = {}  # noqa: RUF012
-        _made = [0]  # noqa: RUF012
-
-        def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204, D102
-            cls._made[0] += 1
-            if cls._made[0] == _WORTH_COMPILING:
-                cls._compile()
-            if len(values) != len(cls._fields) or named:
-                values = cls._filled(values, named)
-            return tuple.__new__(cls, values)
 
         @classmethod
         def _compile(cls):  # noqa: ANN206
