@@ -37,7 +37,6 @@ if TYPE_CHECKING:
             """The fields in their order."""
 
 else:
-    import sys
     from _collections import _tuplegetter
     from _functools import _lru_cache_wrapper, partial, reduce  # noqa: F401
 
@@ -113,8 +112,7 @@ else:
 
     def import_module(name):  # noqa: ANN001, ANN201
         """importlib's, for absolute names; importlib imports warnings first."""
-        __import__(name)
-        return sys.modules[name]
+        return __import__(name, fromlist=("__name__",))
 
     class cached_property:  # noqa: N801
         """What a method gives, kept in the object."""
