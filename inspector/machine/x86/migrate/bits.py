@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
 from layouts.light import NamedTuple
 from layouts.x86.combine import FEATURE_MSRS, Combine
@@ -78,7 +79,7 @@ def in_table(
 
     XCR0 and XSS are looked at with any register of leaf 0xD.
     """
-    yield from _cpuid(table, destination, words)
+    yield from _cpuid(as_shown(table), destination, words)
     if words is None or any(leaf == XSTATE_LEAF for leaf, _ in words):
         of_names = guest.made is not None and guest.made.offer.cpuid is None
         yield from _xstate(table, destination, has_areas=destination.knows_areas and not of_names)
@@ -90,8 +91,6 @@ def _cpuid(
     supported = destination.supported.leaves
     keys = table.keys() | supported.keys() if words is None else words
     for leaf, subleaf in sorted(keys):
-        if leaf >> 28 == 4 and (leaf & 0xFF) > 1:
-            continue
         row = table.get((leaf, subleaf), _ZERO)
         for number in _EVERY if words is None else words[leaf, subleaf]:
             register = REGISTERS[number]

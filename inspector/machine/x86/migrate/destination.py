@@ -11,6 +11,7 @@ from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
+from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import feature_words
 from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
 from layouts.x86.kernels import X86Kernel, kernels
@@ -99,7 +100,7 @@ class Destination:
         if self._supported is not None and not self.is_guests:
             return self._supported
         made = {(entry.leaf, entry.subleaf): entry.values for entry in reversed(supported_cpuid(self.kvm))}
-        for key, row in (self._supported.leaves if self._supported is not None else {}).items():
+        for key, row in (as_shown(self._supported.leaves) if self._supported is not None else {}).items():
             other = made.get(key, (0, 0, 0, 0))
             eax, ebx, ecx, edx = (
                 mine | theirs if (*key, register) in feature_words() else mine

@@ -13,10 +13,10 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest, facts_of
+from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
-from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
 from layouts.x86.vmms import Vmm
 from layouts.x86.xsave import BY_NUMBER, DYNAMIC
@@ -146,8 +146,9 @@ def has(table: Mapping[tuple[int, int], CpuidValues], feature: str) -> bool:
     if not bits:
         return False
     bit = bits[0]
-    row = table.get(bit.word.leaf)
-    has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
+    leaf, subleaf = bit.word.leaf
+    row = table.get((leaf_in(table, leaf), subleaf))
+    has = bool(row and row[bit.word.register_number] >> bit.number & 1)
     if feature == "xsaves":
         one = table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
         return has and bool(one[2] | one[3])

@@ -11,6 +11,7 @@ from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_ta
 from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
@@ -160,7 +161,7 @@ def _changed_rows(table: Mapping[tuple[int, int], CpuidValues], bit: Difference)
             rows[key] = (words[0], words[1], words[2], words[3])
 
     for leaf, subleaf, register, at in keys:
-        clear((leaf, subleaf), REGISTERS.index(register), 1 << at)
+        clear((leaf_in(table, leaf), subleaf), REGISTERS.index(register), 1 << at)
     if _LA57 in keys:
         clear(_LINEAR_WIDTH[:2], 0, 0xFF00, _WIDTH_WITHOUT_LA57 << 8)
     if place.kind in ("xcr0", "xss", "xstate"):

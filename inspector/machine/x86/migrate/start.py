@@ -12,6 +12,7 @@ from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import REGISTERS
@@ -78,7 +79,7 @@ def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realizati
     for bit in bits:
         place = bit.place
         if made is None and bit.blocks and bit.rule == "and" and place.kind == "cpuid":
-            rows[place.at, place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
+            rows[leaf_in(table, place.at), place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
         if bit.blocks and place.kind in ("xcr0", "xss"):
             _drop_component(rows, place)
     return {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
