@@ -71,7 +71,7 @@ class Lanes:
             for register in REGISTERS:
                 self._add(("cpuid", leaf, subleaf, register), 32, parts_of(leaf, subleaf, register))
         for kind in ("xcr0", "xss"):
-            self._add((kind, XSTATE_LEAF, 0, ""), 64, _bits(kind, XSTATE_LEAF, 63))
+            self._add((kind, XSTATE_LEAF, 0, ""), 64, _bits(kind, XSTATE_LEAF, 64))
         for number in _COMPONENTS:
             for register in ("eax", "ebx"):
                 place = Place("xstate", XSTATE_LEAF, number, register, 31, 0)

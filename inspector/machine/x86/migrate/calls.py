@@ -143,7 +143,7 @@ def restored(
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
             continue
         calls += _made(vcpu, guest, name, give_up)
-        if calls and any(index in give_up for index, _ in calls[-1].refused):
+        if any(index in give_up for index, _ in calls[-1].refused):
             break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
@@ -151,7 +151,7 @@ def restored(
 
 def _up_to(last: str, steps: list[str]) -> list[str]:
     """The steps to the last that is asked for, under any of its names; all of them where it is not among them."""
-    at = next((at for at, name in enumerate(steps) if name.rstrip("2") == last.rstrip("2")), len(steps))
+    at = next((at for at, name in enumerate(steps) if name.removesuffix("2") == last.removesuffix("2")), len(steps))
     return steps[: at + 1]
 
 
@@ -189,6 +189,6 @@ def _wants_tiles(table: Sequence[Entry]) -> bool:
 
 def _why(vcpu: WholeVcpu, guest: Guest, index: int) -> str:
     """The check that an MSR of the capture fails; asked once more, for its words."""
-    value = guest.msrs.get(index, 0)
+    value = guest.msrs[index]
     refusal = access.write(vcpu, index, value)
     return refusal.told(index, value) if refusal is not None else "refused at this point of the order"

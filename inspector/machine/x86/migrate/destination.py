@@ -169,7 +169,7 @@ class Destination:
         found = self._offer.known.get(self._word(leaf, subleaf, register), 0)
         if (leaf, register) == (0x80000001, "edx"):
             # AMD's copies of leaf 1.
-            found |= self._offer.known.get(self._word(1, 0, "edx"), 0) & AMD_ALIASES
+            found |= self._offer.known.get(Word.of_cpuid(1, None, "edx"), 0) & AMD_ALIASES
         if leaf == 0:
             return _ALL if self._offer.vendor else 0
         if (leaf, register) == (0x80000008, "eax"):
@@ -299,5 +299,8 @@ def destination(
 
 def _frequency_khz(cpuid: Cpuid) -> int:
     """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
-    denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
-    return crystal_hz * numerator // denominator // 1000 if denominator else 0
+    row = cpuid.get(0x15)
+    if row is None or not row[0]:
+        return 0
+    denominator, numerator, crystal_hz, _ = row
+    return crystal_hz // 1000 * numerator // denominator

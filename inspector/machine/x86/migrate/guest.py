@@ -63,14 +63,8 @@ class Guest(NamedTuple):
 
     def with_table(self, table: Mapping[tuple[int, int], CpuidValues]) -> Guest:
         """The same vCPU with another CPUID: what is in both keeps its flags and place."""
-        before = {(entry.leaf, entry.subleaf): entry for entry in self.saved.cpuid}
-        entries = [
-            entry
-            if (entry := before[key]).values == row
-            else entry._replace(eax=row[0], ebx=row[1], ecx=row[2], edx=row[3])
-            for key, row in table.items()
-            if key in before
-        ]
+        before = {(entry.leaf, entry.subleaf): entry.flags for entry in reversed(self.saved.cpuid)}
+        entries = [Entry(*key, before[key], *table[key]) for key in reversed(before) if key in table]
         entries += [entry_of(key, row) for key, row in table.items() if key not in before]
         return self._replace(saved=self.saved._replace(cpuid=tuple(entries)))
 
