@@ -9,7 +9,7 @@ import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.migrate import start
-from inspector.machine.x86.migrate.bits import Difference, in_msrs, in_table
+from inspector.machine.x86.migrate.bits import Difference, differences, in_msrs, in_table
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of
 from inspector.machine.x86.migrate.kvm_leaves import as_shown, leaf_in
@@ -135,6 +135,33 @@ def test_fields_are_compared_as_numbers() -> None:
     assert told(other, host, (0x80000008, 0, 0)) == [
         "CPUID.80000008.0.EAX[7:0] at_most 0x2f 0x2e blocks", "CPUID.80000008.0.EAX[15:8] at_most 0x30 0x39 -"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "said"),
+    [
+        ((1, 2, 3, 4), (1, 5, 3, 4), ["CPUID.1D.1.EBX[31:0] equal 0x2 0x5 blocks"]),
+        ((1, 2, 3, 4), None, []),
+        (None, (1, 5, 3, 4), []),
+    ],
+)
+def test_tiles_are_compared_where_both_have_them(
+    mine: CpuidValues | None, theirs: CpuidValues | None, said: list[str]
+) -> None:
+    """Who has them is a feature's; the leaves behind are compared all the same."""
+    rest: dict[tuple[int, int], CpuidValues] = {(0x80000021, 0): (0, 0, 0, 0)}
+    supported = Cpuid({**rest, (0x1D, 1): theirs} if theirs else rest)
+    host = Destination("h", silicon("6.18").kvm, is_raw=True, supported=supported)
+    table = {(0x80000021, 0): (1 << 31, 0, 0, 0), **({(0x1D, 1): mine} if mine else {})}
+    registers = [*((0x1D, 1, number) for number in range(4)), (0x80000021, 0, 0)]
+    assert told(table, host, *registers) == [*said, "CPUID.80000021.0.EAX[31] and 0x1 0x0 blocks"]
+
+
+def test_a_guest_without_cpuid_differs_in_its_msrs_alone() -> None:
+    host = silicon("6.18")
+    host.msrs = {0x10A: 0}
+    guest = Guest("g", NOTHING._replace(msrs=((0x10A, 1), (0x480, 1))), frozenset(), {})
+    assert [written(bit) for bit in differences(guest, host)] == ["MSR.10A[0] and 0x1 0x0 blocks"]
 
 
 def test_what_one_side_alone_has() -> None:

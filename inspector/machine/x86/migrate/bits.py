@@ -155,14 +155,14 @@ def in_msrs(msrs: Mapping[int, int], indexes: Iterable[int], destination: Destin
             continue
         for bit in _ones(mine ^ theirs):
             place = Place("msr", index, 0, "", bit, bit)
-            rule, source = msr_rule(index, bit), mine >> bit & 1
-            yield Difference(place, rule, source, 1 - source, violates(rule, source, 1 - source))
+            rule, source, target = msr_rule(index, bit), mine >> bit & 1, theirs >> bit & 1
+            yield Difference(place, rule, source, target, violates(rule, source, target))
 
 
 def _ones(word: int) -> Iterator[int]:
     """The numbers of the bits that are 1, the lowest first."""
     while word:
-        yield (word & -word).bit_length() - 1
+        yield (word ^ word - 1).bit_length() - 1
         word &= word - 1
 
 

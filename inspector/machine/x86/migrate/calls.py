@@ -43,9 +43,9 @@ _IOCTLS = {
 }
 _MCG_CAP, _BANKS = 0x179, 0xFF
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
-_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
-#: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
-_NOT_SET = frozenset((0x179, 0x17B, 0x9E))
+_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, 0x17B, *range(0x400, 0x428)))
+#: What its stream has under an MSR's name, and is set otherwise: MCG_CAP; or is as it was by itself: SMBASE.
+_NOT_SET = frozenset((0x179, 0x9E))
 
 
 class GuestMemory(bytearray):
@@ -96,8 +96,7 @@ class Restored(NamedTuple):
 
 def order_of(guest: Guest, vmm: Vmm, destination: Destination) -> list[str]:
     """The steps that the VMM makes for what was captured."""
-    known = guest.captured
-    steps = [name for name in ORDERS[vmm.name] if name in known or (name == "sregs2" and "sregs" in known)]
+    steps = [name for name in ORDERS[vmm.name] if name in guest.captured]
     has_sregs2 = guest.saved.sregs2 is not None and destination.kvm.since(5, 14)
     return ["sregs" if name == "sregs2" and not has_sregs2 else name for name in steps]
 
