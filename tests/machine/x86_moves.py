@@ -33,3 +33,9 @@ def silicon(release: str, arch_capabilities: int = 0, **parameters: str) -> Dest
         found.kvm = found.with_parameter(name, value)
     found.msrs = {ARCH_CAPABILITIES: features.arch_capabilities(found.kvm, found.kvm.msr_rules)}
     return found
+
+
+def zen5(release: str) -> Destination:
+    """A Zen 5 of which the CPU is known, under a kernel."""
+    cpuid = destination_of("sample:ryzen-9950x/host.toml", "", NO_OPTIONS).kvm.raw
+    return destination("zen5", booted(cpuid), profile_for(release), release=release)

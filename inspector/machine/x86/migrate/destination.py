@@ -20,21 +20,6 @@ from layouts.x86.models.features import AMD_ALIASES, Word
 _ALL = 0xFFFFFFFF
 _SVM_LEAF = 0x8000000A
 _ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
-#: Module parameters that are on where the CPU has the feature: bits of CPUID leaf, register, bit (svm.c,
-#: svm_hardware_setup; sev.c, sev_hardware_setup; vmx.c).
-_SWITCHES = {
-    "npt": (0x8000000A, 3, 0),
-    "lbrv": (0x8000000A, 3, 1),
-    "nrips": (0x8000000A, 3, 3),
-    "tsc_scaling": (0x8000000A, 3, 4),
-    "vls": (0x8000000A, 3, 15),
-    "vgif": (0x8000000A, 3, 16),
-    "gmet": (0x8000000A, 3, 17),
-    "vnmi": (0x8000000A, 3, 25),
-    "sev": (0x8000001F, 0, 1),
-    "sev_es": (0x8000001F, 0, 3),
-    "sgx": (7, 1, 2),
-}
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 
 #: Module parameters that may decide what guests get: switches.
@@ -276,7 +261,6 @@ def destination(
     kvm = Kvm(
         host,
         release=release or kernel.version,
-        parameters={name: "Y" for name, (leaf, at, bit) in _SWITCHES.items() if host.has(leaf, 0, at, bit)},
         processor=Processor(
             emulator,
             tsc_khz=tsc_khz or (_frequency_khz(cpuid) if is_raw else 0),
