@@ -15,7 +15,7 @@ from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import REGISTERS
-from layouts.x86.models.features import AMD_ALIASES, Bit, features
+from layouts.x86.models.features import Bit, features
 from layouts.x86.models.features import words as qemu_words
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import numbers_of
@@ -56,15 +56,9 @@ def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
                 mine = table.get(word.leaf, (0, 0, 0, 0))[word.register_number] >> bit.number & 1
             theirs = int(feature in made.features)
             rule = rule_of(place, by_line=True)
-            if mine != theirs and not _is_alias(place, made):
+            if mine != theirs:
                 found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
     return tuple(found)
-
-
-def _is_alias(place: Place, made: Realization) -> bool:
-    """AMD's copies of leaf 1 in 8000_0001 follow those, whatever the switches say."""
-    is_amd = made.expansion.vendor in ("AuthenticAMD", "HygonGenuine")
-    return is_amd and place.key[:3] == (0x80000001, 0, "edx") and bool(AMD_ALIASES >> place.low & 1)
 
 
 def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> Table:
