@@ -14,7 +14,6 @@ from inspector.machine.x86.migrate.calls import Call, Restored, order_of, restor
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
 from inspector.machine.x86.migrate.lost import has, lost
 from inspector.machine.x86.migrate.noticed import noticed
-from inspector.machine.x86.migrate.origin import question_of
 from inspector.machine.x86.migrate.places import Place
 from inspector.machine.x86.migrate.remedy import features_of
 from inspector.machine.x86.migrate.together import anew, names_of_features
@@ -260,16 +259,6 @@ def test_who_tells_that_tscs_are_scaled(is_raw: bool, flags: frozenset[str], sca
     assert bool(tsc.hangs_on(guest, host)) is (scales is None)
     host.emulator = "TCG"
     assert tsc.hangs_on(guest, host) == ""
-
-
-@pytest.mark.parametrize(
-    ("kind", "number", "gives"), [("xcr0", 9, True), ("xcr0", 19, False), ("xss", 11, True), ("xss", 15, False)]
-)
-def test_a_kvm_is_asked_for_components(kind: str, number: int, gives: bool) -> None:
-    question = question_of(bit(kind, 0xD, 0, "", number))
-    assert question is not None
-    assert question(silicon("6.18").kvm) is gives
-    assert question_of(bit("cpuid", 1, 0, "eax", 0)) is None
 
 
 def test_the_order_of_calls_is_that_of_what_was_captured() -> None:
