@@ -52,6 +52,10 @@ def test_bits_of_cpuid_are_those_of_the_table() -> None:
         # One vendor's alone: AMX; guest mode of SVM.
         (bit(7, 0, "edx", 24), (6, 1), None),
         (bit(0x8000000A, 0, "edx", 25), None, (6, 6)),
+        # AMX-FP8 is in a sub-leaf of its own; 0x1E.0 has no mask, and bit 7 of leaf 1's EBX no name.
+        (bit(0x1E, 1, "eax", 4), (7, 0), None),
+        (bit(0x1E, 0, "eax", 0), None, None),
+        (bit(1, 0, "ebx", 7), None, None),
     ],
     ids=str,
 )

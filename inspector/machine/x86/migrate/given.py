@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
-from inspector.machine.x86.kvm.supported_cpuid import supported_table
-from inspector.machine.x86.migrate.places import Place
+from inspector.machine.x86.kvm.supported_cpuid import Supported
+from inspector.machine.x86.migrate.places import Place, linux_names
 from layouts.kernels import release_numbers
 from layouts.x86.features import REGISTERS
 from layouts.x86.kernels import kernels
+from layouts.x86.kvm_caps import KVM_FEATURES
 
-#: KVMs are few, and each is asked for many bits.
-_table = lru_cache(maxsize=256)(supported_table)
+#: The leaves of CPUID are in ranges, of which the first leaf tells the last: basic, hypervisors', extended.
+_RANGES = 0xC0000000
 
 
 def gives(kvm: Kvm, place: Place) -> bool:
@@ -22,8 +23,27 @@ def gives(kvm: Kvm, place: Place) -> bool:
         return bool(kvm.xcr0 >> place.low & 1)
     if place.kind == "xss":
         return bool(kvm.xss >> place.low & 1)
-    row = _table(kvm).get(place.at, place.subleaf)
-    return bool(row and row[REGISTERS.index(place.register)] >> place.low & 1)
+    if _has(kvm, place) is False:
+        # What the mask of a register lacks, the register lacks, and the mask is known sooner.
+        return False
+    supported = Supported(kvm)
+    if place.at > supported.leaf(place.at & _RANGES)[-1].eax:
+        return False
+    rows = [entry.values for entry in supported.leaf(place.at) if entry.subleaf == place.subleaf]
+    return any(row[REGISTERS.index(place.register)] >> place.low & 1 for row in rows)
+
+
+def _has(kvm: Kvm, place: Place) -> bool | None:
+    """kvm_cpu_cap_has; None of a bit without a name, and of a register that this release has no mask of."""
+    name, since = _cap(place)
+    return kvm.has(name) if name and since is not None and kvm.since(*since) else None
+
+
+@lru_cache(maxsize=4096)
+def _cap(place: Place) -> tuple[str | None, tuple[int, int] | None]:
+    """Linux's name of a bit, and the first release whose KVM has a mask of its register."""
+    releases = KVM_FEATURES.get(f"{place.at:x}.{place.subleaf:x}.{place.register}")
+    return linux_names().get(place.key), min(releases) if releases else None
 
 
 def first_release(place: Place, *, is_vmx: bool) -> tuple[int, int] | None:
@@ -33,7 +53,7 @@ def first_release(place: Place, *, is_vmx: bool) -> tuple[int, int] | None:
         having = [kernel.since or kernel.version for kernel, mask in masks if mask >> place.low & 1]
     else:
         vendor = VMX if is_vmx else SVM
-        having = [release for release, kvm in _on_any_cpu(vendor).items() if gives(kvm, place)]
+        having = [release for release, kvm in _on_any_cpu(vendor).items() if _has(kvm, place)]
     return release_numbers(having[0]) if 0 < len(having) < len(kernels()) else None
 
 
