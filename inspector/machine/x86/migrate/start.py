@@ -6,9 +6,9 @@ Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
@@ -24,8 +24,6 @@ from layouts.x86.vmms import CLOUD_HYPERVISOR_COMPARES, Vmm
 
 if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
-
-Table = Mapping[tuple[int, int], CpuidValues]
 
 
 class Compared(NamedTuple):
@@ -61,12 +59,11 @@ def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> Table:
-    """The CPUID that the guest has on the destination: its own where it is sent, else as QEMU makes it anew."""
-    table = guest.table
+def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> tuple[Entry, ...]:
+    """The CPUID that the guest has on the destination: its own list where it is sent, else as QEMU makes it anew."""
     if vmm.sends_cpuid:
-        return table
-    rows = {key: list(row) for key, row in table.items()}
+        return guest.saved.cpuid
+    rows = {key: list(row) for key, row in guest.table.items()}
     if made is not None:
         _take_features(rows, made)
     for bit in bits:
@@ -75,7 +72,7 @@ def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realizati
             rows[place.at, place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
         if bit.blocks and place.kind in ("xcr0", "xss"):
             _drop_component(rows, place)
-    return {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
+    return guest.with_table({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}).saved.cpuid
 
 
 def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> None:
