@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
-from inspector.capture.host import CpuidValues
 from inspector.machine.outcome import Rule
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference, compared_msrs, in_table, msr_rule
 from inspector.machine.x86.migrate.calls import Call, Restored, order_of, restored
-from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest
 from inspector.machine.x86.migrate.lost import has, lost
 from inspector.machine.x86.migrate.noticed import noticed
-from inspector.machine.x86.migrate.origin import question_of
 from inspector.machine.x86.migrate.places import Place
 from inspector.machine.x86.migrate.remedy import features_of
 from inspector.machine.x86.migrate.together import anew, names_of_features
 from layouts.x86.vmms import VMMS
-from tests.machine.x86_moves import silicon
+from tests.machine.x86_moves import bit, feature, guest_with, silicon
 
 ALL = (1 << 64) - 1
 PKU, WAITPKG, RDTSCP = (7, 0, "ecx", 3), (7, 0, "ecx", 5), (0x80000001, 0, "edx", 27)
 VMX, RDPID = (1, 0, "ecx", 5), (7, 0, "ecx", 22)
-
-
-def bit(kind: str, at: int, subleaf: int, register: str, low: int, high: int = -1, rule: str = "and") -> Difference:
-    return Difference(Place(kind, at, subleaf, register, max(low, high), low), rule, 1, 0, blocks=True)  # type: ignore[arg-type]
-
-
-def feature(key: tuple[int, int, str, int]) -> Difference:
-    return bit("cpuid", *key)
-
-
-def guest_with(
-    table: Mapping[tuple[int, int], CpuidValues] | None = None,
-    msrs: Mapping[int, int] | None = None,
-    facts: Mapping[str, int] | None = None,
-    **parts: bytes,
-) -> Guest:
-    saved = NOTHING._replace(msrs=tuple((msrs or {}).items()), **parts)  # type: ignore[arg-type]
-    found = Guest("g", saved, steps_of(saved), {**(facts or {}), **facts_of(saved)})
-    return found.with_table(table or {})
 
 
 # A guest that starts anew
@@ -260,16 +237,6 @@ def test_who_tells_that_tscs_are_scaled(is_raw: bool, flags: frozenset[str], sca
     assert bool(tsc.hangs_on(guest, host)) is (scales is None)
     host.emulator = "TCG"
     assert tsc.hangs_on(guest, host) == ""
-
-
-@pytest.mark.parametrize(
-    ("kind", "number", "gives"), [("xcr0", 9, True), ("xcr0", 19, False), ("xss", 11, True), ("xss", 15, False)]
-)
-def test_a_kvm_is_asked_for_components(kind: str, number: int, gives: bool) -> None:
-    question = question_of(bit(kind, 0xD, 0, "", number))
-    assert question is not None
-    assert question(silicon("6.18").kvm) is gives
-    assert question_of(bit("cpuid", 1, 0, "eax", 0)) is None
 
 
 def test_the_order_of_calls_is_that_of_what_was_captured() -> None:
