@@ -1,17 +1,19 @@
-"""The CPUID of a vCPU that moves: its rows, where KVM's leaves are in it, and its bits against a host's."""
+"""The CPUID of a vCPU that moves: its rows, where KVM's leaves are in it, its bits against a host's; its state."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.migrate import start
+from inspector.machine.x86.migrate.again import Again
 from inspector.machine.x86.migrate.bits import Difference, differences, in_msrs, in_table
 from inspector.machine.x86.migrate.destination import Destination
-from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
 from inspector.machine.x86.migrate.kvm_leaves import as_shown, leaf_in
 from inspector.machine.x86.migrate.lost import has
 from inspector.machine.x86.migrate.places import Place
@@ -259,3 +261,42 @@ def test_feature_msrs_that_nobody_told_are_open_where_the_guest_has_some() -> No
     assert [written(bit) for bit in found] == ["MSR.10A[63:0] and 0x5 0x0 open", "MSR.345[1] and 0x1 0x0 blocks"]
     assert found[0].place == Place("msr", 0x10A, 0, "", 63, 0)
     assert list(in_msrs({0x10A: 0}, (0x10A,), host)) == []
+
+
+# What its state says
+
+
+def test_registers_that_say_what_a_guest_uses() -> None:
+    """struct kvm_sregs, the first entry of struct kvm_xcrs, the header of the image: each in its eight bytes."""
+    assert facts_of(NOTHING) == {}
+    sregs = b"".join(number.to_bytes(8, "little") for number in range(312 // 8))
+    assert facts_of(NOTHING._replace(sregs=sregs)) == {"cr0": 28, "cr3": 30, "cr4": 31, "efer": 33, "apic_base": 34}
+    assert facts_of(NOTHING._replace(sregs=sregs[: 33 * 8])) == {"cr0": 28, "cr3": 30, "cr4": 31}
+    assert facts_of(NOTHING._replace(sregs=sregs[: 32 * 8 - 1])) == {"cr0": 28, "cr3": 30}
+    ones = (1 << 64) - 1
+    assert facts_of(NOTHING._replace(xcrs=b"\xff" * 392)) == {"xcr0": ones}
+    assert [facts_of(NOTHING._replace(xcrs=b"\xff" * size)) for size in (23, 24)] == [{}, {"xcr0": ones}]
+    assert facts_of(NOTHING._replace(xsave=b"\xff" * 576))["xstate_bv"] == ones
+
+
+@pytest.mark.parametrize(
+    ("part", "steps"),
+    [
+        ("regs", {"regs", "mp"}), ("sregs", {"sregs", "sregs2"}), ("sregs2", {"sregs2"}), ("xsave", {"xsave"}),
+        ("xcrs", {"xcrs"}), ("msrs", {"msrs"}), ("events", {"events"}), ("debugregs", {"debugregs"}),
+        ("lapic", {"lapic"}), ("nested", {"nested"}), ("tsc_khz", {"tsc_khz"}), ("cpuid", set()), ("mp_state", set()),
+    ],
+)  # fmt: skip
+def test_steps_for_what_was_captured(part: str, steps: set[str]) -> None:
+    """A runnable vCPU has mp_state 0, so that its registers say whether it was captured."""
+    value: dict[str, Any] = {part: 2000 if part in ("tsc_khz", "mp_state") else b"\1"}
+    assert steps_of(NOTHING._replace(**value)) == steps
+    assert steps_of(NOTHING) == frozenset()
+
+
+def test_what_is_asked_about_a_verdict_is_asked_once() -> None:
+    again, guest = Again(), NOBODY.with_table({(7, 0): (1, 2, 3, 4)})
+    assert again.table_of(guest) is again.table_of(NOBODY)
+    bits = [Difference(Place("cpuid", 7, 0, "ebx", n, n), "and", 1, 0, blocks=n == 3) for n in (2, 3)]
+    assert again.places_of(bits) == {bits[1].place}
+    assert again.places_of(()) is again.places_of(bits)
