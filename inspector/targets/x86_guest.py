@@ -9,7 +9,7 @@ from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture, Vcpu
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
-from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
 from inspector.readers.options import Options
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
@@ -176,5 +176,4 @@ def _feature_msrs(made: Realization) -> tuple[tuple[int, int], ...]:
 
 def entries_of(cpuid: Cpuid) -> tuple[Entry, ...]:
     """A table as KVM_SET_CPUID2 takes it."""
-    indexed = {4, 7, 0xB, 0xD, 0x12, 0x14, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D}
-    return tuple(Entry(*key, int(key[0] in indexed), *values) for key, values in cpuid.leaves.items())
+    return tuple(entry_of(key, row) for key, row in cpuid.leaves.items())

@@ -64,11 +64,14 @@ def test_frequencies(khz: int, vmm: str, scales: bool, answer: str, lost: str) -
     assert (made.verdict == "refused") is (answer == "EINVAL")
 
 
-def test_the_tolerance_is_a_parameter() -> None:
-    host = host_with(HOST_KHZ, scales=False)
-    host.kvm.parameters = {**host.kvm.parameters, "tsc_tolerance_ppm": "1000"}
-    made = migrate(guest_with(HOST_KHZ - 2000), host, VMMS["firecracker"])
-    assert next(call for call in made.calls if call.name == "KVM_SET_TSC_KHZ").accepted
+@pytest.mark.parametrize(("host_khz", "khz", "ppm"), [(HOST_KHZ, HOST_KHZ - 2000, "1000"), (2_000_001, 1_999_500, "")])
+def test_the_tolerance_of_kvm_is_a_parameter_and_qemus_is_not(host_khz: int, khz: int, ppm: str) -> None:
+    """adjust_tsc_khz rounds the lower bound down, freq_within_bounds of QEMU rounds it up and has 250 ppm."""
+    host = host_with(host_khz, scales=False)
+    host.kvm.parameters = {**host.kvm.parameters, "tsc_tolerance_ppm": ppm}
+    for vmm, answer in (("firecracker", "ok"), ("qemu", "EOPNOTSUPP")):
+        made = migrate(guest_with(khz), host, VMMS[vmm])
+        assert next(call for call in made.calls if call.name == "KVM_SET_TSC_KHZ").outcome.name == answer
 
 
 def test_what_nobody_tells_is_open() -> None:

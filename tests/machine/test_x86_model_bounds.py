@@ -20,6 +20,7 @@ from inspector.targets.x86_offers import offer_named
 from layouts.x86.models.features import Bit, Word, features
 
 AMD, INTEL = (0x68747541, 0x444D4163, 0x69746E65), (0x756E6547, 0x6C65746E, 0x49656E69)
+HYGON = (0x6F677948, 0x656E6975, 0x6E65476E)
 LEAF_0 = {(0, 0): (1, *AMD), (1, 0): (0, 0, 0, 0)}
 NO_FB_CLEAR = 1 << 5 | 1 << 8 | 1 << 13 | 1 << 14 | 1 << 15
 SPR = "sapphire-rapids@6.18"
@@ -238,6 +239,20 @@ def test_the_vendor_in_the_extended_leaf(name: str, properties: dict[str, str], 
     table = guest_cpuid(made(name, every(vendor="", accelerator="tcg"), qemu, **properties))
     basic, extended = table.get(0) or (), table.get(0x80000000) or ()
     assert extended[1:] == (basic[1:] if named else (0, 0, 0))
+
+
+@pytest.mark.parametrize(("name", "edx"), [("EPYC-v1", 0x2DD3FBFD), ("Dhyana-v1", 0x2C500800)])
+def test_a_guest_of_hygon_has_no_copies_of_leaf_1(name: str, edx: int) -> None:
+    """What guests of QEMU 7.2 read under TCG: AMD alone is AMD there (IS_AMD_CPU)."""
+    assert (guest_cpuid(made(name)).get(0x80000001) or ())[3] == edx
+
+
+def test_what_qemu_does_for_amd_it_does_not_for_hygon() -> None:
+    """x86_cpu_get_supported_feature_word: machine checks are AMD's, ARCH_CAPABILITIES is kept from AMD."""
+    of_hygon = offer_with({(0, 0): (1, *HYGON)})
+    assert (of_hygon.vendor, of_hygon.has("overflow-recov"), of_hygon.has("mce")) == ("HygonGenuine", False, True)
+    for vendor, shown in (("AuthenticAMD", False), ("HygonGenuine", True)):
+        assert ("arch-capabilities" in made("host", every(vendor=vendor)).features) is shown
 
 
 def test_every_leaf_of_a_model() -> None:

@@ -37,7 +37,8 @@ UINTR, GFNI, VMX = (
     Place("cpuid", 7, 0, "ecx", 8, 8),
     Place("cpuid", 1, 0, "ecx", 5, 5),
 )
-CET = Place("cpuid", 7, 0, "ecx", 7, 7)
+CET, CET_U = Place("cpuid", 7, 0, "ecx", 7, 7), Place("xss", 0xD, 0, "", 11, 11)
+NE_CONVERT, INVPCID = Place("cpuid", 7, 1, "edx", 5, 5), Place("cpuid", 7, 0, "ebx", 10, 10)
 
 
 def changed(cpuid: Cpuid, place: Place, value: int) -> Cpuid:
@@ -82,6 +83,38 @@ def test_a_bit_that_goes(host: tuple[Place, ...], place: Place, by: str, text: s
 
 def test_a_bit_that_an_older_kernel_does_not_show() -> None:
     assert origin(moved(silicon("6.1")), CET, 1, 0) == (KERNEL, "Linux 6.18 to 7.3 shows it; 6.1 of spr does not")
+
+
+def test_a_bit_in_a_register_that_an_older_kernel_leaves_zero() -> None:
+    """AVX-NE-CONVERT: Linux 6.1 has the bit of the CPU in its capabilities, and KVM does not show the register."""
+    host = destination("spr", booted(changed(silicon("6.1").kvm.raw, NE_CONVERT, 1)), profile_for("6.1"), release="6.1")
+    assert origin(moved(host), NE_CONVERT, 1, 0) == (KERNEL, "Linux 6.6 to 7.3 shows it; 6.1 of spr does not")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "place", "by", "text"),
+    [
+        ("6.1.172-216.amzn2023.x86_64", CET, KERNEL, "cet-ss appears because Linux 6.18 to 7.3 shows it; 6.1.172"),
+        ("6.1", CET_U, KERNEL, "cet_u appears because Linux 6.18 to 7.3 shows it; 6.1 does not"),
+        (
+            "6.18",
+            CET,
+            NOT_KNOWN,
+            "the guest's VMM turned cet-ss off, or the CPU that it started on has it not; spr has",
+        ),
+        # Linux 5.10 gives INVPCID from the vendor's module (vmx_set_cpu_caps), so it was no kernel that took it.
+        ("5.10", INVPCID, NOT_KNOWN, "the guest's VMM turned invpcid off"),
+        # No KVM here gives it, whatever the guest's did: the destination's table was kept by somebody.
+        ("6.1", UINTR, NOT_KNOWN, "the guest's VMM turned uintr off"),
+        ("", CET, NOT_KNOWN, "the guest's VMM turned cet-ss off"),
+        ("2.6.32", CET, NOT_KNOWN, "the guest's VMM turned cet-ss off"),
+    ],
+)
+def test_a_bit_that_comes(kernel: str, place: Place, by: str, text: str) -> None:
+    made = moved(silicon("6.18"))
+    found = origin(made._replace(guest=made.guest._replace(kernel=kernel)), place, 0, 1)
+    assert found.by == by
+    assert found.text.startswith(text)
 
 
 def test_a_bit_that_linux_does_not_use() -> None:

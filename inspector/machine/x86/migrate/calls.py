@@ -43,9 +43,9 @@ _IOCTLS = {
 }
 _MCG_CAP, _BANKS = 0x179, 0xFF
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
-_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
-#: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
-_NOT_SET = frozenset((0x179, 0x17B, 0x9E))
+_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, 0x17B, *range(0x400, 0x428)))
+#: What its stream has under an MSR's name, and is set otherwise: MCG_CAP; or is as it was by itself: SMBASE.
+_NOT_SET = frozenset((0x179, 0x9E))
 
 
 class GuestMemory(bytearray):
@@ -96,8 +96,7 @@ class Restored(NamedTuple):
 
 def order_of(guest: Guest, vmm: Vmm, destination: Destination) -> list[str]:
     """The steps that the VMM makes for what was captured."""
-    known = guest.captured
-    steps = [name for name in ORDERS[vmm.name] if name in known or (name == "sregs2" and "sregs" in known)]
+    steps = [name for name in ORDERS[vmm.name] if name in guest.captured]
     has_sregs2 = guest.saved.sregs2 is not None and destination.kvm.since(5, 14)
     return ["sregs" if name == "sregs2" and not has_sregs2 else name for name in steps]
 
@@ -143,7 +142,7 @@ def restored(
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
             continue
         calls += _made(vcpu, guest, name, give_up)
-        if calls and any(index in give_up for index, _ in calls[-1].refused):
+        if any(index in give_up for index, _ in calls[-1].refused):
             break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out)
@@ -151,7 +150,7 @@ def restored(
 
 def _up_to(last: str, steps: list[str]) -> list[str]:
     """The steps to the last that is asked for, under any of its names; all of them where it is not among them."""
-    at = next((at for at, name in enumerate(steps) if name.rstrip("2") == last.rstrip("2")), len(steps))
+    at = next((at for at, name in enumerate(steps) if name.removesuffix("2") == last.removesuffix("2")), len(steps))
     return steps[: at + 1]
 
 
@@ -189,6 +188,6 @@ def _wants_tiles(table: Sequence[Entry]) -> bool:
 
 def _why(vcpu: WholeVcpu, guest: Guest, index: int) -> str:
     """The check that an MSR of the capture fails; asked once more, for its words."""
-    value = guest.msrs.get(index, 0)
+    value = guest.msrs[index]
     refusal = access.write(vcpu, index, value)
     return refusal.told(index, value) if refusal is not None else "refused at this point of the order"

@@ -10,11 +10,11 @@ from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
-from inspector.machine.x86.migrate.guest import Guest, facts_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of
+from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
-from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
 from layouts.x86.vmms import Vmm
 from layouts.x86.xsave import BY_NUMBER, DYNAMIC
@@ -103,7 +103,7 @@ def _registers(guest: Guest, found: Restored) -> Iterator[Lost]:
         return
     from inspector.machine.x86.kvm import sregs
 
-    now = facts_of(guest.saved._replace(sregs=sregs.get_sregs(found.vcpu), xcrs=b"", xsave=b""))
+    now = facts_of(NOTHING._replace(sregs=sregs.get_sregs(found.vcpu)))
     for name in ("cr0", "cr4", "efer"):
         if name in now and now[name] != guest.facts.get(name, now[name]):
             text = f"{name.upper()} {guest.facts[name]:#x} is accepted and reads {now[name]:#x}"
@@ -113,12 +113,12 @@ def _registers(guest: Guest, found: Restored) -> Iterator[Lost]:
 def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
     """Components that the image says are in use: cut off, or taken and not given back."""
     image = guest.saved.xsave
-    in_use = guest.facts.get("xstate_bv", 0)
-    eax = guest.table.get((XSTATE_LEAF, 0), (0, 0, 0, 0))[0]
-    if image and eax & DYNAMIC and len(image) <= _KVM_XSAVE_BYTES:
+    row, in_use = guest.table.get((XSTATE_LEAF, 0)), guest.facts.get("xstate_bv")
+    if image and row and row[0] & DYNAMIC and len(image) <= _KVM_XSAVE_BYTES:
         text = f"the image is cut at {len(image)} bytes: a guest with tiles has 11008 (KVM_GET_XSAVE2)"
         yield Lost("xsave", "xsave", text, "Linux Documentation/virt/kvm/api.rst, KVM_GET_XSAVE2", "X0112")
-    if not any(call.step == "xsave" and call.accepted for call in found.calls) or "xcrs" not in guest.captured:
+    is_taken = any(call.step == "xsave" and call.accepted for call in found.calls)
+    if in_use is None or not is_taken or "xcrs" not in guest.captured:
         return
     from inspector.machine.x86.cpu import images
     from inspector.machine.x86.kvm import xsave
@@ -149,13 +149,12 @@ def has(table: Mapping[tuple[int, int], CpuidValues], feature: str) -> bool:
     bits = features().get(feature)
     if not bits:
         return False
-    bit = bits[0]
-    row = table.get(bit.word.leaf)
-    has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
-    if feature == "xsaves":
-        one = table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
-        return has and bool(one[2] | one[3])
-    return has
+    word = bits[0].word
+    row = table.get((leaf_in(table, word.leaf[0]), word.leaf[1]))
+    if row is None or not row[word.register_number] >> bits[0].number & 1:
+        return False
+    # XSS is in the registers behind XSAVES's own.
+    return feature != "xsaves" or bool(row[2] | row[3])
 
 
 def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:

@@ -6,16 +6,17 @@ Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
+from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import REGISTERS
-from layouts.x86.models.features import AMD_ALIASES, Bit, features
+from layouts.x86.models.features import Bit, features
 from layouts.x86.models.features import words as qemu_words
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import numbers_of
@@ -24,8 +25,6 @@ from layouts.x86.vmms import CLOUD_HYPERVISOR_COMPARES, Vmm
 
 if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
-
-Table = Mapping[tuple[int, int], CpuidValues]
 
 
 class Compared(NamedTuple):
@@ -56,32 +55,26 @@ def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
                 mine = table.get(word.leaf, (0, 0, 0, 0))[word.register_number] >> bit.number & 1
             theirs = int(feature in made.features)
             rule = rule_of(place, by_line=True)
-            if mine != theirs and not _is_alias(place, made):
+            if mine != theirs:
                 found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
     return tuple(found)
 
 
-def _is_alias(place: Place, made: Realization) -> bool:
-    """AMD's copies of leaf 1 in 8000_0001 follow those, whatever the switches say."""
-    is_amd = made.expansion.vendor in ("AuthenticAMD", "HygonGenuine")
-    return is_amd and place.key[:3] == (0x80000001, 0, "edx") and bool(AMD_ALIASES >> place.low & 1)
-
-
-def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> Table:
-    """The CPUID that the guest has on the destination: its own where it is sent, else as QEMU makes it anew."""
-    table = guest.table
+def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> tuple[Entry, ...]:
+    """The CPUID that the guest has on the destination: its own list where it is sent, else as QEMU makes it anew."""
     if vmm.sends_cpuid:
-        return table
+        return guest.saved.cpuid
+    table = guest.table
     rows = {key: list(row) for key, row in table.items()}
     if made is not None:
         _take_features(rows, made)
     for bit in bits:
         place = bit.place
         if made is None and bit.blocks and bit.rule == "and" and place.kind == "cpuid":
-            rows[place.at, place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
+            rows[leaf_in(table, place.at), place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
         if bit.blocks and place.kind in ("xcr0", "xss"):
             _drop_component(rows, place)
-    return {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
+    return guest.with_table({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}).saved.cpuid
 
 
 def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> None:

@@ -14,7 +14,7 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.guest import REGISTERS_AT, Guest, facts_of
 from inspector.machine.x86.migrate.lost import has
 from inspector.machine.x86.migrate.places import XSTATE_LEAF
-from inspector.machine.x86.migrate.remedy import features_of, remedied, without
+from inspector.machine.x86.migrate.remedy import features_of, helps, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.evidence import ALL, NEEDED_MSRS, USES, WITH
@@ -57,11 +57,10 @@ class Together(NamedTuple):
 
 def together(made: Migration, has_remedy: Callable[[Difference], bool]) -> Together | None:
     """Every bit for which there are words, and that its remedy takes; None where there is none."""
-    bits = tuple(bit for bit in made.blockers if has_remedy(bit) and remedied(made, bit).helps)
+    bits = tuple(bit for bit in made.blockers if has_remedy(bit) and helps(made, bit))
     if not bits:
         return None
-    guest = without(made.guest, bits) or made.guest
-    guest = anew(made.guest, guest, bits, keeps_list=made.vmm.sends_cpuid)
+    guest = anew(made.guest, without(made.guest, bits), bits, keeps_list=made.vmm.sends_cpuid)
     line = _line(made.made, bits)
     return Together(bits, migrate(guest, made.destination, made.vmm, made=line))
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from inspector.capture.host import CpuidValues
-from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate import lost, start, tsc
 from inspector.machine.x86.migrate.again import Again
 from inspector.machine.x86.migrate.bits import Difference, differences
@@ -19,8 +15,6 @@ from layouts.x86.vmms import Vmm
 
 if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
-
-Table = Mapping[tuple[int, int], CpuidValues]
 
 
 class Migration(NamedTuple):
@@ -79,9 +73,7 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
     bits = start.changed(guest, made) if made is not None else ()
     of_line = {bit.place for bit in bits}
     bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in of_line))
-    table = start.arriving(guest, vmm, bits, made)
-    entries = _entries(guest, table)
-    found = restored(guest, destination, vmm, entries)
+    found = restored(guest, destination, vmm, start.arriving(guest, vmm, bits, made))
     compared = start.compared(guest, destination, vmm, bits, made)
     return Migration(
         guest,
@@ -95,10 +87,6 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
         Again(),
         made,
     )
-
-
-def _entries(guest: Guest, table: Table) -> tuple[Entry, ...]:
-    return guest.saved.cpuid if table == guest.table else guest.with_table(table).saved.cpuid
 
 
 def _open(

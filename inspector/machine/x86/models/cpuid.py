@@ -7,7 +7,7 @@ x86_cpu_enable_xsave_components. Caches, topology and the PMU are not here: they
 from __future__ import annotations
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.x86.models.offer import AMD_LIKE, KVM, TCG, offer_of_features
+from inspector.machine.x86.models.offer import AMD, KVM, TCG, offer_of_features
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import request
 from layouts.light import NamedTuple
@@ -148,7 +148,7 @@ def guest_cpuid(made: Realization) -> Cpuid:
     basic = rows.setdefault((1, 0), [0, 0, 0, 0])
     basic[0] = extended[0] = version_of(made)
     basic[1] |= 8 << 8
-    if made.expansion.vendor in AMD_LIKE:
+    if made.expansion.vendor == AMD:
         extended[3] = extended[3] & ~AMD_ALIASES | basic[3] & AMD_ALIASES
     rows[0, 0] = [levels.basic, vendor[0], vendor[2], vendor[1]]
     rows[0x80000000, 0] = [levels.extended, *((0, 0, 0) if _is_intels(made) else (vendor[0], vendor[2], vendor[1]))]

@@ -6,7 +6,7 @@ tcg/tcg-cpu.c, tcg_default_props.
 
 from __future__ import annotations
 
-from inspector.machine.x86.models.offer import AMD_LIKE, KVM, Offer
+from inspector.machine.x86.models.offer import AMD, KVM, Offer
 from inspector.machine.x86.models.request import MAX, Request
 from layouts.light import NamedTuple
 from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, dependents, features
@@ -112,7 +112,7 @@ def _host(board: _Switchboard, request: Request, offer: Offer) -> None:
     skipped = NOT_OF_ITSELF | request.switches.keys() | request.models.lacks
     if request.flag("migratable", otherwise=True) and "tsc-frequency" not in request.properties:
         skipped |= UNMIGRATABLE
-    if offer.vendor in AMD_LIKE and not request.flag("x-arch-cap-always-on", otherwise=False):
+    if offer.vendor == AMD and not request.flag("x-arch-cap-always-on", otherwise=False):
         skipped |= {"arch-capabilities"}
     if not request.flag("pmu", otherwise=request.name == "host"):
         skipped |= {"pdcm", "arch-lbr"}
@@ -130,7 +130,7 @@ def _vendor(request: Request, offer: Offer) -> str:
         return asked
     if offer.accelerator == KVM and offer.vendor:
         return offer.vendor
-    return request.model.vendor if request.model else AMD_LIKE[0]
+    return request.model.vendor if request.model else AMD
 
 
 def _dependencies(board: _Switchboard, request: Request) -> tuple[str, ...]:
