@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PSCI_0_2, Host
+from inspector.machine.events import digits
 from layouts.arm64 import id_fields as of
 from layouts.arm64.arm_features import feature_words
 from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
@@ -99,7 +100,7 @@ def parse_words(words: Iterable[str]) -> Words:
             if not is_length:
                 switches[name] = value == "on"
                 continue
-            bits = int(length)
+            bits = digits(length)
             if bits % 128 or not 0 < bits <= 2048:
                 raise ValueError(f"{name}: expected a vector length of 128 to 2048 bits")
             lengths[bits // 8] = value == "on"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 
 from inspector.machine.arm64.sve import VLS_SIZE_BYTES, VQ_BYTES
-from inspector.machine.events import Words, number
+from inspector.machine.events import Words, digits, number
 from layouts.arm64 import kvm_ids
 from layouts.arm64.capabilities import CAPABILITIES
 from layouts.arm64.ids import (
@@ -53,8 +53,8 @@ def feature_bits(words: Words) -> int:
             found |= 3 << FEATURE_NAMES.index("PTRAUTH_ADDRESS")
         elif name in FEATURE_NAMES:
             found |= 1 << FEATURE_NAMES.index(name)
-        elif name.startswith("bit") and name[3:].isdigit() and int(name[3:]) < 7 * 32:
-            found |= 1 << int(name[3:])
+        elif name.startswith("bit") and 0 <= digits(name[3:]) < 7 * 32:
+            found |= 1 << digits(name[3:])
         else:
             raise ValueError(f"no vCPU feature {text}; there are {', '.join(FEATURE_NAMES)}, PTRAUTH, bit0 to bit223")
     return found
@@ -144,9 +144,12 @@ def value_bytes(text: str, size_bytes: int) -> bytes:
     Raises ValueError.
     """
     if text.endswith(".."):
-        pattern = bytes.fromhex(text.removesuffix(".."))
+        try:
+            pattern = bytes.fromhex(text.removesuffix(".."))
+        except ValueError:
+            pattern = b""
         if not pattern:
-            raise ValueError(f"{text}: bytes in hex go before the two dots")
+            raise ValueError(f"{text}: bytes in hex go before the two dots, as aa..")
         return (pattern * (size_bytes // len(pattern) + 1))[:size_bytes]
     try:
         value = int(text, 0)

@@ -10,7 +10,7 @@ from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.events.kvm import lengths
 from inspector.machine.arm64.world.stage import Saved, Stage, names_state
 from inspector.machine.arm64.world.words import name_of, register, value_bytes
-from inspector.machine.events import Words, word
+from inspector.machine.events import Words, number, word
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import SVE_VLS, RegisterId
@@ -64,11 +64,8 @@ def put(stage: Stage, words: Words) -> Outcome:
     current = vcpu.get(register_id)
     if not current.accepted:
         return current
-    wanted = int(value, 0)
-    if not 0 <= wanted < 1 << field.width:
-        raise ValueError(f"{value} is not a value of {field.width} bits")
-    data = field.put(int.from_bytes(current.image, "little"), wanted).to_bytes(8, "little")
-    return _write(vcpu, register_id, data, field)
+    wanted = field.put(int.from_bytes(current.image, "little"), number(value, field.width))
+    return _write(vcpu, register_id, wanted.to_bytes(_WORD_BYTES, "little"), field)
 
 
 def _write(vcpu: Vcpu, register_id: int, data: bytes, only: Bits | None = None) -> Outcome:
