@@ -144,10 +144,7 @@ def value_bytes(text: str, size_bytes: int) -> bytes:
     Raises ValueError.
     """
     if text.endswith(".."):
-        try:
-            pattern = bytes.fromhex(text.removesuffix(".."))
-        except ValueError:
-            pattern = b""
+        pattern = _in_hex(text.removesuffix(".."))
         if not pattern:
             raise ValueError(f"{text}: bytes in hex go before the two dots, as aa..")
         return (pattern * (size_bytes // len(pattern) + 1))[:size_bytes]
@@ -158,3 +155,11 @@ def value_bytes(text: str, size_bytes: int) -> bytes:
     if value < 0 or value.bit_length() > 8 * min(size_bytes, _MAX_BYTES):
         raise ValueError(f"{text} is not a number of {size_bytes} bytes")
     return value.to_bytes(size_bytes, "little")
+
+
+def _in_hex(text: str) -> bytes:
+    """Bytes in hex; none where they are not."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

@@ -80,7 +80,7 @@ def _named(stage: Stage, text: str) -> tuple[int, Bits | None]:
     field = None
     if name:
         try:
-            field = id_register(text.partition(".")[0]).field(name)
+            field = id_register(name_of(register_id)).field(name)
         except KeyError:
             raise ValueError(f"no field {text}") from None
     is_number = text.startswith("0x")
@@ -120,12 +120,19 @@ def _restore(stage: Stage, state: Saved) -> Outcome:
         if not (outcome := vcpu.set(register_id, data)).accepted
     ]
     if not refused:
-        more = f" and {len(hangs_on) - 1} fields more" if len(hangs_on) > 1 else ""
-        return unknown.told(rule.ok(len(wanted)), hangs_on[0] + more if hangs_on else "")
+        return unknown.told(rule.ok(len(wanted)), _together(hangs_on))
     for text in refused[1:]:
         rule.check(text, held=False)
     rule.check(refused[0], held=False)
     return rule.short(len(wanted) - len(refused), len(wanted))
+
+
+def _together(hangs_on: list[str]) -> str:
+    """What an answer hangs on: the first field, and how many more there are."""
+    if not hangs_on:
+        return ""
+    first, *more = hangs_on
+    return f"{first} and {len(more)} field{'s' if len(more) > 1 else ''} more" if more else first
 
 
 def _told(vcpu: Vcpu, register_id: int, data: bytes, outcome: Outcome) -> str:
