@@ -91,7 +91,9 @@ def test_a_register_that_kvm_does_not_have() -> None:
     assert told[-1] == "hw_prop_BS"
     assert {"feat_AES", "hw_prop_BS"} <= set(told)
     assert "hw_prop_DZP" not in told
-    assert [one.name for one in blockers_of(wanting(host, {DCZID: 0x14}), host)] == ["hw_prop_DZP", "hw_prop_BS"]
+    own = wanting(host, {ISAR0: 1 << AES.lsb})
+    own = own._replace(registers={DCZID: 0x14, **own.registers})
+    assert [one.name for one in blockers_of(own, host)] == ["hw_prop_DZP", "hw_prop_BS", "feat_AES"]
 
 
 def test_who_the_cpu_is() -> None:
@@ -122,17 +124,18 @@ def test_why_a_value_is_refused(place: FieldPlace, value: int, why: str) -> None
 # What an answer hangs on
 
 
-def in_part(**fields: tuple[int, int]) -> PartialHost:
-    host = PartialHost(
-        full_host(limits={**CPU, PFR0: 0x11 | 1 << 32, ISAR0: 0x22 | 1 << RNDR.lsb, MIDR: 0x410F_D400}), ""
-    )
+def in_part(kernel: str = "7.2", **fields: tuple[int, int]) -> PartialHost:
+    limits = {**CPU, PFR0: 0x11 | 1 << 32, ISAR0: 0x22 | 1 << RNDR.lsb, MIDR: 0x410F_D400}
+    host = PartialHost(full_host(kernel, limits), "")
     by_name = {place.name: place for place in field_places().values()}
     host.open = {by_name[name]: values for name, values in fields.items()}
     return host
 
 
 def test_fields_that_an_answer_hangs_on() -> None:
-    """Who the CPU is decides nothing."""
+    """Who the CPU is decides nothing: where it cannot be written, a guest has the host's."""
+    older = in_part("6.12", Revision=(0, 3))
+    assert open_of(wanting(older, {}), older) == []
     host = in_part(RNDR=(0, 1), AES=(0, 2), Revision=(0, 3))
     asked = wanting(host, {ISAR0: 0x32 | 1 << RNDR.lsb, MIDR: 0x410F_D401})
     why = "AES is at most 2 (found 3)"
@@ -177,7 +180,9 @@ def test_what_is_the_hosts_is_not_written() -> None:
 def test_nothing_is_asked_of_a_vcpu_that_could_not_be_made() -> None:
     host = bare_host({MMFR0: 2})
     asked = request(None, parse_words(["pmu=on"]), host)
-    assert calls(asked, host) == ["KVM_CREATE_VCPU 0", f"KVM_ARM_VCPU_INIT {PSCI_0_2 | PMU_V3:#x}"]
+    made = ["KVM_CREATE_VCPU 0", f"KVM_ARM_VCPU_INIT {PSCI_0_2 | PMU_V3:#x}"]
+    assert calls(asked, host) == made
+    assert calls(wanting(host, {MIDR: 1}, "pmu=on"), host)[1:] == made
 
 
 @pytest.mark.parametrize(

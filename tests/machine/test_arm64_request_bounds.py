@@ -122,6 +122,15 @@ def test_a_switch_that_is_off_takes_all_of_its_fields() -> None:
     assert (of_model.registers[ZFR0], of_model.conflicts) == (0, ())
 
 
+def test_who_switched_a_field_off() -> None:
+    """Nobody, where nobody said so."""
+    host, field = known_host("neoverse-v1"), field_places()["ID_AA64ZFR0_EL1", "AES"]
+    said = request(model(), parse_words(["sve=off"]), host).last(field)
+    assert said is not None
+    assert (said.value, said.origin, said.name) == (0, "switch", "sve=off")
+    assert request(model(), parse_words([]), host).last(field) is None
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
