@@ -13,7 +13,7 @@ from inspector.machine.x86.linux import signals
 from inspector.machine.x86.replay.programs import digest
 from inspector.machine.x86.replay.programs.frames import FILL, filled
 from inspector.machine.x86.replay.programs.program import Program, Step
-from inspector.machine.x86.replay.programs.replay import replay_steps
+from inspector.machine.x86.replay.programs.replay import ended, replay_steps
 from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
 
 _XSTATE, _PRFPREG, _PRSTATUS, _IOPERM = "202", "2", "1", "201"
@@ -40,6 +40,7 @@ def replay_ptrace(host: Host, record: dict[str, Any]) -> Iterator[Answer | NotAs
         accepted = not (isinstance(expected, dict) and expected.get("err"))
         yield Answer(kind, text, expected, predicted, accepted)
     yield from replay_steps(program, where, steps[stop + 1 :], frozenset(), stop + 1)
+    yield ended(where, record["end"])
 
 
 def _calls(program: Program, record: dict[str, Any]) -> Iterator[tuple[object, object]]:
