@@ -65,12 +65,12 @@ def _get(program: Program, asked: dict[str, Any]) -> object:
     if "getfpxregs" in asked:
         return {"getfpxregs": _EIO}
     if "image" in asked:
-        return {**asked, "image": _shown(program)}
+        return {"get": asked.get("get"), "image": _shown(program)}
     note, size = asked["get"], asked.get("len", _BUFFER_BYTES)
     found: dict[str, object] = {"get": note, "len": size}
     if asked.get("base"):
         # An iov_base where nothing is mapped.
-        return {**asked, "err": _EFAULT}
+        return {"get": note, "base": asked["base"], "err": _EFAULT}
     if note == _IOPERM:
         return found | {"err": _ENXIO}
     if note not in (_XSTATE, _PRFPREG, _PRSTATUS):
