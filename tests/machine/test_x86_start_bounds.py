@@ -98,14 +98,16 @@ def test_a_lines_features_are_the_guests_and_the_rest_stays(before: int) -> None
 
 
 def test_a_line_adds_the_leaves_that_the_guest_had_not() -> None:
-    """KVM's leaf is added to no capture that has it not: with Hyper-V's it is elsewhere, or nobody captured it."""
+    """KVM's leaf is added to no capture that has it not; with Hyper-V's in front it is behind those."""
     found, theirs = table_there({(1, 0): (0, 0, 0, 0)}, line="SapphireRapids"), guest_cpuid(line_of("SapphireRapids"))
     for leaf in ((7, 0), (7, 1), (0x80000001, 0), (0x80000008, 0)):
         register = {(7, 0): 1, (7, 1): 0, (0x80000001, 0): 2, (0x80000008, 0): 1}[leaf]
         assert found[leaf][register] == (theirs.get(*leaf) or ())[register] != 0
     assert found[0x80000008, 0][0] == 0, "widths are no features"
     assert not [key for key in found if key[0] >> 28 == 4]
-    assert table_there({(0x40000000, 0): MICROSOFT, (0x40000001, 0): FULL}, line="EPYC")[0x40000001, 0] == FULL
+    behind = {(0x40000000, 0): MICROSOFT, (0x40000001, 0): FULL, (0x40000100, 0): KVM, (0x40000101, 0): FULL}
+    found = table_there(behind, line="EPYC")
+    assert (found[0x40000001, 0], found[0x40000101, 0][0] & 0xFFFF) == (FULL, 0x17B)
 
 
 # What a line changes
@@ -145,6 +147,8 @@ def test_kvms_own_features_are_the_lines_too() -> None:
     )
     assert "CPUID.40000001.0.EAX[3]" not in change(table, "EPYC")
     assert not [place for place in change({**table, (0x40000000, 0): MICROSOFT}, "EPYC") if "40000001" in place]
+    behind = {(0x40000000, 0): MICROSOFT, (0x40000100, 0): KVM, (0x40000101, 0): (1 << 3, 0, 0, 0)}
+    assert change(behind, "EPYC,-kvmclock")["CPUID.40000001.0.EAX[3]"].blocks
 
 
 def test_bits_that_a_line_switches_are_not_the_vcpus_own() -> None:

@@ -13,7 +13,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.kvm_leaves import leaf_in
+from inspector.machine.x86.migrate.kvm_leaves import as_shown, is_hypervisors, leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.features import REGISTERS
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
 
 Table = Mapping[tuple[int, int], CpuidValues]
-#: KVM's leaf of features and the one that names it; another hypervisor's interface moves both up (hyperv_enabled).
-_KVM_LEAF, _KVM_SIGNATURE = 0x40000001, (0, 0x4B4D564B, 0x564B4D56, 0x4D)
 _ZERO = (0, 0, 0, 0)
 
 
@@ -45,14 +43,14 @@ class Compared(NamedTuple):
 
 def of_line(guest: Guest, made: Realization) -> Iterator[tuple[Place, int, int]]:
     """The feature bits that a line decides, also those of MSRs: where, what the guest has, and what it gets there."""
-    table = guest.table
+    shown = as_shown(guest.table)
     for feature, bits in features().items():
         theirs = int(feature in made.features)
         for word, number in bits:
             if word.is_msr and word.at in SET_BY_LINE and word.at in guest.msrs:
                 yield Place("msr", word.at, 0, "", number, number), guest.msrs[word.at] >> number & 1, theirs
-            elif _is_of_line(word, table):
-                mine = table.get(word.leaf, _ZERO)[word.register_number] >> number & 1
+            elif _is_of_line(word, shown):
+                mine = shown.get(word.leaf, _ZERO)[word.register_number] >> number & 1
                 yield Place("cpuid", *word.leaf, word.register, number, number), mine, theirs
 
 
@@ -66,11 +64,9 @@ def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def _is_of_line(word: Word, table: Table) -> bool:
-    """QEMU's line decides the register of CPUID; KVM's own leaf is elsewhere where the guest has Hyper-V's."""
-    if word.at != _KVM_LEAF:
-        return not word.is_msr
-    return word.leaf in table and table.get((0x40000000, 0), _KVM_SIGNATURE)[1:] == _KVM_SIGNATURE[1:]
+def _is_of_line(word: Word, shown: Table) -> bool:
+    """QEMU's line decides the register of CPUID; of KVM's own leaf where the guest is known to have it."""
+    return not word.is_msr and (word.leaf in shown or not is_hypervisors(word.at))
 
 
 def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> tuple[Entry, ...]:
@@ -80,7 +76,7 @@ def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realizati
     table = guest.table
     rows = {key: list(row) for key, row in table.items()}
     if made is not None:
-        _take_features(rows, guest.table, made)
+        _take_features(rows, table, made)
     for bit in bits:
         place = bit.place
         if made is None and bit.blocks and bit.rule == "and" and place.kind == "cpuid":
@@ -103,12 +99,13 @@ def _take_features(rows: dict[tuple[int, int], list[int]], table: Table, made: R
     """The feature words and the XSAVE leaf as QEMU's line gives them; caches and topology stay."""
     from inspector.machine.x86.models.cpuid import guest_cpuid
 
-    theirs = guest_cpuid(made).leaves
+    theirs, shown = guest_cpuid(made).leaves, as_shown(table)
     for word, names in qemu_words().items():
-        if not _is_of_line(word, table):
+        if not _is_of_line(word, shown):
             continue
         mask = sum(1 << number for number in names if number not in _runtime(word.at, word.register))
-        row = rows.setdefault(word.leaf, [*_ZERO])
+        leaf, subleaf = word.leaf
+        row = rows.setdefault((leaf_in(table, leaf), subleaf), [*_ZERO])
         other = theirs.get(word.leaf, _ZERO)
         at = word.register_number
         row[at] = row[at] & ~mask | other[at] & mask
