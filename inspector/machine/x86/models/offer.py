@@ -14,7 +14,8 @@ from layouts.x86.models.features import AMD_ALIASES, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
 
 KVM, TCG = "kvm", "tcg"
-AMD_LIKE = ("AuthenticAMD", "HygonGenuine")
+#: IS_AMD_CPU of QEMU: Hygon's are none.
+AMD = "AuthenticAMD"
 _ALL = 0xFFFFFFFF
 _ARCH_CAPABILITIES = 0x10A
 #: The emulator takes the lower half of ARCH_CAPABILITIES: 10.0 and 11.1 do, 5.2 does not; none between was asked.
@@ -170,16 +171,16 @@ def _msr_features(index: int, value: int) -> int:
 
 def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
     names: tuple[str, ...] = _ADDED if supported.get(0x40000001) else _ADDED + _PARAVIRTUAL
-    names += _ADDED_ON_AMD if supported.vendor() in AMD_LIKE else ()
+    names += _ADDED_ON_AMD if supported.vendor() == AMD else ()
     for bit in (bit for name in names for bit in features()[name]):
-        values[bit.word] = values.get(bit.word, 0) | 1 << bit.number
+        values[bit.word] |= 1 << bit.number
     for bit in (bit for name in _NEEDS_CPU_PM for bit in features()[name]):
         values[bit.word] &= ~(1 << bit.number)
     basic, extended = Word.of_cpuid(1, None, "edx"), Word.of_cpuid(0x80000001, None, "edx")
     values[extended] |= values[basic] & AMD_ALIASES
     for bit in (bit for name in _FROM_THE_CPU for bit in features()[name]):
-        row = host.get(*bit.word.leaf) if host is not None else None
-        values[bit.word] |= (row[bit.word.register_number] if row else 0) & 1 << bit.number
+        if host is not None and (row := host.get(*bit.word.leaf)):
+            values[bit.word] |= row[bit.word.register_number] & 1 << bit.number
 
 
 def brand(cpuid: Cpuid) -> str:
