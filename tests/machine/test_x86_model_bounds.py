@@ -82,10 +82,11 @@ def test_what_is_added_and_taken() -> None:
 
 
 def test_an_offer_says_what_the_table_says() -> None:
-    texts = (b"    CPU X   of t", b"hree rows", b"")
+    texts = (b"    CPU X   of t", b"hree rows, the l", b"ast whole of CPU")
     rows = {(0x80000002 + row, 0): struct.unpack("<4I", text.ljust(16, b"\0")) for row, text in enumerate(texts)}
     offer = offer_with({**rows, (0x80000008, 0): (0x3034, 0x33, 0, 0)})
-    assert (offer.phys_bits, offer.model_id, offer.kernel, offer.label) == (0x34, "CPU X   of three rows", "", "h")
+    assert offer.model_id == "CPU X   of three rows, the last whole of CPU"
+    assert (offer.phys_bits, offer.kernel, offer.label) == (0x34, "", "h")
     assert offer.cpuid is not None
     assert (offer_with({}).phys_bits, offer_with({}).model_id) == (0, "")
     by_names = offer_of_features("h", ["pni"], ["x2apic"])

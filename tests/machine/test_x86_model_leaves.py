@@ -145,3 +145,8 @@ def test_centaurs_leaves(words: dict[str, str], leaves: dict[int, tuple[int, ...
     """As the emulator answers: the highest, and the version again, where the guest has such leaves at all."""
     table = guest_cpuid(made("base", every(accelerator="tcg"), family="6", **words)).leaves
     assert {leaf: row for (leaf, _), row in table.items() if leaf >> 28 == 0xC} == leaves
+
+
+def test_kvms_own_leaf_is_of_no_region() -> None:
+    """kvm_x86_build_cpuid: it is there whatever the highest leaf is."""
+    assert guest_cpuid(made("486", every(), level="0", xlevel="0")).get(0x40000001) == (0x100007B, 0, 0, 0)

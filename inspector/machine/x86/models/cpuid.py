@@ -153,7 +153,7 @@ def _rows_of(made: Realization, levels: Levels) -> _Rows:
             if not bit.word.is_msr:
                 rows[bit.word.leaf][bit.word.register_number] |= 1 << bit.number
     vendor = made.expansion.vendor
-    ebx, edx, ecx = _registers(vendor, 3)
+    ebx, edx, ecx, _ = _registers(vendor.encode())
     rows[0, 0] = [levels.basic, ebx, ecx, edx]
     rows[0x80000000, 0] = [levels.extended, *((0, 0, 0) if _is_intels(made) else (ebx, ecx, edx))]
     rows[_CENTAUR, 0][0] = levels.centaur
@@ -173,10 +173,9 @@ def _row(row: list[int]) -> CpuidValues:
     return eax, ebx, ecx, edx
 
 
-def _registers(text: str, count: int) -> list[int]:
-    """A text's bytes as QEMU gets them, in registers; what is too long is cut."""
-    raw = text.encode(errors="surrogateescape")[: 4 * count].ljust(4 * count, b"\0")
-    return [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
+def _registers(raw: bytes) -> list[int]:
+    """The first four."""
+    return [int.from_bytes(raw[at : at + 4], "little") for at in (0, 4, 8, 12)]
 
 
 def version_of(made: Realization) -> int:
@@ -204,9 +203,10 @@ def model_id_of(made: Realization) -> str:
 
 
 def _names(rows: _Rows, made: Realization) -> None:
-    words = _registers(model_id_of(made), 12)
-    for at in (0, 4, 8):
-        rows[0x80000002 + at // 4, 0] = words[at : at + 4]
+    # The bytes that QEMU gets, whatever they are.
+    raw = model_id_of(made).encode(errors="surrogateescape")
+    for number in (2, 3, 4):
+        rows[0x80000000 + number, 0] = _registers(raw[16 * (number - 2) :])
 
 
 def _widths(rows: _Rows, made: Realization) -> None:
