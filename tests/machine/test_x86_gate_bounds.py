@@ -379,7 +379,9 @@ def test_the_programs_protection_keys_while_its_guest_runs() -> None:
 
 def test_an_xfd_that_the_host_keeps_for_its_guest() -> None:
     """Under the proposal the register is the host's while the guest has another value."""
-    found = after(*TILES_ON, "KVM_RUN", policy="rfc")
-    assert vcpu_of(found).xfd == 0
+    for kernel in ("7.2", "5.17"):
+        found = after(*PERMITTED, "KVM_RUN", kernel=kernel, policy="rfc")
+        assert (vcpu_of(found).xfd, found.state().cpus[0].xfd) == (0, 1 << TILEDATA)
+    assert vcpu_of(after(*TILES_ON, "KVM_RUN", policy="rfc")).xfd == 0
     assert _place({}, 40) == (0, 0)
     assert [_asked(event) for event in ("KVM_RUN", "guest xsetbv 4")] == ["0x0", "0x6"]
