@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from inspector.capture.cpu_line import HOST, BitPlace
 from inspector.export.encode import encode
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, lru_cache
 from layouts.x86.kvm_cpuid import ANY_INDEXED_LEAVES
 from layouts.x86.models.features import feature_at, features, msr_feature_at
 from layouts.x86.models.libvirt import libvirt_feature

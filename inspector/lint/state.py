@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
+from layouts.light import cached_property
 from layouts.vocabulary import Bits
 from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, kvm_base
 from layouts.x86.kvm_counted import KVM_CPUID2, cpuid2_unpack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cache
 
 from inspector.capture.errors import InputError, UsageError, visible
 from inspector.capture.host import Cpuid
@@ -25,7 +24,7 @@ from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_cpus import model_named, no_such_cpu
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere

@@ -9,10 +9,9 @@ Linux give; a name is for good, because it is part of a field's path.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from layouts.data import data_text
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"

@@ -133,6 +133,20 @@ def test_no_numbers(text: str) -> None:
         events.number(text)
 
 
+def test_numbers_of_few_bits() -> None:
+    assert events.number("15", 4) == 15
+    with pytest.raises(ValueError, match=r"^16 is not a number of 4 bits$"):
+        events.number("16", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("31", 31), ("9999", 9999), ("12345", -1), ("", -1), ("x", -1), ("²", -1), ("٣", -1)]
+)
+def test_numbers_behind_a_name(text: str, number: int) -> None:
+    """Digits of other scripts are none: Python's own words would refuse them, or take them."""
+    assert events.digits(text) == number
+
+
 def test_words_of_an_event() -> None:
     assert (events.below("7", 8), events.word(["a", "b"], 1, "it")) == (7, "b")
     for text in ("8", "9"):

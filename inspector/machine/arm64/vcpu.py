@@ -6,7 +6,6 @@ Source: Linux arch/arm64/kvm/arm.c, guest.c, reset.c, pmu-emul.c.
 from __future__ import annotations
 
 import errno
-import struct
 
 from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, unmet, vgic
 from inspector.machine.arm64.arch import VcpuArch
@@ -198,7 +197,7 @@ class Vcpu(VcpuArch):
         if not rule.check("SVE is finalized", self.is_final):
             return rule.refuse(errno.EPERM)
         found = listed.register_ids(self)
-        return rule.ok(len(found), struct.pack(f"<{len(found)}Q", *found))
+        return rule.ok(len(found), b"".join([one.to_bytes(8, "little") for one in found]))
 
 
 def _no_such_ioctl(name: str) -> Outcome:

@@ -6,10 +6,9 @@ The tables are ``data/features.txt``, ``dependencies.txt`` and ``aliases.txt``; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 from layouts.data import data_text
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 #: Never of a host's own accord: ``no_autoenable_flags`` of feature_word_info (target/i386/cpu.c).

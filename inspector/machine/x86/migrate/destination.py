@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
@@ -13,9 +12,12 @@ from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import feature_words
-from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
+from layouts.light import TYPE_CHECKING, cached_property
 from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.offer import Offer
 
 _ALL = 0xFFFFFFFF
 _SVM_LEAF = 0x8000000A
@@ -99,6 +101,8 @@ class Destination:
         """What QEMU may give to a guest there: KVM's answer with what QEMU adds."""
         if self._offer is not None:
             return self._offer
+        from inspector.machine.x86.models.offer import offer_of_cpuid
+
         raw = self.kvm.raw if self.is_raw else None
         return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
 
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
 from inspector.machine.x86.kvm.supported_cpuid import Supported
 from inspector.machine.x86.migrate.places import Place, linux_names
 from layouts.kernels import release_numbers
+from layouts.light import cache, lru_cache
 from layouts.x86.features import REGISTERS
 from layouts.x86.kernels import kernels
 from layouts.x86.kvm_caps import KVM_FEATURES

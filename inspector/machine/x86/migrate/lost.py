@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
-from inspector.machine.x86.cpu import images
-from inspector.machine.x86.kvm import sregs, xsave
-from inspector.machine.x86.kvm.msrs import access, mce
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
@@ -24,6 +22,7 @@ from layouts.x86.xsave import BY_NUMBER, DYNAMIC
 _KVM_XSAVE_BYTES = 4096
 #: MSRs that count time, or tell the frequency of a TSC that nobody measured: they read back as another value.
 _TIME = frozenset((0x10, 0x6E0, 0x838, 0x839, 0x40000010, 0x40000020, 0x40000022))
+_MCG_CAP = 0x179
 _GUEST_MODE_FLAG, _EFER_SVME, _CR4_VMXE = 1, 1 << 12, 1 << 13
 
 
@@ -90,7 +89,7 @@ def _msrs(guest: Guest, found: Restored) -> Iterator[Lost]:
         if index in refused or index in _TIME or index in found.left_out:
             continue
         # QEMU's stream has what it asked of KVM_X86_SETUP_MCE, which is more than an AMD guest reads (svm_setup_mce).
-        is_asked = guest.of_qemu and index == mce.MCG_CAP
+        is_asked = guest.of_qemu and index == _MCG_CAP
         got = found.vcpu.mcg_cap if is_asked else access.read(found.vcpu, index)
         if isinstance(got, int) and got != value:
             text = f"{access.name_of(index)} {value:#x} is accepted and reads {got:#x}"
@@ -102,6 +101,8 @@ def _registers(guest: Guest, found: Restored) -> Iterator[Lost]:
     done = {call.step for call in found.calls if call.accepted}
     if not done & {"sregs", "sregs2"}:
         return
+    from inspector.machine.x86.kvm import sregs
+
     now = facts_of(NOTHING._replace(sregs=sregs.get_sregs(found.vcpu)))
     for name in ("cr0", "cr4", "efer"):
         if name in now and now[name] != guest.facts.get(name, now[name]):
@@ -119,6 +120,9 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
     is_taken = any(call.step == "xsave" and call.accepted for call in found.calls)
     if in_use is None or not is_taken or "xcrs" not in guest.captured:
         return
+    from inspector.machine.x86.cpu import images
+    from inspector.machine.x86.kvm import xsave
+
     gone = in_use & guest.facts.get("xcr0", in_use) & ~images.xstate_bv(xsave.get_xsave(found.vcpu))
     for number in range(2, gone.bit_length()):
         if gone >> number & 1:

@@ -5,9 +5,7 @@ A place is written as JSON has it: ``CPUID.7.0.EBX[16]``, ``CPUID.80000008.0.EAX
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache, lru_cache
 from layouts.x86.combine import FIELDS, IGNORED_BITS, OR_BITS, OR_MSR_BITS, SWITCHED_BITS, Combine, Field
 from layouts.x86.cpuid import cpuid_register
 from layouts.x86.features import FEATURES, REGISTERS, WORDS

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm import clock
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.light import TYPE_CHECKING
 from layouts.x86.vmms import Vmm
@@ -39,6 +38,8 @@ def hangs_on(guest: Guest, destination: Destination) -> str:
         return ""
     if not host_khz:
         return f"the destination's TSC frequency (the guest's is {khz} kHz)"
+    from inspector.machine.x86.kvm import clock
+
     if not clock.is_near(destination.kvm, khz) and scales(destination) is None:
         return f"whether the destination scales TSCs (the guest's {khz} kHz, the destination's {host_khz} kHz)"
     return ""
@@ -60,6 +61,8 @@ def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vm
         near = f"within {_QEMU_PPM} ppm of the destination's {host_khz} kHz"
         rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", held=False)
         return rule.refuse(errno.ENOTSUP)
+    from inspector.machine.x86.kvm import clock
+
     return clock.set_tsc_khz(vcpu, khz)
 
 
@@ -70,6 +73,8 @@ def lost(guest: Guest, destination: Destination) -> str:
     which a guest's NTP corrects.
     """
     khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
+    from inspector.machine.x86.kvm import clock
+
     if scales(destination) or clock.is_near(destination.kvm, khz):
         return ""
     return (

@@ -6,10 +6,9 @@ Under KVM it is KVM_GET_SUPPORTED_CPUID with what QEMU adds to it; under TCG wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 from inspector.capture.host import Cpuid
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.x86.models.features import AMD_ALIASES, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
 

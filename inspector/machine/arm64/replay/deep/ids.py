@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from inspector.machine.arm64 import registers
 from inspector.machine.arm64.arch import VcpuArch
@@ -11,6 +10,7 @@ from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, co
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import ids
+from layouts.light import partial
 
 _COPROCESSORS = ids.make(0, 8)
 _NAMED = {"VLS": ids.SVE_VLS, "Z0": ids.SVE_Z0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Outcome
@@ -61,6 +61,14 @@ def expand(text: str, count: int) -> str:
 def shortened(text: str) -> str:
     """How the recorder writes a sweep."""
     return text[0] if len(text) > 1 and text == text[0] * len(text) else text
+
+
+def masks(bits: Sequence[int]) -> list[int]:
+    """Every subset of some bits, counted up."""
+    found = [0]
+    for bit in bits:
+        found += [mask | 1 << bit for mask in found]
+    return found
 
 
 def compare(kind: str, record: str, recorded: str, predicted: str, because: object = "") -> Iterator[Answer | Agreed]:

@@ -1,0 +1,175 @@
+"""Recorded answers of x86 kernels: each of them is asked, and what is no answer is told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.capture.errors import InputError
+from inspector.machine.answer import Answer, NotAsked
+from inspector.machine.verify import verify
+from inspector.machine.x86.replay.records import hosted, replay
+
+VERDICTS = Path(__file__).parent / "verdicts"
+Record = dict[str, Any]
+AMX, SEQUENCES = "x86-amx-linux-7.2", "x86-amx-sequences-linux-7.2"
+#: What of a record is an answer, by its kind.
+ANSWERS = {
+    "xgetbv": "xcr0",
+    "prctl": "ret val",
+    "amx": "sig code xinuse_before xinuse_after",
+    "sigaltstack": "err",
+    "kvmcaps": "xsave2 xsave xcrs guest_supp_err guest_supp",
+    "vmcap": "xsave2",
+    "kvmcpuid": "r",
+    "setcpuid": "err",
+    "setxcr0-before-cpuid": "7 e7 1 0 3 602e7",
+    "msr": "xfd_ret xfd err_ret xfd_err",
+    "xcr0sweep": "ok hist",
+    "setmsr": "xfd xfd_now xfd_err xfd_err_now xss xss_now",
+    "g_xsetbv": "res xcr0",
+    "g_xsetbv_idx1": "res",
+    "g_wrmsr": "xsetbv xfd rd xfd_now xfd_err rd2 xfd_err_now",
+    "g_amx": "xsetbv wrmsr ldtilecfg xgetbv1 xinuse1 tilezero xinuse2 rd_err xfd_err host_xfd_err host_xfd "
+    "tilezero_after_clear tilerelease xinuse3",
+    "g_noosxsave": "xgetbv xsetbv tilezero",
+    "getxsave2": "err size",
+    "getxsave": "err",
+    "setxsave": "err bv_after",
+    "xfd-then-setxsave": "setmsr set bv_after same",
+    "xcr0=7-then-setxsave": "setxcr bv set",
+}
+#: Bit 17 of XINUSE is predicted; those below were the recorder's own.
+TILE = 1 << 17
+
+
+@cache
+def recorded(name: str, *, brief: bool = True) -> tuple[Record, ...]:
+    """A recording; of XCR0's sweeps the three lowest bits."""
+    lines = gzip.decompress((VERDICTS / f"{name}.jsonl.gz").read_bytes()).splitlines()
+    found = [json.loads(line) for line in lines]
+    for record in found if brief else ():
+        if record["t"] == "xcr0sweep":
+            record |= {"bits": [0, 1, 2], "ok": ["1", "3", "7"], "hist": {"0": 3, "22": 5}}
+    return tuple(found)
+
+
+def answers(records: Sequence[Record]) -> list[Answer | NotAsked]:
+    return list(replay(hosted(records), records))
+
+
+def wrong(records: Sequence[Record]) -> list[Answer]:
+    return [answer for answer in answers(records) if isinstance(answer, Answer) and not answer.agrees]
+
+
+def changed(value: Any, bit: int = 1) -> Any:
+    """Another answer of the same form."""
+    if isinstance(value, list):
+        return [*value[:-1], changed(value[-1])]
+    if isinstance(value, dict):
+        return {**value, "0": value["0"] + 1}
+    return f"{int(value, 16) ^ bit:x}" if isinstance(value, str) else value + 1
+
+
+def passes(records: Sequence[Record]) -> Iterator[list[tuple[Record, Record]]]:
+    """The records with an answer of each changed, those of a kind one after the other; with the ones that they were."""
+    for nth in range(max(len(keys.split()) for keys in ANSWERS.values())):
+        found = []
+        for record in records:
+            keys = [key for key in ANSWERS.get(record["t"], "").split() if key in record]
+            if nth < len(keys):
+                key = keys[nth]
+                bit = TILE if key.startswith("xinuse_") else 1
+                found.append(({**record, key: changed(record[key], bit)}, record))
+            else:
+                found.append((record, record))
+        yield found
+
+
+def test_every_answer_of_a_record_is_asked() -> None:
+    """One answer of each record is another: that one disagrees, and no other does."""
+    records = recorded(AMX)
+    assert {record["t"] for record in records} > ANSWERS.keys()
+    assert wrong(records) == []
+    for pairs in passes(records):
+        # The unchanged image tells what the guest had put there: it is no answer.
+        pairs = [
+            (was, was) if "bv_after" in was and was.get("case") == "asis" and now["err"] == 0 else (now, was)
+            for now, was in pairs
+        ]
+        told = {answer.record for answer in wrong([now for now, _ in pairs])}
+        missing = [now for now, was in pairs if now is not was and not any(_is_of(text, now) for text in told)]
+        assert missing == []
+        assert len(told) <= sum(now is not was for now, was in pairs)
+
+
+def _is_of(text: str, record: Record) -> bool:
+    return json.dumps(record, separators=(",", ":")).startswith(text.removesuffix("…"))
+
+
+def test_what_the_unchanged_image_tells_is_seen_in_the_changed_ones() -> None:
+    records = [{**each, "bv_after": "202"} if each.get("case") == "asis" else each for each in recorded(AMX)]
+    assert {answer.kind for answer in wrong(records)} == {
+        "setxsave",
+        "xfd-then-setxsave",
+        "xcr0=7-then-setxsave",
+    }
+
+
+def test_every_step_of_a_sequence_is_asked() -> None:
+    records = recorded(SEQUENCES)[:40]
+    steps = sum(len(record.get("steps", ())) for record in records)
+    assert steps > 1000
+    assert wrong(records) == []
+    other = [
+        {**record, "steps": [[*step[:-1], changed(step[-1])] for step in record["steps"]]}
+        if "steps" in record
+        else record
+        for record in records
+    ]
+    # What a read that faulted left in its register is no answer.
+    faulted = sum(
+        step[0] in ("g_rdmsr", "g_xgetbv") and step[2] != 100 for record in records for step in record.get("steps", ())
+    )
+    assert len(wrong(other)) == steps - faulted
+
+
+@pytest.mark.parametrize("kind", ["novel", "cap", "g_halt"])
+def test_a_kind_that_is_not_known_is_told(kind: str) -> None:
+    found = answers([recorded(AMX)[0], {"t": kind}])
+    assert found == [NotAsked(kind, "records of kinds that the machine does not know", 1)]
+
+
+def test_what_describes_the_host_is_no_answer() -> None:
+    described = [record for record in recorded(AMX) if record["t"] not in ANSWERS]
+    assert {record["t"] for record in described} == {"uname", "cpuid", "cpuinfo", "insmod", "kvm", "sregs", "child"}
+    assert answers(described) == []
+
+
+def lines(records: Iterable[Record]) -> list[bytes]:
+    return [json.dumps(record).encode() for record in records]
+
+
+UNAME = {"t": "uname", "release": "7.2.13"}
+
+
+@pytest.mark.parametrize("given", [{"zz": 22}, {"7": "22"}, {"7": None}, {"-7": 0}])
+def test_an_xcr0_that_is_none(given: Record) -> None:
+    record = {"t": "setxcr0-before-cpuid", "ctx": "noperm", **given}
+    with pytest.raises(InputError, match="setxcr0-before-cpuid"):
+        verify("f", lines([UNAME, record]))
+
+
+def test_an_accepted_xcr0_beside_the_swept_bits_is_asked() -> None:
+    """AVX-512 without AVX."""
+    sweep = {"t": "xcr0sweep", "ctx": "noperm", "bits": [0, 1], "ok": ["1", "3", "e3"]}
+    supported = {"t": "setcpuid", "ctx": "noperm", "with": "supported", "err": 0}
+    (answer,) = wrong([UNAME, supported, sweep])
+    assert (answer.expected, answer.predicted, answer.accepted) == (True, False, True)
+    assert answer.because.startswith("0xe3: ")
