@@ -15,7 +15,7 @@ from inspector.cli.main import main
 from inspector.cli.verify import _captures_beside, _host_beside
 from inspector.export.x86_migration import remedies_of, x86_migration_json
 from inspector.machine.recording import records, with_host
-from inspector.machine.x86.migrate.bits import differences, in_table, violates
+from inspector.machine.x86.migrate.bits import differences, in_table
 from inspector.machine.x86.migrate.calls import restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest, facts_of, steps_of
@@ -162,23 +162,6 @@ def test_every_remedy_was_tried() -> None:
             assert helps(made, bit), bit
             told += 1
     assert told > 20
-
-
-@pytest.mark.parametrize(
-    ("rule", "source", "target", "wrong"),
-    [
-        ("and", 1, 0, True),
-        ("and", 0, 1, False),
-        ("or", 1, 0, False),
-        ("or", 0, 1, False),
-        ("equal", 1, 2, True),
-        ("at_most", 48, 46, True),
-        ("at_most", 46, 48, False),
-        ("ignore", 1, 0, False),
-    ],
-)
-def test_rules(rule: Any, source: int, target: int, wrong: bool) -> None:
-    assert violates(rule, source, target) is wrong
 
 
 def test_an_image_cut_at_4_kib_is_told() -> None:

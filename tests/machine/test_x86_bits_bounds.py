@@ -11,7 +11,7 @@ import pytest
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.migrate import start
 from inspector.machine.x86.migrate.again import Again
-from inspector.machine.x86.migrate.bits import Difference, differences, in_msrs, in_table
+from inspector.machine.x86.migrate.bits import Difference, differences, in_msrs, in_table, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
 from inspector.machine.x86.migrate.kvm_leaves import as_shown, leaf_in
@@ -21,6 +21,7 @@ from inspector.machine.x86.migrate.remedy import without
 from inspector.machine.x86.models.offer import offer_of_features
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.x86_guest import guest_of_model
+from layouts.x86.combine import Combine
 from layouts.x86.vmms import VMMS
 from tests.machine.x86_moves import silicon
 
@@ -117,6 +118,25 @@ def written(bit: Difference) -> str:
     return f"{bit.place} {bit.rule} {bit.source:#x} {bit.target:#x} {way}"
 
 
+@pytest.mark.parametrize(
+    ("rule", "source", "target", "wrong"),
+    [
+        ("and", 1, 0, True),
+        ("and", 0, 1, False),
+        ("or", 1, 0, False),
+        ("or", 0, 1, False),
+        ("equal", 1, 2, True),
+        ("equal", 2, 2, False),
+        ("at_most", 46, 46, False),
+        ("at_most", 48, 46, True),
+        ("at_most", 46, 48, False),
+        ("ignore", 1, 0, False),
+    ],
+)
+def test_how_two_values_go_together(rule: Combine, source: int, target: int, wrong: bool) -> None:
+    assert violates(rule, source, target) is wrong
+
+
 def test_only_bits_that_differ_are_told() -> None:
     host = silicon("6.18")
     row = host.supported.leaves[7, 0]
@@ -125,6 +145,15 @@ def test_only_bits_that_differ_are_told() -> None:
     assert told({(7, 0): (row[0], row[1], changed, row[3])}, host, (7, 0, 2), (7, 0, 3)) == [
         "CPUID.7.0.ECX[3] and 0x0 0x1 -", "CPUID.7.0.ECX[19] and 0x1 0x0 blocks"
     ]  # fmt: skip
+
+
+def test_a_register_that_nobody_compares_is_passed_over() -> None:
+    """EBX of 8000_0001 tells of the package."""
+    host = silicon("6.18")
+    eax, ebx, ecx, edx = host.supported.leaves[0x80000001, 0]
+    assert told({(0x80000001, 0): (eax, ebx ^ 1, ecx & ~1, edx)}, host, (0x80000001, 0, 1), (0x80000001, 0, 2)) == [
+        "CPUID.80000001.0.ECX[0] and 0x0 0x1 -"
+    ]
 
 
 def test_fields_are_compared_as_numbers() -> None:
@@ -141,6 +170,7 @@ def test_fields_are_compared_as_numbers() -> None:
     ("mine", "theirs", "said"),
     [
         ((1, 2, 3, 4), (1, 5, 3, 4), ["CPUID.1D.1.EBX[31:0] equal 0x2 0x5 blocks"]),
+        ((1, 2, 3, 4), (0, 5, 3, 4), ["CPUID.1D.1.EBX[31:0] equal 0x2 0x5 blocks"]),
         ((1, 2, 3, 4), None, []),
         (None, (1, 5, 3, 4), []),
     ],

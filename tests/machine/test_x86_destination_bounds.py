@@ -194,7 +194,7 @@ def test_amds_copies_of_leaf_1_follow_it() -> None:
 
 
 def test_all_that_somebody_kept_is_the_hosts() -> None:
-    raw, table = silicon("6.18").kvm.raw, Cpuid({(1, 0): (1, 2, 3, 4)})
+    raw, table = silicon("6.18").kvm.raw, Cpuid({(1, 0): (1, 2, 3, 1 << 10)})
     offer, msrs = offer_of_features("h", ("fpu",)), {0x10A: 5, 0x480: 6, 0x345: 7}
     host = destination(
         "h",
@@ -212,7 +212,7 @@ def test_all_that_somebody_kept_is_the_hosts() -> None:
     assert (host.name, host.because, host.is_guests, host.is_raw, host.offer, host.msrs) == (
         "h", "told", True, False, offer, msrs
     )  # fmt: skip
-    assert host.supported.leaves[1, 0][3] & 4, "the least that it gives"
+    assert host.supported.leaves[1, 0][3] & 1 << 10, "the least that it gives"
     assert (host.kvm.release, host.kvm.processor.emulator, host.kvm.host.emulated) == ((6, 18, 7), "tcg", True)
     assert not host.kvm.processor.vmx_mpx, "an emulator has no controls of VMX"
 

@@ -12,7 +12,7 @@ from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.lost import Lost, has, lost
 from layouts.lint.table import lint_rules
 from layouts.x86.vmms import VMMS
-from tests.machine.x86_moves import bit, feature, guest_with, silicon
+from tests.machine.x86_moves import bit, feature, guest_with, silicon, zen5
 
 PKU = (7, 0, "ecx", 3)
 
@@ -129,6 +129,8 @@ def test_calls_that_are_refused_and_passed_over() -> None:
     then = VMMS["qemu"].on_refusal("tsc_khz")
     text = f"{then.text}: {tsc.outcome.because}"
     assert everything(guest_with(), tsc) == [Lost("call", "KVM_SET_TSC_KHZ", text, then.source)]
+    regs = Call("KVM_SET_REGS", "regs", Rule("r").ok())
+    assert [entry.kind for entry in everything(guest_with(), regs, tsc)] == ["call"]
     ended = refused("KVM_SET_REGS", "regs", "qemu")
     assert everything(guest_with(), ended, msrs._replace(then=None), ended._replace(then=None)) == []
 
@@ -177,10 +179,11 @@ def test_a_cut_image_is_what_lint_finds_in_the_capture() -> None:
 
 def test_what_qemu_asks_of_machine_checks_is_no_register() -> None:
     """IA32_MCG_CAP of a stream is what QEMU gave KVM_X86_SETUP_MCE; of a list of MSRs, what the guest reads."""
-    cap, host = 1 << 8 | 5, silicon("6.18")
-    host.bare.mcg_cap = cap
-    taken = Restored((Call("KVM_SET_MSRS", "msrs", Rule("r").ok()),), host.bare, ())
+    host, ser_p = zen5("6.18"), 1 << 24
+    host.bare.mcg_cap = cap = 1 << 8 | 5 | ser_p
+    reads = f"IA32_MCG_CAP {cap:#x} is accepted and reads {cap & ~ser_p:#x}"
     pat = "IA32_PAT 0x5 is accepted and reads 0x7040600070406"
-    for of_qemu in (True, False):
+    taken = Restored((Call("KVM_SET_MSRS", "msrs", Rule("r").ok()),), host.bare, ())
+    for of_qemu, said in ((True, [pat]), (False, [reads, pat])):
         guest = guest_with(None, {0x179: cap, 0x277: 5})._replace(of_qemu=of_qemu)
-        assert [entry.text for entry in lost(guest, host, VMMS["qemu"], (), taken)] == [pat]
+        assert [entry.text for entry in lost(guest, host, VMMS["qemu"], (), taken)] == said

@@ -92,9 +92,11 @@ def test_a_refused_msr_that_ends_it_all() -> None:
     guest = guest_of("6.18", (0x1234, 1), (TSC, 5), (0x1235, 1))
     host = silicon("6.18")
     every = made(guest, host, "firecracker")
+    assert [call.then for call in every.calls if call.accepted] == [None] * (len(every.calls) - 1)
     assert [step for _, step in named(every)][-2:] == ["msrs", "events"]
     (msrs,) = (call for call in every.calls if call.step == "msrs")
     assert [index for index, _ in msrs.refused] == [0x1234, 0x1235]
+    assert (msrs.then, every.first_refused) == (VMMS["firecracker"].on_refusal("msrs"), msrs)
     ended = made(guest, host, "firecracker", give_up={0x1234})
     assert [index for index, _ in ended.calls[-1].refused] == [0x1234]
     later = made(guest, host, "firecracker", give_up={TSC})

@@ -162,7 +162,8 @@ def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:
     state = guest.saved.nested
     if vmm.moves_nested or not state:
         return
-    if int.from_bytes(state[:2], "little") & _GUEST_MODE_FLAG:
+    # The flags are the first 16 bits.
+    if state[0] & _GUEST_MODE_FLAG:
         yield Lost(
             "nested", "nested_state", f"{vmm.title} does not set nested state, and the vCPU is in L2", vmm.source
         )
