@@ -27,10 +27,6 @@ CONFIGURATIONS = {
     "pauth": PSCI_0_2 | PTRAUTH,
     "el2": PSCI_0_2 | HAS_EL2,
 }
-#: Configurations whose view of a register is the fullest, by the register.
-_FULLEST = ("base", "pmu", "sve", "pauth", "el2")
-
-
 _FILE_NAME = re.compile(r"arm64-(?:sequences-)?linux-\d+\.\d+(?:-rc\d+)?-([^/]+?)(?:\.jsonl|$)")
 
 

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, text_of
 from inspector.machine.outcome import Outcome
 
 Record = dict[str, Any]
@@ -35,6 +35,13 @@ def letter(code: int) -> str:
 def code_of(character: str) -> int:
     """The errno that a character stands for; -1 for none."""
     return _CODES.get(character, -1)
+
+
+def told(record: Record, name: str) -> Any:
+    """What a record must have, given what else it has. Raises RecordError."""
+    if name not in record:
+        raise RecordError(f"{text_of(record)} without {name!r}")
+    return record[name]
 
 
 class Count:

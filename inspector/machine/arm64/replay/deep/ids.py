@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from inspector.machine.answer import RecordError
 from inspector.machine.arm64 import registers
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, code_of, letter
@@ -52,7 +53,11 @@ def _badcoproc_set(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _badbits(state: State, record: Record) -> Iterator[Counted]:
-    base, first = int(record["base"], 16), int(record["or_bit"].split("..")[0])
+    """An id with one more bit; of bits between the ranges ``-``."""
+    ends = record["or_bit"].split("..")
+    base, first, last = int(record["base"], 16), int(ends[0]), int(ends[-1])
+    if len(record["get"]) != last + 1 - first:
+        raise RecordError(f"bits {record['or_bit']}, and {len(record['get'])} answers")
     count = Count("badbits", record)
     count.row(record["get"], _letters(lambda at: state.vcpu().get(base | 1 << (first + at))), "bit")
     return count.done()
@@ -63,8 +68,13 @@ def _idmap(state: State, record: Record) -> Iterator[Counted]:
     high, vcpu = int(record["hi"], 16), state.vcpu()
     count = Count("idmap", {"op": "idmap", "what": record["what"], "hi": record["hi"]})
     ask = partial(registers.get if record["call"] == "get" else _zeros, vcpu)
-    for first, last, character in record["runs"]:
-        register_ids = range(high | int(first, 16), (high | int(last, 16)) + 1)
+    following = int(record["runs"][0][0], 16) if record["runs"] else 0
+    for low, top, character in record["runs"]:
+        first, last = int(low, 16), int(top, 16)
+        if first != following or last < first:
+            raise RecordError(f"{count.record} has no answer for {following:x}, then a run from {low} to {top}")
+        following = last + 1
+        register_ids = range(high | first, (high | last) + 1)
         codes = [ask(register_id).code for register_id in register_ids]
         if codes.count(code_of(character)) == len(codes):
             count.agreed[character != "0"] += len(codes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from inspector.machine.answer import NotAsked
 from inspector.machine.arm64 import el0
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, told
 from inspector.machine.arm64.replay.deep.state import State
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import DCZID
@@ -21,7 +21,8 @@ def _list(state: State, record: Record) -> Iterator[Counted]:
     count.call(record["e"], outcome)
     if not record["e"]:
         found = [outcome.image[at : at + 8][::-1].hex() for at in range(0, len(outcome.image), 8)]
-        count.one(len(record["ids"]), len(found), accepted=True, where="number of ids")
+        there = [record["n"], len(record["ids"])]
+        count.one(there, [len(found)] * 2, accepted=True, where="number of ids")
         for at, (expected, predicted) in enumerate(zip(record["ids"], found, strict=False)):
             count.one(expected, predicted, accepted=True, where=f"id {at}")
     yield from count.done()
@@ -46,7 +47,7 @@ def _mrs_el0(state: State, record: Record) -> Iterator[Counted]:
     if encoding == DCZID and found is None:
         yield NotAsked("mrs_el0", causes.EL0, 1)
         return
-    expected = None if record.get("ill") else int(record["v"], 16)
+    expected = None if record.get("ill") else int(told(record, "v"), 16)
     count.one(expected, found, accepted=expected is not None)
     yield from count.done()
 

@@ -11,7 +11,7 @@ from inspector.machine.arm64.arch import Slot
 from inspector.machine.arm64.host import SVE
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep import programs
-from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, told
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS
@@ -30,9 +30,11 @@ _LINK = 30
 _TOUCHED = frozenset((*range(X0, X0 + 2 * _LINK + 2, 2), PC, PSTATE))
 
 
-def _vm(state: State, _record: Record) -> Iterator[Counted]:
+def _vm(state: State, record: Record) -> Iterator[Counted]:
+    count = Count("vm", record)
     state.renew()
-    return iter(())
+    count.one(record["e"], 0, accepted=not record["e"])
+    return count.done()
 
 
 def _cap(state: State, record: Record) -> Iterator[Counted]:
@@ -110,7 +112,8 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
-    state.shown.setdefault(register_id, record.get("v", ""))
+    if not record["e"]:
+        state.shown.setdefault(register_id, int.from_bytes(bytes.fromhex(record.get("v", "")), "little"))
     because = "" if record["e"] else _unknown(state, number, register_id)
     if because:
         yield NotAsked("get", because, 1)
@@ -174,7 +177,7 @@ def _gicdev(state: State, record: Record) -> Iterator[Counted]:
     count.call(record["e"], outcome)
     if "dist" in record:
         count.one(
-            [record["dist"], record["redist"], record["init"]],
+            [told(record, name) for name in ("dist", "redist", "init")],
             _attributes(state, record["type"]) if outcome.accepted else [-1, -1, -1],
             accepted=not record["e"],
         )
