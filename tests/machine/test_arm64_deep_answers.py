@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -137,6 +139,53 @@ CUTS: dict[str, tuple[list[Record], Record]] = {
 }  # fmt: skip
 
 
+#: How a report names the place of an answer in its record, by the record's kind and key: the record alone, if not here.
+PLACES: dict[str, dict[str, str]] = {
+    "idr": {
+        "b": "value",
+        "same": r"same\[0\]",
+        "nib": r"\w+ 3(_\d)+ nib (0|15)\[\d+\]",
+        "flip": r"\w+ 3(_\d)+ flip\[\d+\]",
+        "sp": r"\w+ 3(_\d)+ sp\[[0-3]\]",
+        "rnd": r"c0\w\w [0-9a-f]+[-+~!]\w*(\[0\]| reads back)",
+        "x": r"\w+ 3(_\d)+ read-back \d+",
+    },
+    "idno": {"get": "get", "set0": "set 0", "set1": "set ~0"},
+    "pair": {
+        "ab": r"value of c0\w\w",
+        "bb": r"value of c0\w\w",
+        "r": r"[0-9a-f]\[\d+\]",
+        "first": r"first [0-9a-f]\[0\]",
+        "ch": r"read-back \d+",
+    },
+    "ctr": {"b": "value", "r": r"[0-9a-f]{8}\[\d+\]"},
+    "sysw": {"b": "value", "w": "write [0-9a-f]+", "restore": "write [0-9a-f]+", "after": "write [0-9a-f]+"},
+    "bmap": {"get": "get", "b": "value", "bits": r"bit\[\d+\]", "zero": "zero", "restore": "restore"},
+    "ccsidr": {
+        "get": "get",
+        "set0": "set 0",
+        "b": "value",
+        "same": r"same\[0\]",
+        "flip": r"flip\[\d+\]",
+        "rnd": "[0-9a-f]{1,8}",
+    },
+    "vlsall": {"ok": "vqs [0-9a-f]+( reads)?", "hist": "by errno"},
+    "vlsbit": {name: rf"{name}\[\d+\]" for name in ("alone", "withdef", "prefixes", "defprefix")},
+    "bad": {"get": "get", "set": "set"},
+    "badcoproc": {"get": r"coprocessor\[\d+\]"},
+    "badcoproc_set": {"set": r"coprocessor\[\d+\]"},
+    "badbits": {"get": r"bit\[\d+\]"},
+    "null": {"set": "set", "get": "get"},
+    "list": {"n": "number of ids", "ids": r"id \d+"},
+    "listn": {"n": "number of ids"},
+    "listsize": {"n": "number of ids"},
+    "pmuinit": {"irq": "irq"},
+    "inittgt": {"badbit30": "bit 30", "word3": "word 3"},
+    "initmx": {"r": r"features\[\d+\]"},
+    "caps": {"vm": r"vm \d+", "sys": r"sys \d+"},
+    "masks": {"guard": "guard", "m": r"3(_\d)+"},
+    "masks_same": {"c205": "c205", "c239": "c239", "init": "init"},
+}
 #: Of single cuts: what no call returned.
 NO_ANSWERS = {
     "an id that is only read": {"get", "set"},
@@ -258,6 +307,14 @@ def counted(agreement: Agreement, before: list[Record]) -> tuple[int, int]:
     return agreement.by_answer["accepted"][1] - len(before), agreement.by_answer["refused"][1]
 
 
+def check_place(told: str, record: Record, other: Record) -> None:
+    """Where the answer is, and the record or what is shown of it."""
+    where, brace, shown = told.partition("{")
+    (key,) = (key for key in record if record[key] != other[key])
+    assert re.fullmatch(PLACES.get(record["op"], {}).get(key, ""), where.removesuffix(": ")), told
+    assert told.endswith("…") or json.loads(brace + shown).items() <= other.items()
+
+
 @pytest.mark.parametrize("name", CUTS)
 def test_whatever_answer_is_another_disagrees(name: str) -> None:
     """At its record alone, as an answer that the kernel gave: accepted or refused."""
@@ -276,6 +333,7 @@ def test_whatever_answer_is_another_disagrees(name: str) -> None:
             agreement = asked("f", *HEADER, *before, other)
             assert agreement.disagreements, other
             assert {answer.kind for answer in agreement.disagreements} == {kind}, other
+            check_place(agreement.disagreements[0].record, record, other)
             # What should have been listed counts too: sets of lengths, what else another value reads back as.
             listed = kind == "vlsall" or other.get("b") != record.get("b")
             assert counted(agreement, before) == count(other) or listed, other

@@ -104,14 +104,14 @@ def test_a_wrong_answer_is_found() -> None:
 
 def test_a_row_counts_each_answer_and_tells_the_ones_that_differ() -> None:
     said = {0: "0", 1: "i", 2: "w", 4: "b"}
-    count = Count("row", {})
+    count = Count({"op": "row"})
     count.row("0iw-b", lambda at: (said[at], "why"))
     assert (count.agreed, count.others) == ([2, 2], [])
     count.row("0ii-0", lambda at: (said[at], "why"), "here")
     assert count.agreed == [3, 3]
     assert [(one.record, one.expected, one.predicted, one.accepted) for one in count.others] == [
-        ("here[2]: {}", "i", "w", False),
-        ("here[4]: {}", "0", "b", True),
+        ('here[2]: {"op":"row"}', "i", "w", False),
+        ('here[4]: {"op":"row"}', "0", "b", True),
     ]
 
 

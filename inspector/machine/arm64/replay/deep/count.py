@@ -45,11 +45,11 @@ def told(record: Record, name: str) -> Any:
 
 
 class Count:
-    """The answers of a record. ``kind`` names them, ``record`` is shown where one differs."""
+    """The answers of a record. Where one differs the record is shown, or ``shown`` of a long one."""
 
-    def __init__(self, kind: str, record: Record) -> None:
-        self.kind = kind
-        self.record = record
+    def __init__(self, record: Record, *shown: str) -> None:
+        self.kind = record["op"]
+        self.record = {key: record[key] for key in shown} if shown else record
         self.agreed = [0, 0]
         self.others: list[Answer] = []
 

@@ -16,7 +16,7 @@ from layouts.arm64.ids import DCZID
 
 def _list(state: State, record: Record) -> Iterator[Counted]:
     """The call, the number of ids, and each id where it stands."""
-    count = Count("list", {"op": "list", "e": record["e"]})
+    count = Count(record, "op", "e")
     outcome = state.vcpu(record["i"]).reg_list()
     count.call(record["e"], outcome)
     if not record["e"]:
@@ -30,7 +30,7 @@ def _list(state: State, record: Record) -> Iterator[Counted]:
 
 def _listn(state: State, record: Record) -> Iterator[Counted]:
     """How many ids there are; with room for ``in`` of them the call is E2BIG, and says so too."""
-    count = Count(record["op"], record)
+    count = Count(record)
     outcome = state.vcpu(0).reg_list()
     room = record.get("in", outcome.value)
     code = outcome.code or (errno.E2BIG if room < outcome.value else 0)
@@ -42,7 +42,7 @@ def _listn(state: State, record: Record) -> Iterator[Counted]:
 
 def _mrs_el0(state: State, record: Record) -> Iterator[Counted]:
     """What the recorder's own process read, or that it got SIGILL."""
-    count, encoding = Count("mrs_el0", record), encoding_of_text(record["reg"])
+    count, encoding = Count(record), encoding_of_text(record["reg"])
     found = el0.mrs(state.host, encoding)
     if encoding == DCZID and found is None:
         yield NotAsked("mrs_el0", causes.EL0, 1)

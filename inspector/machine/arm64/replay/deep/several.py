@@ -21,21 +21,17 @@ def _value(state: State, register_id: int, number: int = 0) -> int:
     return state.vcpu(number).get(register_id).value
 
 
-def _listed(kind: str) -> Callable[[State, Record], Iterator[Counted]]:
+def _listed(state: State, record: Record) -> Iterator[Counted]:
     """A difference that the recorder lists: the register's value then."""
-
-    def answer(state: State, record: Record) -> Iterator[Counted]:
-        register_id, count = int(record["id"], 16), Count(kind, record)
-        state.told.add(register_id)
-        count.one(int(record["now"], 16), _value(state, register_id), accepted=True)
-        return count.done()
-
-    return answer
+    register_id, count = int(record["id"], 16), Count(record)
+    state.told.add(register_id)
+    count.one(int(record["now"], 16), _value(state, register_id), accepted=True)
+    return count.done()
 
 
 def _vcpu1diff(state: State, record: Record) -> Iterator[Counted]:
     """A register that vCPU 1 cannot read, or reads otherwise than vCPU 0."""
-    register_id, count = int(record["id"], 16), Count("vcpu1diff", record)
+    register_id, count = int(record["id"], 16), Count(record)
     state.told.add(register_id)
     got = state.vcpu(1).get(register_id)
     values = [int(record[name], 16) for name in ("v0", "v1")]
@@ -45,7 +41,7 @@ def _vcpu1diff(state: State, record: Record) -> Iterator[Counted]:
 
 def _guest_mrs(state: State, record: Record) -> Iterator[Counted]:
     """What the guest read of its own registers."""
-    count = Count("guest_mrs", {"op": "guest_mrs", "s": record["s"]})
+    count = Count(record, "op", "s")
     for name, value in record["r"].items():
         predicted = mrs(state.vcpu(), encoding_of_text(name))
         count.one(int(value, 16), predicted, accepted=True, where=name)
@@ -68,7 +64,7 @@ def silent(state: State, record: Record) -> Iterator[Counted]:
 
 def _unlisted(state: State, kind: str, number: int, *, as_shown: bool) -> Iterator[Counted]:
     """The registers of the last sweep that no record told of: as vCPU 0 showed them, or as they were written."""
-    count = Count(kind, {"op": kind, "s": state.section})
+    count = Count({"op": kind, "s": state.section})
     before = state.shown if as_shown else state.written
     for register_id in state.ids:
         if register_id not in state.told:
@@ -80,7 +76,7 @@ def _unlisted(state: State, kind: str, number: int, *, as_shown: bool) -> Iterat
 
 def _after_run(state: State, record: Record) -> Iterator[Counted]:
     """Four writes after the run, the last through vCPU 1: the value is then as listed, or as before them."""
-    register_id, count = int(record["id"], 16), Count("changed_after_run", record)
+    register_id, count = int(record["id"], 16), Count({"op": "changed_after_run", "id": record["id"]})
     expected = state.written.get(register_id)
     if state.following.get("op") == "changed_after_run" and state.following["id"] == record["id"]:
         state.counted = state.following
@@ -99,8 +95,8 @@ def _changed_after_run(state: State, record: Record) -> Iterator[Counted]:
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
     "vcpu1diff": _vcpu1diff,
-    "reinitdiff": _listed("reinitdiff"),
-    "rundiff": _listed("rundiff"),
+    "reinitdiff": _listed,
+    "rundiff": _listed,
     "changed_after_run": _changed_after_run,
     "guest_mrs": _guest_mrs,
 }

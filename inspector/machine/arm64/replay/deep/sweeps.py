@@ -91,7 +91,7 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
     state.ids.append(sysreg_id(encoding))
     tried, base = _Tried(state, encoding), int(record["b"], 16)
     name = f"{record['s']} {record['r']}"
-    count = Count("idr", {"op": "idr", "s": record["s"], "r": record["r"], "b": record["b"]})
+    count = Count(record, "op", "s", "r", "b")
     count.one(base, tried.base, accepted=True, where="value")
     same = tried.write(base)
     count.letters(record["same"], "0" if same in ACCEPTED else "i", lambda _: tried.because(base), "same")
@@ -108,7 +108,7 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
             changed += [(values[at], tried.reads(values[at])) for at, found in enumerate(predicted) if found == "x"]
     for text in record["rnd"]:
         _random(count, tried, text)
-    _read_backs(count, record["x"], changed[:_READ_BACKS], name)
+    _read_backs(count, record["x"], changed[:_READ_BACKS], f"{name} ")
     return count.done()
 
 
@@ -120,7 +120,7 @@ def _read_backs(count: Count, recorded: Sequence[Sequence[str]], changed: Sequen
     """The list of writes that do not read back as written, whole: what was written, and what it reads as."""
     listed = [tuple([int(value, 16) for value in row]) for row in recorded]
     for at, (expected, predicted) in enumerate(zip_longest(listed, changed)):
-        count.one(expected, predicted, accepted=True, where=f"{name} read-back {at}")
+        count.one(expected, predicted, accepted=True, where=f"{name}read-back {at}")
 
 
 #: How random writes end: what came of them.
@@ -141,7 +141,7 @@ def _random(count: Count, tried: _Tried, text: str) -> None:
 def _idno(state: State, record: Record) -> Iterator[Counted]:
     """An id that is none: reading it, writing 0 and all ones."""
     register_id, vcpu = sysreg_id(encoding_of_text(record["r"])), state.vcpu()
-    count = Count("idno", record)
+    count = Count(record)
     count.call(record["get"], vcpu.get(register_id), "get")
     count.call(record["set0"], vcpu.set(register_id, bytes(8)), "set 0")
     count.call(record["set1"], vcpu.set(register_id, b"\xff" * 8), "set ~0")
@@ -150,21 +150,21 @@ def _idno(state: State, record: Record) -> Iterator[Counted]:
 
 def _leakn(state: State, record: Record) -> Iterator[Counted]:
     """A sweep that restored every register left all of them as they were."""
-    count = Count("leakn", record)
+    count = Count(record)
     count.one([record["n"], record["of"]], [0, len(state.ids)], accepted=True)
     return count.done()
 
 
 def _leak(state: State, record: Record) -> Iterator[Counted]:
     """A register that such a sweep left as something else."""
-    count = Count("leak", record)
+    count = Count(record)
     count.one(int(record["now"], 16), state.vcpu().get(int(record["id"], 16)).value, accepted=True)
     return count.done()
 
 
 def _pair(state: State, record: Record) -> Iterator[Counted]:
     """Two fields, each with every value: one write where they share a register, else one after the other."""
-    count = Count("pair", {"op": "pair", "s": record["s"], "n": record["n"]})
+    count = Count(record, "op", "s", "n")
     of_one = record["a"] == record["b"]
     if of_one == bool(record["first"]):
         raise RecordError(f"{text_of(count.record)}: two registers have answers to the first write, one has none")
@@ -208,7 +208,7 @@ def _first(count: Count, tried: _Tried, value: int, expected: str, where: str) -
 def _ctr(state: State, record: Record) -> Iterator[Counted]:
     """CTR_EL0: L1Ip, IDC, DIC, DminLine, and IminLine along the rows."""
     base, tried = int(record["b"], 16), _Tried(state, CTR)
-    count = Count("ctr", {"op": "ctr", "b": record["b"]})
+    count = Count(record, "op", "b")
     count.one(base, tried.base, accepted=True, where="value")
     kept = without(base, of.CTR_L1IP, of.CTR_IDC, of.CTR_DIC, of.CTR_DMINLINE, of.CTR_IMINLINE)
     rows = iter(record["r"])
@@ -225,7 +225,7 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
 def _ar(state: State, record: Record) -> Iterator[Counted]:
     """After the first run: every bit flipped, the value itself, 0 and all ones, nothing undone."""
     register_id, base, vcpu = int(record["id"], 16), int(record["b"], 16), state.vcpu()
-    count = Count("ar", {"op": "ar", "s": record["s"], "id": record["id"], "b": record["b"]})
+    count = Count(record, "op", "s", "id", "b")
     count.one(base, vcpu.get(register_id).value, accepted=True, where="value")
 
     encoding = RegisterId(register_id).encoding
@@ -263,7 +263,7 @@ def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
     size = RegisterId(register_id).size_bytes
-    count, base = Count("sysw", record), int(record["b"], 16)
+    count, base = Count(record), int(record["b"], 16)
     counts = held.is_clock(RegisterId(register_id).encoding)
     if counts:
         yield NotAsked("sysw", causes.CLOCK, 1)
@@ -280,7 +280,7 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
 
 def _bmap(state: State, record: Record) -> Iterator[Counted]:
     """A firmware bitmap: each bit alone, none, and what it was."""
-    register_id, count = int(record["id"], 16), Count("bmap", record)
+    register_id, count = int(record["id"], 16), Count(record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if not record["get"]:
@@ -298,7 +298,7 @@ def _bmap(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
-    register_id, count = CCSIDR | record["i"], Count("ccsidr", record)
+    register_id, count = CCSIDR | record["i"], Count(record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if record["get"]:
@@ -332,7 +332,7 @@ def _set_vls(state: State, vqs: int) -> tuple[str, str]:
 
 def _vlsall(state: State, record: Record) -> Iterator[Counted]:
     """All 65,536 sets of vq 1 to 16, one after the other on one vCPU, and how many had which errno."""
-    count, vcpu, host_vqs = Count("vlsall", {"op": "vlsall"}), state.vcpu(), state.host.sve_vqs
+    count, vcpu, host_vqs = Count(record, "op"), state.vcpu(), state.host.sve_vqs
     ok = {int(vqs, 16): (int(read, 16), others) for vqs, read, others in record["ok"]}
     asked = sorted(ok.keys() | sve.accepted_vls(host_vqs))
     count.agreed[1] += _SUBSETS - len(asked)
@@ -349,7 +349,7 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _vlsbit(state: State, record: Record) -> Iterator[Counted]:
-    count, all_vqs = Count("vlsbit", {"op": "vlsbit"}), state.host.sve_vqs
+    count, all_vqs = Count(record, "op"), state.host.sve_vqs
     count.row(record["alone"], lambda bit: _set_vls(state, 1 << bit), "alone")
     count.row(record["withdef"], lambda bit: _set_vls(state, all_vqs | 1 << bit), "withdef")
     count.row(record["prefixes"], lambda bit: _set_vls(state, (2 << bit) - 1), "prefixes")
