@@ -211,9 +211,15 @@ def test_another_kernel_has_the_line_that_qemu_makes_there(line: str, releases: 
 
 def test_an_msr_that_qemu_leaves_out_is_not_refused_there() -> None:
     """5.10 does not know IA32_XFD, nor list it, so QEMU does not set it."""
-    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1})._replace(of_qemu=True)
+    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1, 0x10: 7})._replace(of_qemu=True)
     made = migrate(guest, silicon("6.18"), VMMS["qemu"])
     assert kernels_that_take(made, made.calls[-1]) == ("5.10",)
+
+
+def test_a_newer_update_of_the_same_series_is_not_named() -> None:
+    """6.12.117 takes MSR_LASTINTFROMIP, an early 6.12 does not: it is the host's own series."""
+    made = moved("kvm-vcpus/sapphire-rapids-linux-7.2", "silicon@6.12.5", "qemu")
+    assert taken(made) == {"msrs": ("7.1", "7.2", "7.3")}
 
 
 def test_the_answers_of_other_kernels_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
