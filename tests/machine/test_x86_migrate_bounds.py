@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference, compared_msrs, in_table, msr_rule
 from inspector.machine.x86.migrate.calls import order_of, restored
@@ -58,8 +61,9 @@ def test_a_guest_that_starts_without_xsave_has_no_component() -> None:
     assert (found.saved.xcrs, found.saved.xsave) == (b"\xff" * 23, b"\xff" * 519)
 
 
-def test_without_leaf_0xd_only_the_features_bits_go() -> None:
-    before = guest_with(facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
+@pytest.mark.parametrize("table", [{}, {(0xD, 1): (0xF, 0, 0, 0)}])
+def test_without_leaf_0xd_only_the_features_bits_go(table: Mapping[tuple[int, int], CpuidValues]) -> None:
+    before = guest_with(table, facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
     facts = anew(before, before, (feature(PKU),), keeps_list=True).facts
     assert dict(facts) == {"xcr0": ALL & ~(1 << 9), "cr4": ALL & ~(1 << 22), "efer": ALL}
 

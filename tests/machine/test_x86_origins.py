@@ -187,7 +187,7 @@ def test_a_model_has_not_what_the_destination_has() -> None:
 
 def test_what_a_line_decides_and_what_it_does_not() -> None:
     """Features, and the MSRs that QEMU makes of them; components follow KVM, and VMX's MSRs come with the stream."""
-    line = moved(silicon("6.18"), "Skylake-Server,+gfni")
+    line = moved(silicon("6.18"), "Skylake-Server,+gfni,-vmx-ept")
     assert origin(line, GFNI, 0, 1) == (VMM, "on because +gfni turns it on")
     assert origin(line, GFNI, 1, 0).by != VMM, "it is on, so it was not the line"
     assert origin(moved(silicon("6.18"), "Nehalem"), Place("xcr0", 0xD, 0, "", 2, 2), 1, 0).by == CAPTURE

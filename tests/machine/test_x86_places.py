@@ -16,6 +16,10 @@ from inspector.machine.x86.migrate.places import Place, names_of, rule_of
         (Place("cpuid", 0x1D, 1, "eax", 31, 0), "CPUID.1D.1.EAX[31:0]", "bytes of a tile palette and of a tile"),
         (Place("cpuid", 0x1D, 2, "eax", 31, 0), "CPUID.1D.2.EAX[31:0]", "CPUID.1D.2.EAX[31:0]"),
         (Place("msr", 0x10A, 0, "", 5, 5), "MSR.10A[5]", "mds-no"),
+        # Of VMX's controls QEMU names what may be 1, which is the upper half.
+        (Place("msr", 0x48B, 0, "", 33, 33), "MSR.48B[33]", "vmx-ept"),
+        (Place("msr", 0x48B, 0, "", 1, 1), "MSR.48B[1]", "IA32_VMX_PROCBASED_CTLS2 bit 1"),
+        (Place("msr", 0x48C, 0, "", 6, 6), "MSR.48C[6]", "vmx-page-walk-4"),
         (Place("xcr0", 0xD, 0, "", 18, 18), "XCR0[18]", "xtiledata"),
         (Place("xss", 0xD, 0, "", 40, 40), "XSS[40]", "component 40"),
         (Place("xstate", 0xD, 9, "ebx", 31, 0), "CPUID.D.9.EBX[31:0]", "offset of pkru"),

@@ -237,6 +237,7 @@ def test_libvirt_tells_of_features_that_the_line_has_and_the_guest_has_not() -> 
     [
         ((feature(PKU),), ["CPUID[eax=07h,ecx=00h].ECX.pku [bit 3]"]),
         ((bit("msr", 0x10A, 0, "", 0),), ["MSR(10Ah).rdctl-no [bit 0]"]),
+        ((bit("msr", 0x48B, 0, "", 33),), ["MSR(48Bh).vmx-ept [bit 1]"]),
         # kvmclock has two bits, and each is told where it is.
         ((feature(KVMCLOCK),), ["CPUID[eax=40000001h].EAX.kvmclock [bit 3]"]),
         ((feature(PKU)._replace(source=0),), []),
