@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.machine.x86.migrate.destination import Destination
+from inspector.capture.host import Cpuid
+from inspector.machine.x86.migrate import tsc
+from inspector.machine.x86.migrate.destination import Destination, destination
 from inspector.machine.x86.migrate.guest import Guest, steps_of
 from inspector.machine.x86.migrate.verdict import Migration, migrate
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_destination import destination_of
 from inspector.targets.x86_guest import guest_of_vcpu, tsc_khz_of
+from layouts.x86.kernels import profile_for
 from layouts.x86.vmms import VMMS
 
 HOST_KHZ = 2_000_000
@@ -45,6 +48,8 @@ def losses(made: Migration) -> list[str]:
         (HOST_KHZ, "firecracker", False, "ok", ""),
         (HOST_KHZ + 500, "firecracker", False, "ok", ""),
         (HOST_KHZ - 500, "qemu", True, "ok", ""),
+        (HOST_KHZ - 500, "qemu", False, "ok", ""),
+        (HOST_KHZ + 500, "qemu", False, "ok", ""),
         (HOST_KHZ - 501, "firecracker", False, "EINVAL", ""),
         (HOST_KHZ + 501, "firecracker", False, "ok", "tsc_always_catchup"),
         (HOST_KHZ - 501, "qemu", False, "EOPNOTSUPP", "TSC frequency mismatch"),
@@ -89,3 +94,36 @@ def test_a_stream_has_the_frequency() -> None:
     capture = capture_of("sample:qemu-kvm-x87/migration-stream.xz")
     assert tsc_khz_of(capture.vcpus[0]) == 2_100_000
     assert guest_of_vcpu(capture, capture.vcpus[0], NO_OPTIONS).saved.tsc_khz == 2_100_000
+
+
+def test_what_was_asked_of_the_frequency_is_told() -> None:
+    made = asked(HOST_KHZ // 2, "qemu", scales=False)
+    refused = next(call.outcome for call in made.calls if call.step == "tsc_khz")
+    assert [check.held for check in refused.checks] == [False]
+    assert refused.because.endswith("or the guest's 1000000 kHz is within 250 ppm of the destination's 2000000 kHz")
+    host = host_with(0, scales=True)
+    made = migrate(guest_with(HOST_KHZ), host, VMMS["qemu"])
+    unknown = next(call.outcome for call in made.calls if call.step == "tsc_khz")
+    assert (unknown.name, [check.held for check in unknown.checks]) == ("ok", [True])
+    assert "whatever the destination's frequency is" in unknown.because
+
+
+@pytest.mark.parametrize(
+    ("is_raw", "has_table", "bit", "expected"),
+    [
+        (True, True, 1 << 4, True),
+        (True, True, 0, False),
+        # No raw table, and KVM_GET_SUPPORTED_CPUID is known: it has SVM's leaf.
+        (False, True, 0, False),
+        (False, False, 0, None),
+    ],
+)
+def test_svm_tells_by_cpuid_whether_it_scales(is_raw: bool, has_table: bool, bit: int, expected: bool | None) -> None:
+    """CPUID.8000000A.EDX[4] (TSCRATEMSR); a guest's table without SVM does not have the leaf."""
+    raw = destination_of("sample:epyc-milan/linux-6.1", "", NO_OPTIONS).kvm.raw
+    row = raw.get(0x8000000A) or (1, 0, 0, 0)
+    leaves = {**raw.leaves, (0x8000000A, 0): (row[0], row[1], row[2], row[3] & ~0x10 | bit)}
+    if not has_table:
+        leaves.pop((0x8000000A, 0))
+    host = destination("h", Cpuid(leaves), profile_for("6.1"), is_raw=is_raw, is_guests=not has_table)
+    assert tsc.scales(host) is expected

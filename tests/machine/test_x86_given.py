@@ -34,6 +34,8 @@ def test_bits_of_cpuid_are_those_of_the_table() -> None:
     assert not gives(kvm, bit(7, 0, "ecx", 7))
     assert not gives(kvm, bit(7, 1, "edx", 5))
     assert not gives(kvm, bit(0x8000000A, 0, "edx", 0)), "VMX has none of SVM's leaf"
+    assert gives(kvm, bit(0x40000001, 0, "eax", 3)), "the last leaf of its range is one of it"
+    assert not gives(kvm, bit(0x80000021, 0, "eax", 9)), "KVM makes the bit, and the CPU's leaves end before it"
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,7 @@ def test_bits_of_cpuid_are_those_of_the_table() -> None:
     [
         (component("xcr0", 9), None, None),
         (component("xcr0", 17), (5, 17), (5, 17)),
+        (component("xcr0", 18), (5, 17), (5, 17)),
         (component("xcr0", 40), None, None),
         (component("xss", 11), (6, 18), (6, 18)),
         (component("xss", 15), None, None),

@@ -17,7 +17,7 @@ from inspector.machine.x86.migrate.verdict import Migration, migrate
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_destination import destination_of
-from inspector.targets.x86_guest import guest_of_vcpu
+from inspector.targets.x86_guest import guest_of_vcpu, realized
 from layouts.x86.vmms import VMMS
 from tests.machine.x86_moves import bit, feature, guest_with, showing, silicon
 
@@ -32,11 +32,12 @@ TABLE = {
     (0xD, 6): (512, 1152, 0, 0),
     (0xD, 9): (8, 2688, 0, 0),
     (0xD, 11): (16, 0, 1, 0),
-    WIDTHS: (0x343934, 0, 0, 0),
+    WIDTHS: (0x343935, 0, 0, 0),
 }
 Row = CpuidValues | None
 #: IA32_ARCH_CAPABILITIES.TSX_CTRL: the host has IA32_TSX_CTRL, as the guest has.
 _TSX_CTRL = 1 << 7
+AFTER_6_17 = ("6.18", "6.19", "7.0", "7.1", "7.2", "7.3")
 
 
 # What a guest is that starts without a bit
@@ -48,10 +49,10 @@ _TSX_CTRL = 1 << 7
         ((feature(PKU),), {(7, 0): (2, ALL, ALL & ~8, ALL)}),
         ((feature(PKU), feature(CET)), {(7, 0): (2, ALL, ALL & ~0x88, ALL)}),
         # Linear addresses have 48 bits without LA57; the other widths stay.
-        ((feature(LA57),), {(7, 0): (2, ALL, ALL & ~(1 << 16), ALL), WIDTHS: (0x343034, 0, 0, 0)}),
+        ((feature(LA57),), {(7, 0): (2, ALL, ALL & ~(1 << 16), ALL), WIDTHS: (0x343035, 0, 0, 0)}),
         (
             (bit("cpuid", *WIDTHS, "eax", 8, 15, "at_most"),),
-            {(7, 0): (2, ALL, ALL & ~(1 << 16), ALL), WIDTHS: (0x343034, 0, 0, 0)},
+            {(7, 0): (2, ALL, ALL & ~(1 << 16), ALL), WIDTHS: (0x343035, 0, 0, 0)},
         ),
         # A component goes from XCR0 and XSS, with its sub-leaf and the feature that brings it.
         (
@@ -192,6 +193,27 @@ def test_a_call_is_known_under_its_older_name() -> None:
     guest = guest._replace(saved=guest.saved._replace(sregs2=bytes(sregs2)))
     made = migrate(guest, silicon("6.18"), VMMS["qemu"])
     assert kernels_that_take(made, next(call for call in made.calls if call.step == "sregs2")) == ("5.10",)
+
+
+@pytest.mark.parametrize(("line", "releases"), [("", AFTER_6_17), ("host", AFTER_6_17), ("host,-cet-ss,-cet-ibt", ())])
+def test_another_kernel_has_the_line_that_qemu_makes_there(line: str, releases: tuple[str, ...]) -> None:
+    """CR4.CET is taken where the guest's CPUID has CET there: not before 6.18, nor with a line that has it off."""
+    guest = guest_of("kvm-vcpus/sapphire-rapids-linux-7.2")
+    sregs2, leaf_7 = bytearray(guest.saved.sregs2 or b""), guest.table[7, 0]
+    sregs2[248 + 2] |= 1 << 23 - 16
+    saved = guest.saved._replace(sregs2=bytes(sregs2), sregs=bytes(sregs2[:312]))
+    table = {**guest.table, (7, 0): (leaf_7[0], leaf_7[1], leaf_7[2] | 1 << 7, leaf_7[3])}
+    guest = guest._replace(saved=saved).with_table(table)
+    host = silicon("6.1")
+    made = migrate(guest, host, VMMS["qemu"], made=realized(line, host.offer) if line else None)
+    assert kernels_that_take(made, next(call for call in made.calls if call.step == "sregs2")) == releases
+
+
+def test_an_msr_that_qemu_leaves_out_is_not_refused_there() -> None:
+    """5.10 does not know IA32_XFD, nor list it, so QEMU does not set it."""
+    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1})._replace(of_qemu=True)
+    made = migrate(guest, silicon("6.18"), VMMS["qemu"])
+    assert kernels_that_take(made, made.calls[-1]) == ("5.10",)
 
 
 def test_the_answers_of_other_kernels_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

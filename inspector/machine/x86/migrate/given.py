@@ -54,7 +54,7 @@ def first_release(place: Place, *, is_vmx: bool) -> tuple[int, int] | None:
     else:
         vendor = VMX if is_vmx else SVM
         having = [release for release, kvm in _on_any_cpu(vendor).items() if _has(kvm, place)]
-    return release_numbers(having[0]) if 0 < len(having) < len(kernels()) else None
+    return release_numbers(having[0]) if having and len(having) < len(kernels()) else None
 
 
 @cache

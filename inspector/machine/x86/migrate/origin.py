@@ -56,7 +56,7 @@ def _by_line(made: Migration, bit: Difference) -> Origin | None:
         return None
     setting = line.expansion.origin(bit.name)
     if setting is None:
-        return Origin(VMM, f"{line.request.name} does not have {bit.name}") if bit.source else None
+        return Origin(VMM, f"{line.request.name} does not have {bit.name}")
     if setting.on == bool(bit.target):
         return Origin(
             VMM, f"{'on' if setting.on else 'off'} because {setting.by} turns it {'on' if setting.on else 'off'}"
@@ -93,9 +93,9 @@ def _silicon(made: Migration, bit: Difference) -> Origin:
         shown = _source_kernel_alone(made, bit)
         return shown or Origin(SILICON, f"{who} {host.name} does not have {name}".strip())
     if place.kind == "cpuid":
-        raw = host.kvm.raw.get(place.at, place.subleaf) or (0, 0, 0, 0)
-        if raw[REGISTERS.index(place.register)] >> place.low & 1:
-            feature = linux_names().get(place.key, "")
+        raw = host.kvm.raw.get(place.at, place.subleaf)
+        if raw and raw[REGISTERS.index(place.register)] >> place.low & 1:
+            feature = linux_names().get(place.key)
             if feature and not host.kvm.boot_has(feature):
                 return Origin(LINUX, f"the CPU of {host.name} has {name}, and Linux there does not use it")
             return Origin(KERNEL, f"the CPU of {host.name} has {name}, and no known KVM gives it to guests")
@@ -105,11 +105,13 @@ def _silicon(made: Migration, bit: Difference) -> Origin:
 def _source_kernel_alone(made: Migration, bit: Difference) -> Origin | None:
     """A stand-in for the CPU was captured on an older kernel, which kept the bit from guests."""
     source, host = made.guest.kernel, made.destination
-    numbers = release_numbers(source) if source else None
-    if numbers is None or numbers <= host.kvm.release[:2]:
+    if not source:
+        return None
+    numbers = release_numbers(source)
+    if numbers is None or host.kvm.since(*numbers):
         return None
     first = first_release(bit.place, is_vmx=host.kvm.is_vmx)
-    if first is None or not numbers >= first > host.kvm.release[:2]:
+    if first is None or numbers < first or host.kvm.since(*first):
         return None
     shows = f"Linux {first[0]}.{first[1]} shows {bit.name} to guests first"
     return Origin(KERNEL, f"{shows}; {host.kernel.name} of the destination does not")

@@ -166,9 +166,7 @@ def _takes(made: Migration, call: Call, kernel: str) -> bool:
             return False
         made.again.on_kernel[kernel] = again
     step = call.step.rstrip("2")
-    other = next((one for one in again.calls if one.step.rstrip("2") == step), None)
-    if other is None:
-        return False
+    other = next(one for one in again.calls if one.step.rstrip("2") == step)
     return not wanted & {index for index, _ in other.refused} if wanted else other.accepted
 
 

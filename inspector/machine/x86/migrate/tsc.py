@@ -55,7 +55,7 @@ def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vm
         rule = Rule("kvm_set_tsc_khz (x86.c)")
         rule.check("KVM scales TSCs (KVM_CAP_TSC_CONTROL), whatever the destination's frequency is", held=True)
         return rule.ok()
-    is_near = abs(khz - host_khz) <= host_khz * _QEMU_PPM // 1_000_000
+    is_near = abs(khz - host_khz) * 1_000_000 <= host_khz * _QEMU_PPM
     if not vmm.sends_cpuid and scales(destination) is False and not is_near:
         rule = Rule("QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz")
         near = f"within {_QEMU_PPM} ppm of the destination's {host_khz} kHz"

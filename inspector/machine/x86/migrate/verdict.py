@@ -70,9 +70,7 @@ class Migration(NamedTuple):
 
 def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realization | None = None) -> Migration:
     """The verdict on a vCPU, a host and a VMM. ``made``: what the destination's QEMU makes of its model line."""
-    bits = start.changed(guest, made) if made is not None else ()
-    of_line = {bit.place for bit in bits}
-    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in of_line))
+    bits = _bits(guest, destination, made)
     found = restored(guest, destination, vmm, start.arriving(guest, vmm, bits, made))
     compared = start.compared(guest, destination, vmm, bits, made)
     return Migration(
@@ -87,6 +85,16 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
         Again(),
         made,
     )
+
+
+def _bits(guest: Guest, destination: Destination, made: Realization | None) -> tuple[Difference, ...]:
+    """What the line changes, and what else the host has otherwise: what the line leaves off does not come with it."""
+    if made is None:
+        return differences(guest, destination)
+    changed = start.changed(guest, made)
+    decided = {bit.place for bit in changed} | {place for place, mine, _ in start.of_line(guest, made) if not mine}
+    others = (bit for bit in differences(guest, destination) if bit.source or bit.place.kind not in ("xcr0", "xss"))
+    return (*changed, *(bit for bit in others if bit.place not in decided))
 
 
 def _open(
