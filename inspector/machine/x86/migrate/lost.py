@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.leaves import leaf_in
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of
-from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
