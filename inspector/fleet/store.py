@@ -230,6 +230,14 @@ class Store:
             for number, facts, count, name in rows:
                 yield Kept(number, json.loads(facts), count, name)
 
+    def facts_of(self, table: str, number: int) -> Document:
+        """The facts of a row of ``hosts`` or ``guests``."""
+        found = self._rows(f"SELECT facts FROM {table} WHERE id = ?", (number,))  # noqa: S608 - our names
+        if not found:
+            raise InputError(self.path, f"row {number} of {table}", "none")
+        document: Document = json.loads(found[0][0])
+        return document
+
     def _newest(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query about the newest capture of each name."""
         self.prepare_names()

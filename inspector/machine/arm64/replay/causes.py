@@ -17,7 +17,7 @@ TIMER = "the recorder's timer ended the run"
 HIDDEN = "the answer hangs on a field of the host that KVM hides (MPAM, MPAM_frac, NV)"
 RECALLED = "the host is what the file itself shows"
 #: Causes of single answers.
-NOT_ASKED = frozenset((HIDDEN, CLOCK, EL2_MASKS, OTHER_SYSREG))
+NOT_ASKED = frozenset((HIDDEN, CLOCK, EL2_MASKS, OTHER_SYSREG, RECALLED))
 
 
 def of(vcpu: Vcpu, register_id: int) -> str:

@@ -8,7 +8,7 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.header import held_xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, lru_cache
 from layouts.x86.kvm_cpuid import ANY_INDEXED_LEAVES
 from layouts.x86.xsave import HEADER_AT
 
@@ -25,6 +25,12 @@ REGISTERS_AT = {
     "xcrs": {"xcr0": 16},
     "xsave": {"xstate_bv": HEADER_AT["xstate_bv"].offset},
 }
+
+
+@lru_cache(maxsize=16)
+def _table(entries: tuple[Entry, ...]) -> Mapping[tuple[int, int], CpuidValues]:
+    """By leaf and sub-leaf the first entry; a verdict asks for the same tables again and again."""
+    return {(entry.leaf, entry.subleaf): entry.values for entry in reversed(entries)}
 
 
 class Guest(NamedTuple):
@@ -49,7 +55,7 @@ class Guest(NamedTuple):
     @property
     def table(self) -> Mapping[tuple[int, int], CpuidValues]:
         """Its CPUID by leaf and sub-leaf; empty where it was not captured."""
-        return {(entry.leaf, entry.subleaf): entry.values for entry in reversed(self.saved.cpuid)}
+        return _table(self.saved.cpuid)
 
     @property
     def cpuid(self) -> Cpuid:

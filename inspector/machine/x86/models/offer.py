@@ -175,14 +175,14 @@ def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
     names: tuple[str, ...] = _ADDED if supported.get(0x40000001) else _ADDED + _PARAVIRTUAL
     names += _ADDED_ON_AMD if supported.vendor() == AMD else ()
     for bit in (bit for name in names for bit in features()[name]):
-        values[bit.word] = values.get(bit.word, 0) | 1 << bit.number
+        values[bit.word] |= 1 << bit.number
     for bit in (bit for name in _NEEDS_CPU_PM for bit in features()[name]):
         values[bit.word] &= ~(1 << bit.number)
     basic, extended = Word.of_cpuid(1, None, "edx"), Word.of_cpuid(0x80000001, None, "edx")
     values[extended] |= values[basic] & AMD_ALIASES
     for bit in (bit for name in _FROM_THE_CPU for bit in features()[name]):
-        row = host.get(*bit.word.leaf) if host is not None else None
-        values[bit.word] |= (row[bit.word.register_number] if row else 0) & 1 << bit.number
+        if host is not None and (row := host.get(*bit.word.leaf)):
+            values[bit.word] |= row[bit.word.register_number] & 1 << bit.number
 
 
 def brand(cpuid: Cpuid) -> str:

@@ -21,7 +21,7 @@ KINDS: dict[str, Answering] = {
     **lists.KINDS,
 }
 #: What describes the host or the recording, and is no answer to a call that this machine has.
-DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api", "okf", "cfg", "fatal", "vm"))
+DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api", "okf", "cfg", "fatal"))
 
 
 def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:

@@ -25,10 +25,12 @@ class State:
         self.online_cpus = 1
         self.vm = Vm(host)
         self.following: Record = {}
+        #: The last ``changed_after_run`` that was counted, with the write before it.
+        self.counted: Record = {}
         self.section = ""
         self.ids: list[int] = []
         self.written: dict[int, int] = {}
-        self.shown: dict[int, str] = {}
+        self.shown: dict[int, int] = {}
         self.told: set[int] = set()
         self.guest: set[int] = set()
         self.sweeping = self.has_run = False
