@@ -135,9 +135,13 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
 
 
 def _not_saved(guest: Guest) -> Iterator[Lost]:
-    """MSRs that the guest's CPUID brings and nobody saved."""
+    """MSRs that the guest's CPUID brings and nobody saved.
+
+    QEMU saves each of them: what its stream lacks was 0, or no register of the guest's (target/i386/machine.c,
+    spec_ctrl_needed and its like).
+    """
     table, msrs = guest.table, guest.msrs
-    if "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
+    if guest.of_qemu or "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
         if needed.msr not in msrs and has(table, needed.feature):
