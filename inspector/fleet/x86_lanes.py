@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.migrate.bits import DESCRIBING, compared_msrs, msr_rule
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, parts_of
 from layouts.x86.combine import Combine
 from layouts.x86.features import REGISTERS

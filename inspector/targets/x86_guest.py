@@ -14,7 +14,7 @@ from inspector.readers.options import Options
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
-from layouts.x86.msrs import MSR_NAMES
+from layouts.x86.msrs import msr_numbers
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _PREFIXES = {
     "kvm-lapic": "lapic",
     "kvm-nested-state": "nested",
 }
-_NUMBERS = {name: index for index, name in MSR_NAMES.items()}
 _INITIAL_MSRS = frozenset((0x10A, 0xCF))
 #: Where captures have the TSC's frequency.
 TSC_KHZ_PATHS = ("qemu.tsc_khz.tsc_khz", "tsc_khz.tsc_khz")
@@ -111,7 +110,8 @@ def _fields(vcpu: Vcpu) -> dict[str, int]:
 
 
 def _msrs_of(fields: dict[str, int]) -> tuple[tuple[int, int], ...]:
-    named = ((_NUMBERS.get(path.removeprefix("msr.")), value) for path, value in fields.items() if path[:4] == "msr.")
+    numbers = msr_numbers()
+    named = ((numbers.get(path.removeprefix("msr.")), value) for path, value in fields.items() if path[:4] == "msr.")
     return tuple((index, value) for index, value in named if index is not None)
 
 

@@ -17,6 +17,8 @@ from layouts.vocabulary import Bits, Register
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"
 TABLES = ("features", "state", "platform", "amd", "others")
 
+#: EAX of Hyper-V's second leaf, "Hv#1" (TLFS, hypervisor CPUID leaves).
+HYPERV_INTERFACE = 0x31237648
 KVM_SIGNATURE = b"KVMKVMKVM\0\0\0"
 #: Where hypervisors' leaves begin, one block of 0x100 a hypervisor (the first at 0x40000000), and
 #: which leaves of a block are known by its signature (EBX, ECX, EDX of its first leaf).

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from inspector.capture.host import Cpuid, CpuidValues
+from inspector.machine.x86.kvm.leaves import as_shown, leaf_in
 from inspector.machine.x86.migrate import start
 from inspector.machine.x86.migrate.again import Again
 from inspector.machine.x86.migrate.bits import Difference, differences, in_msrs, in_table, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
-from inspector.machine.x86.migrate.kvm_leaves import as_shown, leaf_in
 from inspector.machine.x86.migrate.lost import has
 from inspector.machine.x86.migrate.places import Place
 from inspector.machine.x86.migrate.remedy import without
-from inspector.machine.x86.models.offer import offer_of_features
+from inspector.machine.x86.models.offer import offer_of_cpuid, offer_of_features
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.x86_guest import guest_of_model
 from layouts.x86.combine import Combine
@@ -75,6 +75,20 @@ def test_a_guests_table_with_hyper_v_tells_kvms_features_of_its_host() -> None:
     told = Cpuid(behind_hyper_v(UNKNOWN_OF_KVM))
     host = Destination("h", kvm, is_raw=False, supported=told, is_guests=True)
     assert host.shown(0x40000001, 0, "eax") == silicon("6.18").shown(0x40000001, 0, "eax") | UNKNOWN_OF_KVM
+    kvmclock = behind_hyper_v(9) | {(1, 0): (0, 0, 0, 0)}
+    assert "kvmclock" in offer_of_cpuid("h", Cpuid(kvmclock)).features
+    assert "kvm-pv-eoi" not in offer_of_cpuid("h", Cpuid(kvmclock)).features, "a bit of Hv#1"
+
+
+@pytest.mark.parametrize(("interface", "refused"), [(HV_1, False), ((HV_1[0] + 1, 0, 0, 0), True), (None, True)])
+def test_cloud_hypervisor_makes_hyper_vs_leaves_on_both_sides(interface: CpuidValues | None, refused: bool) -> None:
+    """By the machine's configuration, which moves (vm_check_cpuid_compatibility); KVM's are its hosts'."""
+    host = silicon("6.18")
+    table = {**host.supported.leaves, FIRST: HYPER_V}
+    del table[FEATURES]
+    guest = guest_with({**table, FEATURES: interface} if interface else table)
+    found = start.compared(guest, host, VMMS["cloud-hypervisor"], (), None)
+    assert any(entry.refuses and entry.what.startswith("CPUID.4") for entry in found) is refused
 
 
 # Rows

@@ -168,6 +168,7 @@ def test_msrs_of_features_that_nobody_saved(
     found = everything(guest._replace(captured=frozenset(steps)))
     assert [entry.where for entry in found] == named
     assert {(entry.kind, entry.code) for entry in found} == ({("msr", "X0308")} if named else set())
+    assert everything(guest._replace(captured=frozenset(steps), of_qemu=True)) == [], "what a stream lacks was 0"
 
 
 def test_a_cut_image_is_what_lint_finds_in_the_capture() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.restore import save
 from inspector.machine.x86.migrate.calls import Restored, as_set, order_of, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
+from inspector.machine.x86.migrate.lost import lost
 from layouts.x86.vmms import VMMS
 from tests.machine.x86_moves import silicon
 
 CPUID_ALONE = {(0xD, 0): (3, 0, 0, 0)}
 WITH_TILES = {**CPUID_ALONE, (0xD, 0): (0x60003, 0, 0, 0)}
 TSC, MCG_CAP, PV_EOI, ARCH_CAPABILITIES = 0x10, 0x179, 0x4B564D04, 0x10A
+#: A mask of 2 GiB, filled up to 52 bits.
+FILLED = 0xFFFFF80000800
 PV_EOI_TABLE = (
     entry_of((0x40000000, 0), (0x40000001, 0x4B4D564B, 0x564B4D56, 0x4D)),
     entry_of((0x40000001, 0), (1 << 6, 0, 0, 0)),
@@ -151,6 +155,25 @@ def test_which_msrs_are_set() -> None:
     guest, left = as_set(with_msrs(*rows), host)
     assert (guest.saved.msrs, left) == (tuple(row for row in rows if row[0] != 0x48B), ())
     assert made(with_msrs(unknown, of_qemu=True), host).left_out == (0x1234,)
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"), [(40 | 48 << 8, 0xFF80000800), (46, 0x3FFF80000800), (52, FILLED), (None, 0xF80000800)]
+)
+def test_qemu_cuts_the_masks_of_mtrrs_to_the_guests_addresses(width: int | None, kept: int) -> None:
+    """In a stream they are filled up to 52 bits, whatever the width was (kvm_get_msrs, kvm_put_msrs)."""
+    host, rows = silicon("6.18"), {(1, 0): (0, 0, 0, 1 << 12), (0x80000000, 0): (0x80000008, 0, 0, 0)}
+    if width is not None:
+        rows[0x80000008, 0] = (width, 0, 0, 0)
+    table = tuple(entry_of(key, row) for key, row in rows.items())
+    guest = with_msrs((0x200, 6), (0x201, FILLED), (0x20F, FILLED), of_qemu=True)
+    found = restored(guest, host, VMMS["qemu"], table)
+    assert found.first_refused is None
+    assert found.msrs == ((0x200, 6), (0x201, kept), (0x20F, kept))
+    assert [access.read(found.vcpu, index) for index in (0x201, 0x20F)] == [kept, kept]
+    assert list(lost(with_msrs((0x201, FILLED), of_qemu=True), host, VMMS["qemu"], (), found)) == []
+    sent = restored(with_msrs((0x201, FILLED)), host, VMMS["firecracker"], table)
+    assert bool(sent.first_refused) is (kept != FILLED)
 
 
 def test_why_an_msr_is_refused() -> None:

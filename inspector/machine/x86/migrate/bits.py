@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
 from layouts.light import NamedTuple
 from layouts.x86.combine import FEATURE_MSRS, Combine

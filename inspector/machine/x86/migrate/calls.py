@@ -47,6 +47,10 @@ _ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, 0
 #: What its stream has under an MSR's name, and is set otherwise: MCG_CAP; or is as it was by itself: SMBASE.
 _NOT_SET = frozenset((0x179, 0x9E))
 
+_MTRR_MASKS = range(0x201, 0x211, 2)
+#: The leaf that has the width of physical addresses, and what KVM takes without it (cpuid_query_maxphyaddr).
+_WIDTHS, _WIDTH_UNTOLD = 0x80000008, 36
+
 
 class GuestMemory(bytearray):
     """Guest memory of which nothing was captured, as large as any: every page is there, and none can be read."""
@@ -80,13 +84,15 @@ class Restored(NamedTuple):
     """The calls, and the vCPU as they left it.
 
     ``not_captured`` are calls whose structure the capture lacks, ``left_out`` MSRs that QEMU does not set on a host
-    that does not list them. Without the guest's CPUID no call is made, nor where an emulator runs the guest.
+    that does not list them, ``msrs`` those that are set. Without the guest's CPUID no call is made, nor where an
+    emulator runs the guest.
     """
 
     calls: tuple[Call, ...]
     vcpu: WholeVcpu
     not_captured: tuple[str, ...]
     left_out: tuple[int, ...] = ()
+    msrs: tuple[tuple[int, int], ...] = ()
 
     @property
     def first_refused(self) -> Call | None:
@@ -136,6 +142,8 @@ def restored(
         calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
     calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
     guest, left_out = as_set(guest, destination)
+    if guest.of_qemu:
+        guest = _with_masks_cut(guest, table)
     for name in list(order) or _up_to(until, order_of(guest, vmm, destination)):
         if name == "tsc_khz" and not order:
             if not tsc.hangs_on(guest, destination):
@@ -145,7 +153,7 @@ def restored(
         if any(index in give_up for index, _ in calls[-1].refused):
             break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
-    return Restored(told, vcpu, missing, left_out)
+    return Restored(told, vcpu, missing, left_out, guest.saved.msrs)
 
 
 def _up_to(last: str, steps: list[str]) -> list[str]:
@@ -176,6 +184,17 @@ def as_set(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ..
     kept = tuple(row for row in guest.saved.msrs if row[0] in listed)
     left = tuple(index for index, value in guest.saved.msrs if index not in listed | _NOT_SET and value)
     return guest._replace(saved=guest.saved._replace(msrs=kept)), left
+
+
+def _with_masks_cut(guest: Guest, table: Sequence[Entry]) -> Guest:
+    """The masks of MTRRs within the guest's physical addresses (kvm_put_msrs).
+
+    QEMU fills them up to 52 bits when it reads them (kvm_get_msrs), as it does not know the destination's width.
+    """
+    width = next((entry.eax & 0xFF for entry in table if entry.leaf == _WIDTHS), _WIDTH_UNTOLD)
+    cut = (1 << width) - 1
+    msrs = tuple((index, value & cut if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
+    return guest._replace(saved=guest.saved._replace(msrs=msrs))
 
 
 #: Steps that every vCPU has; the others only where it has such state.

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from inspector.machine.x86.migrate.kvm_leaves import as_shown
 from inspector.machine.x86.migrate.places import feature_words
 from layouts.light import TYPE_CHECKING, cached_property
 from layouts.x86.kernels import X86Kernel, kernels

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.leaves import leaf_in
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of
-from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
@@ -85,13 +85,14 @@ def _calls(calls: Iterable[Call]) -> Iterator[Lost]:
 def _msrs(guest: Guest, found: Restored) -> Iterator[Lost]:
     """MSRs that KVM took and that read back as something else."""
     refused = {index for call in found.calls for index, _ in call.refused}
+    given = dict(found.msrs)
     for index, value in guest.saved.msrs if any(call.step == "msrs" for call in found.calls) else ():
         if index in refused or index in _TIME or index in found.left_out:
             continue
         # QEMU's stream has what it asked of KVM_X86_SETUP_MCE, which is more than an AMD guest reads (svm_setup_mce).
         is_asked = guest.of_qemu and index == _MCG_CAP
         got = found.vcpu.mcg_cap if is_asked else access.read(found.vcpu, index)
-        if isinstance(got, int) and got != value:
+        if isinstance(got, int) and got != given.get(index, value):
             text = f"{access.name_of(index)} {value:#x} is accepted and reads {got:#x}"
             yield Lost("msr", f"MSR.{index:X}", text, access.source_of(found.vcpu, index))
 
@@ -134,9 +135,13 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
 
 
 def _not_saved(guest: Guest) -> Iterator[Lost]:
-    """MSRs that the guest's CPUID brings and nobody saved."""
+    """MSRs that the guest's CPUID brings and nobody saved.
+
+    QEMU saves each of them: what its stream lacks was 0, or no register of the guest's (target/i386/machine.c,
+    spec_ctrl_needed and its like).
+    """
     table, msrs = guest.table, guest.msrs
-    if "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
+    if guest.of_qemu or "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
         if needed.msr not in msrs and has(table, needed.feature):

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.leaves import leaf_in
 from inspector.machine.x86.kvm.msrs.access import never_takes
 from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_table
 from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.kvm_leaves import leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF
 from inspector.machine.x86.migrate.start import arriving
 from layouts.light import TYPE_CHECKING

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.leaves import as_shown, is_hypervisors, leaf_in
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.kvm_leaves import as_shown, is_hypervisors, leaf_in
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.x86.cpuid import HYPERV_INTERFACE, HYPERVISOR_LEAF
 from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import Bit, Word, features
 from layouts.x86.models.features import words as qemu_words
@@ -212,7 +213,12 @@ def _by_names(missing: Iterable[Difference], extra: Iterable[Difference]) -> Com
 def _registers(guest: Guest, destination: Destination) -> Iterator[Compared]:
     """Cloud Hypervisor: registers of CPUID, the source's against those that it would make here."""
     source = "Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility"
+    # Those of Hyper-V it makes by the machine's configuration, which moves: they are the same (vmm/src/lib.rs,
+    # vm_check_cpuid_compatibility).
+    has_hyper_v = guest.table.get((HYPERVISOR_LEAF + 1, 0), _ZERO)[0] == HYPERV_INTERFACE
     for (leaf, subleaf, register), rule in CLOUD_HYPERVISOR_COMPARES.items():
+        if has_hyper_v and is_hypervisors(leaf):
+            continue
         row = guest.table.get((leaf, subleaf), _ZERO)
         mine = row[REGISTERS.index(register)]
         theirs = destination.word(leaf, subleaf, register) | _OF_CLOUD_HYPERVISOR.get((leaf, register), 0)

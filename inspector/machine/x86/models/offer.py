@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from inspector.capture.host import Cpuid
+from inspector.machine.x86.kvm.leaves import as_shown
 from layouts.light import NamedTuple, cache
 from layouts.x86.models.features import AMD_ALIASES, VMX_CONTROLS, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
@@ -143,6 +144,8 @@ def offer_of_cpuid(
     """
     values: dict[Word, int] = {}
     known: dict[Word, int] = {}
+    # A guest's table stands in for its host's.
+    supported = Cpuid(as_shown(supported.leaves))
     for word in words():
         if not word.is_msr:
             row = supported.get(*word.leaf)

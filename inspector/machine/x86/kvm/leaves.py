@@ -1,4 +1,4 @@
-"""KVM's leaves of a guest's CPUID: compared where KVM itself shows them, also where Hyper-V's have pushed them up."""
+"""KVM's leaves of a guest's CPUID: looked at where KVM itself shows them, also where Hyper-V's have pushed them up."""
 
 from __future__ import annotations
 
