@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import copy
 import json
-import lzma
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import NotAsked
 from inspector.machine.verify import Agreement, verify
-from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench
-from inspector.machine.x86.replay.restore.replay import replay, sections
+from inspector.machine.x86.replay.restore.replay import replay
+from tests.machine.restores import NAMES, Record, answers, bench, recorded, wrong
 
-VERDICTS = Path(__file__).parent / "verdicts"
-Record = dict[str, Any]
-NAMES = ("amd-linux-6.12", "amd-linux-5.10", "intel-linux-7.2")
 #: By section and recording: how many answers are accepted, how many refused, how many not asked.
 COUNTS = {
     "host": ((526, 372, 1), (350, 433, 1), (546, 365, 19)),
@@ -167,32 +161,6 @@ WITHIN = (
     ("events", "evgrid", "rows", "101"),
     ("sregs", "bits", "x", 0, 1, 0, 2),
 )
-
-
-@cache
-def recorded(name: str) -> tuple[Record, ...]:
-    lines = lzma.decompress((VERDICTS / f"x86-restores-{name}.jsonl.xz").read_bytes()).splitlines()
-    return tuple(json.loads(line) for line in lines)
-
-
-@cache
-def _bench(name: str) -> Bench:
-    return Bench(name, recorded(name))
-
-
-def bench(name: str) -> Bench:
-    """As a recording begins."""
-    found = _bench(name)
-    found.vcpu, found.cpuid, found.enforces = WholeVcpu(found.kvm), "", False
-    return found
-
-
-def answers(name: str, section: str, records: Sequence[Record]) -> list[Answer | Agreed | NotAsked]:
-    return list(sections()[section](bench(name), records))
-
-
-def wrong(found: Sequence[Answer | Agreed | NotAsked]) -> list[Answer]:
-    return [answer for answer in found if isinstance(answer, Answer) and not answer.agrees]
 
 
 def agreed(name: str, section: str) -> Agreement:
