@@ -334,3 +334,13 @@ def test_a_structure_that_cannot_be_read() -> None:
     assert wrong(answers(AMD, "lapic", [made, {**base, "e": errno.EINVAL}])) == []
     (answer,) = wrong(answers(AMD, "lapic", [made, {**base, "e": 0}]))
     assert answer.kind == "lapic.base"
+
+
+@pytest.mark.parametrize("named", ["sregs", "xsave", "dbg", "mp", "events", "lapic", "nested"])
+def test_a_structure_that_reads_as_another(named: str) -> None:
+    records = section(OLD, named)
+    at = next(at for at, each in enumerate(records) if each["op"] == "base")
+    hexadecimal = records[at]["hex"]
+    records[at]["hex"] = hexadecimal[:-1] + f"{int(hexadecimal[-1], 16) ^ 1:x}"
+    first = wrong(answers(OLD, named, records[: at + 1]))[0]
+    assert first.kind == f"{named}.base"
