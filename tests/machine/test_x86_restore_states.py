@@ -101,10 +101,8 @@ def test_what_kvm_run_is_not_asked() -> None:
     found = answers(INTEL, "run", [MADE, PLAIN, PLAIN])
     cause = "KVM_RUN on kvm-intel and kvm-pvm"
     assert found == [NotAsked("run.run", cause, 1), NotAsked("run.run", cause, 1)]
-    found = answers(AMD, "run", [MADE, {**PLAIN, "w": "mp_state 3"}])
+    found = answers(AMD, "run", [MADE, {**PLAIN, "w": "mp_state 4"}])
     assert found == [NotAsked("run.run", "code at address 0, which the recorder left there", 1)]
-    found = answers(AMD, "run", [MADE, {**PLAIN, "w": "rip unmapped"}])
-    assert [(each.kind, each.answers) for each in found if isinstance(each, NotAsked)] == [("run.run", 1)]
 
 
 # Frequencies
