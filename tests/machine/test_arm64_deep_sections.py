@@ -9,6 +9,8 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.machine.arm64.replay import causes
+from inspector.machine.arm64.replay.deep import lists
+from inspector.machine.arm64.replay.deep.count import code_of, letter
 from tests.machine.cut import Record, answers, asked, changed, first, section
 
 NESTED, OLD, MTE = "arm72-max-nested.jsonl.xz", "arm510-max.jsonl.xz", "arm612-max-mte.jsonl.xz"
@@ -262,6 +264,7 @@ def test_a_clock_goes_on_from_what_is_written() -> None:
         assert len(asked("f", *header(NESTED), BASE, later).disagreements) == count, (more, read)
 
 
+IDMAP_SHOWN = '{"op":"idmap","what":"","hi":"6030000000130000"}'
 IDMAP = {"op": "idmap", "what": "", "hi": "6030000000130000", "call": "get", "runs": []}
 
 
@@ -311,8 +314,36 @@ def test_online_cpus_are_the_headers() -> None:
     assert not [answer for answer in asked("f", host, meta, alone).disagreements if " 9:" in answer.record[:7]]
 
 
-def test_dczid_of_a_cpu_that_nobody_read_is_not_asked() -> None:
-    host, meta = header(NESTED)
-    record = first("arm72-cortex-a57.jsonl.xz", '{"op":"mrs_el0","reg":"3_3_0_0_7"')
-    found = asked("f", {**host, "cpu": "cortex-a55"}, meta, VM[0], record)
-    assert found.not_asked in ({}, {causes.EL0: {"mrs_el0": 1}})
+def test_dczid_of_a_cpu_that_nobody_read_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another register that is no answer."""
+    monkeypatch.setattr(lists.el0, "mrs", lambda *_: None)
+    records = [first(NESTED, f'{{"op":"mrs_el0","reg":"3_{register}"') for register in ("3_0_0_7", "0_0_4_0")]
+    found = asked("f", *header(NESTED), *records)
+    assert found.not_asked == {causes.EL0: {"mrs_el0": 1}}
+    assert [(answer.predicted, answer.accepted) for answer in found.disagreements] == [(None, True)]
+
+
+@pytest.mark.parametrize(("cpu", "release", "target"), [("cortex-a57", "5.10.1", 2), ("cortex-a57", "7.2.13", 5)])
+def test_the_preferred_target_is_the_cpus_or_generic(cpu: str, release: str, target: int) -> None:
+    """KVM_ARM_TARGET_CORTEX_A57, KVM_ARM_TARGET_GENERIC_V8 (kvm_target_cpu, kvm_vcpu_preferred_target)."""
+    host, meta = {"op": "host", "cpu": cpu, "mte": "off"}, {"op": "meta", "release": release}
+    assert asked("f", host, meta, {"op": "pref", "t": target}).disagreements == []
+
+
+def test_a_map_of_ids_is_asked_id_by_id() -> None:
+    """MIDR_EL1 can be read, and not made 0; its neighbours are not there."""
+    for call, answer in (("get", "0"), ("set0", "i")):
+        runs = [["c000", "c000", answer], ["c001", "c003", "n"]]
+        assert asked("f", *header(NESTED), BASE, {**IDMAP, "call": call, "runs": runs}).disagreements == []
+    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c000", "c003", "n"]]}).disagreements
+    assert found[:5] == ("idmap", f"c000: {IDMAP_SHOWN}", "n", "0", False)
+    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c001", "c001", "0"]]}).disagreements
+    assert found[:5] == ("idmap", f"c001: {IDMAP_SHOWN}", "0", "n", True)
+    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c001", "c001", "?"]]}).disagreements
+    assert found[2:5] == ("?", "n", False)
+    assert asked("f", *header(NESTED), BASE, IDMAP).total == 1, "no runs"
+
+
+def test_an_errno_without_a_letter() -> None:
+    assert (letter(22), letter(0), letter(3), code_of("0"), code_of("b")) == ("i", "0", "?", 0, 16)
+    assert code_of("?") < 0

@@ -85,6 +85,13 @@ CUTS: dict[str, Cut] = {
     "a register that is not writable": (OLD, first(OLD, '{"t":"idreg","cfg":"base","reg":"3_0_0_0_0"'), [], 17, 240),
     "an implementation's digits": (MAX, first(MAX, '{"t":"idreg","cfg":"imp","reg":"3_0_0_0_0"'), [], 137, 120),
     "MPIDR": (MAX, first(MAX, '{"t":"idreg","cfg":"base","reg":"3_0_0_0_5"'), [], 257, 0),
+    "no ID register": (
+        MAX,
+        {"t": "idreg", "cfg": "base", "reg": "3_0_0_0_1", "host": "0" * 16, "nib": [[2] * 16] * 16},
+        [],
+        1,
+        256,
+    ),
     "a value that is kept": (MAX, first(MAX, '{"t":"idw","cfg":"base","reg":"3_0_0_4_0"', '"err":0'), [], 1, 0),
     "a value that is refused": (MAX, first(MAX, '{"t":"idw","cfg":"base","reg":"3_0_0_4_0"', '"err":22'), [], 0, 1),
     "a value that is changed": (MAX, first(MAX, '{"t":"idw","cfg":"pmu"', '"w":"000000000f00000a"'), [], 1, 0),
