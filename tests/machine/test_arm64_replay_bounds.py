@@ -7,6 +7,7 @@ import contextlib
 import pytest
 
 from inspector.capture.errors import InputError
+from inspector.machine.answer import text_of
 from inspector.machine.arm64.replay import causes
 from tests.machine.cut import Record, answers, asked, changed, first, of_kind
 
@@ -31,6 +32,16 @@ QUESTIONS = {
     "sve_prefin": {"n"},
     "vls": {"when"},
     "vmwide": {"wrote"},
+}
+#: Answers of several calls, and values: what says why.
+BECAUSE = {
+    "cap": "KVM_CHECK_EXTENSION",
+    "mask": "kvm_vm_ioctl_get_reg_writable_masks",
+    "maskbad": "the range and reserved words are 0",
+    "sve_prefin": "kvm_arm_vcpu_is_finalized",
+    "vls_vq17": "no vq above the host's largest (16)",
+    "vls_set_def": "set_sve_vls",
+    **dict.fromkeys(("z5rw", "p3rw", "ffrrw"), "set_sve_reg"),
 }
 #: A recording, the record, what comes before it, and how many answers the kernel accepted and refused.
 Cut = tuple[str, Record, list[Record], int, int]
@@ -122,6 +133,9 @@ def test_whatever_answer_is_another_disagrees(name: str) -> None:
             found = asked(recording, *header, other)
             assert found.disagreements, other
             assert {answer.kind for answer in found.disagreements} == {record["t"]}, other
+            answer = found.disagreements[0]
+            assert record["t"] == "idreg" or answer.record == text_of(other)
+            assert answer.because == BECAUSE.get(record["t"], answer.because)
 
 
 def test_masks_that_are_not_listed_are_0() -> None:

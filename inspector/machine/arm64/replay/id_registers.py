@@ -60,10 +60,7 @@ class IdRegisters:
         """A register as a fresh vCPU of a configuration has it."""
         vcpu = self._fresh.get(configuration)
         if vcpu is None:
-            vm = Vm(self.host)
-            if configuration == "imp":
-                vm.enable_imp_id_regs()
-            vcpu = self._fresh[configuration] = fresh(vm, CONFIGURATIONS[configuration])
+            vcpu = self._fresh[configuration] = fresh(Vm(self.host), CONFIGURATIONS[configuration])
         return vcpu.get(sysreg_id(encoding)).value
 
     def idreg(self, record: Record) -> Iterator[Counted]:
@@ -113,13 +110,13 @@ class IdRegisters:
             return outcome.code, outcome.because
         return 0 if found.value == value else f"{found.value:016x}", outcome.because
 
-    def idw(self, record: Record) -> Iterator[Found]:
+    def idw(self, record: Record) -> Iterator[Found | str]:
         """A chosen value: its errno, and what the register reads then."""
         encoding, value = encoding_of_text(record["reg"]), int(record["w"], 16)
         before = self._before(record["cfg"], encoding)
         predicted, because = self._write(record["cfg"], encoding, value, before)
         if predicted is None:
-            yield None, None, False, causes.HIDDEN
+            yield causes.HIDDEN
             return
         code = predicted if isinstance(predicted, int) else 0
         reads = predicted if isinstance(predicted, str) else f"{before if code else value:016x}"
