@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -34,17 +35,17 @@ Known = Callable[[], frozenset[str]]
 
 def read_here(batches: Batches, processes: int, known: Known) -> Generator[Batch, None, None]:
     """What so many processes make of batches, in no order; they end with this. Raises MemoryShortError."""
-    idle: list[_Worker] = []
+    first = list(islice(batches, processes))
+    # All at once: while one starts, who sends to it waits.
+    idle = [_Worker() for _ in first]
     busy: dict[Connection, _Worker] = {}
     try:
-        for batch in batches:
-            if not idle and len(busy) < processes:
-                idle.append(_Worker())
-            worker = idle.pop()
-            worker.send(batch, known())
-            busy[worker.connection] = worker
-            while busy and not idle and len(busy) == processes:
+        for batch in chain(first, batches):
+            while not idle:
                 yield from _done(busy, idle)
+            worker = idle.pop()
+            busy[worker.connection] = worker
+            worker.send(batch, known())
         while busy:
             yield from _done(busy, idle)
     finally:
