@@ -195,8 +195,8 @@ def _with_masks_cut(guest: Guest, table: Sequence[Entry]) -> Guest:
     QEMU fills them up to 52 bits when it reads them (kvm_get_msrs), as it does not know the destination's width.
     """
     width = next((entry.eax & 0xFF for entry in table if entry.leaf == _WIDTHS), _WIDTH_UNTOLD)
-    cut = (1 << width) - 1
-    msrs = tuple((index, value & cut if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
+    beyond = -1 << width
+    msrs = tuple((index, value & ~beyond if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
     return guest._replace(saved=guest.saved._replace(msrs=msrs))
 
 
