@@ -98,17 +98,14 @@ def forget() -> None:
                     each.cache_clear()
 
 
-def _narrow(patterns: Sequence[str], tests: Sequence[str]) -> list[Path]:
+def _narrow(wanted: Sequence[Path], patterns: Sequence[str], tests: Sequence[str]) -> None:
     """Tell mutmut the files and the tests; take away another run's copies, which mutmut holds for mutated ones."""
     from mutmut.configuration import config
-    from mutmut.utils.file_utils import walk_mutatable_files
 
-    wanted = files(walk_mutatable_files(), patterns)
     config().only_mutate = [str(path) for path in wanted]
     config().pytest_add_cli_args_test_selection = list(tests) or config().pytest_add_cli_args_test_selection
     if patterns or not all((FOLDER / f"{path}.meta").exists() for path in wanted):
         shutil.rmtree(FOLDER, ignore_errors=True)
-    return wanted
 
 
 def _tell(wanted: Sequence[Path], patterns: Sequence[str]) -> None:
@@ -142,11 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tests", nargs="*", default=[], help="the tests that are asked")
     options = parser.parse_args(arguments)
     patterns = [pattern(word) for word in options.names]
-    wanted = _narrow(patterns, options.tests)
+    from mutmut.__main__ import _run
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    wanted = files(walk_mutatable_files(), patterns)
     if not wanted:
         parser.error(f"no file of inspector/machine has mutants named {' '.join(options.names)}")
-    from mutmut.__main__ import _run
-
+    _narrow(wanted, patterns, options.tests)
     os.register_at_fork(after_in_child=forget)
     _run(tuple(patterns), None)
     _tell(wanted, patterns)

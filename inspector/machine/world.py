@@ -150,7 +150,7 @@ class BaseWorld(ABC, Generic[State]):
 
     def _answer(self, event: str) -> Outcome:
         """Let an event happen; what a series decides that is not merged is open. Raises as ``_happen`` does."""
-        series = coming.deciding(self.kernel, self.architecture, event) if self.kernel.coming else None
+        series = coming.deciding(self.kernel, self.architecture, event)
         if series is None:
             return self._happen(event)
         try:

@@ -11,6 +11,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
 from inspector.readers.options import Options
+from inspector.targets.x86_cpuid import require_whole
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
@@ -40,6 +41,7 @@ _SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
 
 def guest_of_vcpu(capture: Capture, vcpu: Vcpu, options: Options) -> Guest:
     """A captured vCPU. What the capture has as KVM's structures is taken whole, else field by field."""
+    require_whole(capture, vcpu)
     saved = _structures(vcpu)
     fields = _fields(vcpu)
     if not saved.cpuid and (table := _table_of(capture)):

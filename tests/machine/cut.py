@@ -19,7 +19,7 @@ Record = dict[str, Any]
 Key = str | int
 #: Letters and signs of deep recordings, and what a changed answer becomes.
 _LETTERS = frozenset("0pnBefbiowx?-")
-_OTHER = {"0": "i", "+": "~", "~": "+"}
+_OTHER = {"0": "i", "n": "i", "+": "~", "~": "+"}
 _SIGNED = re.compile("[0-9a-f]+(?:[+~]|![0-9a-f]+|-.)")
 
 
@@ -94,7 +94,7 @@ def _others(value: Any, place: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...
         yield place, 0 if value else 22
         yield place, value + 1
     elif _SIGNED.fullmatch(value):
-        yield place, value[:-1] + ("n" if "-" in value else _OTHER.get(value[-1], "0"))
+        yield place, value[:-1] + _OTHER.get(value[-1], "n" if "-" in value else "0")
     elif set(value) <= _LETTERS and (not value.isdecimal() or len(value) == 64):
         for letter in sorted(set(value) - {"-"}):
             yield place, value.replace(letter, _OTHER.get(letter, "0"), 1)

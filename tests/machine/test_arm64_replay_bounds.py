@@ -7,6 +7,7 @@ import contextlib
 import pytest
 
 from inspector.capture.errors import InputError
+from inspector.machine.answer import text_of
 from inspector.machine.arm64.replay import causes
 from tests.machine.cut import Record, answers, asked, changed, first, of_kind
 
@@ -31,6 +32,16 @@ QUESTIONS = {
     "sve_prefin": {"n"},
     "vls": {"when"},
     "vmwide": {"wrote"},
+}
+#: Answers of several calls, and values: what says why.
+BECAUSE = {
+    "cap": "KVM_CHECK_EXTENSION",
+    "mask": "kvm_vm_ioctl_get_reg_writable_masks",
+    "maskbad": "the range and reserved words are 0",
+    "sve_prefin": "kvm_arm_vcpu_is_finalized",
+    "vls_vq17": "no vq above the host's largest (16)",
+    "vls_set_def": "set_sve_vls",
+    **dict.fromkeys(("z5rw", "p3rw", "ffrrw"), "set_sve_reg"),
 }
 #: A recording, the record, what comes before it, and how many answers the kernel accepted and refused.
 Cut = tuple[str, Record, list[Record], int, int]
@@ -85,6 +96,13 @@ CUTS: dict[str, Cut] = {
     "a register that is not writable": (OLD, first(OLD, '{"t":"idreg","cfg":"base","reg":"3_0_0_0_0"'), [], 17, 240),
     "an implementation's digits": (MAX, first(MAX, '{"t":"idreg","cfg":"imp","reg":"3_0_0_0_0"'), [], 137, 120),
     "MPIDR": (MAX, first(MAX, '{"t":"idreg","cfg":"base","reg":"3_0_0_0_5"'), [], 257, 0),
+    "no ID register": (
+        MAX,
+        {"t": "idreg", "cfg": "base", "reg": "3_0_0_0_1", "host": "0" * 16, "nib": [[2] * 16] * 16},
+        [],
+        1,
+        256,
+    ),
     "a value that is kept": (MAX, first(MAX, '{"t":"idw","cfg":"base","reg":"3_0_0_4_0"', '"err":0'), [], 1, 0),
     "a value that is refused": (MAX, first(MAX, '{"t":"idw","cfg":"base","reg":"3_0_0_4_0"', '"err":22'), [], 0, 1),
     "a value that is changed": (MAX, first(MAX, '{"t":"idw","cfg":"pmu"', '"w":"000000000f00000a"'), [], 1, 0),
@@ -115,6 +133,9 @@ def test_whatever_answer_is_another_disagrees(name: str) -> None:
             found = asked(recording, *header, other)
             assert found.disagreements, other
             assert {answer.kind for answer in found.disagreements} == {record["t"]}, other
+            answer = found.disagreements[0]
+            assert record["t"] == "idreg" or answer.record == text_of(other)
+            assert answer.because == BECAUSE.get(record["t"], answer.because)
 
 
 def test_masks_that_are_not_listed_are_0() -> None:

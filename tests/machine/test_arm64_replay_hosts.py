@@ -116,6 +116,28 @@ def test_a_known_cpu_has_these_limits(name: str, cpu: str) -> None:
     assert hosts.host_of_records(only_cache, measured=False).sanitised == {}
 
 
+@pytest.mark.parametrize(
+    ("cpu", "register", "known"),
+    [
+        ("a64fx", "3_1_0_0_1", True),
+        ("a64fx", "3_0_0_0_0", True),
+        ("a64fx", "3_0_0_2_0", True),
+        ("neoverse-v1", "3_0_0_2_0", False),
+        ("a64fx", "3_0_0_4_0", False),
+        ("a64fx", "3_0_0_6_1", False),
+    ],
+)
+def test_which_registers_tell_a_cpu(cpu: str, register: str, known: bool) -> None:
+    """CLIDR_EL1 and MIDR_EL1 do not, nor AArch32's (ID_ISAR0_EL1) of a CPU that has none."""
+    bare = from_bare(profile_for("7.2.13"), [bare_hosts()[cpu]])
+    records = of_kind(f"arm64-linux-7.2-{cpu}.jsonl.gz", "uname", "idreg", "vls", "mask")
+    for one in records:
+        if one["t"] == "idreg" and one["reg"] == register:
+            one["host"] = f"{int(one['host'], 16) ^ 0x70:016x}"
+    found = hosts.host_of_records(records, measured=False).sanitised
+    assert (found == bare.sanitised) == known
+
+
 def sequences(*steps: list[Any]) -> Any:
     return hosts.host_of_sequences([UNAME, {"t": "seq", "n": 0, "steps": list(steps)}])
 
@@ -150,6 +172,7 @@ def test_sequences_of_a_known_cpu() -> None:
     found = hosted("mine", records)
     assert found.recalled
     assert (found.host.name, found.host.limits, found.host.sve_vqs) == ("max", bare.limits, bare.sve_vqs)
+    assert found.host.features == bare.features | FRESH
     assert not set(found.host.registers or {}) & {sysreg_id(encoding) for encoding in bare.limits}
     assert not hosted(SEQUENCES, records).recalled
     assert hosts.host_of_sequences([*records, {"t": "seq", "n": 400, "steps": [["get_vls", 0, 0, "10000"]]}]).name == ""
@@ -203,6 +226,7 @@ def test_a_deep_recordings_header_says_what_the_host_has() -> None:
         ("max,sve384=off,sve1024=off", [1, 2, 4, 5, 6, 7]),
         ("neoverse-v1,sve128=on", [1]),
         ("neoverse-v1,sve512=on", [1, 2]),
+        ("max,sve128=off", []),
     ],
 )
 def test_lengths_as_qemu_cuts_them(cpu: str, vqs: list[int]) -> None:

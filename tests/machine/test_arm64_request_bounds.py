@@ -6,12 +6,13 @@ import pytest
 
 from inspector.machine.arm64.host import PMU_V3, PSCI_0_2, PTRAUTH, SVE
 from inspector.machine.arm64.models.request import Words, parse_words, request
-from layouts.arm64.ids import DCZID, ISAR0, ISAR1, PFR0, ZFR0
+from layouts.arm64.ids import DCZID, DFR0_AARCH32, ISAR0, ISAR1, PFR0, ZFR0, encoding_of_op
 from layouts.arm64.named_models import NamedModel, parse_model
 from layouts.arm64.properties import field_places
 from tests.machine.arm64 import known_host
 from tests.machine.arm64_bounds import bare_host
 
+ISAR6 = encoding_of_op((3, 0, 0, 2, 7))
 AES = field_places()["ID_AA64ISAR0_EL1", "AES"]
 
 
@@ -71,6 +72,17 @@ def test_who_set_a_field() -> None:
         (2, "feat_", "feat_AES=pmull", "", True),
     ]
     assert asked.registers[ISAR0] == 2 << AES.lsb
+
+
+@pytest.mark.parametrize(
+    ("levels", "words", "isar6", "dfr0"),
+    [(0x12, "", 0, 6), (0x12, "el0_mode=aarch32", 0x11, 3), (0x11, "", 0, 3)],
+)
+def test_aarch32_registers_of_a_model(levels: int, words: str, isar6: int, dfr0: int) -> None:
+    """None of the guest's but Armv8's debug, where it has no AArch32; on a host without it as they are there."""
+    host = bare_host({PFR0: levels, ISAR6: 0x11, DFR0_AARCH32: 3})
+    found = request(model(), parse_words(words.split()), host).registers
+    assert (found[ISAR6], found[DFR0_AARCH32]) == (isar6, dfr0)
 
 
 def test_a_register_that_kvm_does_not_have_begins_at_zero() -> None:

@@ -9,6 +9,7 @@ from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.destination import Destination, destination
 from inspector.machine.x86.migrate.guest import Guest, steps_of
 from inspector.machine.x86.migrate.verdict import Migration, migrate
+from inspector.machine.x86.models.offer import offer_of_features
 from inspector.readers.options import NO_OPTIONS
 from inspector.targets.schemes import capture_of
 from inspector.targets.x86_destination import destination_of
@@ -127,3 +128,11 @@ def test_svm_tells_by_cpuid_whether_it_scales(is_raw: bool, has_table: bool, bit
         leaves.pop((0x8000000A, 0))
     host = destination("h", Cpuid(leaves), profile_for("6.1"), is_raw=is_raw, is_guests=not has_table)
     assert tsc.scales(host) is expected
+
+
+@pytest.mark.parametrize(("named", "expected"), [("tsc-scale", False), ("npt", None)])
+def test_a_host_by_names_tells_where_it_names_the_bit(named: str, expected: bool | None) -> None:
+    host = destination_of("sample:epyc-milan/linux-6.1", "", NO_OPTIONS)
+    host.kvm.parameters = {**host.kvm.parameters, "tsc_scaling": "N"}
+    offer = offer_of_features("h", (), [named], signature=("AuthenticAMD", 25, 1, 1))
+    assert tsc.scales(Destination("h", host.kvm, is_raw=False, offer=offer)) is expected

@@ -107,6 +107,11 @@ def test_answers_agree_or_not() -> None:
     assert Answer("kind", "record", 1, 2, accepted=True).agrees is False
 
 
+def test_a_record_of_an_unknown_kind_is_one_that_is_not_asked() -> None:
+    found = answer.unknown("kind")
+    assert (found.kind, found.answers) == ("kind", 1)
+
+
 @pytest.mark.parametrize(("length", "cut"), [(196, False), (197, True)])
 def test_a_record_in_a_report(length: int, cut: bool) -> None:
     """Its JSON with brackets and quotes, of 200 characters at most."""

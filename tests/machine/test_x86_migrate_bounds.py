@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from inspector.capture.host import CpuidValues
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference, compared_msrs, in_table, msr_rule
 from inspector.machine.x86.migrate.calls import order_of, restored
@@ -43,8 +46,24 @@ def test_a_guest_that_starts_anew_has_none_of_the_state() -> None:
     assert after.saved.sregs2 is None
 
 
-def test_without_leaf_0xd_only_the_features_bits_go() -> None:
-    before = guest_with(facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
+def test_a_guest_that_starts_without_xsave_has_no_component() -> None:
+    """Its leaf 0xD went with the bits; what was cut short when it was captured stays as it is."""
+    before = guest_with(
+        {(0xD, 0): (7, 0, 0, 0), (0xD, 1): (0, 0, 0x800, 0)},
+        {0xDA0: ALL, 0x1C4: ALL},
+        sregs=b"\xff" * 312,
+        xcrs=b"\xff" * 23,
+        xsave=b"\xff" * 519,
+    )
+    found = anew(before, before.with_table({}), (feature((1, 0, "edx", 1)),), keeps_list=True)
+    assert dict(found.msrs) == {0xDA0: 0, 0x1C4: 0}
+    assert found.saved.sregs == b"\xff" * 248 + (ALL & ~1).to_bytes(8, "little") + b"\xff" * 56
+    assert (found.saved.xcrs, found.saved.xsave) == (b"\xff" * 23, b"\xff" * 519)
+
+
+@pytest.mark.parametrize("table", [{}, {(0xD, 1): (0xF, 0, 0, 0)}])
+def test_without_leaf_0xd_only_the_features_bits_go(table: Mapping[tuple[int, int], CpuidValues]) -> None:
+    before = guest_with(table, facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
     facts = anew(before, before, (feature(PKU),), keeps_list=True).facts
     assert dict(facts) == {"xcr0": ALL & ~(1 << 9), "cr4": ALL & ~(1 << 22), "efer": ALL}
 
@@ -71,6 +90,13 @@ def test_msrs_of_features_that_go(
     assert dict(anew(before, before, bits, keeps_list=False).msrs) == of_features
 
 
+def test_what_another_feature_uses_is_kept_for_one_that_the_guest_has() -> None:
+    """TSC_AUX is RDPID's too, which this guest has not; PSE's bit of CR4 is kept, and VME's beside it is not."""
+    before = guest_with({(1, 0): (0, 0, 0, 1 << 3)}, {0xC0000103: 5}, {"cr4": ALL})
+    after = anew(before, before, (feature(RDTSCP), feature((1, 0, "edx", 1))), keeps_list=True)
+    assert (dict(after.msrs), dict(after.facts)) == ({0xC0000103: 0}, {"cr4": ALL & ~1})
+
+
 @pytest.mark.parametrize(
     ("difference", "names", "keys"),
     [
@@ -86,6 +112,8 @@ def test_msrs_of_features_that_go(
         (bit("cpuid", 0x80000008, 0, "eax", 0, 7, "at_most"), (), ()),
         (bit("cpuid", 7, 0, "edx", 10, rule="or"), (), ()),
         (bit("cpuid", 0, 0, "ebx", 0, 31, "and"), (), ()),
+        # A bit that Linux names and QEMU does not.
+        (feature((0x80000021, 0, "eax", 9)), (), ((0x80000021, 0, "eax", 9),)),
         (bit("msr", 0x10A, 0, "", 0), ("rdctl-no",), ()),
         (bit("msr", 0x10A, 0, "", 60), (), ()),
     ],
@@ -107,6 +135,8 @@ def test_what_brings_a_bit(
         (feature(PKU), {"cr4": 0}, {}, "not in use now: CR4.PKE is 0"),
         (feature(PKU), {}, {}, "not known whether it is in use: CR4, XCR0 not captured"),
         (feature(WAITPKG), {}, {0xE1: 0x1F}, "IA32_UMWAIT_CONTROL is 0x1f"),
+        # AVX2 has no state of its own.
+        (feature((7, 0, "ebx", 5)), {"xstate_bv": 4, "xcr0": 0}, {}, "XSTATE_BV[2] is set"),
         (bit("xcr0", 0xD, 0, "", 9), {"xcr0": 1 << 9}, {}, "XCR0[9] is set"),
         (bit("xcr0", 0xD, 0, "", 9), {"xstate_bv": 1 << 9, "xcr0": 1 << 10}, {}, "XSTATE_BV[9] (pkru) is set"),
         (bit("xcr0", 0xD, 0, "", 9), {}, {}, "not known whether it is in use: XSTATE_BV, XCR0 not captured"),

@@ -211,9 +211,18 @@ def test_another_kernel_has_the_line_that_qemu_makes_there(line: str, releases: 
 
 def test_an_msr_that_qemu_leaves_out_is_not_refused_there() -> None:
     """5.10 does not know IA32_XFD, nor list it, so QEMU does not set it."""
-    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1})._replace(of_qemu=True)
+    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1, 0x10: 7})._replace(of_qemu=True)
     made = migrate(guest, silicon("6.18"), VMMS["qemu"])
     assert kernels_that_take(made, made.calls[-1]) == ("5.10",)
+
+
+def test_a_newer_update_of_the_same_series_is_not_named() -> None:
+    """6.12.117 takes the MSRs of last branches, an early 6.12 does not: that is the host's own series."""
+    guest = guest_of("kvm-vcpus/sapphire-rapids-linux-7.2")
+    branches = tuple(row for row in guest.saved.msrs if 0x1DB <= row[0] <= 0x1DE)
+    guest = guest._replace(saved=guest.saved._replace(msrs=branches))
+    for release, expected in (("6.12.5", ("7.1", "7.2", "7.3")), ("6.16", ("6.12", "7.1", "7.2", "7.3"))):
+        assert taken(migrate(guest, silicon(release), VMMS["firecracker"])) == {"msrs": expected}
 
 
 def test_the_answers_of_other_kernels_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

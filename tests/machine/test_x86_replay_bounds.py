@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.machine.answer import Answer, NotAsked
 from inspector.machine.verify import verify
+from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.replay.records import hosted, replay
+from layouts.kernels import UnknownReleaseError
 
 VERDICTS = Path(__file__).parent / "verdicts"
 Record = dict[str, Any]
@@ -92,15 +95,28 @@ def passes(records: Sequence[Record]) -> Iterator[list[tuple[Record, Record]]]:
         yield found
 
 
+def test_a_recording_agrees() -> None:
+    """As many answers as there are, each in its words; one bare CPU has AMX, the other has not."""
+    for name, accepted, refused in ((AMX, 379, 285), ("x86-skylake_x-linux-6.12", 191, 465)):
+        found = answers(recorded(name))
+        assert {type(answer) for answer in found} == {Answer}
+        assert wrong(recorded(name)) == []
+        counts = Counter(answer.accepted for answer in found if isinstance(answer, Answer))
+        assert (counts[True], counts[False]) == (accepted, refused)
+
+
 def test_every_answer_of_a_record_is_asked() -> None:
     """One answer of each record is another: that one disagrees, and no other does."""
-    records = recorded(AMX)
-    assert {record["t"] for record in records} > ANSWERS.keys()
+    # The first VM, which has no permission for tiles, is as the second.
+    records = [
+        each for each in recorded(AMX) if each["t"] in ("prctl", "amx", "kvmcaps") or each.get("ctx") != "noperm"
+    ]
     assert wrong(records) == []
+    assert {record["t"] for record in records} > ANSWERS.keys()
     for pairs in passes(records):
         # The unchanged image tells what the guest had put there: it is no answer.
         pairs = [
-            (was, was) if "bv_after" in was and was.get("case") == "asis" and now["err"] == 0 else (now, was)
+            (was, was) if was.get("case") == "asis" and now["bv_after"] != was["bv_after"] else (now, was)
             for now, was in pairs
         ]
         told = {answer.record for answer in wrong([now for now, _ in pairs])}
@@ -123,10 +139,14 @@ def test_what_the_unchanged_image_tells_is_seen_in_the_changed_ones() -> None:
 
 
 def test_every_step_of_a_sequence_is_asked() -> None:
-    records = recorded(SEQUENCES)[:40]
+    records = [recorded(SEQUENCES)[0], *recorded(SEQUENCES)[100:140]]
+    assert {record.get("ctx") for record in records} == {None, "noperm", "perm"}
     steps = sum(len(record.get("steps", ())) for record in records)
-    assert steps > 1000
+    found = answers(records)
     assert wrong(records) == []
+    assert Counter(answer.accepted for answer in found if isinstance(answer, Answer)) == {True: 661, False: 1019}
+    assert {answer.kind for answer in found} == {step[0] for record in records for step in record.get("steps", ())}
+    assert all(answer.because for answer in found if isinstance(answer, Answer) and not answer.accepted)
     other = [
         {**record, "steps": [[*step[:-1], changed(step[-1])] for step in record["steps"]]}
         if "steps" in record
@@ -173,3 +193,76 @@ def test_an_accepted_xcr0_beside_the_swept_bits_is_asked() -> None:
     (answer,) = wrong([UNAME, supported, sweep])
     assert (answer.expected, answer.predicted, answer.accepted) == (True, False, True)
     assert answer.because.startswith("0xe3: ")
+
+
+SILICON = "x86-silicon-linux-6.18"
+BRAND: Record = {"t": "cpuid", "leaf": 0x80000002, "sub": 0, "r": [1, 0, 0, 0]}
+LEAF: Record = {"t": "cpuid", "leaf": 0xD, "sub": 0, "r": [7, 832, 832, 0]}
+
+
+@pytest.mark.parametrize(
+    ("records", "emulated"),
+    [
+        ([UNAME, LEAF], True),
+        ([UNAME, LEAF, BRAND], False),
+        ([UNAME, LEAF, {**BRAND, "r": [0, 0, 0, 0]}], True),
+        ([UNAME, {"t": "prog"}], False),
+        ([UNAME, {"t": "ptrace"}], False),
+        ([UNAME, {"t": "seq"}], True),
+    ],
+)
+def test_whose_processor_it_is(records: list[Record], emulated: bool) -> None:
+    """Emulators give no brand string; programs were recorded on silicon alone."""
+    assert hosted(records).emulated is emulated
+
+
+def test_the_cpu_of_the_records() -> None:
+    assert hosted([UNAME, LEAF]).cpuid.leaves == {(0xD, 0): (7, 832, 832, 0)}
+    assert hosted([UNAME]).cpuid.leaves == shipped_cpu("sapphire-rapids").leaves
+    assert hosted([UNAME, LEAF], "zen5").cpuid.leaves == shipped_cpu("zen5").leaves
+    with pytest.raises(UnknownReleaseError):
+        hosted([LEAF])
+
+
+def test_a_module_that_no_kernel_org_kernel_has() -> None:
+    """What it offers is the host, leaf by leaf, and no answer; what it offers another process is none either."""
+    module = {"t": "kvmmodule", "name": "kvm_pvm"}
+    bare = [LEAF, {**LEAF, "sub": 2, "r": [256, 576, 0, 0]}, {**LEAF, "leaf": 7, "r": [0, 1, 2, 3]}]
+    offered = {"t": "kvmcpuid", "ctx": "noperm", "leaf": 0xD, "sub": 0, "r": [3, 576, 576, 0]}
+    other = {**offered, "ctx": "perm", "r": [1, 2, 3, 4]}
+    records = [UNAME, *bare, module, offered, other]
+    assert hosted(records).cpuid.leaves == {(7, 0): (0, 1, 2, 3), (0xD, 0): (3, 576, 576, 0)}
+    cause = "what a module of KVM offers that no kernel.org kernel has: the host is what it shows"
+    assert answers(records) == [NotAsked("kvmcpuid", cause, 1)] * 2
+    for name in ("kvm_intel", "kvm_amd"):
+        known = [UNAME, *bare, {**module, "name": name}, offered, other]
+        assert hosted(known).cpuid.leaves[0xD, 2] == (256, 576, 0, 0)
+        assert {type(answer) for answer in answers(known)} == {Answer}
+    assert hosted([UNAME, module]).cpuid.leaves == shipped_cpu("sapphire-rapids").leaves
+
+
+def test_programs_are_replayed_among_the_others() -> None:
+    records = [each for each in recorded(SILICON) if each["t"] in ("uname", "cpuid")]
+    programs = [next(each for each in recorded(SILICON) if each["t"] == kind) for kind in ("prog", "ptrace")]
+    found = answers([*records, *programs])
+    assert wrong([*records, *programs]) == []
+    assert [answer.kind for answer in found].count("end") == 2
+    assert {"start", "ptrace get"} <= {answer.kind for answer in found}
+
+
+def test_a_changed_image_before_the_unchanged_one() -> None:
+    """The image is then what the vCPU has, of which the record of a changed one tells nothing."""
+    records = [each for each in recorded(AMX) if each.get("ctx") != "perm" and each.get("case", "asis") != "asis"]
+    records = [each for each in recorded(AMX) if each["t"] in ("uname", "cpuid")] + records
+    found = [answer for answer in answers(records) if answer.kind == "setxsave"]
+    assert len(found) == 14
+    assert [answer.expected[0] for answer in found] == [answer.predicted[0] for answer in found]  # type: ignore[index, union-attr]
+
+
+def test_a_step_of_arch_prctl_that_is_none() -> None:
+    record = {"t": "prctl", "ctx": "fresh", "op": "BAD", "ret": 0}
+    (answer,) = wrong([UNAME, record])
+    assert (answer.expected, answer.predicted, answer.accepted, answer.because) == (0, -22, True, "no such operation")
+    (answer,) = answers([UNAME, {**record, "ret": -22}])
+    assert isinstance(answer, Answer)
+    assert not answer.accepted

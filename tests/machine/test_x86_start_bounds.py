@@ -82,11 +82,12 @@ def test_qemu_leaves_out_what_its_host_has_not(
 def test_a_lines_features_are_the_guests_and_the_rest_stays(before: int) -> None:
     """Every bit that QEMU names is the line's, but APIC and HT, which KVM and topology keep; caches are the guest's."""
     row = (before, before, before, before)
-    own = {word.leaf: row for word in words() if not word.is_msr} | {(4, 0): row, (4, 1): row, (0x40000000, 0): KVM}
+    own = {word.leaf: row for word in words() if not word.is_msr} | {(4, 0): row, (4, 0xD): row, (0x40000000, 0): KVM}
+    own[0xD, 17] = row
     found, line = table_there(own, line="EPYC-Milan,-kvmclock"), line_of("EPYC-Milan,-kvmclock")
     components = {key: row for key, row in guest_cpuid(line).leaves.items() if key[0] == 0xD}
     assert {key: row for key, row in found.items() if key[0] == 0xD} == components
-    assert (found[4, 0], found[4, 1], found[0x40000000, 0]) == (row, row, KVM)
+    assert (found[4, 0], found[4, 0xD], found[0x40000000, 0]) == (row, row, KVM)
     for word, names in words().items():
         if word.is_msr or word.at == 0xD:
             continue
@@ -236,6 +237,7 @@ def test_libvirt_tells_of_features_that_the_line_has_and_the_guest_has_not() -> 
     [
         ((feature(PKU),), ["CPUID[eax=07h,ecx=00h].ECX.pku [bit 3]"]),
         ((bit("msr", 0x10A, 0, "", 0),), ["MSR(10Ah).rdctl-no [bit 0]"]),
+        ((bit("msr", 0x48B, 0, "", 33),), ["MSR(48Bh).vmx-ept [bit 1]"]),
         # kvmclock has two bits, and each is told where it is.
         ((feature(KVMCLOCK),), ["CPUID[eax=40000001h].EAX.kvmclock [bit 3]"]),
         ((feature(PKU)._replace(source=0),), []),

@@ -55,11 +55,21 @@ class Word(NamedTuple):
         return f"CPUID.{self.at:X}.{self.subleaf or 0:X}.{self.register.upper()}"
 
 
+#: VMX's controls: QEMU's words are the upper half of the MSR, the bits that may be 1 (Intel SDM vol. 3, appendix A;
+#: QEMU target/i386/kvm/kvm.c, kvm_arch_get_supported_msr_feature).
+VMX_CONTROLS = frozenset((0x48B, 0x48D, 0x48E, 0x48F, 0x490))
+
+
 class Bit(NamedTuple):
     """One bit of a word."""
 
     word: Word
     number: int
+
+    @property
+    def in_register(self) -> int:
+        """Its number in the register itself."""
+        return self.number + 32 if self.word.is_msr and self.word.at in VMX_CONTROLS else self.number
 
     def __str__(self) -> str:
         return f"{self.word}[{self.number}]"
@@ -116,8 +126,13 @@ def feature_at() -> dict[tuple[int, int, str, int], str]:
 
 @cache
 def msr_feature_at() -> dict[tuple[int, int], str]:
-    """A feature's name by MSR and bit."""
-    return {(word.at, number): name for word, names in words().items() if word.is_msr for number, name in names.items()}
+    """A feature's name by MSR and bit of the MSR."""
+    return {
+        (word.at, Bit(word, number).in_register): name
+        for word, names in words().items()
+        if word.is_msr
+        for number, name in names.items()
+    }
 
 
 @cache

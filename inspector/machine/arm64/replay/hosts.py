@@ -33,8 +33,9 @@ _FILE_NAME = re.compile(r"arm64-(?:sequences-)?linux-\d+\.\d+(?:-rc\d+)?-([^/]+?
 def bare_of(file: str) -> BareHost | None:
     """The CPU that a recording's file name has (``arm64-linux-7.2-max_sve-max-vq_3.jsonl.gz``), if it is known."""
     found = _FILE_NAME.search(file)
-    name = found[1] if found else ""
-    return next((bare for known, bare in bare_hosts().items() if re.sub("[,=]", "_", known) == name), None)
+    if found is None:
+        return None
+    return next((bare for known, bare in bare_hosts().items() if re.sub("[,=]", "_", known) == found[1]), None)
 
 
 def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
@@ -84,7 +85,9 @@ def _measured(records: Sequence[Record]) -> dict[int, int]:
     """
     found = {}
     for record in records:
-        encoding = encoding_of_text(record["reg"]) if record["t"] == "idreg" and record["cfg"] == "base" else 0
+        if record["t"] != "idreg" or record["cfg"] != "base":
+            continue
+        encoding = encoding_of_text(record["reg"])
         hidden = HIDDEN_FIELDS.get(encoding)
         if hidden is not None:
             taken = [digit for digit, answer in enumerate(record["nib"][hidden.lsb // 4]) if isinstance(answer, str)]
@@ -108,7 +111,7 @@ def _known(kernel: Arm64Kernel, limits: dict[int, int]) -> Iterator[Host]:
     for bare in bare_hosts().values():
         host = from_bare(kernel, [bare])
         told = {encoding: value for encoding, value in limits.items() if _tells(host, encoding)}
-        if told and all(host.limits.get(encoding, 0) == value for encoding, value in told.items()):
+        if told and all(host.limits.get(encoding) == value for encoding, value in told.items()):
             yield host
 
 
@@ -152,7 +155,7 @@ class _Seen:
             operation = step[0]
             if operation == "init" and step[3] == 0:
                 features = int(step[2], 16)
-                self.features |= features & ~(EL1_32BIT if features & HAS_EL2 else 0)
+                self.features |= features & ~(EL1_32BIT * bool(features & HAS_EL2))
             elif operation in ("run", "set_vls"):
                 touched.add(operation)
             elif operation == "set":

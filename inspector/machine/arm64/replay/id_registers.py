@@ -13,6 +13,7 @@ from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
+from inspector.machine.outcome import Check, Outcome
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import MPIDR, sysreg_id
 
@@ -22,6 +23,20 @@ Found = tuple[object, object, bool, str]
 Counted = Answer | Agreed | NotAsked
 #: 0 where a value reads back as written, what it reads back as, or an errno; None: what the host hides decides.
 Predicted = int | str | None
+
+
+#: MPIDR_EL1 is each vCPU's own and takes anything.
+_KEPT = Outcome("ok", 0, (Check("any value is kept", held=True),), "reset_mpidr")
+_NO_REGISTER = Outcome("errno", errno.ENOENT, (Check("the kernel has such a register", held=False),), "get_reg_by_id")
+
+
+def written(asked: idregs.IdWrite) -> idregs.Written:
+    """What comes of a write to whatever was recorded as an ID register."""
+    if asked.encoding == MPIDR:
+        return idregs.Written(_KEPT, asked.value)
+    if asked.encoding not in asked.host.kernel.registers:
+        return idregs.Written(_NO_REGISTER, asked.current)
+    return idregs.write(asked)
 
 
 def fresh(vm: Vm, features: int, number: int = 0) -> Vcpu:
@@ -45,10 +60,7 @@ class IdRegisters:
         """A register as a fresh vCPU of a configuration has it."""
         vcpu = self._fresh.get(configuration)
         if vcpu is None:
-            vm = Vm(self.host)
-            if configuration == "imp":
-                vm.enable_imp_id_regs()
-            vcpu = self._fresh[configuration] = fresh(vm, CONFIGURATIONS[configuration])
+            vcpu = self._fresh[configuration] = fresh(Vm(self.host), CONFIGURATIONS[configuration])
         return vcpu.get(sysreg_id(encoding)).value
 
     def idreg(self, record: Record) -> Iterator[Counted]:
@@ -85,29 +97,26 @@ class IdRegisters:
 
     def _write(self, configuration: str, encoding: int, value: int, before: int) -> tuple[Predicted, str]:
         """What comes of a write, and why."""
-        if encoding not in self.host.kernel.registers:
-            # MPIDR_EL1 is each vCPU's own and takes anything.
-            return 0 if encoding == MPIDR else errno.ENOENT, ""
         features, imp = CONFIGURATIONS[configuration], configuration == "imp"
         asked = idregs.IdWrite(self.host, encoding, value, features, before, writable_imp=imp)
         key = *idregs.hangs_on(asked), value
-        written = self._written.get(key)
-        if written is None:
-            written = self._written[key] = idregs.write(asked)
-        outcome = written.outcome
+        found = self._written.get(key)
+        if found is None:
+            found = self._written[key] = written(asked)
+        outcome = found.outcome
         if outcome.verdict == "depends-on":
             return None, outcome.because
         if not outcome.accepted:
             return outcome.code, outcome.because
-        return 0 if written.value == value else f"{written.value:016x}", outcome.because
+        return 0 if found.value == value else f"{found.value:016x}", outcome.because
 
-    def idw(self, record: Record) -> Iterator[Found]:
+    def idw(self, record: Record) -> Iterator[Found | str]:
         """A chosen value: its errno, and what the register reads then."""
         encoding, value = encoding_of_text(record["reg"]), int(record["w"], 16)
         before = self._before(record["cfg"], encoding)
         predicted, because = self._write(record["cfg"], encoding, value, before)
         if predicted is None:
-            yield None, None, False, causes.HIDDEN
+            yield causes.HIDDEN
             return
         code = predicted if isinstance(predicted, int) else 0
         reads = predicted if isinstance(predicted, str) else f"{before if code else value:016x}"

@@ -9,7 +9,7 @@ from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, text
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
-from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
+from inspector.machine.arm64.host import PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of_records, host_of_sequences, kernel_of
 from inspector.machine.arm64.replay.id_registers import Counted, Found, IdRegisters, Record, fresh
@@ -43,27 +43,34 @@ def hosted(file: str, records: Sequence[Record]) -> Hosted:
 
 def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
     """Every answer of a file. Raises RecordError at a record of a kind that nobody knows."""
-    found = _Replay(made, records)
-    kinds = found.kinds()
+    asked = _Replay(made, records)
+    kinds = asked.kinds()
     recalled = RECALLED if made.recalled else frozenset()
     for record in records:
         kind = record["t"]
         if kind == "seq":
             yield from replay_sequence(made.host, record, recalled=made.recalled)
         elif kind == "idreg":
-            yield from found.ids.idreg(record)
+            yield from asked.ids.idreg(record)
         elif kind in recalled:
             yield NotAsked(kind, causes.RECALLED, 1)
         elif kind in kinds:
-            for expected, predicted, accepted, because in kinds[kind](record):
-                if because in causes.NOT_ASKED:
-                    yield NotAsked(kind, because, 1)
-                    continue
-                text = "" if expected == predicted else text_of(record)
-                yield Answer(kind, text, expected, predicted, accepted, because)
+            for found in kinds[kind](record):
+                yield _counted(record, found)
         elif kind not in DESCRIPTIONS:
             raise RecordError(f"a record of the unknown kind {kind!r}")
-    yield from found.vls_subsets()
+    yield from asked.vls_subsets()
+
+
+def _counted(record: Record, found: Found | str) -> Counted:
+    """One answer of a record, or why it is not asked."""
+    kind = record["t"]
+    if isinstance(found, str):
+        return NotAsked(kind, found, 1)
+    expected, predicted, accepted, because = found
+    if expected == predicted:
+        return Agreed(kind, int(accepted), int(not accepted))
+    return Answer(kind, text_of(record), expected, predicted, accepted, because)
 
 
 #: Kinds that say nothing where the host is what the file shows.
@@ -85,7 +92,7 @@ class _Replay:
         self.ids = IdRegisters(made.host, recalled=made.recalled)
         self._running: Vm | None = None
 
-    def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
+    def kinds(self) -> dict[str, Callable[[Record], Iterator[Found | str] | Iterator[Found]]]:
         """The functions by kind of record."""
         return {
             "cap": self._cap,
@@ -123,16 +130,16 @@ class _Replay:
         predicted = check_extension(self.host, record["n"], of_vm=True)
         yield record["vm"], predicted, record["vm"] > 0, "KVM_CHECK_EXTENSION"
 
-    def _masks(self, record: Record) -> Iterator[Found]:
+    def _masks(self, record: Record) -> Iterator[Found | str]:
         outcome = Vm(self.host).writable_masks()
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         if record["err"] == 0:
             # The recorder leaves out the entries that are 0.
-            because = causes.RECALLED if self.recalled else ""
             for name in _MASKS:
                 mask = self.host.mask(encoding_of_text(name))
                 if name not in self.masks:
-                    yield f"{0:016x}", f"{mask:016x}", True, because or f"{name} is not listed"
+                    found = f"{0:016x}", f"{mask:016x}", True, f"{name} is not listed"
+                    yield causes.RECALLED if self.recalled else found
 
     def _maskbad(self, record: Record) -> Iterator[Found]:
         vm = Vm(self.host)
@@ -150,22 +157,20 @@ class _Replay:
     # Lifecycle
 
     def _feat(self, record: Record) -> Iterator[Found]:
-        features = PSCI_0_2 | (1 << record["bit"] if "bit" in record else 0x60)
-        if record.get("bit") == 1:
-            features = PSCI_0_2 | 2
+        features = PSCI_0_2 | (1 << record["bit"] if "bit" in record else PTRAUTH)
         vm = Vm(self.host)
         vm.create_vcpu(0)
         outcome = vm.vcpus[0].init(features)
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
 
-    def _reg(self, record: Record) -> Iterator[Found]:
+    def _reg(self, record: Record) -> Iterator[Found | str]:
         """A register as a fresh vCPU has it; the recorder had written nothing."""
         vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
         vcpu.sve_finalized = vcpu.has_sve
         register_id = int(record["id"], 16)
         because = causes.of(vcpu, register_id)
         if because:
-            yield 0, 0, False, because
+            yield because
             return
         outcome = vcpu.get(register_id)
         found = outcome.image.hex() if outcome.accepted else outcome.code

@@ -17,7 +17,7 @@ from layouts.x86.capabilities import NUMBERS
 from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.msrs import msr_name
-from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.vcpu_rules import vcpu_rules
 from layouts.x86.xsave import DYNAMIC
 
 _M64 = (1 << 64) - 1
@@ -120,7 +120,7 @@ def _capabilities(before: Kvm, after: Kvm) -> Iterator[Change]:
 def _rules(before: Kvm, after: Kvm) -> Iterator[Change]:
     """The switches of the rules: each is told where its table stands (layouts/x86)."""
     yield from _switches("msr-rule", before.msr_rules, after.msr_rules)
-    yield from _switches("vcpu-rule", VCPU_RULES[before.kernel.name], VCPU_RULES[after.kernel.name])
+    yield from _switches("vcpu-rule", vcpu_rules(before.kernel.name), vcpu_rules(after.kernel.name))
     for name, told in (("CR4 reserved for every guest", "cr4_reserved"), ("EFER bits known", "efer_known")):
         a, b = getattr(before, told) & _M64, getattr(after, told) & _M64
         if a != b:

@@ -104,10 +104,7 @@ def _silicon(made: Migration, bit: Difference) -> Origin:
 
 def _source_kernel_alone(made: Migration, bit: Difference) -> Origin | None:
     """A stand-in for the CPU was captured on an older kernel, which kept the bit from guests."""
-    source, host = made.guest.kernel, made.destination
-    if not source:
-        return None
-    numbers = release_numbers(source)
+    host, numbers = made.destination, release_numbers(made.guest.kernel)
     if numbers is None or host.kvm.since(*numbers):
         return None
     first = first_release(bit.place, is_vmx=host.kvm.is_vmx)

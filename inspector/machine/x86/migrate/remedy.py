@@ -165,8 +165,8 @@ def _takes(made: Migration, call: Call, kernel: str) -> bool:
         if any(index in wanted for one in again.calls for index, _ in one.refused):
             return False
         made.again.on_kernel[kernel] = again
-    step = call.step.rstrip("2")
-    other = next(one for one in again.calls if one.step.rstrip("2") == step)
+    step = call.step.removesuffix("2")
+    other = next(one for one in again.calls if one.step.removesuffix("2") == step)
     return not wanted & {index for index, _ in other.refused} if wanted else other.accepted
 
 

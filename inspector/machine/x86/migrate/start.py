@@ -193,7 +193,7 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
 
 def _is_at(bit: Bit, place: Place) -> bool:
     at = ("msr", bit.word.at, 0, "") if bit.word.is_msr else ("cpuid", *bit.word.leaf, bit.word.register)
-    return (*at, bit.number) == (*place[:4], place.low)
+    return (*at, bit.in_register) == (*place[:4], place.low)
 
 
 def _by_names(missing: Iterable[Difference], extra: Iterable[Difference]) -> Compared:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: QEMU's own bound, whatever kvm.ko's parameter is (freq_within_bounds, target/i386/kvm/kvm.c).
 _QEMU_PPM = 250
+#: CPUID.8000000A.EDX: the TSC's ratio (X86_FEATURE_TSCRATEMSR, QEMU's tsc-scale).
+_TSC_SCALE = 4
 
 
 def scales(destination: Destination) -> bool | None:
@@ -27,7 +29,7 @@ def scales(destination: Destination) -> bool | None:
         return True
     if kvm.is_vmx:
         return False if kvm.processor.vmx_flags else None
-    told = destination.is_raw or bool(destination.known(0x8000000A, 0, "edx"))
+    told = destination.is_raw or destination.known(0x8000000A, 0, "edx") >> _TSC_SCALE & 1
     return False if told else None
 
 

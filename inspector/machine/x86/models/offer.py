@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.kvm.leaves import as_shown
 from layouts.light import NamedTuple, cache
-from layouts.x86.models.features import AMD_ALIASES, Word, features, words
+from layouts.x86.models.features import AMD_ALIASES, VMX_CONTROLS, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
 
 KVM, TCG = "kvm", "tcg"
@@ -20,8 +20,6 @@ _ALL = 0xFFFFFFFF
 _ARCH_CAPABILITIES = 0x10A
 #: The emulator takes the lower half of ARCH_CAPABILITIES: 10.0 and 11.1 do, 5.2 does not; none between was asked.
 _TCG_ARCH_CAPABILITIES_SINCE, _TCG_ARCH_CAPABILITIES_BITS = (10, 0), 32
-#: MSRs whose upper half says which bits may be 1 and whose lower half which must.
-_VMX_CONTROLS = frozenset({0x48B, 0x48D, 0x48E, 0x48F, 0x490})
 #: What QEMU adds to KVM's answer (kvm_arch_get_supported_cpuid, target/i386/kvm/kvm.c), and takes from it:
 #: WAITPKG needs -overcommit cpu-pm=on (kvm_arch_init).
 _ADDED = ("mtrr", "pat", "mce", "mca", "ht", "hypervisor", "tsc-deadline", "arat", "topoext", "kvm-hint-dedicated")
@@ -164,7 +162,7 @@ def offer_of_cpuid(
 
 def _msr_features(index: int, value: int) -> int:
     """Bits that a guest may choose: of VMX controls those that may be 1 and need not."""
-    if index in _VMX_CONTROLS:
+    if index in VMX_CONTROLS:
         return (value >> 32) & ~value & _ALL
     if index == _ARCH_CAPABILITIES and all(value >> features()[name][0].number & 1 for name in _NEEDS_NO_FB_CLEAR):
         return value | 1 << features()["fb-clear"][0].number

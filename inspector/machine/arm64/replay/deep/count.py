@@ -78,10 +78,13 @@ class Count:
             self.agreed[1] += len(expected) - expected.count("-") - accepted
             return
         for at, (character, found) in enumerate(zip(expected, predicted, strict=True)):
-            if character != "-":
-                where_at, accepted = f"{where}[{at}]", character in ACCEPTED
-                why = "" if character == found else because(at)
-                self.one(character, found, accepted=accepted, because=why, where=where_at)
+            accepted = character in ACCEPTED
+            if character == "-":
+                continue
+            if character == found:
+                self.agreed[not accepted] += 1
+            else:
+                self.one(character, found, accepted=accepted, because=because(at), where=f"{where}[{at}]")
 
     def done(self) -> Iterator[Counted]:
         """What was counted."""

@@ -78,8 +78,8 @@ def _masks(state: State, record: Record) -> Iterator[Counted]:
 def _maskerr(state: State, record: Record) -> Iterator[Counted]:
     count = Count(record)
     if "on" in record:
-        # Neither /dev/kvm nor a vCPU has this ioctl.
-        count.one(record["e"], errno.EINVAL, accepted=not record["e"])
+        because = "neither /dev/kvm nor a vCPU has this ioctl"
+        count.one(record["e"], errno.EINVAL, accepted=not record["e"], because=because)
     else:
         reserved = 1 if "reserved" in record else 0
         outcome = state.vm.writable_masks(

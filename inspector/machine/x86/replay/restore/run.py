@@ -60,14 +60,14 @@ _ALONE = {"plain long mode": 0, "nested state guest mode flag without vmcb": 99}
 def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | NotAsked]:
     """The answers of a section."""
     for record in records:
-        if record["op"] not in ("mk", "run"):
-            yield unknown(f"run.{record['op']}")
-        elif not bench.kvm.is_svm or bench.kvm.is_pvm:
-            yield NotAsked("run.run", "KVM_RUN on kvm-intel and kvm-pvm", int(record["op"] == "run"))
-        elif record["op"] == "mk":
+        if record["op"] == "mk":
             vcpu = bench.make(record)
             set_state(vcpu, "long")
             _code(vcpu)
+        elif record["op"] != "run":
+            yield unknown(f"run.{record['op']}")
+        elif not bench.kvm.is_svm or bench.kvm.is_pvm:
+            yield NotAsked("run.run", "KVM_RUN on kvm-intel and kvm-pvm", 1)
         elif record["w"] == _GUESTS_OWN:
             yield NotAsked("run.run", "code at address 0, which the recorder left there", 1)
         else:

@@ -46,13 +46,6 @@ def char_of_errno(code: int) -> str:
     return SAME if not code else _CODES.get(code, "?")
 
 
-def read_back(outcome: Outcome, written: object, base: object, got: object) -> str:
-    """The character of a write after which ``got`` was read."""
-    if not outcome.accepted:
-        return char_of_errno(outcome.code)
-    return SAME if got == written else BASE if got == base else OTHER
-
-
 def expand(text: str, count: int) -> str:
     """A sweep's characters: a string of equal ones is recorded as one."""
     return text * count if len(text) == 1 and count > 1 else text
