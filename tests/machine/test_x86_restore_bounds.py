@@ -223,12 +223,24 @@ def passes(records: Sequence[Record]) -> Iterator[tuple[list[Record], Counter[st
             yield found, counts
 
 
+def brief(records: Sequence[Record]) -> list[Record]:
+    """Of sweeps, which leave the state as it was, the first three; of batteries the first, and the tables refused."""
+    found, counts = [], Counter[str]()
+    for record in records:
+        counts[record["op"]] += 1
+        if record["op"] in ("bits", "vals") and counts[record["op"]] > 3:
+            continue
+        if record["op"] == "batsame" or (record["op"] == "bat" and counts["bat"] > 1 and not record.get("set_e")):
+            continue
+        found.append(record)
+    return found
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_answer_of_a_record_is_asked(section: str) -> None:
     """One answer of each record is another: as many of the kind disagree, and no other kind does."""
     name = "intel-linux-7.2" if section == "misc" else "amd-linux-5.10"
-    # Of the batteries two, which are the longest.
-    for records, counts in passes(bench(name).sections[section][: 4 if section == "hide" else None]):
+    for records, counts in passes(brief(bench(name).sections[section])):
         found = wrong(answers(name, section, records))
         # A battery's answers are of the kind of their key.
         told = Counter("bat" if section == "hide" else answer.kind.removeprefix(f"{section}.") for answer in found)
