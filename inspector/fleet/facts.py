@@ -16,7 +16,7 @@ from layouts.kernels import release_numbers
 
 Document = dict[str, Any]
 Table = Mapping[tuple[int, int], CpuidValues]
-X86, ARM64 = "x86", "arm64"
+X86, ARM64 = ARCHES = "x86", "arm64"
 _DIGEST_SIZE_BYTES = 16
 #: Bits of CPUID that tell which CPU of the machine it is (Intel SDM vol. 2, CPUID; AMD APM vol. 3, E.3 and E.4): the
 #: initial APIC id, the x2APIC id of the topology leaves, AMD's extended APIC id with its core and node.

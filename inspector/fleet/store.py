@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError, OutputError
-from inspector.fleet.facts import Document, packed
+from inspector.fleet.facts import Document, digest_of, packed
 from layouts.files.fleet_store import APPLICATION_ID
 
 #: PRAGMA user_version of a store of ours. A number grows with a change that older programs would misread.
@@ -114,6 +114,9 @@ class Store:
     def _error(self, error: sqlite3.Error, *, writing: bool) -> InputError | OutputError:
         if writing and isinstance(error, sqlite3.OperationalError):
             return OutputError(f"{self.path}: {error}")
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            # Nothing is written to a store that is asked.
+            return OutputError(f"{self.path}: no room for the temporary table of its names (TMPDIR: another folder)")
         return InputError(self.path, "a store of inspector fleet add", str(error))
 
     @contextmanager
@@ -123,6 +126,8 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise self._error(error, writing=False) from None
+        except UnicodeDecodeError as error:
+            raise InputError(self.path, "text in UTF-8", str(error)) from None
 
     def _rows(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """All rows that a query has. Raises InputError."""
@@ -221,14 +226,28 @@ class Store:
 
     def _kept(self, column: str, table: str) -> Iterator[Kept]:
         query = (
-            f"SELECT {table}.id, facts, count, first FROM"  # noqa: S608 - our names
+            f"SELECT {table}.id, digest, facts, count, first FROM"  # noqa: S608 - our names
             f" (SELECT {column} AS one, count(*) AS count, min(name) AS first FROM newest GROUP BY {column})"
             f" JOIN {table} ON {table}.id = one ORDER BY count DESC, first"
         )
         self.prepare_names()
         with self._reading(), closing(self._db.execute(query)) as rows:
-            for number, facts, count, name in rows:
-                yield Kept(number, json.loads(facts), count, name)
+            for number, name_of_facts, facts, count, name in rows:
+                yield Kept(number, self._document(name_of_facts, facts), count, name)
+
+    def _document(self, name: str, facts: str) -> Document:
+        """Facts as they were kept: they are known by their digest. Raises InputError for others."""
+        if digest_of(facts.encode("utf-8", "surrogatepass")) != name:
+            raise InputError(self.path, f"the facts that were kept as {name}", "others; the store is damaged")
+        document: Document = json.loads(facts)
+        return document
+
+    def facts_of(self, table: str, number: int) -> Document:
+        """The facts of a row of ``hosts`` or ``guests``."""
+        found = self._rows(f"SELECT digest, facts FROM {table} WHERE id = ?", (number,))  # noqa: S608 - our names
+        if not found:
+            raise InputError(self.path, f"row {number} of {table}", "none")
+        return self._document(*found[0])
 
     def _newest(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query about the newest capture of each name."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from stat import S_ISREG
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import NO_OPTIONS, Options
 from layouts.files import fleet_store
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, import_module
 
 if TYPE_CHECKING:
     from typing import Any, Literal, overload

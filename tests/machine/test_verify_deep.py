@@ -81,6 +81,7 @@ def test_what_is_not_asked_is_no_agreement() -> None:
         "f", part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "caps", "mrs_el0", "masks", count=2) + CLOCK
     )
     assert agreement.by_kind == {
+        "vm": [2, 2],
         "vcpu": [2, 2],
         "caps": [600, 600],
         "mrs_el0": [2, 2],
@@ -103,14 +104,14 @@ def test_a_wrong_answer_is_found() -> None:
 
 def test_a_row_counts_each_answer_and_tells_the_ones_that_differ() -> None:
     said = {0: "0", 1: "i", 2: "w", 4: "b"}
-    count = Count("row", {})
+    count = Count({"op": "row"})
     count.row("0iw-b", lambda at: (said[at], "why"))
     assert (count.agreed, count.others) == ([2, 2], [])
     count.row("0ii-0", lambda at: (said[at], "why"), "here")
     assert count.agreed == [3, 3]
     assert [(one.record, one.expected, one.predicted, one.accepted) for one in count.others] == [
-        ("here[2]: {}", "i", "w", False),
-        ("here[4]: {}", "0", "b", True),
+        ('here[2]: {"op":"row"}', "i", "w", False),
+        ('here[4]: {"op":"row"}', "0", "b", True),
     ]
 
 
@@ -175,7 +176,7 @@ def test_the_command_tells_the_host_and_what_it_did_not_ask(tmp_path: Path, caps
     path.write_bytes(b"\n".join(part("arm72-cortex-a57.jsonl.xz", "vm", "vcpu", "mem") + CLOCK))
     assert main(["verify", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "deep.jsonl: 3 of 3 answers agree\n" in out
+    assert "deep.jsonl: 4 of 4 answers agree\n" in out
     assert "  host: cortex-a57, kernel 7.2, from bare registers\n" in out
     assert "  not asked: 1, the host's clock (kvm_phys_timer_read) (get)\n" in out
 

@@ -16,8 +16,6 @@ EL0 = "DCZID_EL0 of that CPU, which nobody read"
 TIMER = "the recorder's timer ended the run"
 HIDDEN = "the answer hangs on a field of the host that KVM hides (MPAM, MPAM_frac, NV)"
 RECALLED = "the host is what the file itself shows"
-#: Causes of single answers.
-NOT_ASKED = frozenset((HIDDEN, CLOCK, EL2_MASKS, OTHER_SYSREG))
 
 
 def of(vcpu: Vcpu, register_id: int) -> str:

@@ -7,7 +7,7 @@ recorded to see: its values then tell nothing about the machine. What KVM hides 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from inspector.machine.arm64.bare import from_bare
@@ -27,18 +27,15 @@ CONFIGURATIONS = {
     "pauth": PSCI_0_2 | PTRAUTH,
     "el2": PSCI_0_2 | HAS_EL2,
 }
-#: Configurations whose view of a register is the fullest, by the register.
-_FULLEST = ("base", "pmu", "sve", "pauth", "el2")
-
-
 _FILE_NAME = re.compile(r"arm64-(?:sequences-)?linux-\d+\.\d+(?:-rc\d+)?-([^/]+?)(?:\.jsonl|$)")
 
 
 def bare_of(file: str) -> BareHost | None:
     """The CPU that a recording's file name has (``arm64-linux-7.2-max_sve-max-vq_3.jsonl.gz``), if it is known."""
     found = _FILE_NAME.search(file)
-    name = found[1] if found else ""
-    return next((bare for known, bare in bare_hosts().items() if re.sub("[,=]", "_", known) == name), None)
+    if found is None:
+        return None
+    return next((bare for known, bare in bare_hosts().items() if re.sub("[,=]", "_", known) == found[1]), None)
 
 
 def kernel_of(records: Sequence[Record]) -> Arm64Kernel:
@@ -67,7 +64,8 @@ def host_of_records(records: Sequence[Record], *, measured: bool = True) -> Host
             vqs = int(record["vqs"], 16)
         elif kind == "feat" and record["err"] == 0:
             features |= 1 << record["bit"] if "bit" in record else PTRAUTH
-    sanitised = bare_match(kernel, limits, vqs) or (_measured(records) if measured else {})
+    known = next((host.sanitised for host in _known(kernel, limits) if vqs in (0, host.sve_vqs)), None)
+    sanitised = known or (_measured(records) if measured else {})
     return Host(
         kernel,
         limits,
@@ -87,7 +85,9 @@ def _measured(records: Sequence[Record]) -> dict[int, int]:
     """
     found = {}
     for record in records:
-        encoding = encoding_of_text(record["reg"]) if record["t"] == "idreg" and record["cfg"] == "base" else 0
+        if record["t"] != "idreg" or record["cfg"] != "base":
+            continue
+        encoding = encoding_of_text(record["reg"])
         hidden = HIDDEN_FIELDS.get(encoding)
         if hidden is not None:
             taken = [digit for digit, answer in enumerate(record["nib"][hidden.lsb // 4]) if isinstance(answer, str)]
@@ -106,16 +106,13 @@ def fuller(one: int | None, other: int) -> int:
     return found
 
 
-def bare_match(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> dict[int, int]:
-    """The sanitised registers of the known CPU that has these limits; empty when there is none."""
+def _known(kernel: Arm64Kernel, limits: dict[int, int]) -> Iterator[Host]:
+    """The known CPUs that have these limits; none where nothing tells them apart."""
     for bare in bare_hosts().values():
         host = from_bare(kernel, [bare])
-        same = all(
-            host.limits.get(encoding, 0) == value for encoding, value in limits.items() if _tells(host, encoding)
-        )
-        if same and limits and (not vqs or host.sve_vqs == vqs):
-            return host.sanitised
-    return {}
+        told = {encoding: value for encoding, value in limits.items() if _tells(host, encoding)}
+        if told and all(host.limits.get(encoding) == value for encoding, value in told.items()):
+            yield host
 
 
 def _tells(host: Host, encoding: int) -> bool:
@@ -136,21 +133,12 @@ def host_of_sequences(records: Sequence[Record]) -> Host:
         if record["t"] == "seq":
             seen.sequence(record["steps"])
     limits = {rid.encoding: int.from_bytes(data, "little") for rid, data in seen.values.items() if rid.is_sysreg}
-    known = _bare_with(kernel, limits, seen.vqs)
+    known = next((host for host in _known(kernel, limits) if host.sve_vqs == seen.vqs), None)
     if known is not None:
         known.features |= seen.features
         known.registers = {rid: data for rid, data in seen.values.items() if rid.encoding not in known.limits}
         return known
     return Host(kernel, limits, sve_vqs=seen.vqs, features=seen.features, registers=dict(seen.values.items()))
-
-
-def _bare_with(kernel: Arm64Kernel, limits: dict[int, int], vqs: int) -> Host | None:
-    for bare in bare_hosts().values():
-        host = from_bare(kernel, [bare])
-        told = {encoding: value for encoding, value in limits.items() if _tells(host, encoding)}
-        if told and all(host.limits.get(e, 0) == value for e, value in told.items()) and host.sve_vqs == vqs:
-            return host
-    return None
 
 
 class _Seen:
@@ -162,14 +150,13 @@ class _Seen:
         self.vqs = 0
 
     def sequence(self, steps: Iterable[list[Any]]) -> None:
-        features: dict[int, int] = {}
         touched: set[object] = set()
         for step in steps:
             operation = step[0]
             if operation == "init" and step[3] == 0:
-                features[step[1]] = int(step[2], 16) & ~POWER_OFF
-                self.features |= features[step[1]] & ~(EL1_32BIT if features[step[1]] & HAS_EL2 else 0)
-            elif operation in ("run", "set_vls", "enable_imp_id_regs"):
+                features = int(step[2], 16)
+                self.features |= features & ~(EL1_32BIT * bool(features & HAS_EL2))
+            elif operation in ("run", "set_vls"):
                 touched.add(operation)
             elif operation == "set":
                 touched.add(int(step[2], 16))

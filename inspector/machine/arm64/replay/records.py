@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
-from inspector.machine.arm64 import idregs, sve
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, text_of
+from inspector.machine.arm64 import sve
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.capabilities import check_extension
-from inspector.machine.arm64.host import PSCI_0_2, SVE, Host
+from inspector.machine.arm64.host import PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.hosts import CONFIGURATIONS, bare_of, host_of_records, host_of_sequences, kernel_of
+from inspector.machine.arm64.replay.id_registers import Counted, Found, IdRegisters, Record, fresh
 from inspector.machine.arm64.replay.sequence import replay_sequence
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
-from layouts.arm64.ids import MIDR, MPIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0, sysreg_id
+from layouts.arm64.ids import MIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0, ZFR0, sysreg_id
 
-Record = dict[str, Any]
-Found = tuple[object, object, bool, str]
 _SUBSETS = 1 << 16
-_DEPENDS = "depends"
-
-
-Counted = Answer | Agreed | NotAsked
 
 
 class Hosted(NamedTuple):
@@ -48,50 +42,57 @@ def hosted(file: str, records: Sequence[Record]) -> Hosted:
 
 
 def replay(made: Hosted, records: Sequence[Record]) -> Iterator[Counted]:
-    """Every answer of a file."""
-    host = made.host
-    if any(record["t"] == "seq" for record in records):
-        for record in records:
-            if record["t"] == "seq":
-                yield from replay_sequence(host, record, recalled=made.recalled)
-        return
-    found = _Replay(host, records)
-    kinds = found.kinds()
+    """Every answer of a file. Raises RecordError at a record of a kind that nobody knows."""
+    asked = _Replay(made, records)
+    kinds = asked.kinds()
     recalled = RECALLED if made.recalled else frozenset()
     for record in records:
         kind = record["t"]
-        if kind == "idreg":
-            yield from found.idreg(record)
+        if kind == "seq":
+            yield from replay_sequence(made.host, record, recalled=made.recalled)
+        elif kind == "idreg":
+            yield from asked.ids.idreg(record)
         elif kind in recalled:
             yield NotAsked(kind, causes.RECALLED, 1)
         elif kind in kinds:
-            text = text_of(record)
-            for expected, predicted, accepted, because in kinds[kind](record):
-                if because in causes.NOT_ASKED:
-                    yield NotAsked(kind, because, 1)
-                    continue
-                yield Answer(kind, text, expected, predicted, accepted, because)
-    yield from found.vls_subsets()
+            for found in kinds[kind](record):
+                yield _counted(record, found)
+        elif kind not in DESCRIPTIONS:
+            raise RecordError(f"a record of the unknown kind {kind!r}")
+    yield from asked.vls_subsets()
+
+
+def _counted(record: Record, found: Found | str) -> Counted:
+    """One answer of a record, or why it is not asked."""
+    kind = record["t"]
+    if isinstance(found, str):
+        return NotAsked(kind, found, 1)
+    expected, predicted, accepted, because = found
+    if expected == predicted:
+        return Agreed(kind, int(accepted), int(not accepted))
+    return Answer(kind, text_of(record), expected, predicted, accepted, because)
 
 
 #: Kinds that say nothing where the host is what the file shows.
-RECALLED = frozenset(("reg", "feat", "midr", "cap"))
+RECALLED = frozenset(("reg", "feat", "midr", "cap", "mask", "vls", "sve"))
+#: What describes the host or the recording; ``vls_ok`` and ``vls_hist`` are answers that count together at the end.
+DESCRIPTIONS = frozenset(("uname", "api", "cpuinfo", "vls_ok", "vls_hist"))
 _MASKS = [f"3_{op1}_0_{crm}_{op2}" for op1 in (0, 1, 3) for crm in range(8) for op2 in range(8)]
 
 
 class _Replay:
     """The VMs that records are about: each kind has a fresh one unless it says otherwise."""
 
-    def __init__(self, host: Host, records: Sequence[Record]) -> None:
-        self.host = host
+    def __init__(self, made: Hosted, records: Sequence[Record]) -> None:
+        self.host, self.recalled = made
         self.vls_ok = {int(record["vqs"], 16) for record in records if record["t"] == "vls_ok"}
-        self.has_vls = any(record["t"] == "vls_hist" for record in records)
+        #: How many sets got which errno.
+        self.vls_hist = {record["err"]: record["n"] for record in records if record["t"] == "vls_hist"}
         self.masks = {record["reg"] for record in records if record["t"] == "mask"}
+        self.ids = IdRegisters(made.host, recalled=made.recalled)
         self._running: Vm | None = None
-        #: What writes to ID registers came to, by all that they hang on.
-        self._written: dict[tuple[object, ...], idregs.Written] = {}
 
-    def kinds(self) -> dict[str, Callable[[Record], Iterator[Found]]]:
+    def kinds(self) -> dict[str, Callable[[Record], Iterator[Found | str] | Iterator[Found]]]:
         """The functions by kind of record."""
         return {
             "cap": self._cap,
@@ -103,6 +104,8 @@ class _Replay:
             "reg": self._reg,
             "badid": self._badid,
             "finalize_nosve": self._finalize_nosve,
+            "sve": self._sve_init,
+            "vls": self._vls,
             "sve_prefin": self._sve_prefin,
             "run_prefin": self._run_prefin,
             "vls_vq17": self._vls_vq17,
@@ -112,7 +115,7 @@ class _Replay:
             "ffrrw": self._slice,
             "sveid": self._sveid,
             "vlmax": self._vlmax,
-            "idw": self._idw,
+            "idw": self.ids.idw,
             "impcap": self._impcap,
             "vmwide": self._vmwide,
             "run": self._run,
@@ -121,77 +124,13 @@ class _Replay:
         }
 
     def _vcpu(self, features: int = PSCI_0_2, number: int = 0, vm: Vm | None = None) -> Vcpu:
-        vm = vm or Vm(self.host)
-        vm.create_vcpu(number)
-        vcpu = vm.vcpus[number]
-        vcpu.init(features)
-        return vcpu
-
-    # ID registers
-
-    def idreg(self, record: Record) -> Iterator[Counted]:
-        """256 answers: each nibble of the host's value with each value."""
-        features = CONFIGURATIONS[record["cfg"]]
-        encoding = encoding_of_text(record["reg"])
-        current = int(record["host"], 16)
-        imp = record["cfg"] == "imp"
-        depends, agreed = 0, [0, 0]
-        for nibble, answers in enumerate(record["nib"]):
-            shift = 4 * nibble
-            kept = current & ~(0xF << shift)
-            for digit, expected in enumerate(answers):
-                value = kept | digit << shift
-                predicted, because = self._write(encoding, value, features, current, imp=imp)
-                if predicted == expected:
-                    agreed[isinstance(expected, int) and expected != 0] += 1
-                    continue
-                if predicted == _DEPENDS:
-                    depends += 1
-                    continue
-                where = f"{record['cfg']} {record['reg']} bits {shift + 3}:{shift} = {digit:x}"
-                yield Answer(
-                    "idreg", where, expected, predicted, not isinstance(expected, int) or expected == 0, because
-                )
-        yield Agreed("idreg", *agreed)
-        if depends:
-            yield NotAsked("idreg", causes.HIDDEN, depends)
-
-    def _write(
-        self, encoding: int, value: int, features: int, current: int, *, imp: bool = False
-    ) -> tuple[object, str]:
-        """0, the value that it reads back as, or the errno; and why."""
-        if encoding not in self.host.kernel.registers:
-            # MPIDR_EL1 is each vCPU's own and takes anything.
-            return 0 if encoding == MPIDR else errno.ENOENT, ""
-        asked = idregs.IdWrite(self.host, encoding, value, features, current, writable_imp=imp)
-        key = *idregs.hangs_on(asked), value
-        written = self._written.get(key)
-        if written is None:
-            written = self._written[key] = idregs.write(asked)
-        if written.outcome.verdict == "depends-on":
-            return _DEPENDS, written.outcome.because
-        if not written.outcome.accepted:
-            return written.outcome.code, written.outcome.because
-        return 0 if written.value == value else f"{written.value:016x}", written.outcome.because
-
-    def _idw(self, record: Record) -> Iterator[Found]:
-        features = CONFIGURATIONS[record["cfg"]]
-        encoding, value = encoding_of_text(record["reg"]), int(record["w"], 16)
-        imp = record["cfg"] == "imp"
-        current = self.host.reset_value(encoding, features)
-        predicted, because = self._write(encoding, value, features, current, imp=imp)
-        if predicted == _DEPENDS:
-            yield None, None, False, causes.HIDDEN
-        elif isinstance(predicted, str):
-            yield [record["err"], record["rb"]], [0, predicted], record["err"] == 0, because
-        else:
-            yield record["err"], predicted, record["err"] == 0, because
+        return fresh(vm or Vm(self.host), features, number)
 
     def _cap(self, record: Record) -> Iterator[Found]:
         predicted = check_extension(self.host, record["n"], of_vm=True)
         yield record["vm"], predicted, record["vm"] > 0, "KVM_CHECK_EXTENSION"
 
-    def _masks(self, record: Record) -> Iterator[Found]:
+    def _masks(self, record: Record) -> Iterator[Found | str]:
         outcome = Vm(self.host).writable_masks()
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         if record["err"] == 0:
@@ -199,7 +138,8 @@ class _Replay:
             for name in _MASKS:
                 mask = self.host.mask(encoding_of_text(name))
                 if name not in self.masks:
-                    yield f"{0:016x}", f"{mask:016x}", True, f"{name} is not listed"
+                    found = f"{0:016x}", f"{mask:016x}", True, f"{name} is not listed"
+                    yield causes.RECALLED if self.recalled else found
 
     def _maskbad(self, record: Record) -> Iterator[Found]:
         vm = Vm(self.host)
@@ -217,25 +157,23 @@ class _Replay:
     # Lifecycle
 
     def _feat(self, record: Record) -> Iterator[Found]:
-        features = PSCI_0_2 | (1 << record["bit"] if "bit" in record else 0x60)
-        if record.get("bit") == 1:
-            features = PSCI_0_2 | 2
+        features = PSCI_0_2 | (1 << record["bit"] if "bit" in record else PTRAUTH)
         vm = Vm(self.host)
         vm.create_vcpu(0)
         outcome = vm.vcpus[0].init(features)
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
 
-    def _reg(self, record: Record) -> Iterator[Found]:
+    def _reg(self, record: Record) -> Iterator[Found | str]:
         """A register as a fresh vCPU has it; the recorder had written nothing."""
         vcpu = self._vcpu(CONFIGURATIONS[record["cfg"]])
         vcpu.sve_finalized = vcpu.has_sve
         register_id = int(record["id"], 16)
         because = causes.of(vcpu, register_id)
         if because:
-            yield 0, 0, False, because
+            yield because
             return
         outcome = vcpu.get(register_id)
-        found = outcome.image.hex() if outcome.accepted else outcome.name
+        found = outcome.image.hex() if outcome.accepted else outcome.code
         yield record["le"] if record["err"] == 0 else record["err"], found, record["err"] == 0, outcome.because
 
     def _reglist(self, record: Record) -> Iterator[Found]:
@@ -265,6 +203,12 @@ class _Replay:
     def _sve(self) -> Vcpu:
         return self._vcpu(PSCI_0_2 | SVE)
 
+    def _sve_init(self, record: Record) -> Iterator[Found]:
+        vm = Vm(self.host)
+        vm.create_vcpu(0)
+        outcome = vm.vcpus[0].init(PSCI_0_2 | SVE)
+        yield record["init"], outcome.code, record["init"] == 0, outcome.because
+
     def _sve_prefin(self, record: Record) -> Iterator[Found]:
         vcpu = self._sve()
         predicted = [vcpu.get(SVE_Z0).code, vcpu.set(SVE_Z0, bytes(256)).code, vcpu.reg_list().code]
@@ -277,17 +221,26 @@ class _Replay:
     def _set_vls(self, vcpu: Vcpu, vqs: int) -> Outcome:
         return vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
 
+    def _vls(self, record: Record) -> Iterator[Found]:
+        """The lengths of a vCPU that was not told any."""
+        got = self._sve().get(SVE_VLS)
+        yield [record["err"], record["vqs"]], [got.code, f"{got.value:x}"], record["err"] == 0, got.because
+
     def vls_subsets(self) -> Iterator[Counted]:
-        """All 65,536 sets of vq 1 to 16."""
-        if not self.has_vls:
+        """All 65,536 sets of vq 1 to 16: those that are accepted, and which errno the others get."""
+        theirs = self.vls_ok
+        if not theirs and not self.vls_hist:
             return
         host_vqs = self.host.sve_vqs
         mine = sve.accepted_vls(host_vqs)
-        theirs = {vqs for vqs in self.vls_ok if vqs < _SUBSETS}
         yield Agreed("vls", len(theirs & mine), _SUBSETS - len(theirs | mine))
         for vqs in sorted(theirs ^ mine):
             because = sve.check_vls(vqs, host_vqs).because
             yield Answer("vls", f"vqs {vqs:x}", vqs in theirs, vqs in mine, vqs in theirs, because)
+        refused = sve.check_vls(0, host_vqs)
+        of_each = {0: len(theirs), refused.code: _SUBSETS - len(theirs)}
+        if self.vls_hist != of_each:
+            yield Answer("vls", "vls_hist", self.vls_hist, of_each, accepted=False, because=refused.because)
 
     def _vls_vq17(self, record: Record) -> Iterator[Found]:
         for name, vq in (("err", 17), ("vq512", 512)):
@@ -322,15 +275,19 @@ class _Replay:
         yield from self._both(vcpu, record)
 
     def _vlmax(self, record: Record) -> Iterator[Found]:
-        """The host's lengths up to one, then Z0 written in full."""
+        """The host's lengths up to one, then ID_AA64ZFR0_EL1, and Z0 written in full; some recorders tell Z0 alone."""
         vcpu = self._sve()
         put = self._set_vls(vcpu, self.host.sve_vqs & ((1 << record["vq"]) - 1))
         yield record["set"], put.code, record["set"] == 0, put.because
         if record["set"] == 0 and put.accepted:
-            vcpu.finalize(4)
-            vcpu.set(SVE_Z0, b"\x5a" * 256)
-            got = vcpu.get(SVE_Z0)
-            yield record["z0"], got.image.hex(), True, "set_sve_reg"
+            final, id_register = vcpu.finalize(4), vcpu.get(sysreg_id(ZFR0))
+            put, got = vcpu.set(SVE_Z0, b"\x5a" * 256), vcpu.get(SVE_Z0)
+            for name, outcome in (("fin", final), ("ez", id_register), ("setz", put), ("getz", got)):
+                if name in record:
+                    yield record[name], outcome.code, record[name] == 0, outcome.because
+            if "zfr0" in record:
+                yield record["zfr0"], f"{id_register.value:x}", True, "get_id_reg"
+            yield record.get("z0"), got.image.hex(), True, "set_sve_reg"
 
     # Scope and immutability
 
@@ -354,7 +311,7 @@ class _Replay:
         """The host's PFR0; without CSV2, which may be no change, by the vCPU that ran and by the other."""
         vm = self._running
         if vm is None:
-            return
+            raise RecordError("writes after a run that was not recorded")
         before = self.host.limit(PFR0, PSCI_0_2)
         lower = of.PFR0_CSV2.put(before, 0)
         for name, number, value in (("same", 0, before), ("diff", 0, lower), ("other_vcpu", 1, lower)):

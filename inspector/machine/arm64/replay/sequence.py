@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inspector.machine.answer import Answer, NotAsked, RecordError, text_of
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, text_of
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.replay import causes
@@ -24,33 +24,26 @@ _DEVICE = (0x0200_0000).to_bytes(8, "little")
 _START, _ACCESS = ((0x0100_0000 + offset).to_bytes(8, "little") for offset in (0, 4))
 
 
-def replay_sequence(host: Host, record: dict[str, Any], *, recalled: bool = False) -> Iterator[Answer | NotAsked]:
+def replay_sequence(
+    host: Host, record: dict[str, Any], *, recalled: bool = False
+) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of one sequence, a step each. ``recalled``: the host is what the file itself shows."""
     sequence = _Sequence(host)
     for number, step in enumerate(record["steps"]):
         if step[0] == "nop":
             continue
-        cause = sequence.not_asked(step, recalled=recalled)
-        if cause:
-            yield NotAsked(f"seq {step[0]}", cause, 1)
-            if step[0] in ("get", "set"):
-                continue
-        sequence.depends = False
+        kind, cause = f"seq {step[0]}", sequence.not_asked(step, recalled=recalled)
         predicted, accepted, because = sequence.steps[step[0]](step)
-        expected = step[1:]
-        if cause:
-            continue
-        if sequence.depends:
-            yield NotAsked(f"seq {step[0]}", causes.HIDDEN, 1)
-            continue
-        if predicted == expected:
-            yield Answer(f"seq {step[0]}", "", 0, 0, accepted)
+        if cause or predicted is None:
+            yield NotAsked(kind, cause or causes.HIDDEN, 1)
+        elif predicted == step[1:]:
+            yield Agreed(kind, int(accepted), int(not accepted))
         else:
-            where = f"{record['n']} step {number}: {text_of(step)}"
-            yield Answer(f"seq {step[0]}", where, expected, predicted, accepted, because)
+            yield Answer(kind, f"{record['n']} step {number}: {text_of(step)}", step[1:], predicted, accepted, because)
 
 
-Played = tuple[list[Any], bool, str]
+#: What the machine says, None where it hangs on what nobody knows of the host; whether the kernel accepted it; why.
+Played = tuple[list[Any] | None, bool, str]
 
 
 class _Sequence:
@@ -58,8 +51,6 @@ class _Sequence:
 
     def __init__(self, host: Host) -> None:
         self.vm = Vm(host)
-        #: The last step's answer hangs on what nobody knows of the host.
-        self.depends = False
         self.steps: dict[str, Callable[[Recorded], Played]] = {
             "create_vcpu": self._create,
             "enable_imp_id_regs": self._imp,
@@ -82,13 +73,10 @@ class _Sequence:
     def not_asked(self, step: Recorded, *, recalled: bool) -> str:
         """Why a step's answer is not asked for; empty where it is."""
         operation = step[0]
-        if operation in ("get", "set"):
-            register_id = int(step[2], 16)
-            because = causes.of(self._vcpu(step), register_id) if operation == "get" else ""
-            if because:
-                return because
-            is_recalled = recalled and operation == "get" and RegisterId(register_id).coprocessor == SYSREG
-            return causes.RECALLED if is_recalled else ""
+        if operation == "get":
+            register_id = RegisterId(step[2], 16)
+            is_recalled = recalled and register_id.coprocessor == SYSREG
+            return causes.of(self._vcpu(step), register_id) or (causes.RECALLED if is_recalled else "")
         if operation == "list" and recalled and step[2] == errno.E2BIG:
             # How many there are hangs on ID registers that the file may not show.
             return causes.RECALLED
@@ -134,8 +122,8 @@ class _Sequence:
         register_id = int(step[2], 16)
         data = bytes.fromhex(step[3]).ljust(RegisterId(register_id).size_bytes, b"\0")
         outcome = self._vcpu(step).set(register_id, data)
-        self.depends = outcome.verdict == "depends-on"
-        return [step[1], step[2], step[3], outcome.code], step[4] == 0, outcome.because
+        depends = outcome.verdict == "depends-on"
+        return None if depends else [*step[1:4], outcome.code], step[4] == 0, outcome.because
 
     def _run(self, step: Recorded) -> Played:
         """PC is set first; the program then stops at a device, if a timer does not stop it before."""
@@ -146,4 +134,4 @@ class _Sequence:
         if outcome.accepted and vcpu.values[PC] == _START:
             vcpu.values[X0], vcpu.values[PC] = _DEVICE, _ACCESS
         vcpu.mmio_pending = outcome.accepted and step[3] != _INTERRUPTED
-        return [step[1], at_start.code, found], step[3] > 0, outcome.because
+        return [step[1], at_start.code, found], step[3] >= 0, outcome.because

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from inspector.machine.answer import Agreed, Answer, NotAsked, text_of
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, text_of
 from inspector.machine.outcome import Outcome
 
 Record = dict[str, Any]
@@ -37,12 +37,19 @@ def code_of(character: str) -> int:
     return _CODES.get(character, -1)
 
 
-class Count:
-    """The answers of a record. ``kind`` names them, ``record`` is shown where one differs."""
+def told(record: Record, name: str) -> Any:
+    """What a record must have, given what else it has. Raises RecordError."""
+    if name not in record:
+        raise RecordError(f"{text_of(record)} without {name!r}")
+    return record[name]
 
-    def __init__(self, kind: str, record: Record) -> None:
-        self.kind = kind
-        self.record = record
+
+class Count:
+    """The answers of a record. Where one differs the record is shown, or ``shown`` of a long one."""
+
+    def __init__(self, record: Record, *shown: str) -> None:
+        self.kind = record["op"]
+        self.record = {key: record[key] for key in shown} if shown else record
         self.agreed = [0, 0]
         self.others: list[Answer] = []
 
@@ -71,10 +78,13 @@ class Count:
             self.agreed[1] += len(expected) - expected.count("-") - accepted
             return
         for at, (character, found) in enumerate(zip(expected, predicted, strict=True)):
-            if character != "-":
-                where_at, accepted = f"{where}[{at}]", character in ACCEPTED
-                why = "" if character == found else because(at)
-                self.one(character, found, accepted=accepted, because=why, where=where_at)
+            accepted = character in ACCEPTED
+            if character == "-":
+                continue
+            if character == found:
+                self.agreed[not accepted] += 1
+            else:
+                self.one(character, found, accepted=accepted, because=because(at), where=f"{where}[{at}]")
 
     def done(self) -> Iterator[Counted]:
         """What was counted."""

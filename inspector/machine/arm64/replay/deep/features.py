@@ -19,14 +19,14 @@ _EXTENSIONS = 300
 
 
 def _pref(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("pref", record)
+    count = Count(record)
     generic = state.host.kernel.vm_wide_features
     count.one(record["t"], GENERIC_V8 if generic else state.host.target, accepted=True)
     return count.done()
 
 
 def _inittgt(state: State, record: Record) -> Iterator[Counted]:
-    vcpu, count = state.vcpu(), Count("inittgt", record)
+    vcpu, count = state.vcpu(), Count(record)
     count.call(record["badbit30"], vcpu.init(_BAD_BIT, record["target"]), "bit 30")
     count.call(record["word3"], vcpu.init(PSCI_0_2 | _WORD_3, record["target"]), "word 3")
     return count.done()
@@ -38,7 +38,7 @@ def _fresh(state: State) -> None:
 
 
 def _initbit(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("initbit", record)
+    count = Count(record)
     outcome = state.vcpu().init(1 << record["bit"])
     count.call(record["e"], outcome)
     if not record["e"]:
@@ -48,7 +48,7 @@ def _initbit(state: State, record: Record) -> Iterator[Counted]:
 
 def _initmx(state: State, record: Record) -> Iterator[Counted]:
     """Every feature word, on a fresh vCPU after each success."""
-    count = Count("initmx", record)
+    count = Count(record)
     _fresh(state)
 
     def ask(features: int) -> tuple[str, str]:
@@ -63,7 +63,7 @@ def _initmx(state: State, record: Record) -> Iterator[Counted]:
 
 def _masks(state: State, record: Record) -> Iterator[Counted]:
     """All 192 entries; those that the record leaves out are 0."""
-    count = Count("masks", record)
+    count = Count(record)
     _fresh(state)
     outcome = state.vm.writable_masks()
     count.call(record["e"], outcome)
@@ -76,10 +76,10 @@ def _masks(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _maskerr(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("maskerr", record)
+    count = Count(record)
     if "on" in record:
-        # Neither /dev/kvm nor a vCPU has this ioctl.
-        count.one(record["e"], errno.EINVAL, accepted=not record["e"])
+        because = "neither /dev/kvm nor a vCPU has this ioctl"
+        count.one(record["e"], errno.EINVAL, accepted=not record["e"], because=because)
     else:
         reserved = 1 if "reserved" in record else 0
         outcome = state.vm.writable_masks(
@@ -91,7 +91,7 @@ def _maskerr(state: State, record: Record) -> Iterator[Counted]:
 
 def _masks_same(state: State, record: Record) -> Iterator[Counted]:
     """The masks of a VM with capabilities and vCPU features are those of one without."""
-    count = Count("masks_same", record)
+    count = Count(record)
     vm = Vm(state.host)
     caps = {1: CAP_MTE, 2: CAP_WRITABLE_IMP_ID_REGS}
     for flag, name in ((1, "c205"), (2, "c239")):
@@ -108,7 +108,7 @@ def _masks_same(state: State, record: Record) -> Iterator[Counted]:
 
 def _caps(state: State, record: Record) -> Iterator[Counted]:
     """KVM_CHECK_EXTENSION of 300 numbers, of a VM and of /dev/kvm; what the record leaves out is 0."""
-    count = Count("caps", {"op": "caps"})
+    count = Count(record, "op")
     for name, of_vm in (("vm", True), ("sys", False)):
         for number in range(_EXTENSIONS):
             predicted = check_extension(state.host, number, of_vm=of_vm, online_cpus=state.online_cpus)

@@ -37,7 +37,7 @@ def host_of_records(file: str, records: Sequence[Record]) -> Host:
     return from_bare(
         profile_for(release),
         [bare._replace(registers=registers)],
-        gic=2 if header.get("gic", "3") == "2" else 3,
+        gic=2 if header.get("gic") == "2" else 3,
         nested=NESTED in words_of(command_line),
     )
 

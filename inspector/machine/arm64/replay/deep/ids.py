@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
+from inspector.machine.answer import RecordError
 from inspector.machine.arm64 import registers
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, code_of, letter
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import ids
+from layouts.light import partial
 
 _COPROCESSORS = ids.make(0, 8)
 _NAMED = {"VLS": ids.SVE_VLS, "Z0": ids.SVE_Z0}
@@ -22,7 +23,7 @@ def _zeros(vcpu: VcpuArch, register_id: int) -> Outcome:
 
 
 def _bad(state: State, record: Record) -> Iterator[Counted]:
-    register_id, count, vcpu = int(record["id"], 16), Count("bad", record), state.vcpu()
+    register_id, count, vcpu = int(record["id"], 16), Count(record), state.vcpu()
     got = vcpu.get(register_id)
     count.call(record["get"], got, "get")
     if record["set"] != _UNTRIED:
@@ -40,20 +41,24 @@ def _letters(ask: Callable[[int], Outcome]) -> Callable[[int], tuple[str, str]]:
 
 
 def _badcoproc(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("badcoproc", {"op": record["op"]})
+    count = Count(record, "op")
     count.row(record["get"], _letters(lambda at: state.vcpu().get(_COPROCESSORS | at << 16)), "coprocessor")
     return count.done()
 
 
 def _badcoproc_set(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("badcoproc_set", {"op": record["op"]})
+    count = Count(record, "op")
     count.row(record["set"], _letters(lambda at: _zeros(state.vcpu(), _COPROCESSORS | at << 16)), "coprocessor")
     return count.done()
 
 
 def _badbits(state: State, record: Record) -> Iterator[Counted]:
-    base, first = int(record["base"], 16), int(record["or_bit"].split("..")[0])
-    count = Count("badbits", record)
+    """An id with one more bit; of bits between the ranges ``-``."""
+    ends = record["or_bit"].split("..")
+    base, first, last = int(record["base"], 16), int(ends[0]), int(ends[-1])
+    if len(record["get"]) != last + 1 - first:
+        raise RecordError(f"bits {record['or_bit']}, and {len(record['get'])} answers")
+    count = Count(record)
     count.row(record["get"], _letters(lambda at: state.vcpu().get(base | 1 << (first + at))), "bit")
     return count.done()
 
@@ -61,10 +66,15 @@ def _badbits(state: State, record: Record) -> Iterator[Counted]:
 def _idmap(state: State, record: Record) -> Iterator[Counted]:
     """The errno of each id, as runs of equal ones."""
     high, vcpu = int(record["hi"], 16), state.vcpu()
-    count = Count("idmap", {"op": "idmap", "what": record["what"], "hi": record["hi"]})
+    count = Count(record, "op", "what", "hi")
     ask = partial(registers.get if record["call"] == "get" else _zeros, vcpu)
-    for first, last, character in record["runs"]:
-        register_ids = range(high | int(first, 16), (high | int(last, 16)) + 1)
+    following = int(record["runs"][0][0], 16) if record["runs"] else 0
+    for low, top, character in record["runs"]:
+        first, last = int(low, 16), int(top, 16)
+        if first != following or last < first:
+            raise RecordError(f"{count.record} has no answer for {following:x}, then a run from {low} to {top}")
+        following = last + 1
+        register_ids = range(high | first, (high | last) + 1)
         codes = [ask(register_id).code for register_id in register_ids]
         if codes.count(code_of(character)) == len(codes):
             count.agreed[character != "0"] += len(codes)
@@ -78,7 +88,7 @@ def _null(state: State, record: Record) -> Iterator[Counted]:
     """A NULL pointer: a read that would succeed cannot store what it read."""
     name = record["id"].split()[0]
     register_id = _NAMED.get(name) or int(name, 16)
-    count, vcpu = Count("null", record), state.vcpu()
+    count, vcpu = Count(record), state.vcpu()
     count.call(record["set"], vcpu.set(register_id, None), "set")
     if "get" in record:
         count.call(record["get"], vcpu.get(register_id, readable=False), "get")

@@ -21,13 +21,12 @@ KINDS: dict[str, Answering] = {
     **lists.KINDS,
 }
 #: What describes the host or the recording, and is no answer to a call that this machine has.
-DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api", "okf", "cfg", "fatal", "vm"))
+DESCRIPTIONS = frozenset(("host", "meta", "file", "dmesg", "time", "note", "api", "okf", "cfg", "fatal"))
 
 
 def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
     """Every answer of a recording, whose records have their shapes. Raises RecordError."""
-    state = State(host)
-    state.online_cpus = next((int(record.get("smp", "1")) for record in records if record["op"] == "host"), 1)
+    state = State(host, next(int(record.get("smp", "1")) for record in records if record["op"] == "host"))
     for at, record in enumerate(records):
         state.following = records[at + 1] if at + 1 < len(records) else {}
         kind = record["op"]
@@ -37,6 +36,6 @@ def replay(host: Host, records: Sequence[Record]) -> Iterator[Counted]:
         elif kind not in DESCRIPTIONS:
             raise RecordError(f"a record of the unknown kind {kind!r}")
         if kind in trace.FRESH:
-            state.fresh(record)
+            state.fresh(record["s"])
         if state.section.startswith(several.SECTION):
             yield from several.silent(state, record)

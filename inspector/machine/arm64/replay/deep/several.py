@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from inspector.machine.answer import RecordError, text_of
 from inspector.machine.arm64.guest import mrs
 from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
 from inspector.machine.arm64.replay.deep.state import State
@@ -20,22 +21,27 @@ def _value(state: State, register_id: int, number: int = 0) -> int:
     return state.vcpu(number).get(register_id).value
 
 
-def _listed(kind: str, key: str) -> Callable[[State, Record], Iterator[Counted]]:
+def _listed(state: State, record: Record) -> Iterator[Counted]:
     """A difference that the recorder lists: the register's value then."""
+    register_id, count = int(record["id"], 16), Count(record)
+    state.told.add(register_id)
+    count.one(int(record["now"], 16), _value(state, register_id), accepted=True)
+    return count.done()
 
-    def answer(state: State, record: Record) -> Iterator[Counted]:
-        register_id, count = int(record["id"], 16), Count(kind, record)
-        state.told.add(register_id)
-        number = 1 if kind == "vcpu1diff" else 0
-        count.one(int(record[key], 16), _value(state, register_id, number), accepted=True)
-        return count.done()
 
-    return answer
+def _vcpu1diff(state: State, record: Record) -> Iterator[Counted]:
+    """A register that vCPU 1 cannot read, or reads otherwise than vCPU 0."""
+    register_id, count = int(record["id"], 16), Count(record)
+    state.told.add(register_id)
+    got = state.vcpu(1).get(register_id)
+    values = [int(record[name], 16) for name in ("v0", "v1")]
+    count.one([record["e"], *values], [got.code, _value(state, register_id), got.value], accepted=not record["e"])
+    return count.done()
 
 
 def _guest_mrs(state: State, record: Record) -> Iterator[Counted]:
     """What the guest read of its own registers."""
-    count = Count("guest_mrs", {"op": "guest_mrs", "s": record["s"]})
+    count = Count(record, "op", "s")
     for name, value in record["r"].items():
         predicted = mrs(state.vcpu(), encoding_of_text(name))
         count.one(int(value, 16), predicted, accepted=True, where=name)
@@ -58,38 +64,39 @@ def silent(state: State, record: Record) -> Iterator[Counted]:
 
 def _unlisted(state: State, kind: str, number: int, *, as_shown: bool) -> Iterator[Counted]:
     """The registers of the last sweep that no record told of: as vCPU 0 showed them, or as they were written."""
-    count = Count(kind, {"op": kind, "s": state.section})
+    count = Count({"op": kind, "s": state.section})
+    before = state.shown if as_shown else state.written
     for register_id in state.ids:
-        if register_id in state.told:
-            continue
-        shown = int.from_bytes(bytes.fromhex(state.shown.get(register_id, "")), "little")
-        expected = shown if as_shown else state.written.get(register_id)
-        if expected is not None:
+        if register_id not in state.told:
             found = _value(state, register_id, number)
-            count.one(expected, found, accepted=True, where=f"{register_id:x}, not listed")
+            count.one(before.get(register_id), found, accepted=True, where=f"{register_id:x}, not listed")
     state.told = set()
     yield from count.done()
 
 
 def _after_run(state: State, record: Record) -> Iterator[Counted]:
     """Four writes after the run, the last through vCPU 1: the value is then as listed, or as before them."""
-    register_id, count = int(record["id"], 16), Count("changed_after_run", record)
-    listed = state.following.get("op") == "changed_after_run"
-    expected = int(state.following["now"], 16) if listed else state.written.get(register_id)
+    register_id, count = int(record["id"], 16), Count({"op": "changed_after_run", "id": record["id"]})
+    expected = state.written.get(register_id)
+    if state.following.get("op") == "changed_after_run" and state.following["id"] == record["id"]:
+        state.counted = state.following
+        expected = int(state.following["now"], 16)
     count.one(expected, _value(state, register_id), accepted=True)
     state.written.pop(register_id, None)
     yield from count.done()
 
 
-def _nothing(_state: State, _record: Record) -> Iterator[Counted]:
+def _changed_after_run(state: State, record: Record) -> Iterator[Counted]:
     """Counted with the write before it."""
+    if record is not state.counted:
+        raise RecordError(f"{text_of(record)} behind no write to that register through vCPU 1")
     return iter(())
 
 
 KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
-    "vcpu1diff": _listed("vcpu1diff", "v1"),
-    "reinitdiff": _listed("reinitdiff", "now"),
-    "rundiff": _listed("rundiff", "now"),
-    "changed_after_run": _nothing,
+    "vcpu1diff": _vcpu1diff,
+    "reinitdiff": _listed,
+    "rundiff": _listed,
+    "changed_after_run": _changed_after_run,
     "guest_mrs": _guest_mrs,
 }

@@ -14,31 +14,30 @@ class State:
 
     ``ids`` are the registers of the last sweep, ``written`` what the section wrote to each, ``shown`` what it
     read, ``told`` those that a list of differences has. ``guest`` are registers that guest code changed since.
-    ``following`` is the next record.
+    ``following`` is the next record. ``online_cpus`` are those of the recorder's machine.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, online_cpus: int = 1) -> None:
         self.host = host
+        self.online_cpus = online_cpus
         #: What writes to ID registers came to, by all that they hang on: letters by value, what else was read back.
         self.tried: dict[tuple[object, ...], tuple[dict[int, str], dict[int, int]]] = {}
-        #: The CPUs of the recorder's machine, as its header says.
-        self.online_cpus = 1
         self.vm = Vm(host)
         self.following: Record = {}
-        self.section = ""
+        #: The last ``changed_after_run`` that was counted, with the write before it.
+        self.counted: Record = {}
         self.ids: list[int] = []
-        self.written: dict[int, int] = {}
-        self.shown: dict[int, str] = {}
-        self.told: set[int] = set()
         self.guest: set[int] = set()
-        self.sweeping = self.has_run = False
         #: The last KVM_DEV_TYPE_ARM_VGIC_* that was made.
         self.device = 0
+        self.fresh("")
 
-    def fresh(self, record: Record) -> None:
+    def fresh(self, section: str) -> None:
         """A new VM's section begins."""
-        self.section = str(record.get("s", ""))
-        self.written, self.shown, self.told = {}, {}, set()
+        self.section = section
+        self.written: dict[int, int] = {}
+        self.shown: dict[int, int] = {}
+        self.told: set[int] = set()
         self.sweeping = self.has_run = False
 
     def renew(self) -> None:

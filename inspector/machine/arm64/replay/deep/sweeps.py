@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
-from inspector.machine.answer import NotAsked
+from inspector.machine.answer import NotAsked, RecordError, text_of
 from inspector.machine.arm64 import held, idregs, sve
 from inspector.machine.arm64.registers import has_sysreg
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter
+from inspector.machine.arm64.replay.deep.count import ACCEPTED, Count, Counted, Record, letter, told
 from inspector.machine.arm64.replay.deep.state import State
-from inspector.machine.outcome import Check, Outcome
+from inspector.machine.arm64.replay.id_registers import written
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
-from layouts.arm64.ids import CCSIDR, CTR, MPIDR, SVE_VLS, RegisterId, sysreg_id
+from layouts.arm64.ids import CCSIDR, CTR, SVE_VLS, RegisterId, sysreg_id
 from layouts.vocabulary import without
 
 _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
@@ -44,7 +44,7 @@ class _Tried:
         return self._known.get(value) or self._write(value)
 
     def _write(self, value: int) -> str:
-        outcome, read_back = self._written(value)
+        outcome, read_back = written(self._asked.of(value))
         found = "0"
         if not outcome.accepted:
             found = letter(outcome.code)
@@ -54,23 +54,20 @@ class _Tried:
         self._known[value] = found
         return found
 
-    def _written(self, value: int) -> idregs.Written:
-        if self.encoding == MPIDR:
-            return idregs.Written(Outcome("ok", 0, (Check("any value is kept", held=True),), "reset_mpidr"), value)
-        if self.encoding not in self._asked.host.kernel.registers:
-            check = Check("the kernel has such a register", held=False)
-            return idregs.Written(Outcome("errno", errno.ENOENT, (check,), "kvm_sys_reg_set_user"), 0)
-        return idregs.write(self._asked.of(value))
-
     def because(self, value: int) -> str:
         """Why: asked again, as it is seldom told."""
-        return self._written(value).outcome.because
+        return written(self._asked.of(value)).outcome.because
 
-    def row(self, count: Count, expected: str, values: Sequence[int], where: str) -> None:
-        """A row of writes."""
+    def reads(self, value: int) -> int:
+        """What the register reads after a write."""
+        return value if self.write(value) == "0" else self.read_back.get(value, self.base)
+
+    def row(self, count: Count, expected: str, values: Sequence[int], where: str) -> str:
+        """A row of writes, and what the machine says of each."""
         known, write = self._known, self._write
         predicted = "".join([known.get(value) or write(value) for value in values])
         count.letters(expected, predicted, lambda at: self.because(values[at]), where)
+        return predicted
 
 
 def _digits(kept: int, lsb: int) -> list[int]:
@@ -85,92 +82,124 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
     state.ids.append(sysreg_id(encoding))
     tried, base = _Tried(state, encoding), int(record["b"], 16)
     name = f"{record['s']} {record['r']}"
-    count = Count("idr", {"op": "idr", "s": record["s"], "r": record["r"], "b": record["b"]})
+    count = Count(record, "op", "s", "r", "b")
     count.one(base, tried.base, accepted=True, where="value")
     same = tried.write(base)
-    count.letters(record["same"], "0" if same in ACCEPTED else "i", lambda _: tried.because(base), "same")
-    for nibble, row in enumerate(record["nib"]):
-        tried.row(count, row, _digits(base & ~(0xF << 4 * nibble), 4 * nibble), f"{name} nib {nibble}")
-    tried.row(count, record["flip"], [base ^ 1 << bit for bit in range(_BITS)], f"{name} flip")
-    tried.row(count, record["sp"], (0, _U64, base & _U32, base >> 32 << 32), f"{name} sp")
+    count.letters(record["same"], "0" if same in ACCEPTED else same, lambda _: tried.because(base), "same")
+    rows: list[tuple[str, str, Sequence[int]]] = [
+        (f"nib {nibble}", row, _digits(base & ~(0xF << 4 * nibble), 4 * nibble))
+        for nibble, row in enumerate(record["nib"])
+    ]
+    rows.append(("flip", record["flip"], [base ^ 1 << bit for bit in range(_BITS)]))
+    rows.append(("sp", record["sp"], (0, _U64, base & _U32, base >> 32 << 32)))
+    changed: list[tuple[int, ...]] = []
+    for where, row, values in rows:
+        predicted = tried.row(count, row, values, f"{name} {where}")
+        if "x" in predicted:
+            changed += [(values[at], tried.reads(values[at])) for at, found in enumerate(predicted) if found == "x"]
     for text in record["rnd"]:
         _random(count, tried, text)
-    for written, read_back in record["x"]:
-        found = tried.read_back.get(int(written, 16))
-        count.one(int(read_back, 16), found, accepted=True, where=f"{name} {written} reads back")
+    _read_backs(count, record["x"], changed[:_READ_BACKS], f"{name} ")
     return count.done()
+
+
+#: As many values that read back as something else the recorder lists, of an ID register and of a pair of fields.
+_READ_BACKS, _OF_PAIR = 300, 40
+
+
+def _read_backs(count: Count, recorded: Sequence[Sequence[str]], changed: Sequence[tuple[int, ...]], name: str) -> None:
+    """The list of writes that do not read back as written, whole: what was written, and what it reads as."""
+    listed = [tuple([int(value, 16) for value in row]) for row in recorded]
+    for at, (expected, predicted) in enumerate(zip_longest(listed, changed)):
+        count.one(expected, predicted, accepted=True, where=f"{name}read-back {at}")
 
 
 #: How random writes end: what came of them.
 _SIGNS = {"+": "0", "~": "w", "!": "x"}
-_RANDOM = re.compile("([0-9a-f]+)([-+~!])(.?)")
+_RANDOM = re.compile("([0-9a-f]+)([-+~!])(.*)")
 
 
 def _random(count: Count, tried: _Tried, text: str) -> None:
     found = _RANDOM.match(text)
     assert found is not None
-    digits, sign, code = found.groups()
-    value = int(digits, 16)
-    tried.row(count, _SIGNS.get(sign) or code, (value,), f"{tried.encoding:x} {text}")
+    digits, sign, rest = found.groups()
+    value, where = int(digits, 16), f"{tried.encoding:x} {text}"
+    tried.row(count, _SIGNS.get(sign) or rest, (value,), where)
+    if sign == "!":
+        count.one(int(rest, 16), tried.reads(value), accepted=True, where=f"{where} reads back")
 
 
 def _idno(state: State, record: Record) -> Iterator[Counted]:
     """An id that is none: reading it, writing 0 and all ones."""
     register_id, vcpu = sysreg_id(encoding_of_text(record["r"])), state.vcpu()
-    count = Count("idno", record)
+    count = Count(record)
     count.call(record["get"], vcpu.get(register_id), "get")
     count.call(record["set0"], vcpu.set(register_id, bytes(8)), "set 0")
     count.call(record["set1"], vcpu.set(register_id, b"\xff" * 8), "set ~0")
     return count.done()
 
 
-def _leakn(_state: State, record: Record) -> Iterator[Counted]:
+def _leakn(state: State, record: Record) -> Iterator[Counted]:
     """A sweep that restored every register left all of them as they were."""
-    count = Count("leakn", record)
-    count.one(record["n"], 0, accepted=True)
+    count = Count(record)
+    count.one([record["n"], record["of"]], [0, len(state.ids)], accepted=True)
+    return count.done()
+
+
+def _leak(state: State, record: Record) -> Iterator[Counted]:
+    """A register that such a sweep left as something else."""
+    count = Count(record)
+    count.one(int(record["now"], 16), state.vcpu().get(int(record["id"], 16)).value, accepted=True)
     return count.done()
 
 
 def _pair(state: State, record: Record) -> Iterator[Counted]:
     """Two fields, each with every value: one write where they share a register, else one after the other."""
-    first, second = RegisterId(record["a"], 16).encoding, RegisterId(record["b"], 16).encoding
-    a, b = _Tried(state, first), _Tried(state, second)
+    count = Count(record, "op", "s", "n")
+    of_one = record["a"] == record["b"]
+    if of_one == bool(record["first"]):
+        raise RecordError(f"{text_of(count.record)}: two registers have answers to the first write, one has none")
+    a, b = (_Tried(state, RegisterId(record[name], 16).encoding) for name in ("a", "b"))
     base_a, base_b = int(record["ab"], 16), int(record["bb"], 16)
-    count = Count("pair", {"op": "pair", "s": record["s"], "n": record["n"]})
+    for recorded, tried in ((base_a, a), (base_b, b)):
+        count.one(recorded, tried.base, accepted=True, where=f"value of {tried.encoding:x}")
+    changed: list[tuple[int, ...]] = []
     for digit, row in enumerate(record["r"]):
         value = base_a & ~(0xF << record["as"]) | digit << record["as"]
-        if first == second:
-            kept = value & ~(0xF << record["bs"])
-        else:
-            kept = base_b & ~(0xF << record["bs"])
-            _first(count, a, value, record["first"][digit], f"first {digit:x}")
-        b.row(count, row, _digits(kept, record["bs"]), f"{digit:x}")
-    for wrote_a, wrote_b, read_a, read_b in record["ch"]:
-        _changed(count, (a, b), (int(wrote_a, 16), int(wrote_b, 16)), (int(read_a, 16), int(read_b, 16)))
+        values = _digits((value if of_one else base_b) & ~(0xF << record["bs"]), record["bs"])
+        if of_one:
+            predicted = b.row(count, row, values, f"{digit:x}")
+            changed += [
+                (w, w, b.reads(w), b.reads(w)) for w, found in zip(values, predicted, strict=True) if found == "x"
+            ]
+            continue
+        first = _first(count, a, value, record["first"][digit], f"first {digit:x}")
+        predicted = b.row(count, row, values, f"{digit:x}")
+        reads, all_listed = a.reads(value), first == "0" and a.reads(value) != value
+        changed += [
+            (value, w, reads, b.reads(w))
+            for w, found in zip(values, predicted, strict=True)
+            if all_listed or found in _IGNORED
+        ]
+    _read_backs(count, record["ch"], changed[:_OF_PAIR], "")
     return count.done()
 
 
-def _first(count: Count, tried: _Tried, value: int, expected: str, where: str) -> None:
+#: Letters of writes that were taken and do not read back.
+_IGNORED = "wx"
+
+
+def _first(count: Count, tried: _Tried, value: int, expected: str, where: str) -> str:
     predicted = tried.write(value)
     predicted = "0" if predicted in ACCEPTED else predicted
     count.letters(expected, predicted, lambda _: tried.because(value), where)
-
-
-def _changed(count: Count, tried: tuple[_Tried, _Tried], wrote: tuple[int, int], read: tuple[int, int]) -> None:
-    """Read-backs that differ from what was written."""
-    found = []
-    for one, value in zip(tried, wrote, strict=True):
-        answer = one.write(value)
-        found.append(value if answer == "0" else one.read_back[value] if answer in ACCEPTED else one.base)
-    if tried[0].encoding == tried[1].encoding:
-        found[0] = found[1]
-    count.one(list(read), found, accepted=True, where="read back")
+    return predicted
 
 
 def _ctr(state: State, record: Record) -> Iterator[Counted]:
     """CTR_EL0: L1Ip, IDC, DIC, DminLine, and IminLine along the rows."""
     base, tried = int(record["b"], 16), _Tried(state, CTR)
-    count = Count("ctr", {"op": "ctr", "b": record["b"]})
+    count = Count(record, "op", "b")
     count.one(base, tried.base, accepted=True, where="value")
     kept = without(base, of.CTR_L1IP, of.CTR_IDC, of.CTR_DIC, of.CTR_DMINLINE, of.CTR_IMINLINE)
     rows = iter(record["r"])
@@ -187,7 +216,7 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
 def _ar(state: State, record: Record) -> Iterator[Counted]:
     """After the first run: every bit flipped, the value itself, 0 and all ones, nothing undone."""
     register_id, base, vcpu = int(record["id"], 16), int(record["b"], 16), state.vcpu()
-    count = Count("ar", {"op": "ar", "s": record["s"], "id": record["id"], "b": record["b"]})
+    count = Count(record, "op", "s", "id", "b")
     count.one(base, vcpu.get(register_id).value, accepted=True, where="value")
 
     encoding = RegisterId(register_id).encoding
@@ -225,7 +254,7 @@ def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
     size = RegisterId(register_id).size_bytes
-    count, base = Count("sysw", record), int(record["b"], 16)
+    count, base = Count(record), int(record["b"], 16)
     counts = held.is_clock(RegisterId(register_id).encoding)
     if counts:
         yield NotAsked("sysw", causes.CLOCK, 1)
@@ -242,7 +271,7 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
 
 def _bmap(state: State, record: Record) -> Iterator[Counted]:
     """A firmware bitmap: each bit alone, none, and what it was."""
-    register_id, count = int(record["id"], 16), Count("bmap", record)
+    register_id, count = int(record["id"], 16), Count(record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if not record["get"]:
@@ -260,13 +289,13 @@ def _bmap(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
-    register_id, count = CCSIDR | record["i"], Count("ccsidr", record)
+    register_id, count = CCSIDR | record["i"], Count(record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if record["get"]:
-        count.one(record["set0"], _put(state, register_id, 0, 4)[0], accepted=not record["set0"], where="set 0")
+        count.call(told(record, "set0"), state.vcpu().set(register_id, bytes(4)), "set 0")
         return count.done()
-    base = int(record["b"], 16)
+    base, same, flip, rnd = int(told(record, "b"), 16), *(told(record, name) for name in ("same", "flip", "rnd"))
     count.one(base, got.value, accepted=True, where="value")
 
     def put(value: int) -> tuple[str, str]:
@@ -274,9 +303,9 @@ def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
         _put(state, register_id, base, 4)
         return letter(code) if code else "0" if now == value else "w" if now == base else "x", because
 
-    count.row(record["same"], lambda _: put(base), "same")
-    count.row(record["flip"], lambda bit: put(base ^ 1 << bit), "flip")
-    for value, code, read_back in record["rnd"]:
+    count.row(same, lambda _: put(base), "same")
+    count.row(flip, lambda bit: put(base ^ 1 << bit), "flip")
+    for value, code, read_back in rnd:
         found, now, because = _put(state, register_id, int(value, 16), 4)
         count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=value)
         _put(state, register_id, base, 4)
@@ -292,8 +321,8 @@ def _set_vls(state: State, vqs: int) -> tuple[str, str]:
 
 
 def _vlsall(state: State, record: Record) -> Iterator[Counted]:
-    """All 65,536 sets of vq 1 to 16, one after the other on one vCPU."""
-    count, vcpu, host_vqs = Count("vlsall", {"op": "vlsall"}), state.vcpu(), state.host.sve_vqs
+    """All 65,536 sets of vq 1 to 16, one after the other on one vCPU, and how many had which errno."""
+    count, vcpu, host_vqs = Count(record, "op"), state.vcpu(), state.host.sve_vqs
     ok = {int(vqs, 16): (int(read, 16), others) for vqs, read, others in record["ok"]}
     asked = sorted(ok.keys() | sve.accepted_vls(host_vqs))
     count.agreed[1] += _SUBSETS - len(asked)
@@ -303,11 +332,14 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
         if vqs in ok:
             vcpu.set(SVE_VLS, vqs.to_bytes(sve.VLS_SIZE_BYTES, "little"))
             count.one(ok[vqs], (vcpu.get(SVE_VLS).value, 1), accepted=True, where=f"vqs {vqs:x} reads")
+    of_each = {"0": len(ok), f"{sve.check_vls(0, host_vqs).code}": _SUBSETS - len(ok)}
+    if record["hist"] != of_each:
+        count.one(record["hist"], of_each, accepted=False, where="by errno")
     return count.done()
 
 
 def _vlsbit(state: State, record: Record) -> Iterator[Counted]:
-    count, all_vqs = Count("vlsbit", {"op": "vlsbit"}), state.host.sve_vqs
+    count, all_vqs = Count(record, "op"), state.host.sve_vqs
     count.row(record["alone"], lambda bit: _set_vls(state, 1 << bit), "alone")
     count.row(record["withdef"], lambda bit: _set_vls(state, all_vqs | 1 << bit), "withdef")
     count.row(record["prefixes"], lambda bit: _set_vls(state, (2 << bit) - 1), "prefixes")
@@ -324,6 +356,7 @@ KINDS: dict[str, Callable[[State, Record], Iterator[Counted]]] = {
     "idr": _idr,
     "idno": _idno,
     "leakn": _leakn,
+    "leak": _leak,
     "pair": _pair,
     "ctr": _ctr,
     "ar": _ar,

@@ -11,7 +11,7 @@ from inspector.machine.arm64.arch import Slot
 from inspector.machine.arm64.host import SVE
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep import programs
-from inspector.machine.arm64.replay.deep.count import Count, Counted, Record
+from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, told
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
 from inspector.machine.arm64.vm import CAP_MTE, CAP_WRITABLE_IMP_ID_REGS
@@ -30,19 +30,21 @@ _LINK = 30
 _TOUCHED = frozenset((*range(X0, X0 + 2 * _LINK + 2, 2), PC, PSTATE))
 
 
-def _vm(state: State, _record: Record) -> Iterator[Counted]:
+def _vm(state: State, record: Record) -> Iterator[Counted]:
+    count = Count(record)
     state.renew()
-    return iter(())
+    count.one(record["e"], 0, accepted=not record["e"])
+    return count.done()
 
 
 def _cap(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("cap", record)
+    count = Count(record)
     count.call(record["e"], state.vm.enable_cap(record["cap"]))
     return count.done()
 
 
 def _vcpu(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("vcpu", record)
+    count = Count(record)
     count.call(record["e"], state.vm.create_vcpu(record["i"]))
     if not record["e"]:
         _keep(state, record["i"])
@@ -68,14 +70,14 @@ def _unknown(state: State, number: int, register_id: int) -> str:
 
 
 def _init(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("init", record)
+    count = Count(record)
     count.call(record["e"], _of(state, record["i"], lambda vcpu: vcpu.init(record["f"])))
     state.guest = set()
     return count.done()
 
 
 def _fin(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("fin", record)
+    count = Count(record)
     count.call(record["e"], _of(state, record["i"], lambda vcpu: vcpu.finalize(record["f"])))
     return count.done()
 
@@ -99,7 +101,7 @@ def make(state: State, features: int, flags: int = 0) -> tuple[Outcome, int]:
 
 
 def _mk(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("mk", record)
+    count = Count(record)
     outcome, at = make(state, record["f"], record["fl"])
     expected = [record["e"], record["at"]]
     count.one(expected, [outcome.code, at], accepted=not record["e"], because=outcome.because)
@@ -110,7 +112,8 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
-    state.shown.setdefault(register_id, record.get("v", ""))
+    if not record["e"]:
+        state.shown.setdefault(register_id, int.from_bytes(bytes.fromhex(record.get("v", "")), "little"))
     because = "" if record["e"] else _unknown(state, number, register_id)
     if because:
         yield NotAsked("get", because, 1)
@@ -119,7 +122,7 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
         yield NotAsked("get", causes.GUEST_CODE, 1)
         return
     outcome = _of(state, number, lambda vcpu: vcpu.get(register_id))
-    count = Count("get", record)
+    count = Count(record)
     if record["e"]:
         count.call(record["e"], outcome)
     else:
@@ -136,7 +139,7 @@ def _set(state: State, record: Record) -> Iterator[Counted]:
     outcome = _of(state, number, lambda vcpu: vcpu.set(register_id, data))
     if outcome.accepted:
         state.guest.discard(register_id)
-    count = Count("set", record)
+    count = Count(record)
     count.call(record["e"], outcome)
     return count.done()
 
@@ -162,7 +165,7 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
         outcome = wrong or outcome
     elif not record["e"]:
         state.guest |= _TOUCHED
-    count = Count("run", record)
+    count = Count(record)
     expected = [record["e"], record.get("exit", -1)]
     count.one(expected, predicted, accepted=not record["e"], because=outcome.because)
     return count.done()
@@ -170,11 +173,11 @@ def _run(state: State, record: Record) -> Iterator[Counted]:
 
 def _gicdev(state: State, record: Record) -> Iterator[Counted]:
     outcome = vgic.create(state.vm, record["type"])
-    count = Count("gicdev", record)
+    count = Count(record)
     count.call(record["e"], outcome)
     if "dist" in record:
         count.one(
-            [record["dist"], record["redist"], record["init"]],
+            [told(record, name) for name in ("dist", "redist", "init")],
             _attributes(state, record["type"]) if outcome.accepted else [-1, -1, -1],
             accepted=not record["e"],
         )
@@ -193,7 +196,7 @@ def _attributes(state: State, device: int) -> list[int]:
 def _gicinit(state: State, record: Record) -> Iterator[Counted]:
     if not state.device:
         raise RecordError("an interrupt controller is set up that was not made")
-    count = Count("gicinit", record)
+    count = Count(record)
     expected = [record["dist"], record["redist"], record["init"]]
     count.one(expected, _attributes(state, state.device), accepted=not any(expected))
     return count.done()
@@ -201,7 +204,7 @@ def _gicinit(state: State, record: Record) -> Iterator[Counted]:
 
 def _pmuinit(state: State, record: Record) -> Iterator[Counted]:
     vcpu = state.vcpu(record["i"])
-    count = Count("pmuinit", record)
+    count = Count(record)
     irq = vcpu.set_pmu_irq()
     if "irq" in record:
         count.call(record["irq"], irq, "irq")
@@ -210,7 +213,7 @@ def _pmuinit(state: State, record: Record) -> Iterator[Counted]:
 
 
 def _mem(state: State, record: Record) -> Iterator[Counted]:
-    count = Count("mem", record)
+    count = Count(record)
     count.call(record["e"], memory.set_slot(state.vm, 0, _MEMORY))
     return count.done()
 

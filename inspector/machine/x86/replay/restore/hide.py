@@ -7,7 +7,6 @@ is recorded is an answer, and so is each key that a table has in common with the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 from inspector.decode.header import with_xstate_bv
 from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
@@ -19,6 +18,7 @@ from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.memo import Memo
 from inspector.machine.x86.replay.restore.sweeps import NOT_TRIED, OTHER, SAME, char_of, compare, expand, masks
 from inspector.machine.x86.replay.restore.xsave import XCR0_BITS, set_xcr0
+from layouts.light import partial
 
 #: A battery: its keys, and the character of every value tried.
 Battery = Mapping[str, str]

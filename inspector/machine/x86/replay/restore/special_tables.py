@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.replay.restore.tables import ALL, INDEXED, Table, find, with_register, without
+from layouts.light import partial
 
 Change = Callable[[Table], Table]
 _TOO_MANY = 600
