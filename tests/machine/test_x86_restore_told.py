@@ -144,6 +144,8 @@ def host_with(op: str, key: str, change: Callable[[Any], Any], **where: Any) -> 
 def test_a_list_or_table_that_is_another(records: Callable[[], list[Record]], kind: str, text: str) -> None:
     found = wrong(answers(AMD, "host", records()))
     assert (kind, text) == (found[0].kind, found[0].record)
+    # What lists the kernel's own lists has no rule to name.
+    assert bool(found[0].because) is (kind != "host.msrlist")
 
 
 def test_another_order_is_told_whole() -> None:
@@ -186,12 +188,15 @@ def test_no_hyperv_table_of_the_system_before_5_11() -> None:
 
 def test_an_attribute_of_dev_kvm_that_was_not_recorded() -> None:
     records = [each for each in section(AMD, "host") if each["op"] != "sysattr"]
+    assert {(each.accepted, each.because) for each in wrong(answers(AMD, "host", records))} == {
+        (True, "__kvm_x86_dev_get_attr (x86.c)")
+    }
     found = [(each.kind, each.record, each.expected, each.predicted) for each in wrong(answers(AMD, "host", records))]
     assert found == [("host.sysattr", "(0, 0)", None, "207"), ("host.sysattr", "(1, 0)", None, "0")]
     records = [*section(AMD, "host"), {"op": "sysattr", "group": 9, "attr": 9, "v": "5"}]
     (answer,) = wrong(answers(AMD, "host", records))
     assert (answer.kind, answer.record, answer.expected, answer.predicted) == ("host.sysattr", "(9, 9)", "5", None)
-    assert answer.accepted
+    assert (answer.accepted, answer.because) == (True, "__kvm_x86_dev_get_attr (x86.c)")
 
 
 def test_feature_msrs_that_the_host_is_made_of_are_no_answers() -> None:
