@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from inspector.capture.bug import told
 from inspector.capture.errors import InputError, InspectorError
-from inspector.fleet.facts import Document, digest, digest_of
+from inspector.fleet.facts import Document, digest
 from inspector.fleet.gather import gather
 from inspector.fleet.sources import Item
 from inspector.fleet.store import Row
+from inspector.targets.kept import digest_of
 from inspector.targets.lines import unwrapped
 from layouts.light import lru_cache
 

@@ -6,11 +6,13 @@ others wait for.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -19,7 +21,7 @@ from multiprocessing.resource_tracker import ensure_running
 from threading import Thread
 from typing import Any
 
-from inspector.capture.errors import MemoryShortError, UsageError
+from inspector.capture.errors import InputError, MemoryShortError, UsageError
 from inspector.fleet.sources import Item
 from inspector.fleet.taking import Batch, take
 
@@ -33,17 +35,17 @@ Known = Callable[[], frozenset[str]]
 
 def read_here(batches: Batches, processes: int, known: Known) -> Generator[Batch, None, None]:
     """What so many processes make of batches, in no order; they end with this. Raises MemoryShortError."""
-    idle: list[_Worker] = []
+    first = list(islice(batches, processes))
+    # All at once: while one starts, who sends to it waits.
+    idle = [_Worker() for _ in first]
     busy: dict[Connection, _Worker] = {}
     try:
-        for batch in batches:
-            if not idle and len(busy) < processes:
-                idle.append(_Worker())
-            worker = idle.pop()
-            worker.send(batch, known())
-            busy[worker.connection] = worker
-            while busy and not idle and len(busy) == processes:
+        for batch in chain(first, batches):
+            while not idle:
                 yield from _done(busy, idle)
+            worker = idle.pop()
+            busy[worker.connection] = worker
+            worker.send(batch, known())
         while busy:
             yield from _done(busy, idle)
     finally:
@@ -131,7 +133,7 @@ def _follow(parent: BaseProcess) -> None:
 def read_on_dask(batches: Batches, address: str, known: Known) -> Generator[Batch, None, None]:
     """The same by a cluster's workers: they open targets by their paths, which have to be the same there.
 
-    Raises UsageError without the extra or without a scheduler.
+    Raises UsageError without the extra or without a scheduler, InputError for a cluster that is gone.
     """
     with _client(address) as client:
         executor = client.get_executor(pure=False)
@@ -142,13 +144,22 @@ def read_on_dask(batches: Batches, address: str, known: Known) -> Generator[Batc
                 running.add(executor.submit(take, batch, known()))
                 while len(running) >= width:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
+                    yield from (_come_back(future, address) for future in done)
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+                yield from (_come_back(future, address) for future in done)
         finally:
             for future in running:
                 future.cancel()
+
+
+def _come_back(future: Future[Batch], address: str) -> Batch:
+    """A batch that was read. What is in items raises nothing: it is the cluster that fails."""
+    try:
+        return future.result()
+    except (Exception, CancelledError) as error:  # noqa: BLE001 - whatever comes of a cluster
+        words = f"{type(error).__name__}; what was added stays, and the same command goes on"
+        raise InputError(f"--dask {address}", "workers that answer", words) from None
 
 
 @contextmanager
@@ -157,6 +168,9 @@ def _client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError:
         raise UsageError("--dask needs the extra: pip install 'vcpu-inspector[dask]'") from None
+    # What is wrong is told in a line, not by each of its threads.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client: Any = Client(address, timeout=_SCHEDULER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -135,6 +135,12 @@ SCHEMES: tuple[Scheme, ...] = (
         "the capture in a line of a file that has one a line (inspector fleet add)",
         capture="lines:capture_of_line",
     ),
+    Scheme(
+        "kept:",
+        "kept:FILE:NAME",
+        "what a store has of a name: its host, and its guest's CPUID, feature MSRs, ID registers (inspector fleet add)",
+        capture="kept:capture_of_kept",
+    ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(
         "",

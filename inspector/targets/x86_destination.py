@@ -17,7 +17,8 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import x86_records
 from inspector.targets.schemes import capture_of, scheme_of
-from inspector.targets.x86_guest import guest_table, tsc_khz_of
+from inspector.targets.x86_cpuid import guest_table
+from inspector.targets.x86_guest import tsc_khz_of
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.kernels import profile_for

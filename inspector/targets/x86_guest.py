@@ -10,8 +10,8 @@ from inspector.capture.model import Capture, Vcpu
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
 from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
-from inspector.readers.cpuid_table import cpuid_of
 from inspector.readers.options import Options
+from inspector.targets.x86_cpuid import require_whole
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
@@ -37,27 +37,6 @@ _INITIAL_MSRS = frozenset((0x10A, 0xCF))
 #: Where captures have the TSC's frequency.
 TSC_KHZ_PATHS = ("qemu.tsc_khz.tsc_khz", "tsc_khz.tsc_khz")
 _SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
-
-
-def guest_table(capture: Capture) -> Cpuid | None:
-    """The CPUID of the first vCPU that has one. Raises InputError, see ``require_whole``."""
-    for vcpu in capture.vcpus:
-        require_whole(capture, vcpu)
-        area = vcpu.area("cpuid")
-        if area is not None and (found := cpuid_of(bytes(area.data))) is not None:
-            return found
-    return None
-
-
-def require_whole(capture: Capture, vcpu: Vcpu) -> None:
-    """Raises InputError for CPUID of which bits are left to a host: it is nobody's guest and no host.
-
-    Source: Firecracker docs/cpu_templates/cpu-templates.md.
-    """
-    area = vcpu.area("cpuid")
-    if area is not None and area.attributes.get("unknown"):
-        expected = "a host or a guest; a CPU template leaves bits to its host (model:FILE:HOST is its guest on one)"
-        raise InputError(capture.target, expected, capture.format)
 
 
 def guest_of_vcpu(capture: Capture, vcpu: Vcpu, options: Options) -> Guest:

@@ -23,8 +23,8 @@ from inspector.targets.files import member_of
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
+from inspector.targets.x86_cpuid import guest_table
 from inspector.targets.x86_cpus import model_named, no_such_cpu
-from inspector.targets.x86_guest import guest_table
 from layouts.light import TYPE_CHECKING, cache
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from inspector.export.fleet import counted
 from inspector.export.fleet_facts import Fact, facts_of
 from inspector.export.words import styled
 from inspector.fleet.store import Named
+from inspector.targets.kept import word_of
 from inspector.tui.fleet_asker import Known
 from inspector.tui.fleet_session import FleetSession, Part
 from inspector.tui.fleet_view import Row, Said, View
@@ -153,12 +153,9 @@ class FactsView(View):
         return self._facts[at].value or self._facts[at].name
 
     def words(self) -> list[str]:
-        """See View: the capture, where it is one."""
-        target = self._named.target if self._named is not None else ""
-        return ["show", target] if target else self.fleet_words("odd")
-
-    def command(self, at: int) -> str:  # noqa: ARG002
-        """See View; nothing where the capture was a line of something else."""
-        target = self._named.target if self._named is not None else ""
+        """See View: the capture; what is kept of it, where it was a line of something else."""
+        if self._named is None:
+            return self.fleet_words("odd")
+        target = self._named.target
         is_line = target.rpartition(":")[2].isdecimal()
-        return "" if is_line or not target else shlex.join(["inspector", *self.words()])
+        return ["show", word_of(self.session.path, self._named.name) if is_line else target]

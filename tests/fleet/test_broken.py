@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from inspector.capture.errors import MemoryShortError
 from inspector.cli.main import main
-from inspector.fleet import adding
+from inspector.fleet import adding, workers
 from inspector.fleet.sources import Item
 from inspector.fleet.workers import read_here
 from tests.fleet.fleets import small
@@ -126,3 +128,29 @@ def test_parquet_on_a_full_disk_leaves_what_was_there(
     assert main(["fleet", "add", "--parquet", str(folder), "--store", path]) == 2
     assert capsys.readouterr().err == f"inspector: {folder}: No space left on device\n"
     assert {one: one.read_bytes() for one in folder.rglob("*") if one.is_file()} == before
+
+
+def test_a_cluster_that_is_gone(path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @contextmanager
+    def client(_address: str) -> Iterator[Any]:
+        class Client:
+            def nthreads(self) -> dict[str, int]:
+                return {"worker": 1}
+
+            def get_executor(self, **_options: object) -> Any:
+                return self
+
+            def submit(self, *_work: object) -> Future[Any]:
+                found: Future[Any] = Future()
+                found.cancel()
+                found.set_running_or_notify_cancel()
+                return found
+
+        yield Client()
+
+    monkeypatch.setattr(workers, "_client", client)
+    assert main(["fleet", "add", "sample:ice-lake/linux-6.18", "--dask", "tcp://10.0.0.1:8786", "--store", path]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "inspector: --dask tcp://10.0.0.1:8786: expected workers that answer, found CancelledError; what"
+    )

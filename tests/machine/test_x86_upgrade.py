@@ -9,7 +9,7 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture
 from inspector.machine.x86.kvm.upgrade import upgrade
 from inspector.targets.schemes import capture_of
-from inspector.targets.x86_guest import guest_table
+from inspector.targets.x86_cpuid import guest_table
 from inspector.targets.x86_offers import feature_msrs
 from inspector.targets.x86_upgrade import upgraded
 from tests.shared import FIRECRACKER, needs

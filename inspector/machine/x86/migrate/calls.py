@@ -128,19 +128,7 @@ def restored(
     missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
     if not table:
         return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
-    calls: list[Call] = []
-    if _wants_tiles(table):
-        # Asked for before the first vCPU is made, which locks it.
-        vcpu.process.guest_perm_locked = False
-        outcome = vcpu.process.request_permission(TILEDATA, guest=True)
-        calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
-    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
-        from inspector.machine.x86.kvm import capabilities, mce
-
-        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
-        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
-        calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
-    calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
+    calls = [*_first(vcpu, guest, table, destination)]
     guest, left_out = as_set(guest, destination)
     if guest.of_qemu:
         guest = _with_masks_cut(guest, table)
@@ -154,6 +142,22 @@ def restored(
             break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
     return Restored(told, vcpu, missing, left_out, guest.saved.msrs)
+
+
+def _first(vcpu: WholeVcpu, guest: Guest, table: Sequence[Entry], destination: Destination) -> Iterator[Call]:
+    """What is set before any state: the permission for tiles, machine checks, CPUID."""
+    if _wants_tiles(table):
+        # Asked for before the first vCPU is made, which locks it.
+        vcpu.process.guest_perm_locked = False
+        outcome = vcpu.process.request_permission(TILEDATA, guest=True)
+        yield Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome)
+    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        from inspector.machine.x86.kvm import capabilities, mce
+
+        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
+        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
+        yield Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap))
+    yield Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table)))
 
 
 def _up_to(last: str, steps: list[str]) -> list[str]:

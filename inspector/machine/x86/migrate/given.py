@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm
 from inspector.machine.x86.kvm.supported_cpuid import Supported
 from inspector.machine.x86.migrate.places import Place, linux_names
+from layouts.by_name import ByName
 from layouts.kernels import release_numbers
 from layouts.light import cache, lru_cache
 from layouts.x86.features import REGISTERS
@@ -48,13 +49,16 @@ def _cap(place: Place) -> tuple[str | None, tuple[int, int] | None]:
 
 def first_release(place: Place, *, is_vmx: bool) -> tuple[int, int] | None:
     """The first release whose KVM gives the bit on a CPU that has it; None where every known one does, or none."""
+    every = kernels()
     if place.kind in ("xcr0", "xss"):
-        masks = [(kernel, kernel.kvm_xcr0 if place.kind == "xcr0" else kernel.kvm_xss) for kernel in kernels().values()]
-        having = [kernel.since or kernel.version for kernel, mask in masks if mask >> place.low & 1]
+        masks = ((kernel, kernel.kvm_xcr0 if place.kind == "xcr0" else kernel.kvm_xss) for kernel in every.values())
+        having = (kernel.since or kernel.version for kernel, mask in masks if mask >> place.low & 1)
     else:
-        vendor = VMX if is_vmx else SVM
-        having = [release for release, kvm in _on_any_cpu(vendor).items() if _has(kvm, place)]
-    return release_numbers(having[0]) if having and len(having) < len(kernels()) else None
+        on_any_cpu = _on_any_cpu(VMX if is_vmx else SVM)
+        having = (release for release in every if _has(on_any_cpu[release], place))
+    # The first one tells: later ones need not be made.
+    first = release_numbers(next(having, ""))
+    return first if first != release_numbers(next(iter(every))) else None
 
 
 @cache
@@ -64,4 +68,4 @@ def _on_any_cpu(vendor: str) -> Mapping[str, Kvm]:
     from inspector.machine.x86.kvm.assumed import assumed_kvm
 
     cpu = any_cpu(INTEL if vendor == VMX else AMD)
-    return {release: assumed_kvm(cpu, release) for release in kernels()}
+    return ByName(kernels(), lambda release: assumed_kvm(cpu, release))
