@@ -174,6 +174,7 @@ def test_a_borrowed_host_has_no_answers_of_the_file() -> None:
     borrowing = verify("f", file, host=lines)
     assert {kind.split(".")[0] for kind in borrowing.by_kind} == {"dbg"}
     assert borrowing.agree == borrowing.total > 100
+    assert borrowing.host == "amd, kernel 5.10, from bare CPUID"
 
 
 def test_a_machine_check_by_its_words() -> None:
