@@ -70,6 +70,7 @@ def test_what_is_not_asked(calls: tuple[Call, ...], why: str) -> None:
         ((VM, VCPU), True),
         ((VM, call("KVM_CREATE_VCPU", 0, of=4, result=None)), None),
         ((VM, VCPU, call("KVM_CREATE_VCPU", 0, of=4, result=-1, error="EEXIST")), True),
+        ((VM, VCPU, call("KVM_CREATE_VCPU", 0, of=4, result=-1, error="EINVAL")), False),
         ((VM, VCPU, call("KVM_GET_REGS", of=5)), True),
         ((call("ARCH_GET_XCOMP_GUEST_PERM", 0, of=-1),), True),
         ((call("ARCH_REQ_XCOMP_GUEST_PERM", 18, of=-1),), True),
@@ -82,6 +83,12 @@ def test_what_is_asked(calls: tuple[Call, ...], agrees: bool | None) -> None:
     found = compared(*calls)
     assert found.outcome is not None
     assert found.agrees is agrees
+
+
+def test_a_vcpu_has_its_id() -> None:
+    replay = Replay(kvm(), lambda _: None)
+    replay.compare([VM, call("KVM_CREATE_VCPU", 3, of=4, result=5)])
+    assert [(descriptor, vcpu.vcpu_id) for descriptor, vcpu in replay.vcpus.items()] == [(5, 3)]
 
 
 def test_bytes_of_a_call_are_set() -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from inspector.machine.answer import NotAsked
-from inspector.machine.verify import Agreement, verify
+from inspector.machine.verify import Agreement
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import replay
 from tests.machine.restores import NAMES, Record, answers, bench, recorded, wrong
@@ -223,12 +222,24 @@ def passes(records: Sequence[Record]) -> Iterator[tuple[list[Record], Counter[st
             yield found, counts
 
 
+def brief(records: Sequence[Record]) -> list[Record]:
+    """Of sweeps, which leave the state as it was, the first three; of batteries the first, and the tables refused."""
+    found, counts = [], Counter[str]()
+    for record in records:
+        counts[record["op"]] += 1
+        if record["op"] in ("bits", "vals") and counts[record["op"]] > 3:
+            continue
+        if record["op"] == "batsame" or (record["op"] == "bat" and counts["bat"] > 1 and not record.get("set_e")):
+            continue
+        found.append(record)
+    return found
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_answer_of_a_record_is_asked(section: str) -> None:
     """One answer of each record is another: as many of the kind disagree, and no other kind does."""
     name = "intel-linux-7.2" if section == "misc" else "amd-linux-5.10"
-    # Of the batteries two, which are the longest.
-    for records, counts in passes(bench(name).sections[section][: 4 if section == "hide" else None]):
+    for records, counts in passes(brief(bench(name).sections[section])):
         found = wrong(answers(name, section, records))
         # A battery's answers are of the kind of their key.
         told = Counter("bat" if section == "hide" else answer.kind.removeprefix(f"{section}.") for answer in found)
@@ -266,11 +277,3 @@ def test_what_is_in_no_known_section_is_told() -> None:
         agreement.add(answer)
     cause = "sections that the machine does not replay yet"
     assert agreement.not_asked[cause] == {"no section.novel": 1, "of tomorrow.mk": 2}
-
-
-def test_a_whole_recording_agrees() -> None:
-    found = verify(NAMES[1], [json.dumps(record).encode() for record in recorded(NAMES[1])])
-    accepted, refused, unasked = (sum(counts[1][nth] for counts in COUNTS.values()) for nth in range(3))
-    assert found.by_answer == {"accepted": [accepted, accepted], "refused": [refused, refused]}
-    assert (found.total, found.unasked) == (accepted + refused, unasked)
-    assert found.host == "amd, kernel 5.10, from bare CPUID"

@@ -168,6 +168,7 @@ def test_a_vcpu_as_its_record_says() -> None:
     assert vcpu.guest.is_set
     bare = bench.make({"op": "mk", "irq": 0, "cpuid": ""})
     assert (bare.vm.irqchip, bare.vm.disabled_quirks, bare.guest.entries, bare.guest.is_set) == (0, 0, (), False)
+    assert bench.fresh(1, "sup").vm.disabled_quirks == 0
     table = bench.table_of("sup")
     assert (table.entries, table.is_set) == (vcpu.guest.entries, True)
     assert (bench.table_of("").entries, bench.table_of("").is_set) == ((), False)

@@ -144,6 +144,37 @@ def host_with(op: str, key: str, change: Callable[[Any], Any], **where: Any) -> 
 def test_a_list_or_table_that_is_another(records: Callable[[], list[Record]], kind: str, text: str) -> None:
     found = wrong(answers(AMD, "host", records()))
     assert (kind, text) == (found[0].kind, found[0].record)
+    # What lists the kernel's own lists has no rule to name.
+    assert bool(found[0].because) is (kind != "host.msrlist")
+
+
+def test_another_order_is_told_whole() -> None:
+    records = section(AMD, "host")
+    lists = next(each for each in records if each["op"] == "msrlist")
+    mine, lists["v"] = lists["v"], lists["v"][::-1]
+    assert wrong(answers(AMD, "host", records)) == [Answer("host.msrlist", "order", lists["v"], mine, accepted=True)]
+    lists["v"] = [*mine, "999"]
+    assert wrong(answers(AMD, "host", records)) == [Answer("host.msrlist", "999", "999", None, accepted=True)]
+    lists["v"] = mine[1:]
+    assert wrong(answers(AMD, "host", records)) == [Answer("host.msrlist", mine[0], None, mine[0], accepted=False)]
+    lists["v"] = mine
+    table = next(each for each in records if each["op"] == "supcpuid")
+    rows, table["ent"] = table["ent"], table["ent"][::-1]
+    (answer,) = wrong(answers(AMD, "host", records))
+    keys = [(row[0], row[1]) for row in rows]
+    assert (answer.expected, answer.predicted, answer.accepted) == (keys[::-1], keys, True)
+    assert answer.because == "__do_cpuid_func (cpuid.c)"
+
+
+def test_calls_with_many_msrs() -> None:
+    """Fewer than 256 at once (MAX_IO_MSRS); what is behind the first that is refused is not done."""
+    made = {"op": "mk", "irq": 1, "cpuid": "sup", "x": ""}
+    calls = [{"op": "multi", "call": call, "n": 256, "r": -errno.E2BIG} for call in ("set", "get")]
+    calls += [{"op": "multibad", "call": call, "bad": bad, "r": bad} for call in ("set", "get") for bad in range(4)]
+    found = answers(AMD, "multi", [made, *calls])
+    assert wrong(found) == []
+    assert [each.accepted for each in found if isinstance(each, Answer)] == [False] * 2 + [True] * 8
+    assert [each.record for each in found if isinstance(each, Answer)][:3] == ["set of 256", "get of 256", "set of 4"]
 
 
 def test_no_hyperv_table_of_the_system_before_5_11() -> None:
@@ -157,8 +188,15 @@ def test_no_hyperv_table_of_the_system_before_5_11() -> None:
 
 def test_an_attribute_of_dev_kvm_that_was_not_recorded() -> None:
     records = [each for each in section(AMD, "host") if each["op"] != "sysattr"]
+    assert {(each.accepted, each.because) for each in wrong(answers(AMD, "host", records))} == {
+        (True, "__kvm_x86_dev_get_attr (x86.c)")
+    }
     found = [(each.kind, each.record, each.expected, each.predicted) for each in wrong(answers(AMD, "host", records))]
     assert found == [("host.sysattr", "(0, 0)", None, "207"), ("host.sysattr", "(1, 0)", None, "0")]
+    records = [*section(AMD, "host"), {"op": "sysattr", "group": 9, "attr": 9, "v": "5"}]
+    (answer,) = wrong(answers(AMD, "host", records))
+    assert (answer.kind, answer.record, answer.expected, answer.predicted) == ("host.sysattr", "(9, 9)", "5", None)
+    assert (answer.accepted, answer.because) == (True, "__kvm_x86_dev_get_attr (x86.c)")
 
 
 def test_feature_msrs_that_the_host_is_made_of_are_no_answers() -> None:

@@ -88,7 +88,7 @@ class Replay:
             return rule.refuse(errno.EEXIST)
         there.add(call.given)
         if call.result is not None and not call.error:
-            vcpu = WholeVcpu(self.kvm, VmConfig(), vcpu_id=call.given)
+            vcpu = WholeVcpu(self.kvm, vcpu_id=call.given)
             vcpu.process = self.process
             self.vcpus[call.result] = vcpu
         # From the first vCPU on, guest permission stays as it is (fpu_alloc_guest_fpstate, fpu/core.c).

@@ -69,9 +69,7 @@ class GuestReplay:
         used = guest.execute(_tilezero)
         yield _result(record["tilezero"], used)
         yield _value(record["xgetbv1"], record["xinuse2"], guest.execute(_xinuse))
-        yield _value(
-            record["rd_err"], record["xfd_err"] if record["rd_err"] == EXECUTED else "", guest.rdmsr(MSR_XFD_ERR)
-        )
+        yield _value(record["rd_err"], record["xfd_err"], guest.rdmsr(MSR_XFD_ERR))
         expected = [record["host_xfd_err"], record["host_xfd"]]
         yield expected, [f"{vcpu.xfd_err:x}", f"{vcpu.xfd:x}"], True, "KVM_GET_MSRS"
         again = _NOT_RUN

@@ -66,15 +66,12 @@ def masks(bits: Sequence[int]) -> list[int]:
 
 def compare(kind: str, record: str, recorded: str, predicted: str, because: object = "") -> Iterator[Answer | Agreed]:
     """Every character of a sweep is an answer. ``because`` is a text, or one for each character."""
-    recorded = expand(recorded, len(predicted))
-    pairs = [pair for pair in zip(recorded, predicted, strict=True) if pair[0] != NOT_TRIED]
-    wrong = [at for at, (mine, theirs) in enumerate(zip(recorded, predicted, strict=True)) if mine != theirs]
-    accepted = sum(kernel in ACCEPTED for kernel, machine in pairs if kernel == machine)
-    agreed = sum(kernel == machine for kernel, machine in pairs)
+    pairs = list(zip(expand(recorded, len(predicted)), predicted, strict=True))
+    agreed = [kernel for kernel, machine in pairs if kernel == machine and kernel != NOT_TRIED]
+    accepted = sum(kernel in ACCEPTED for kernel in agreed)
     if agreed:
-        yield Agreed(kind, accepted, agreed - accepted)
-    for at in wrong:
-        if recorded[at] == NOT_TRIED:
-            continue
-        why = because if isinstance(because, str) else because[at]  # type: ignore[index]
-        yield Answer(kind, f"{record} [{at}]", recorded[at], predicted[at], recorded[at] in ACCEPTED, why)
+        yield Agreed(kind, accepted, len(agreed) - accepted)
+    for at, (kernel, machine) in enumerate(pairs):
+        if kernel not in (machine, NOT_TRIED):
+            why = because if isinstance(because, str) else because[at]  # type: ignore[index]
+            yield Answer(kind, f"{record} [{at}]", kernel, machine, kernel in ACCEPTED, why)
