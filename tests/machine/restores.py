@@ -1,4 +1,4 @@
-"""The recordings ``x86-restores-*``, a section at a time."""
+"""The restores of ``made/``, which have the form of recordings, a section at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import sections
 
-VERDICTS = Path(__file__).parent / "verdicts"
+MADE = Path(__file__).parent / "made"
 NAMES = ("amd-linux-6.12", "amd-linux-5.10", "intel-linux-7.2")
 Record = dict[str, Any]
 
 
 @cache
 def recorded(name: str) -> tuple[Record, ...]:
-    lines = lzma.decompress((VERDICTS / f"x86-restores-{name}.jsonl.xz").read_bytes()).splitlines()
+    lines = lzma.decompress((MADE / f"restores-{name}.jsonl.xz").read_bytes()).splitlines()
     return tuple(json.loads(line) for line in lines)
 
 

@@ -1,6 +1,6 @@
 """Recorded restores of x86 vCPUs: each answer is asked, and what is not understood is told.
 
-``verdicts/about.md`` tells what the recordings ``x86-restores-*`` are.
+``made/about.md`` tells what they are.
 """
 
 from __future__ import annotations
