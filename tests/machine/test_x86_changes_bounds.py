@@ -58,6 +58,10 @@ def test_a_cpu_of_a_vendor(layout: str, own: str, foreign: str) -> None:
 # What is told
 
 
+def test_a_kernel_changes_nothing_against_itself() -> None:
+    assert [change for vendor in (AMD, INTEL) for change in changes(any_cpu(vendor), "7.2", "7.2")] == []
+
+
 def test_groups_of_changes() -> None:
     found = changes(shipped_cpu("sapphire-rapids"), "6.12", "7.2")
     assert {change.group for change in found} == {

@@ -210,8 +210,8 @@ def test_another_kernel_has_the_line_that_qemu_makes_there(line: str, releases: 
 
 
 def test_an_msr_that_qemu_leaves_out_is_not_refused_there() -> None:
-    """5.10 does not know IA32_XFD, nor list it, so QEMU does not set it."""
-    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1, 0x10: 7})._replace(of_qemu=True)
+    """5.10 does not know IA32_XFD and IA32_XFD_ERR, nor list them, so QEMU does not set them."""
+    guest = guest_with({(1, 0): (0, 0, 0, 0)}, {0x1C4: 1, 0x1C5: 1, 0x10: 7})._replace(of_qemu=True)
     made = migrate(guest, silicon("6.18"), VMMS["qemu"])
     assert kernels_that_take(made, made.calls[-1]) == ("5.10",)
 
