@@ -8,6 +8,9 @@ from inspector.capture.errors import InputError
 from inspector.machine.arm64.replay import causes
 from inspector.machine.arm64.replay.deep import lists
 from inspector.machine.arm64.replay.deep.count import code_of, letter
+from inspector.machine.arm64.vcpu import Vcpu
+from inspector.machine.arm64.vm import Vm
+from inspector.machine.outcome import Outcome
 from tests.machine.cut import BASE, PC, PFR0, VM, Record, asked, changed, first, header, section
 
 NESTED = "arm72-max-nested.jsonl.xz"
@@ -108,3 +111,61 @@ def test_a_map_of_ids_is_asked_id_by_id() -> None:
 def test_an_errno_without_a_letter() -> None:
     assert (letter(22), letter(0), letter(3), code_of("0"), code_of("b")) == ("i", "0", "?", 0, 16)
     assert code_of("?") < 0
+
+
+GIC = {"op": "gicdev", "type": 7, "e": 0, "dist": 0, "redist": 0, "init": 0}
+INIT = {"op": "init", "i": 0, "f": 4, "e": 0}
+
+
+def test_a_controller_that_was_not_made_has_no_addresses() -> None:
+    """The recorder writes -1 then; nothing can be set up of it."""
+    none = {"op": "gicdev", "type": 5, "e": 19, "dist": -1, "redist": -1, "init": -1}
+    assert asked("f", *header(NESTED), *VM, none).disagreements == []
+    (called, found) = asked("f", *header(NESTED), *VM, {**GIC, "type": 5}).disagreements
+    assert (called.predicted, found.predicted) == (19, [-1, -1, -1])
+    with pytest.raises(InputError, match="that was not made"):
+        asked("f", *header(NESTED), *VM, none, {"op": "gicinit", "dist": 0, "redist": 0, "init": 0})
+
+
+@pytest.mark.parametrize("name", ["ar_el2", "ar_all_el2"])
+def test_a_guest_with_el2_runs_with_its_controller(name: str) -> None:
+    """And not before: EAGAIN, and EINVAL without its PMU (kvm_vcpu_run_pid_change)."""
+    records = section(NESTED, f'{{"op":"mk","s":"{name}"')
+    ran = records[: next(at for at, record in enumerate(records) if record["op"] == "ar")]
+    assert asked("f", *header(NESTED), *ran).disagreements == []
+    assert {record["e"] for record in ran if record["op"] == "run"} >= {0, 11}
+
+
+@pytest.mark.parametrize(("step", "name"), [(3, "create_vcpu"), (4, "init"), (5, "finalize")])
+def test_what_the_kernel_made_is_asked_on(step: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine said of it: a vCPU that was made is there, one that was not has no file."""
+    monkeypatch.setattr(Vm if step == 3 else Vcpu, name, lambda *_: Outcome("errno", 5, (), ""))
+    made = {**BASE, "f": 20}
+    (found,) = asked("f", *header(NESTED), {**made, "e": 5, "at": 0}).disagreements
+    assert found.predicted == [5, step]
+    assert asked("f", *header(NESTED), {**made, "e": 5, "at": step}).disagreements == []
+    if step == 3:
+        on_it = {"op": "get", "i": 0, "id": PC, "e": 8}
+        for records in ([{**BASE, "fl": 0}], VM[:2]):
+            found_ = asked("f", *header(NESTED), *records, on_it).disagreements
+            assert [answer.kind for answer in found_] == [records[-1]["op"]]
+        refused = {"op": "vcpu", "i": 0, "e": 5}
+        assert asked("f", *header(NESTED), VM[0], refused, {**INIT, "e": 9}).disagreements == []
+
+
+def test_a_read_of_what_is_not_there() -> None:
+    """An errno is asked of every register, a value of none that was not made."""
+    clock = {"op": "get", "i": 0, "id": "603000000013df01", "e": 22}
+    assert len(asked("f", *header(NESTED), BASE, clock).disagreements) == 1
+    (found,) = asked("f", *header(NESTED), BASE, {"op": "get", "i": 1, "id": PC, "e": 0, "v": "00" * 8}).disagreements
+    assert found.predicted == "EBADF"
+    with pytest.raises(InputError, match="without 'v'"):
+        asked("f", *header(NESTED), BASE, {"op": "get", "i": 0, "id": PC, "e": 0})
+
+
+def test_the_guest_of_vectors_stops_without_them() -> None:
+    """At CPACR_EL1 it goes on, at ZCR_EL1 it does not."""
+    run = {"op": "run", "i": 0, "guest": "sve", "e": 0, "exit": 6}
+    (found,) = asked("f", *header(NESTED), *VM, {"op": "mem", "e": 0}, run).disagreements
+    assert found.predicted[1] == -1
+    assert found.because
