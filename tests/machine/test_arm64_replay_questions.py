@@ -185,6 +185,11 @@ def test_a_sequence_on_a_host_that_it_shows() -> None:
     assert refused.not_asked == {}, "an errno is no number of registers"
 
 
+def test_a_clock_of_a_fresh_vcpu_is_not_asked() -> None:
+    record = {"t": "reg", "cfg": "base", "id": "603000000013df01", "err": 0, "le": "05" + "00" * 7}
+    assert asked(MAX, UNAME, FEAT, record).not_asked == {causes.CLOCK: {"reg": 1}}
+
+
 def test_a_clock_in_a_sequence_is_not_asked() -> None:
     found = sequence(SEQUENCES, read(0x6030_0000_0013_DF01, 5), read(X0, 0), ["nop"], read(PC, 0))
     assert found.not_asked == {causes.CLOCK: {"seq get": 1}}
