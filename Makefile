@@ -35,13 +35,14 @@ coverage: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal --ignore=tests/tui --cov --cov-report=term
 	$(BIN)/coverage json -q -o - | $(BIN)/python -m tests.branches
 
-# Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some.
+# Every rule changed a little, one change after the other: docs/mutants.md. Hours for all; MUTANTS names some, TESTS
+# those that are asked: make mutants MUTANTS=arm64/caches.py TESTS=tests/machine/test_arm64_tables.py
 MUTANTS ?=
+TESTS ?=
 
 mutants: $(READY)
 	$(BIN)/python -m pip install --quiet --group mutants
-	$(BIN)/mutmut run $(MUTANTS)
-	$(BIN)/mutmut results
+	$(BIN)/python -P tests/mutants.py $(MUTANTS) $(if $(TESTS),--tests $(TESTS))
 
 # Mutated inputs for every reader, or for one: make fuzz SECONDS=600 READER=elf
 SECONDS ?= 60

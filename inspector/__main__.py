@@ -2,6 +2,33 @@
 
 from __future__ import annotations
 
+import _collections_abc
+import sys
+
+
+class _UntilCollections:
+    """``collections.abc`` is what Python has had since its start; to name it imports collections, five modules more.
+
+    Until somebody needs collections itself, the name stands for what is there.
+    """
+
+    @classmethod
+    def begin(cls) -> None:
+        """Unless collections is there already."""
+        if "collections" not in sys.modules:
+            sys.modules["collections.abc"] = _collections_abc
+            sys.meta_path.insert(0, cls)
+
+    @classmethod
+    def find_spec(cls, name: str, _path: object = None, _target: object = None) -> None:
+        """From now on collections has a module of that name (importlib.abc.MetaPathFinder)."""
+        if name == "collections" and cls in sys.meta_path:
+            sys.meta_path.remove(cls)
+            del sys.modules["collections.abc"]
+
+
+_UntilCollections.begin()
+
 
 def main() -> int:
     """Run the command line; Ctrl-C ends it without a word from the first moment to the last."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import marshal
 import os
-from importlib.machinery import SourceFileLoader
+
+# Which is importlib.machinery's: that imports warnings first.
+from _frozen_importlib_external import SourceFileLoader
 
 from layouts.light import TYPE_CHECKING
 

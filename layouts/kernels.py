@@ -88,6 +88,8 @@ def release_numbers(release: str) -> tuple[int, int] | None:
 
     ``6.12-rc3``, ``6.12+``, ``Linux 6.12``, ``6.18.44-amd64`` and ``7.2.13+deb14-cloud-amd64`` are all read.
     """
+    if not release:
+        return None
     major, _, rest = release.partition(".")
     minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     if release.isascii() and all(number.isdecimal() and len(number) <= _DIGITS for number in (major, minor)):

@@ -6,8 +6,9 @@ kvm_dev_ioctl, kvm_vm_ioctl, kvm_vcpu_ioctl (virt/kvm/kvm_main.c) and those of x
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
+
+from layouts.light import cache
 
 KVMIO = 0xAE
 

@@ -3,6 +3,7 @@
 :class:`NamedTuple` is typing's for type checkers. While running it makes the same tuples, but compiles nothing for a
 class: typing and collections compile each annotation and a constructor. A class that is generic has typing's own.
 :class:`Record` is what a frozen dataclass is, without importing dataclasses and what they inspect sources with.
+Of functools come what it has in C, and a cached property without a lock; itself it makes named tuples first.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from functools import cache as cache  # noqa: PLC0414
+    from functools import cached_property as cached_property  # noqa: PLC0414
+    from functools import lru_cache as lru_cache  # noqa: PLC0414
+    from functools import partial as partial  # noqa: PLC0414
+    from functools import reduce as reduce  # noqa: PLC0414
+    from importlib import import_module as import_module  # noqa: PLC0414
     from typing import Any, Self, dataclass_transform
     from typing import Generic as Generic  # noqa: PLC0414
     from typing import Literal as Literal  # noqa: PLC0414
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 else:
     from _collections import _tuplegetter
+    from _functools import _lru_cache_wrapper, partial, reduce  # noqa: F401
 
     #: Stands for a value that a field has to be given.
     _MISSING = object()
@@ -59,13 +67,19 @@ else:
         """See above."""
 
         _names = ()
+        #: Each field's default, in the order of the fields; _MISSING where it has none.
+        _blank = {}  # noqa: RUF012
 
         def __init_subclass__(cls) -> None:
             cls._names = tuple(dict.fromkeys((*cls._names, *vars(cls).get("__annotations__", ()))))
+            cls._blank = {name: getattr(cls, name, _MISSING) for name in cls._names}
 
         def __init__(self, **values) -> None:  # noqa: ANN003
-            found = {name: values[name] if name in values else getattr(self, name, _MISSING) for name in self._names}
-            if values.keys() - found.keys() or any(value is _MISSING for value in found.values()):
+            self._fill(self._blank, values)
+
+        def _fill(self, fields, values) -> None:  # noqa: ANN001
+            found = {**fields, **values}
+            if len(found) > len(self._names) or any(value is _MISSING for value in found.values()):
                 raise TypeError(f"{type(self).__name__} has the fields {', '.join(self._names)}")
             self.__dict__.update(found)
 
@@ -82,7 +96,9 @@ else:
             return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__dict__.items())})"
 
         def replaced(self, **changed) -> Record:  # noqa: ANN003, D102
-            return type(self)(**{**self.__dict__, **changed})
+            made = object.__new__(type(self))
+            made._fill(self.__dict__, changed)
+            return made
 
         @classmethod
         def field_names(cls) -> tuple[str, ...]:  # noqa: D102
@@ -93,6 +109,26 @@ else:
 
         def __init_subclass__(cls, *, total: bool = True) -> None:
             pass
+
+    def import_module(name):  # noqa: ANN001, ANN201
+        """importlib's, for absolute names; importlib imports warnings first."""
+        return __import__(name, fromlist=("__name__",))
+
+    class cached_property:  # noqa: N801
+        """What a method gives, kept in the object."""
+
+        def __init__(self, method) -> None:  # noqa: ANN001
+            self.method = method
+            self.__doc__ = method.__doc__
+
+        def __set_name__(self, owner, name) -> None:  # noqa: ANN001
+            self.name = name
+
+        def __get__(self, instance, owner=None):  # noqa: ANN001, ANN204
+            if instance is None:
+                return self
+            found = instance.__dict__[self.name] = self.method(instance)
+            return found
 
     #: After so many tuples of a class its constructor is compiled: 50 us, given back by the next thousand.
     _WORTH_COMPILING = 256
@@ -111,9 +147,23 @@ else:
             body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
             required = len(fields) - len(defaults)
             body |= {"_required": required, "_tail": (*[_MISSING] * required, *defaults.values())}
-            body["_made"] = [0]
+            body["__new__"] = _constructor(len(fields))
             body["_places"] = {field: at for at, field in enumerate(fields)}
             return super().__new__(meta, name, bases, body)
+
+    def _constructor(count):  # noqa: ANN001, ANN202
+        made = 0
+
+        def __new__(cls, *values, **named):  # noqa: ANN001, ANN002, ANN003, ANN202, N807
+            nonlocal made
+            made += 1
+            if made == _WORTH_COMPILING:
+                cls._compile()
+            if len(values) != count or named:
+                values = cls._filled(values, named)
+            return tuple.__new__(cls, values)
+
+        return __new__
 
     class NamedTuple(tuple, metaclass=_Meta):
         """See the module."""
@@ -121,15 +171,6 @@ else:
         __slots__ = ()
         _fields = ()
         _field_defaults = {}  # noqa: RUF012
-        _made = [0]  # noqa: RUF012
-
-        def __new__(cls, *values, **named):  # noqa: ANN002, ANN003, ANN204, D102
-            cls._made[0] += 1
-            if cls._made[0] == _WORTH_COMPILING:
-                cls._compile()
-            if len(values) != len(cls._fields) or named:
-                values = cls._filled(values, named)
-            return tuple.__new__(cls, values)
 
         @classmethod
         def _compile(cls):  # noqa: ANN206
@@ -154,7 +195,10 @@ else:
 
         @classmethod
         def _make(cls, values):  # noqa: ANN001, ANN206
-            return cls(*values)
+            made = tuple.__new__(cls, values)
+            if len(made) != len(cls._fields):
+                raise TypeError(f"{cls.__name__} has the fields {', '.join(cls._fields)}")
+            return made
 
         def _replace(self, **named):  # noqa: ANN003, ANN202
             made = tuple.__new__(type(self), map(named.pop, self._fields, self))
@@ -171,3 +215,27 @@ else:
 
         def __getnewargs__(self):  # noqa: ANN204
             return tuple(self)
+
+    class _CacheInfo(NamedTuple):
+        """How a cache was used, as functools tells it."""
+
+        hits: int
+        misses: int
+        maxsize: int | None
+        currsize: int
+
+    def lru_cache(maxsize=128, typed=False):  # noqa: ANN001, ANN201, FBT002
+        """Keeps the last answers of a function."""
+
+        def kept(function):  # noqa: ANN001, ANN202
+            made = _lru_cache_wrapper(function, maxsize, typed, _CacheInfo)
+            for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+                setattr(made, name, getattr(function, name))
+            made.__wrapped__ = function
+            return made
+
+        return kept
+
+    def cache(function):  # noqa: ANN001, ANN201
+        """Keeps every answer of a function."""
+        return lru_cache(maxsize=None)(function)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
+from layouts.light import cache
 from layouts.vocabulary import Layout
 
 

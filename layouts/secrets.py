@@ -7,8 +7,9 @@ zero stays. Bytes that no field claims, and those of which no layout is known, a
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
+
+from layouts.light import lru_cache
 
 
 class Secret(NamedTuple):

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
         ["tests/tui/test_id_lab.py", "-k", "id_lab_screens and blocked and 80x24"],
         ["tests/tui/test_xstate_lab.py", "-k", "lab_screens and lab-refused and 80x24"],
         ["tests/machine/test_sim.py", "-k", "come_to_their_verdicts"],
+        ["tests/machine/test_migrate_x86.py", "-k", "json_has_its_keys"],
     ],
     ids=lambda words: Path(words[0]).stem,
 )

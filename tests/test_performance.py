@@ -16,6 +16,8 @@ CASES = [case for case in starts() if case.is_cheap]
 #: What a busy machine may add to a promise; least of several, and tried again before it fails.
 _ROOM = 1.3
 _TRIES = 4
+#: Of the standard library what takes as long as ten modules of ours (collections comes with functools).
+_STANDARD = ["typing", "re", "enum", "json", "dataclasses", "functools", "collections", "importlib", "warnings"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -33,9 +35,9 @@ def test_starts_keep_their_promise(case: Case) -> None:
 
 def test_the_hot_path_imports_little() -> None:
     """What showing a field does without; each of them takes as long as the rest of the command, or half of it."""
-    heavy = ["construct", "elftools", "typing", "re", "json", "argparse", "dataclasses", "rich", "layouts.x86.kvm"]
+    heavy = [*_STANDARD, "construct", "elftools", "argparse", "rich", "layouts.x86.kvm"]
     code = (
-        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        "import sys; from inspector.__main__ import main; main();"
         f"bad = [m for m in sys.modules if m in {heavy} or '.arm64' in m]; sys.exit(f'imported {{bad}}' if bad else 0)"
     )
     words = ["show", CORE, "--field", "xsave.header.xstate_bv", "--json"]
@@ -43,11 +45,21 @@ def test_the_hot_path_imports_little() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_collections_is_whole_when_it_is_asked_for() -> None:
+    """``collections.abc`` stood for what Python has had since its start."""
+    code = (
+        "from inspector.__main__ import main; from collections.abc import Mapping; import sys;"
+        "bad = 'collections' in sys.modules; import collections; import collections.abc;"
+        "sys.exit(bad or collections.abc.Mapping is not Mapping)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_check_of_a_model_imports_no_parser() -> None:
     """Captures and files of one's own need json, tomllib and re; a shipped model on a known host does not."""
-    heavy = ["re", "enum", "json", "tomllib", "typing", "inspector.machine.shapes", "inspector.readers.synthesized"]
+    heavy = [*_STANDARD, "tomllib", "inspector.machine.shapes", "inspector.readers.synthesized"]
     code = (
-        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        "import sys; from inspector.__main__ import main; main();"
         f"bad = [m for m in sys.modules if m in {heavy}]; sys.exit(f'imported {{bad}}' if bad else 0)"
     )
     words = ["models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"]
@@ -68,10 +80,10 @@ def test_a_verdict_imports_no_parser(words: list[str]) -> None:
 
     So are fields, which a capture of KVM's structures needs not, worlds, and what QEMU makes of a line.
     """
-    heavy = ["re", "enum", "json", "tomllib", "typing", "argparse", "dataclasses", "ctypes", "xml.etree", "signal"]
+    heavy = [*_STANDARD, "tomllib", "argparse", "ctypes", "xml.etree", "signal"]
     heavy += ["inspector.decode.fields", "inspector.machine.world", "inspector.machine.x86.models.realize"]
     code = (
-        "import sys; from inspector.cli.main import main; main(sys.argv[1:]);"
+        "import sys; from inspector.__main__ import main; main();"
         f"bad = [m for m in sys.modules if m in {heavy}]; sys.exit(f'imported {{bad}}' if bad else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code, "migrate", *words], capture_output=True, text=True, check=False)

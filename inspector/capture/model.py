@@ -111,6 +111,10 @@ class Vcpu:
         return None
 
 
+#: The format of what a simulated machine gives.
+SIMULATED = "simulated"
+
+
 class Capture:
     """What was opened.
 
@@ -139,6 +143,11 @@ class Capture:
         self.faults = list(faults)
         self.notices = list(notices)
         self.calls: list[Call] = list(calls)
+
+    @property
+    def is_simulated(self) -> bool:
+        """A simulated machine made it, with what that knows of a vCPU."""
+        return self.format == SIMULATED
 
     @property
     def partial(self) -> bool:

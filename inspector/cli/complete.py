@@ -11,7 +11,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -19,6 +18,7 @@ from inspector.capture.errors import InspectorError
 from inspector.capture.exit_code import ExitCode
 from inspector.cli.candidates import Asked, Candidate, candidates
 from inspector.cli.streams import say, say_columns
+from layouts.light import cache
 
 #: What bash takes for words of their own: only what is behind the last of them is replaced.
 _SPECIAL = re.compile(r"([\s'\"\\()\[\]{}$&;<>|*?!#`])")

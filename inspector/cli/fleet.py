@@ -106,14 +106,19 @@ def _add(found: argparse.Namespace, store: Store) -> int:
         raise UsageError("fleet add: name a target, or - for standard input")
     if found.processes < 0:
         raise UsageError(f"--processes {found.processes}: expected 1 or more")
-    with _progress("adding") as told:
-        came = add(
-            store,
-            items(found.targets),
-            processes=found.processes,
-            dask=found.dask,
-            progress=lambda done: told(done, 0),
-        )
+    try:
+        with _progress("adding") as told:
+            came = add(
+                store,
+                items(found.targets),
+                processes=found.processes,
+                dask=found.dask,
+                progress=lambda done: told(done, 0),
+            )
+    except KeyboardInterrupt:
+        kept = store.counts().captures
+        note(f"inspector: interrupted: {store.path} has {kept:,} captures; the same command goes on where it was")
+        raise
     if found.parquet:
         from inspector.export.fleet_parquet import write_parquet
 

@@ -109,7 +109,7 @@ def _command(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         _check_target(words[0])
         words.insert(0, "open")
-    from importlib import import_module
+    from layouts.light import import_module
 
     # Modules stay: nothing of them is looked at while they are made, nor later.
     gc.disable()

@@ -11,7 +11,6 @@ from inspector.cli.streams import note, say, say_json
 from inspector.export import model_answers as answers
 from inspector.export import model_features, model_hosts
 from inspector.export import models as export
-from inspector.export.files import save_bytes, save_new
 from inspector.export.kinds import head
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.baseline import baseline, rank
@@ -228,6 +227,7 @@ def _say_line(vmm: str, model: NamedModel | None, words: Sequence[str]) -> None:
 def _save(made: Realization, name: str, path: str) -> None:
     import shlex
 
+    from inspector.export.files import save_bytes, save_new
     from inspector.export.register_list import register_list
     from inspector.export.vcpu import write_vcpu
     from inspector.machine.arm64.captured import state_of_scratch
@@ -248,6 +248,8 @@ def best(found: argparse.Namespace) -> int:
     best = baseline(hosts)
     ranked = rank(named_models(), hosts, _words(()))
     if found.output:
+        from inspector.export.files import save_bytes
+
         name = found.output.rpartition("/")[2].removesuffix(".toml")
         save_bytes(found.output, model_hosts.baseline_toml(best, name, hosts).encode())
         note(f"{found.output}: inspector models check {found.output} --host HOST")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 from inspector.cli.main import COMMANDS
 from inspector.cli.parser import PARSER_ALONE, ParserMade
+from layouts.light import import_module
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from inspector.capture.model import Area
 from inspector.decode.spec import FieldSpec, Span, field_spec, unique
 from inspector.decode.walk import walk
@@ -14,6 +12,7 @@ from layouts.arm64.registers import PSTATE
 from layouts.arm64.sysregs import SOURCE, id_registers, register_of
 from layouts.files.elf_arm64 import USER_FPSIMD_STATE, USER_SVE_HEADER
 from layouts.kvm_ids import explain
+from layouts.light import lru_cache
 from layouts.members import members
 from layouts.register_id import RegisterId
 from layouts.riscv import kvm_ids as riscv

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 
 from inspector.capture.model import Area
 from inspector.decode import values
@@ -12,7 +11,7 @@ from inspector.decode.header import held_xstate_bv
 from inspector.decode.plans import specs_of
 from inspector.decode.spec import UNOWNED, FieldSpec, Span
 from inspector.decode.texts import field_text, initial_text, kept_text
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, lru_cache
 from layouts.vocabulary import Bits
 
 if TYPE_CHECKING:

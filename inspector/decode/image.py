@@ -7,7 +7,6 @@ bytes, compiled from the same declarations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from struct import Struct
 
 from inspector.capture.errors import InputError
@@ -16,6 +15,7 @@ from inspector.decode.header import is_compacted
 from inspector.decode.placement import Place, places
 from inspector.decode.spec import FieldSpec
 from inspector.decode.xsave import xsave_specs
+from layouts.light import lru_cache
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 Components = dict[str, dict[str, int | bytes]]

@@ -8,12 +8,11 @@ alignment: its offsets follow from XCOMP_BV (Intel SDM vol. 1, 13.4.3).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
 
 from inspector.capture.attributes import Room, XsaveTable
 from inspector.capture.model import Bytes
 from inspector.decode.header import sw_xcr0, xcomp_bv, xstate_bv
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache, lru_cache
 from layouts.x86.xsave import BY_NUMBER, EXTENDED_OFFSET, XCOMP_COMPACTED
 
 #: No component ends behind this: the largest set known takes 12 KiB.

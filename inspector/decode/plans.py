@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
-from importlib import import_module
 
 from inspector.capture.model import Area
 from inspector.decode.header import is_compacted
@@ -13,6 +11,7 @@ from inspector.decode.spec import FieldSpec, Span, field_spec
 from inspector.decode.walk import walk
 from inspector.decode.xsave import gap_specs, xsave_specs
 from layouts.files.elf import TEXT_MEMBERS
+from layouts.light import cache, import_module, lru_cache
 from layouts.registry import layout_named
 
 #: Layouts whose fields depend on the bytes: how many entries, which registers. ``module:function`` of this package,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache, lru_cache
 
 from inspector.decode.placement import Place
 from inspector.decode.spec import FieldSpec, Span, fact_spec, field_spec
 from inspector.decode.walk import Leaf, walk
+from layouts.light import cache, lru_cache
 from layouts.vocabulary import Bits, Component, View
 from layouts.x86 import xsave as x
 from layouts.x86.xsave_views import FIRST_INDEX, HEADER_REGISTERS, LEGACY_REGISTERS, VIEWS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from inspector.capture.model import Area
 from inspector.decode.fields import Field, FieldTable, is_quiet
 from inspector.decode.spec import FieldSpec, Span
+from layouts.light import lru_cache
 from layouts.salience import rank, volatile
 
 #: Bytes are compared by blocks of this size before fields are decoded.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from inspector.fleet.arm64 import is_fact
 from inspector.fleet.facts import X86, Document
+from inspector.machine.arm64.captured import is_fact
 from inspector.machine.x86.migrate.places import names_of, parts_of
 from layouts.arm64.ids import RegisterId
 from layouts.arm64.kernels import kernels

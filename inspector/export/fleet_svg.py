@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from inspector.capture.errors import visible
 from inspector.export.fleet import counted
+from inspector.export.layered import Point, layered
+from inspector.export.shorten import middle_cut, shared, without
 from inspector.fleet.hosts import Fleet, title
 from inspector.fleet.lattice import Lattice
 
-_WIDTH, _LINE, _GAP_X, _GAP_Y, _MARGIN = 340, 18, 30, 60, 20
-_MOST_LINES = 6
-_MOST_CHARACTERS = 44
+_LINE, _GAP, _MARGIN, _PAD = 18, 60, 20, 8
+#: Of DejaVu Sans Mono at 12 pixels, in pixels.
+_CHARACTER = 7.23
+_MOST_CLASSES = 6
+#: The brand of an x86 CPU has 48 characters.
+_MOST_CHARACTERS = 56
 
 
 def lattice_svg(fleets: Sequence[tuple[Fleet, Lattice]]) -> str:
     """All architectures below one another, as SVG that needs no other file."""
     parts: list[str] = []
-    top = _MARGIN
-    width = 0
+    top = width = float(_MARGIN)
     for fleet, found in fleets:
         picture = _Picture(fleet, found, top)
         parts += picture.lines()
-        top, width = picture.bottom + _GAP_Y, max(width, picture.width)
+        top, width = picture.bottom + _GAP, max(width, picture.width)
+    size = f"{width:.0f}", f"{top:.0f}"
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top}" viewBox="0 0 {width} {top}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" viewBox="0 0 {" ".join(size)}" '
         'font-family="DejaVu Sans Mono, monospace" font-size="12">'
     )
     marker = (
@@ -38,81 +44,79 @@ def lattice_svg(fleets: Sequence[tuple[Fleet, Lattice]]) -> str:
 class _Picture:
     """The boxes of one architecture: a pool stands above those that its guests may go to."""
 
-    def __init__(self, fleet: Fleet, found: Lattice, top: int) -> None:
+    def __init__(self, fleet: Fleet, found: Lattice, top: float) -> None:
         self._fleet = fleet
         self._found = found
         self._top = top
-        levels = _levels(found.above)
-        rows: dict[int, list[int]] = {}
-        for pool, level in enumerate(levels):
-            rows.setdefault(level, []).append(pool)
-        self._boxes: dict[int, tuple[int, int, int]] = {}
-        y = top + 2 * _LINE
-        for level in sorted(rows):
-            heights = [(len(self._text(pool)) + 1) * _LINE for pool in rows[level]]
-            for at, pool in enumerate(rows[level]):
-                self._boxes[pool] = (_MARGIN + at * (_WIDTH + _GAP_X), y, heights[at])
-            y += max(heights) + _GAP_Y
-        self.bottom = y - _GAP_Y
-        self.width = max((x + _WIDTH for x, _, _ in self._boxes.values()), default=_WIDTH) + _MARGIN
+        self._ends = shared([kept.name for kept in fleet.hosts])
+        self._texts = [list(self._text(pool)) for pool in range(len(found.pools))]
+        self._sizes = [(max(map(len, text)) * _CHARACTER + 2 * _PAD, (len(text) + 0.5) * _LINE) for text in self._texts]
+        self._placed = layered(self._sizes, found.above)
+        self._head = list(self._heading())
+        self._begin = top + (len(self._head) + 0.5) * _LINE
+        self.bottom = self._begin + self._placed.height
+        heading = max(map(len, self._head)) * _CHARACTER
+        self.width = max(heading, self._placed.width) + 2 * _MARGIN
 
-    def _text(self, pool: int) -> list[str]:
-        classes = self._found.pools[pool]
-        count = sum(self._found.classes[one].captures for one in classes)
-        lines = [f"pool {pool + 1}: {counted(count, 'host')}"]
-        for one in classes[:_MOST_LINES]:
-            kept = self._fleet.hosts[self._found.classes[one].first]
-            lines.append(_cut(title(kept.facts).partition(", Linux ")[0]))
-            kernel = f"Linux {kept.facts['kernel']}, " if kept.facts["kernel"] else ""
-            lines.append(_cut(f"  {kernel}{counted(self._found.classes[one].captures, 'host')}: {kept.name}"))
-        if len(classes) > _MOST_LINES:
-            lines.append(f"and {len(classes) - _MOST_LINES} more classes")
-        return lines
+    def _heading(self) -> Iterator[str]:
+        found = self._found
+        words = f"{self._fleet.arch}: {counted(len(found.classes), 'class')}, {counted(len(found.pools), 'pool')}"
+        yield words + (f"; split first by {found.splits[0].blocker}" if found.splits else "")
+        head, tail = map(visible, self._ends)
+        if head or tail:
+            yield " ".join(
+                ["names", *([f"begin with {head}"] if head else []), *(["and"] if head and tail else [])]
+                + ([f"end in {tail}"] if tail else [])
+            )
+
+    def _text(self, pool: int) -> Iterator[str]:
+        """The lines of a box: of each class its CPU, its signature and kernel, and the name of a host."""
+        classes = [self._found.classes[one] for one in self._found.pools[pool]]
+        yield f"pool {pool + 1}: {counted(sum(one.captures for one in classes), 'host')}"
+        for one in classes[:_MOST_CLASSES]:
+            kept = self._fleet.hosts[one.first]
+            brand, _, rest = title(kept.facts).partition(", Linux ")[0].rpartition(" (")
+            what = [rest.rstrip(")")] if brand else []
+            what += [f"Linux {kept.facts['kernel']}"] if kept.facts["kernel"] else []
+            yield _cut(brand or rest)
+            yield _cut("  " + ", ".join([*what, counted(one.captures, "host")]))
+            more = f" and {one.captures - 1} more" if one.captures > 1 else ""
+            yield "  " + middle_cut(visible(without(kept.name, self._ends)), _MOST_CHARACTERS - len(more)) + more
+        if len(classes) > _MOST_CLASSES:
+            yield f"and {counted(len(classes) - _MOST_CLASSES, 'class')} more"
 
     def lines(self) -> Iterator[str]:
         """Elements of SVG."""
-        found = self._found
-        words = f"{self._fleet.arch}: {len(found.classes)} classes, {len(found.pools)} pools"
-        if found.splits:
-            words += f"; split first by {found.splits[0].blocker}"
-        yield _said(_MARGIN, self._top + _LINE, words, bold=True)
-        for pool, above in enumerate(found.above):
-            yield from (self._arrow(pool, other) for other in above)
-        for pool, (x, y, height) in self._boxes.items():
-            yield f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{height}" rx="4" fill="#eef3fa" stroke="#456"/>'
-            for at, text in enumerate(self._text(pool)):
-                yield _said(x + 8, y + _LINE * (at + 1) - 3, text, bold=not at)
+        for at, words in enumerate(self._head):
+            yield _said(_MARGIN, self._top + _LINE * (at + 1) - 4, words, bold=not at)
+        for line in self._placed.arrows.values():
+            yield _arrow([(x + _MARGIN, y + self._begin) for x, y in line])
+        for pool, (left, top) in self._placed.boxes.items():
+            x, y = left + _MARGIN, top + self._begin
+            width, height = self._sizes[pool]
+            yield (
+                f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="4" fill="#eef3fa" '
+                'stroke="#456"/>'
+            )
+            for at, text in enumerate(self._texts[pool]):
+                yield _said(x + _PAD, y + _LINE * (at + 1) - 3, text, bold=not at)
 
-    def _arrow(self, pool: int, other: int) -> str:
-        x1, y1, height = self._boxes[pool]
-        x2, y2, _ = self._boxes[other]
-        half = _WIDTH // 2
-        return (
-            f'<line x1="{x1 + half}" y1="{y1 + height}" x2="{x2 + half}" y2="{y2}" stroke="#555" '
-            'marker-end="url(#to)"/>'
-        )
+
+def _arrow(line: Sequence[Point]) -> str:
+    """A line that leaves a box and arrives at one upright; between two boxes that it passes it is straight."""
+    (x, y), *_ = line
+    words = [f"M{x:.0f} {y:.0f}"]
+    for (x1, y1), (x2, y2) in pairwise(line):
+        half = (y1 + y2) / 2
+        words.append(f"V{y2:.0f}" if x1 == x2 else f"C{x1:.0f} {half:.0f} {x2:.0f} {half:.0f} {x2:.0f} {y2:.0f}")
+    return f'<path d="{" ".join(words)}" fill="none" stroke="#555" marker-end="url(#to)"/>'
 
 
 def _cut(text: str) -> str:
     """A line that fits into a box: a CPU's name may hold any byte, XML only what can be seen."""
-    text = visible(text)
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return middle_cut(visible(text), _MOST_CHARACTERS)
 
 
-def _said(x: int, y: int, text: str, *, bold: bool) -> str:
+def _said(x: float, y: float, text: str, *, bold: bool) -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}"{weight}>{escape(visible(text))}</text>'
-
-
-def _levels(above: Sequence[Sequence[int]]) -> list[int]:
-    """How deep a pool stands: one below the deepest of those whose guests may come. What goes round ends somewhere."""
-    levels = [0] * len(above)
-    for _ in above:
-        changed = False
-        for pool, others in enumerate(above):
-            for other in others:
-                if levels[other] <= levels[pool] < len(above):
-                    levels[other], changed = levels[pool] + 1, True
-        if not changed:
-            break
-    return levels
+    return f'<text x="{x:.0f}" y="{y:.0f}" xml:space="preserve"{weight}>{escape(visible(text))}</text>'

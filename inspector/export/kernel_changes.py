@@ -10,7 +10,8 @@ from inspector.capture.host import Cpuid
 from inspector.export.kernels import changed_lines, coming_json, coming_text
 from inspector.export.kinds import head
 from inspector.machine.arm64 import changes as arm64_changes
-from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
+from inspector.machine.x86.kvm.any_cpu import AMD, INTEL, any_cpu
+from inspector.machine.x86.kvm.changes import Change, changes, of_both_vendors
 from layouts.arm64 import kernels as arm64
 from layouts.arm64.chips import known_cores
 from layouts.arm64.hosts import BareHost

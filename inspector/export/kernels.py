@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from textwrap import wrap
 from typing import Any
 
@@ -17,6 +16,7 @@ from layouts.arm64.listed import ALWAYS, OF_EL2, listed
 from layouts.arm64.sysregs import id_registers
 from layouts.coming import COMING
 from layouts.kernels import Kernel
+from layouts.light import cache
 
 _WIDTH = 110
 #: Registers of which every bit is meant.

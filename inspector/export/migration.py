@@ -55,9 +55,9 @@ def _step_text(found: Verdict, step: Call) -> Iterator[str]:
     for field in step.fields:
         value = field.place.text(field.value)
         yield f"    {field.place.register}.{field.place.name}={value}: {field.why} (property {field.name})"
-    if step not in found.made.failures:
+    if step not in found.failures:
         return
-    if step is found.made.failures[0]:
+    if step is found.failures[0]:
         yield f"    {then(step).text} (since {then(step).since})"
     taken = found.kernels_that_take(step)
     if taken:
@@ -125,7 +125,7 @@ def _compared_json(found: Verdict) -> dict[str, Any]:
 
 def _step_json(found: Verdict, step: Call) -> dict[str, Any]:
     outcome = step.outcome
-    refused = step in found.made.failures
+    refused = step in found.failures
     return {
         "call": call_name(step),
         "register": name_of(step.register_id) if step.register_id else None,

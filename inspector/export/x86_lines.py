@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from inspector.capture.cpu_line import HOST, BitPlace
 from inspector.export.encode import encode
 from inspector.readers.cloud_hypervisor_cpu import FEATURES as CLOUD_HYPERVISOR_WORDS
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, lru_cache
+from layouts.x86.kvm_cpuid import ANY_INDEXED_LEAVES
 from layouts.x86.models.features import feature_at, features, msr_feature_at
 from layouts.x86.models.libvirt import libvirt_feature
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 VMMS = ("qemu", "libvirt", "firecracker", "cloud-hypervisor", "kubevirt", "xl")
-#: Leaves whose sub-leaf counts: KVM_CPUID_FLAG_SIGNIFCANT_INDEX (cpuid_function_is_indexed, arch/x86/kvm/cpuid.c).
-_INDEXED = frozenset({4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D})
 _PHYS_BITS = "phys-bits"
 _HOST_MODES = {HOST: "host-passthrough", "max": "maximum", "host-model": "host-model"}
 
@@ -80,7 +78,7 @@ def template(bits: Mapping[BitPlace, int], msr_bits: Mapping[tuple[int, int], in
             {
                 "leaf": f"{leaf:#x}",
                 "subleaf": f"{subleaf:#x}",
-                "flags": int(leaf in _INDEXED),
+                "flags": int(leaf in ANY_INDEXED_LEAVES),
                 "modifiers": [
                     {"register": register, "bitmap": _bitmap(mask, 32)} for register, mask in sorted(registers.items())
                 ],
@@ -101,7 +99,7 @@ def xl_cpuid(bits: Mapping[BitPlace, int]) -> str:
     for (leaf, subleaf, register, bit), on in bits.items():
         registers.setdefault((leaf, subleaf), {}).setdefault(register, {})[bit] = on
     entries = [
-        f"{leaf:#x}{f',{subleaf:#x}' if leaf in _INDEXED else ''}:"
+        f"{leaf:#x}{f',{subleaf:#x}' if leaf in ANY_INDEXED_LEAVES else ''}:"
         + ",".join(f"{register}={_bitmap(mask, 32)[2:]}" for register, mask in sorted(words.items()))
         for (leaf, subleaf), words in sorted(registers.items())
     ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from inspector.export.x86_lines import VMMS as LINES
 from inspector.export.x86_lines import msr_remedies, remedies
 from inspector.machine.x86.migrate.bits import Difference
-from inspector.machine.x86.migrate.remedy import features_of, remedied
+from inspector.machine.x86.migrate.remedy import features_of, helps
 from inspector.machine.x86.migrate.verdict import Migration
 
 
@@ -16,7 +16,7 @@ def remedies_of(made: Migration, bit: Difference) -> dict[str, str]:
 
     Empty where a VMM has no word for it, and where the change does not help.
     """
-    lines = words_for(bit) if bit.blocks and remedied(made, bit).helps else {}
+    lines = words_for(bit) if bit.blocks and helps(made, bit) else {}
     return {vmm: lines.get(vmm, "") for vmm in LINES}
 
 

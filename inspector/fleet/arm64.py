@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.fleet.facts import ARM64, Document, release_of
-from inspector.machine.arm64.captured import State, host_showing, is_id, state_of, state_of_scratch
+from inspector.machine.arm64.captured import State, host_showing, is_fact, is_id, state_of, state_of_scratch
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.models.partial import host_of_chip
 from inspector.readers.arm64_cpuinfo import CpuWords
@@ -20,9 +20,6 @@ from layouts.arm64.chips import chip_of_shown, chip_of_words, core_of
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.ids import MMFR0, MPIDR, RegisterId
 from layouts.arm64.kernels import profile_for
-
-#: Kinds of registers whose values say what the host has: firmware, its bitmaps, caches.
-_VALUES_KEPT = (ids.FIRMWARE, ids.FIRMWARE_BITMAP, ids.DEMUX)
 
 
 def facts_of(capture: Capture) -> Document:
@@ -79,12 +76,6 @@ def guest_on(host: Host) -> State:
 def registers(facts: Document) -> Mapping[int, bytes]:
     """Registers by KVM register id, little-endian."""
     return {int(one, 16): bytes.fromhex(data) for one, data in facts["registers"].items()}
-
-
-def is_fact(register_id: int) -> bool:
-    """The register's value is kept; of others only that they are there."""
-    found = RegisterId(register_id)
-    return is_id(register_id) or register_id == ids.SVE_VLS or found.coprocessor in _VALUES_KEPT
 
 
 def _is_mpidr(register_id: int) -> bool:

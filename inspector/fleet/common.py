@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import NamedTuple
 
 from inspector.fleet.lattice import Lattice
@@ -16,6 +15,7 @@ from inspector.machine.x86.models.offer import Offer
 from inspector.machine.x86.models.realize import realize
 from layouts.arm64.ids import PFR0
 from layouts.arm64.properties import field_places, property_of
+from layouts.light import reduce
 from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, Word, features
 
 

@@ -6,18 +6,17 @@ A document is JSON with an ``arch``. It is known by its digest; what one CPU of 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
+from inspector.targets.kept import digest_of
 from layouts.kernels import release_numbers
 
 Document = dict[str, Any]
 Table = Mapping[tuple[int, int], CpuidValues]
-X86, ARM64 = "x86", "arm64"
-_DIGEST_SIZE_BYTES = 16
+X86, ARM64 = ARCHES = "x86", "arm64"
 #: Bits of CPUID that tell which CPU of the machine it is (Intel SDM vol. 2, CPUID; AMD APM vol. 3, E.3 and E.4): the
 #: initial APIC id, the x2APIC id of the topology leaves, AMD's extended APIC id with its core and node.
 _OF_ONE_CPU = {
@@ -41,11 +40,6 @@ class Facts(NamedTuple):
 def digest(document: Document) -> str:
     """The name of a document's contents, in hex."""
     return digest_of(packed(document).encode())
-
-
-def digest_of(data: bytes) -> str:
-    """The name of bytes, in hex."""
-    return hashlib.blake2b(data, digest_size=_DIGEST_SIZE_BYTES).hexdigest()
 
 
 def packed(document: Document) -> str:

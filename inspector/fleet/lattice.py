@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from inspector.fleet.relation import Blocker, Relation, Verdicts
+from inspector.fleet.relation import Blocker, Pair, Relation, ToldVerdicts, Verdicts
 
 
 class HostClass(NamedTuple):
@@ -45,19 +45,25 @@ class Lattice(NamedTuple):
     lead to. ``splits``: what keeps guests away, the one that does it alone most often first.
     """
 
-    verdicts: Verdicts
+    verdicts: Verdicts | ToldVerdicts
     classes: tuple[HostClass, ...]
     pools: tuple[tuple[int, ...], ...]
     above: tuple[tuple[int, ...], ...]
     splits: tuple[Split, ...]
 
-    def may(self, source: int, target: int) -> str:
+    def pair(self, source: int, target: int) -> Pair:
         """The verdict on a guest of one class and the hosts of another."""
-        return "yes" if source == target else self.verdicts[_pair(self.classes, source, target)].answer
+        if source == target:
+            return Pair("yes")
+        return self.verdicts.pair(self.classes[source].hosts[0], self.classes[target].hosts[0])
+
+    def may(self, source: int, target: int) -> str:
+        """The answer of ``pair``."""
+        return self.pair(source, target).answer
 
     def blockers(self, source: int, target: int) -> tuple[Blocker, ...]:
         """What is in the way between two classes, or what it hangs on."""
-        return self.verdicts.blockers(self.verdicts[_pair(self.classes, source, target)])
+        return self.verdicts.blockers(self.pair(source, target))
 
 
 #: Of so many bits it is counted how many pools there would be without them.

@@ -6,6 +6,7 @@ accepted (arm64). ``tests/fleet/test_relation.py`` asks ``migrate`` for every pa
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -70,7 +71,10 @@ class Verdicts:
         self._named: dict[object, tuple[Blocker, ...]] = {}
 
     def __getitem__(self, pair: tuple[int, int]) -> Pair:
-        guest, host = pair
+        return self.pair(*pair)
+
+    def pair(self, guest: int, host: int) -> Pair:
+        """The verdict on a guest and a host."""
         return self.pairs[guest][host]
 
     def blockers(self, pair: Pair) -> tuple[Blocker, ...]:
@@ -81,3 +85,44 @@ class Verdicts:
         if found is None:
             found = self._named[pair.key] = self.relation.blockers(pair.key)
         return found
+
+    def told(self) -> ToldVerdicts:
+        """The same without the relation: every pair's reasons are named."""
+        numbers: dict[object, int] = {None: 0}
+        reasons: list[tuple[Blocker, ...]] = [()]
+        answers, keys = bytearray(), array("L")
+        for pair in (pair for row in self.pairs for pair in row):
+            number = numbers.setdefault(pair.key, len(reasons))
+            if number == len(reasons):
+                reasons.append(self.blockers(pair))
+            answers.append(_ANSWERS.index(pair.answer))
+            keys.append(number)
+        return ToldVerdicts(len(self.relation.hosts), bytes(answers), keys, reasons)
+
+
+_ANSWERS: tuple[Answer, ...] = ("yes", "open", "no")
+
+
+class ToldVerdicts(NamedTuple):
+    """Verdicts in so little room that they go from a process to another: a byte and a number a pair.
+
+    ``keys`` are numbers of ``reasons``, a guest's pairs with all ``hosts`` after the one's before.
+    """
+
+    hosts: int
+    answers: bytes
+    keys: array[int]
+    reasons: list[tuple[Blocker, ...]]
+
+    def pair(self, guest: int, host: int) -> Pair:
+        """See Verdicts."""
+        at = guest * self.hosts + host
+        return Pair(_ANSWERS[self.answers[at]], self.keys[at])
+
+    def blockers(self, pair: Pair) -> tuple[Blocker, ...]:
+        """See Verdicts."""
+        return self.reasons[pair.key] if isinstance(pair.key, int) else ()
+
+    def told(self) -> ToldVerdicts:
+        """See Verdicts."""
+        return self

@@ -5,7 +5,6 @@ It may be killed at any time: rows come in transactions of a batch each, and add
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,10 +13,11 @@ from typing import Any, NamedTuple
 
 from inspector.capture.errors import InputError, OutputError
 from inspector.fleet.facts import Document, packed
-from layouts.files.fleet_store import APPLICATION_ID
+from inspector.targets.kept import document_of
+from layouts.files.fleet_store import APPLICATION_ID, VERSION
 
-#: PRAGMA user_version of a store of ours. A number grows with a change that older programs would misread.
-VERSION = 1
+#: What comes of damage. A message of SQLite itself may quote what is no text.
+_WRONG = (sqlite3.Error, UnicodeDecodeError)
 _PRAGMAS = ("user_version", "application_id")
 _TABLES = """
 CREATE TABLE hosts (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, arch TEXT NOT NULL, facts TEXT NOT NULL);
@@ -96,7 +96,7 @@ class Store:
         try:
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self._prepare()
-        except sqlite3.Error as error:
+        except _WRONG as error:
             raise self._error(error, writing=create) from None
 
     def _prepare(self) -> None:
@@ -111,9 +111,12 @@ class Store:
         elif version != VERSION:
             raise InputError(self.path, f"a store of version {VERSION}", str(version))
 
-    def _error(self, error: sqlite3.Error, *, writing: bool) -> InputError | OutputError:
+    def _error(self, error: Exception, *, writing: bool) -> InputError | OutputError:
         if writing and isinstance(error, sqlite3.OperationalError):
             return OutputError(f"{self.path}: {error}")
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            # Nothing is written to a store that is asked.
+            return OutputError(f"{self.path}: no room for the temporary table of its names (TMPDIR: another folder)")
         return InputError(self.path, "a store of inspector fleet add", str(error))
 
     @contextmanager
@@ -121,7 +124,7 @@ class Store:
         """What is damaged is told as the file's fault. Raises InputError."""
         try:
             yield
-        except sqlite3.Error as error:
+        except _WRONG as error:
             raise self._error(error, writing=False) from None
 
     def _rows(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
@@ -157,7 +160,7 @@ class Store:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _WRONG as error:
             raise self._error(error, writing=True) from None
         return added
 
@@ -221,14 +224,21 @@ class Store:
 
     def _kept(self, column: str, table: str) -> Iterator[Kept]:
         query = (
-            f"SELECT {table}.id, facts, count, first FROM"  # noqa: S608 - our names
+            f"SELECT {table}.id, digest, facts, count, first FROM"  # noqa: S608 - our names
             f" (SELECT {column} AS one, count(*) AS count, min(name) AS first FROM newest GROUP BY {column})"
             f" JOIN {table} ON {table}.id = one ORDER BY count DESC, first"
         )
         self.prepare_names()
         with self._reading(), closing(self._db.execute(query)) as rows:
-            for number, facts, count, name in rows:
-                yield Kept(number, json.loads(facts), count, name)
+            for number, name_of_facts, facts, count, name in rows:
+                yield Kept(number, document_of(self.path, name_of_facts, facts), count, name)
+
+    def facts_of(self, table: str, number: int) -> Document:
+        """The facts of a row of ``hosts`` or ``guests``."""
+        found = self._rows(f"SELECT digest, facts FROM {table} WHERE id = ?", (number,))  # noqa: S608 - our names
+        if not found:
+            raise InputError(self.path, f"row {number} of {table}", "none")
+        return document_of(self.path, *found[0])
 
     def _newest(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query about the newest capture of each name."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from inspector.capture.bug import told
 from inspector.capture.errors import InputError, InspectorError
-from inspector.fleet.facts import Document, digest, digest_of
+from inspector.fleet.facts import Document, digest
 from inspector.fleet.gather import gather
 from inspector.fleet.sources import Item
 from inspector.fleet.store import Row
+from inspector.targets.kept import digest_of
 from inspector.targets.lines import unwrapped
+from layouts.light import lru_cache
 
 #: A larger file is read, not hashed before.
 _HASHED_BYTES = 4 << 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.migrate.bits import DESCRIBING, compared_msrs, msr_rule
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
@@ -64,15 +65,13 @@ class Lanes:
         self._at: list[Lane] = []
         self._parts: dict[tuple[int, int], tuple[tuple[Place, Combine], ...]] = {}
         self._end = 0
-        leaves = {key for guest in guests for key in guest.table}
+        leaves = {key for guest in guests for key in as_shown(guest.table)}
         leaves |= {key for destination in destinations for key in destination.supported.leaves}
         for leaf, subleaf in sorted(leaves):
-            if leaf >> 28 == 4 and (leaf & 0xFF) > 1:
-                continue
             for register in REGISTERS:
                 self._add(("cpuid", leaf, subleaf, register), 32, parts_of(leaf, subleaf, register))
         for kind in ("xcr0", "xss"):
-            self._add((kind, XSTATE_LEAF, 0, ""), 64, _bits(kind, XSTATE_LEAF, 63))
+            self._add((kind, XSTATE_LEAF, 0, ""), 64, _bits(kind, XSTATE_LEAF, 64))
         for number in _COMPONENTS:
             for register in ("eax", "ebx"):
                 place = Place("xstate", XSTATE_LEAF, number, register, 31, 0)
@@ -96,14 +95,14 @@ class Lanes:
     def asked(self, guest: Guest) -> Asked:
         """A guest."""
         table, msrs = guest.table, guest.msrs
-        compared = compared_msrs(table)
+        shown, compared = as_shown(table), compared_msrs(table)
         eax, _, _, edx = table.get((XSTATE_LEAF, 0), _ZERO)
         _, _, ecx, high = table.get((XSTATE_LEAF, 1), _ZERO)
         masks = {"xcr0": eax | edx << 32, "xss": ecx | high << 32}
         values = present = 0
         for (kind, at, subleaf, register), lane in self._lanes.items():
             if kind == "cpuid":
-                row = table.get((at, subleaf))
+                row = shown.get((at, subleaf))
                 value, has = (row[REGISTERS.index(register)], True) if row is not None else (0, False)
             elif kind == "xstate":
                 row = table.get((XSTATE_LEAF, subleaf), _ZERO)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from inspector.fleet.relation import Blocker, Pair
 from inspector.fleet.x86 import guest_on
@@ -13,6 +12,7 @@ from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import Place, names_of
+from layouts.light import cache
 
 #: The field that KVM compares with what CPUs can have, not with the host.
 _WIDTH = Place("cpuid", 0x80000008, 0, "eax", 15, 8)

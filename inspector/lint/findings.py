@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from typing import NamedTuple
 
 from inspector.capture.model import Capture, Vcpu
 from inspector.lint.registry import CHECKS, GROUP_CHECKS
 from inspector.lint.state import State
+from layouts.light import import_module
 from layouts.lint.rule import LintRule
 from layouts.lint.table import lint_rules
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 from inspector.capture.host import Cpuid
 from inspector.capture.model import Area, Capture, Vcpu
 from inspector.decode.fields import NOT_CAPTURED, Field, FieldTable
+from layouts.light import cached_property
 from layouts.vocabulary import Bits
-from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register
+from layouts.x86.cpuid import HYPERVISOR_LEAF, cpuid_register, kvm_base
 from layouts.x86.kvm_counted import KVM_CPUID2, cpuid2_unpack
-
-#: KVM's signature in EBX, ECX, EDX of its first leaf, which Hyper-V's leaves may push up by 0x100.
-_KVM_SIGNATURE = b"KVMKVMKVM\0\0\0"
 
 
 class State:
@@ -107,19 +104,12 @@ class State:
         assert declared is not None, place
         number = int(leaf, 16)
         if number >> 8 == HYPERVISOR_LEAF >> 8:
-            number += self.kvm_base - HYPERVISOR_LEAF
+            base = kvm_base(self.cpuid.leaves)
+            if base is None:
+                return 0
+            number += base - HYPERVISOR_LEAF
         value = self.leaf(number, int(subleaf))[["eax", "ebx", "ecx", "edx"].index(register)]
         return declared.field(name).get(value)
-
-    @cached_property
-    def kvm_base(self) -> int:
-        """KVM's first CPUID leaf; where the guest has none of KVM's, one that nobody has."""
-        for leaf in range(HYPERVISOR_LEAF, HYPERVISOR_LEAF + 0x10000, 0x100):
-            if (leaf, 0) in self.cpuid.leaves:
-                _, ebx, ecx, edx = self.leaf(leaf)
-                if b"".join(part.to_bytes(4, "little") for part in (ebx, ecx, edx)) == _KVM_SIGNATURE:
-                    return leaf
-        return HYPERVISOR_LEAF + 0xFF000
 
     @property
     def physical_bits(self) -> int | None:

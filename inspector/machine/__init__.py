@@ -20,9 +20,10 @@ a kernel, a manual, recorded silicon, or nobody). An event with its outcome is a
 realized model are Steps one after the other.
 
 Nothing here reads a file, knows a screen, or makes sentences of state: state is numbers and bytes in the kernel's own
-layouts, and views make words of them. What differs between kernels is data in `layouts`: a rule asks
-`host.kernel.NAME`, it never compares releases. Everything is deterministic, so a state is the events that led to it,
-and taking one back is making the others again.
+layouts, and views make words of them. What differs between kernels is data in `layouts`, where it is a mask, a limit
+or a rule that several places know: they ask `host.kernel.NAME`. What one line of one function does since a release, or
+since a stable update, stands at that line: `kvm.since(6, 16)`. Everything is deterministic, so a state is the events
+that led to it, and taking one back is making the others again.
 
 The floors, lowest first; no file imports one that imports it (tests/test_imports.py):
 

@@ -40,6 +40,11 @@ class NotAsked(NamedTuple):
     answers: int
 
 
+def unknown(kind: str) -> NotAsked:
+    """A record of a kind that a replay does not have: it is told, and not passed over."""
+    return NotAsked(kind, "records of kinds that the machine does not know", 1)
+
+
 def text_of(record: object) -> str:
     """A record in a report: its JSON, cut."""
     text = json.dumps(record, separators=(",", ":"))

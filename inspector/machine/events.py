@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from inspector.capture.errors import UsageError
+from layouts.light import lru_cache
 
 Words = Sequence[str]
 #: Instead of a value: what the capture holds.
 CAPTURED = "captured"
 #: As many CPUs, vCPUs and threads as an event can name.
 _PLACES = 1024
+#: As many digits as the number behind a name can have.
+_DIGITS = 4
 
 
 class EventError(UsageError):
@@ -22,15 +24,20 @@ class EventError(UsageError):
         self.why = why
 
 
-def number(text: str) -> int:
-    """A number in any of Python's notations. Raises ValueError."""
+def number(text: str, bits: int = 64) -> int:
+    """A number of so many bits in any of Python's notations. Raises ValueError."""
     try:
         value = int(text, 0)
     except ValueError:
         value = -1
-    if not 0 <= value < 1 << 64:
-        raise ValueError(f"{text} is not a number of 64 bits")
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{text} is not a number of {bits} bits")
     return value
+
+
+def digits(text: str) -> int:
+    """The number behind a name, as in ``z5``: a few decimal digits; -1 for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else -1
 
 
 def below(text: str, limit: int) -> int:

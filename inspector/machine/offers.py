@@ -13,7 +13,7 @@ from layouts.next_step import NextStep
 
 UNDO, FIRST, PLACE = "undo", "first ", "place "
 #: Words of an event that say where it happens.
-_WHERE = ("vcpu=", "cpu=", "host=", "vm=")
+_WHERE = ("vcpu=", "cpu=", "host=", "vm=", "thread=")
 
 
 class Offer(NamedTuple):
@@ -31,8 +31,9 @@ def fitting(
     outcome = step.outcome
     failed = next((check.text for check in outcome.checks if not check.held), "")
     where = [word for word in step.event.split() if word.startswith(_WHERE)]
+    said = " ".join(word for word in step.event.split() if word not in where)
     for one in table:
-        event, because = re.search(one.event, step.event), re.search(one.because, failed)
+        event, because = re.search(one.event, said), re.search(one.because, failed)
         if not failed or event is None or because is None or not re.fullmatch(one.answer, outcome.name):
             continue
         found = {name: value or "" for name, value in (event.groupdict() | because.groupdict()).items()}
@@ -50,7 +51,7 @@ def _first_kernel(release: str, kernels: Collection[str]) -> str:
 
 
 def _at(step: str, where: Sequence[str]) -> str:
-    """A step where the event was, if it is one of a vCPU; one that names its VM is of another, on the same host."""
-    if not step.startswith(("guest ", "KVM_")):
+    """A step where the event was, of a vCPU or a program; one that names its VM is of another, on the same host."""
+    if not step.startswith(("guest ", "KVM_", "process ")):
         return step
     return " ".join((step, *(word for word in where if " vm=" not in step or word.startswith("host="))))

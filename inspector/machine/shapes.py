@@ -7,9 +7,8 @@ with a file is told as that.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     import re

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
 
 from inspector.machine import coming
 from inspector.machine.events import EventError
 from inspector.machine.log import Executed, Line
 from inspector.machine.outcome import Outcome, Step
 from layouts.kernels import Kernel
-from layouts.light import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from layouts.light import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cached_property
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -151,7 +150,7 @@ class BaseWorld(ABC, Generic[State]):
 
     def _answer(self, event: str) -> Outcome:
         """Let an event happen; what a series decides that is not merged is open. Raises as ``_happen`` does."""
-        series = coming.deciding(self.kernel, self.architecture, event) if self.kernel.coming else None
+        series = coming.deciding(self.kernel, self.architecture, event)
         if series is None:
             return self._happen(event)
         try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 from inspector.capture.errors import InputError, visible
 from inspector.capture.host import Cpuid, CpuidValues, Host
@@ -20,7 +19,7 @@ from inspector.readers.source import Source
 from inspector.readers.synthesized import cpuid_area, msr_area, register_area
 from layouts.arm64.hwcaps import is_shown_to_programs
 from layouts.arm64.kvm_ids import id_of_name
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, partial
 
 if TYPE_CHECKING:
     from typing import Any

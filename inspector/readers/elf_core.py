@@ -5,8 +5,6 @@ Threads begin at each NT_PRSTATUS. Which layout a note has is data: ``layouts.fi
 
 from __future__ import annotations
 
-from functools import partial
-
 from inspector.capture.attributes import Attributes, XsaveTable
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host
@@ -38,7 +36,7 @@ from layouts.files.elf import (
     NT_X86_XSAVE_LAYOUT,
     Note,
 )
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, partial
 from layouts.registry import layout_named, size_bytes
 from layouts.x86.xsave import EXTENDED_OFFSET
 

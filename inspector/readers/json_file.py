@@ -69,7 +69,7 @@ def looks_like_json(head: bytes) -> bool:
 
 def read(source: Source, options: Options) -> Capture:
     """A JSON file as whatever its keys say."""
-    from importlib import import_module
+    from layouts.light import import_module
 
     data = source.read_all(MAX_SIZE_BYTES)
     try:

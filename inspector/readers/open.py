@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib import import_module
 
 from inspector.capture.errors import InputError
 from inspector.capture.model import Capture
 from inspector.readers.marks import is_surely_binary
 from inspector.readers.options import Options, check_layout
 from inspector.readers.source import Source, open_source
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, import_module
 
 if TYPE_CHECKING:
     from typing import Any

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 from inspector.capture.attributes import SectionRow as Row
@@ -19,6 +18,7 @@ from inspector.readers.budget import Budget
 from inspector.readers.source import Source
 from layouts.data import data_table
 from layouts.files import qemu
+from layouts.light import cache
 
 _DEVICES_LIMIT_BYTES = 64 << 20
 #: Pages of 64 GiB. What is read record by record costs as much as several pages.

@@ -6,7 +6,6 @@ becomes the visible text ``\ud800``.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterator
 
 from inspector.capture.errors import InputError
@@ -128,16 +127,15 @@ def _without_half(match: re.Match[str]) -> str:
     return f"\\\\u{match['lone']}" if match["lone"] else match[0]
 
 
-class _Short(reprlib.Repr):
-    """What a value looks like, without walking all of it."""
-
-    def repr_int(self, x: int, level: int) -> str:
-        return f"a number of {x.bit_length()} bits" if abs(x) >> 4096 else super().repr_int(x, level)
-
-
 def shown(value: Any, limit: int = 60) -> str:
-    """A value from a file for an error line, cut to ``limit`` characters."""
-    short = _Short()
+    """A value from a file for an error line, cut to ``limit`` characters, without walking all of it."""
+    from reprlib import Repr
+
+    class Short(Repr):
+        def repr_int(self, x: int, level: int) -> str:
+            return f"a number of {x.bit_length()} bits" if abs(x) >> 4096 else super().repr_int(x, level)
+
+    short = Short()
     short.maxlist = short.maxdict = short.maxlevel = 4
     short.maxstring = short.maxother = short.maxlong = limit
     return short.repr(value)[:limit]

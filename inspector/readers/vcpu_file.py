@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from inspector.capture import store
@@ -22,6 +21,7 @@ from inspector.readers.source import Source
 from inspector.readers.text import parse_json, shown
 from inspector.readers.unpack import CHUNK_SIZE_BYTES
 from inspector.readers.vcpu_attributes import BY_CONTENT, MalformedError, checked_attributes
+from layouts.light import partial
 from layouts.registry import layouts
 
 #: A core of 10,000 threads with AMX has 200 MB as a capture file.

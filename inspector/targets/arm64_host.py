@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from inspector.capture.errors import InputError
 from inspector.capture.host import Host as CapturedHost
-from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.capture.model import SIMULATED, Capture, Origin, Vcpu
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State, host_showing, state_of
 from inspector.machine.arm64.host import Host
@@ -119,7 +119,7 @@ def guest_of(host: Host) -> ScratchVcpu:
     return scratch
 
 
-def capture_of(state: State, format_name: str = "simulated", kernel: str = "") -> Capture:
+def capture_of(state: State, format_name: str = SIMULATED, kernel: str = "") -> Capture:
     """The state as a capture that opens in the same screens; ``kernel`` is the release of its host."""
     from inspector.readers.synthesized import register_area
 

@@ -72,8 +72,11 @@ def guest_of_word(text: str, options: Options) -> State | None:
     Raises UsageError and InputError.
     """
     name, _ = split(text)
-    if os.path.exists(name) and not _is_recorded(name):
-        return None
+    if os.path.exists(name):
+        if not _is_recorded(name):
+            return None
+    elif not _is_known(name) and is_x86_cpu(name):
+        raise UsageError(f"{text}: an x86 CPU and no guest; expected a capture, or model:NAME:HOST of a named model")
     return state_of_scratch(guest_of(host_of_word(text, "", options)), text)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from inspector.capture.errors import UsageError
 from inspector.capture.host import Host as CapturedHost
-from inspector.capture.model import Capture, Origin, Vcpu
+from inspector.capture.model import SIMULATED, Capture, Origin, Vcpu
 from inspector.machine.arm64 import listed
 from inspector.machine.arm64.bare import from_bare
 from inspector.machine.arm64.captured import State
@@ -135,8 +135,8 @@ def capture_of(world: BaseWorld[Any], target: str) -> Capture:
             ready = [(at, machine) for at, machine in sorted(vm.vcpus.items()) if machine.initialized]
             found += [_vcpu(len(found) + n, f"{where}vCPU {at}", one, target) for n, (at, one) in enumerate(ready)]
     notices = ["made by the simulated machine, captured from no host"]
-    host = CapturedHost(kernel=world.kernel.release, about="simulated")
-    return Capture(target, "simulated", found, host=host, notices=notices)
+    host = CapturedHost(kernel=world.kernel.release, about=SIMULATED)
+    return Capture(target, SIMULATED, found, host=host, notices=notices)
 
 
 def _vcpu(index: int, name: str, machine: Machine, target: str) -> Vcpu:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 
 from inspector.targets.samples import SCHEME, names, x86_chips
+from layouts.light import cache
 
 #: The host that the program runs on.
 _KVM = "kvm:"

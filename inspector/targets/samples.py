@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 
 from inspector.capture.errors import InputError
 from inspector.capture.nearest import did_you_mean
 from inspector.readers.open import open_capture
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 
 if TYPE_CHECKING:
     from inspector.capture.model import Capture

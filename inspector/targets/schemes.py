@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from stat import S_ISREG
 
 from inspector.capture.errors import UsageError
 from inspector.capture.model import Capture
 from inspector.readers.options import NO_OPTIONS, Options
 from layouts.files import fleet_store
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, import_module
 
 if TYPE_CHECKING:
     from typing import Any, Literal, overload
@@ -135,6 +134,12 @@ SCHEMES: tuple[Scheme, ...] = (
         "line:FILE:N",
         "the capture in a line of a file that has one a line (inspector fleet add)",
         capture="lines:capture_of_line",
+    ),
+    Scheme(
+        "kept:",
+        "kept:FILE:NAME",
+        "what a store has of a name: its host, and its guest's CPUID, feature MSRs, ID registers (inspector fleet add)",
+        capture="kept:capture_of_kept",
     ),
     Scheme("-", "-", "standard input", capture="files:capture_of_file", is_file=True),
     Scheme(

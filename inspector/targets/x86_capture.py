@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.capture.host import Host as CapturedHost
-from inspector.capture.model import Area, Capture, Origin, Vcpu
+from inspector.capture.model import SIMULATED, Area, Capture, Origin, Vcpu
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.host import Host
 from inspector.machine.x86.kvm.vcpu import Vcpu as Machine
@@ -28,8 +28,8 @@ def capture_of(world: World, target: str) -> Capture:
     for number, vcpu in enumerate(vcpus):
         vcpu.index = number
     notices = ["made by the simulated machine, captured from no host"]
-    host = CapturedHost(cpuid=world.host.cpuid, kernel=world.host.kernel.release, about="simulated")
-    return Capture(target, "simulated", vcpus, host=host, notices=notices)
+    host = CapturedHost(cpuid=world.host.cpuid, kernel=world.host.kernel.release, about=SIMULATED)
+    return Capture(target, SIMULATED, vcpus, host=host, notices=notices)
 
 
 class _Maker:

@@ -17,6 +17,7 @@ from inspector.readers.options import NO_OPTIONS, Options
 from inspector.targets.kernels import kernel_named, release_of
 from inspector.targets.samples import x86_records
 from inspector.targets.schemes import capture_of, scheme_of
+from inspector.targets.x86_cpuid import guest_table
 from inspector.targets.x86_guest import tsc_khz_of
 from layouts.kernels import DEFAULT_RELEASE, release_numbers
 from layouts.light import TYPE_CHECKING, NamedTuple
@@ -108,7 +109,7 @@ def told_by(capture: Capture) -> Told:
     if raw is None and supported is None:
         raw = capture.host.cpuid
     khz = tsc_khz_of(capture.vcpus[0]) if capture.vcpus else 0
-    found = Told(raw, supported, _guest_table(capture), _feature_msrs(capture), capture.host.kernel, emulator, khz)
+    found = Told(raw, supported, guest_table(capture), _feature_msrs(capture), capture.host.kernel, emulator, khz)
     if not (raw is not None and raw.xsave_table()) and found.supported is None and found.guest is None:
         raise InputError(capture.target, "an x86 host: CPUID in a capture, or words about one", capture.format)
     return found
@@ -159,14 +160,6 @@ def destination_told(name: str, told: Told, release: str, options: Options) -> D
 
 def _of_capture(capture: Capture, release: str, options: Options, name: str) -> Destination:
     return destination_told(name, told_by(capture), release, options)
-
-
-def _guest_table(capture: Capture) -> Cpuid | None:
-    for vcpu in capture.vcpus:
-        area = vcpu.area("cpuid")
-        if area is not None and (found := cpuid_of(bytes(area.data))) is not None:
-            return found
-    return None
 
 
 def _feature_msrs(capture: Capture) -> dict[int, int]:

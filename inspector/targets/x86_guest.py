@@ -9,12 +9,13 @@ from inspector.capture.host import Cpuid
 from inspector.capture.model import Capture, Vcpu
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
-from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, entry_of, facts_of, steps_of
 from inspector.readers.options import Options
+from inspector.targets.x86_cpuid import require_whole
 from inspector.targets.x86_words import MODEL
 from layouts.light import TYPE_CHECKING
 from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack, xcrs_pack
-from layouts.x86.msrs import MSR_NAMES
+from layouts.x86.msrs import msr_numbers
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _PREFIXES = {
     "kvm-lapic": "lapic",
     "kvm-nested-state": "nested",
 }
-_NUMBERS = {name: index for index, name in MSR_NAMES.items()}
 _INITIAL_MSRS = frozenset((0x10A, 0xCF))
 #: Where captures have the TSC's frequency.
 TSC_KHZ_PATHS = ("qemu.tsc_khz.tsc_khz", "tsc_khz.tsc_khz")
@@ -41,6 +41,7 @@ _SREGS_SIZE_BYTES, _MP_RUNNABLE = 312, 0
 
 def guest_of_vcpu(capture: Capture, vcpu: Vcpu, options: Options) -> Guest:
     """A captured vCPU. What the capture has as KVM's structures is taken whole, else field by field."""
+    require_whole(capture, vcpu)
     saved = _structures(vcpu)
     fields = _fields(vcpu)
     if not saved.cpuid and (table := _table_of(capture)):
@@ -111,7 +112,8 @@ def _fields(vcpu: Vcpu) -> dict[str, int]:
 
 
 def _msrs_of(fields: dict[str, int]) -> tuple[tuple[int, int], ...]:
-    named = ((_NUMBERS.get(path.removeprefix("msr.")), value) for path, value in fields.items() if path[:4] == "msr.")
+    numbers = msr_numbers()
+    named = ((numbers.get(path.removeprefix("msr.")), value) for path, value in fields.items() if path[:4] == "msr.")
     return tuple((index, value) for index, value in named if index is not None)
 
 
@@ -176,5 +178,4 @@ def _feature_msrs(made: Realization) -> tuple[tuple[int, int], ...]:
 
 def entries_of(cpuid: Cpuid) -> tuple[Entry, ...]:
     """A table as KVM_SET_CPUID2 takes it."""
-    indexed = {4, 7, 0xB, 0xD, 0x12, 0x14, 0x1D, 0x1E, 0x1F, 0x24, 0x8000001D}
-    return tuple(Entry(*key, int(key[0] in indexed), *values) for key, values in cpuid.leaves.items())
+    return tuple(entry_of(key, row) for key, row in cpuid.leaves.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cache
 
 from inspector.capture.errors import InputError, UsageError, visible
 from inspector.capture.host import Cpuid
@@ -24,8 +23,9 @@ from inspector.targets.files import member_of
 from inspector.targets.kernels import kernel_named, split
 from inspector.targets.notes import tell_of
 from inspector.targets.schemes import capture_of
+from inspector.targets.x86_cpuid import guest_table
 from inspector.targets.x86_cpus import model_named, no_such_cpu
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 from layouts.x86.features import FEATURES, REGISTERS
 from layouts.x86.kernels import kernels, profile_for
 from layouts.x86.kvm_caps import emulated_everywhere
@@ -295,12 +295,3 @@ def offer_of_cpu(name: str, cpuid: Cpuid, release: str, msrs: dict[int, int], op
         options.note(f"{name}: assumed: {assumption}")
     offer = offer_of_cpuid(name, supported_table(kvm), msrs=msrs, host=cpuid, kernel=release or kernel.name)
     return offer._replace(model_id=brand(cpuid))
-
-
-def guest_table(capture: Capture) -> Cpuid | None:
-    """What the host gave to a guest of it."""
-    for vcpu in capture.vcpus:
-        area = vcpu.area("cpuid")
-        if area is not None:
-            return cpuid_of(area.data)
-    return None

@@ -8,7 +8,8 @@ from inspector.capture.model import Capture
 from inspector.machine.x86.kvm.module import Processor
 from inspector.machine.x86.kvm.upgrade import Upgrade, upgrade
 from inspector.machine.x86.models.cpuid import cpuid_of_model
-from inspector.targets.x86_offers import feature_msrs, guest_table
+from inspector.targets.x86_cpuid import guest_table
+from inspector.targets.x86_offers import feature_msrs
 from layouts.kernels import UnknownReleaseError
 from layouts.x86.models.qemu import qemu_models
 

@@ -9,10 +9,10 @@ from inspector.export.fleet import counted, some
 from inspector.export.words import styled
 from inspector.fleet.common import Common
 from inspector.fleet.forecast import Gone, Pinned
-from inspector.fleet.hosts import title
 from inspector.fleet.odd import Difference, Odd
+from inspector.tui.fleet_asker import FORECAST, ODD
 from inspector.tui.fleet_hosts import HostsView
-from inspector.tui.fleet_session import FORECAST, ODD, FleetSession, Part
+from inspector.tui.fleet_session import FleetSession, Part
 from inspector.tui.fleet_view import Row, Said, View, reasons, waiting
 
 BASELINE = "baseline"
@@ -46,7 +46,7 @@ class OddView(View):
         part, row = self._rows[at]
         more = f" and {row.captures - 1} more" if row.captures > 1 else ""
         names = some([one.name for one in row.differences], most=8)
-        return styled(f"{part.fleet.hosts[row.host].name}{more}", (f"  {names}", "quiet"))
+        return styled(f"{part.hosts[row.host].name}{more}", (f"  {names}", "quiet"))
 
     def said(self, at: int) -> Iterator[Said]:
         """See View."""
@@ -57,9 +57,9 @@ class OddView(View):
             )
             return
         part, row = self._rows[at]
-        kept, norm = part.fleet.hosts[row.host], part.fleet.hosts[row.norm]
+        kept, norm = part.hosts[row.host], part.hosts[row.norm]
         yield Said(some([kept.name], row.captures - 1), "bold", 0)
-        yield Said(f"not as {norm.name}, as most of {row.siblings} siblings: {title(norm.facts)}", "", 4)
+        yield Said(f"not as {norm.name}, as most of {row.siblings} siblings: {norm.title}", "", 4)
         for one in row.differences:
             where = "" if one.where in (one.name, "kernel") else f" ({one.where})"
             yield Said(f"{one.name}{where}: {one.value}, theirs {one.norm}", "", 4)
@@ -70,15 +70,15 @@ class OddView(View):
         if not self._rows:
             return None
         part, row = self._rows[at]
-        kept = part.fleet.hosts[row.host]
-        return HostsView(self.session, title(kept.facts), [kept.id], part=part)
+        kept = part.hosts[row.host]
+        return HostsView(self.session, kept.title, [kept.id], part=part)
 
     def label(self, at: int) -> str:
         """See View: the host's name."""
         if not self._rows:
             return ""
         part, row = self._rows[at]
-        return part.fleet.hosts[row.host].name
+        return part.hosts[row.host].name
 
     def words(self) -> list[str]:
         """See View."""
@@ -87,7 +87,7 @@ class OddView(View):
     def has(self, at: int, text: str) -> bool:
         """A host by name, or by what is odd."""
         part, row = self._rows[at]
-        return text in part.fleet.hosts[row.host].name.lower() or any(_has(one, text) for one in row.differences)
+        return text in part.hosts[row.host].name.lower() or any(_has(one, text) for one in row.differences)
 
 
 def _has(one: Difference, text: str) -> bool:
@@ -138,7 +138,7 @@ class BaselineView(View):
             return styled((f"{counted(hosts, 'host')}: {_words(found.common)}", "heading"))
         one = found.part.lattice.classes[found.number]
         price = f"gives up {len(found.lost)}" if found.lost else "gives up nothing"
-        cpu = title(found.part.fleet.hosts[one.first].facts)
+        cpu = found.part.hosts[one.first].title
         return styled(
             f"{found.number + 1:>5} {counted(one.captures, 'host')}  ",
             (price, "changed" if found.lost else "good"),
@@ -155,7 +155,7 @@ class BaselineView(View):
         common = found.common
         if found.number >= 0:
             one = found.part.lattice.classes[found.number]
-            yield Said(f"class {found.number + 1}: {title(found.part.fleet.hosts[one.first].facts)}", "bold", 0)
+            yield Said(f"class {found.number + 1}: {found.part.hosts[one.first].title}", "bold", 0)
             yield Said(f"gives up {len(found.lost)}" + (":" if found.lost else ""))
             yield Said(some(found.lost, most=_LOST), "", 4)
         yield Said(f"one guest for {counted(len(common.classes), 'class')}", "bold", 0)
@@ -221,7 +221,7 @@ class ForecastView(View):
             assert found is not None
             pinned = sum(one.captures for one in found.pinned if one.gone)
             perhaps = sum(one.captures for one in found.pinned if not one.gone)
-            words = f"{part.fleet.arch}: {pinned} of {counted(found.asked, 'guest')} pinned, {perhaps} perhaps"
+            words = f"{part.arch}: {pinned} of {counted(found.asked, 'guest')} pinned, {perhaps} perhaps"
             return styled((words, "heading"))
         more = f" and {one.captures - 1} more" if one.captures > 1 else ""
         sign, style = ("✗", "bad") if one.gone else ("?", "changed")
@@ -238,7 +238,7 @@ class ForecastView(View):
         found = part.forecast
         assert found is not None
         if one is None:
-            yield Said(f"Linux {found.kernel} on {counted(found.upgraded, 'host')} of {part.fleet.arch}", "bold", 0)
+            yield Said(f"Linux {found.kernel} on {counted(found.upgraded, 'host')} of {part.arch}", "bold", 0)
             yield Said("asked are guests that run now, and guests that are started anew there with all that is given")
             yield Said("pinned is who can go to fewer hosts afterwards than before", "dim")
             if found.guessed:

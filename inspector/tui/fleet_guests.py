@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from inspector.export.fleet import blocked_by, counted, some
 from inspector.export.words import styled
 from inspector.fleet.checked import Checked, Refused
-from inspector.fleet.hosts import title
+from inspector.fleet.relation import Blocker
+from inspector.tui.fleet_asker import CHECK
 from inspector.tui.fleet_hosts import FactsView
-from inspector.tui.fleet_session import CHECK, FleetSession, Part
+from inspector.tui.fleet_session import FleetSession, Part
 from inspector.tui.fleet_view import PairWanted, Row, Said, View, reasons, waiting
 
 _NAMES, _REASONS = 4, 24
@@ -19,10 +20,11 @@ _NAMES, _REASONS = 4, 24
 class _Guest(NamedTuple):
     part: Part
     row: Checked
+    in_the_way: frozenset[Blocker]
 
     @property
     def name(self) -> str:
-        return self.part.fleet.guests[self.row.guest].name
+        return self.part.guests[self.row.guest].name
 
 
 class GuestsView(View):
@@ -34,13 +36,19 @@ class GuestsView(View):
     def __init__(self, session: FleetSession) -> None:
         super().__init__(session)
         self._guests: list[_Guest] = []
+        self._blockers: dict[Blocker, str] = {}
         session.ask(CHECK)
         self.follow()
 
     def follow(self) -> None:
         """See View."""
-        found = [_Guest(part, row) for part in self.session.parts for row in part.checked or ()]
+        found = [
+            _Guest(part, *one)
+            for part in self.session.parts
+            for one in zip(part.checked or (), part.in_the_way, strict=False)
+        ]
         self._guests = sorted(found, key=lambda one: -_refusals(one.row))
+        self._blockers = {blocker: str(blocker).lower() for one in found for blocker in one.in_the_way}
 
     @property
     def count(self) -> int:
@@ -50,7 +58,7 @@ class GuestsView(View):
     def row(self, at: int) -> Row:
         """See View."""
         guest, row = self._guests[at], self._guests[at].row
-        kept = guest.part.fleet.guests[row.guest]
+        kept = guest.part.guests[row.guest]
         refused = _refusals(row)
         sign, style = ("✗", "bad") if refused else ("?", "changed") if row.open else ("✓", "good")
         more = f" and {kept.captures - 1} more" if kept.captures > 1 else ""
@@ -67,7 +75,7 @@ class GuestsView(View):
             yield Said("no guest was captured, only hosts: who can move where asks about guests with all of a host")
             return
         guest, row = self._guests[at], self._guests[at].row
-        hosts = guest.part.fleet.hosts
+        hosts = guest.part.hosts
         yield Said(f"guest of {guest.name}", "bold", 0)
         yield Said(f"taken by {counted(row.takes, 'host')}, refused by {_refusals(row)}")
         if row.open:
@@ -88,7 +96,7 @@ class GuestsView(View):
         guest = self._guests[at]
         if guest.row.refused:
             return GuestView(self.session, guest.part, guest.row)
-        return FactsView(self.session, guest.name, guest.part.fleet.guests[guest.row.guest])
+        return FactsView(self.session, guest.name, guest.part.guests[guest.row.guest])
 
     def label(self, at: int) -> str:
         """See View: the guest's name."""
@@ -100,7 +108,8 @@ class GuestsView(View):
 
     def has(self, at: int, text: str) -> bool:
         """A guest by name, or by what is in its way."""
-        return text in self._guests[at].name.lower() or _is_blocked_by(self._guests[at].row.refused, text)
+        guest = self._guests[at]
+        return text in guest.name.lower() or any(text in self._blockers[one] for one in guest.in_the_way)
 
 
 class GuestView(View):
@@ -111,7 +120,7 @@ class GuestView(View):
         self._part = part
         self._guest = found.guest
         self._rows: list[tuple[int, Refused]] = [(host, one) for one in found.refused for host in one.hosts]
-        self.title = f"guest of {part.fleet.guests[found.guest].name}: refused by {_refusals(found)}"
+        self.title = f"guest of {part.guests[found.guest].name}: refused by {_refusals(found)}"
 
     @property
     def count(self) -> int:
@@ -121,16 +130,16 @@ class GuestView(View):
     def row(self, at: int) -> Row:
         """See View."""
         host, one = self._rows[at]
-        kept = self._part.fleet.hosts[host]
+        kept = self._part.hosts[host]
         more = f" and {kept.captures - 1} more" if kept.captures > 1 else ""
         return styled(("✗ ", "bad"), f"{kept.name}{more}", (f"  {blocked_by(one.blockers)}", "quiet"))
 
     def said(self, at: int) -> Iterator[Said]:
         """See View."""
         host, one = self._rows[at]
-        kept = self._part.fleet.hosts[host]
+        kept = self._part.hosts[host]
         yield Said(f"{some([kept.name], kept.captures - 1)} refuses the guest", "bold", 0)
-        yield Said(title(kept.facts), "", 4)
+        yield Said(kept.title, "", 4)
         yield from (Said(f"✗ {part}", "bold red", 4) for part in reasons(one.blockers).split("; "))
         yield Said("Enter asks for this move: every call, and what to change", "dim")
 
@@ -140,7 +149,7 @@ class GuestView(View):
 
     def label(self, at: int) -> str:
         """See View: the host's name."""
-        return self._part.fleet.hosts[self._rows[at][0]].name
+        return self._part.hosts[self._rows[at][0]].name
 
     def words(self) -> list[str]:
         """See View."""
@@ -150,7 +159,3 @@ class GuestView(View):
 def _refusals(row: Checked) -> int:
     """How many captures of hosts refuse a guest."""
     return sum(one.captures for one in row.refused)
-
-
-def _is_blocked_by(refused: Sequence[Refused], text: str) -> bool:
-    return any(text in str(blocker).lower() for one in refused for blocker in one.blockers)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from inspector.export.fleet import counted
 from inspector.export.fleet_facts import Fact, facts_of
 from inspector.export.words import styled
-from inspector.fleet.facts import digest
-from inspector.fleet.hosts import title
-from inspector.fleet.store import Kept, Named
+from inspector.fleet.store import Named
+from inspector.targets.kept import word_of
+from inspector.tui.fleet_asker import Known
 from inspector.tui.fleet_session import FleetSession, Part
 from inspector.tui.fleet_view import Row, Said, View
 
@@ -38,7 +37,7 @@ class HostsView(View):
         """See View."""
         return sum(kept.captures for kept in self._hosts)
 
-    def _at(self, at: int) -> tuple[Kept, int]:
+    def _at(self, at: int) -> tuple[Known, int]:
         """The distinct host of a line, and the place among its names."""
         for kept in self._hosts:
             if at < kept.captures:
@@ -46,7 +45,7 @@ class HostsView(View):
             at -= kept.captures
         raise IndexError(at)
 
-    def named(self, at: int) -> tuple[Kept, Named]:
+    def named(self, at: int) -> tuple[Known, Named]:
         """The distinct host and the capture of a line."""
         kept, place = self._at(at)
         page = kept.id, place // _PAGE
@@ -70,18 +69,18 @@ class HostsView(View):
         """See View."""
         kept, named = self.named(at)
         yield Said(named.name, "bold", 0)
-        yield Said(title(kept.facts))
+        yield Said(kept.title)
         yield Said(f"kernel {named.kernel or 'not told'}")
         yield Said(f"captured {named.time or 'at a time that nobody told'}, from {named.target}", "", 4)
-        yield Said(f"{counted(kept.captures, 'host')} with these facts, {digest(kept.facts)}", "", 4)
+        yield Said(f"{counted(kept.captures, 'host')} with these facts, {kept.digest}", "", 4)
         if self._part is not None and (place := self._place(kept)):
             yield Said(place)
         yield Said("a guest was captured on it" if named.guest else "no guest was captured on it", "dim")
         yield Said("Enter shows what is known of it", "dim")
 
-    def _place(self, kept: Kept) -> str:
+    def _place(self, kept: Known) -> str:
         assert self._part is not None
-        numbers = {one.id: number for number, one in enumerate(self._part.fleet.hosts)}
+        numbers = {one.id: number for number, one in enumerate(self._part.hosts)}
         number = self._part.class_of.get(numbers.get(kept.id, -1))
         return f"class {number + 1} of pool {self._part.pool_of[number] + 1}" if number is not None else ""
 
@@ -123,12 +122,12 @@ class HostsView(View):
 class FactsView(View):
     """What is known of one host, or of a guest."""
 
-    def __init__(self, session: FleetSession, name: str, kept: Kept, named: Named | None = None) -> None:
+    def __init__(self, session: FleetSession, name: str, kept: Known, named: Named | None = None) -> None:
         super().__init__(session)
         self._kept = kept
         self._named = named
-        self._facts: list[Fact] = facts_of(kept.facts)
-        self.title = f"{name}: {title(kept.facts)}"
+        self._facts: list[Fact] = facts_of(session.facts_of(kept))
+        self.title = f"{name}: {kept.title}"
 
     @property
     def count(self) -> int:
@@ -147,19 +146,16 @@ class FactsView(View):
         fact = self._facts[at]
         yield Said(f"{fact.name} {fact.value}".strip(), "bold", 0)
         yield from (Said(one, "", 4) for one in fact.more)
-        yield Said(f"{counted(self._kept.captures, 'capture')} with these facts, {digest(self._kept.facts)}", "dim", 4)
+        yield Said(f"{counted(self._kept.captures, 'capture')} with these facts, {self._kept.digest}", "dim", 4)
 
     def label(self, at: int) -> str:
         """See View: the value."""
         return self._facts[at].value or self._facts[at].name
 
     def words(self) -> list[str]:
-        """See View: the capture, where it is one."""
-        target = self._named.target if self._named is not None else ""
-        return ["show", target] if target else self.fleet_words("odd")
-
-    def command(self, at: int) -> str:  # noqa: ARG002
-        """See View; nothing where the capture was a line of something else."""
-        target = self._named.target if self._named is not None else ""
+        """See View: the capture; what is kept of it, where it was a line of something else."""
+        if self._named is None:
+            return self.fleet_words("odd")
+        target = self._named.target
         is_line = target.rpartition(":")[2].isdecimal()
-        return "" if is_line or not target else shlex.join(["inspector", *self.words()])
+        return ["show", word_of(self.session.path, self._named.name) if is_line else target]

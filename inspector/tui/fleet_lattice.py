@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from inspector.export.fleet import HOW, counted, some, split_text
 from inspector.export.words import styled
-from inspector.fleet.hosts import title
 from inspector.fleet.lattice import Lattice
+from inspector.fleet.relation import Pair
 from inspector.tui.fleet_arrows import Arrow, gutter
+from inspector.tui.fleet_asker import LATTICE
 from inspector.tui.fleet_hosts import HostsView
-from inspector.tui.fleet_session import LATTICE, FleetSession, Part
+from inspector.tui.fleet_session import FleetSession, Part
 from inspector.tui.fleet_view import Row, Said, View, reasons
 
 #: So many of a list are said.
@@ -106,10 +107,10 @@ class LatticeView(View):
         line = self._lines[at]
         if isinstance(line, _Head):
             found = _lattice(line.part)
-            hosts = line.part.fleet.hosts
+            hosts = line.part.hosts
             captures = counted(sum(one.captures for one in hosts), "host")
             words = (
-                f"{line.part.fleet.arch}: {captures}, {len(hosts)} distinct, "
+                f"{line.part.arch}: {captures}, {len(hosts)} distinct, "
                 f"{counted(len(found.classes), 'class')}, {counted(len(found.pools), 'pool')}"
             )
             return styled((words, "heading"))
@@ -120,12 +121,12 @@ class LatticeView(View):
             return styled((line, "bad"))
         if isinstance(line, _Host):
             kept = self.session.hosts[line.number]
-            return styled(f"{kept.captures:>6} ", title(kept.facts))
+            return styled(f"{kept.captures:>6} ", kept.title)
         before = (self._gutter.get(at) or " ").ljust(max(map(len, self._gutter.values()), default=1))
         if isinstance(line, _Pool):
             return styled((f"{before} ", "quiet"), *_pool_row(line))
         one = _lattice(line.part).classes[line.number]
-        cpu, _, kernel = title(line.part.fleet.hosts[one.first].facts).partition(", Linux ")
+        cpu, _, kernel = line.part.hosts[one.first].title.partition(", Linux ")
         words = f"{line.number + 1:>4} {counted(one.captures, 'host')}  {f'Linux {kernel}  ' if kernel else ''}"
         return styled((f"{before} ", "quiet"), words, (cpu, "quiet"))
 
@@ -146,7 +147,7 @@ class LatticeView(View):
             yield from self._class_said(line.part, line.number)
         elif isinstance(line, _Host):
             kept = self.session.hosts[line.number]
-            yield Said(f"{counted(kept.captures, 'host')}: {title(kept.facts)}", "bold", 0)
+            yield Said(f"{counted(kept.captures, 'host')}: {kept.title}", "bold", 0)
             yield Said(f"{some([kept.name], kept.captures - 1)}")
         else:
             yield Said(line, "bold red", 0)
@@ -155,9 +156,9 @@ class LatticeView(View):
         one = _lattice(part).classes[number]
         yield Said(f"class {number + 1} of pool {part.pool_of[number] + 1}: {counted(one.captures, 'host')}", "bold", 0)
         for host in one.hosts[:_NAMES]:
-            kept = part.fleet.hosts[host]
+            kept = part.hosts[host]
             names = [named.name for named in self.session.require_names().page_of(kept.id, 0, _NAMES)]
-            yield Said(f"{title(kept.facts)}: {some(names, max(0, kept.captures - len(names)))}", "", 4)
+            yield Said(f"{kept.title}: {some(names, max(0, kept.captures - len(names)))}", "", 4)
         if len(one.hosts) > _NAMES:
             yield Said(f"and {len(one.hosts) - _NAMES} more distinct hosts that give and take the same")
         yield from _price_said(part, number)
@@ -170,7 +171,7 @@ class LatticeView(View):
             return SplitsView(self.session, line.part)
         if isinstance(line, _Host) and self.session.has_names:
             kept = self.session.hosts[line.number]
-            return HostsView(self.session, title(kept.facts), [kept.id], self._wanted())
+            return HostsView(self.session, kept.title, [kept.id], self._wanted())
         if isinstance(line, _Class):
             return HostsView(
                 self.session, f"class {line.number + 1}", line.part.host_ids(line.number), self._wanted(), line.part
@@ -195,7 +196,7 @@ class LatticeView(View):
         if isinstance(line, _Pool | _Class):
             found = _lattice(line.part)
             number = found.pools[line.number][0] if isinstance(line, _Pool) else line.number
-            return line.part.fleet.hosts[found.classes[number].first].name
+            return line.part.hosts[found.classes[number].first].name
         return super().label(at) if self._lines else ""
 
     def words(self) -> list[str]:
@@ -267,7 +268,7 @@ def _pool_row(line: _Pool) -> tuple[str | tuple[str, str], ...]:
 
 def _head_said(part: Part) -> Iterator[Said]:
     found = _lattice(part)
-    yield Said(f"{part.fleet.arch}: {counted(len(found.pools), 'pool')}", "bold", 0)
+    yield Said(f"{part.arch}: {counted(len(found.pools), 'pool')}", "bold", 0)
     yield Said("hosts that take the same guests and give the same are a class")
     yield Said("between all classes of a pool guests move both ways; an arrow is one way")
     for one in found.splits[:_POOLS]:
@@ -307,18 +308,22 @@ def _apart_said(part: Part, number: int) -> Iterator[Said]:
     found = _lattice(part)
     own = part.pool_of[number]
     for head, goes in (("its guests on other pools", True), ("guests of other pools here", False)):
-        told: dict[tuple[str, str], list[str]] = {}
+        pairs: dict[Pair, list[str]] = {}
         for at, pool in enumerate(found.pools):
             if at != own:
-                answers = [(one, *((number, one) if goes else (one, number))) for one in pool]
-                answer, pair = min(((found.may(*pair), pair) for _, *pair in answers), key=lambda one: _ORDER[one[0]])
-                why = reasons(found.blockers(*pair)) if answer != "yes" else ""
-                told.setdefault((answer, why), []).append(str(at + 1))
+                answers = [found.pair(number, one) if goes else found.pair(one, number) for one in pool]
+                worst = min(answers, key=lambda one: _ORDER[one.answer]) if len(answers) > 1 else answers[0]
+                pairs.setdefault(worst, []).append(str(at + 1))
+        told: dict[tuple[str, str], list[str]] = {}
+        for pair, pools in pairs.items():
+            why = reasons(found.verdicts.blockers(pair)) if pair.answer != "yes" else ""
+            told.setdefault((pair.answer, why), []).extend(pools)
         if told:
             yield Said(head, "bold", 0)
         rows = sorted(told.items(), key=lambda one: (-len(one[1]), len(one[0][1])))
         for (answer, why), pools in rows[:_REASONS]:
             hangs = "hangs on " if answer == "open" else ""
+            pools.sort(key=int)
             yield Said(
                 f"{_SIGNS[answer]} pool {some(pools, most=_POOLS)}{': ' if why else ''}{hangs}{why}",
                 _STYLES[answer],

@@ -1,76 +1,74 @@
 """What the Fleet screens work on: a store, what was asked about it so far, and the work that goes on. No toolkit.
 
-Questions take seconds: they are asked one after the other in a thread, with a connection of its own. What it finds is
-put into the parts, and ``version`` counts up.
+Questions take seconds: a process answers them one after the other (``fleet_process.py``), and a thread takes the pieces
+of its answers. They are put into the parts, and ``version`` counts up.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock, Thread
-from typing import NamedTuple
 
-from inspector.capture.bug import told
-from inspector.capture.errors import UsageError
-from inspector.fleet.checked import Checked, check
+from inspector.capture.errors import InputError, UsageError
+from inspector.fleet.checked import Checked
 from inspector.fleet.common import Common
-from inspector.fleet.forecast import Forecast, forecast
-from inspector.fleet.hosts import Fleet, fleets
+from inspector.fleet.facts import Document
+from inspector.fleet.forecast import Forecast
 from inspector.fleet.lattice import Lattice
-from inspector.fleet.odd import Odd, odd
-from inspector.fleet.store import Kept, Store
+from inspector.fleet.odd import Odd
+from inspector.fleet.relation import Blocker
+from inspector.fleet.store import Store
+from inspector.tui import fleet_asker
+from inspector.tui.fleet_asker import CHECK, FORECAST, LATTICE, ODD, Asker, Known, Piece, Progress, Question, Upgrade
+from inspector.tui.fleet_process import AskedProcess
 from layouts.arm64 import kernels as arm64_kernels
 from layouts.kernels import release_numbers
 from layouts.x86 import kernels as x86_kernels
 
 #: So many names are offered for a word.
 _MOST_COMPLETED = 24
-#: A key takes a dozen turns of the screen's thread; each may wait for so long.
+#: A key takes a dozen turns of the screen's thread; each may wait for so long for the thread that takes pieces.
 _SWITCH_SECONDS = 0.001
 #: Looks at what is new: after so many objects, ten of these together; at what is old as good as never.
 _LOOKS = (2_000, 10, 1_000_000)
-LATTICE, CHECK, ODD, FORECAST = "lattice", "check", "odd", "forecast"
-
-
-class Progress(NamedTuple):
-    """What is worked on, and how far it is; ``total`` 0: nobody knows."""
-
-    what: str
-    done: int
-    total: int
-
-
-class Upgrade(NamedTuple):
-    """A forecast's question: the kernel, and patterns of names of the hosts that get it."""
-
-    kernel: str
-    hosts: tuple[str, ...]
-
-    @property
-    def words(self) -> list[str]:
-        """As the command takes it."""
-        return ["--kernel", self.kernel, "--on", *self.hosts]
 
 
 class Part:
     """The hosts of one architecture, and what is known of them so far: None is not asked, or not there yet."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
+    def __init__(self, arch: str, hosts: tuple[Known, ...], guests: tuple[Known, ...]) -> None:
+        self.arch = arch
+        self.hosts = hosts
+        self.guests = guests
         self.lattice: Lattice | None = None
         self.common: list[Common] | None = None
         self.checked: list[Checked] | None = None
+        #: By row of ``checked`` everything that is in the way of its guest somewhere.
+        self.in_the_way: list[frozenset[Blocker]] = []
         self.odd: list[Odd] | None = None
         self.forecast: Forecast | None = None
         #: By host its class, by class its pool.
         self.class_of: dict[int, int] = {}
         self.pool_of: dict[int, int] = {}
 
-    def take(self, found: Lattice) -> None:
+    def take(self, piece: Piece) -> None:
+        """An answer."""
+        if piece.name == LATTICE:
+            self._take_lattice(piece.head._replace(verdicts=piece.head.verdicts._replace(reasons=list(piece.rows))))
+        elif piece.name == FORECAST:
+            self.forecast = piece.head[1]._replace(pinned=tuple(piece.rows))
+        elif piece.name == CHECK:
+            self.in_the_way = [frozenset(why for one in row.refused for why in one.blockers) for row in piece.rows]
+            self.checked = list(piece.rows)
+        elif piece.name == ODD:
+            self.odd = list(piece.rows)
+        else:
+            self.common = list(piece.rows)
+
+    def _take_lattice(self, found: Lattice) -> None:
         """Who can move where."""
         self.class_of = {host: number for number, one in enumerate(found.classes) for host in one.hosts}
         self.pool_of = {one: number for number, pool in enumerate(found.pools) for one in pool}
@@ -79,20 +77,16 @@ class Part:
     def host_ids(self, number: int) -> list[int]:
         """The store's ids of the hosts of a class."""
         assert self.lattice is not None
-        return [self.fleet.hosts[one].id for one in self.lattice.classes[number].hosts]
+        return [self.hosts[one].id for one in self.lattice.classes[number].hosts]
 
     def common_of(self, number: int) -> Common | None:
         """The guest that a class shares with others."""
         return next((one for one in self.common or () if number in one.classes), None)
 
 
-class _EndedError(Exception):
-    """The screen is gone: nobody waits for the answer."""
-
-
 @contextmanager
 def _yielding() -> Iterator[None]:
-    """Work that lets the screen's thread run soon, and never looks for circles in everything that there is.
+    """Pieces are taken so that the screen's thread runs soon, without looking for circles in everything that there is.
 
     A look through all that a large store's answers are made of takes 0.2 s, during which nothing else runs; they have
     no circles, and stay.
@@ -117,7 +111,7 @@ class FleetSession:
         self.store = Store(path)
         self.counts = self.store.counts()
         self.has_names = False
-        self.hosts: list[Kept] = []
+        self.hosts: list[Known] = []
         self.parts: list[Part] = []
         self.upgrade: Upgrade | None = None
         self.notes: list[str] = []
@@ -125,9 +119,11 @@ class FleetSession:
         #: Why a question has no answer, by its name.
         self.wrong: dict[str, str] = {}
         self.version = 0
-        self._asking: Store | None = None
-        self._jobs: deque[tuple[str, Callable[[], None]]] = deque([(LATTICE, self._read)])
+        #: Asked and not answered, those that the process knows of first.
+        self._open: list[Question] = [Question(LATTICE)]
+        self._sent = 0
         self._asked = {LATTICE}
+        self._process: AskedProcess | None = None
         self._thread: Thread | None = None
         self._lock = Lock()
         self._is_closed = False
@@ -135,32 +131,67 @@ class FleetSession:
     # The work
 
     def start(self) -> None:
-        """Work on what was asked, in a thread, if there is anything."""
+        """Have a process work on what was asked, if there is anything."""
         with self._lock:
-            if self._jobs and self._thread is None and not self._is_closed:
-                self._thread = Thread(target=self.work, name="fleet", daemon=True)
+            if self._process is not None:
+                self._send()
+            elif self._open and self._thread is None and not self._is_closed:
+                self._thread = Thread(target=self._follow, name="fleet", daemon=True)
                 self._thread.start()
 
     def work(self) -> None:
         """Answer everything that was asked, here and now."""
-        with _yielding():
-            while (job := self._next()) is not None:
-                name, run = job
-                try:
-                    run()
-                except _EndedError:
-                    pass
-                except Exception as error:  # noqa: BLE001 - told on screen; told() says which are bugs
-                    self.wrong[name] = str(told(error))
-                self._changed()
+        self._read_names()
+        asker = Asker(self.path, self._take)
+        while self._open and not self._is_closed:
+            asker.answer(self._open[0])
 
-    def _next(self) -> tuple[str, Callable[[], None]] | None:
+    def _send(self) -> None:
+        """Tell the process what it was not asked yet; with the lock held."""
+        assert self._process is not None
+        for question in self._open[self._sent :]:
+            self._process.ask(question)
+        self._sent = len(self._open)
+
+    def _follow(self) -> None:
+        """Take what the process tells, as long as it is there."""
+        try:
+            process = AskedProcess(self.path)
+        except OSError as error:
+            self._lost(f"no process can be made to ask ({error.strerror or error})")
+            return
         with self._lock:
-            if self._jobs and not self._is_closed:
-                return self._jobs.popleft()
-            self._thread, self.progress = None, None
+            self._process = process
+            self._send()
+        self._read_names()
+        try:
+            while not self._is_closed:
+                process.wait()
+                with _yielding():
+                    self._take(process.take())
+        except EOFError:
+            pass
+        self._lost(f"the process that asks ended ({process.end()}); the question's key asks again")
+
+    def _lost(self, why: str) -> None:
+        """There will be no more answers."""
+        with self._lock:
+            self._process, self._thread = None, None
+            if self._is_closed:
+                return
+            self.wrong |= {question.name: why for question in self._open}
+            self._open, self._sent, self.progress = [], 0, None
             self.version += 1
-            return None
+
+    def _read_names(self) -> None:
+        """Names are this process's own to read."""
+        try:
+            self.store.prepare_names()
+        except InputError as error:
+            self.wrong[LATTICE] = str(error)
+        else:
+            self.has_names = True
+        self.version += 1
 
     @property
     def is_busy(self) -> bool:
@@ -170,63 +201,58 @@ class FleetSession:
     def close(self) -> None:
         """Stop asking."""
         self._is_closed = True
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
 
-    def _changed(self) -> None:
+    # The answers
+
+    def _take(self, piece: Piece) -> None:
+        """A piece of an answer."""
+        if piece.name == fleet_asker.PROGRESS:
+            self.progress = piece.head
+            return
+        if piece.name in (fleet_asker.DONE, fleet_asker.WRONG):
+            self._close_question(piece)
+        elif piece.name == fleet_asker.NOTE:
+            self.notes.append(piece.head)
+        elif piece.name == fleet_asker.HOSTS:
+            self.hosts, self.parts = list(piece.rows), []
+        elif piece.name == fleet_asker.PART:
+            hosts, guests = (tuple(one for one in piece.rows if one.table == name) for name in ("hosts", "guests"))
+            self.parts = [*self.parts, Part(piece.arch, hosts, guests)]
+        else:
+            part = next(part for part in self.parts if part.arch == piece.arch)
+            if piece.name != FORECAST or piece.head[0] == self.upgrade:
+                part.take(piece)
         self.version += 1
 
-    def _tell(self, what: str, done: int, total: int) -> None:
-        if self._is_closed:
-            raise _EndedError
-        self.progress = Progress(what, done, total)
-
-    def _telling(self, what: str) -> Callable[[int, int], None]:
-        self._tell(what, 0, 0)
-        return lambda done, total: self._tell(what, done, total)
-
-    def _ask(self, name: str, run: Callable[[], None], *, again: bool = False) -> None:
+    def _close_question(self, piece: Piece) -> None:
         with self._lock:
-            if name in self._asked and not again:
-                return
-            self._asked.add(name)
-            self.wrong.pop(name, None)
-            self._jobs.append((name, run))
-            self.progress = self.progress or Progress("asking", 0, 0)
+            question, why = piece.head if piece.name == fleet_asker.WRONG else (piece.head, "")
+            if why:
+                self.wrong[question.name] = why
+            if question in self._open:
+                self._open.remove(question)
+                self._sent -= 1
+            if not self._open:
+                self.progress = None
 
     # The questions
 
-    def _read(self) -> None:
-        self.store.prepare_names()
-        self.has_names = True
-        self._asking = Store(self.path)
-        self.hosts = self._asking.hosts()
-        self._changed()
-        self._tell("making the hosts", 0, 0)
-        self.parts = [Part(fleet) for fleet in fleets(self._asking, self.notes.append)]
-        for part in self.parts:
-            part.take(part.fleet.lattice(self._telling(f"asking who can move where: {part.fleet.arch} hosts")))
-            self._changed()
-        for part in self.parts:
-            assert part.lattice is not None
-            self._tell(f"looking for the best guest of all: {part.fleet.arch}", 0, 0)
-            part.common = part.fleet.common(part.lattice)
+    def ask(self, name: str, *, again: bool = False) -> None:
+        """Ask a question that takes no words, once; ``again`` where it could not be answered."""
+        if name in (LATTICE, CHECK, ODD):
+            self._ask(Question(name), again=again and name in self.wrong)
 
-    def ask(self, name: str) -> None:
-        """Ask a question that takes no words, once."""
-        questions = {CHECK: self._check, ODD: self._odd}
-        if name in questions:
-            self._ask(name, questions[name])
-
-    def _check(self) -> None:
-        assert self._asking is not None
-        homes = self._asking.homes()
-        for part in self.parts:
-            telling = self._telling(f"asking which guests arrive where: {part.fleet.arch} guests")
-            part.checked = check(part.fleet, homes, telling)
-
-    def _odd(self) -> None:
-        for part in self.parts:
-            self._tell(f"looking for the odd ones: {part.fleet.arch} hosts", 0, 0)
-            part.odd = odd(part.fleet)
+    def _ask(self, question: Question, *, again: bool) -> None:
+        with self._lock:
+            if question.name in self._asked and not again:
+                return
+            self._asked.add(question.name)
+            self.wrong.pop(question.name, None)
+            self._open.append(question)
+            self.progress = self.progress or Progress("asking", 0, 0)
 
     def ask_forecast(self, text: str) -> str:
         """Ask for the forecast of ``KERNEL [HOSTS...]``; what is wrong with the words, else nothing."""
@@ -243,19 +269,8 @@ class FleetSession:
             self.upgrade = wanted
             for part in self.parts:
                 part.forecast = None
-            self._ask(FORECAST, lambda: self._forecast(wanted), again=True)
+            self._ask(Question(FORECAST, wanted), again=True)
         return ""
-
-    def _forecast(self, wanted: Upgrade) -> None:
-        assert self._asking is not None
-        chosen: dict[int, int] = {}
-        for host in self._asking.named(wanted.hosts).values():
-            chosen[host] = chosen.get(host, 0) + 1
-        for part in self.parts:
-            telling = self._telling(f"asking what Linux {wanted.kernel} does: {part.fleet.arch} guests")
-            found = forecast(part.fleet, wanted.kernel, chosen, telling)
-            if self.upgrade == wanted:
-                part.forecast = found
 
     def completed(self, text: str) -> list[str]:
         """What the words of a forecast can become."""
@@ -273,3 +288,7 @@ class FleetSession:
         if not self.has_names:
             raise UsageError(f"{self.path}: the store is still being read")
         return self.store
+
+    def facts_of(self, known: Known) -> Document:
+        """All of what is known in short. Raises InputError."""
+        return self.store.facts_of(known.table, known.id)

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from inspector.capture.errors import visible
-from inspector.tui.fleet_session import FleetSession, Progress
+from inspector.tui.fleet_asker import Progress
+from inspector.tui.fleet_session import FleetSession
 from inspector.tui.fleet_view import Said
 from inspector.tui.titles import bar
 from inspector.tui.widgets.outcome_pane import hanging

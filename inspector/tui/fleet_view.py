@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from inspector.export.fleet import HOW, some
+from inspector.export.shorten import middle_cut
 from inspector.fleet.relation import Blocker
 from inspector.tui.fleet_session import FleetSession, Part
 
@@ -99,6 +102,16 @@ def reasons(blockers: tuple[Blocker, ...]) -> str:
         word = "vendor" if one.name == "vendor" else str(one)
         by_rule.setdefault(one.rule, {})[word] = None
     return "; ".join(f"{some([*words], most=_TOO_MANY)}: {HOW.get(rule, rule)}" for rule, words in by_rule.items())
+
+
+def fitted(row: Row, width: int) -> Row:
+    """A line that is no wider: its longest text is cut in the middle, as names and CPUs differ at their ends."""
+    excess = sum(cell_len(text) for text, _ in row) - width
+    if excess <= 0:
+        return row
+    longest = max(range(len(row)), key=lambda at: len(row[at][0]))
+    text, style = row[longest]
+    return *row[:longest], (middle_cut(text, max(0, len(text) - excess)), style), *row[longest + 1 :]
 
 
 def waiting(session: FleetSession, name: str) -> Said:

@@ -19,8 +19,6 @@ from inspector.tui.screens.simulated import SimulatedScreen
 from inspector.tui.screens.xstate_lab import XstateLabScreen
 from inspector.tui.xstate_lab_session import XstateLabSession
 
-#: The format of what a lab's machine gives.
-_SIMULATED = "simulated"
 LabSession = XstateLabSession | Arm64LabSession | IdLabSession
 
 
@@ -65,7 +63,7 @@ def session_of_vcpu(capture: Capture, vcpu: Vcpu | None, *, plays: bool = False)
 
 def _is_named(capture: Capture, vcpu: Vcpu, lab: Lab) -> bool:
     """The capture's word gives this lab again: nobody edited the vCPU, no lab made it, a host is that of the first."""
-    if capture.format == _SIMULATED or any(area.data is not area.original for area in vcpu.areas):
+    if capture.is_simulated or any(area.data is not area.original for area in vcpu.areas):
         return False
     return not isinstance(lab, IdLab) or vcpu is next(one for one in capture.vcpus if one.arch == vcpu.arch)
 

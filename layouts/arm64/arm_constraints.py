@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import NamedTuple
 
 from layouts.arm64.arm_features import conditions
 from layouts.data import data_text
+from layouts.light import cache
 
 _WORD = re.compile(r"->|[()&|!]|\w+")
 

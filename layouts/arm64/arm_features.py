@@ -7,12 +7,11 @@ AARCHMRS. Features that need registers which a guest's ID space does not have (P
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 from layouts.arm64.properties import FieldPlace, field_places, properties, property_of, value_text
 from layouts.arm64.sysregs import id_registers
 from layouts.data import data_text
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 
 _TERM = r"(\w+)\.(\w+)(>=|=|<)(\d+)"
 #: What Arm calls fields that Linux spells otherwise (AARCHMRS; Linux arch/arm64/tools/sysreg).

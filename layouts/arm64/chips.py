@@ -6,7 +6,6 @@ Data: ``data/chips.toml``, and ``data/silicon.toml`` for the cores in them. A us
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 
 from layouts.arm64.hosts import BareHost, bare_hosts
 from layouts.arm64.hwcaps import HIDEABLE, HWCAPS, POINTER_AUTHENTICATION
@@ -16,7 +15,7 @@ from layouts.arm64.sources import Source, source_named
 from layouts.arm64.sysregs import id_registers
 from layouts.by_name import ByName
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     from typing import Any

@@ -11,11 +11,9 @@ its generic part (kvm_has_pauth). ``never``: no guest of the release has it.
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.arm64 import kvm_ids
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     from typing import Any

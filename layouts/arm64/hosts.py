@@ -6,13 +6,11 @@ Data: ``data/hosts.jsonl``, of emulated CPUs (QEMU 11). A register that is null 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from types import MappingProxyType
 
 from layouts.arm64.ids import PMCR, encoding_of_op
 from layouts.by_name import ByName
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache, lru_cache
 
 if TYPE_CHECKING:
     from typing import Any
@@ -40,7 +38,7 @@ class BareHost(NamedTuple):
     name: str
     registers: dict[int, int]
     sve_vl_bytes: tuple[int, ...]
-    ccsidr: Mapping[int, int] = MappingProxyType({})
+    ccsidr: Mapping[int, int] = {}
 
 
 @lru_cache(1 << 13)

@@ -6,10 +6,9 @@ Where each lies is in ``data/idregs.json`` and :mod:`layouts.arm64.registers`. A
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.arm64.registers import CLIDR, MIDR
 from layouts.arm64.sysregs import SOURCE, id_registers, register_of
+from layouts.light import cache
 from layouts.vocabulary import Bits, Register
 
 

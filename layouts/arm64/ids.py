@@ -7,9 +7,8 @@ What an id names in words is :mod:`layouts.arm64.kvm_ids`.
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts import register_id
+from layouts.light import cache
 from layouts.vocabulary import Bits
 
 #: Architectures (KVM_REG_ARM, KVM_REG_ARM64).

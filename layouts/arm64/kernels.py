@@ -13,15 +13,14 @@ An entry that is ``like`` another says only what differs; null takes a register 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 
 from layouts.arm64.ids import Op, encoding_of_op, op_of_encoding
 from layouts.arm64.sysregs import id_registers, name_of
 from layouts.by_name import ByName
 from layouts.data import data_table
 from layouts.kernels import Kernel, profile_among, update_number
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 from layouts.vocabulary import Bits
 
 if TYPE_CHECKING:
@@ -212,10 +211,16 @@ class Arm64Kernel(Kernel):
         return known.name if known is not None else name_of(op_of_encoding(encoding))
 
 
-#: Tables by register name; the rest of an entry are single values.
-_TABLES = ("registers", "fields", "limits")
 #: What an entry says of itself only, never of those that are like it.
-_OWN = ("since", "package", "later", "updates")
+_OWN = ("since", "package", "later")
+#: What of an entry is no field.
+_NO_FIELDS = ("like", "updates")
+#: How a field is read that JSON has otherwise.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "writable_csv": tuple,
+    "psci_versions": tuple,
+    "bitmaps": lambda table: {int(key, 16): tuple(value) for key, value in table.items()},
+}
 
 
 def _register(name: str, row: list[Any]) -> IdRegister:
@@ -244,35 +249,33 @@ def _limit(name: str, entry: dict[str, Any]) -> Limit:
     return Limit(mask(entry.get("hidden", [])) | shown, mask(entry.get("without_mte", [])), most)
 
 
-def _kernel(entry: dict[str, Any], made_of: dict[int, Any]) -> Arm64Kernel:
-    """``made_of``: what was made of a row that several entries have, by its ``id``."""
+def _changed(
+    known: Mapping[int, Any], encodings: Mapping[str, int], rows: Mapping[str, Any], make: Callable[[str, Any], Any]
+) -> dict[int, Any]:
+    """A table by encoding with the rows of an entry put in. One that is null goes, another name may have its place."""
+    gone = {encodings[name] for name, row in rows.items() if row is None}
+    found = {encoding: row for encoding, row in known.items() if encoding not in gone} if gone else dict(known)
+    return found | {encodings[name]: make(name, row) for name, row in rows.items() if row is not None}
 
-    def once(make: Callable[[str, Any], Any], name: str, row: Any) -> Any:
-        found = made_of.get(id(row))
-        if found is None:
-            found = made_of[id(row)] = make(name, row)
-        return found
 
-    by_name = {name: once(_register, name, row) for name, row in entry["registers"].items()}
-    made = {key: value for key, value in entry.items() if key not in ("like", "updates")}
+def _kernel(entry: dict[str, Any], base: Arm64Kernel | None) -> Arm64Kernel:
+    """``base``: the profile that the entry is like; what the entry has not is as there."""
+    rows = entry.get("registers", {})
+    encodings = {register.name: encoding for encoding, register in base.registers.items()} if base else {}
+    encodings |= {name: encoding_of_op(tuple(row[:5])) for name, row in rows.items() if row is not None}
+    made = {key: _READ[key](value) if key in _READ else value for key, value in entry.items() if key not in _NO_FIELDS}
     made |= {
-        "writable_csv": tuple(entry["writable_csv"]),
-        "psci_versions": tuple(entry["psci_versions"]),
-        "bitmaps": {int(key, 16): tuple(value) for key, value in entry["bitmaps"].items()},
-        "registers": {register.encoding: register for register in by_name.values()},
-        "fields": {by_name[name].encoding: once(_fields, name, table) for name, table in entry["fields"].items()},
-        "limits": {by_name[name].encoding: once(_limit, name, limit) for name, limit in entry["limits"].items()},
+        "registers": _changed(base.registers if base else {}, encodings, rows, _register),
+        "fields": _changed(base.fields if base else {}, encodings, entry.get("fields", {}), _fields),
+        "limits": _changed(base.limits if base else {}, encodings, entry.get("limits", {}), _limit),
     }
-    return Arm64Kernel(**made)
+    return base.replaced(**dict.fromkeys(_OWN, "") | made) if base else Arm64Kernel(**made)
 
 
 @cache
 def _known() -> dict[str, dict[str, Any]]:
-    """The entries by name, oldest first, each with everything."""
-    known: dict[str, dict[str, Any]] = {}
-    for entry in data_table("arm64/data/kernels.json"):
-        known[entry["name"]] = _whole(entry, known)
-    return known
+    """The entries by name, oldest first: each has what differs from the one that it is ``like``."""
+    return {entry["name"]: entry for entry in data_table("arm64/data/kernels.json")}
 
 
 @cache
@@ -284,7 +287,7 @@ def _updated(name: str, update: int) -> Arm64Kernel | None:
         return None
     since = found[-1]["since"]
     changed = {**found[-1], "since": "", "version": f"{known[name]['version']}, and what {since} changed", "later": ""}
-    return _kernel(_whole({"name": name, "like": name} | changed, known), {})
+    return _kernel(changed, kernels()[name])
 
 
 def updates_of(kernel: Arm64Kernel) -> tuple[str, ...]:
@@ -292,20 +295,16 @@ def updates_of(kernel: Arm64Kernel) -> tuple[str, ...]:
     return tuple(one["since"] for one in _known()[kernel.name].get("updates", ()))
 
 
-def _whole(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """An entry with everything that it takes from the one that it is like."""
-    base = {key: value for key, value in known.get(entry.get("like", ""), {}).items() if key not in _OWN}
-    tables = {key: {**base.get(key, {}), **entry.get(key, {})} for key in _TABLES}
-    kept = {key: {name: row for name, row in table.items() if row is not None} for key, table in tables.items()}
-    return {**base, **entry, **kept}
-
-
 @cache
 def kernels() -> ByName[Arm64Kernel]:
     """The profiles by name, oldest first."""
     known = _known()
-    made_of: dict[int, Any] = {}
-    return ByName(known, lambda name: _kernel(known[name], made_of))
+    made: ByName[Arm64Kernel] = ByName(known, lambda name: _kernel(known[name], _like(name)))
+
+    def _like(name: str) -> Arm64Kernel | None:
+        return made[known[name]["like"]] if "like" in known[name] else None
+
+    return made
 
 
 def profile_for(release: str) -> Arm64Kernel:

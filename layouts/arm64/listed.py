@@ -8,13 +8,11 @@ is in the order of encodings, and so is the list. What stood beside the table: `
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import AIDR, CLIDR, CTR, MIDR, REVIDR, op_of_encoding, sysreg_id
 from layouts.data import data_table
 from layouts.kernels import release_numbers
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 
 if TYPE_CHECKING:
     from typing import Any

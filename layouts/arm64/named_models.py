@@ -6,13 +6,12 @@ One TOML file a model, in ``models/``; a user's own has the same form. docs/cpu-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from layouts.arm64.properties import PAUTH, PMU, SVE, Assignment, assign
 from layouts.arm64.sources import EMULATOR, Source, source_named
 from layouts.by_name import ByName
 from layouts.data import data_names, data_table
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     from typing import Any

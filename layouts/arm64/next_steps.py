@@ -43,7 +43,7 @@ NEXT_STEPS = (
     ),
     NextStep(
         "ENOENT",
-        r"^KVM_[GS]ET_ONE_REG (?P<rest>[^=]+?)( \w+=.*)?$",
+        r"^KVM_[GS]ET_ONE_REG [^=]+$",
         "^the vCPU has SVE$",
         (*_WITH_SVE, "KVM_GET_ONE_REG z0 vm={vm}"),
         "another VM, whose vCPU has SVE",

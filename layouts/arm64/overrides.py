@@ -7,10 +7,10 @@ Source: Linux 7.2 arch/arm64/kernel/pi/idreg-override.c (aliases, and the fields
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import NamedTuple
 
 from layouts.arm64.properties import FieldPlace, field_places
+from layouts.light import cache
 
 
 class Override(NamedTuple):

@@ -9,13 +9,12 @@ with a number). Source: the thread "named CPU models for ARM64 on KVM" (qemu-dev
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from layouts.arm64.features import FEATURES
 from layouts.arm64.ids import AARCH32_IDS, AARCH64_IDS, AIDR, MIDR, REVIDR, encoding_of_op
 from layouts.arm64.registers import MIDR as MIDR_EL1
 from layouts.arm64.sysregs import id_registers
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 from layouts.vocabulary import Bits
 
 if TYPE_CHECKING:

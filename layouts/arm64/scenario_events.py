@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+from layouts.light import partial
 from layouts.scenario import Scenario
 
 #: SVE's interface: what was merged in 5.2, and what was first proposed.

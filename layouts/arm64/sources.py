@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.data import data_table
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 
 #: Of a source: what QEMU says of a core is no second opinion on it.
 EMULATOR = "emulator"

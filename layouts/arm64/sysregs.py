@@ -8,13 +8,11 @@ lists; ``data/sysreg_fields.json``: where their fields lie. ``data/idregs.json``
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.arm64.features import feature_of
 from layouts.arm64.ids import Op
 from layouts.arm64.registers import REGISTERS
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 from layouts.vocabulary import Bits, Register
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ Data: ``data/user_visible.json``, read from arm64_ftr_regs (Linux arch/arm64/ker
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.data import data_table
 from layouts.kernels import release_numbers
+from layouts.light import cache
 
 
 def hides_speculative_ssbs(release: str) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 DEFAULT_STORE = "fleet.db"
 #: PRAGMA application_id.
 APPLICATION_ID = 0x666C6565
+#: PRAGMA user_version of a store of ours. A number grows with a change that older programs would misread.
+VERSION = 1
 #: Bytes by offset: SQLite's magic, the application id (big-endian).
 MARKS = ((0, b"SQLite format 3\0"), (68, APPLICATION_ID.to_bytes(4, "big")))
 HEADER_SIZE_BYTES = 100

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
+from layouts.light import cache
 from layouts.lint import arm64, x86
 from layouts.lint.rule import LintRule
 

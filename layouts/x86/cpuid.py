@@ -9,19 +9,21 @@ Linux give; a name is for good, because it is part of a field's path.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 
 from layouts.data import data_text
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.vocabulary import Bits, Register
 
 SOURCE = "Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E"
 TABLES = ("features", "state", "platform", "amd", "others")
 
+#: EAX of Hyper-V's second leaf, "Hv#1" (TLFS, hypervisor CPUID leaves).
+HYPERV_INTERFACE = 0x31237648
+KVM_SIGNATURE = b"KVMKVMKVM\0\0\0"
 #: Where hypervisors' leaves begin, one block of 0x100 a hypervisor (the first at 0x40000000), and
 #: which leaves of a block are known by its signature (EBX, ECX, EDX of its first leaf).
 HYPERVISOR_LEAF = 0x4000_0000
-HYPERVISOR_LEAVES = {b"KVMKVMKVM\0\0\0": (1, 0x10), b"VMwareVMware": (0x10,)}
+HYPERVISOR_LEAVES = {KVM_SIGNATURE: (1, 0x10), b"VMwareVMware": (0x10,)}
 
 
 class Section(NamedTuple):
@@ -97,4 +99,19 @@ def known_leaf(leaf: int, signatures: Mapping[int, bytes]) -> int | None:
     base, number = leaf & ~0xFF, leaf & 0xFF
     if number in HYPERVISOR_LEAVES.get(signatures.get(base, b""), ()) or not number:
         return HYPERVISOR_LEAF + number
+    return None
+
+
+def kvm_base(rows: Mapping[tuple[int, int], tuple[int, int, int, int]]) -> int | None:
+    """KVM's first leaf, which a guest with Hyper-V's has behind those; None where others' leaves alone are there.
+
+    A table without a first leaf has them where KVM itself shows them. Source: Linux arch/x86/include/asm/processor.h,
+    hypervisor_cpuid_base; QEMU target/i386/kvm/kvm.c, kvm_arch_init_vcpu.
+    """
+    if (HYPERVISOR_LEAF, 0) not in rows:
+        return HYPERVISOR_LEAF
+    for base in range(HYPERVISOR_LEAF, HYPERVISOR_LEAF + 0x10000, 0x100):
+        row = rows.get((base, 0))
+        if row is not None and b"".join(word.to_bytes(4, "little") for word in row[1:]) == KVM_SIGNATURE:
+            return base
     return None

@@ -7,10 +7,8 @@ and of bsp_init_amd (arch/x86/kernel/cpu/amd.c), Linux 7.2.
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cache
 from layouts.vocabulary import CpuLayout, Signature
 
 if TYPE_CHECKING:

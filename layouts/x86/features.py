@@ -112,7 +112,7 @@ def _features() -> dict[str, Feature]:
     for word, bits in zip(WORDS, _WORDS.values(), strict=True):
         for pair in bits.split():
             bit, _, name = pair.partition(":")
-            found[name] = Feature(*word, int(bit))
+            found[name] = Feature._make((*word, int(bit)))
     return found
 
 

@@ -10,10 +10,8 @@ Each is read from the source of the version that it names, from these files:
 
 from __future__ import annotations
 
-from functools import cache
-
 from layouts.kernels import Kernel, profile_among
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     from typing import Any

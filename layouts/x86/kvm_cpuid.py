@@ -12,6 +12,8 @@ INDEXED_LEAVES = {
     (5, 17): frozenset((0x1D, 0x1E)),
     (6, 12): frozenset((0x24,)),
 }
+#: Those whose sub-leaf counts for any of them.
+ANY_INDEXED_LEAVES = frozenset[int]().union(*INDEXED_LEAVES.values())
 #: CPUID(0x40000001).EAX of KVM_GET_SUPPORTED_CPUID, the same in every release: bits 0, 1, 3 to 7, 9 to 14, 24
 #: (__do_cpuid_func, case KVM_CPUID_FEATURES, with CONFIG_SCHED_INFO).
 KVM_FEATURES_EAX = 0x01007EFB

@@ -6,9 +6,7 @@ vmx/vmx.c, mtrr.c, pmu.c, hyperv.c. What a stable update changed inside a series
 
 from __future__ import annotations
 
-from functools import cache
-
-from layouts.light import TYPE_CHECKING, NamedTuple, Record
+from layouts.light import TYPE_CHECKING, NamedTuple, Record, cache
 
 if TYPE_CHECKING:
     from typing import Any

@@ -6,6 +6,9 @@ Sources: Intel SDM vol. 4, AMD APM vol. 2, Linux ``arch/x86/include/asm/msr-inde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from layouts.light import cache
 from layouts.vocabulary import Register
 from layouts.x86 import msr_registers as msr
 from layouts.x86 import registers as reg
@@ -209,6 +212,10 @@ MSR_RANGES = (
     (0xC0010200, 12, "MSR_F15H_PERF_{n}"),
 )
 
+#: Ranges whose names follow two numbers: machine checks, MTRRs, addresses of PT, Hyper-V's timers.
+_BANKS, _MTRRS, _FIXED_MTRRS = range(0x400, 0x480), range(0x200, 0x220), range(0x268, 0x270)
+_RTIT_ADDRESSES, _STIMERS = range(0x580, 0x588), range(0x400000B0, 0x400000B8)
+
 
 def msr_name(index: int) -> str:
     """The name of an MSR, or ``MSR_0x...`` when the table has none."""
@@ -218,16 +225,24 @@ def msr_name(index: int) -> str:
     for first, count, pattern in MSR_RANGES:
         if first <= index < first + count:
             return pattern.format(n=index - first)
-    if 0x400 <= index < 0x480:
+    if index in _BANKS:
         bank, kind = divmod(index - 0x400, 4)
         return f"IA32_MC{bank}_{('CTL', 'STATUS', 'ADDR', 'MISC')[kind]}"
-    if 0x200 <= index < 0x220:
+    if index in _MTRRS:
         kind_name = "PHYSMASK" if index & 1 else "PHYSBASE"
         return f"IA32_MTRR_{kind_name}{(index - 0x200) // 2}"
-    if 0x268 <= index < 0x270:
+    if index in _FIXED_MTRRS:
         return f"IA32_MTRR_FIX4K_{0xC0000 + 0x8000 * (index - 0x268):X}"
-    if 0x580 <= index < 0x588:
+    if index in _RTIT_ADDRESSES:
         return f"IA32_RTIT_ADDR{(index - 0x580) // 2}_{'B' if index & 1 else 'A'}"
-    if 0x400000B0 <= index < 0x400000B8:
+    if index in _STIMERS:
         return f"HV_X64_MSR_STIMER{(index - 0x400000B0) // 2}_{'COUNT' if index & 1 else 'CONFIG'}"
     return f"MSR_{index:#x}"
+
+
+@cache
+def msr_numbers() -> Mapping[str, int]:
+    """Every MSR that has a name, by it."""
+    counted = (range(first, first + count) for first, count, _ in MSR_RANGES)
+    made = (*counted, _BANKS, _MTRRS, _FIXED_MTRRS, _RTIT_ADDRESSES, _STIMERS)
+    return {msr_name(index): index for numbers in (*made, MSR_NAMES) for index in numbers}

@@ -6,7 +6,8 @@ Each field is named by the rule; the function that has it is beside it. Read fro
 
 from __future__ import annotations
 
-from layouts.light import TYPE_CHECKING, Record
+from layouts.kernels import release_numbers
+from layouts.light import TYPE_CHECKING, Record, cache
 
 if TYPE_CHECKING:
     from typing import Any
@@ -61,21 +62,16 @@ _6_6 = _after(_6_1, nmi_is_queued=True, x2apic_icr="all", xapic_id_again=True)
 _6_12 = _after(_6_6, x2apic_id_is_fixed=True, x2apic_icr="vmx")
 _6_17 = _after(_6_12, events_init_wait=False, mp_state_blocked=False)
 
-#: By the name of a kernel profile.
-VCPU_RULES = {
-    "5.10": _5_10,
-    "6.1": _6_1,
-    "6.6": _6_6,
-    "6.12": _6_12,
-    "6.16": _6_12,
-    "6.17": _6_17,
-    "6.18": _6_17,
-    "6.19": _6_17,
-    "7.0": _6_17,
-    "7.1": _6_17,
-    "7.2": _6_17,
-    "7.3": _6_17,
-}
+#: The profiles with rules of their own, by their names' numbers: a newer one has those of the one before.
+_RULES = (((5, 10), _5_10), ((6, 1), _6_1), ((6, 6), _6_6), ((6, 12), _6_12), ((6, 17), _6_17))
+
+
+@cache
+def vcpu_rules(name: str) -> VcpuRules:
+    """The rules of a kernel profile, by its name."""
+    numbers = release_numbers(name) or (0, 0)
+    return next((rules for since, rules in reversed(_RULES) if numbers >= since), _5_10)
+
 
 #: KVM_SET_NESTED_STATE on AMD, what came with 7.1 (b71138fcc362: nested CR3; 96bd3e76a171: L1's CS): older series, and
 #: the first update that is known to have it.

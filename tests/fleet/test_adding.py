@@ -16,7 +16,7 @@ import pytest
 
 from inspector.capture.errors import InputError, UsageError
 from inspector.cli.main import main
-from inspector.fleet import adding, taking
+from inspector.fleet import adding, taking, workers
 from inspector.fleet.adding import Added, add
 from inspector.fleet.facts import digest
 from inspector.fleet.gather import gather
@@ -153,7 +153,7 @@ def test_a_worker_ends_with_who_started_it(tmp_path: Path) -> None:
     program = (
         "import os, time\n"
         "from multiprocessing import get_context\n"
-        "from inspector.fleet.adding import end_with_parent\n"
+        "from inspector.fleet.workers import end_with_parent\n"
         "def work(): end_with_parent(); print(os.getpid(), flush=True); time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    get_context('spawn').Process(target=work).start(); time.sleep(60)\n"
@@ -228,7 +228,7 @@ def test_cpus_of_one_machine_are_one_host(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(adding, "_SCHEDULER_SECONDS", 0.2)
+    monkeypatch.setattr(workers, "_SCHEDULER_SECONDS", 0.2)
     (tmp_path / "bad.bin").write_bytes(b"\0\1\2" * 40)
     assert main(["fleet", "lattice"]) == 3
     assert "fleet.db" in capsys.readouterr().err

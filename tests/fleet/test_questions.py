@@ -113,9 +113,20 @@ def test_the_picture(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
     root = ET.parse(picture).getroot()
     boxes = [one for one in root.iter() if one.tag.endswith("rect") and one.get("rx")]
     assert len(boxes) == pools
-    assert sum(one.tag.endswith("line") for one in root.iter()) == sum(
+    assert sum(one.get("marker-end") is not None for one in root.iter()) == sum(
         line.partition("─► pool ")[2].count(",") + 1 for line in said.splitlines() if "─►" in line
     )
+
+
+def test_the_picture_has_whole_names(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What all names have in common stands once; every box is as wide as its text."""
+    picture = tmp_path / "lattice.svg"
+    main(["fleet", "lattice", "--store", path, "--svg", str(picture)])
+    capsys.readouterr()
+    texts = [one.text or "" for one in ET.parse(picture).getroot().iter() if one.tag.endswith("text")]
+    assert "names begin with sample:" in texts
+    assert {"  ice-lake/linux-5.10", "  cascade-lake/linux-6.1", "  epyc-milan/linux-6.1"} <= set(texts)
+    assert not [text for text in texts if "\N{HORIZONTAL ELLIPSIS}" in text]
 
 
 def test_a_name_of_a_cpu_that_is_no_xml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

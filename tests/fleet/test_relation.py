@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import tempfile
 from collections import Counter
@@ -20,7 +21,9 @@ from inspector.fleet.relation import Verdicts
 from inspector.fleet.x86_relation import X86Relation
 from inspector.machine.arm64.migrate import migrate as migrate_arm64
 from inspector.machine.x86.migrate.verdict import migrate as migrate_x86
+from inspector.readers.options import NO_OPTIONS
 from inspector.targets.arm64_host import bare_named
+from inspector.targets.x86_destination import destination_of
 from layouts.arm64.kernels import kernels
 from layouts.x86.vmms import VMMS
 from tests.fleet.fleets import fingerprints, hosts_of, shipped, unpacked
@@ -102,6 +105,19 @@ def test_known_cores_on_each_kernel() -> None:
         made = migrate_arm64(relation.states[guest], known[host])
         asked = "yes" if made.accepted and not made.open else "open" if made.possible else "no"
         assert verdicts[guest, host].answer == asked, (known[guest].name, known[host].name)
+
+
+def test_a_guest_with_hyper_v_goes_where_it_goes_without() -> None:
+    """Its leaves push those of KVM up (kvm_arch_init_vcpu of QEMU)."""
+    host = destination_of("sapphire-rapids@6.18", "", NO_OPTIONS)
+    guest = x86.guest_on(host)
+    table = {key: row for key, row in guest.table.items() if key[0] != 0x40000001}
+    hyper_v = struct.unpack("<3I", b"Microsoft Hv")
+    table |= {(0x40000000, 0): (0, *hyper_v), (0x40000001, 0): (0x31237648, 0, 0, 0)}
+    pushed = {(0x40000000 + up, 0): guest.table[0x40000000 + up - 0x100, 0] for up in (0x100, 0x101)}
+    with_hyper_v = guest.with_table({**table, **pushed})
+    assert X86Relation([host], [guest]).pair(0, 0).answer == "yes"
+    assert X86Relation([host], [with_hyper_v]).pair(0, 0).answer == "yes"
 
 
 @pytest.mark.parametrize("text", ["EPYC-Milan-v2", "SapphireRapids-v2"])

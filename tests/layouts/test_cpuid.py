@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import struct
 
 import pytest
 
 from layouts.vocabulary import Bits
-from layouts.x86.cpuid import cpuid_register, cpuid_sections, known_leaf
+from layouts.x86.cpuid import KVM_SIGNATURE, cpuid_register, cpuid_sections, known_leaf, kvm_base
 from layouts.x86.cpuid_subleaves import SUBLEAVES
 from tests.shared import SHARED, needs
 
@@ -90,6 +91,14 @@ def test_leaves_of_hypervisors_are_those_of_the_one_that_is_there() -> None:
     assert known_leaf(0x40000010, {0x40000000: b"VMwareVMware"}) == 0x40000010
     assert known_leaf(0x40000000, {}) == 0x40000000
     assert known_leaf(7, {}) == 7
+
+
+def test_where_kvm_has_its_leaves() -> None:
+    kvm, hyper_v = ((0, *struct.unpack("<3I", name)) for name in (KVM_SIGNATURE, b"Microsoft Hv"))
+    first, second, last, behind = ((leaf, 0) for leaf in (0x40000000, 0x40000100, 0x4000FF00, 0x40010000))
+    assert [kvm_base(rows) for rows in ({}, {first: kvm}, {first: kvm, second: kvm})] == [0x40000000] * 3
+    assert [kvm_base({first: hyper_v, at: kvm}) for at in (second, last, behind)] == [0x40000100, 0x4000FF00, None]
+    assert kvm_base({first: hyper_v, (0x40000080, 0): kvm}) is None
 
 
 @needs(SHARED / "data/cpuid.csv")

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 from inspector.machine.arm64.host import PSCI_0_2, Host
-from inspector.machine.arm64.models.realize import simulated
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.verify import Agreement
@@ -38,8 +37,10 @@ def hosts() -> list[Host]:
 
 
 def as_vcpu(host: Host, features: int = PSCI_0_2) -> tuple[Vm, Vcpu]:
-    vm, vcpu, _ = simulated(host, features, writable_imp=False)
-    return vm, vcpu
+    vm = Vm(host)
+    assert vm.create_vcpu(0).accepted
+    assert vm.vcpus[0].init(features).accepted
+    return vm, vm.vcpus[0]
 
 
 def write(vcpu: Vcpu, encoding: int, value: int) -> str:

@@ -10,7 +10,7 @@ from inspector.machine.arm64.models.request import parse_words
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CTR, DFR0, ISAR0, ISAR1, PFR0, encoding_of_op
 from layouts.arm64.kernels import kernels
-from layouts.arm64.named_models import chain, named_models
+from layouts.arm64.named_models import chain, named_models, parse_model
 from layouts.arm64.properties import field_places
 from tests.machine.arm64 import known_host
 from tests.machine.arm64_bounds import bare_host
@@ -65,6 +65,14 @@ def test_features_that_all_have(
         assert list(found.words)[-len(lines) - bool(vqs) :] == [*lines, *(["sve128=on"] if vqs else [])]
 
 
+def test_lengths_of_a_host_that_gives_guests_no_sve() -> None:
+    host = bare_host(ALL, vls=(16, 32))
+    host.features &= ~SVE
+    found = baseline([host, host])
+    assert (found.features & SVE, found.vqs) == (0, 0)
+    assert found.words[-1] == "pmu=on"
+
+
 def test_psci_alone_is_no_matter_of_hosts() -> None:
     host = bare_host(ALL, vls=(16,))
     host.features &= ~(PSCI_0_2 | POWER_OFF)
@@ -86,6 +94,8 @@ def test_the_best_of_each_field() -> None:
     assert of_fields(found, "CTR_EL0", "DminLine", "IminLine") == [3, 3]
     assert found.registers[CTR] >> 31 == 1, "RES1"
     assert not any(word.startswith("feat_RNDR") for word in found.words)
+    # Bits that no field has are zero.
+    assert found.registers[ISAR0] == 1 << AES | 1 << SHA1
 
 
 @pytest.mark.parametrize(("second", "el0"), [(0x11, 2), (0x12, 1)])
@@ -113,10 +123,22 @@ def test_words_of_a_baseline() -> None:
     assert len(names) == len(set(names))
     assert {"feat_RNDR=on", "sve=on", "sve128=on", "sve256=on", "pauth=on", "pmu=on"} < set(words)
     assert not {"feat_SVE", "SYSREG_ID_AA64PFR0_EL1_SVE"} & set(names)
-    # Without the PMU 5.10 shows its version all the same.
-    older = bare_host({DFR0: of.DFR0_PMUVER.put(6, 4)}, "5.10")
+    # Without the PMU 5.10 shows its version all the same; what comes behind it is told.
+    older = bare_host({DFR0: of.DFR0_PMUVER.put(6, 4), ISAR0: 1 << RNDR}, "5.10")
     older.features &= ~PMU_V3
-    assert not any("PMUVer" in word for word in baseline([older]).words)
+    words = baseline([older]).words
+    assert not any("PMUVer" in word for word in words)
+    assert "feat_RNDR=on" in words
+
+
+def test_values_that_no_property_has_a_name_for() -> None:
+    """By Arm's name of the field, each that is not zero, beside what has a name."""
+    fraction = field_places()["ID_AA64PFR1_EL1", "MPAM_frac"]
+    host = bare_host({ISAR0: 7 << AES | 1 << RNDR}, "5.10")
+    host.limits[fraction.encoding] = fraction.put(0, 2)
+    words = baseline([host]).words
+    assert {"SYSREG_ID_AA64ISAR0_EL1_AES=7", "SYSREG_ID_AA64PFR1_EL1_MPAM_frac=2", "feat_RNDR=on"} <= set(words)
+    assert not any(word.startswith(("feat_AES", "feat_MPAM", "SYSREG_ID_AA64PFR0_EL1_MPAM")) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -136,3 +158,14 @@ def test_switches_with_which_a_model_does_best(
     lineage = {one.name: one for one in chain(named_models()[model], named_models())}
     found = {one.model.name: one for one in rank(lineage, [known_host(name) for name in hosts], parse_words([]))}
     assert (found[model].words, found[model].usable) == (words, usable)
+
+
+def test_models_of_a_users_own() -> None:
+    """Parents are looked for among them; what none of them says is not switched on."""
+    base = parse_model('name = "base-v1"\n[[values]]\nsource = "s"\n[values.properties]\nfeat_AES = "aes"', "a.toml")
+    mine = parse_model('name = "mine-v1"\nparent = "base-v1"', "b.toml")
+    found = rank({"base-v1": base, "mine-v1": mine}, [known_host("neoverse-v1")], parse_words([]))
+    assert [(one.model.name, one.words, one.usable) for one in found] == [
+        ("base-v1", (), False), ("mine-v1", (), False)
+    ]  # fmt: skip
+    assert [one.realizations[0].request.registers[ISAR0] for one in found] == [1 << AES, 1 << AES]

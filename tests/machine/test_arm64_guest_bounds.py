@@ -137,6 +137,13 @@ def test_timers_of_the_guest() -> None:
     assert msr(vcpu, "CNTHP_CTL_EL2", 0) == "depends-on"
 
 
+def test_a_timer_is_there_without_a_pmu() -> None:
+    """On 5.10 such a guest reads 0 of the PMU's registers."""
+    vcpu = vcpu_on(pmu_host("5.10"))
+    assert msr(vcpu, "CNTV_CVAL_EL0", 5) == msr(vcpu, "PMUSERENR_EL0", 5) == "ok"
+    assert (mrs(vcpu, "CNTV_CVAL_EL0"), mrs(vcpu, "PMUSERENR_EL0")) == (5, 0)
+
+
 def test_which_registers_do_more_than_hold_a_value() -> None:
     vcpu = pmu_vcpu()
     for name in ("PMCR_EL0", "PMUSERENR_EL0", "PMCCFILTR_EL0", "CNTV_CTL_EL0"):

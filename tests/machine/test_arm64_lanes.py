@@ -29,9 +29,14 @@ def ready() -> Arm64World:
         ("KVM_GET_ONE_REG x0", [VMM, KERNEL], False),
         ("KVM_ARM_VCPU_FINALIZE SVE", [VMM, KERNEL], False),
         ("KVM_RUN vcpu=0", [VMM, KERNEL, VCPU, GUEST, KERNEL, VMM], False),
+        ("vcpu=0 KVM_RUN", [VMM, KERNEL, VCPU, GUEST, KERNEL, VMM], False),
         # ID registers are trapped to KVM (HCR_EL2.TID3), others are the vCPU's.
         ("guest mrs ID_AA64PFR0_EL1", [GUEST, VCPU, KERNEL, GUEST], False),
-        ("guest mrs TTBR0_EL1", [GUEST, VCPU], False),
+        ("guest vcpu=0 mrs ID_AA64PFR0_EL1", [GUEST, VCPU, KERNEL, GUEST], False),
+        ("guest mrs TTBR0_EL1", [GUEST, VCPU], True),
+        ("guest msr TTBR0_EL1 1", [GUEST, VCPU], True),
+        ("guest msr MDSCR_EL1 0", [GUEST, VCPU, KERNEL, GUEST], False),
+        ("guest mrs CNTVCT_EL0", [GUEST, VCPU], False),
         # CPACR_EL1 traps to EL1 without an exit; what the vCPU has not, KVM makes UNDEFINED.
         ("guest rdvl", [GUEST, VCPU, GUEST], True),
         ("guest msr MIDR_EL1 0", [GUEST, VCPU, GUEST], True),
@@ -56,11 +61,22 @@ def test_what_is_done_on_the_way() -> None:
     ]  # fmt: skip
     assert [stop.text for stop in world.path_of(world.happen("guest mrs TTBR0_EL1")).stops][1:] == ["executed"]
     assert [stop.text for stop in world.path_of(world.happen("guest rdvl")).stops][1:] == ["", "SVE trap at EL1"]
+    read = world.happen("guest mrs ID_AA64PFR0_EL1")
+    assert [stop.text for stop in world.path_of(read).stops][1:] == ["executed", read.outcome.source, ""]
     refused = world.path_of(world.happen("KVM_SET_ONE_REG SVE_VLS 16"))
     assert [stop.lane for stop in refused.stops] == [VMM, KERNEL]
     not_entered = empty("max")
     answers(not_entered, *WITH_SVE[:2])
     assert [stop.lane for stop in not_entered.path_of(not_entered.happen("KVM_RUN")).stops] == [VMM, KERNEL]
+
+
+@pytest.mark.parametrize(("host", "is_native"), [("neoverse-v1", True), ("neoverse-n1", False)])
+def test_the_host_decides_what_comes_to_kvm(host: str, is_native: bool) -> None:
+    """Without FEAT_S2FWB writes to the registers of a guest's memory do, until its caches are on."""
+    world = empty("max", host)
+    answers(world, *(f"{event} host=1" for event in (*WITH_SVE[:2], "KVM_ARM_VCPU_INIT PSCI_0_2", *WITH_SVE[4:])))
+    step = world.happen("guest msr TTBR0_EL1 1 host=1")
+    assert (step.outcome.name, world.path_of(step).native) == ("ok", is_native)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,8 @@ def test_what_is_done_on_the_way() -> None:
         ),
         # Nothing is offered that the host has not.
         ("max,sve=off,pauth=off", "guest pacia", []),
+        ("max,sve=off,pauth=off", "KVM_GET_ONE_REG z0", []),
+        ("max,sve=off,pauth=off", "KVM_ARM_VCPU_FINALIZE SVE", []),
     ],
 )
 def test_what_is_offered(host: str, event: str, offered: list[tuple[str, ...]]) -> None:

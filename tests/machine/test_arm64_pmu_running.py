@@ -6,7 +6,7 @@ import pytest
 
 from inspector.machine.arm64 import pmu, pmu_running
 from layouts.arm64.ids import PMCR
-from tests.machine.arm64_bounds import encoding, pmu_vcpu
+from tests.machine.arm64_bounds import encoding, mrs, msr, pmu_vcpu
 from tests.machine.arm64_worlds import answers, empty, read
 
 _ON = ("guest msr PMCR_EL0 1", "guest msr PMCNTENSET_EL0 0x7")
@@ -49,6 +49,25 @@ def test_what_a_counter_came_to_stays_open_until_it_is_written() -> None:
     assert counting("7.2", *ran, "guest msr PMEVCNTR0_EL0 9")[0] == 9
     assert counting("7.2", *ran, "guest msr PMCR_EL0 2")[0] == 0
     assert counting("7.2", *ran, "KVM_SET_ONE_REG PMEVCNTR0_EL0 7")[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("events", "cycles"),
+    [
+        ((), None),
+        (("PMUSERENR_EL0 0",), None),
+        (("PMCR_EL0 2",), None),
+        (("PMCR_EL0 4",), 0),
+        (("PMCCNTR_EL0 5", "PMUSERENR_EL0 0"), 5),
+    ],
+)
+def test_what_the_cycle_counter_came_to(events: tuple[str, ...], cycles: int | None) -> None:
+    """Open once it ran, until it is written or reset (PMCR_EL0.C)."""
+    vcpu = pmu_vcpu()
+    for event in ("PMCCNTR_EL0 0", "PMCNTENSET_EL0 0x80000000", "PMCR_EL0 1", "PMCR_EL0 0", *events):
+        name, value = event.split()
+        assert msr(vcpu, name, int(value, 0)) == "ok"
+    assert mrs(vcpu, "PMCCNTR_EL0") == ("depends-on" if cycles is None else cycles)
 
 
 _LP, _FULL, _WHOLE, _CHAIN, _CYCLES = 1 << 7, (1 << 32) - 1, (1 << 64) - 1, 0x1E, 0x11
@@ -109,6 +128,11 @@ def test_which_counters_are_a_pair(
 ) -> None:
     """An even one and the next, which has to be there (kvm_pmu_counter_can_chain)."""
     assert incremented(kernel, 4, number, {number: _FULL}, chains) == (after, overflows)
+
+
+@pytest.mark.parametrize("kernel", ["5.10", "6.1"])
+def test_old_kernels_have_no_long_counters(kernel: str) -> None:
+    assert incremented(kernel, 6, 0, {0: _FULL}) == ({}, 1)
 
 
 def test_a_long_counter_has_no_pair() -> None:

@@ -13,10 +13,11 @@ from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.look import state_of
 from inspector.machine.arm64.world.stage import Stage
 from inspector.machine.arm64.world.state import NodeState, VcpuState, VmState
+from inspector.machine.arm64.world.world import Arm64World
 from inspector.machine.events import EventError
 from inspector.machine.outcome import Rule
 from layouts.arm64.id_fields import id_register
-from layouts.arm64.ids import CCSIDR, ISAR0, MIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, X0, V, sysreg_id
+from layouts.arm64.ids import CCSIDR, ISAR0, ISAR1, MIDR, PFR0, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, X0, V, sysreg_id
 from layouts.arm64.properties import field_places
 from tests.machine.arm64 import known_host
 from tests.machine.arm64_bounds import full_host, rid, vcpu_on
@@ -92,6 +93,20 @@ def test_registers_that_are_seen(event: str, register_id: int, value: int | None
     assert value is None or int.from_bytes(found[register_id], "little") == value
 
 
+def test_a_vcpu_that_is_not_there_yet_has_no_registers() -> None:
+    """The VM's ID registers are those of its first vCPU already."""
+    world = empty("max")
+    answers(world, *READY, "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.AES 0", "KVM_CREATE_VCPU")
+    vm = state_of(world).nodes[0].vm
+    assert vm is not None
+    assert [bool(vcpu.registers) for vcpu in vm.vcpus] == [True, False]
+
+
+def test_a_register_that_is_written_as_it_was_is_not_seen() -> None:
+    events = ("KVM_SET_ONE_REG v3 0", "KVM_SET_ONE_REG TTBR0_EL1 0x1de7ec7edbadc0de", "KVM_SET_ONE_REG x0 0")
+    assert changed(*events) == changed()
+
+
 def test_vectors_that_are_seen() -> None:
     final = "KVM_ARM_VCPU_FINALIZE SVE"
     found = changed(
@@ -157,11 +172,16 @@ def test_a_vm_that_kvm_gave_up_answers_nothing() -> None:
     answers(world, "KVM_CREATE_VM", "KVM_CREATE_VM", *READY[1:])
     world.nodes[0].vms[0].is_dead = True
     assert answers(world, "KVM_RUN", "KVM_GET_ONE_REG x0", "KVM_GET_API_VERSION") == ["EIO", "EIO", "ok"]
-    assert world.happen("KVM_RUN").outcome.code == errno.EIO
+    outcome = world.happen("KVM_RUN").outcome
+    assert (outcome.code, outcome.checks[-1].held) == (errno.EIO, False)
     assert answers(world, "KVM_CREATE_VCPU vm=1") == ["ok"]
 
 
 # Hosts that are known in part
+
+
+#: Their processor has 32 bits of an IPA.
+SMALL = ("KVM_CREATE_VM 32", *READY[1:])
 
 
 def in_part() -> PartialHost:
@@ -209,6 +229,49 @@ def test_fields_that_decide_a_write(features: int, register: str, value: int, on
     assert unknown.of_write(vcpu, rid(register), value, bits) == hangs_on
     vcpu.vm.ran = True
     assert unknown.of_write(vcpu, rid(register), value, bits) == ""
+
+
+def test_who_a_cpu_is_may_be_anything_where_it_is_writable() -> None:
+    host = in_part()
+    host.open[field_places()["MIDR_EL1", "Revision"]] = (0, 3)
+    vcpu = vcpu_on(host)
+    midr = vcpu.id_value(MIDR) + 1
+    assert unknown.of_write(vcpu, sysreg_id(MIDR), midr) == "it's MIDR_EL1.Revision"
+    vcpu.vm.writable_imp = True
+    assert unknown.of_write(vcpu, sysreg_id(MIDR), midr) == ""
+
+
+def test_a_field_that_is_written_alone_hangs_on_itself() -> None:
+    world = Arm64World([in_part()])
+    assert answers(world, *SMALL) == ["ok"] * 3
+    assert answers(world, "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.RNDR 1") == ["depends-on"]
+    assert answers(world, "KVM_SET_ONE_REG ID_AA64ISAR0_EL1.AES 1") == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("names", "hangs_on"),
+    [
+        ("AES", None),
+        ("RNDR", "it's ID_AA64ISAR0_EL1.RNDR, "),
+        ("RNDR DIT", "it's ID_AA64PFR0_EL1.DIT and 1 field more, "),
+        ("RNDR DIT LRCPC", "it's ID_AA64PFR0_EL1.DIT and 2 fields more, "),
+    ],
+)
+def test_fields_that_decide_on_a_restore(names: str, hangs_on: str | None) -> None:
+    """Of each register the first that is open; together in one line."""
+    places = {"AES": (ISAR0, 0x10), "RNDR": (ISAR0, 1 << 60), "DIT": (PFR0, 0x11 | 1 << 48), "LRCPC": (ISAR1, 1 << 20)}
+    by_name = {place.name: place for place in field_places().values()}
+    likely = full_host(limits={ISAR0: 0x10 | 1 << 60, PFR0: 0x11 | 1 << 48, ISAR1: 1 << 20})
+    host = PartialHost(likely, "")
+    host.name, host.open = "it", {by_name[name]: (0, 1) for name in ("RNDR", "DIT", "LRCPC")}
+    world = Arm64World([host])
+    assert answers(world, *SMALL) == ["ok"] * 3
+    world.saved.features = PSCI_0_2
+    for encoding, value in (places[name] for name in names.split()):
+        world.saved.registers[sysreg_id(encoding)] = value.to_bytes(8, "little")
+    outcome = world.happen("KVM_SET_ONE_REG saved").outcome
+    assert outcome.name == ("ok" if hangs_on is None else "depends-on")
+    assert hangs_on is None or outcome.because.startswith(f"depends on {hangs_on}")
 
 
 def test_an_answer_that_hangs_on_something_keeps_what_was_checked() -> None:

@@ -10,6 +10,7 @@ from inspector.machine.coming import deciding, is_for_want, open_answer
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.kernels import kernels, profile_for
 from layouts.coming import NEXT, Coming
+from tests.machine.arm64_worlds import READY, answers, empty
 
 SERIES = Coming(
     "arm64", "a feature", "[PATCH] a feature", ("a register",), "", words=("SMCR_EL1", "ZA"), checks=("KVM has",)
@@ -61,3 +62,14 @@ def test_the_answer_says_what_the_newest_release_says() -> None:
     assert answer.checks[: len(refused.checks)] == refused.checks
     assert answer.because.endswith(f"a feature, not merged; Linux {kernel.name}: EINVAL")
     assert open_answer(kernel, SERIES, None).because.endswith("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("event", "said"), [("KVM_SET_ONE_REG SMCR_EL1 0", "ENOENT"), ("KVM_ARM_VCPU_INIT PSCI_0_2 SME", "no such thing")]
+)
+def test_what_a_world_answers(event: str, said: str) -> None:
+    world = empty("max", kernel=NEXT)
+    answers(world, *READY)
+    outcome = world.happen(event).outcome
+    assert outcome.name == "depends-on"
+    assert outcome.because.endswith(f"SME for guests, not merged; Linux {world.kernel.name}: {said}")

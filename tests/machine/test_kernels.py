@@ -301,6 +301,9 @@ def test_undo_on_next_keeps_what_is_open() -> None:
     assert world.steps[2].before == world.steps[2].after
 
 
+_TWO = ("KVM_CREATE_VCPU", "KVM_CREATE_VCPU")
+
+
 @pytest.mark.parametrize(
     ("host", "events", "answer"),
     [
@@ -309,6 +312,9 @@ def test_undo_on_next_keeps_what_is_open() -> None:
         ("apx", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x80006"), "EINVAL"),
         ("sapphire-rapids", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "guest xsetbv 0x80007"), "#GP"),
         ("zen5", ("KVM_CREATE_VCPU", "KVM_SET_CPUID2 supported", "guest xsetbv 0x80007"), "#GP"),
+        # Another vCPU's CPUID is another's.
+        ("apx", (*_TWO, "KVM_SET_CPUID2 supported vcpu=1", "KVM_SET_XCRS 0x80007 vcpu=1"), "depends-on"),
+        ("apx", (*_TWO, "KVM_SET_CPUID2 supported", "KVM_SET_XCRS 0x80007 vcpu=1"), "EINVAL"),
     ],
 )
 def test_what_a_series_leaves_as_it_is_stays(host: str, events: tuple[str, ...], answer: str) -> None:

@@ -59,6 +59,11 @@ def test_what_is_not_asked(calls: tuple[Call, ...], why: str) -> None:
     [
         ((call("KVM_GET_API_VERSION", result=12),), True),
         ((call("KVM_GET_API_VERSION", result=11),), False),
+        # KVM_CAP_MEMORY_ATTRIBUTES is of VMs that can have private memory, and of /dev/kvm (kvm_arch_has_private_mem).
+        ((call("KVM_CHECK_EXTENSION", 233, result=8),), True),
+        ((VM, call("KVM_CHECK_EXTENSION", 233, of=4, result=8)), False),
+        ((VM, call("KVM_CHECK_EXTENSION", 233, of=4, result=0)), True),
+        ((call("KVM_CREATE_VM", "KVM_X86_DEFAULT_VM", result=4), VCPU), True),
         # KVM_CREATE_VM that fails made no VM; one whose number the log cuts is not compared.
         ((call("KVM_CREATE_VM", 0, result=-1, error="ENOMEM"),), False),
         ((call("KVM_CREATE_VM", 0, result=None),), None),

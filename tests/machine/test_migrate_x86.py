@@ -15,13 +15,13 @@ from inspector.cli.main import main
 from inspector.cli.verify import _captures_beside, _host_beside
 from inspector.export.x86_migration import remedies_of, x86_migration_json
 from inspector.machine.recording import records, with_host
-from inspector.machine.x86.migrate.bits import differences, in_table, violates
+from inspector.machine.x86.migrate.bits import differences, in_table
 from inspector.machine.x86.migrate.calls import restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest, facts_of, steps_of
 from inspector.machine.x86.migrate.noticed import noticed
 from inspector.machine.x86.migrate.origin import origin_of
-from inspector.machine.x86.migrate.remedy import remedied, without
+from inspector.machine.x86.migrate.remedy import helps, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.guest_memory import ZEROES
@@ -89,7 +89,7 @@ def test_a_bit_appears_because_a_kernel_shows_it() -> None:
     made = verdict_of("sample:sapphire-rapids/linux-6.1", "sapphire-rapids@6.18", "firecracker")
     shstk = next(bit for bit in made.bits if bit.name == "cet-ss")
     assert not shstk.blocks
-    assert "appears because Linux 6.18 shows it" in origin_of(made, shstk).text
+    assert "appears because Linux 6.18 to 7.3 shows it" in origin_of(made, shstk).text
 
 
 def test_a_model_turns_a_bit_off() -> None:
@@ -159,26 +159,9 @@ def test_every_remedy_was_tried() -> None:
     for bit in made.blockers:
         lines = remedies_of(made, bit)
         if any(lines.values()):
-            assert remedied(made, bit).helps, bit
+            assert helps(made, bit), bit
             told += 1
     assert told > 20
-
-
-@pytest.mark.parametrize(
-    ("rule", "source", "target", "wrong"),
-    [
-        ("and", 1, 0, True),
-        ("and", 0, 1, False),
-        ("or", 1, 0, False),
-        ("or", 0, 1, False),
-        ("equal", 1, 2, True),
-        ("at_most", 48, 46, True),
-        ("at_most", 46, 48, False),
-        ("ignore", 1, 0, False),
-    ],
-)
-def test_rules(rule: Any, source: int, target: int, wrong: bool) -> None:
-    assert violates(rule, source, target) is wrong
 
 
 def test_an_image_cut_at_4_kib_is_told() -> None:
@@ -305,8 +288,8 @@ def test_a_remedy_that_is_asked_in_part_is_what_the_whole_says() -> None:
         before = {bit.place for bit in made.blockers}
         for bit in made.blockers:
             guest = without(made.guest, (bit,))
-            after = {other.place for other in differences(guest, made.destination) if other.blocks} if guest else before
-            assert remedied(made, bit).helps == (bit.place not in after and after <= before), bit
+            after = {other.place for other in differences(guest, made.destination) if other.blocks}
+            assert helps(made, bit) == (bit.place not in after and after <= before), bit
 
 
 # Recorded restores

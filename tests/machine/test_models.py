@@ -16,7 +16,7 @@ from inspector.machine.arm64.models.baseline import baseline, common_vqs, rank
 from inspector.machine.arm64.models.realize import places_of, realize
 from inspector.machine.arm64.models.request import parse_words, request
 from inspector.machine.arm64.models.workbench import Workbench
-from layouts.arm64.ids import CTR, DFR0
+from layouts.arm64.ids import CTR, DFR0, PFR0
 from layouts.arm64.named_models import ModelError, chain, model_named, named_models, parse_model
 from layouts.arm64.properties import COMPOSITE, assign, properties
 from tests.machine.arm64 import FILES, VERDICTS, as_vcpu, hosts, known_host, write
@@ -123,6 +123,30 @@ def test_vector_lengths_must_be_the_hosts_prefix() -> None:
     assert realize(request(model, parse_words(["sve256=off"]), host), host).usable
     made = realize(request(model, parse_words(["sve128=off"]), host), host)
     assert [blocker.name for blocker in made.blockers] == ["sve"]
+
+
+def test_aarch32_registers_are_the_hosts() -> None:
+    """Models do not describe them; what they do describe stays theirs."""
+    host, model = known_host("neoverse-v1"), named_models()["neoverse-n1-v1"]
+    without = request(model, NONE, host).registers
+    wanted = request(model, parse_words(["el0_mode=aarch32"]), host)
+    aarch32 = {encoding for encoding in without if host.kernel.registers[encoding].aarch32}
+    assert wanted.registers == {
+        **without,
+        **{encoding: host.limit(encoding, wanted.features) for encoding in aarch32},
+        PFR0: without[PFR0] + 1,
+    }
+
+
+def test_blockers_in_words() -> None:
+    host = known_host("neoverse-n1")
+    made = realize(request(named_models()["neoverse-v1-v1"], NONE, host), host)
+    assert str(made.blockers[0]) == "sve: the host does not support this vCPU feature"
+    host = known_host("neoverse-v1")
+    made = realize(request(named_models()["neoverse-n1-v1"], NONE, host), host)
+    assert "feat_FWB: ID_AA64MMFR2_EL1.FWB: not writable; the host has 1 (found 0); the model leaves it 0" in map(
+        str, made.blockers
+    )
 
 
 def test_who_it_is_needs_a_capability() -> None:

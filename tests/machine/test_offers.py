@@ -72,16 +72,23 @@ def test_a_release_is_the_first_kernel_from_there_on(since: str, kernel: str) ->
 @pytest.mark.parametrize(
     ("step", "made"),
     [
-        ("KVM_RUN", "KVM_RUN vcpu=1 cpu=2 host=1 vm=4"),
-        ("guest fadd", "guest fadd vcpu=1 cpu=2 host=1 vm=4"),
+        ("KVM_RUN", "KVM_RUN vcpu=1 cpu=2 host=1 vm=4 thread=3"),
+        ("guest fadd", "guest fadd vcpu=1 cpu=2 host=1 vm=4 thread=3"),
+        ("process ldtilecfg", "process ldtilecfg vcpu=1 cpu=2 host=1 vm=4 thread=3"),
         ("KVM_RUN vm=5", "KVM_RUN vm=5 host=1"),
         ("undo", "undo"),
         ("first KVM_RUN", "first KVM_RUN"),
         ("guests", "guests"),
     ],
 )
-def test_a_step_of_a_vcpu_happens_where_the_event_did(step: str, made: str) -> None:
-    assert steps("KVM_X value=1 vcpu=1 cpu=2 host=1 vm=4", step) == [(made,)]
+def test_a_step_happens_where_the_event_did(step: str, made: str) -> None:
+    assert steps("KVM_X value=1 vcpu=1 cpu=2 host=1 vm=4 thread=3", step) == [(made,)]
+
+
+def test_where_an_event_happens_may_stand_anywhere() -> None:
+    assert steps("vcpu=1 KVM_X cpu=2 5", "{again}", "first {n}", on=r"^KVM_X (?P<n>\d)$") == [
+        ("vcpu=1 KVM_X cpu=2 5", "first 5")
+    ]
 
 
 def test_each_entry_says_what_it_does_and_why() -> None:

@@ -107,6 +107,11 @@ def test_answers_agree_or_not() -> None:
     assert Answer("kind", "record", 1, 2, accepted=True).agrees is False
 
 
+def test_a_record_of_an_unknown_kind_is_one_that_is_not_asked() -> None:
+    found = answer.unknown("kind")
+    assert (found.kind, found.answers) == ("kind", 1)
+
+
 @pytest.mark.parametrize(("length", "cut"), [(196, False), (197, True)])
 def test_a_record_in_a_report(length: int, cut: bool) -> None:
     """Its JSON with brackets and quotes, of 200 characters at most."""
@@ -131,6 +136,20 @@ def test_numbers(text: str, value: int) -> None:
 def test_no_numbers(text: str) -> None:
     with pytest.raises(ValueError, match="is not a number of 64 bits"):
         events.number(text)
+
+
+def test_numbers_of_few_bits() -> None:
+    assert events.number("15", 4) == 15
+    with pytest.raises(ValueError, match=r"^16 is not a number of 4 bits$"):
+        events.number("16", 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("31", 31), ("9999", 9999), ("12345", -1), ("", -1), ("x", -1), ("²", -1), ("٣", -1)]
+)
+def test_numbers_behind_a_name(text: str, number: int) -> None:
+    """Digits of other scripts are none: Python's own words would refuse them, or take them."""
+    assert events.digits(text) == number
 
 
 def test_words_of_an_event() -> None:

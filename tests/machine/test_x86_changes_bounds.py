@@ -8,8 +8,9 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.kvm import changes as told
 from inspector.machine.x86.kvm import upgrade as predicted
+from inspector.machine.x86.kvm.any_cpu import AMD, INTEL, any_cpu
 from inspector.machine.x86.kvm.assumed import assumed_kvm
-from inspector.machine.x86.kvm.changes import AMD, INTEL, Change, any_cpu, changes, of_both_vendors
+from inspector.machine.x86.kvm.changes import Change, changes, of_both_vendors
 from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.supported_cpuid import supported_table
 from inspector.machine.x86.kvm.upgrade import cpu_behind, upgrade

@@ -271,6 +271,8 @@ def test_a_world_without_xfd_has_no_costs_to_tell() -> None:
         ((*PERMITTED, "guest xsetbv 7"), None),
         ((*PERMITTED, "guest xsetbv 0x20007"), ("guest xsetbv 0x60007",)),
         ((*PERMITTED, "guest xsetbv 5"), ("guest xsetbv 0x7",)),
+        ((*PERMITTED, "guest vcpu=0 xsetbv cpu=0 5"), ("guest xsetbv 0x7 vcpu=0 cpu=0",)),
+        ((*PERMITTED, "guest wrmsr XFD 1"), None),
         ((*PERMITTED, "guest tilezero 0"), ("guest xsetbv 0x60001", "guest tilezero 0")),
         ((*PERMITTED, "guest xsetbv 7", "guest tilezero 0"), ("guest xsetbv 0x60007", "guest tilezero 0")),
         # Without tiles in its CPUID there is nothing that a guest could set.

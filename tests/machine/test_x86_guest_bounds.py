@@ -189,3 +189,17 @@ def test_an_emulators_guest_gets_back_only_a_large_buffer() -> None:
 def test_xgetbv_reads_the_guests_xcr0() -> None:
     guest = guest_of()
     assert guest.execute(lambda cpu: control.xgetbv(cpu, 0)).value == 0x602E7
+
+
+@pytest.mark.parametrize(("is_alone", "rdmsr"), [(True, 0), (False, 1)])
+def test_what_ends_a_run_of_one_instruction_costs_nothing(is_alone: bool, rdmsr: int) -> None:
+    """Nobody would have left the guest; fpu_sync_guest_vmexit_xfd_state reads XFD at a real exit."""
+    guest = guest_of()
+    guest.vcpu.passthrough = True
+    if not is_alone:
+        guest.run.begin()
+    assert guest.execute(tiles.tilerelease).accepted
+    if not is_alone:
+        guest.run.exit()
+    costs = guest.vcpu.process.linux.trace.costs
+    assert (costs.vm_exits, costs.rdmsr_xfd) == (rdmsr, rdmsr)

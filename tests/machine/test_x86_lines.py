@@ -208,6 +208,8 @@ def test_a_bit_goes_in_the_words_of_each_vmm() -> None:
     nameless = lines.remedies((7, 0, "ebx", 12))
     assert (nameless["qemu"], nameless["libvirt"]) == ("", "")
     assert lines.msr_remedies(0x10A, 28, on=True)["qemu"] == "-cpu ...,+rfds-clear"
+    # What may be 1 of VMX's controls is the upper half of the MSR.
+    assert [lines.msr_remedies(0x48B, at)["qemu"] for at in (1, 33)] == ["", "-cpu ...,-vmx-ept"]
 
 
 def test_every_named_bit_has_a_remedy_that_says_it_again() -> None:

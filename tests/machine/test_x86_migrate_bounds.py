@@ -7,42 +7,20 @@ from collections.abc import Mapping
 import pytest
 
 from inspector.capture.host import CpuidValues
-from inspector.machine.outcome import Rule
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference, compared_msrs, in_table, msr_rule
-from inspector.machine.x86.migrate.calls import Call, Restored, order_of, restored
-from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of, steps_of
-from inspector.machine.x86.migrate.lost import has, lost
+from inspector.machine.x86.migrate.calls import order_of, restored
+from inspector.machine.x86.migrate.guest import NOTHING
 from inspector.machine.x86.migrate.noticed import noticed
-from inspector.machine.x86.migrate.origin import question_of
 from inspector.machine.x86.migrate.places import Place
 from inspector.machine.x86.migrate.remedy import features_of
 from inspector.machine.x86.migrate.together import anew, names_of_features
 from layouts.x86.vmms import VMMS
-from tests.machine.x86_moves import silicon
+from tests.machine.x86_moves import bit, feature, guest_with, silicon
 
 ALL = (1 << 64) - 1
 PKU, WAITPKG, RDTSCP = (7, 0, "ecx", 3), (7, 0, "ecx", 5), (0x80000001, 0, "edx", 27)
 VMX, RDPID = (1, 0, "ecx", 5), (7, 0, "ecx", 22)
-
-
-def bit(kind: str, at: int, subleaf: int, register: str, low: int, high: int = -1, rule: str = "and") -> Difference:
-    return Difference(Place(kind, at, subleaf, register, max(low, high), low), rule, 1, 0, blocks=True)  # type: ignore[arg-type]
-
-
-def feature(key: tuple[int, int, str, int]) -> Difference:
-    return bit("cpuid", *key)
-
-
-def guest_with(
-    table: Mapping[tuple[int, int], CpuidValues] | None = None,
-    msrs: Mapping[int, int] | None = None,
-    facts: Mapping[str, int] | None = None,
-    **parts: bytes,
-) -> Guest:
-    saved = NOTHING._replace(msrs=tuple((msrs or {}).items()), **parts)  # type: ignore[arg-type]
-    found = Guest("g", saved, steps_of(saved), {**(facts or {}), **facts_of(saved)})
-    return found.with_table(table or {})
 
 
 # A guest that starts anew
@@ -68,8 +46,24 @@ def test_a_guest_that_starts_anew_has_none_of_the_state() -> None:
     assert after.saved.sregs2 is None
 
 
-def test_without_leaf_0xd_only_the_features_bits_go() -> None:
-    before = guest_with(facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
+def test_a_guest_that_starts_without_xsave_has_no_component() -> None:
+    """Its leaf 0xD went with the bits; what was cut short when it was captured stays as it is."""
+    before = guest_with(
+        {(0xD, 0): (7, 0, 0, 0), (0xD, 1): (0, 0, 0x800, 0)},
+        {0xDA0: ALL, 0x1C4: ALL},
+        sregs=b"\xff" * 312,
+        xcrs=b"\xff" * 23,
+        xsave=b"\xff" * 519,
+    )
+    found = anew(before, before.with_table({}), (feature((1, 0, "edx", 1)),), keeps_list=True)
+    assert dict(found.msrs) == {0xDA0: 0, 0x1C4: 0}
+    assert found.saved.sregs == b"\xff" * 248 + (ALL & ~1).to_bytes(8, "little") + b"\xff" * 56
+    assert (found.saved.xcrs, found.saved.xsave) == (b"\xff" * 23, b"\xff" * 519)
+
+
+@pytest.mark.parametrize("table", [{}, {(0xD, 1): (0xF, 0, 0, 0)}])
+def test_without_leaf_0xd_only_the_features_bits_go(table: Mapping[tuple[int, int], CpuidValues]) -> None:
+    before = guest_with(table, facts={"xcr0": ALL, "cr4": ALL, "efer": ALL})
     facts = anew(before, before, (feature(PKU),), keeps_list=True).facts
     assert dict(facts) == {"xcr0": ALL & ~(1 << 9), "cr4": ALL & ~(1 << 22), "efer": ALL}
 
@@ -96,6 +90,13 @@ def test_msrs_of_features_that_go(
     assert dict(anew(before, before, bits, keeps_list=False).msrs) == of_features
 
 
+def test_what_another_feature_uses_is_kept_for_one_that_the_guest_has() -> None:
+    """TSC_AUX is RDPID's too, which this guest has not; PSE's bit of CR4 is kept, and VME's beside it is not."""
+    before = guest_with({(1, 0): (0, 0, 0, 1 << 3)}, {0xC0000103: 5}, {"cr4": ALL})
+    after = anew(before, before, (feature(RDTSCP), feature((1, 0, "edx", 1))), keeps_list=True)
+    assert (dict(after.msrs), dict(after.facts)) == ({0xC0000103: 0}, {"cr4": ALL & ~1})
+
+
 @pytest.mark.parametrize(
     ("difference", "names", "keys"),
     [
@@ -111,6 +112,8 @@ def test_msrs_of_features_that_go(
         (bit("cpuid", 0x80000008, 0, "eax", 0, 7, "at_most"), (), ()),
         (bit("cpuid", 7, 0, "edx", 10, rule="or"), (), ()),
         (bit("cpuid", 0, 0, "ebx", 0, 31, "and"), (), ()),
+        # A bit that Linux names and QEMU does not.
+        (feature((0x80000021, 0, "eax", 9)), (), ((0x80000021, 0, "eax", 9),)),
         (bit("msr", 0x10A, 0, "", 0), ("rdctl-no",), ()),
         (bit("msr", 0x10A, 0, "", 60), (), ()),
     ],
@@ -132,6 +135,8 @@ def test_what_brings_a_bit(
         (feature(PKU), {"cr4": 0}, {}, "not in use now: CR4.PKE is 0"),
         (feature(PKU), {}, {}, "not known whether it is in use: CR4, XCR0 not captured"),
         (feature(WAITPKG), {}, {0xE1: 0x1F}, "IA32_UMWAIT_CONTROL is 0x1f"),
+        # AVX2 has no state of its own.
+        (feature((7, 0, "ebx", 5)), {"xstate_bv": 4, "xcr0": 0}, {}, "XSTATE_BV[2] is set"),
         (bit("xcr0", 0xD, 0, "", 9), {"xcr0": 1 << 9}, {}, "XCR0[9] is set"),
         (bit("xcr0", 0xD, 0, "", 9), {"xstate_bv": 1 << 9, "xcr0": 1 << 10}, {}, "XSTATE_BV[9] (pkru) is set"),
         (bit("xcr0", 0xD, 0, "", 9), {}, {}, "not known whether it is in use: XSTATE_BV, XCR0 not captured"),
@@ -154,97 +159,6 @@ def test_what_shows_a_use(difference: Difference, facts: dict[str, int], msrs: d
     assert found.evidence == (found.use if found.use.endswith((" is set", "0x1f")) else "")
 
 
-# What is lost in silence
-
-
-def losses(
-    guest: Guest, vmm: str, *steps: str, bits: tuple[Difference, ...] = (), left_out: tuple[int, ...] = ()
-) -> list[str]:
-    """Of a vCPU that KVM has reset, after calls that were accepted."""
-    host = silicon("6.18")
-    calls = tuple(Call(step, step, Rule("r").ok()) for step in steps)
-    found = lost(guest, host, VMMS[vmm], bits, Restored(calls, host.bare, (), left_out))
-    return [f"{entry.kind} {entry.where}: {entry.text}" for entry in found]
-
-
-@pytest.mark.parametrize("step", ["sregs", "sregs2"])
-def test_control_registers_that_kvm_keeps_otherwise(step: str) -> None:
-    guest = guest_with(facts={"cr0": 0x80000011, "cr4": 0x20, "efer": 0x500})
-    assert losses(guest, "firecracker", step) == [
-        "sregs sregs.cr0: CR0 0x80000011 is accepted and reads 0x60000010",
-        "sregs sregs.cr4: CR4 0x20 is accepted and reads 0x0",
-        "sregs sregs.efer: EFER 0x500 is accepted and reads 0x0",
-    ]
-    assert losses(guest, "firecracker", "regs") == losses(guest_with(facts={"cr0": 0x60000010}), "qemu", step) == []
-
-
-def test_components_that_are_not_given_back() -> None:
-    guest = guest_with(
-        None, None, {"xstate_bv": 0x287 | 1 << 40, "xcr0": 0x207 | 1 << 40}, xcrs=b"\0" * 8, xsave=b"\0" * 8
-    )
-    assert losses(guest, "firecracker", "xsave") == [
-        f"xsave xsave.header.xstate_bv[{number}]: {name} in use is accepted and not given back: "
-        "the guest's CPUID has it not"
-        for number, name in ((2, "avx"), (9, "pkru"), (40, "component 40"))
-    ]
-    assert losses(guest, "firecracker", "regs") == []
-    assert losses(guest._replace(captured=frozenset(("xsave",))), "firecracker", "xsave") == []
-
-
-@pytest.mark.parametrize(
-    ("size", "eax", "cut"), [(4096, 1 << 18, True), (4097, 1 << 18, False), (4096, 7, False), (0, 1 << 18, False)]
-)
-def test_an_image_with_tiles_is_longer_than_a_page(size: int, eax: int, cut: bool) -> None:
-    guest = guest_with({(0xD, 0): (eax, 0, 0, 0)}, xsave=b"\0" * size)
-    text = f"xsave xsave: the image is cut at {size} bytes: a guest with tiles has 11008 (KVM_GET_XSAVE2)"
-    assert losses(guest, "firecracker") == ([text] if cut else [])
-
-
-@pytest.mark.parametrize(
-    ("vmm", "state", "said"),
-    [
-        (
-            "firecracker",
-            b"\x01\0\0\0",
-            ["nested nested_state: Firecracker does not set nested state, and the vCPU is in L2"],
-        ),
-        ("firecracker", b"\x02\0\x01\0", []),
-        ("firecracker", b"\0\x01\0\0", []),
-        ("firecracker", b"", []),
-        ("qemu", b"\x01\0\0\0", []),
-    ],
-)
-def test_nested_state_that_is_not_moved(vmm: str, state: bytes, said: list[str]) -> None:
-    assert losses(guest_with(nested=state), vmm) == said
-
-
-def test_bits_and_msrs_that_go_in_silence() -> None:
-    width = bit("cpuid", 0x80000008, 0, "eax", 0, 7, "at_most")
-    bits = (feature(PKU)._replace(blocks=False), feature(PKU), width)
-    assert losses(guest_with(), "qemu", bits=bits) == [
-        "cpuid CPUID.7.0.ECX[3]: the guest loses pku, which it has seen since it started",
-        "cpuid CPUID.80000008.0.EAX[7:0]: physical address width: the guest has 0x1, the destination 0x0",
-    ]
-    assert losses(guest_with(), "firecracker", bits=bits[1:2]) == [
-        "cpuid CPUID.7.0.ECX[3]: the guest goes on seeing pku, which the destination does not back"
-    ]
-    guest = guest_with(None, {0xE1: 4, 0x277: 5, 0x10: 9})
-    left = "msr MSR.E1: IA32_UMWAIT_CONTROL 0x4 is left out: the destination's KVM does not list it"
-    assert losses(guest, "qemu", left_out=(0xE1,)) == [left]
-    reads = "msr MSR.277: IA32_PAT 0x5 is accepted and reads 0x7040600070406"
-    assert losses(guest, "qemu", "msrs", left_out=(0xE1,)) == [reads, left]
-
-
-def test_a_guest_has_a_feature_by_its_table() -> None:
-    xsaves = {(0xD, 1): (8, 0, 0, 0)}
-    assert not has(xsaves, "xsaves")
-    assert has({(0xD, 1): (8, 0, 1, 0)}, "xsaves")
-    assert has({(0xD, 1): (8, 0, 0, 1)}, "xsaves")
-    assert [has({}, "xsaves"), has({(7, 0): (0, 0, 8, 0)}, "pku"), has({}, "pku"), has(xsaves, "nonsense")] == [
-        False, True, False, False
-    ]  # fmt: skip
-
-
 # The frequency of the TSC, the calls, the bits
 
 
@@ -260,16 +174,6 @@ def test_who_tells_that_tscs_are_scaled(is_raw: bool, flags: frozenset[str], sca
     assert bool(tsc.hangs_on(guest, host)) is (scales is None)
     host.emulator = "TCG"
     assert tsc.hangs_on(guest, host) == ""
-
-
-@pytest.mark.parametrize(
-    ("kind", "number", "gives"), [("xcr0", 9, True), ("xcr0", 19, False), ("xss", 11, True), ("xss", 15, False)]
-)
-def test_a_kvm_is_asked_for_components(kind: str, number: int, gives: bool) -> None:
-    question = question_of(bit(kind, 0xD, 0, "", number))
-    assert question is not None
-    assert question(silicon("6.18").kvm) is gives
-    assert question_of(bit("cpuid", 1, 0, "eax", 0)) is None
 
 
 def test_the_order_of_calls_is_that_of_what_was_captured() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from inspector.capture.host import Cpuid
@@ -13,13 +15,15 @@ from inspector.machine.x86.models.cpuid import (
     phys_bits_of,
     version_of,
 )
-from inspector.machine.x86.models.offer import Offer, offer_of_cpuid, offer_of_features, tcg_offer
-from inspector.machine.x86.models.realize import Realization, place_in_warning, realize
+from inspector.machine.x86.models.offer import Offer, offer_of_cpuid, offer_of_features
+from inspector.machine.x86.models.realize import place_in_warning
 from inspector.machine.x86.models.request import RequestError, request
 from inspector.targets.x86_offers import offer_named
-from layouts.x86.models.features import Bit, Word, features
+from layouts.x86.models.features import Bit, Word
+from tests.machine.x86_models import every, made
 
 AMD, INTEL = (0x68747541, 0x444D4163, 0x69746E65), (0x756E6547, 0x6C65746E, 0x49656E69)
+HYGON = (0x6F677948, 0x656E6975, 0x6E65476E)
 LEAF_0 = {(0, 0): (1, *AMD), (1, 0): (0, 0, 0, 0)}
 NO_FB_CLEAR = 1 << 5 | 1 << 8 | 1 << 13 | 1 << 14 | 1 << 15
 SPR = "sapphire-rapids@6.18"
@@ -31,19 +35,6 @@ def offer_with(
     host: Cpuid | None = None,
 ) -> Offer:
     return offer_of_cpuid("h", Cpuid({**LEAF_0, **rows}), msrs=msrs, host=host)
-
-
-def every(*gone: str, vendor: str = "AuthenticAMD", accelerator: str = "kvm") -> Offer:
-    """A host that has everything but what is named."""
-    there = set(features()) - set(gone)
-    return offer_of_features("h", there, gone, accelerator=accelerator, signature=(vendor, 25, 1, 1))
-
-
-def made(name: str, host: Offer | None = None, qemu: str = "", **properties: str) -> Realization:
-    words = {key.replace("_", "-"): value for key, value in properties.items()}
-    switches = {word: value == "on" for word, value in words.items() if word in features()}
-    words = {word: value for word, value in words.items() if word not in features()}
-    return realize(request(name, switches, words, qemu=qemu), host or tcg_offer())
 
 
 # What QEMU adds to KVM's answer
@@ -92,9 +83,11 @@ def test_what_is_added_and_taken() -> None:
 
 
 def test_an_offer_says_what_the_table_says() -> None:
-    rows = {(0x80000002 + row, 0): (0x20202020, 0x20555043, 0x20202058, 0) for row in range(3)}
+    texts = (b"    CPU X   of t", b"hree rows, the l", b"ast whole of CPU")
+    rows = {(0x80000002 + row, 0): struct.unpack("<4I", text.ljust(16, b"\0")) for row, text in enumerate(texts)}
     offer = offer_with({**rows, (0x80000008, 0): (0x3034, 0x33, 0, 0)})
-    assert (offer.phys_bits, offer.model_id, offer.kernel, offer.label) == (0x34, "CPU X", "", "h")
+    assert offer.model_id == "CPU X   of three rows, the last whole of CPU"
+    assert (offer.phys_bits, offer.kernel, offer.label) == (0x34, "", "h")
     assert offer.cpuid is not None
     assert (offer_with({}).phys_bits, offer_with({}).model_id) == (0, "")
     by_names = offer_of_features("h", ["pni"], ["x2apic"])
@@ -169,8 +162,11 @@ def test_numbers_are_read_in_any_base() -> None:
         ("EPYC-v1", {}, 0x800F12),
         ("EPYC-v1", {"family": "15", "model": "31", "stepping": "15"}, 0x010FFF),
         ("EPYC-v1", {"family": "16", "model": "0xf0", "stepping": "0"}, 0x1F0F00),
-        ("base", {}, 0x663),
-        ("max", {"family": "6"}, 0x663),
+        ("base", {}, 0),
+        ("base", {"family": "6", "model": "3"}, 0x630),
+        ("max", {}, 0x663),
+        ("max", {"model": "3"}, 0x633),
+        ("max", {"family": "6"}, 0x600),
     ],
 )
 def test_family_model_and_stepping(name: str, properties: dict[str, str], eax: int) -> None:
@@ -240,6 +236,20 @@ def test_the_vendor_in_the_extended_leaf(name: str, properties: dict[str, str], 
     assert extended[1:] == (basic[1:] if named else (0, 0, 0))
 
 
+@pytest.mark.parametrize(("name", "edx"), [("EPYC-v1", 0x2DD3FBFD), ("Dhyana-v1", 0x2C500800)])
+def test_a_guest_of_hygon_has_no_copies_of_leaf_1(name: str, edx: int) -> None:
+    """What guests of QEMU 7.2 read under TCG: AMD alone is AMD there (IS_AMD_CPU)."""
+    assert (guest_cpuid(made(name)).get(0x80000001) or ())[3] == edx
+
+
+def test_what_qemu_does_for_amd_it_does_not_for_hygon() -> None:
+    """x86_cpu_get_supported_feature_word: machine checks are AMD's, ARCH_CAPABILITIES is kept from AMD."""
+    of_hygon = offer_with({(0, 0): (1, *HYGON)})
+    assert (of_hygon.vendor, of_hygon.has("overflow-recov"), of_hygon.has("mce")) == ("HygonGenuine", False, True)
+    for vendor, shown in (("AuthenticAMD", False), ("HygonGenuine", True)):
+        assert ("arch-capabilities" in made("host", every(vendor=vendor)).features) is shown
+
+
 def test_every_leaf_of_a_model() -> None:
     table = guest_cpuid(made("SapphireRapids", offer_named(SPR))).leaves
     assert {key: row for key, row in table.items() if key[0] in (0, 0xD, 0x1D, 0x1E)} == {
@@ -254,7 +264,10 @@ def test_every_leaf_of_a_model() -> None:
         (0xD, 17): (64, 2752, 2, 0),
         (0xD, 18): (8192, 2816, 6, 0),
         (0x1E, 0): (0, 0x4010, 0, 0),
-    } | {key: table[key] for key in table if key[0] == 0x1D}
+        # Palette 1: 8 KiB in 8 tiles of 1 KiB, 16 rows of 64 bytes (Intel SDM vol. 1, 18.2).
+        (0x1D, 0): (1, 0, 0, 0),
+        (0x1D, 1): (1024 << 16 | 8192, 8 << 16 | 64, 16, 0),
+    }
     assert (table[1, 0][0], table[1, 0][1], table[0x80000001, 0][0]) == (0x806F4, 0x800, 0x806F4)
     brand = b"".join(word.to_bytes(4, "little") for at in (2, 3, 4) for word in table[0x80000000 + at, 0])
     assert brand == b"Intel Xeon Processor (SapphireRapids)".ljust(48, b"\0")
@@ -312,19 +325,22 @@ def test_leaves_beyond_the_highest_are_not_shown() -> None:
     ("properties", "rows"),
     [
         (
-            {"vendor": "AB"},
-            {(0, 0): (13, 0x4241, 0, 0), (1, 0): (0x663, 0x800, 0, 0), (0x80000001, 0): (0x663, 0, 0, 0)},
+            {},
+            {(0, 0): (13, 0, 0, 0), (1, 0): (0, 0x800, 0, 0), (0x80000001, 0): (0, 0, 0, 0)},
         ),
+        ({"vendor": "ABCDEFGHIJKL"}, {(0, 0): (13, 0x44434241, 0x4C4B4A49, 0x48474645)}),
         ({"fsgsbase": "on"}, {(7, 0): (0, 1, 0, 0)}),
         ({"sha512": "on"}, {(7, 0): (1, 0, 0, 0), (7, 1): (1, 0, 0, 0)}),
         ({"arat": "on"}, {(6, 0): (4, 0, 0, 0)}),
-        ({"lm": "on"}, {(0x80000001, 0): (0x663, 0, 0, 1 << 29), (0x80000008, 0): (0x3028, 0, 0, 0)}),
-        ({"fpu": "on", "nx": "on"}, {(0x80000001, 0): (0x663, 0, 0, 1 << 20 | 1)}),
-        ({"fpu": "on", "nx": "on", "vendor": "GenuineIntel"}, {(0x80000001, 0): (0x663, 0, 0, 1 << 20)}),
+        ({"lm": "on"}, {(0x80000001, 0): (0, 0, 0, 1 << 29), (0x80000008, 0): (0x3028, 0, 0, 0)}),
+        ({"fpu": "on", "nx": "on"}, {(0x80000001, 0): (0, 0, 0, 1 << 20)}),
+        ({"fpu": "on", "nx": "on", "vendor": "AuthenticAMD"}, {(0x80000001, 0): (0, 0, 0, 1 << 20 | 1)}),
+        # As the emulator answered for a Dhyana: AMD's alone repeat leaf 1.
+        ({"fpu": "on", "nx": "on", "vendor": "HygonGenuine"}, {(0x80000001, 0): (0, 0, 0, 1 << 20)}),
         ({"svm": "on"}, {(0x8000000A, 0): (1, 0x10, 0, 0)}),
         ({"xsave": "on"}, {(0xD, 0): (3, 576, 576, 0), (0xD, 1): (0, 576, 0, 0)}),
         ({"model_id": "x" * 49}, {(0x80000002 + at, 0): (0x78787878,) * 4 for at in range(3)}),
-        ({"model_id": "\u4e00"}, {(0x80000002, 0): (0x3F, 0, 0, 0)}),
+        ({"model_id": "\u4e00\udcff"}, {(0x80000002, 0): (0xFF80B8E4, 0, 0, 0)}),
     ],
 )
 def test_a_cpu_of_one_feature_has_its_rows_alone(
@@ -336,16 +352,17 @@ def test_a_cpu_of_one_feature_has_its_rows_alone(
 
 
 def test_a_cpu_of_its_own_has_what_no_guest_is_shown() -> None:
-    """As a processor a model has its leaves of tiles, AVX10 and Centaur's."""
-    tables = {name: cpuid_of_model(name).leaves for name in ("SapphireRapids-v1", "DiamondRapids-v1", "YongFeng-v1")}
-    spr, diamond, yongfeng = tables.values()
+    """As a processor a model has its leaves of tiles, AVX10, Centaur's and of AMD's counters; XCR0 is 1 at reset."""
+    names = ("SapphireRapids-v1", "DiamondRapids-v1", "YongFeng-v1", "EPYC-Genoa-v2")
+    spr, diamond, yongfeng, genoa = (cpuid_of_model(name).leaves for name in names)
     assert (spr[0x80000000, 0], spr[1, 0][0], (0xC0000000, 0) in spr) == ((0x80000008, 0, 0, 0), 0x806F4, False)
-    assert (spr[0x1E, 0], (0x1E, 1) in spr) == ((0, 0x4010, 0, 0), False)
+    assert (spr[0xD, 0][:3], spr[0x1E, 0], (0x1E, 1) in spr) == ((0x602E7, 576, 11008), (0, 0x4010, 0, 0), False)
     assert {key: row for key, row in diamond.items() if key[0] in (0x1E, 0x24)} == {
         (0x1E, 0): (1, 0x4010, 0, 0),
         (0x1E, 1): (0x1DF, 0, 0, 0),
-        (0x24, 0): (1, 0x70000, 0, 0),
+        (0x24, 0): (1, 0x70002, 0, 0),
         (0x24, 1): (0, 0, 4, 0),
     }
-    assert yongfeng[0xC0000000, 0] == (0xC0000004, 0, 0, 0)
-    assert yongfeng[0xC0000001, 0] == (0, 0, 0, 0x3DCC)
+    assert yongfeng[0xC0000000, 0] == (0xC0000001, 0, 0, 0)
+    assert yongfeng[0xC0000001, 0] == (0x7B3, 0, 0, 0x3DCC)
+    assert (genoa[0x80000000, 0][0], genoa[0x80000022, 0]) == (0x80000022, (1, 0, 0, 0))

@@ -159,9 +159,15 @@ def test_a_host_known_in_part_gives_no_verdict() -> None:
 
 
 def test_requests_that_no_qemu_takes() -> None:
-    for words_ in (("EPYC-v9",), ("EPYC", {"nonsense": True}), ("EPYC", {}, {}, "pc-q35-99.0")):
-        with pytest.raises(RequestError):
-            request(*words_[:3], machine=words_[3] if len(words_) > 3 else "")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match=r"QEMU 11\.1 has no CPU model 'EPYC-v9'"):
+        request("EPYC-v9")
+    with pytest.raises(RequestError, match=r"QEMU 11\.1 has no feature 'nonsense'"):
+        request("EPYC", {"nonsense": True})
+    with pytest.raises(RequestError, match=r"expected a machine type such as pc-q35-9\.0, found 'pc-q35-99\.0'"):
+        request("EPYC", machine="pc-q35-99.0")
+    for vendor in ("AB", "GenuineIntel ", "Genuine\u4e00ntel"):
+        with pytest.raises(RequestError, match=f"vendor={vendor}: expected 12 characters"):
+            request("EPYC", None, {"vendor": vendor})
     with pytest.raises(RequestError, match="no feature 'apxf'"):
         request("EPYC", {"apxf": True}, qemu="10.0")
 

@@ -30,14 +30,15 @@ from layouts.x86.features import REGISTERS
 from layouts.x86.kernels import profile_for
 from layouts.x86.msr_origins import ARCH_CAPABILITIES
 from layouts.x86.vmms import VMMS
-from tests.machine.x86_moves import SOURCE, silicon, with_msr
+from tests.machine.x86_moves import SOURCE, showing, silicon, with_msr
 
 UINTR, GFNI, VMX = (
     Place("cpuid", 7, 0, "edx", 5, 5),
     Place("cpuid", 7, 0, "ecx", 8, 8),
     Place("cpuid", 1, 0, "ecx", 5, 5),
 )
-CET = Place("cpuid", 7, 0, "ecx", 7, 7)
+CET, CET_U = Place("cpuid", 7, 0, "ecx", 7, 7), Place("xss", 0xD, 0, "", 11, 11)
+NE_CONVERT, INVPCID = Place("cpuid", 7, 1, "edx", 5, 5), Place("cpuid", 7, 0, "ebx", 10, 10)
 
 
 def changed(cpuid: Cpuid, place: Place, value: int) -> Cpuid:
@@ -82,6 +83,38 @@ def test_a_bit_that_goes(host: tuple[Place, ...], place: Place, by: str, text: s
 
 def test_a_bit_that_an_older_kernel_does_not_show() -> None:
     assert origin(moved(silicon("6.1")), CET, 1, 0) == (KERNEL, "Linux 6.18 to 7.3 shows it; 6.1 of spr does not")
+
+
+def test_a_bit_in_a_register_that_an_older_kernel_leaves_zero() -> None:
+    """AVX-NE-CONVERT: Linux 6.1 has the bit of the CPU in its capabilities, and KVM does not show the register."""
+    host = destination("spr", booted(changed(silicon("6.1").kvm.raw, NE_CONVERT, 1)), profile_for("6.1"), release="6.1")
+    assert origin(moved(host), NE_CONVERT, 1, 0) == (KERNEL, "Linux 6.6 to 7.3 shows it; 6.1 of spr does not")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "place", "by", "text"),
+    [
+        ("6.1.172-216.amzn2023.x86_64", CET, KERNEL, "cet-ss appears because Linux 6.18 to 7.3 shows it; 6.1.172"),
+        ("6.1", CET_U, KERNEL, "cet_u appears because Linux 6.18 to 7.3 shows it; 6.1 does not"),
+        (
+            "6.18",
+            CET,
+            NOT_KNOWN,
+            "the guest's VMM turned cet-ss off, or the CPU that it started on has it not; spr has",
+        ),
+        # Linux 5.10 gives INVPCID from the vendor's module (vmx_set_cpu_caps), so it was no kernel that took it.
+        ("5.10", INVPCID, NOT_KNOWN, "the guest's VMM turned invpcid off"),
+        # No KVM here gives it, whatever the guest's did: the destination's table was kept by somebody.
+        ("6.1", UINTR, NOT_KNOWN, "the guest's VMM turned uintr off"),
+        ("", CET, NOT_KNOWN, "the guest's VMM turned cet-ss off"),
+        ("2.6.32", CET, NOT_KNOWN, "the guest's VMM turned cet-ss off"),
+    ],
+)
+def test_a_bit_that_comes(kernel: str, place: Place, by: str, text: str) -> None:
+    made = moved(silicon("6.18"))
+    found = origin(made._replace(guest=made.guest._replace(kernel=kernel)), place, 0, 1)
+    assert found.by == by
+    assert found.text.startswith(text)
 
 
 def test_a_bit_that_linux_does_not_use() -> None:
@@ -150,3 +183,70 @@ def test_a_model_has_not_what_the_destination_has() -> None:
     assert origin(made, Place("msr", ARCH_CAPABILITIES, 0, "", 20, 20), 0, 1).by == VMM
     line = moved(host, "Skylake-Server")
     assert origin(line, GFNI, 1, 0) == (VMM, "Skylake-Server does not have gfni")
+
+
+def test_what_a_line_decides_and_what_it_does_not() -> None:
+    """Features, and the MSRs that QEMU makes of them; components follow KVM, and VMX's MSRs come with the stream."""
+    line = moved(silicon("6.18"), "Skylake-Server,+gfni,-vmx-ept")
+    assert origin(line, GFNI, 0, 1) == (VMM, "on because +gfni turns it on")
+    assert origin(line, GFNI, 1, 0).by != VMM, "it is on, so it was not the line"
+    assert origin(moved(silicon("6.18"), "Nehalem"), Place("xcr0", 0xD, 0, "", 2, 2), 1, 0).by == CAPTURE
+    assert origin(line, Place("msr", 0x48B, 0, "", 33, 33), 1, 0).by == SILICON
+    unnamed = Place("cpuid", 0x80000021, 0, "eax", 9, 9)
+    assert origin(line, unnamed, 1, 0).by == SILICON
+
+
+def test_a_guests_line_says_who_turned_a_feature_off() -> None:
+    guest = guest_of_model(f"model:EPYC-Milan,-avx2:{SOURCE}", "", NO_OPTIONS)
+    made = migrate(guest, silicon("6.18"), VMMS["qemu"])
+    assert origin(made, Place("cpuid", 7, 0, "ebx", 5, 5), 0, 1) == (VMM, "the guest's avx2 is off by -avx2")
+    assert origin(made, GFNI, 0, 1) == (VMM, "EPYC-Milan does not have gfni")
+
+
+def test_releases_that_are_not_in_a_row() -> None:
+    """Leaf 7.2 was shown by 6.0 and 6.1, and again from 6.10 on (max_idx of case 7, __do_cpuid_func)."""
+    psfd = Place("cpuid", 7, 2, "edx", 0, 0)
+    host = destination("spr", booted(changed(silicon("6.6").kvm.raw, psfd, 1)), profile_for("6.6"), release="6.6")
+    assert origin(moved(host), psfd, 1, 0).text == "Linux 6.1 and 6.12 to 7.3 show it; 6.6 of spr does not"
+
+
+@pytest.mark.parametrize("because", ["", "by its name"])
+def test_what_is_known_of_a_host_may_be_less_than_it_has(because: str) -> None:
+    host = showing({(7, 0): (0, 0, 0, 0)})
+    host.because = because
+    prefix = "what is known of " if because else ""
+    assert origin(moved(host), UINTR, 1, 0) == (SILICON, f"{prefix}kept does not have uintr")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "release", "by"),
+    [
+        ("6.18", "6.1", KERNEL),
+        ("7.0", "6.12", KERNEL),
+        ("6.12", "6.1", SILICON),
+        ("7.0", "6.18", SILICON),
+        ("", "6.1", SILICON),
+    ],
+)
+def test_a_stand_in_of_an_older_kernel(kernel: str, release: str, by: str) -> None:
+    """The host's CPU is known as an older kernel showed it, without CET; Linux 6.18 shows CET first."""
+    shown = changed(silicon("6.18").kvm.raw, CET, 0)
+    made = moved(destination("spr", booted(shown), profile_for(release), release=release, is_raw=False))
+    found = origin(made._replace(guest=made.guest._replace(kernel=kernel)), CET, 1, 0)
+    assert found.by == by
+    told = f"Linux 6.18 shows cet-ss to guests first; {release} of the destination does not"
+    assert found.text == (told if by == KERNEL else "spr does not have cet-ss")
+
+
+@pytest.mark.parametrize("place", [Place("cpuid", 7, 1, "eax", 4, 4), Place("cpuid", 0x80000021, 0, "eax", 0, 0)])
+def test_a_sub_leaf_is_looked_at_by_its_number(place: Place) -> None:
+    """What the CPU has there and no KVM gives is the kernel's; a leaf that the CPU lacks has no bit."""
+    raw = silicon("6.18").kvm.raw
+    lacks = {key: row for key, row in raw.leaves.items() if key != (place.at, place.subleaf)}
+    host = destination("spr", booted(Cpuid(lacks)), profile_for("6.18"), release="6.18")
+    for register in REGISTERS:
+        assert origin(moved(host), place._replace(register=register, low=0, high=0), 1, 0).by == SILICON
+    reserved = place._replace(register="ebx", low=31, high=31)
+    has = changed(raw, reserved, 1)
+    with_it = destination("spr", booted(has), profile_for("6.18"), release="6.18")
+    assert origin(moved(with_it), reserved, 1, 0).by == KERNEL

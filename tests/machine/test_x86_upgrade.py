@@ -9,7 +9,8 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.capture.model import Capture
 from inspector.machine.x86.kvm.upgrade import upgrade
 from inspector.targets.schemes import capture_of
-from inspector.targets.x86_offers import feature_msrs, guest_table
+from inspector.targets.x86_cpuid import guest_table
+from inspector.targets.x86_offers import feature_msrs
 from inspector.targets.x86_upgrade import upgraded
 from tests.shared import FIRECRACKER, needs
 
@@ -36,8 +37,7 @@ HANGING = {
     ("INTEL_SAPPHIRE_RAPIDS", "5.10", "6.1"): {*PREDICTION},
     ("INTEL_SAPPHIRE_RAPIDS", "6.1", "6.18"): {*PEBS, FLUSH_L1D},
     ("INTEL_GRANITE_RAPIDS", "5.10", "6.1"): {(7, 2, "edx")},
-    # AVX10's version is no feature bit.
-    ("INTEL_GRANITE_RAPIDS", "6.1", "6.18"): {*PEBS, FLUSH_L1D, (0x24, 0, "ebx")},
+    ("INTEL_GRANITE_RAPIDS", "6.1", "6.18"): {*PEBS, FLUSH_L1D},
 }
 CET_MSRS = {0xDA0, 0x6A0, 0x6A2, *range(0x6A4, 0x6A9)}
 LAST_BRANCHES = {0x1DB, 0x1DC}

@@ -125,6 +125,12 @@ def test_a_scenario_is_restored_from(capsys: pytest.CaptureFixture[str]) -> None
     assert "Linux 6.12: captured: 6.12" in out
 
 
+@pytest.mark.parametrize("target", ["sim:guest-xfd", MODEL, MODEL.replace(":max", ":max@7.3")])
+def test_nothing_that_is_simulated_contradicts_itself(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Registers stand as KVM_GET_REG_LIST has them (copy_sve_reg_indices: the vector lengths first)."""
+    assert answered(capsys, "lint", target)[0] == 0
+
+
 def test_migrate_takes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert answered(capsys, "migrate", MODEL, "max")[0] == 0
     code, out, _ = answered(capsys, "migrate", MODEL, "neoverse-n1@6.12")
@@ -176,6 +182,7 @@ def test_records_are_known_by_content(tmp_path: Path) -> None:
         ("models show neoverse-v1-v1,sve=off", "models expand shows it on a host"),
         ("models check neoverse-v1-v1 --host milan", "milan is an x86 CPU, and an arm64 host was asked for"),
         ("models check neoverse-v1-v1 --host zen5", "zen5 is an x86 CPU, and an arm64 host was asked for"),
+        ("migrate zen5 milan", "zen5: an x86 CPU and no guest; expected a capture, or model:NAME:HOST"),
         ("show kvm:x", "expected kvm: and nothing after it"),
         ("migrate max kvm:@6.12", "has a kernel of its own"),
         (f"migrate max {RECORDED}@6.12", "has a kernel of its own"),

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from inspector.cli.main import main
 from inspector.cli.open import app_of
+from inspector.tui import fleet_session
 from inspector.tui.door import FleetApp
 from inspector.tui.picture import opened
 from inspector.tui.screens.fleet import FleetScreen
@@ -18,6 +19,7 @@ from inspector.tui.screens.migration import MigrationScreen
 from inspector.tui.start import StartApp
 from inspector.tui.wanted import TargetWanted
 from tests.fleet.fleets import small
+from tests.tui.asked_here import AskedHere
 from tests.tui.support import golden, shows, type_line
 
 SCREENS: dict[str, list[str]] = {
@@ -32,6 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("fleet")
     small(found)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_session, "AskedProcess", AskedHere)
 
 
 @asynccontextmanager

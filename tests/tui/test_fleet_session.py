@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from inspector.capture.errors import InputError, UsageError
+from inspector.capture.errors import InputError
 from inspector.fleet.sources import Item, items
 from inspector.fleet.store import Store
 from inspector.fleet.taking import take
 from inspector.tui.fleet_arrows import Arrow, gutter
+from inspector.tui.fleet_asker import _in_short
 from inspector.tui.fleet_guests import GuestsView
 from inspector.tui.fleet_hosts import HostsView
 from inspector.tui.fleet_lattice import LatticeView
@@ -105,7 +106,7 @@ def test_names_are_read_a_page_at_a_time(tmp_path: Path) -> None:
         store.add((batch.rows[0]._replace(name=f"host{number:05}") for number in range(30_000)), batch.documents)
     session = FleetSession(path)
     session.store.prepare_names()
-    session.has_names, session.hosts = True, session.store.hosts()
+    session.has_names, session.hosts = True, list(_in_short("hosts", session.store.hosts()))
     view = HostsView(session, "all", [session.hosts[0].id])
     assert view.count == 30_000
     assert [view.label(at) for at in (0, 127, 128, 29_999)] == ["host00000", "host00127", "host00128", "host29999"]
@@ -149,12 +150,15 @@ def test_a_move_whose_capture_is_gone_or_another(tmp_path: Path, session: FleetS
     found.work()
     pair = PairWanted(found.parts[0], 0, 1)
     assert move_of(found.store, pair).picture.verdict == "refused"
-    targets[0].write_text(targets[1].read_text())
-    with pytest.raises(UsageError, match="another one than when it was added"):
-        move_of(found.store, pair)
-    targets[0].unlink()
-    with pytest.raises(UsageError, match="cannot be read any more"):
-        move_of(found.store, pair)
+    kept = f"inspector migrate kept:{path}:{targets[0]} {targets[1]}"
+    for is_there in (True, False):
+        if is_there:
+            targets[0].write_text(targets[1].read_text())
+        else:
+            targets[0].unlink()
+        move = move_of(found.store, pair)
+        assert move.command() == kept
+        assert move.picture.verdict == "lossy"
 
 
 def test_a_line_of_a_file_moves_too(tmp_path: Path) -> None:

@@ -51,7 +51,11 @@ async def test_open_and_back() -> None:
     app = StartApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot)
-        await pilot.press("slash", *"process.core", "down", "up", "enter")
+        await pilot.press("slash", *"process.core", "down", "up")
+        # What the list cuts is whole below it.
+        assert "core of a process with AMX tiles, AVX-…" in text_of(app)
+        assert "sample:amx/process.core: core of a process with AMX tiles, AVX-512 and PKRU in" in text_of(app)
+        await pilot.press("enter")
         await shows(app, "xstate_bv")
         assert isinstance(app.screen, InspectScreen)
         assert app.state.recent == ["sample:amx/process.core"]

@@ -38,7 +38,9 @@ _MTE2 = 2
 
 
 def is_list(state: State) -> bool:
-    """The vCPU is a list of KVM registers with its core registers, not only what a VMM's template names."""
+    """The vCPU is a list of KVM registers with its core registers: no template, and not what a simulation knows."""
+    if state.capture.is_simulated:
+        return False
     return any("unknown" not in area.attributes for area in state.areas("arm64-regs")) and bool(state.field("core.pc"))
 
 

@@ -9,6 +9,7 @@ from inspector.lint.state import State
 from inspector.lint.x86.control import is_canonical
 from layouts.lint.x86.msrs import LIVE, Live
 from layouts.x86 import msr_registers as msr
+from layouts.x86.cpuid import HYPERV_INTERFACE
 from layouts.x86.kvm_counted import COUNTED, KVM_MSRS, msrs_unpack
 from layouts.x86.msrs import msr_name
 
@@ -32,8 +33,6 @@ _PARAVIRTUAL = {
     "MSR_KVM_STEAL_TIME": "kvm_steal_time",
     "MSR_KVM_PV_EOI_EN": "kvm_pv_eoi",
 }
-#: EAX of leaf 0x40000001 of Hyper-V.
-_HYPERV = int.from_bytes(b"Hv#1", "little")
 
 
 def _missing(live: Live) -> Check:
@@ -206,7 +205,7 @@ def paravirtual(state: State) -> Iterator[Hit]:
 @check("X0353")
 def hyperv(state: State) -> Iterator[Hit]:
     """Hyper-V's MSRs against Hyper-V's leaf."""
-    if state.cpuid and state.leaf(0x4000_0001)[0] != _HYPERV:
+    if state.cpuid and state.leaf(0x4000_0001)[0] != HYPERV_INTERFACE:
         for name in ("HV_X64_MSR_GUEST_OS_ID", "HV_X64_MSR_HYPERCALL"):
             if state.number(f"msr.{name}"):
                 yield Hit(f"msr.{name}", f"{name} is {state.number(f'msr.{name}'):#x}")

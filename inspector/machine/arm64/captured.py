@@ -26,7 +26,22 @@ from inspector.machine.arm64.policy import sanitise
 from inspector.machine.arm64.vcpu import Vcpu
 from layouts.arm64 import id_fields as of
 from layouts.arm64.chips import core_of, cores
-from layouts.arm64.ids import AIDR, CLIDR, CTR, DFR0, IDS, MIDR, PFR0, PFR1, SVE_VLS, RegisterId, sysreg_id
+from layouts.arm64.ids import (
+    AIDR,
+    CLIDR,
+    CTR,
+    DEMUX,
+    DFR0,
+    FIRMWARE,
+    FIRMWARE_BITMAP,
+    IDS,
+    MIDR,
+    PFR0,
+    PFR1,
+    SVE_VLS,
+    RegisterId,
+    sysreg_id,
+)
 from layouts.arm64.kernels import Arm64Kernel, Limit
 from layouts.light import NamedTuple
 from layouts.vocabulary import mask_of
@@ -48,6 +63,13 @@ def is_id(register_id: int) -> bool:
     """An ID register, CTR_EL0 or another that says which CPU it is."""
     found = RegisterId(register_id)
     return found.is_sysreg and (found.encoding in IDS or found.encoding == CTR)
+
+
+def is_fact(register_id: int) -> bool:
+    """The register's value says what the host has: of others only that they are there does."""
+    found = RegisterId(register_id)
+    kinds = (FIRMWARE, FIRMWARE_BITMAP, DEMUX)
+    return is_id(register_id) or register_id == SVE_VLS or found.coprocessor in kinds
 
 
 def _id_values(registers: Mapping[int, bytes]) -> dict[int, int]:

@@ -6,12 +6,12 @@ Source: Linux arch/arm64/kvm/guest.c (get_core_reg, core_reg_size_from_offset, s
 from __future__ import annotations
 
 import errno
-from functools import cache
 
 from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, Host
 from layouts.arm64 import id_fields as of
 from layouts.arm64.ids import CORE_MEMBERS, CORE_WORDS, PC, PFR1, PSTATE, X0, V, core_member_at
 from layouts.arm64.registers import PSTATE as PSTATE_BITS
+from layouts.light import cache
 from layouts.register_id import size_bytes_of
 
 #: Where the id says which register: all but architecture, size and coprocessor.

@@ -8,14 +8,13 @@ EL2, of the ID registers as they are then, and never again; KVM_GET_ONE_REG and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 from layouts.arm64 import id_fields as of
 from layouts.arm64.el2_masks import NEVER, PAUTH, El2Register, el2_registers
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import ISAR1, ISAR2, MMFR4, encoding_of_op
 from layouts.arm64.sysregs import encodings
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.vocabulary import Bits
 
 IdValues = Mapping[int, int]

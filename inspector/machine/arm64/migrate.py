@@ -8,7 +8,6 @@ write (cpreg_vmstate_array_len in target/arm/machine.c).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
 
 from inspector.machine.arm64 import core, sve
 from inspector.machine.arm64.captured import State, is_id
@@ -24,7 +23,7 @@ from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, MPIDR, RegisterId
 from layouts.arm64.listed import condition
 from layouts.arm64.properties import FieldPlace, property_of
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cached_property, partial
 
 _UNDECIDED = "depends-on"
 

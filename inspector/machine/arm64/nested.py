@@ -67,7 +67,7 @@ def limit(nested: str, name: str, value: int, *, e2h0: bool) -> int:
 def most_shown(nested: str, name: str, lsb: int, width: int) -> int:
     """The highest value that a field of a register can have in a guest with EL2, whatever the guest without has."""
     bits = Bits(name, lsb, width)
-    return max(bits.get(limit(nested, name, bits.put(0, value), e2h0=False)) for value in range(1 << width))
+    return max(bits.get(limit(nested, name, value << lsb, e2h0=False)) for value in range(1 << width))
 
 
 def _isar0(value: int, guest: Nested) -> int:

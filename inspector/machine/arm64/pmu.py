@@ -179,12 +179,10 @@ def counter_number(encoding: int) -> int | None:
     return NUMBERS.get(encoding)
 
 
-def counts(vcpu: VcpuArch, encoding: int) -> bool:
-    """The register is a counter that the guest enabled."""
-    bit = 31 if encoding == PMCCNTR else NUMBERS.get(encoding, -1) if encoding in EVENT_COUNTERS else -1
-    if bit < 0 or not stored_value(vcpu, PMCR) & ENABLE:
-        return False
-    return bool(value(vcpu, PMCNTENSET) >> bit & 1)
+def counts(vcpu: VcpuArch, counter: int) -> bool:
+    """The guest enabled a counter, by its register's encoding."""
+    bit = 31 if counter == PMCCNTR else NUMBERS[counter]
+    return bool(stored_value(vcpu, PMCR) & ENABLE and value(vcpu, PMCNTENSET) >> bit & 1)
 
 
 def has_64_bits(vcpu: VcpuArch) -> bool:

@@ -6,13 +6,13 @@ Source: Linux arch/arm64/kvm/guest.c (kvm_arm_get_reg, kvm_arm_set_reg), sys_reg
 from __future__ import annotations
 
 import errno
-from functools import cache
 
 from inspector.machine.arm64 import core, demux, firmware, held, idregs, listed, proposal, sve
 from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.outcome import Check, Outcome, Rule
 from layouts.arm64 import ids
 from layouts.arm64.ids import CLIDR, ZCR, sysreg_id
+from layouts.light import cache
 
 #: What is above the coprocessor in an id but its size: the architecture alone.
 _ABOVE, _ARM64 = 0xFF0F_FFFF << 32, ids.ARM64 << 56

@@ -8,11 +8,10 @@ Source: Linux arch/arm64/kvm/guest.c (set_sve_vls, sve_reg_to_region); kvm/reset
 from __future__ import annotations
 
 import errno
-from functools import cache
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.ids import SVE_FFR, SVE_P0, SVE_STEP, SVE_VLS, SVE_Z0
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 
 VQ_BYTES = 16
 _VQ_MAX = 16

@@ -6,7 +6,6 @@ Source: Linux arch/arm64/kvm/arm.c, guest.c, reset.c, pmu-emul.c.
 from __future__ import annotations
 
 import errno
-import struct
 
 from inspector.machine.arm64 import core, held, init, listed, pmu, pmu_guest, proposal, registers, sve, unmet, vgic
 from inspector.machine.arm64.arch import VcpuArch
@@ -181,8 +180,8 @@ class Vcpu(VcpuArch):
         return registers.put(self, register_id, data)
 
     def register_ids(self) -> list[int]:
-        """The ids whose values this machine knows: see ``reg_list`` for all that the kernel lists."""
-        return sorted(one for one in listed.register_ids(self) if self._is_known(RegisterId(one)))
+        """The ids whose values this machine knows, in the kernel's order: see ``reg_list`` for all that it lists."""
+        return [one for one in listed.register_ids(self) if self._is_known(RegisterId(one))]
 
     def _is_known(self, register_id: RegisterId) -> bool:
         """Not a system register, an ID register, or one whose value the host gives."""
@@ -198,7 +197,7 @@ class Vcpu(VcpuArch):
         if not rule.check("SVE is finalized", self.is_final):
             return rule.refuse(errno.EPERM)
         found = listed.register_ids(self)
-        return rule.ok(len(found), struct.pack(f"<{len(found)}Q", *found))
+        return rule.ok(len(found), b"".join([one.to_bytes(8, "little") for one in found]))
 
 
 def _no_such_ioctl(name: str) -> Outcome:

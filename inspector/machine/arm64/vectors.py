@@ -14,6 +14,8 @@ from layouts.arm64.registers import PSTATE as PSTATE_BITS
 
 #: Sizes of elements in bytes, as instructions name them.
 ELEMENT_BYTES = {"b": 1, "h": 2, "s": 4, "d": 8}
+#: Patterns that name how many elements.
+_COUNTED = {f"vl{count}": count for count in (*range(1, 9), 16, 32, 64, 128, 256)}
 _N, _Z, _C, _V = (PSTATE_BITS.field(name) for name in "NZCV")
 
 
@@ -22,17 +24,16 @@ def pattern_count(pattern: str, elements: int) -> int:
 
     Raises ValueError for one that is none.
     """
-    if pattern.startswith("vl") and pattern[2:].isdigit():
-        asked = int(pattern[2:])
-        return asked if asked <= elements else 0
     counts = {
         "all": elements,
         "pow2": 1 << elements.bit_length() - 1,
         "mul3": elements - elements % 3,
         "mul4": elements - elements % 4,
     }
+    if pattern in _COUNTED:
+        return _COUNTED[pattern] if _COUNTED[pattern] <= elements else 0
     if pattern not in counts:
-        raise ValueError(f"no pattern {pattern}; there are {', '.join(counts)}, vl1 to vl256")
+        raise ValueError(f"no pattern {pattern}; there are {', '.join((*counts, *_COUNTED))}")
     return counts[pattern]
 
 

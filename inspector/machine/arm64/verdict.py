@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.machine.arm64.captured import State
 from inspector.machine.arm64.decided import Asked, decided, noticed, remedied, words_for
 from inspector.machine.arm64.host import Host
 from inspector.machine.arm64.migrate import Call, Migration, migrate
 from inspector.machine.arm64.models.request import IDENTITY
+from layouts.arm64.kernels import kernels
 from layouts.arm64.kvm_ids import explain
 from layouts.arm64.vmms import on_refusal
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cached_property
 from layouts.vmms import OnRefusal
 
 
@@ -61,6 +61,11 @@ class Verdict:
         self._abi = abi
         self._imp = writable_imp
 
+    @cached_property
+    def failures(self) -> tuple[Call, ...]:
+        """The calls that are refused."""
+        return tuple(self.made.failures)
+
     @property
     def verdict(self) -> str:
         """``arrives``, ``open`` or ``refused``."""
@@ -71,7 +76,7 @@ class Verdict:
     def refusal(self) -> str:
         """What ends the migration: the first call that is refused, else the comparison of register lists."""
         made = self.made
-        first = made.failures[0] if made.failures else None
+        first = self.failures[0] if self.failures else None
         if first is not None and (not is_of_list(first) or not made.unknown):
             return call_name(first)
         return "register list" if made.unknown else ""
@@ -109,10 +114,14 @@ class Verdict:
     @cached_property
     def _taken(self) -> dict[str, frozenset[tuple[str, int]]]:
         """By release the refused calls that it takes."""
-        state = _only(self.made.state, {call.register_id for call in self.made.failures})
-        refused = {_key(call) for call in self.made.failures}
+        state = _only(self.made.state, {call.register_id for call in self.failures})
+        refused = {_key(call) for call in self.failures}
         found = {}
-        for name, other in self._others.items():
+        for name in self._others:
+            if self.made.host.kernel is kernels()[name]:
+                # They are what it refused.
+                continue
+            other = self._others[name]
             after = migrate(state, other, abi=self._abi, writable_imp=self._imp)
             taken = {_key(step) for step in after.steps if step.outcome.accepted}
             found[name] = frozenset(refused & taken)

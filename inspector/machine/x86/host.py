@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
-
 from inspector.capture.attributes import XsaveTable
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.placement import Place, compacted_places, standard_places, table_from_cpuid
 from inspector.machine.outcome import Evidence
 from inspector.machine.x86.cpu import images
+from layouts.light import cache, cached_property
 from layouts.x86.cpus import cpu_layouts
 from layouts.x86.kernels import X86Kernel
 from layouts.x86.xsave import APX, BY_NUMBER, CET, DYNAMIC, EXTENDED_OFFSET, MPX, XTILE

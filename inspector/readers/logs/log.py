@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import NamedTuple
 
 from inspector.capture.calls import Call
@@ -21,6 +20,7 @@ from inspector.readers.named_values import facts_area
 from inspector.readers.options import Options
 from inspector.readers.source import Source
 from inspector.readers.text import MAX_TEXT_BYTES, lines_of_text
+from layouts.light import import_module
 
 #: strace prints a table of CPUID in one line: 256 entries of 150 bytes.
 _MOST_LINE_BYTES = 1 << 17

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 from inspector.capture.calls import Call, Printed
 from inspector.readers.logs.printed import is_whole
 from inspector.readers.synthesized import build
 from layouts.kvm_ioctls import PLAIN, ioctls
+from layouts.light import cache
 from layouts.registry import layouts
 from layouts.x86.kvm_counted import cpuid2_pack, msrs_pack, xcrs_pack
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 
 from inspector.capture.model import Area
 from inspector.readers.arm64_cpuinfo import parse_cpuinfo
 from inspector.readers.logs.found import CpuidBit, Found, Line, State, bits_area
 from inspector.readers.named_values import facts_area, named_area
+from layouts.light import cache
 from layouts.x86.cpuid import cpuid_register
 
 _LINE = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9() /_-]{0,40}?)\s*:\s*(?P<value>.*)$")

@@ -17,8 +17,9 @@ from inspector.capture.bug import told
 from inspector.capture.errors import visible
 from inspector.tui import fleet_keys
 from inspector.tui.base_app import KeyedScreen
+from inspector.tui.fleet_asker import FORECAST
 from inspector.tui.fleet_moves import move_of
-from inspector.tui.fleet_session import FORECAST, FleetSession
+from inspector.tui.fleet_session import FleetSession
 from inspector.tui.fleet_text import progress_text, said_text, title_text
 from inspector.tui.fleet_view import PairWanted, View
 from inspector.tui.fleet_views import VIEWS
@@ -37,9 +38,7 @@ _NOT_TYPING = ("view", "ask", "search", "copy")
 
 
 class SaidPane(TextPane):
-    """Everything about the selected line."""
-
-    wraps = True
+    """Everything about the selected line, in lines that are as wide as it is."""
 
 
 class FleetScreen(KeyedScreen):
@@ -182,10 +181,11 @@ class FleetScreen(KeyedScreen):
     # Going in
 
     def action_view(self, name: str) -> None:
-        """Another question."""
+        """Another question; the same again where it could not be answered."""
         if self.view.name != name:
             self._show(VIEWS[name](self.session))
-            self._work()
+        self.session.ask(name, again=True)
+        self._work()
 
     def action_enter(self) -> None:
         """Into the selected line."""

@@ -73,6 +73,7 @@ class StartScreen(KeyedScreen):
     DEFAULT_CSS = """
     StartScreen #title { height: 1; background: $primary-background; text-style: bold; padding: 0 1; }
     StartScreen StartList { height: 1fr; padding: 0 1; }
+    StartScreen #whole { height: 2; padding: 0 1; color: $text-muted; }
     """
 
     def __init__(self) -> None:
@@ -80,9 +81,10 @@ class StartScreen(KeyedScreen):
         self.session: StartSession | None = None
 
     def compose(self) -> ComposeResult:
-        """Title, the list, the line where one types."""
+        """Title, the list, the line under the cursor as a whole, the line where one types."""
         yield Static(f"inspector {__version__}", id="title", markup=False)
         yield StartList()
+        yield Static(id="whole", markup=False)
         yield Prompt()
         yield KeyLine()
 
@@ -113,12 +115,22 @@ class StartScreen(KeyedScreen):
         assert self.session is not None
         self.list.resized()
         self.list.place(line)
+        self._show_whole()
         chosen = f"filter {self.session.filter_text!r}, Esc: all · " if self.session.filter_text else ""
         self.query_one("#title", Static).update(
             visible(
                 f"inspector {__version__} · {chosen}{self.session.count} to open, or : and a file · {_IN_A_CAPTURE}"
             )
         )
+
+    def on_line_view_moved(self) -> None:
+        """What the list cuts is whole below it."""
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        entry = self.list.selected()
+        whole = f"{entry.target}: {entry.about}" if entry is not None and entry.target and entry.about else ""
+        self.query_one("#whole", Static).update(visible(whole))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While something is typed the line of keys offers nothing else."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
-from inspector.tui.fleet_view import View
+from inspector.tui.fleet_view import View, fitted
 from inspector.tui.widgets.line_view import LineView
 
 
@@ -19,6 +19,8 @@ class FleetList(LineView):
         """See LineView."""
         return self.view.count
 
-    def paint(self, line: int, width: int) -> list[Segment]:  # noqa: ARG002
-        """See LineView."""
-        return [Segment(text, self.style_of(style) if style else None) for text, style in self.view.row(line)]
+    def paint(self, line: int, width: int) -> list[Segment]:
+        """See LineView; names and CPUs, which differ at their ends, are cut in the middle."""
+        return [
+            Segment(text, self.style_of(style) if style else None) for text, style in fitted(self.view.row(line), width)
+        ]

@@ -6,8 +6,7 @@ in quotes in its comment; an empty one is not shown. Some words stand for one of
 
 from __future__ import annotations
 
-from functools import cache
-
+from layouts.light import cache
 from layouts.x86.models.features import feature_named, features
 
 #: Words that are otherwise than QEMU's names.

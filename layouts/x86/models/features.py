@@ -6,10 +6,9 @@ The tables are ``data/features.txt``, ``dependencies.txt`` and ``aliases.txt``; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 from layouts.data import data_text
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 #: Never of a host's own accord: ``no_autoenable_flags`` of feature_word_info (target/i386/cpu.c).
@@ -56,11 +55,21 @@ class Word(NamedTuple):
         return f"CPUID.{self.at:X}.{self.subleaf or 0:X}.{self.register.upper()}"
 
 
+#: VMX's controls: QEMU's words are the upper half of the MSR, the bits that may be 1 (Intel SDM vol. 3, appendix A;
+#: QEMU target/i386/kvm/kvm.c, kvm_arch_get_supported_msr_feature).
+VMX_CONTROLS = frozenset((0x48B, 0x48D, 0x48E, 0x48F, 0x490))
+
+
 class Bit(NamedTuple):
     """One bit of a word."""
 
     word: Word
     number: int
+
+    @property
+    def in_register(self) -> int:
+        """Its number in the register itself."""
+        return self.number + 32 if self.word.is_msr and self.word.at in VMX_CONTROLS else self.number
 
     def __str__(self) -> str:
         return f"{self.word}[{self.number}]"
@@ -117,8 +126,13 @@ def feature_at() -> dict[tuple[int, int, str, int], str]:
 
 @cache
 def msr_feature_at() -> dict[tuple[int, int], str]:
-    """A feature's name by MSR and bit."""
-    return {(word.at, number): name for word, names in words().items() if word.is_msr for number, name in names.items()}
+    """A feature's name by MSR and bit of the MSR."""
+    return {
+        (word.at, Bit(word, number).in_register): name
+        for word, names in words().items()
+        if word.is_msr
+        for number, name in names.items()
+    }
 
 
 @cache

@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 from layouts.by_name import ByName
 from layouts.data import data_table
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, cache
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,7 +20,7 @@ VERSIONS = ("11.1", "10.0", "5.2")
 NEWEST = VERSIONS[0]
 #: What names its emulator as a host.
 TCG = "tcg"
-_NUMBERS = {"family": 0, "model": 0, "stepping": 0, "level": 0, "xlevel": 0, "xlevel2": 0, "avx10_version": 0}
+_NUMBERS = {"family": 0, "model": 0, "stepping": 0, "level": 0, "xlevel": 0, "avx10_version": 0}
 _TEXTS = {"vendor": "", "model_id": ""}
 
 
@@ -29,8 +28,8 @@ class CpuModel(NamedTuple):
     """A model with its version (``EPYC-v4``), as QEMU defines it: before the accelerator, the machine and the user.
 
     ``features`` has what only shows when the feature that it hangs on is on (``npt`` with svm, ``vmx-ept`` with
-    vmx). ``level``, ``xlevel`` and ``xlevel2`` are minimums of the highest CPUID leaves. ``legacy_cache``: the
-    caches are QEMU's old ones, not the model's.
+    vmx). ``level`` and ``xlevel`` are minimums of the highest CPUID leaves. ``legacy_cache``: the caches are
+    QEMU's old ones, not the model's.
     """
 
     name: str
@@ -42,7 +41,6 @@ class CpuModel(NamedTuple):
     model_id: str
     level: int
     xlevel: int
-    xlevel2: int
     avx10_version: int
     legacy_cache: bool
     deprecated: bool

@@ -59,7 +59,7 @@ def baseline(hosts: Sequence[Host]) -> Baseline:
     vqs = common_vqs(hosts) if features & SVE else 0
     if not vqs:
         features &= ~SVE
-    if features & PTRAUTH and _differing(hosts, features, properties()["pauth"].places):
+    if _differing(hosts, features, properties()["pauth"].places):
         features &= ~PTRAUTH
     registers: dict[int, int] = {}
     differences: list[Difference] = []
@@ -69,7 +69,7 @@ def baseline(hosts: Sequence[Host]) -> Baseline:
             registers[place.encoding] = place.put(registers.get(place.encoding, 0), best)
             if difference is not None:
                 differences.append(difference)
-    registers[CTR] = registers.get(CTR, 0) | RESERVED[CTR]
+    registers[CTR] |= RESERVED[CTR]
     # A guest has neither EL3 nor, without KVM_ARM_VCPU_HAS_EL2, EL2: as kvm-base-v1, the models' root.
     registers[PFR0] = without(registers[PFR0], of.PFR0_EL2, of.PFR0_EL3)
     if not _same_aarch32(hosts, features) and of.PFR0_EL0.get(registers[PFR0]) == AARCH32_TOO:
@@ -86,11 +86,11 @@ def _same_aarch32(hosts: Sequence[Host], features: int) -> bool:
 
 def common_vqs(hosts: Sequence[Host]) -> int:
     """The longest set of vector lengths that each host has exactly, up to its own largest."""
-    for largest in range(16, 0, -1):
-        prefixes = {host.sve_vqs & ((1 << largest) - 1) for host in hosts}
-        if len(prefixes) == 1:
-            return prefixes.pop()
-    return 0
+    common = hosts[0].sve_vqs
+    for host in hosts:
+        differing = common ^ host.sve_vqs
+        common &= (differing & -differing) - 1
+    return common
 
 
 def _differing(hosts: Sequence[Host], features: int, places: Iterable[FieldPlace]) -> bool:
@@ -109,14 +109,13 @@ def _best(hosts: Sequence[Host], features: int, place: FieldPlace) -> tuple[int,
     """The safe value of the hosts' limits; with what is in the way where a host does not accept it."""
     limits = [host.limit(place.encoding, features) for host in hosts]
     values = tuple(place.get(limit) for limit in limits)
-    best = values[0]
-    policy = _policy(hosts, place)
-    if policy is not None and len(set(values)) > 1:
+    best, policy = values[0], _policy(hosts, place)
+    if policy is not None:
         found = policy.get(limits[0])
-        for limit in limits[1:]:
+        for limit in limits:
             if policy.get(limit) != found:
                 found = safe_value(policy, policy.get(limit), found)
-        best = place.get(policy.put(0, found))
+        best = place.get(found << place.lsb)
     for host in hosts:
         why = refusal(host, features, place, best)
         if why:
@@ -127,14 +126,10 @@ def _best(hosts: Sequence[Host], features: int, place: FieldPlace) -> tuple[int,
 def _words(registers: Mapping[int, int], features: int, vqs: int) -> list[str]:
     """``NAME=VALUE`` of everything that is not zero, switches last."""
     words = []
-    done: set[FieldPlace] = set()
-    for entry in properties().values():
-        if entry.kind == COMPOSITE or any(place in done for place in entry.places):
-            continue
+    for entry in (one for one in properties().values() if one.kind != COMPOSITE):
         numbers = numbers_in(entry, registers)
         if not any(numbers):
             continue
-        done |= set(entry.places)
         if any(place.name == "SVE" and place.encoding == PFR0 for place in entry.places):
             continue
         if any(is_switched_off(place, features) for place in entry.places):
@@ -206,9 +201,8 @@ def _switches(model: NamedModel, models: Mapping[str, NamedModel], hosts: Sequen
     tried: list[tuple[str, ...]] = [()]
     if lengths:
         common = set(sve.lengths_bytes(common_vqs(hosts)))
-        fewer = tuple(f"sve{8 * length}=off" for length in sorted(lengths - common))
-        if fewer and lengths & common:
-            tried.append(fewer)
+        if lengths & common not in (set(), lengths):
+            tried.append(tuple(f"sve{8 * length}=off" for length in sorted(lengths - common)))
         tried.append(("sve=off",))
     for switch in ("pauth", "pmu"):
         if any(value.switch == switch for entry in lineage for value in entry.values):

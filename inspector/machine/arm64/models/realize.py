@@ -7,7 +7,6 @@ not fit is a blocker. Then the question: the same values through KVM_SET_ONE_REG
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import FEATURES_OF_SWITCH, SVE, Host
@@ -20,7 +19,7 @@ from inspector.machine.arm64.vm import Vm
 from inspector.machine.outcome import Outcome, Step
 from layouts.arm64.ids import CLIDR, SVE_VLS, sysreg_id
 from layouts.arm64.properties import FieldPlace, field_places, property_of
-from layouts.light import NamedTuple, Protocol
+from layouts.light import NamedTuple, Protocol, cache
 
 _NOT_SETTABLE = "KVM does not let user space set this register"
 
@@ -265,19 +264,13 @@ def scratch(host: Host, features: int, *, writable_imp: bool, abi: str = "merged
         assert isinstance(host, LiveHost)
         live = host.vcpu(features, writable_imp=writable_imp)
         return live, live.steps
-    _, vcpu, writes = simulated(host, features, writable_imp=writable_imp, abi=abi)
-    return vcpu, writes
-
-
-def simulated(host: Host, features: int, *, writable_imp: bool, abi: str = "merged") -> tuple[Vm, Vcpu, list[Step]]:
-    """A simulated VM with a vGIC and one vCPU, initialized."""
-    vm, writes = Vm(host, abi=abi, has_vgic=True), []
+    vm, writes = Vm(host, abi=abi), []
     if writable_imp and host.kernel.imp_ids:
         writes.append(Step("KVM_ENABLE_CAP KVM_CAP_ARM_WRITABLE_IMP_ID_REGS", vm.enable_imp_id_regs()))
     writes.append(Step("KVM_CREATE_VCPU 0", vm.create_vcpu(0)))
     vcpu = vm.vcpus[0]
     writes.append(Step(f"KVM_ARM_VCPU_INIT {features:#x}", vcpu.init(features)))
-    return vm, vcpu, writes
+    return vcpu, writes
 
 
 def ask(request: Request, host: Host, abi: str = "merged") -> tuple[ScratchVcpu, list[Step]]:

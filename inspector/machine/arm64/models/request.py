@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.host import AARCH32_TOO, FEATURES_OF_SWITCH, PSCI_0_2, Host
+from inspector.machine.events import digits
 from layouts.arm64 import id_fields as of
 from layouts.arm64.arm_features import feature_words
 from layouts.arm64.ids import AARCH64_IDS, AIDR, CTR, DFR0_AARCH32, MIDR, PFR0, REVIDR
@@ -22,7 +23,7 @@ IDENTITY = (MIDR, REVIDR, AIDR)
 #: CTR_EL0 bit 31 is RES1; ID_DFR0_EL1.CopDbg cannot be below Armv8's.
 RESERVED = {CTR: 1 << 31, DFR0_AARCH32: 6}
 #: Switches of one vector length: ``sve512``.
-_LENGTH = "sve"
+_LENGTH, _LENGTHS_BITS = "sve", range(128, 2048 + 1, 128)
 
 
 class Setting(NamedTuple):
@@ -91,18 +92,17 @@ def parse_words(words: Iterable[str]) -> Words:
             parts = [each.partition("=") for each in feature_words(name, value)]
             assignments += [(part, number) for part, _, number in parts]
             continue
-        length = name.removeprefix(_LENGTH) if name.startswith(_LENGTH) else ""
-        is_length = length.isdecimal()
+        length = name.removeprefix(_LENGTH)
+        is_length = length != name and length.isdecimal()
         if name in SWITCHES or is_length:
             if value not in ("on", "off"):
                 raise ValueError(f"{name}: expected on or off; found {value!r}")
             if not is_length:
                 switches[name] = value == "on"
                 continue
-            bits = int(length)
-            if bits % 128 or not 0 < bits <= 2048:
+            if digits(length) not in _LENGTHS_BITS:
                 raise ValueError(f"{name}: expected a vector length of 128 to 2048 bits")
-            lengths[bits // 8] = value == "on"
+            lengths[digits(length) // 8] = value == "on"
         else:
             assign(name, value)
             assignments.append((name, value))

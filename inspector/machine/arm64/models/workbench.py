@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 from inspector.machine.arm64 import sve
 from inspector.machine.arm64.captured import state_of_scratch
@@ -14,7 +13,7 @@ from inspector.machine.arm64.models.realize import Blocker, Realization, ask, re
 from inspector.machine.arm64.models.request import IDENTITY, Request, parse_words, request
 from layouts.arm64.named_models import NamedModel, named_models
 from layouts.arm64.properties import Property, text_in
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cached_property
 
 
 class PropertyRow(NamedTuple):

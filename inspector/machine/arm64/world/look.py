@@ -9,7 +9,7 @@ from inspector.machine.arm64.arch import VcpuArch
 from inspector.machine.arm64.vm import Vm
 from inspector.machine.arm64.world.stage import Node, Stage
 from inspector.machine.arm64.world.state import MachineState, NodeState, VcpuState, VmState
-from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, RegisterId, V, sysreg_id
+from layouts.arm64.ids import CLIDR, DEMUX, MPIDR, SVE_FFR, SVE_P0, SVE_STEP, SVE_Z0, RegisterId, sysreg_id
 
 _FIRST = {"z": SVE_Z0, "p": SVE_P0}
 
@@ -47,7 +47,7 @@ def _vcpu_state(vcpu: VcpuArch) -> VcpuState:
         features=vcpu.features,
         needs_final=not vcpu.is_final,
         ran=vcpu.ran,
-        vqs=vcpu.host.sve_vqs & (1 << vcpu.vq) - 1 if vcpu.has_sve else 0,
+        vqs=vcpu.host.sve_vqs & (1 << vcpu.vq) - 1,
         pmu_has_irq=vcpu.pmu_has_irq,
         pmu_initialized=vcpu.pmu_created,
         registers=tuple(_changed(vcpu)) if vcpu.initialized else (),
@@ -63,12 +63,7 @@ def _changed(vcpu: VcpuArch) -> Iterator[tuple[int, bytes]]:
         if encoding != CLIDR and value != vm.host.reset_value(encoding, vcpu.id_features):
             yield sysreg_id(encoding), value.to_bytes(8, "little")
     for register_id, data in sorted(vcpu.values.items()):
-        is_hidden = vcpu.has_sve and register_id in _V_IDS and vm.abi != "proposal"
-        if (
-            register_id not in own
-            and not is_hidden
-            and data != (reset.get(register_id) or _at_reset(vcpu, register_id))
-        ):
+        if register_id not in own and data != (reset.get(register_id) or _at_reset(vcpu, register_id)):
             yield register_id, data
     for name, data in vcpu.sve.items():
         if any(data):
@@ -78,10 +73,9 @@ def _changed(vcpu: VcpuArch) -> Iterator[tuple[int, bytes]]:
 def _at_reset(vcpu: VcpuArch, register_id: int) -> bytes:
     """What reset leaves in a system register or tells of a cache, else zero."""
     found = RegisterId(register_id)
-    value = (held.reset_value(vcpu, found.encoding) or 0) if found.is_sysreg else 0
+    value = 0
+    if found.is_sysreg:
+        value = held.reset_value(vcpu, found.encoding) or 0
     if found.coprocessor == DEMUX:
         value = demux.default(vcpu.host, register_id)
     return value.to_bytes(found.size_bytes, "little")
-
-
-_V_IDS = frozenset(V.id(number) for number in range(V.count))

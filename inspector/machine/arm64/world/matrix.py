@@ -19,16 +19,24 @@ from layouts.arm64.sysregs import encodings
 class Feature(NamedTuple):
     """A feature: the vCPU feature bits that ask for it (0: none, or a capability), its ID field, what uses it.
 
-    ``host`` says whether KVM can give it on a host, ``vcpu`` whether a vCPU has it.
+    Where no bits say so, ``host`` says whether KVM can give it on a host, and ``vcpu`` whether a vCPU has it.
     """
 
     name: str
     bits: int
     field: tuple[str, str]
-    instruction: str
-    host: Callable[[Host], bool]
-    vcpu: Callable[[VcpuArch], bool]
+    instruction: str = ""
     touch: Callable[[Vcpu], Outcome] | None = None
+    host: Callable[[Host], bool] | None = None
+    vcpu: Callable[[VcpuArch], bool] | None = None
+
+    def is_on(self, host: Host) -> bool:
+        """KVM can give it on a host."""
+        return self.host(host) if self.host is not None else host.features & self.bits == self.bits
+
+    def is_of(self, vcpu: VcpuArch) -> bool:
+        """A vCPU has it."""
+        return self.vcpu(vcpu) if self.vcpu is not None else vcpu.features & self.bits == self.bits
 
 
 class FeatureRow(NamedTuple):
@@ -44,47 +52,24 @@ class FeatureRow(NamedTuple):
     touch: Outcome | None
 
 
-def _of(
-    name: str, bits: int, field: tuple[str, str], instruction: str = "", touch: Callable[[Vcpu], Outcome] | None = None
-) -> Feature:
-    """A feature that vCPU feature bits ask for."""
-    return Feature(
-        name,
-        bits,
-        field,
-        instruction,
-        lambda host: host.features & bits == bits,
-        lambda vcpu: vcpu.features & bits == bits,
-        touch,
-    )
-
-
 FEATURES = (
+    # All that KVM runs on have it.
+    Feature("FP, SIMD", 0, ("ID_AA64PFR0_EL1", "FP"), "fadd", instructions.fpsimd),
+    Feature("SVE", SVE, ("ID_AA64PFR0_EL1", "SVE"), "rdvl", instructions.sve),
     Feature(
-        "FP, SIMD",
-        0,
-        ("ID_AA64PFR0_EL1", "FP"),
-        "fadd",
-        lambda _host: True,
-        lambda _vcpu: True,
-        instructions.fpsimd,
+        "SME", 0, ("ID_AA64PFR1_EL1", "SME"), "smstart", instructions.sme, lambda _host: False, lambda _vcpu: False
     ),
-    _of("SVE", SVE, ("ID_AA64PFR0_EL1", "SVE"), "rdvl", instructions.sve),
-    Feature(
-        "SME", 0, ("ID_AA64PFR1_EL1", "SME"), "smstart", lambda _host: False, lambda _vcpu: False, instructions.sme
-    ),
-    _of("PAuth", PTRAUTH, ("ID_AA64ISAR1_EL1", "APA"), "pacia", instructions.pointer_authentication),
+    Feature("PAuth", PTRAUTH, ("ID_AA64ISAR1_EL1", "APA"), "pacia", instructions.pointer_authentication),
     Feature(
         "MTE",
         0,
         ("ID_AA64PFR1_EL1", "MTE"),
-        "",
-        lambda host: bool(host.with_mte),
-        lambda vcpu: bool(vcpu.vm.mte),
+        host=lambda host: bool(host.with_mte),
+        vcpu=lambda vcpu: bool(vcpu.vm.mte),
     ),
-    _of("PMU", PMU_V3, ("ID_AA64DFR0_EL1", "PMUVer")),
-    _of("AArch32", EL1_32BIT, ("ID_AA64PFR0_EL1", "EL1")),
-    _of("EL2", HAS_EL2, ("ID_AA64PFR0_EL1", "EL2")),
+    Feature("PMU", PMU_V3, ("ID_AA64DFR0_EL1", "PMUVer")),
+    Feature("AArch32", EL1_32BIT, ("ID_AA64PFR0_EL1", "EL1")),
+    Feature("EL2", HAS_EL2, ("ID_AA64PFR0_EL1", "EL2")),
 )
 
 
@@ -99,10 +84,10 @@ def feature_rows(
 
 
 def _row(feature: Feature, host: Host, vcpu: Vcpu | None) -> FeatureRow:
-    can = feature.host(host)
+    can = feature.is_on(host)
     if vcpu is None or not vcpu.initialized:
         return FeatureRow(feature, can, None, None, None)
-    return FeatureRow(feature, can, feature.vcpu(vcpu), _shown(feature, vcpu), touched(feature, vcpu))
+    return FeatureRow(feature, can, feature.is_of(vcpu), _shown(feature, vcpu), touched(feature, vcpu))
 
 
 def _shown(feature: Feature, vcpu: Vcpu) -> int:

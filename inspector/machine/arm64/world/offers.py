@@ -17,7 +17,7 @@ from layouts.arm64.next_steps import NEXT_STEPS
 def offers(step: WorldStep[Any], node: Node) -> list[Offer]:
     """The steps that fit an answer of a host: its next VM is ``{vm}``. None where all is well."""
     found = fitting(NEXT_STEPS, step, {"vm": str(len(node.vms))}, kernels())
-    bits = sum(feature.bits for feature in FEATURES if not feature.host(node.host))
+    bits = sum(feature.bits for feature in FEATURES if not feature.is_on(node.host))
     missing = {name for bit, name in enumerate(FEATURE_NAMES) if bits >> bit & 1}
     return [one for one in found if not any(_asks(text, missing) for text in one.steps)]
 

@@ -43,19 +43,20 @@ def of_write(vcpu: Vcpu, register_id: int, value: int, only: Bits | None = None)
         is_meant = only is None or (only.lsb, only.width) == (place.lsb, place.width)
         if place.encoding != encoding or not is_meant or is_switched_off(place, vcpu.features):
             continue
-        if any(_is_taken(vcpu, host, register_id, value, place, one) != likely for one in host.values(place)):
+        if any(_is_taken(vcpu, host, register_id, value, (place, one)) != likely for one in host.values(place)):
             return f"{host.name}'s {place.register}.{place.name}"
     return ""
 
 
 def _is_taken(
-    vcpu: Vcpu, host: PartialHost, register_id: int, value: int, place: FieldPlace | None = None, supposed: int = 0
+    vcpu: Vcpu, host: PartialHost, register_id: int, value: int, supposed: tuple[FieldPlace, int] | None = None
 ) -> bool:
     """The kernel takes the value, if a field of the host is what is supposed."""
     encoding = RegisterId(register_id).encoding
     own, supposing = vcpu.id_value(encoding), host
-    if place is not None:
-        own = place.put(own, supposed)
-        supposing = host.supposing(encoding, place.mask, place.put(0, supposed))  # type: ignore[assignment]
+    if supposed is not None:
+        place, number = supposed
+        own = place.put(own, number)
+        supposing = host.supposing(encoding, place.mask, number << place.lsb)  # type: ignore[assignment]
     asked = idregs.IdWrite(supposing, encoding, value, vcpu.id_features, own, vcpu.vm.ran, vcpu.vm.writable_imp)
     return idregs.write(asked).outcome.accepted

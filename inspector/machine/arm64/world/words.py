@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
 from inspector.machine.arm64.sve import VLS_SIZE_BYTES, VQ_BYTES
-from inspector.machine.events import Words, number
+from inspector.machine.events import Words, digits, number
 from layouts.arm64 import kvm_ids
 from layouts.arm64.capabilities import CAPABILITIES
 from layouts.arm64.ids import (
@@ -22,6 +20,7 @@ from layouts.arm64.ids import (
     make,
 )
 from layouts.arm64.sysregs import id_registers
+from layouts.light import cache, lru_cache
 
 #: KVM_ARM_VCPU_* in the order of their bits (include/uapi/asm/kvm.h).
 FEATURE_NAMES = (
@@ -53,8 +52,8 @@ def feature_bits(words: Words) -> int:
             found |= 3 << FEATURE_NAMES.index("PTRAUTH_ADDRESS")
         elif name in FEATURE_NAMES:
             found |= 1 << FEATURE_NAMES.index(name)
-        elif name.startswith("bit") and name[3:].isdigit() and int(name[3:]) < 7 * 32:
-            found |= 1 << int(name[3:])
+        elif name.startswith("bit") and 0 <= digits(name[3:]) < 7 * 32:
+            found |= 1 << digits(name[3:])
         else:
             raise ValueError(f"no vCPU feature {text}; there are {', '.join(FEATURE_NAMES)}, PTRAUTH, bit0 to bit223")
     return found
@@ -144,9 +143,9 @@ def value_bytes(text: str, size_bytes: int) -> bytes:
     Raises ValueError.
     """
     if text.endswith(".."):
-        pattern = bytes.fromhex(text.removesuffix(".."))
+        pattern = _in_hex(text.removesuffix(".."))
         if not pattern:
-            raise ValueError(f"{text}: bytes in hex go before the two dots")
+            raise ValueError(f"{text}: bytes in hex go before the two dots, as aa..")
         return (pattern * (size_bytes // len(pattern) + 1))[:size_bytes]
     try:
         value = int(text, 0)
@@ -155,3 +154,11 @@ def value_bytes(text: str, size_bytes: int) -> bytes:
     if value < 0 or value.bit_length() > 8 * min(size_bytes, _MAX_BYTES):
         raise ValueError(f"{text} is not a number of {size_bytes} bytes")
     return value.to_bytes(size_bytes, "little")
+
+
+def _in_hex(text: str) -> bytes:
+    """Bytes in hex; none where they are not."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

@@ -58,7 +58,8 @@ class Arm64World(Stage, BaseWorld[MachineState]):
         """See BaseWorld."""
         from inspector.machine.arm64.world.lanes import path_of
 
-        return path_of(step)
+        _, at = parsed(step.event, _PLACES)
+        return path_of(step, self.hosts[at.get("host", 0)])
 
     def moment(self) -> Moment[MachineState]:
         """See BaseWorld."""

@@ -6,13 +6,13 @@ Source: Linux arch/x86/kvm/svm/svm.c, vmx/vmx.c (module parameters), arch/x86/ke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host, booted
 from inspector.machine.x86.kvm.module import SVM, VMX, Kvm, Processor
 from inspector.machine.x86.kvm.parameters import default_parameters
 from layouts.kernels import release_numbers
+from layouts.light import lru_cache
 from layouts.x86.features import FEATURES
 from layouts.x86.kernels import profile_for
 

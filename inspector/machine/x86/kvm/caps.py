@@ -6,12 +6,10 @@ svm/svm.c, svm_set_cpu_caps; vmx/vmx.c, vmx_set_cpu_caps.
 
 from __future__ import annotations
 
-from functools import cache
-
 from inspector.machine.x86.kvm.loaded import Loaded
 from inspector.machine.x86.kvm.pebs import has_pebs
 from inspector.machine.x86.linux import features as linux_features
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache
 from layouts.x86.features import FEATURES
 from layouts.x86.kvm_caps import KVM_FEATURES
 
@@ -57,10 +55,22 @@ class _Words(dict[tuple[int, int, int], int]):
 
     def __init__(self, kvm: Loaded) -> None:
         self.kvm = kvm
+        #: By word what was set and cleared since: masks of what stays and of what is added.
+        self._changes: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
 
     def __missing__(self, word: tuple[int, int, int]) -> int:
-        found = self[word] = self._initial(word)
+        found = self._initial(word)
+        for kept, added in self._changes.get(word, ()):
+            found = found & kept | added
+        self[word] = found
         return found
+
+    def change(self, word: tuple[int, int, int], *, clear: int = 0, add: int = 0) -> None:
+        """Bits of a word go or come, now or when it is made."""
+        if word in self:
+            self[word] = self[word] & ~clear | add
+        else:
+            self._changes.setdefault(word, []).append((~clear, add))
 
     def _initial(self, word: tuple[int, int, int]) -> int:
         """kvm_cpu_cap_init: what KVM passes on of the word, as far as the CPU and Linux have it."""
@@ -94,7 +104,7 @@ class Caps:
     def set(self, feature: str) -> None:
         """kvm_cpu_cap_set."""
         leaf, subleaf, register, bit = FEATURES[feature]
-        self.words[leaf, subleaf, register] |= 1 << bit
+        self.words.change((leaf, subleaf, register), add=1 << bit)
 
     def set_if(self, feature: str, held: object) -> None:
         """kvm_cpu_cap_set, where a condition holds."""
@@ -110,7 +120,7 @@ class Caps:
         """kvm_cpu_cap_clear."""
         for feature in features:
             leaf, subleaf, register, bit = FEATURES[feature]
-            self.words[leaf, subleaf, register] &= ~(1 << bit)
+            self.words.change((leaf, subleaf, register), clear=1 << bit)
 
     def has(self, feature: str) -> bool:
         """kvm_cpu_cap_has."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.kvm.assumed import assumed_kvm
 from inspector.machine.x86.kvm.capabilities import check_extension, hangs_on_build
 from inspector.machine.x86.kvm.module import Kvm
@@ -18,40 +17,11 @@ from layouts.x86.capabilities import NUMBERS
 from layouts.x86.cpuid import cpuid_sections
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
 from layouts.x86.msrs import msr_name
-from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.vcpu_rules import vcpu_rules
 from layouts.x86.xsave import DYNAMIC
 
-AMD, INTEL = "zen5", "sapphire-rapids"
 _M64 = (1 << 64) - 1
-#: What no CPU that hosts guests says of itself, or what turns its PMU off for them.
-_NOT_THERE = ("HYPERVISOR", "HYBRID_CPU")
 _ZERO = (0, 0, 0, 0)
-#: What only the other vendor's CPUs have, leaves or leaves with sub-leaf. Memory encryption is off.
-_INTEL_LEAVES = frozenset((0x12, 0x1E, 0x24, (7, 2)))
-_AMD_LEAVES = frozenset((0x8000000A, 0x80000021, 0x80000022))
-_NOBODYS = frozenset((0x8000001F, 0xC0000001, 0x80860001))
-_INTEL_FEATURES = (
-    *("SGX", "SGX_LC", "VMX", "MPX", "INTEL_PT", "ARCH_LBR", "AMX_TILE", "AMX_INT8", "AMX_BF16", "AVX512_FP16", "XFD"),
-    *("SPEC_CTRL", "INTEL_STIBP", "SPEC_CTRL_SSBD", "ARCH_CAPABILITIES", "SERIALIZE", "TSXLDTRK", "HLE", "RTM"),
-    *("AMX_FP16", "AMX_COMPLEX", "AVX10", "PDCM", "DS", "DTES64", "WAITPKG", "MSR_IMM", "WRMSRNS", "LKGS"),
-)
-_AMD_FEATURES = (
-    *(
-        "SVM",
-        "PERFCTR_CORE",
-        "SSE4A",
-        "MISALIGNSSE",
-        "XOP",
-        "FMA4",
-        "TBM",
-        "TOPOEXT",
-        "OSVW",
-        "CR8_LEGACY",
-        "CMP_LEGACY",
-    ),
-    *("AMD_IBPB", "AMD_IBRS", "AMD_STIBP", "AMD_STIBP_ALWAYS_ON", "AMD_IBRS_SAME_MODE", "AMD_SSBD", "VIRT_SSBD"),
-    *("AMD_SSB_NO", "AMD_PSFD", "AMD_IBPB_RET", "CLZERO", "XSAVEERPTR", "EFER_LMSLE_MBZ"),
-)
 #: What follows the host and not the kernel: how many CPUs are online.
 _NOT_OF_KERNELS = frozenset({"NR_VCPUS"})
 
@@ -63,22 +33,6 @@ class Change(NamedTuple):
     name: str
     before: str
     after: str
-
-
-def any_cpu(layout: str) -> Cpuid:
-    """A CPU that has every feature of its vendor that Linux names; its XSAVE components are those of a CPU layout."""
-    rows = {key: list(values) for key, values in shipped_cpu(layout).leaves.items()}
-    foreign = _INTEL_LEAVES if layout == AMD else _AMD_LEAVES
-    for leaf, subleaf, register in WORDS:
-        is_own = leaf not in foreign and (leaf, subleaf) not in foreign and leaf not in _NOBODYS
-        rows.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] = 0xFFFFFFFF if is_own else 0
-    for leaf in (0, 7, 0x80000000):
-        rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = leaf | 0xFF
-    for name in (*_NOT_THERE, *(_INTEL_FEATURES if layout == AMD else _AMD_FEATURES)):
-        leaf, subleaf, register, bit = FEATURES[name]
-        rows[leaf, subleaf][register] &= ~(1 << bit)
-    rows[0x80000008, 0][0] = 0x3930
-    return Cpuid({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()})
 
 
 def changes(cpu: Cpuid, older: str, newer: str) -> tuple[Change, ...]:
@@ -166,7 +120,7 @@ def _capabilities(before: Kvm, after: Kvm) -> Iterator[Change]:
 def _rules(before: Kvm, after: Kvm) -> Iterator[Change]:
     """The switches of the rules: each is told where its table stands (layouts/x86)."""
     yield from _switches("msr-rule", before.msr_rules, after.msr_rules)
-    yield from _switches("vcpu-rule", VCPU_RULES[before.kernel.name], VCPU_RULES[after.kernel.name])
+    yield from _switches("vcpu-rule", vcpu_rules(before.kernel.name), vcpu_rules(after.kernel.name))
     for name, told in (("CR4 reserved for every guest", "cr4_reserved"), ("EFER bits known", "efer_known")):
         a, b = getattr(before, told) & _M64, getattr(after, told) & _M64
         if a != b:

@@ -39,6 +39,18 @@ def _too_fast(kvm: Kvm, khz: int) -> bool:
     return khz >= min(_MOST_KHZ, kvm.processor.tsc_khz * most >> bits)
 
 
+def tolerance_ppm(kvm: Kvm) -> int:
+    """The parameter tsc_tolerance_ppm of kvm.ko."""
+    return int(kvm.parameter("tsc_tolerance_ppm") or DEFAULT_TOLERANCE_PPM)
+
+
+def is_near(kvm: Kvm, khz: int) -> bool:
+    """Within the tolerance of the host's frequency: KVM neither scales such a TSC nor puts it forward."""
+    tolerance = tolerance_ppm(kvm)
+    low, high = (kvm.processor.tsc_khz * (1_000_000 + ppm) // 1_000_000 for ppm in (-tolerance, tolerance))
+    return low <= khz <= high
+
+
 def set_tsc_khz(vcpu: WholeVcpu, khz: int) -> Outcome:
     """KVM_SET_TSC_KHZ on a vCPU: GET tells the new frequency also where it was refused for its ratio."""
     rule = Rule("kvm_arch_vcpu_ioctl, kvm_set_tsc_khz, set_tsc_khz (x86.c)")
@@ -50,9 +62,7 @@ def set_tsc_khz(vcpu: WholeVcpu, khz: int) -> Outcome:
     if not rule.check("the host's frequency is known", khz):
         return rule.refuse(errno.EINVAL)
     vcpu.tsc_khz = khz
-    tolerance = int(kvm.parameter("tsc_tolerance_ppm") or DEFAULT_TOLERANCE_PPM)
-    low, high = (host_khz * (1_000_000 + ppm) // 1_000_000 for ppm in (-tolerance, tolerance))
-    if rule.check(f"within {tolerance} ppm of the host's {host_khz} kHz", low <= khz <= high):
+    if rule.check(f"within {tolerance_ppm(kvm)} ppm of the host's {host_khz} kHz", is_near(kvm, khz)):
         return rule.ok()
     if not kvm.scales_tsc:
         faster = rule.check("without TSC scaling only a faster TSC can be given (tsc_always_catchup)", khz > host_khz)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.machine.outcome import Outcome, Rule
 from inspector.machine.x86.kvm.capabilities import allowed_disable_exits, enlightens_vmcs, of_release, supported_quirks
 from inspector.machine.x86.kvm.msrs.hyperv import SYNIC_CAPS, activate_synic
+from layouts.light import partial
 from layouts.x86.capabilities import BY_RELEASE, NUMBERS
 
 if TYPE_CHECKING:

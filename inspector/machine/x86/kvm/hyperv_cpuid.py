@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inspector.machine.x86.kvm.guest_cpuid import Entry
+from layouts.x86.cpuid import HYPERV_INTERFACE
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.module import Kvm
@@ -42,7 +43,7 @@ def hyperv_cpuid(kvm: Kvm, *, of_vcpu: bool, has_lapic: bool = True, has_evmcs: 
     nested = evmcs | _MSR_BITMAP | (_DIRECT_FLUSH if newer else 0)
     found = [
         Entry(0x40000000, 0, 0, 0x40000082, *_SIGNATURE),
-        Entry(0x40000001, 0, 0, 0x31237648, 0, 0, 0),
+        Entry(0x40000001, 0, 0, HYPERV_INTERFACE, 0, 0, 0),
         Entry(0x40000002, 0, 0, 0x3839, 0xA0000, 0, 0),
         Entry(0x40000003, 0, 0, eax, ebx, 0, edx),
         Entry(0x40000004, 0, 0, advice, _SPINLOCK_RETRIES, 0, 0),

@@ -10,7 +10,7 @@ import errno
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.light import TYPE_CHECKING
-from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.vcpu_rules import vcpu_rules
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.state import VcpuState
@@ -45,7 +45,7 @@ class Lapic:
 
     def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
-        self.rules = VCPU_RULES[vcpu.kvm.kernel.name]
+        self.rules = vcpu_rules(vcpu.kvm.kernel.name)
         self.regs = bytearray(SIZE_BYTES)
         self._has_isr = False
         self._timer_mode = 0

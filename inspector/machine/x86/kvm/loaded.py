@@ -6,7 +6,6 @@ Source: Linux arch/x86/kvm/x86.c, svm/svm.c, vmx/vmx.c.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.capture.host import Cpuid
 from inspector.machine.x86.host import Host
@@ -15,7 +14,7 @@ from inspector.machine.x86.linux import features as linux_features
 from inspector.machine.x86.linux.kernel import Linux
 from inspector.machine.x86.linux.process import Process
 from layouts.kernels import release_numbers
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cached_property
 from layouts.x86.features import FEATURES
 from layouts.x86.msr_rules import MsrRules, rules_for
 from layouts.x86.xsave import DYNAMIC, MPX, XTILE

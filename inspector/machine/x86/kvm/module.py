@@ -5,11 +5,10 @@ Source: Linux arch/x86/kvm/x86.c, cpuid.c, svm/svm.c, vmx/vmx.c.
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from inspector.machine.x86.kvm.caps import Caps, cpu_caps
 from inspector.machine.x86.kvm.control_bits import known_efer_bits, reserved_cr4_bits
 from inspector.machine.x86.kvm.loaded import PVM, SVM, VMX, Loaded, Processor
+from layouts.light import cached_property
 
 __all__ = ("PVM", "SVM", "VMX", "Kvm", "Processor")
 

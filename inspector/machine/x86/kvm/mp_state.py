@@ -10,7 +10,7 @@ import errno
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.light import TYPE_CHECKING
-from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.vcpu_rules import vcpu_rules
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu
@@ -27,7 +27,7 @@ def init_blocked(vcpu: WholeVcpu) -> bool:
 def set_mp_state(vcpu: WholeVcpu, state: int) -> Outcome:
     """KVM_SET_MP_STATE. SIPI_RECEIVED becomes INIT_RECEIVED with a SIPI that waits."""
     rule = Rule("kvm_arch_vcpu_ioctl_set_mpstate (x86.c)")
-    rules = VCPU_RULES[vcpu.kvm.kernel.name]
+    rules = vcpu_rules(vcpu.kvm.kernel.name)
     held = (not rules.mp_state_known or rule.check("a state that KVM knows: 0 to 4, 9", state in _KNOWN)) and (
         state == RUNNABLE or rule.check("another state than RUNNABLE needs KVM's local APIC", vcpu.vm.has_lapic)
     )

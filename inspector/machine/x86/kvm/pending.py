@@ -11,7 +11,7 @@ import struct
 
 from inspector.machine.outcome import Outcome, Rule
 from layouts.light import TYPE_CHECKING, NamedTuple
-from layouts.x86.vcpu_rules import VCPU_RULES
+from layouts.x86.vcpu_rules import vcpu_rules
 
 if TYPE_CHECKING:
     from inspector.machine.x86.kvm.state import VcpuState
@@ -72,7 +72,7 @@ class PendingEvents:
 
     def __init__(self, vcpu: VcpuState) -> None:
         self.vcpu = vcpu
-        self.rules = VCPU_RULES[vcpu.kvm.kernel.name]
+        self.rules = vcpu_rules(vcpu.kvm.kernel.name)
         self.init_pending = self.sipi_pending = False
         self.sipi_vector = 0
         self.reset()

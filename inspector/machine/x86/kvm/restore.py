@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Collection, Sequence
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm import cpuid_ioctls, sregs
+from inspector.machine.x86.kvm import cpuid_ioctls
 from inspector.machine.x86.kvm.msrs import access
 from layouts.light import TYPE_CHECKING, NamedTuple
 
@@ -102,6 +102,18 @@ def _set_xsave(vcpu: WholeVcpu, saved: Saved) -> Outcome:
     return set_xsave(vcpu, saved.xsave)
 
 
+def _set_sregs(vcpu: WholeVcpu, saved: Saved) -> Outcome:
+    from inspector.machine.x86.kvm.sregs import set_sregs
+
+    return set_sregs(vcpu, saved.sregs)
+
+
+def _set_sregs2(vcpu: WholeVcpu, saved: Saved) -> Outcome:
+    from inspector.machine.x86.kvm.sregs import set_sregs2
+
+    return set_sregs2(vcpu, saved.sregs2 or b"")
+
+
 def _set_mp_state(vcpu: WholeVcpu, saved: Saved) -> Outcome:
     from inspector.machine.x86.kvm.mp_state import set_mp_state
 
@@ -116,8 +128,8 @@ def _set_lapic(vcpu: WholeVcpu, saved: Saved) -> Outcome:
 
 _CALLS: dict[str, Callable[[WholeVcpu, Saved], Outcome]] = {
     "tsc_khz": _set_tsc_khz,
-    "sregs": lambda vcpu, saved: sregs.set_sregs(vcpu, saved.sregs),
-    "sregs2": lambda vcpu, saved: sregs.set_sregs2(vcpu, saved.sregs2 or b""),
+    "sregs": _set_sregs,
+    "sregs2": _set_sregs2,
     "nested": _set_nested,
     "regs": lambda vcpu, saved: vcpu.regs.set(saved.regs),
     "xsave": _set_xsave,
@@ -166,7 +178,7 @@ def get_xcrs(vcpu: WholeVcpu) -> bytes:
 
 def save(vcpu: WholeVcpu, indexes: Sequence[int]) -> Saved:
     """What a VMM reads of a vCPU, with these MSRs as far as they can be read."""
-    from inspector.machine.x86.kvm import mp_state, xsave
+    from inspector.machine.x86.kvm import mp_state, sregs, xsave
 
     values = ((index, access.read(vcpu, index)) for index in indexes)
     code, nested = vcpu.nested.get(_NESTED_SIZE_BYTES)

@@ -7,9 +7,8 @@ vmx_get_segment, vmx_segment_access_rights, seg_setup.
 from __future__ import annotations
 
 import struct
-from functools import cache, lru_cache
 
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache, lru_cache
 
 SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "tr", "ldt")
 SIZE_BYTES = 24

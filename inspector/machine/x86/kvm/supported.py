@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from inspector.capture.host import CpuidValues
 from inspector.machine.x86.host import AMX_FEATURES, Host
@@ -12,7 +11,7 @@ from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.kvm.supported_cpuid import Supported
 from inspector.machine.x86.linux.process import Process
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, lru_cache
 from layouts.x86.xsave import TILECFG, XTILE
 
 KVM_XSAVE_SIZE_BYTES = 4096

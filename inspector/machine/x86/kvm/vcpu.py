@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.outcome import Outcome, Rule
@@ -26,6 +25,7 @@ from inspector.machine.x86.kvm.intercepts import Intercepts
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES
 from inspector.machine.x86.linux.fpstate import Fpstate
 from inspector.machine.x86.linux.process import Process, Thread
+from layouts.light import partial
 from layouts.x86 import call_chains
 from layouts.x86.xsave import DYNAMIC, PKRU
 

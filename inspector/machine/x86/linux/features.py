@@ -7,6 +7,7 @@ cpu_set_bug_bits with cpu_vuln_whitelist), amd.c (init_amd, tsa_init, bsp_init_a
 from __future__ import annotations
 
 from inspector.machine.x86.host import Host
+from layouts.light import lru_cache
 from layouts.x86.features import FEATURES
 
 _ZEN1, _DHYANA, _ZEN3, _ZEN5 = 0x17, 0x18, 0x19, 0x1A
@@ -41,6 +42,7 @@ def _is_amd_or_hygon(host: Host) -> bool:
     return _is_amd(host) or host.cpuid.vendor() == "HygonGenuine"
 
 
+@lru_cache(maxsize=64)
 def synthesized(host: Host, release: tuple[int, ...]) -> frozenset[str]:
     """Features that Linux of a release has without a bit of CPUID of that name."""
     found: set[str] = set()
@@ -105,6 +107,7 @@ def lnx_5(host: Host) -> int:
     return found
 
 
+@lru_cache(maxsize=64)
 def bugs(host: Host, arch_capabilities: int | None = None) -> frozenset[str]:
     """Bugs that Linux sees, of those that KVM asks for.
 

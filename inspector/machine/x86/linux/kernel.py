@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 from inspector.machine.outcome import NM, Outcome, Rule
 from inspector.machine.x86.cpu import images
-from inspector.machine.x86.cpu.bare_metal import BareMetal
-from inspector.machine.x86.cpu.instructions import xsave
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR
 from inspector.machine.x86.cpu.processor import Instruction, Processor
 from inspector.machine.x86.cpu.registers import Registers
@@ -47,7 +45,12 @@ class Linux:
         self.trace = trace or Trace()
         self.cpus: dict[int, Cpu] = {}
         self.processes: list[Process] = []
-        self._machine = machine or (lambda number: BareMetal(host, number))
+        self._machine = machine or self._bare_metal
+
+    def _bare_metal(self, number: int) -> Machine:
+        from inspector.machine.x86.cpu.bare_metal import BareMetal
+
+        return BareMetal(self.host, number)
 
     def log(self, thread: Thread | None, text: str, calls: tuple[str, ...] = (), cpu: Cpu | None = None) -> None:
         """Say what is done, and by which functions."""
@@ -117,6 +120,8 @@ class Linux:
 
     def save(self, cpu: Cpu, fpstate: Fpstate) -> Outcome:
         """save_fpregs_to_fpstate: XSAVES with whatever XFD is in force; what XFD turns off is lost."""
+        from inspector.machine.x86.cpu.instructions import xsave
+
         before = self._cleared_around(cpu, fpstate, fpstate.xinuse)
         outcome = cpu.machine.execute(lambda processor: xsave.save(processor, fpstate.image, fpstate.xfeatures))
         if before is not None:
@@ -130,6 +135,8 @@ class Linux:
 
     def restore(self, cpu: Cpu, fpstate: Fpstate) -> Outcome | None:
         """restore_fpregs_from_fpstate: XFD, then XRSTORS. None, or why it could not be."""
+        from inspector.machine.x86.cpu.instructions import xsave
+
         outcome = self.write_xfd(cpu, self._xfd_in_kernel(fpstate))
         if outcome is not None and not outcome.accepted:
             return outcome

@@ -9,21 +9,13 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Restored
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import Place
-from layouts.light import NamedTuple
-
-
-class Remedied(NamedTuple):
-    """A change that was tried: the bit is not in the way any more, and no other came into it."""
-
-    helps: bool
-    still: tuple[Difference, ...] = ()
 
 
 class Again:
     """The answers so far: of changes by the bit that they are for, of whole restores by the kernel."""
 
     def __init__(self) -> None:
-        self.remedied: dict[Difference, Remedied] = {}
+        self.helps: dict[Difference, bool] = {}
         self.on_kernel: dict[str, Restored] = {}
         self._table: Mapping[tuple[int, int], CpuidValues] | None = None
         self._places: frozenset[Place] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, names_of, parts_of, rule_of
@@ -78,7 +79,7 @@ def in_table(
 
     XCR0 and XSS are looked at with any register of leaf 0xD.
     """
-    yield from _cpuid(table, destination, words)
+    yield from _cpuid(as_shown(table), destination, words)
     if words is None or any(leaf == XSTATE_LEAF for leaf, _ in words):
         of_names = guest.made is not None and guest.made.offer.cpuid is None
         yield from _xstate(table, destination, has_areas=destination.knows_areas and not of_names)
@@ -90,8 +91,6 @@ def _cpuid(
     supported = destination.supported.leaves
     keys = table.keys() | supported.keys() if words is None else words
     for leaf, subleaf in sorted(keys):
-        if leaf >> 28 == 4 and (leaf & 0xFF) > 1:
-            continue
         row = table.get((leaf, subleaf), _ZERO)
         for number in _EVERY if words is None else words[leaf, subleaf]:
             register = REGISTERS[number]
@@ -123,28 +122,25 @@ def _xstate(
 ) -> Iterator[Difference]:
     """Leaf 0xD: the components as bits of XCR0 and XSS, and where each lies in a standard image."""
     kvm = destination.kvm
-    zero = (0, 0, 0, 0)
-    eax, _, _, edx = table.get((XSTATE_LEAF, 0), zero)
-    _, _, ecx, high = table.get((XSTATE_LEAF, 1), zero)
+    eax, _, _, edx = table.get((XSTATE_LEAF, 0), _ZERO)
+    _, _, ecx, high = table.get((XSTATE_LEAF, 1), _ZERO)
     xcr0, xss = kvm.xcr0, kvm.xss
     for kind, mine, theirs in (("xcr0", eax | edx << 32, xcr0), ("xss", ecx | high << 32, xss)):
-        for bit in range(63) if mine != theirs else ():
-            if (mine ^ theirs) >> bit & 1:
-                source, target = mine >> bit & 1, theirs >> bit & 1
-                place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
-                yield Difference(place, "and", source, target, bool(source and not target))
+        for bit in _ones(mine ^ theirs):
+            source = mine >> bit & 1
+            place = Place(kind, XSTATE_LEAF, 0, "", bit, bit)
+            yield Difference(place, "and", source, 1 - source, blocks=bool(source))
     host = destination.supported
     if not has_areas:
         return
     for number in BY_NUMBER:
-        row, other = table.get((XSTATE_LEAF, number), zero), host.get(XSTATE_LEAF, number) or zero
+        row, other = table.get((XSTATE_LEAF, number), _ZERO), host.get(XSTATE_LEAF, number) or _ZERO
         if number < 2 or not (eax & xcr0) >> number & 1 or not row[0] or not other[0]:
             continue
         for at, register in ((0, "eax"), (1, "ebx")):
             if row[at] != other[at]:
-                yield Difference(
-                    Place("xstate", XSTATE_LEAF, number, register, 31, 0), "equal", row[at], other[at], blocks=True
-                )
+                place = Place("xstate", XSTATE_LEAF, number, register, high=31)
+                yield Difference(place, "equal", row[at], other[at], blocks=True)
 
 
 def in_msrs(msrs: Mapping[int, int], indexes: Iterable[int], destination: Destination) -> Iterator[Difference]:
@@ -155,25 +151,30 @@ def in_msrs(msrs: Mapping[int, int], indexes: Iterable[int], destination: Destin
         mine, theirs = msrs[index], destination.feature_msr(index)
         if theirs is None:
             if mine:
-                yield Difference(Place("msr", index, 0, "", 63, 0), "and", mine, 0, blocks=False, known=False)
+                yield Difference(Place("msr", index, high=63), "and", mine, 0, blocks=False, known=False)
             continue
-        for bit in range(64):
-            if (mine ^ theirs) >> bit & 1:
-                place = Place("msr", index, 0, "", bit, bit)
-                rule = msr_rule(index, bit)
-                source, target = mine >> bit & 1, theirs >> bit & 1
-                yield Difference(place, rule, source, target, violates(rule, source, target))
+        for bit in _ones(mine ^ theirs):
+            place = Place("msr", index, 0, "", bit, bit)
+            rule, source, target = msr_rule(index, bit), mine >> bit & 1, theirs >> bit & 1
+            yield Difference(place, rule, source, target, violates(rule, source, target))
+
+
+def _ones(word: int) -> Iterator[int]:
+    """The numbers of the bits that are 1, the lowest first."""
+    while word:
+        yield (word ^ word - 1).bit_length() - 1
+        word &= word - 1
 
 
 def compared_msrs(table: Mapping[tuple[int, int], CpuidValues]) -> tuple[int, ...]:
     """The feature MSRs that count for a guest with this CPUID; those of VMX only where it has VMX."""
-    has_vmx = bool(table.get((1, 0), (0, 0, 0, 0))[2] & _VMX_BIT)
-    return (*FEATURE_MSRS, *(_VMX_MSRS if has_vmx else ()))
+    row = table.get((1, 0))
+    return (*FEATURE_MSRS, *(_VMX_MSRS if row is not None and row[2] & _VMX_BIT else ()))
 
 
 def msr_rule(index: int, bit: int) -> Combine:
     """How a bit of a feature MSR goes together."""
-    return _vmx_rule(index, bit) if index in _VMX_MSRS else rule_of(Place("msr", index, 0, "", bit, bit))
+    return _vmx_rule(index, bit) if index in _VMX_MSRS else rule_of(Place("msr", index, low=bit))
 
 
 #: VMX_BASIC, VMCS_ENUM: numbers; CR0_FIXED0, CR4_FIXED0: bits that must be 1.

@@ -43,9 +43,13 @@ _IOCTLS = {
 }
 _MCG_CAP, _BANKS = 0x179, 0xFF
 #: MSRs that QEMU sets without a look at the list (kvm_put_msrs): MTRRs, machine checks.
-_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, *range(0x400, 0x428)))
-#: What its stream has under an MSR's name, and is set otherwise or not at all: MCG_CAP, MCG_CTL, SMBASE.
-_NOT_SET = frozenset((0x179, 0x17B, 0x9E))
+_ALWAYS = frozenset((0x2FF, *range(0x200, 0x210), *range(0x250, 0x270), 0x17A, 0x17B, *range(0x400, 0x428)))
+#: What its stream has under an MSR's name, and is set otherwise: MCG_CAP; or is as it was by itself: SMBASE.
+_NOT_SET = frozenset((0x179, 0x9E))
+
+_MTRR_MASKS = range(0x201, 0x211, 2)
+#: The leaf that has the width of physical addresses, and what KVM takes without it (cpuid_query_maxphyaddr).
+_WIDTHS, _WIDTH_UNTOLD = 0x80000008, 36
 
 
 class GuestMemory(bytearray):
@@ -80,13 +84,15 @@ class Restored(NamedTuple):
     """The calls, and the vCPU as they left it.
 
     ``not_captured`` are calls whose structure the capture lacks, ``left_out`` MSRs that QEMU does not set on a host
-    that does not list them. Without the guest's CPUID no call is made, nor where an emulator runs the guest.
+    that does not list them, ``msrs`` those that are set. Without the guest's CPUID no call is made, nor where an
+    emulator runs the guest.
     """
 
     calls: tuple[Call, ...]
     vcpu: WholeVcpu
     not_captured: tuple[str, ...]
     left_out: tuple[int, ...] = ()
+    msrs: tuple[tuple[int, int], ...] = ()
 
     @property
     def first_refused(self) -> Call | None:
@@ -96,8 +102,7 @@ class Restored(NamedTuple):
 
 def order_of(guest: Guest, vmm: Vmm, destination: Destination) -> list[str]:
     """The steps that the VMM makes for what was captured."""
-    known = guest.captured
-    steps = [name for name in ORDERS[vmm.name] if name in known or (name == "sregs2" and "sregs" in known)]
+    steps = [name for name in ORDERS[vmm.name] if name in guest.captured]
     has_sregs2 = guest.saved.sregs2 is not None and destination.kvm.since(5, 14)
     return ["sregs" if name == "sregs2" and not has_sregs2 else name for name in steps]
 
@@ -123,35 +128,41 @@ def restored(
     missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
     if not table:
         return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
-    calls: list[Call] = []
-    if _wants_tiles(table):
-        # Asked for before the first vCPU is made, which locks it.
-        vcpu.process.guest_perm_locked = False
-        outcome = vcpu.process.request_permission(TILEDATA, guest=True)
-        calls.append(Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome))
-    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
-        from inspector.machine.x86.kvm import capabilities, mce
-
-        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
-        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
-        calls.append(Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap)))
-    calls.append(Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table))))
+    calls = [*_first(vcpu, guest, table, destination)]
     guest, left_out = as_set(guest, destination)
+    if guest.of_qemu:
+        guest = _with_masks_cut(guest, table)
     for name in list(order) or _up_to(until, order_of(guest, vmm, destination)):
         if name == "tsc_khz" and not order:
             if not tsc.hangs_on(guest, destination):
                 calls.append(Call(_IOCTLS[name], name, tsc.set_tsc_khz(vcpu, guest, destination, vmm)))
             continue
         calls += _made(vcpu, guest, name, give_up)
-        if calls and any(index in give_up for index, _ in calls[-1].refused):
+        if any(index in give_up for index, _ in calls[-1].refused):
             break
     told = tuple(call if call.accepted else call._replace(then=vmm.on_refusal(call.step)) for call in calls)
-    return Restored(told, vcpu, missing, left_out)
+    return Restored(told, vcpu, missing, left_out, guest.saved.msrs)
+
+
+def _first(vcpu: WholeVcpu, guest: Guest, table: Sequence[Entry], destination: Destination) -> Iterator[Call]:
+    """What is set before any state: the permission for tiles, machine checks, CPUID."""
+    if _wants_tiles(table):
+        # Asked for before the first vCPU is made, which locks it.
+        vcpu.process.guest_perm_locked = False
+        outcome = vcpu.process.request_permission(TILEDATA, guest=True)
+        yield Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome)
+    if guest.of_qemu and (mcg_cap := guest.msrs.get(_MCG_CAP)):
+        from inspector.machine.x86.kvm import capabilities, mce
+
+        # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
+        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
+        yield Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap))
+    yield Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table)))
 
 
 def _up_to(last: str, steps: list[str]) -> list[str]:
     """The steps to the last that is asked for, under any of its names; all of them where it is not among them."""
-    at = next((at for at, name in enumerate(steps) if name.rstrip("2") == last.rstrip("2")), len(steps))
+    at = next((at for at, name in enumerate(steps) if name.removesuffix("2") == last.removesuffix("2")), len(steps))
     return steps[: at + 1]
 
 
@@ -179,6 +190,17 @@ def as_set(guest: Guest, destination: Destination) -> tuple[Guest, tuple[int, ..
     return guest._replace(saved=guest.saved._replace(msrs=kept)), left
 
 
+def _with_masks_cut(guest: Guest, table: Sequence[Entry]) -> Guest:
+    """The masks of MTRRs within the guest's physical addresses (kvm_put_msrs).
+
+    QEMU fills them up to 52 bits when it reads them (kvm_get_msrs), as it does not know the destination's width.
+    """
+    width = next((entry.eax & 0xFF for entry in table if entry.leaf == _WIDTHS), _WIDTH_UNTOLD)
+    cut = (1 << width) - 1
+    msrs = tuple((index, value & cut if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
+    return guest._replace(saved=guest.saved._replace(msrs=msrs))
+
+
 #: Steps that every vCPU has; the others only where it has such state.
 _NEEDED = frozenset({"sregs", "sregs2", "regs", "xsave", "xcrs", "msrs", "events", "debugregs"})
 
@@ -189,6 +211,6 @@ def _wants_tiles(table: Sequence[Entry]) -> bool:
 
 def _why(vcpu: WholeVcpu, guest: Guest, index: int) -> str:
     """The check that an MSR of the capture fails; asked once more, for its words."""
-    value = guest.msrs.get(index, 0)
+    value = guest.msrs[index]
     refusal = access.write(vcpu, index, value)
     return refusal.told(index, value) if refusal is not None else "refused at this point of the order"

@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from inspector.capture.host import Cpuid, CpuidValues
 from inspector.machine.x86.host import Host
+from inspector.machine.x86.kvm.leaves import as_shown
 from inspector.machine.x86.kvm.module import Kvm, Processor
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.supported_cpuid import supported_cpuid
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.migrate.places import feature_words
-from inspector.machine.x86.models.offer import Offer, offer_of_cpuid
+from layouts.light import TYPE_CHECKING, cached_property
 from layouts.x86.kernels import X86Kernel, kernels
 from layouts.x86.models.features import AMD_ALIASES, Word
+
+if TYPE_CHECKING:
+    from inspector.machine.x86.models.offer import Offer
 
 _ALL = 0xFFFFFFFF
 _SVM_LEAF = 0x8000000A
 _ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
-#: Module parameters that are on where the CPU has the feature: bits of CPUID leaf, register, bit (svm.c,
-#: svm_hardware_setup; sev.c, sev_hardware_setup; vmx.c).
-_SWITCHES = {
-    "npt": (0x8000000A, 3, 0),
-    "lbrv": (0x8000000A, 3, 1),
-    "nrips": (0x8000000A, 3, 3),
-    "tsc_scaling": (0x8000000A, 3, 4),
-    "vls": (0x8000000A, 3, 15),
-    "vgif": (0x8000000A, 3, 16),
-    "gmet": (0x8000000A, 3, 17),
-    "vnmi": (0x8000000A, 3, 25),
-    "sev": (0x8000001F, 0, 1),
-    "sev_es": (0x8000001F, 0, 3),
-    "sgx": (7, 1, 2),
-}
 _REGISTERS = ("eax", "ebx", "ecx", "edx")
 
 #: Module parameters that may decide what guests get: switches.
@@ -99,7 +87,7 @@ class Destination:
         if self._supported is not None and not self.is_guests:
             return self._supported
         made = {(entry.leaf, entry.subleaf): entry.values for entry in reversed(supported_cpuid(self.kvm))}
-        for key, row in (self._supported.leaves if self._supported is not None else {}).items():
+        for key, row in (as_shown(self._supported.leaves) if self._supported is not None else {}).items():
             other = made.get(key, (0, 0, 0, 0))
             eax, ebx, ecx, edx = (
                 mine | theirs if (*key, register) in feature_words() else mine
@@ -113,6 +101,8 @@ class Destination:
         """What QEMU may give to a guest there: KVM's answer with what QEMU adds."""
         if self._offer is not None:
             return self._offer
+        from inspector.machine.x86.models.offer import offer_of_cpuid
+
         raw = self.kvm.raw if self.is_raw else None
         return offer_of_cpuid(self.name, self.supported, msrs=self.msrs, host=raw, kernel=self.kernel.name)
 
@@ -168,7 +158,7 @@ class Destination:
         found = self._offer.known.get(self._word(leaf, subleaf, register), 0)
         if (leaf, register) == (0x80000001, "edx"):
             # AMD's copies of leaf 1.
-            found |= self._offer.known.get(self._word(1, 0, "edx"), 0) & AMD_ALIASES
+            found |= self._offer.known.get(Word.of_cpuid(1, None, "edx"), 0) & AMD_ALIASES
         if leaf == 0:
             return _ALL if self._offer.vendor else 0
         if (leaf, register) == (0x80000008, "eax"):
@@ -275,7 +265,6 @@ def destination(
     kvm = Kvm(
         host,
         release=release or kernel.version,
-        parameters={name: "Y" for name, (leaf, at, bit) in _SWITCHES.items() if host.has(leaf, 0, at, bit)},
         processor=Processor(
             emulator,
             tsc_khz=tsc_khz or (_frequency_khz(cpuid) if is_raw else 0),
@@ -298,5 +287,8 @@ def destination(
 
 def _frequency_khz(cpuid: Cpuid) -> int:
     """Leaf 0x15: the crystal's frequency times a ratio; 0 where the CPU does not tell (native_calibrate_tsc, tsc.c)."""
-    denominator, numerator, crystal_hz, _ = cpuid.get(0x15, 0) or (0, 0, 0, 0)
-    return crystal_hz * numerator // denominator // 1000 if denominator else 0
+    row = cpuid.get(0x15)
+    if row is None or not row[0]:
+        return 0
+    denominator, numerator, crystal_hz, _ = row
+    return crystal_hz // 1000 * numerator // denominator

@@ -8,7 +8,8 @@ from inspector.capture.host import Cpuid, CpuidValues
 from inspector.decode.header import held_xstate_bv
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.restore import Saved
-from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.light import TYPE_CHECKING, NamedTuple, lru_cache
+from layouts.x86.kvm_cpuid import ANY_INDEXED_LEAVES
 from layouts.x86.xsave import HEADER_AT
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ REGISTERS_AT = {
     "xcrs": {"xcr0": 16},
     "xsave": {"xstate_bv": HEADER_AT["xstate_bv"].offset},
 }
+
+
+@lru_cache(maxsize=16)
+def _table(entries: tuple[Entry, ...]) -> Mapping[tuple[int, int], CpuidValues]:
+    """By leaf and sub-leaf the first entry; a verdict asks for the same tables again and again."""
+    return {(entry.leaf, entry.subleaf): entry.values for entry in reversed(entries)}
 
 
 class Guest(NamedTuple):
@@ -48,7 +55,7 @@ class Guest(NamedTuple):
     @property
     def table(self) -> Mapping[tuple[int, int], CpuidValues]:
         """Its CPUID by leaf and sub-leaf; empty where it was not captured."""
-        return {(entry.leaf, entry.subleaf): entry.values for entry in reversed(self.saved.cpuid)}
+        return _table(self.saved.cpuid)
 
     @property
     def cpuid(self) -> Cpuid:
@@ -62,20 +69,15 @@ class Guest(NamedTuple):
 
     def with_table(self, table: Mapping[tuple[int, int], CpuidValues]) -> Guest:
         """The same vCPU with another CPUID: what is in both keeps its flags and place."""
-        before = {(entry.leaf, entry.subleaf): entry for entry in self.saved.cpuid}
-        entries = [
-            entry
-            if (entry := before[key]).values == row
-            else entry._replace(eax=row[0], ebx=row[1], ecx=row[2], edx=row[3])
-            for key, row in table.items()
-            if key in before
-        ]
-        entries += [
-            Entry(*key, int(key[1] > 0 or key[0] in (4, 7, 0xD)), *row)
-            for key, row in table.items()
-            if key not in before
-        ]
+        before = {(entry.leaf, entry.subleaf): entry.flags for entry in reversed(self.saved.cpuid)}
+        entries = [Entry(*key, before[key], *table[key]) for key in reversed(before) if key in table]
+        entries += [entry_of(key, row) for key, row in table.items() if key not in before]
         return self._replace(saved=self.saved._replace(cpuid=tuple(entries)))
+
+
+def entry_of(key: tuple[int, int], row: CpuidValues) -> Entry:
+    """A row of CPUID by leaf and sub-leaf, as a VMM gives it to KVM_SET_CPUID2."""
+    return Entry(*key, int(key[0] in ANY_INDEXED_LEAVES), *row)
 
 
 def facts_of(saved: Saved) -> dict[str, int]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
-from inspector.machine.x86.cpu import images
-from inspector.machine.x86.kvm import sregs, xsave
-from inspector.machine.x86.kvm.msrs import access, mce
+from inspector.machine.x86.kvm.leaves import leaf_in
+from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.migrate import tsc
 from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.calls import Call, Restored
 from inspector.machine.x86.migrate.destination import Destination
-from inspector.machine.x86.migrate.guest import Guest, facts_of
+from inspector.machine.x86.migrate.guest import NOTHING, Guest, facts_of
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, names_of
 from layouts.light import NamedTuple
 from layouts.x86.evidence import NEEDED_MSRS
-from layouts.x86.features import REGISTERS
 from layouts.x86.models.features import features
 from layouts.x86.vmms import Vmm
 from layouts.x86.xsave import BY_NUMBER, DYNAMIC
@@ -24,6 +22,7 @@ from layouts.x86.xsave import BY_NUMBER, DYNAMIC
 _KVM_XSAVE_BYTES = 4096
 #: MSRs that count time, or tell the frequency of a TSC that nobody measured: they read back as another value.
 _TIME = frozenset((0x10, 0x6E0, 0x838, 0x839, 0x40000010, 0x40000020, 0x40000022))
+_MCG_CAP = 0x179
 _GUEST_MODE_FLAG, _EFER_SVME, _CR4_VMXE = 1, 1 << 12, 1 << 13
 
 
@@ -86,13 +85,14 @@ def _calls(calls: Iterable[Call]) -> Iterator[Lost]:
 def _msrs(guest: Guest, found: Restored) -> Iterator[Lost]:
     """MSRs that KVM took and that read back as something else."""
     refused = {index for call in found.calls for index, _ in call.refused}
+    given = dict(found.msrs)
     for index, value in guest.saved.msrs if any(call.step == "msrs" for call in found.calls) else ():
         if index in refused or index in _TIME or index in found.left_out:
             continue
         # QEMU's stream has what it asked of KVM_X86_SETUP_MCE, which is more than an AMD guest reads (svm_setup_mce).
-        is_asked = guest.of_qemu and index == mce.MCG_CAP
+        is_asked = guest.of_qemu and index == _MCG_CAP
         got = found.vcpu.mcg_cap if is_asked else access.read(found.vcpu, index)
-        if isinstance(got, int) and got != value:
+        if isinstance(got, int) and got != given.get(index, value):
             text = f"{access.name_of(index)} {value:#x} is accepted and reads {got:#x}"
             yield Lost("msr", f"MSR.{index:X}", text, access.source_of(found.vcpu, index))
 
@@ -102,7 +102,9 @@ def _registers(guest: Guest, found: Restored) -> Iterator[Lost]:
     done = {call.step for call in found.calls if call.accepted}
     if not done & {"sregs", "sregs2"}:
         return
-    now = facts_of(guest.saved._replace(sregs=sregs.get_sregs(found.vcpu), xcrs=b"", xsave=b""))
+    from inspector.machine.x86.kvm import sregs
+
+    now = facts_of(NOTHING._replace(sregs=sregs.get_sregs(found.vcpu)))
     for name in ("cr0", "cr4", "efer"):
         if name in now and now[name] != guest.facts.get(name, now[name]):
             text = f"{name.upper()} {guest.facts[name]:#x} is accepted and reads {now[name]:#x}"
@@ -112,13 +114,16 @@ def _registers(guest: Guest, found: Restored) -> Iterator[Lost]:
 def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
     """Components that the image says are in use: cut off, or taken and not given back."""
     image = guest.saved.xsave
-    in_use = guest.facts.get("xstate_bv", 0)
-    eax = guest.table.get((XSTATE_LEAF, 0), (0, 0, 0, 0))[0]
-    if image and eax & DYNAMIC and len(image) <= _KVM_XSAVE_BYTES:
+    row, in_use = guest.table.get((XSTATE_LEAF, 0)), guest.facts.get("xstate_bv")
+    if image and row and row[0] & DYNAMIC and len(image) <= _KVM_XSAVE_BYTES:
         text = f"the image is cut at {len(image)} bytes: a guest with tiles has 11008 (KVM_GET_XSAVE2)"
         yield Lost("xsave", "xsave", text, "Linux Documentation/virt/kvm/api.rst, KVM_GET_XSAVE2", "X0112")
-    if not any(call.step == "xsave" and call.accepted for call in found.calls) or "xcrs" not in guest.captured:
+    is_taken = any(call.step == "xsave" and call.accepted for call in found.calls)
+    if in_use is None or not is_taken or "xcrs" not in guest.captured:
         return
+    from inspector.machine.x86.cpu import images
+    from inspector.machine.x86.kvm import xsave
+
     gone = in_use & guest.facts.get("xcr0", in_use) & ~images.xstate_bv(xsave.get_xsave(found.vcpu))
     for number in range(2, gone.bit_length()):
         if gone >> number & 1:
@@ -130,9 +135,13 @@ def _image(guest: Guest, found: Restored) -> Iterator[Lost]:
 
 
 def _not_saved(guest: Guest) -> Iterator[Lost]:
-    """MSRs that the guest's CPUID brings and nobody saved."""
+    """MSRs that the guest's CPUID brings and nobody saved.
+
+    QEMU saves each of them: what its stream lacks was 0, or no register of the guest's (target/i386/machine.c,
+    spec_ctrl_needed and its like).
+    """
     table, msrs = guest.table, guest.msrs
-    if "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
+    if guest.of_qemu or "msrs" not in guest.captured or not table or len(guest.saved.msrs) < 2:
         return
     for needed in NEEDED_MSRS:
         if needed.msr not in msrs and has(table, needed.feature):
@@ -145,13 +154,12 @@ def has(table: Mapping[tuple[int, int], CpuidValues], feature: str) -> bool:
     bits = features().get(feature)
     if not bits:
         return False
-    bit = bits[0]
-    row = table.get(bit.word.leaf)
-    has = bool(row and row[REGISTERS.index(bit.word.register)] >> bit.number & 1)
-    if feature == "xsaves":
-        one = table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
-        return has and bool(one[2] | one[3])
-    return has
+    word = bits[0].word
+    row = table.get((leaf_in(table, word.leaf[0]), word.leaf[1]))
+    if row is None or not row[word.register_number] >> bits[0].number & 1:
+        return False
+    # XSS is in the registers behind XSAVES's own.
+    return feature != "xsaves" or bool(row[2] | row[3])
 
 
 def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:
@@ -159,7 +167,8 @@ def _nested(guest: Guest, vmm: Vmm) -> Iterator[Lost]:
     state = guest.saved.nested
     if vmm.moves_nested or not state:
         return
-    if int.from_bytes(state[:2], "little") & _GUEST_MODE_FLAG:
+    # The flags are the first 16 bits.
+    if state[0] & _GUEST_MODE_FLAG:
         yield Lost(
             "nested", "nested_state", f"{vmm.title} does not set nested state, and the vCPU is in L2", vmm.source
         )

@@ -17,6 +17,9 @@ from layouts.x86.msr_rules import RULES
 if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
 
+#: An update of a series behind all that there are.
+_NEWEST = 1 << 16
+
 
 def msr_origin(made: Migration, bit: Difference) -> Origin:
     """Who decided that a bit of a feature MSR differs, or that nobody tells."""
@@ -33,9 +36,19 @@ def _shows(release: tuple[int, int, int], bit: Difference) -> bool:
 
 
 def _first_release(bit: Difference) -> tuple[int, int] | None:
-    """The first known release that shows it, with its newest update; None where all do, or none does."""
-    newest = [series for series in RULES if _shows((*series, 1 << 16), bit)]
-    return newest[0] if newest and len(newest) < len(RULES) else None
+    """The first known release that shows it, with its newest update; None where none does."""
+    return next((series for series in RULES if _shows((*series, _NEWEST), bit)), None)
+
+
+def _who_shows(release: tuple[int, int, int], bit: Difference) -> str:
+    """Which KVM shows a bit that this one does not."""
+    major, minor, _ = release
+    if _shows((major, minor, _NEWEST), bit):
+        return f"a newer update of Linux {major}.{minor} shows {bit.name} to guests"
+    first = _first_release(bit)
+    return (
+        f"Linux {first[0]}.{first[1]} shows {bit.name} to guests first" if first else f"no known KVM shows {bit.name}"
+    )
 
 
 def _gone(made: Migration, bit: Difference, how: MsrBit) -> Origin:
@@ -43,9 +56,9 @@ def _gone(made: Migration, bit: Difference, how: MsrBit) -> Origin:
     host, name = made.destination, bit.name
     kvm = host.kvm
     if not _shows(kvm.release, bit):
-        first = _first_release(bit)
-        who = f"Linux {first[0]}.{first[1]} shows {name} to guests first" if first else f"no known KVM shows {name}"
-        return Origin(KERNEL, f"{who}; {'.'.join(map(str, kvm.release))} of {host.name} does not")
+        return Origin(
+            KERNEL, f"{_who_shows(kvm.release, bit)}; {'.'.join(map(str, kvm.release))} of {host.name} does not"
+        )
     if how.parameter and (off := _turned_off(kvm, how)):
         return Origin(PARAMETER, f"{name} is off because {how.parameter}={off} of KVM's modules")
     if how.bug and host.is_raw and kvm.has_bug(how.bug):
@@ -59,10 +72,10 @@ def _gone(made: Migration, bit: Difference, how: MsrBit) -> Origin:
 
 def _turned_off(kvm: Kvm, how: MsrBit) -> str:
     """The value of the parameter that takes the bit; empty where it is not set so."""
-    value = kvm.parameter(how.parameter, "")
+    value = kvm.parameter(how.parameter)
     if how.off:
         return value if value == how.off else ""
-    return value if value and not kvm.is_on(how.parameter, default=True) else ""
+    return value if value and not kvm.is_on(how.parameter) else ""
 
 
 def _appears(made: Migration, bit: Difference, how: MsrBit) -> Origin:
@@ -70,8 +83,8 @@ def _appears(made: Migration, bit: Difference, how: MsrBit) -> Origin:
     guest, host, name = made.guest, made.destination, bit.name
     if guest.made is not None:
         return Origin(VMM, f"{guest.made.request.name} does not have {name}")
-    numbers = release_numbers(guest.kernel) if guest.kernel else None
-    if numbers is not None and not _shows((*numbers[:2], 1 << 16), bit):
+    numbers = release_numbers(guest.kernel)
+    if numbers is not None and not _shows((*numbers, _NEWEST), bit):
         first = _first_release(bit)
         shows = f"Linux {first[0]}.{first[1]} shows it" if first else f"{host.kernel.name} shows it"
         return Origin(KERNEL, f"{name} appears because {shows}; {guest.kernel} does not")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from inspector.machine.x86.kvm.module import Kvm
 from inspector.machine.x86.migrate.actors import (
     CAPTURE,
@@ -18,21 +16,19 @@ from inspector.machine.x86.migrate.actors import (
     Origin,
 )
 from inspector.machine.x86.migrate.bits import Difference
+from inspector.machine.x86.migrate.destination import Destination
+from inspector.machine.x86.migrate.given import first_release, gives
 from inspector.machine.x86.migrate.msr_origin import msr_origin
-from inspector.machine.x86.migrate.places import linux_names, names_of
-from layouts.kernels import release_numbers, who_does
+from inspector.machine.x86.migrate.places import Place, linux_names, names_of
+from layouts.kernels import UnknownReleaseError, release_numbers, who_does
 from layouts.light import TYPE_CHECKING
-from layouts.x86.features import FEATURES, REGISTERS
-from layouts.x86.kernels import kernels
-from layouts.x86.kvm_caps import KVM_FEATURES
+from layouts.x86.features import REGISTERS
+from layouts.x86.kernels import profile_for
 from layouts.x86.models.features import features as qemu_features
 from layouts.x86.msr_origins import SET_BY_LINE
 
 if TYPE_CHECKING:
     from inspector.machine.x86.migrate.verdict import Migration
-
-#: VMX and SVM: KVM gives them by its parameter.
-_OF_NESTING = frozenset(((1, 0, "ecx", 5), (0x80000001, 0, "ecx", 2)))
 
 
 def origin_of(made: Migration, bit: Difference) -> Origin:
@@ -60,7 +56,7 @@ def _by_line(made: Migration, bit: Difference) -> Origin | None:
         return None
     setting = line.expansion.origin(bit.name)
     if setting is None:
-        return Origin(VMM, f"{line.request.name} does not have {bit.name}") if bit.source else None
+        return Origin(VMM, f"{line.request.name} does not have {bit.name}")
     if setting.on == bool(bit.target):
         return Origin(
             VMM, f"{'on' if setting.on else 'off'} because {setting.by} turns it {'on' if setting.on else 'off'}"
@@ -68,46 +64,26 @@ def _by_line(made: Migration, bit: Difference) -> Origin | None:
     return None
 
 
-def question_of(bit: Difference) -> Callable[[Kvm], bool] | None:
-    """Asks a KVM whether it gives the bit to guests; None for a bit that is no feature of its lists."""
-    place = bit.place
-    if place.kind == "xcr0":
-        return lambda kvm: bool(kvm.xcr0 >> place.low & 1)
-    if place.kind == "xss":
-        return lambda kvm: bool(kvm.xss >> place.low & 1)
-    name = linux_names().get(place.key, "")
-    return (lambda kvm: kvm.has(name)) if name else None
-
-
 def _gone(made: Migration, bit: Difference) -> Origin:
     """The guest has it and the destination does not: silicon, Linux, KVM's release, its parameters, in turn."""
-    host, kvm = made.destination, made.destination.kvm
-    name, has = bit.name, question_of(bit)
-    if has is None:
-        return _silicon(made, bit)
-    if has(kvm):
+    host, place, name = made.destination, bit.place, bit.name
+    if gives(host.kvm, place):
         return Origin(CAPTURE, f"{name} is kept back by what was captured of {host.name}, its KVM has it")
-    showing = [release for release, other in host.on_kernels.items() if has(other)]
+    showing = _showing(host, place)
     if showing:
-        return Origin(
-            KERNEL,
-            f"{who_does(showing, host.on_kernels, 'shows', 'show')} it; {host.kernel.name} of {host.name} does not",
-        )
-    for parameter, value, other in host.otherwise if _may_have(made, bit) else ():
-        if has(other):
+        return Origin(KERNEL, f"{showing} it; {host.kernel.name} of {host.name} does not")
+    for parameter, value, other in host.otherwise:
+        if gives(other, place):
             return Origin(
                 PARAMETER, f"{name} is off because {parameter}={'N' if value == 'Y' else 'Y'} of KVM's modules"
             )
     return _silicon(made, bit)
 
 
-def _may_have(made: Migration, bit: Difference) -> bool:
-    """The CPU has the bit, for all that is known; KVM's nested features are its own."""
-    place, host = bit.place, made.destination
-    if place.kind != "cpuid" or not host.is_raw or place.at == 0x8000000A:
-        return True
-    raw = host.kvm.raw.get(place.at, place.subleaf) or (0, 0, 0, 0)
-    return bool(raw[REGISTERS.index(place.register)] >> place.low & 1) or place.key in _OF_NESTING
+def _showing(host: Destination, place: Place) -> str:
+    """Which releases give the bit to guests of the destination's CPU, in words; empty for none."""
+    releases = [release for release, kvm in host.on_kernels.items() if gives(kvm, place)]
+    return who_does(releases, host.on_kernels, "shows", "show") if releases else ""
 
 
 def _silicon(made: Migration, bit: Difference) -> Origin:
@@ -117,9 +93,9 @@ def _silicon(made: Migration, bit: Difference) -> Origin:
         shown = _source_kernel_alone(made, bit)
         return shown or Origin(SILICON, f"{who} {host.name} does not have {name}".strip())
     if place.kind == "cpuid":
-        raw = host.kvm.raw.get(place.at, place.subleaf) or (0, 0, 0, 0)
-        if raw[REGISTERS.index(place.register)] >> place.low & 1:
-            feature = linux_names().get(place.key, "")
+        raw = host.kvm.raw.get(place.at, place.subleaf)
+        if raw and raw[REGISTERS.index(place.register)] >> place.low & 1:
+            feature = linux_names().get(place.key)
             if feature and not host.kvm.boot_has(feature):
                 return Origin(LINUX, f"the CPU of {host.name} has {name}, and Linux there does not use it")
             return Origin(KERNEL, f"the CPU of {host.name} has {name}, and no known KVM gives it to guests")
@@ -128,37 +104,14 @@ def _silicon(made: Migration, bit: Difference) -> Origin:
 
 def _source_kernel_alone(made: Migration, bit: Difference) -> Origin | None:
     """A stand-in for the CPU was captured on an older kernel, which kept the bit from guests."""
-    source, here = made.guest.kernel, made.destination.kernel
-    first = _first_release(bit)
-    numbers = release_numbers(source) if source else None
-    if first and numbers and numbers >= first > (release_numbers(here.version) or (0, 0)):
-        text = f"Linux {first[0]}.{first[1]} shows {bit.name} to guests first; {here.name} of the destination does not"
-        return Origin(KERNEL, text)
-    return None
-
-
-def _first_release(bit: Difference) -> tuple[int, int] | None:
-    """The first release whose KVM has the bit, where the oldest known one has it not."""
-    if bit.place.kind in ("xcr0", "xss"):
-        having = [
-            kernel
-            for kernel in kernels().values()
-            if (kernel.kvm_xcr0 if bit.place.kind == "xcr0" else kernel.kvm_xss) >> bit.place.low & 1
-        ]
-        return release_numbers(having[0].since or having[0].version) if 0 < len(having) < len(kernels()) else None
-    return _first_showing(linux_names().get(bit.place.key, ""))
-
-
-def _first_showing(feature: str) -> tuple[int, int] | None:
-    """The first release whose KVM lists the feature (layouts/x86/kvm_caps.py)."""
-    if feature not in FEATURES:
+    host, numbers = made.destination, release_numbers(made.guest.kernel)
+    if numbers is None or host.kvm.since(*numbers):
         return None
-    found = FEATURES[feature]
-    word = f"{found.leaf:x}.{found.subleaf:x}.{REGISTERS[found.register]}"
-    for release, names in sorted(KVM_FEATURES.get(word, {}).items()):
-        if feature in {name.lstrip("+!~?") for name in names.split()}:
-            return release if release > (5, 10) else None
-    return None
+    first = first_release(bit.place, is_vmx=host.kvm.is_vmx)
+    if first is None or numbers < first or host.kvm.since(*first):
+        return None
+    shows = f"Linux {first[0]}.{first[1]} shows {bit.name} to guests first"
+    return Origin(KERNEL, f"{shows}; {host.kernel.name} of the destination does not")
 
 
 def _appears(made: Migration, bit: Difference) -> Origin:
@@ -170,13 +123,20 @@ def _appears(made: Migration, bit: Difference) -> Origin:
         if why:
             return Origin(VMM, f"the guest's {feature} is {why}")
         return Origin(VMM, f"{guest.made.request.name} does not have {feature}")
-    numbers = release_numbers(guest.kernel) if guest.kernel else None
-    if numbers is not None:
-        first = _first_release(bit)
-        if first and numbers < first:
-            return Origin(
-                KERNEL, f"{name} appears because Linux {first[0]}.{first[1]} shows it; {guest.kernel} does not"
-            )
+    older = _on_the_guests_kernel(made)
+    if older is not None and gives(host.kvm, bit.place) and not gives(older, bit.place):
+        showing = _showing(host, bit.place)
+        return Origin(KERNEL, f"{name} appears because {showing} it; {guest.kernel} does not")
     return Origin(
         NOT_KNOWN, f"the guest's VMM turned {name} off, or the CPU that it started on has it not; {host.name} has it"
     )
+
+
+def _on_the_guests_kernel(made: Migration) -> Kvm | None:
+    """KVM of the release that the guest was captured on, on the destination's CPU; None where nobody said which."""
+    if not made.guest.kernel:
+        return None
+    try:
+        return made.destination.on_kernels[profile_for(made.guest.kernel).name]
+    except UnknownReleaseError:
+        return None

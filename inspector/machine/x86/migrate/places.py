@@ -5,9 +5,7 @@ A place is written as JSON has it: ``CPUID.7.0.EBX[16]``, ``CPUID.80000008.0.EAX
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
-from layouts.light import NamedTuple
+from layouts.light import NamedTuple, cache, lru_cache
 from layouts.x86.combine import FIELDS, IGNORED_BITS, OR_BITS, OR_MSR_BITS, SWITCHED_BITS, Combine, Field
 from layouts.x86.cpuid import cpuid_register
 from layouts.x86.features import FEATURES, REGISTERS, WORDS
@@ -67,18 +65,13 @@ def names_of(place: Place) -> tuple[str, ...]:
         name = msr_feature_at().get((place.at, place.low), "")
         return (name,) if name else (f"{MSR_NAMES.get(place.at, f'MSR {place.at:#x}')} bit {place.low}",)
     if place.high > place.low:
-        return (_field_name(place),)
+        fields = _fields_at(place.at, place.subleaf, place.register)
+        return tuple(field.name for field in fields if field.low == place.low) or (str(place),)
     found = [feature_at().get(place.key, ""), linux_names().get(place.key, "")]
     if not any(found):
         register = cpuid_register(place.at, place.subleaf, place.register)
         found += [bits.name for bits in (register.bits if register else ()) if bits.lsb == place.low]
     return tuple(dict.fromkeys(name for name in found if name)) or (str(place),)
-
-
-def _field_name(place: Place) -> str:
-    return next(
-        (field.name for field in _fields_at(place.at, place.subleaf, place.register) if field.low == place.low), ""
-    )
 
 
 @lru_cache(maxsize=4096)

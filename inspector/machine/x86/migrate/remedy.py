@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.leaves import leaf_in
 from inspector.machine.x86.kvm.msrs.access import never_takes
-from inspector.machine.x86.migrate.again import Remedied
 from inspector.machine.x86.migrate.bits import Difference, Words, in_msrs, in_table
 from inspector.machine.x86.migrate.calls import Call, as_set, restored
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
-from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place
+from inspector.machine.x86.migrate.places import XSTATE_LEAF
+from inspector.machine.x86.migrate.start import arriving
 from layouts.light import TYPE_CHECKING
 from layouts.x86.features import REGISTERS
-from layouts.x86.models.features import features
 from layouts.x86.xsave import BY_NUMBER
 
 if TYPE_CHECKING:
@@ -56,77 +57,49 @@ def features_of(bit: Difference) -> tuple[tuple[int, int, str, int], ...]:
     return ((7, subleaf, REGISTERS[register], at),)
 
 
-def remedied(made: Migration, bit: Difference) -> Remedied:
-    """Apply the change for one bit to the guest, and to the destination's line, and ask again about it, once."""
-    kept = made.again.remedied
+def helps(made: Migration, bit: Difference) -> bool:
+    """The change for one bit is applied and asked about, once: it is out of the way, and no other came into it."""
+    kept = made.again.helps
     if bit not in kept:
-        kept[bit] = _remedied(made, bit)
+        before = made.again.places_of(made.bits) - {bit.place}
+        kept[bit] = all(other.place in before for other in _after(made, bit) if other.blocks)
     return kept[bit]
 
 
-def _remedied(made: Migration, bit: Difference) -> Remedied:
-    """Only what the change touches is asked about again: nothing else can have come into the way."""
+def _after(made: Migration, bit: Difference) -> Iterable[Difference]:
+    """What differs after the change; only what it touches is asked about: nothing else can have come into the way."""
     table = made.again.table_of(made.guest)
     if bit.place.kind == "msr":
         index = bit.place.at
-        after = tuple(in_msrs({index: made.guest.msrs[index] & ~bit.place.mask}, (index,), made.destination))
-    else:
-        rows = _changed_rows(table, bit)
-        if rows is None:
-            return Remedied(helps=False)
-        after = tuple(in_table(made.guest, _with_rows(table, rows), made.destination, _touched(table, rows, bit)))
-    wanted = {bit.place, *(Place("cpuid", *key[:3], key[3], key[3]) for key in features_of(bit))}
-    still = tuple(other for other in after if other.blocks and other.place in wanted)
-    before = made.again.places_of(made.bits)
-    new = tuple(other for other in after if other.blocks and other.place not in before)
-    return Remedied(not still and not new and _line_helps(made, bit), (*still, *new))
+        return in_msrs({index: made.guest.msrs[index] & ~bit.place.mask}, (index,), made.destination)
+    rows = _changed_rows(table, bit)
+    if rows is None:
+        return (bit,)
+    return in_table(made.guest, _with_rows(table, rows), made.destination, _touched(table, rows, bit))
 
 
 def _touched(table: Mapping[tuple[int, int], CpuidValues], rows: _Rows, bit: Difference) -> Words:
-    """The registers of CPUID that a change makes others, and those that it is for."""
+    """The registers of CPUID that a change makes others, and those of the features that it is for."""
     found: dict[tuple[int, int], set[int]] = {}
     for key, row in rows.items():
         before, after = table.get(key, _ZERO), row or _ZERO
         found[key] = {number for number in range(len(REGISTERS)) if before[number] != after[number]}
-    wanted = [bit.place.key] if bit.place.kind == "cpuid" else []
-    for leaf, subleaf, register, _ in (*wanted, *features_of(bit)):
+    for leaf, subleaf, register, _ in features_of(bit):
         found.setdefault((leaf, subleaf), set()).add(REGISTERS.index(register))
     return found
 
 
-def _line_helps(made: Migration, bit: Difference) -> bool:
-    """With the feature off, QEMU on the destination does not miss it: the line is realized again."""
-    line = made.made
-    if line is None:
-        return True
-    name = bit.name
-    if bit.place.kind != "cpuid" or name not in features():
-        return True
-    from inspector.machine.x86.models.realize import realize
-
-    request = line.request._replace(switches={**line.request.switches, name: False})
-    again = realize(request, line.offer)
-    return all(entry.feature != name for entry in again.missing) and name not in again.features
-
-
-def without(guest: Guest, bits: Iterable[Difference]) -> Guest | None:
-    """The guest as it would be, had it started without the bits; None where no switch takes any of them."""
+def without(guest: Guest, bits: Iterable[Difference]) -> Guest:
+    """The guest as it would be, had it started without the bits that a switch takes."""
     table = dict(guest.table)
     off: dict[int, int] = {}
-    found = False
     for bit in bits:
         if bit.place.kind == "msr":
             off[bit.place.at] = off.get(bit.place.at, 0) | bit.place.mask
-            continue
-        rows = _changed_rows(table, bit)
-        found = found or rows is not None
-        _put_rows(table, rows or {})
-    if not found and not off:
-        return None
-    if off:
-        kept = tuple((index, value & ~off.get(index, 0)) for index, value in guest.saved.msrs)
-        guest = guest._replace(saved=guest.saved._replace(msrs=kept))
-    return guest.with_table(table) if found else guest
+        else:
+            _put_rows(table, _changed_rows(table, bit) or {})
+    msrs = tuple((index, value & ~off.get(index, 0)) for index, value in guest.saved.msrs)
+    return guest._replace(saved=guest.saved._replace(msrs=msrs)).with_table(table)
 
 
 def _with_rows(table: Mapping[tuple[int, int], CpuidValues], rows: _Rows) -> Mapping[tuple[int, int], CpuidValues]:
@@ -160,7 +133,7 @@ def _changed_rows(table: Mapping[tuple[int, int], CpuidValues], bit: Difference)
             rows[key] = (words[0], words[1], words[2], words[3])
 
     for leaf, subleaf, register, at in keys:
-        clear((leaf, subleaf), REGISTERS.index(register), 1 << at)
+        clear((leaf_in(table, leaf), subleaf), REGISTERS.index(register), 1 << at)
     if _LA57 in keys:
         clear(_LINEAR_WIDTH[:2], 0, 0xFF00, _WIDTH_WITHOUT_LA57 << 8)
     if place.kind in ("xcr0", "xss", "xstate"):
@@ -175,30 +148,40 @@ def kernels_that_take(made: Migration, call: Call) -> tuple[str, ...]:
     """The releases that would take a refused call on this CPU: each is asked with the same vCPU."""
     if call.accepted:
         return ()
-    found = []
+    here = made.destination.kernel.name
+    return tuple(name for name in made.destination.on_kernels if name != here and _takes(made, call, name))
+
+
+def _takes(made: Migration, call: Call, kernel: str) -> bool:
+    """Another kernel takes the call, or of a list of MSRs those that are refused here."""
     wanted = {index for index, _ in call.refused}
-    for name, kvm in made.destination.on_kernels.items():
-        if name == made.destination.kernel.name:
-            continue
-        if name not in made.again.on_kernel:
-            host = Destination(made.destination.name, kvm, is_raw=made.destination.is_raw, msrs=made.destination.msrs)
-            if wanted and _never_taken(made.guest, host, wanted):
-                continue
-            last = next((one.step for one in reversed(made.calls) if not one.accepted), "")
-            again = restored(made.guest, host, made.vmm, made.guest.saved.cpuid, until=last, give_up=wanted)
-            if any(index in wanted for one in again.calls for index, _ in one.refused):
-                continue
-            made.again.on_kernel[name] = again
-        again = made.again.on_kernel[name]
-        other = next((one for one in again.calls if one.step == call.step), None)
-        if other is None:
-            other = next((one for one in again.calls if one.step.startswith(call.step.rstrip("2"))), None)
-        if other is not None and (other.accepted or (wanted and not wanted & {index for index, _ in other.refused})):
-            found.append(name)
-    return tuple(found)
+    again = made.again.on_kernel.get(kernel)
+    if again is None:
+        host = Destination(made.destination.name, made.destination.on_kernels[kernel], is_raw=made.destination.is_raw)
+        if _never_taken(made.guest, host, wanted):
+            return False
+        last = next(one.step for one in reversed(made.calls) if not one.accepted)
+        again = restored(made.guest, host, made.vmm, _arriving(made, host), until=last, give_up=wanted)
+        if any(index in wanted for one in again.calls for index, _ in one.refused):
+            return False
+        made.again.on_kernel[kernel] = again
+    step = call.step.removesuffix("2")
+    other = next(one for one in again.calls if one.step.removesuffix("2") == step)
+    return not wanted & {index for index, _ in other.refused} if wanted else other.accepted
+
+
+def _arriving(made: Migration, host: Destination) -> Sequence[Entry]:
+    """The guest's CPUID on another kernel: what its VMM sends, or what QEMU makes of its line there."""
+    line = made.made
+    if line is not None:
+        from inspector.machine.x86.models.realize import realize
+
+        line = realize(line.request, host.offer)
+    table = made.again.table_of(made.guest)
+    return arriving(made.guest, made.vmm, in_table(made.guest, table, host), line)
 
 
 def _never_taken(guest: Guest, host: Destination, wanted: Collection[int]) -> bool:
-    """One of these MSRs is set there and refused, whatever the calls before it did: none has to be made."""
-    there, _ = as_set(guest, host)
-    return any(index in wanted and never_takes(host.kvm, index, value) for index, value in there.saved.msrs)
+    """One of these MSRs is refused there whatever the calls before it did, and is set: none of them has to be made."""
+    never = {index for index, value in guest.saved.msrs if index in wanted and never_takes(host.kvm, index, value)}
+    return bool(never) and any(index in never for index, _ in as_set(guest, host)[0].saved.msrs)

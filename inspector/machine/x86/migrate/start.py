@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from inspector.capture.host import CpuidValues
+from inspector.machine.x86.kvm.guest_cpuid import Entry
+from inspector.machine.x86.kvm.leaves import as_shown, is_hypervisors, leaf_in
 from inspector.machine.x86.migrate.bits import Difference, violates
 from inspector.machine.x86.migrate.destination import Destination
 from inspector.machine.x86.migrate.guest import Guest
 from inspector.machine.x86.migrate.places import XSTATE_LEAF, Place, rule_of
 from layouts.light import TYPE_CHECKING, NamedTuple
+from layouts.x86.cpuid import HYPERV_INTERFACE, HYPERVISOR_LEAF
 from layouts.x86.features import REGISTERS
-from layouts.x86.models.features import AMD_ALIASES, Bit, features
+from layouts.x86.models.features import Bit, Word, features
 from layouts.x86.models.features import words as qemu_words
 from layouts.x86.models.libvirt import libvirt_feature
 from layouts.x86.models.qemu import numbers_of
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
 
 Table = Mapping[tuple[int, int], CpuidValues]
+_ZERO = (0, 0, 0, 0)
 
 
 class Compared(NamedTuple):
@@ -38,50 +42,49 @@ class Compared(NamedTuple):
     source: str
 
 
-def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
-    """The feature bits, also of MSRs that a line sets, in which the guest of a line differs from the one that moves."""
-    table, found = guest.table, []
-    if not table:
-        return ()
+def of_line(guest: Guest, made: Realization) -> Iterator[tuple[Place, int, int]]:
+    """The feature bits that a line decides, also those of MSRs: where, what the guest has, and what it gets there."""
+    shown = as_shown(guest.table)
     for feature, bits in features().items():
-        for bit in bits:
-            word = bit.word
+        theirs = int(feature in made.features)
+        for word, number in bits:
             if word.is_msr and word.at in SET_BY_LINE and word.at in guest.msrs:
-                place = Place("msr", word.at, 0, "", bit.number, bit.number)
-                mine = guest.msrs[word.at] >> bit.number & 1
-            elif word.is_msr or word.at >> 28 == 4:
-                continue
-            else:
-                place = Place("cpuid", *word.leaf, word.register, bit.number, bit.number)
-                mine = table.get(word.leaf, (0, 0, 0, 0))[word.register_number] >> bit.number & 1
-            theirs = int(feature in made.features)
+                yield Place("msr", word.at, 0, "", number, number), guest.msrs[word.at] >> number & 1, theirs
+            elif _is_of_line(word, shown):
+                mine = shown.get(word.leaf, _ZERO)[word.register_number] >> number & 1
+                yield Place("cpuid", *word.leaf, word.register, number, number), mine, theirs
+
+
+def changed(guest: Guest, made: Realization) -> tuple[Difference, ...]:
+    """The bits in which the guest of a line differs from the one that moves, where its CPUID is known."""
+    found = []
+    for place, mine, theirs in of_line(guest, made) if guest.table else ():
+        if mine != theirs:
             rule = rule_of(place, by_line=True)
-            if mine != theirs and not _is_alias(place, made):
-                found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
+            found.append(Difference(place, rule, mine, theirs, violates(rule, mine, theirs)))
     return tuple(found)
 
 
-def _is_alias(place: Place, made: Realization) -> bool:
-    """AMD's copies of leaf 1 in 8000_0001 follow those, whatever the switches say."""
-    is_amd = made.expansion.vendor in ("AuthenticAMD", "HygonGenuine")
-    return is_amd and place.key[:3] == (0x80000001, 0, "edx") and bool(AMD_ALIASES >> place.low & 1)
+def _is_of_line(word: Word, shown: Table) -> bool:
+    """QEMU's line decides the register of CPUID; of KVM's own leaf where the guest is known to have it."""
+    return not word.is_msr and (word.leaf in shown or not is_hypervisors(word.at))
 
 
-def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> Table:
-    """The CPUID that the guest has on the destination: its own where it is sent, else as QEMU makes it anew."""
-    table = guest.table
+def arriving(guest: Guest, vmm: Vmm, bits: Iterable[Difference], made: Realization | None) -> tuple[Entry, ...]:
+    """The CPUID that the guest has on the destination: its own list where it is sent, else as QEMU makes it anew."""
     if vmm.sends_cpuid:
-        return table
+        return guest.saved.cpuid
+    table = guest.table
     rows = {key: list(row) for key, row in table.items()}
     if made is not None:
-        _take_features(rows, made)
+        _take_features(rows, table, made)
     for bit in bits:
         place = bit.place
         if made is None and bit.blocks and bit.rule == "and" and place.kind == "cpuid":
-            rows[place.at, place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
+            rows[leaf_in(table, place.at), place.subleaf][REGISTERS.index(place.register)] &= ~place.mask
         if bit.blocks and place.kind in ("xcr0", "xss"):
             _drop_component(rows, place)
-    return {key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}
+    return guest.with_table({key: (row[0], row[1], row[2], row[3]) for key, row in rows.items()}).saved.cpuid
 
 
 def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> None:
@@ -93,17 +96,18 @@ def _drop_component(rows: dict[tuple[int, int], list[int]], place: Place) -> Non
     rows.pop((XSTATE_LEAF, place.low), None)
 
 
-def _take_features(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
+def _take_features(rows: dict[tuple[int, int], list[int]], table: Table, made: Realization) -> None:
     """The feature words and the XSAVE leaf as QEMU's line gives them; caches and topology stay."""
     from inspector.machine.x86.models.cpuid import guest_cpuid
 
-    theirs = guest_cpuid(made).leaves
+    theirs, shown = guest_cpuid(made).leaves, as_shown(table)
     for word, names in qemu_words().items():
-        if word.is_msr or word.at >> 28 == 4:
+        if not _is_of_line(word, shown):
             continue
         mask = sum(1 << number for number in names if number not in _runtime(word.at, word.register))
-        row = rows.setdefault(word.leaf, [0, 0, 0, 0])
-        other = theirs.get(word.leaf, (0, 0, 0, 0))
+        leaf, subleaf = word.leaf
+        row = rows.setdefault((leaf_in(table, leaf), subleaf), [*_ZERO])
+        other = theirs.get(word.leaf, _ZERO)
         at = word.register_number
         row[at] = row[at] & ~mask | other[at] & mask
     for key in [key for key in rows if key[0] == XSTATE_LEAF]:
@@ -188,9 +192,8 @@ def _warnings(missing: Iterable[Difference], made: Realization | None) -> Iterat
 
 
 def _is_at(bit: Bit, place: Place) -> bool:
-    if place.kind == "msr":
-        return bit.word.is_msr and bit.word.at == place.at
-    return bit.word.leaf == (place.at, place.subleaf) and bit.word.register == place.register
+    at = ("msr", bit.word.at, 0, "") if bit.word.is_msr else ("cpuid", *bit.word.leaf, bit.word.register)
+    return (*at, bit.in_register) == (*place[:4], place.low)
 
 
 def _by_names(missing: Iterable[Difference], extra: Iterable[Difference]) -> Compared:
@@ -210,8 +213,13 @@ def _by_names(missing: Iterable[Difference], extra: Iterable[Difference]) -> Com
 def _registers(guest: Guest, destination: Destination) -> Iterator[Compared]:
     """Cloud Hypervisor: registers of CPUID, the source's against those that it would make here."""
     source = "Cloud Hypervisor arch/src/x86_64/mod.rs, check_cpuid_compatibility"
+    # Those of Hyper-V it makes by the machine's configuration, which moves: they are the same (vmm/src/lib.rs,
+    # vm_check_cpuid_compatibility).
+    has_hyper_v = guest.table.get((HYPERVISOR_LEAF + 1, 0), _ZERO)[0] == HYPERV_INTERFACE
     for (leaf, subleaf, register), rule in CLOUD_HYPERVISOR_COMPARES.items():
-        row = guest.table.get((leaf, subleaf), (0, 0, 0, 0))
+        if has_hyper_v and is_hypervisors(leaf):
+            continue
+        row = guest.table.get((leaf, subleaf), _ZERO)
         mine = row[REGISTERS.index(register)]
         theirs = destination.word(leaf, subleaf, register) | _OF_CLOUD_HYPERVISOR.get((leaf, register), 0)
         theirs |= mine & ~destination.known(leaf, subleaf, register)

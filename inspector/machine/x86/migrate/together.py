@@ -14,7 +14,7 @@ from inspector.machine.x86.migrate.bits import Difference
 from inspector.machine.x86.migrate.guest import REGISTERS_AT, Guest, facts_of
 from inspector.machine.x86.migrate.lost import has
 from inspector.machine.x86.migrate.places import XSTATE_LEAF
-from inspector.machine.x86.migrate.remedy import features_of, remedied, without
+from inspector.machine.x86.migrate.remedy import features_of, helps, without
 from inspector.machine.x86.migrate.verdict import Migration, migrate
 from layouts.light import TYPE_CHECKING, NamedTuple
 from layouts.x86.evidence import ALL, NEEDED_MSRS, USES, WITH
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _FEATURE_CONTROL, _XSS, _XFD, _XFD_ERR = 0x3A, 0xDA0, 0x1C4, 0x1C5
 #: MSRs that QEMU moves for a guest with the feature alone (target/i386/kvm/kvm.c, kvm_msr_entry_add_vmx, kvm_put_msrs).
 _MSRS_OF = {"vmx": (_FEATURE_CONTROL, *FEATURE_VMX_RANGE.indexes), "cet-ss": tuple(range(0x6A4, 0x6A9))}
+_ZERO = (0, 0, 0, 0)
 
 
 class Together(NamedTuple):
@@ -57,11 +58,10 @@ class Together(NamedTuple):
 
 def together(made: Migration, has_remedy: Callable[[Difference], bool]) -> Together | None:
     """Every bit for which there are words, and that its remedy takes; None where there is none."""
-    bits = tuple(bit for bit in made.blockers if has_remedy(bit) and remedied(made, bit).helps)
+    bits = tuple(bit for bit in made.blockers if has_remedy(bit) and helps(made, bit))
     if not bits:
         return None
-    guest = without(made.guest, bits) or made.guest
-    guest = anew(made.guest, guest, bits, keeps_list=made.vmm.sends_cpuid)
+    guest = anew(made.guest, without(made.guest, bits), bits, keeps_list=made.vmm.sends_cpuid)
     line = _line(made.made, bits)
     return Together(bits, migrate(guest, made.destination, made.vmm, made=line))
 
@@ -80,7 +80,7 @@ def names_of_features(bit: Difference) -> tuple[str, ...]:
     """QEMU's names of what the remedy of a bit turns off."""
     if bit.place.kind == "msr":
         return (bit.name,) if bit.name in features() else ()
-    return tuple(name for key in features_of(bit) if (name := feature_at().get(key, "")))
+    return tuple(name for key in features_of(bit) if (name := feature_at().get(key)))
 
 
 def anew(before: Guest, guest: Guest, bits: Iterable[Difference], *, keeps_list: bool) -> Guest:
@@ -126,8 +126,8 @@ def _absent(gone: Collection[str]) -> frozenset[int]:
 
 def _without_xstate(guest: Guest) -> dict[str | int, int]:
     """By register, the bits of components that the guest's leaf 0xD does not have."""
-    eax, _, _, edx = guest.table.get((XSTATE_LEAF, 0), (0, 0, 0, 0))
-    _, _, low, high = guest.table.get((XSTATE_LEAF, 1), (0, 0, 0, 0))
+    eax, _, _, edx = guest.table.get((XSTATE_LEAF, 0), _ZERO)
+    _, _, low, high = guest.table.get((XSTATE_LEAF, 1), _ZERO)
     xcr0, xss = eax | edx << 32, low | high << 32
     return {"xcr0": ~xcr0, "xstate_bv": ~(xcr0 | xss), _XSS: ~xss, _XFD: ~xcr0, _XFD_ERR: ~xcr0}
 

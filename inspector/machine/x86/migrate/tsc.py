@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 
 from inspector.machine.outcome import Outcome, Rule
-from inspector.machine.x86.kvm import clock
 from inspector.machine.x86.migrate.guest import Guest
 from layouts.light import TYPE_CHECKING
 from layouts.x86.vmms import Vmm
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
     from inspector.machine.x86.kvm.whole import WholeVcpu
     from inspector.machine.x86.migrate.destination import Destination
 
-_PPM = 1_000_000
+#: QEMU's own bound, whatever kvm.ko's parameter is (freq_within_bounds, target/i386/kvm/kvm.c).
+_QEMU_PPM = 250
+#: CPUID.8000000A.EDX: the TSC's ratio (X86_FEATURE_TSCRATEMSR, QEMU's tsc-scale).
+_TSC_SCALE = 4
 
 
 def scales(destination: Destination) -> bool | None:
@@ -27,7 +29,7 @@ def scales(destination: Destination) -> bool | None:
         return True
     if kvm.is_vmx:
         return False if kvm.processor.vmx_flags else None
-    told = destination.is_raw or bool(destination.known(0x8000000A, 0, "edx"))
+    told = destination.is_raw or destination.known(0x8000000A, 0, "edx") >> _TSC_SCALE & 1
     return False if told else None
 
 
@@ -38,20 +40,11 @@ def hangs_on(guest: Guest, destination: Destination) -> str:
         return ""
     if not host_khz:
         return f"the destination's TSC frequency (the guest's is {khz} kHz)"
-    if not is_within(destination, khz) and scales(destination) is None:
+    from inspector.machine.x86.kvm import clock
+
+    if not clock.is_near(destination.kvm, khz) and scales(destination) is None:
         return f"whether the destination scales TSCs (the guest's {khz} kHz, the destination's {host_khz} kHz)"
     return ""
-
-
-def tolerance_ppm(destination: Destination) -> int:
-    """The parameter tsc_tolerance_ppm of kvm.ko."""
-    return int(destination.kvm.parameter("tsc_tolerance_ppm") or clock.DEFAULT_TOLERANCE_PPM)
-
-
-def is_within(destination: Destination, khz: int) -> bool:
-    """As near to the destination's frequency as NTP corrects."""
-    host_khz = destination.kvm.processor.tsc_khz
-    return abs(khz - host_khz) * _PPM <= host_khz * tolerance_ppm(destination)
 
 
 def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vmm) -> Outcome:
@@ -64,11 +57,14 @@ def set_tsc_khz(vcpu: WholeVcpu, guest: Guest, destination: Destination, vmm: Vm
         rule = Rule("kvm_set_tsc_khz (x86.c)")
         rule.check("KVM scales TSCs (KVM_CAP_TSC_CONTROL), whatever the destination's frequency is", held=True)
         return rule.ok()
-    if not vmm.sends_cpuid and not scales(destination) and not is_within(destination, khz):
+    is_near = abs(khz - host_khz) * 1_000_000 <= host_khz * _QEMU_PPM
+    if not vmm.sends_cpuid and scales(destination) is False and not is_near:
         rule = Rule("QEMU target/i386/kvm/kvm.c, kvm_arch_set_tsc_khz")
-        near = f"within {tolerance_ppm(destination)} ppm of the destination's {host_khz} kHz"
+        near = f"within {_QEMU_PPM} ppm of the destination's {host_khz} kHz"
         rule.check(f"KVM scales TSCs (KVM_CAP_TSC_CONTROL), or the guest's {khz} kHz is {near}", held=False)
         return rule.refuse(errno.ENOTSUP)
+    from inspector.machine.x86.kvm import clock
+
     return clock.set_tsc_khz(vcpu, khz)
 
 
@@ -79,11 +75,11 @@ def lost(guest: Guest, destination: Destination) -> str:
     which a guest's NTP corrects.
     """
     khz, host_khz = guest.saved.tsc_khz, destination.kvm.processor.tsc_khz
-    if not khz or not host_khz or is_within(destination, khz):
+    from inspector.machine.x86.kvm import clock
+
+    if scales(destination) or clock.is_near(destination.kvm, khz):
         return ""
-    if not scales(destination) and khz > host_khz:
-        return (
-            f"the guest's TSC has {khz} kHz and runs at the destination's {host_khz}: without TSC scaling KVM puts it "
-            "forward at every exit (tsc_always_catchup), and between exits it is slow"
-        )
-    return ""
+    return (
+        f"the guest's TSC has {khz} kHz and runs at the destination's {host_khz}: without TSC scaling KVM puts it "
+        "forward at every exit (tsc_always_catchup), and between exits it is slow"
+    )

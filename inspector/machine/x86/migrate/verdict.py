@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from inspector.capture.host import CpuidValues
-from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.migrate import lost, start, tsc
 from inspector.machine.x86.migrate.again import Again
 from inspector.machine.x86.migrate.bits import Difference, differences
@@ -19,8 +15,6 @@ from layouts.x86.vmms import Vmm
 
 if TYPE_CHECKING:
     from inspector.machine.x86.models.realize import Realization
-
-Table = Mapping[tuple[int, int], CpuidValues]
 
 
 class Migration(NamedTuple):
@@ -76,12 +70,8 @@ class Migration(NamedTuple):
 
 def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realization | None = None) -> Migration:
     """The verdict on a vCPU, a host and a VMM. ``made``: what the destination's QEMU makes of its model line."""
-    bits = start.changed(guest, made) if made is not None else ()
-    of_line = {bit.place for bit in bits}
-    bits = (*bits, *(bit for bit in differences(guest, destination) if bit.place not in of_line))
-    table = start.arriving(guest, vmm, bits, made)
-    entries = _entries(guest, table)
-    found = restored(guest, destination, vmm, entries)
+    bits = _bits(guest, destination, made)
+    found = restored(guest, destination, vmm, start.arriving(guest, vmm, bits, made))
     compared = start.compared(guest, destination, vmm, bits, made)
     return Migration(
         guest,
@@ -97,8 +87,14 @@ def migrate(guest: Guest, destination: Destination, vmm: Vmm, *, made: Realizati
     )
 
 
-def _entries(guest: Guest, table: Table) -> tuple[Entry, ...]:
-    return guest.saved.cpuid if table == guest.table else guest.with_table(table).saved.cpuid
+def _bits(guest: Guest, destination: Destination, made: Realization | None) -> tuple[Difference, ...]:
+    """What the line changes, and what else the host has otherwise: what the line leaves off does not come with it."""
+    if made is None:
+        return differences(guest, destination)
+    changed = start.changed(guest, made)
+    decided = {bit.place for bit in changed} | {place for place, mine, _ in start.of_line(guest, made) if not mine}
+    others = (bit for bit in differences(guest, destination) if bit.source or bit.place.kind not in ("xcr0", "xss"))
+    return (*changed, *(bit for bit in others if bit.place not in decided))
 
 
 def _open(

@@ -7,6 +7,7 @@ does not migrate, is not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from inspector.machine.x86.models.expand import expand
 from inspector.machine.x86.models.offer import Offer
@@ -64,7 +65,7 @@ def baseline(offers: Sequence[Offer], *, qemu: str = NEWEST, machine: str = "") 
     common = frozenset(name for name, found in has.items() if all(found))
     hosts = labels(offers)
     partial = {
-        name: tuple(host for host, one in zip(hosts, found, strict=True) if not one)
+        name: tuple(compress(hosts, (not one for one in found)))
         for name, found in has.items()
         if any(found) and not all(found)
     }
@@ -92,11 +93,11 @@ def _is_left_out(feature: str) -> bool:
 
 def _ranked(name: str, offers: Sequence[Offer], common: frozenset[str], qemu: str, machine: str) -> Ranked:
     plain = request(name, machine=machine, qemu=qemu)
-    wanted = [expand(plain, offer).features for offer in offers]
-    removed = sorted({f for on, offer in zip(wanted, offers, strict=True) for f in on if offer.has(f) is False})
-    unknown = sorted({f for on, offer in zip(wanted, offers, strict=True) for f in on if offer.has(f) is None})
-    added = sorted(name for name in common if not any(name in on for on in wanted) and _is_of_cpuid(name))
-    switched = request(name, dict.fromkeys(removed, False) | dict.fromkeys(added, True), machine=machine, qemu=qemu)
+    wanted = [(offer, expand(plain, offer).features) for offer in offers]
+    removed = sorted({feature for offer, on in wanted for feature in on if offer.has(feature) is False})
+    unknown = sorted({feature for offer, on in wanted for feature in on if offer.has(feature) is None})
+    added = sorted(name for name in common if not any(name in on for _, on in wanted) and _is_of_cpuid(name))
+    switched = plain._replace(switches=dict.fromkeys(removed, False) | dict.fromkeys(added, True))
     made = tuple(realize(switched, offer) for offer in offers)
     return Ranked(name, tuple(removed), tuple(added), tuple(unknown), switched, made)
 

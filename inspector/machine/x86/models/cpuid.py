@@ -6,44 +6,45 @@ x86_cpu_enable_xsave_components. Caches, topology and the PMU are not here: they
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.x86.models.offer import AMD_LIKE, KVM, TCG, offer_of_features
+from inspector.machine.x86.models.offer import AMD, KVM, TCG, offer_of_features
 from inspector.machine.x86.models.realize import Realization, realize
 from inspector.machine.x86.models.request import request
 from layouts.light import NamedTuple
 from layouts.x86.cpus import cpu_layouts
-from layouts.x86.models.features import AMD_ALIASES, Word, features
+from layouts.x86.models.features import AMD_ALIASES, features
 from layouts.x86.models.qemu import numbers_of
 from layouts.x86.xsave import EXTENDED_OFFSET
 
 #: Leaves of which only a part is the model's: caches (2, 4, 0x8000_0005, 6, 1D), topology (0xB, 0x1F, 0x8000_001E),
 #: MONITOR (5), the PMU (0xA, 0x8000_0022), SEV (0x8000_001F), the hypervisor's own.
 NOT_TOLD = frozenset({2, 4, 5, 0xA, 0xB, 0x1F, 0x80000005, 0x80000006, 0x8000001D, 0x8000001E, 0x8000001F, 0x80000022})
-#: Of those, what is the CPU's all the same; and what no guest has at the level of its model.
-_OF_A_CPU = frozenset({0x1E, 0x24, 0x80000022, 0xC0000001})
-_CENTAUR = 0xC0000000
+_CENTAUR, _PERFMON = 0xC0000000, 0x80000022
 #: TCG_PHYS_ADDR_BITS, the default of every accelerator.
 _DEFAULT_PHYS_BITS = 40
 #: Whose XSAVE areas the emulator has.
 _INTEL = ("skylake-x", "sapphire-rapids")
-#: Words whose features raise the highest leaf (x86_cpu_adjust_feat_level).
+#: Words whose features raise the highest leaf (x86_cpu_expand_features, x86_cpu_adjust_feat_level).
 _RAISING = frozenset(
     (
-        "1.edx",
-        "1.ecx",
-        "6.eax",
-        "7.ebx",
-        "7.ecx",
-        "7.1.eax",
-        "7.1.edx",
-        "7.2.edx",
-        "80000001.edx",
-        "80000001.ecx",
-        "80000007.edx",
-        "80000008.ebx",
-        "c0000001.edx",
-        "8000000a.edx",
-        "d.1.eax",
+        (1, 0, "edx"),
+        (1, 0, "ecx"),
+        (6, 0, "eax"),
+        (7, 0, "ebx"),
+        (7, 0, "ecx"),
+        (7, 1, "eax"),
+        (7, 1, "edx"),
+        (7, 2, "edx"),
+        (0x80000001, 0, "edx"),
+        (0x80000001, 0, "ecx"),
+        (0x80000007, 0, "edx"),
+        (0x80000008, 0, "ebx"),
+        (0x80000021, 0, "eax"),
+        (0xC0000001, 0, "edx"),
+        (0x8000000A, 0, "edx"),
+        (0xD, 1, "eax"),
     )
 )
 _LEAF_OF = {"svm": 0x8000000A, "sgx": 0x12, "intel-pt": 0x14, "avx10": 0x24, "apxf": 0x29}
@@ -61,6 +62,7 @@ _COMPONENTS = {
     19: ("apxf",),
 }
 _SUPERVISOR = {11: ("cet-ss", "cet-ibt"), 12: ("cet-ss", "cet-ibt"), 15: ("arch-lbr",)}
+_Rows = defaultdict[tuple[int, int], list[int]]
 
 
 class Levels(NamedTuple):
@@ -75,48 +77,30 @@ class Levels(NamedTuple):
 def levels_of(made: Realization) -> Levels:
     """As asked for (``level=``), else the model's minimums raised by what the guest was to have."""
     asked, model = made.request, made.request.model
-    basic = asked.number("min-level", model.level if model else 0)
-    extended = asked.number("min-xlevel", model.xlevel if model else 0)
-    centaur = asked.number("min-xlevel2", model.xlevel2 if model else 0)
-    leaf_7 = 0
     # QEMU raises before it filters: a feature that the host lacks raises the level all the same.
-    for feature in made.expansion.features:
-        for bit in features()[feature]:
-            if not _raises(bit.word):
-                continue
-            leaf = bit.word.at
-            basic = max(basic, leaf) if leaf < 0x40000000 else basic
-            extended = max(extended, leaf) if leaf >> 28 == 8 else extended
-            centaur = max(centaur, leaf) if leaf >> 28 == 0xC else centaur
-            leaf_7 = max(leaf_7, bit.word.subleaf or 0) if leaf == 7 else leaf_7
-        leaf = _LEAF_OF.get(feature, 0)
-        if leaf >> 31:
-            extended = max(extended, leaf)
-        else:
-            basic = max(basic, leaf)
+    wanted = [bit.word for feature in made.expansion.features for bit in features()[feature]]
+    raising = {word.leaf for word in wanted if (*word.leaf, word.register) in _RAISING}
+    leaves = {leaf for leaf, _ in raising} | {_LEAF_OF[name] for name in made.expansion.features & _LEAF_OF.keys()}
+
+    def highest(region: int, least: int) -> int:
+        return max([least, *(leaf for leaf in leaves if leaf >> 28 == region)])
+
     return Levels(
-        asked.number("level", basic),
-        asked.number("level-func7", leaf_7),
-        asked.number("xlevel", extended),
-        asked.number("xlevel2", centaur),
+        asked.number("level", highest(0, asked.number("min-level", model.level if model else 0))),
+        asked.number("level-func7", max([0, *(subleaf for leaf, subleaf in raising if leaf == 7)])),
+        asked.number("xlevel", highest(8, asked.number("min-xlevel", model.xlevel if model else 0))),
+        asked.number("xlevel2", highest(0xC, asked.number("min-xlevel2", 0))),
     )
 
 
-def _raises(word: Word) -> bool:
-    if word.is_msr:
-        return False
-    sub = f".{word.subleaf:x}" if word.subleaf else ""
-    return f"{word.at:x}{sub}.{word.register}" in _RAISING or word.at == 0x80000021
-
-
 def components_of(made: Realization) -> tuple[int, int]:
-    """User and supervisor components of the guest, as masks of XCR0 and XSS; none without XSAVE."""
+    """User and supervisor components of the guest, as masks of XCR0 and XSS; none without XSAVE, or XSAVES."""
     on = made.features
     if "xsave" not in on:
         return 0, 0
     user = sum(1 << number for number, needed in _COMPONENTS.items() if on & set(needed))
     supervisor = sum(1 << number for number, needed in _SUPERVISOR.items() if on & set(needed))
-    return user | 3, supervisor
+    return user | 3, supervisor if "xsaves" in on else 0
 
 
 def phys_bits_of(made: Realization) -> int:
@@ -137,48 +121,51 @@ def phys_bits_of(made: Realization) -> int:
 
 def guest_cpuid(made: Realization) -> Cpuid:
     """The leaves that the model decides, on one vCPU; those of :data:`NOT_TOLD` are left out."""
-    rows: dict[tuple[int, int], list[int]] = {}
-    levels = levels_of(made)
-    for feature in made.features:
-        for bit in features()[feature]:
-            if not bit.word.is_msr:
-                rows.setdefault(bit.word.leaf, [0, 0, 0, 0])[bit.word.register_number] |= 1 << bit.number
-    vendor = _registers(made.expansion.vendor.ljust(12, "\0")[:12])
-    extended = rows.setdefault((0x80000001, 0), [0, 0, 0, 0])
-    basic = rows.setdefault((1, 0), [0, 0, 0, 0])
-    basic[0] = extended[0] = version_of(made)
-    basic[1] |= 8 << 8
-    if made.expansion.vendor in AMD_LIKE:
-        extended[3] = extended[3] & ~AMD_ALIASES | basic[3] & AMD_ALIASES
-    rows[0, 0] = [levels.basic, vendor[0], vendor[2], vendor[1]]
-    rows[0x80000000, 0] = [levels.extended, *((0, 0, 0) if _is_intels(made) else (vendor[0], vendor[2], vendor[1]))]
-    rows.setdefault((7, 0), [0, 0, 0, 0])[0] = levels.leaf_7
-    _names(rows, made)
-    _widths(rows, made)
-    _svm(rows, made)
-    _xsave(rows, made)
-    _amx(rows, made)
-    return Cpuid({key: _row(row) for key, row in sorted(rows.items()) if _is_shown(key, levels)})
+    return _shown(made, NOT_TOLD)
 
 
 def cpuid_of_model(name: str) -> Cpuid:
     """The CPUID of a CPU that has what a model has, no more: as if it were a processor, Linux runs on it."""
     asked = request(name)
-    model = asked.model
-    assert model is not None
+    assert asked.model is not None
     made = realize(asked, offer_of_features(name, features(), accelerator=TCG))
-    rows = {key: list(row) for key, row in guest_cpuid(made._replace(features=model.features)).leaves.items()}
-    for bit in (bit for feature in model.features for bit in features()[feature] if bit.word.at in _OF_A_CPU):
-        row = rows.setdefault(bit.word.leaf, [0, 0, 0, 0])
-        row[bit.word.register_number] |= 1 << bit.number
-    for leaf in (0x1E, 0x24):
-        if (leaf, 1) in rows:
-            rows.setdefault((leaf, 0), [0, 0, 0, 0])[0] = 1
-    if _CENTAUR + 1 in {leaf for leaf, _ in rows}:
-        rows[_CENTAUR, 0] = [_CENTAUR + 4, 0, 0, 0]
-    extended = rows.setdefault((0x80000000, 0), [0, 0, 0, 0])
-    extended[0] = max(0, *(leaf for leaf, _ in rows if leaf >> 16 == 0x8000))
-    return Cpuid({key: _row(row) for key, row in sorted(rows.items())})
+    return _shown(made._replace(features=asked.model.features), NOT_TOLD - {_PERFMON})
+
+
+def _shown(made: Realization, left_out: frozenset[int]) -> Cpuid:
+    """The rows up to the highest leaf of each region."""
+    levels = levels_of(made)
+    highest = {0: levels.basic, 8: levels.extended, 0xC: levels.centaur}
+    rows = _rows_of(made, levels)
+    return Cpuid(
+        {
+            key: _row(rows[key])
+            for key in sorted(rows)
+            if key[0] not in left_out and key[0] <= highest.get(key[0] >> 28, key[0])
+        }
+    )
+
+
+def _rows_of(made: Realization, levels: Levels) -> _Rows:
+    rows: _Rows = defaultdict(lambda: [0, 0, 0, 0])
+    for feature in made.features:
+        for bit in features()[feature]:
+            if not bit.word.is_msr:
+                rows[bit.word.leaf][bit.word.register_number] |= 1 << bit.number
+    vendor = made.expansion.vendor
+    ebx, edx, ecx, _ = _registers(vendor.encode())
+    rows[0, 0] = [levels.basic, ebx, ecx, edx]
+    rows[0x80000000, 0] = [levels.extended, *((0, 0, 0) if _is_intels(made) else (ebx, ecx, edx))]
+    rows[_CENTAUR, 0][0] = levels.centaur
+    for leaf in (1, 0x80000001, _CENTAUR + 1):
+        rows[leaf, 0][0] = version_of(made)
+    rows[1, 0][1] = 8 << 8
+    if vendor == AMD:
+        rows[0x80000001, 0][3] = rows[0x80000001, 0][3] & ~AMD_ALIASES | rows[1, 0][3] & AMD_ALIASES
+    rows[7, 0][0] = levels.leaf_7
+    for write in (_names, _widths, _svm, _xsave, _amx, _avx10):
+        write(rows, made)
+    return rows
 
 
 def _row(row: list[int]) -> CpuidValues:
@@ -186,29 +173,26 @@ def _row(row: list[int]) -> CpuidValues:
     return eax, ebx, ecx, edx
 
 
-def _is_shown(key: tuple[int, int], levels: Levels) -> bool:
-    leaf = key[0]
-    highest = {0: levels.basic, 8: levels.extended, 0xC: levels.centaur}.get(leaf >> 28)
-    return leaf not in NOT_TOLD and (highest is None or leaf <= highest)
-
-
-def _registers(text: str) -> list[int]:
-    raw = text.encode("latin-1", "replace")
-    return [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
+def _registers(raw: bytes) -> list[int]:
+    """The first four."""
+    return [int.from_bytes(raw[at : at + 4], "little") for at in (0, 4, 8, 12)]
 
 
 def version_of(made: Realization) -> int:
-    """Leaf 1's EAX: family, model and stepping (x86_cpuid_version_set_family and so on)."""
+    """Leaf 1's EAX: family, model and stepping (x86_cpuid_version_set_family and so on).
+
+    The emulator's max has its own where the user gives no family (max_x86_cpu_realize, from 8.1 on); base has none.
+    """
     asked, model, signature = made.request, made.request.model, made.offer.signature
+    default = (model.family, model.model, model.stepping) if model else (0, 0, 0)
     if asked.of_host and made.expansion.accelerator == KVM and signature:
         default = signature[1:]
-    else:
-        default = (model.family, model.model, model.stepping) if model else (6, 6, 3)
+    elif asked.of_host and "family" not in asked.properties:
+        default = (6, 6, 3)
     family = asked.number("family", default[0])
     number = asked.number("model", default[1])
     stepping = asked.number("stepping", default[2])
-    family_bits = (0xF00 | (family - 15) << 20) if family > 15 else family << 8
-    return family_bits | (number & 0xF) << 4 | number >> 4 << 16 | stepping
+    return max(family - 15, 0) << 20 | number >> 4 << 16 | min(family, 15) << 8 | (number & 0xF) << 4 | stepping
 
 
 def model_id_of(made: Realization) -> str:
@@ -218,46 +202,45 @@ def model_id_of(made: Realization) -> str:
     return asked.properties.get("model-id", model_id)
 
 
-def _names(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
-    words = _registers(model_id_of(made).ljust(48, "\0")[:48])
-    for number in range(3):
-        rows[0x80000002 + number, 0] = words[4 * number : 4 * number + 4]
+def _names(rows: _Rows, made: Realization) -> None:
+    # The bytes that QEMU gets, whatever they are.
+    raw = model_id_of(made).encode(errors="surrogateescape")
+    for number in (2, 3, 4):
+        rows[0x80000000 + number, 0] = _registers(raw[16 * (number - 2) :])
 
 
-def _widths(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
-    row = rows.setdefault((0x80000008, 0), [0, 0, 0, 0])
+def _widths(rows: _Rows, made: Realization) -> None:
+    row = rows[0x80000008, 0]
     row[0] = phys_bits_of(made)
     if "lm" in made.features:
         guest = made.request.number("guest-phys-bits", 0)
         row[0] |= (57 if "la57" in made.features else 48) << 8 | (guest if guest < 0x100 else 0) << 16
 
 
-def _svm(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
+def _svm(rows: _Rows, made: Realization) -> None:
     if "svm" in made.features:
-        row = rows.setdefault((0x8000000A, 0), [0, 0, 0, 0])
-        row[0], row[1] = 1, 0x10
+        rows[0x8000000A, 0][:2] = 1, 0x10
 
 
-def _xsave(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
+def _xsave(rows: _Rows, made: Realization) -> None:
     """Leaf 0xD. Sizes and offsets are the host's, under TCG Intel's (x86_ext_save_areas)."""
     user, supervisor = components_of(made)
     if not user:
         rows.pop((0xD, 1), None)
         return
     host = made.offer.cpuid.xsave_table() if made.offer.cpuid else _emulators_areas()
-    room = {number: host[number] for number in range(2, 63) if (user | supervisor) >> number & 1 and number in host}
-    end = max((row[0] + row[1] for number, row in room.items() if user >> number & 1), default=EXTENDED_OFFSET)
+    room = {number: row for number, row in sorted(host.items()) if number > 1 and (user | supervisor) >> number & 1}
+    # A supervisor component has no offset, and ends nowhere.
+    end = max([EXTENDED_OFFSET, *(size + offset for size, offset, _, _ in room.values())])
     # Under KVM EBX is ECX at first, under TCG it follows XCR0, which is 1 at reset.
     first = end if made.expansion.accelerator == KVM else EXTENDED_OFFSET
-    rows[0xD, 0] = [user & 0xFFFFFFFF, first, end, user >> 32]
-    one = rows.setdefault((0xD, 1), [0, 0, 0, 0])
-    one[1] = EXTENDED_OFFSET
-    for row in (room[number] for number in sorted(room)):
-        one[1] = (-(-one[1] // 64) * 64 if row[2] & 2 else one[1]) + row[0]
-    one[2], one[3] = supervisor & 0xFFFFFFFF, supervisor >> 32
+    rows[0xD, 0] = [user, first, end, 0]
+    compacted = EXTENDED_OFFSET
+    for size, _, flags, _ in room.values():
+        compacted = (-(-compacted // 64) * 64 if flags & 2 else compacted) + size
+    rows[0xD, 1][1:3] = compacted, supervisor
     for number, (size, offset, flags, _) in room.items():
-        is_user = user >> number & 1
-        rows[0xD, number] = [size, offset if is_user else 0, flags & 6 if is_user else 1, 0]
+        rows[0xD, number] = [size, offset, flags, 0]
 
 
 def _is_intels(made: Realization) -> bool:
@@ -272,8 +255,31 @@ def _emulators_areas() -> dict[int, CpuidValues]:
     return {number: row for name in _INTEL for number, row in cpu_layouts()[name].leaf_0xd.items()}
 
 
-def _amx(rows: dict[tuple[int, int], list[int]], made: Realization) -> None:
-    """Leaves 0x1D and 0x1E as QEMU writes them for every CPU: Sapphire Rapids'."""
-    if "amx-tile" in made.features:
-        rows[0x1D, 0], rows[0x1D, 1] = [1, 0, 0, 0], [0x04002000, 0x00080040, 16, 0]
-        rows.setdefault((0x1E, 0), [0, 0, 0, 0])[1] = 0x4010
+def _amx(rows: _Rows, made: Realization) -> None:
+    """Leaves 0x1D and 0x1E as QEMU writes them for every CPU: Sapphire Rapids', the highest sub-leaf the host's."""
+    if "amx-tile" not in made.features:
+        return
+    rows[0x1D, 0], rows[0x1D, 1] = [1, 0, 0, 0], [0x04002000, 0x00080040, 16, 0]
+    host = made.offer.cpuid.get(0x1E) if made.offer.cpuid else None
+    highest = host[0] if host else int((0x1E, 1) in rows)
+    rows[0x1E, 0] = [highest if _knows(made, "amx-fp8") else 0, 0x4010, 0, 0]
+
+
+def _avx10(rows: _Rows, made: Realization) -> None:
+    """Leaf 0x24: the version, which also decides the highest sub-leaf (builtin_avx10_defs).
+
+    It is the model's or the user's, where the host's is lower that one; for host and max it is the host's. Every CPU
+    of version 2 has AVX10_VNNI_INT (Intel AVX10.2 specification), by which one without a table is told.
+    """
+    if "avx10" not in made.features:
+        return
+    model, host = made.request.model, made.offer.cpuid.get(0x24) if made.offer.cpuid else None
+    highest = host[1] & 0xFF if host else 1 + bool(made.offer.has("avx10-vnni-int"))
+    version = made.request.number("avx10-version", model.avx10_version if model else highest)
+    rows[0x24, 0][0] = int(version > 1 and _knows(made, "avx10-vnni-int"))
+    rows[0x24, 0][1] |= min(version, highest)
+
+
+def _knows(made: Realization, feature: str) -> bool:
+    """Whether that QEMU has the sub-leaf of which the feature is."""
+    return feature not in made.request.models.lacks

@@ -6,12 +6,13 @@ tcg/tcg-cpu.c, tcg_default_props.
 
 from __future__ import annotations
 
-from inspector.machine.x86.models.offer import AMD_LIKE, KVM, Offer
-from inspector.machine.x86.models.request import MAX, Request
+from inspector.machine.x86.models.offer import AMD, KVM, Offer
+from inspector.machine.x86.models.request import BASE, Request
 from layouts.light import NamedTuple
-from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, dependents, features
+from layouts.x86.models.features import NOT_OF_ITSELF, UNMIGRATABLE, Word, dependents, features
+from layouts.x86.models.qemu import numbers_of
 
-MODEL, ACCELERATOR, USER, HOST, DEPENDENCY = "model", "accelerator", "user", "host", "dependency"
+MODEL, ACCELERATOR, USER, OF_HOST, DEPENDENCY = "model", "accelerator", "user", "host", "dependency"
 _KVM_ON = (
     "kvmclock",
     "kvm-nopiodelay",
@@ -23,6 +24,10 @@ _KVM_ON = (
 )
 _KVM_OFF = ("acpi", "monitor", "svm")
 _TCG_OFF = ("vme",)
+#: FEAT_KVM; the hints of EDX are another word.
+_FEAT_KVM = Word.of_cpuid(0x40000001, None, "eax")
+#: Off where the guest has no PMU.
+_OF_PMU = ("arch-lbr", "pdcm")
 
 
 class Setting(NamedTuple):
@@ -76,16 +81,14 @@ def expand(request: Request, offer: Offer) -> Expansion:
         board.switch(feature, USER, f"{'+' if on else '-'}{feature}", on=on)
     if request.of_host:
         _host(board, request, offer)
+    _pmu(board, request)
     conflicts = _dependencies(board, request)
     if offer.accelerator != KVM or not request.flag("kvm", otherwise=True):
-        for feature in [name for name in board.on if features()[name][0].word.register == "eax" and _is_kvm(name)]:
-            board.switch(feature, ACCELERATOR, "TCG" if offer.accelerator != KVM else "kvm=off", on=False)
+        by = "kvm=off" if offer.accelerator == KVM else "TCG"
+        for feature in [name for name in board.on if features()[name][0].word == _FEAT_KVM]:
+            board.switch(feature, ACCELERATOR, by, on=False)
     vendor = _vendor(request, offer)
     return Expansion(request, offer.accelerator, vendor, frozenset(board.on), board.history, conflicts)
-
-
-def _is_kvm(feature: str) -> bool:
-    return features()[feature][0].word.at == 0x40000001
 
 
 def _model(board: _Switchboard, request: Request) -> None:
@@ -112,25 +115,37 @@ def _host(board: _Switchboard, request: Request, offer: Offer) -> None:
     skipped = NOT_OF_ITSELF | request.switches.keys() | request.models.lacks
     if request.flag("migratable", otherwise=True) and "tsc-frequency" not in request.properties:
         skipped |= UNMIGRATABLE
-    if offer.vendor in AMD_LIKE and not request.flag("x-arch-cap-always-on", otherwise=False):
+    # What KVM makes up there is not shown any more from 10.1 on (x86_cpu_get_supported_feature_word).
+    always = numbers_of(request.models.version) < (10, 1)
+    if offer.vendor == AMD and not request.flag("x-arch-cap-always-on", otherwise=always):
         skipped |= {"arch-capabilities"}
-    if not request.flag("pmu", otherwise=request.name == "host"):
-        skipped |= {"pdcm", "arch-lbr"}
-    if offer.accelerator != KVM and request.name == MAX:
-        skipped |= {"vme"}
+    if offer.accelerator != KVM:
+        skipped |= set(_TCG_OFF)
     for feature in features():
         if feature not in skipped and offer.has(feature):
-            board.switch(feature, HOST, offer.name, on=True)
+            board.switch(feature, OF_HOST, offer.name, on=True)
+
+
+def _pmu(board: _Switchboard, request: Request) -> None:
+    """What hangs on a PMU, which host and max have of themselves: off without a word (kvm_cpu_max_instance_init)."""
+    if not request.flag("pmu", otherwise=request.of_host):
+        for feature in _OF_PMU:
+            if feature in board.on:
+                board.switch(feature, DEPENDENCY, "pmu, which is off", on=False)
 
 
 def _vendor(request: Request, offer: Offer) -> str:
-    """The user's; under KVM the host's, whatever the model says (kvm_cpu_instance_init); else the model's."""
-    asked = request.properties.get("vendor", "")
-    if asked:
-        return asked
+    """The user's; under KVM the host's, whatever the model says (host_cpu_instance_init); else the model's.
+
+    max is an AMD of the emulator's (max_x86_cpu_initfn), base nobody's.
+    """
+    if "vendor" in request.properties:
+        return request.properties["vendor"]
+    if request.name == BASE:
+        return ""
     if offer.accelerator == KVM and offer.vendor:
         return offer.vendor
-    return request.model.vendor if request.model else AMD_LIKE[0]
+    return request.model.vendor if request.model else AMD
 
 
 def _dependencies(board: _Switchboard, request: Request) -> tuple[str, ...]:

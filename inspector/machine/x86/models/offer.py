@@ -6,21 +6,20 @@ Under KVM it is KVM_GET_SUPPORTED_CPUID with what QEMU adds to it; under TCG wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 
 from inspector.capture.host import Cpuid
-from layouts.light import NamedTuple
-from layouts.x86.models.features import AMD_ALIASES, Word, features, words
+from inspector.machine.x86.kvm.leaves import as_shown
+from layouts.light import NamedTuple, cache
+from layouts.x86.models.features import AMD_ALIASES, VMX_CONTROLS, Word, features, words
 from layouts.x86.models.qemu import NEWEST, numbers_of, qemu_models
 
 KVM, TCG = "kvm", "tcg"
-AMD_LIKE = ("AuthenticAMD", "HygonGenuine")
+#: The vendor to whose guests QEMU does what AMD needs; Hygon's are not among them (IS_AMD_CPU, target/i386/cpu.h).
+AMD = "AuthenticAMD"
 _ALL = 0xFFFFFFFF
 _ARCH_CAPABILITIES = 0x10A
 #: The emulator takes the lower half of ARCH_CAPABILITIES: 10.0 and 11.1 do, 5.2 does not; none between was asked.
 _TCG_ARCH_CAPABILITIES_SINCE, _TCG_ARCH_CAPABILITIES_BITS = (10, 0), 32
-#: MSRs whose upper half says which bits may be 1 and whose lower half which must.
-_VMX_CONTROLS = frozenset({0x48B, 0x48D, 0x48E, 0x48F, 0x490})
 #: What QEMU adds to KVM's answer (kvm_arch_get_supported_cpuid, target/i386/kvm/kvm.c), and takes from it:
 #: WAITPKG needs -overcommit cpu-pm=on (kvm_arch_init).
 _ADDED = ("mtrr", "pat", "mce", "mca", "ht", "hypervisor", "tsc-deadline", "arat", "topoext", "kvm-hint-dedicated")
@@ -145,6 +144,8 @@ def offer_of_cpuid(
     """
     values: dict[Word, int] = {}
     known: dict[Word, int] = {}
+    # A guest's table stands in for its host's.
+    supported = Cpuid(as_shown(supported.leaves))
     for word in words():
         if not word.is_msr:
             row = supported.get(*word.leaf)
@@ -161,7 +162,7 @@ def offer_of_cpuid(
 
 def _msr_features(index: int, value: int) -> int:
     """Bits that a guest may choose: of VMX controls those that may be 1 and need not."""
-    if index in _VMX_CONTROLS:
+    if index in VMX_CONTROLS:
         return (value >> 32) & ~value & _ALL
     if index == _ARCH_CAPABILITIES and all(value >> features()[name][0].number & 1 for name in _NEEDS_NO_FB_CLEAR):
         return value | 1 << features()["fb-clear"][0].number
@@ -170,16 +171,16 @@ def _msr_features(index: int, value: int) -> int:
 
 def _add(values: dict[Word, int], supported: Cpuid, host: Cpuid | None) -> None:
     names: tuple[str, ...] = _ADDED if supported.get(0x40000001) else _ADDED + _PARAVIRTUAL
-    names += _ADDED_ON_AMD if supported.vendor() in AMD_LIKE else ()
+    names += _ADDED_ON_AMD if supported.vendor() == AMD else ()
     for bit in (bit for name in names for bit in features()[name]):
-        values[bit.word] = values.get(bit.word, 0) | 1 << bit.number
+        values[bit.word] |= 1 << bit.number
     for bit in (bit for name in _NEEDS_CPU_PM for bit in features()[name]):
         values[bit.word] &= ~(1 << bit.number)
     basic, extended = Word.of_cpuid(1, None, "edx"), Word.of_cpuid(0x80000001, None, "edx")
     values[extended] |= values[basic] & AMD_ALIASES
     for bit in (bit for name in _FROM_THE_CPU for bit in features()[name]):
-        row = host.get(*bit.word.leaf) if host is not None else None
-        values[bit.word] |= (row[bit.word.register_number] if row else 0) & 1 << bit.number
+        if host is not None and (row := host.get(*bit.word.leaf)):
+            values[bit.word] |= row[bit.word.register_number] & 1 << bit.number
 
 
 def brand(cpuid: Cpuid) -> str:

@@ -6,7 +6,7 @@ Source: QEMU target/i386/cpu.c, x86_cpu_filter_features, mark_unavailable_featur
 from __future__ import annotations
 
 from inspector.machine.x86.models.expand import Expansion, Setting, expand
-from inspector.machine.x86.models.offer import KVM, Offer
+from inspector.machine.x86.models.offer import AMD, KVM, Offer
 from inspector.machine.x86.models.request import Request
 from layouts.light import NamedTuple
 from layouts.x86.models.features import Bit, features
@@ -97,7 +97,7 @@ def realize(request: Request, offer: Offer) -> Realization:
 
 def _is_looked_at(feature: str, found: Expansion) -> bool:
     """AMD's machine check bits are no one else's, and are not looked at for them."""
-    return feature not in _AMD_MACHINE_CHECK or found.vendor == "AuthenticAMD"
+    return feature not in _AMD_MACHINE_CHECK or found.vendor == AMD
 
 
 def _prefix(offer: Offer) -> str:

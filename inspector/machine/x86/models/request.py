@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 HOST, MAX, BASE = "host", "max", "base"
+#: CPUID_VENDOR_SZ.
+_VENDOR_BYTES = 12
 _ON, _OFF = ("on", "yes", "true", "y"), ("off", "no", "false", "n")
 
 
@@ -53,7 +55,7 @@ class Request(NamedTuple):
     def flag(self, name: str, *, otherwise: bool) -> bool:
         """A boolean property of the user or of the machine. Raises RequestError."""
         value: Any = self.properties.get(name, self.machine.sets(self.name).get(name, otherwise))
-        return value if isinstance(value, bool) else is_on(str(value))
+        return is_on(str(value))
 
 
 def is_on(text: str) -> bool:
@@ -84,6 +86,9 @@ def request(
     wanted = machine_named(machine)
     if wanted is None:
         raise RequestError(f"expected a machine type such as pc-q35-9.0, found {machine[:60]!r}")
+    vendor = (properties or {}).get("vendor")
+    if vendor is not None and len(vendor.encode(errors="surrogateescape")) != _VENDOR_BYTES:
+        raise RequestError(f"vendor={vendor[:60]}: expected {_VENDOR_BYTES} characters")
     canonical = {}
     for word, on in (switches or {}).items():
         feature = feature_named(word)

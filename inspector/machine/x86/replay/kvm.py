@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from inspector.decode.header import with_xstate_bv, xstate_bv
+from inspector.machine.answer import RecordError
+from inspector.machine.shapes import ERRNO, U64
 from inspector.machine.x86.cpu.instructions.control import MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.kvm.supported import named_cpuid, supported_leaf_0xd, supported_leaf_7, xsave2_capability
 from inspector.machine.x86.kvm.vcpu import Vcpu
@@ -79,7 +82,13 @@ class KvmReplay:
         process = self.processes.process
         supported = process.host.kvm_xcr0
         expected = [record["xsave2"], record["guest_supp_err"], record["guest_supp"]]
-        yield expected, [xsave2_capability(process), 0, f"{supported:x}"], True, "kvm_vm_ioctl_check_extension"
+        predicted: list[object] = [xsave2_capability(process), 0, f"{supported:x}"]
+        # KVM_CAP_XSAVE is any host's, KVM_CAP_XCRS one's that has XSAVE.
+        for name, has in (("xsave", True), ("xcrs", bool(supported))):
+            if name in record:
+                expected.append(record[name])
+                predicted.append(int(has))
+        yield expected, predicted, True, "kvm_vm_ioctl_check_extension"
         self._vcpu = Vcpu(process)
 
     def _vmcap(self, record: Record) -> Iterator[Found]:
@@ -103,6 +112,8 @@ class KvmReplay:
         vcpu = Vcpu(self.processes.process)
         for value, expected in record.items():
             if value not in ("t", "ctx"):
+                if not (U64.holds(value) and ERRNO.holds(expected)):
+                    raise RecordError(f"{record['t']}, {value!r}: {expected!r}")
                 outcome = vcpu.set_xcrs((0, int(value, 16)))
                 yield expected, outcome.code, expected == 0, outcome.because
 
@@ -114,10 +125,14 @@ class KvmReplay:
     def _xcr0sweep(self, record: Record) -> Iterator[Found]:
         accepted = {int(value, 16) for value in record["ok"]}
         bits = record["bits"]
-        for number in range(1 << len(bits)):
-            value = sum(1 << bit for at, bit in enumerate(bits) if number >> at & 1)
+        codes: Counter[str] = Counter()
+        swept = [sum(1 << bit for at, bit in enumerate(bits) if number >> at & 1) for number in range(1 << len(bits))]
+        for value in (*swept, *sorted(accepted.difference(swept))):
             outcome = self.vcpu.set_xcrs((0, value))
+            codes[str(outcome.code)] += 1
             yield value in accepted, outcome.accepted, value in accepted, f"{value:#x}: {outcome.because}"
+        if "hist" in record:
+            yield record["hist"], dict(codes), True, "how often each errno"
 
     def _setmsr(self, record: Record) -> Iterator[Found]:
         vcpu = self.vcpu
@@ -137,12 +152,14 @@ class KvmReplay:
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
 
     def _setxsave(self, record: Record) -> Iterator[Found]:
-        """A single change to a good image. The record of the unchanged one tells its XSTATE_BV."""
-        vcpu = self.vcpu
-        if self.good_image is None:
+        """A single change to a good image. What the guest had put there, the record of the unchanged one tells."""
+        vcpu, case = self.vcpu, record["case"]
+        if case == "asis" and self.good_image is None:
             self.good_image = with_xstate_bv(vcpu.user_image(), int(record["bv_after"], 16))
-        image = bytearray(self.good_image)
-        case = record["case"]
+            outcome = vcpu.set_xsave(self.good_image)
+            yield record["err"], outcome.code, record["err"] == 0, outcome.because
+            return
+        image = bytearray(self.good_image or vcpu.user_image())
         if case in BV_BITS:
             HEADER_AT["xstate_bv"].store(image, xstate_bv(image) | BV_BITS[case])
         elif case in FIELDS:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from inspector.capture.host import Cpuid, CpuidValues
-from inspector.machine.answer import Answer, NotAsked, text_of
+from inspector.machine.answer import Answer, NotAsked, text_of, unknown
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.replay.guest import GuestReplay
 from inspector.machine.x86.replay.kvm import KvmReplay
@@ -30,6 +30,10 @@ _BRAND = (0x80000002, 0)
 _MODULES = ("kvm_intel", "kvm_amd")
 _FOREIGN = "what a module of KVM offers that no kernel.org kernel has: the host is what it shows"
 Leaves = dict[tuple[int, int], CpuidValues]
+#: Kinds that describe the host, its processes and its log, and are no answer to what this machine is asked.
+_DESCRIPTIONS = frozenset(
+    ("uname", "meta", "cpuid", "cpuinfo", "auxv", "kvmmodule", "insmod", "kvm", "sregs", "child"),
+)
 #: Kinds that were only recorded on silicon.
 _PROGRAMS = frozenset(("prog", "ptrace"))
 
@@ -83,3 +87,5 @@ def replay(host: Host, records: Sequence[dict[str, Any]]) -> Iterator[Answer | N
             text = text_of(record)
             for expected, predicted, accepted, because in kinds[record["t"]](record):
                 yield Answer(record["t"], text, expected, predicted, accepted, because)
+        elif record["t"] not in _DESCRIPTIONS:
+            yield unknown(record["t"])

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from inspector.machine.shapes import ANY_TEXT, ERRNO, U64, Shape, Value, number, optional, rows, text, tuple_of, word
+from inspector.machine.shapes import (
+    ANY_TEXT,
+    ERRNO,
+    U64,
+    Shape,
+    Value,
+    number,
+    optional,
+    rows,
+    table,
+    text,
+    tuple_of,
+    word,
+)
 from inspector.machine.x86.cpu.instructions.control import CET_STATE, MSR_S_CET, MSR_XFD, MSR_XFD_ERR, MSR_XSS
 from inspector.machine.x86.kvm.supported import CPUIDS
 from inspector.machine.x86.replay.kvm import BV_BITS, FIELDS, OTHER_NAMES
@@ -14,6 +27,7 @@ _RESULT = number(-1, 100, "a result from -1 to 100")
 _FLAG, _BYTE = number(0, 1), number(0, 0xFF)
 _TILE, _ZMM, _BIT = number(0, 7), number(0, 31), number(0, 63)
 _DIGITS = text("[0-9a-f]*", "hexadecimal digits")
+_DECIMAL = text("[0-9]{1,4}", "an errno")
 _LEAF = Value("7 or 13", lambda found: found in (7, 0xD) and isinstance(found, int))
 #: The MSRs that the machine has, as text.
 _MSR = word(*(f"{index:x}" for index in (MSR_XFD, MSR_XFD_ERR, MSR_XSS, MSR_S_CET, *CET_STATE)))
@@ -63,13 +77,24 @@ _PROCESSES: dict[str, Shape] = {
     "sigaltstack": {**_CONTEXT, "size": number(0), "err": ERRNO},
 }
 _KVM: dict[str, Shape] = {
-    "kvmcaps": {**_CONTEXT, "xsave2": _NUMBER, "guest_supp_err": ERRNO, "guest_supp": U64},
+    "kvmcaps": {
+        **_CONTEXT,
+        **dict.fromkeys(("xsave", "xcrs"), optional(_NUMBER)),
+        "xsave2": _NUMBER,
+        "guest_supp_err": ERRNO,
+        "guest_supp": U64,
+    },
     "vmcap": {**_CONTEXT, "xsave2": _NUMBER},
     "kvmmodule": {"name": ANY_TEXT},
     "kvmcpuid": {**_CONTEXT, "leaf": _LEAF, "sub": _BIT, "r": rows(_U32, 4)},
     "setcpuid": {**_CONTEXT, "with": word(*CPUIDS, *OTHER_NAMES), "err": ERRNO},
     "msr": {**_CONTEXT, "xfd_ret": _NUMBER, "xfd": U64, "err_ret": _NUMBER, "xfd_err": U64},
-    "xcr0sweep": {**_CONTEXT, "bits": Value(f"up to {_MOST_SWEPT} numbers of bits", _is_swept), "ok": rows(U64)},
+    "xcr0sweep": {
+        **_CONTEXT,
+        "bits": Value(f"up to {_MOST_SWEPT} numbers of bits", _is_swept),
+        "ok": rows(U64),
+        "hist": optional(table(_DECIMAL, _NUMBER)),
+    },
     "setmsr": {
         **_CONTEXT,
         "val": U64,

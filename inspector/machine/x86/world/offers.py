@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from inspector.machine.events import number
 from inspector.machine.offers import Offer, fitting
 from inspector.machine.world import WorldStep
 from inspector.machine.x86.world.state import VcpuState
@@ -23,5 +24,6 @@ def offers(step: WorldStep[Any], vcpu: VcpuState | None) -> list[Offer]:
 
 def _asked(event: str) -> str:
     """The XCR0 of an XSETBV, with what goes with it."""
-    value = event.split()[2] if event.startswith("guest xsetbv ") else "0"
-    return f"{xcr0_whole(int(value, 0)):#x}"
+    words = [word for word in event.split() if "=" not in word]
+    value = words[2] if words[:2] == ["guest", "xsetbv"] else "0"
+    return f"{xcr0_whole(number(value)):#x}"

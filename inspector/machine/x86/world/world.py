@@ -100,8 +100,8 @@ class World(Stage, BaseWorld[WorldState]):
         """
         if not sets_xcr0(event):
             return True
-        vcpus, number = self.vm.vcpus if self.vm is not None else [], self._at.get("vcpu", 0)
-        has_cpuid = number < len(vcpus) and vcpus[number].cpuid.get(0xD) is not None
+        vcpu = self.vm.vcpus[self._at.get("vcpu", 0)] if self.vm is not None else None
+        has_cpuid = vcpu is not None and vcpu.cpuid.get(0xD) is not None
         return has_cpuid and self.host.is_intel and self.host.user_max & series.xcr0 == series.xcr0
 
     def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from inspector.machine.answer import RecordError
 from inspector.machine.arm64 import registers
@@ -12,6 +11,7 @@ from inspector.machine.arm64.replay.deep.count import Count, Counted, Record, co
 from inspector.machine.arm64.replay.deep.state import State
 from inspector.machine.outcome import Outcome
 from layouts.arm64 import ids
+from layouts.light import partial
 
 _COPROCESSORS = ids.make(0, 8)
 _NAMED = {"VLS": ids.SVE_VLS, "Z0": ids.SVE_Z0}

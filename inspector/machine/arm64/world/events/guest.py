@@ -9,7 +9,7 @@ from inspector.machine.arm64.host import EL1_32BIT
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.world.stage import Stage
 from inspector.machine.arm64.world.words import register
-from inspector.machine.events import Words, number, word
+from inspector.machine.events import Words, digits, number, word
 from inspector.machine.outcome import Outcome
 
 _Z_LAST, _P_LAST = 31, 15
@@ -45,13 +45,10 @@ def _msr(vcpu: Vcpu, words: Words) -> Outcome:
 def _element(words: Words, letter: str) -> tuple[str, str]:
     """A vector or predicate with its elements: ``z5.b``. Raises ValueError."""
     name, _, element = word(words, 0, f"a register with its elements, as {letter}1.b").lower().partition(".")
-    last = _Z_LAST if letter == "z" else _P_LAST
-    if (
-        not (name[:1] == letter and name[1:].isdigit() and int(name[1:]) <= last)
-        or element not in vectors.ELEMENT_BYTES
-    ):
+    last, at = _Z_LAST if letter == "z" else _P_LAST, digits(name[1:])
+    if name[:1] != letter or not 0 <= at <= last or element not in vectors.ELEMENT_BYTES:
         raise ValueError(f"no register {words[0]}; {letter}0.b to {letter}{last}.b, and .h, .s, .d")
-    return f"{letter}{int(name[1:])}", element
+    return f"{letter}{at}", element
 
 
 def _index(vcpu: Vcpu, words: Words) -> Outcome:

@@ -11,6 +11,7 @@ from inspector.machine.arm64.capabilities import check_extension
 from inspector.machine.arm64.host import POWER_OFF
 from inspector.machine.arm64.sve import FINALIZE
 from inspector.machine.arm64.vcpu import MMIO, Vcpu
+from inspector.machine.arm64.vm import Vm
 from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.stage import Stage, names_state
 from inspector.machine.arm64.world.words import capability, feature_bits, vector_lengths
@@ -35,7 +36,7 @@ def _api_version(_stage: Stage, _: Words) -> Outcome:
 
 def _check_extension(stage: Stage, words: Words) -> Outcome:
     """Of /dev/kvm, or with ``vm`` behind it of the VM."""
-    asked, of_vm = capability(word(words, 0, "a capability")), words[1:2] == ["vm"]
+    asked, of_vm = capability(word(words, 0, "a capability")), "vm" in words[1:]
     is_protected = of_vm and stage.vm().protected
     rule = Rule("kvm_vm_ioctl_check_extension (arm.c)")
     found = check_extension(stage.node().host, asked, of_vm=of_vm, is_protected=is_protected)
@@ -85,18 +86,17 @@ def _set_device_attr(stage: Stage, words: Words) -> Outcome:
     return _ATTRIBUTES[name](stage)
 
 
-def _vgic_attribute(set_it: Callable[[Stage], Outcome]) -> Callable[[Stage], Outcome]:
-    def found(stage: Stage) -> Outcome:
-        if not stage.vm().vgic:
-            raise ValueError("the VM has no GIC; KVM_CREATE_DEVICE vgic-v3 comes first")
-        return set_it(stage)
-
-    return found
+def _with_gic(stage: Stage) -> Vm:
+    """The VM, if it has a GIC whose attribute could be set. Raises ValueError."""
+    vm = stage.vm()
+    if not vm.vgic:
+        raise ValueError("the VM has no GIC; KVM_CREATE_DEVICE vgic-v3 comes first")
+    return vm
 
 
 _ATTRIBUTES: dict[str, Callable[[Stage], Outcome]] = {
-    "VGIC_ADDR": _vgic_attribute(lambda stage: vgic.set_addresses(stage.vm())),
-    "VGIC_CTRL_INIT": _vgic_attribute(lambda stage: vgic.initialize(stage.vm())),
+    "VGIC_ADDR": lambda stage: vgic.set_addresses(_with_gic(stage)),
+    "VGIC_CTRL_INIT": lambda stage: vgic.initialize(_with_gic(stage)),
     "PMU_V3_IRQ": lambda stage: stage.vcpu().set_pmu_irq(),
     "PMU_V3_INIT": lambda stage: stage.vcpu().init_pmu(),
 }

@@ -10,7 +10,7 @@ from inspector.machine.arm64.world import unknown
 from inspector.machine.arm64.world.events.kvm import lengths
 from inspector.machine.arm64.world.stage import Saved, Stage, names_state
 from inspector.machine.arm64.world.words import name_of, register, value_bytes
-from inspector.machine.events import Words, word
+from inspector.machine.events import Words, number, word
 from inspector.machine.outcome import Outcome, Rule
 from layouts.arm64.id_fields import id_register
 from layouts.arm64.ids import SVE_VLS, RegisterId
@@ -64,11 +64,8 @@ def put(stage: Stage, words: Words) -> Outcome:
     current = vcpu.get(register_id)
     if not current.accepted:
         return current
-    wanted = int(value, 0)
-    if not 0 <= wanted < 1 << field.width:
-        raise ValueError(f"{value} is not a value of {field.width} bits")
-    data = field.put(int.from_bytes(current.image, "little"), wanted).to_bytes(8, "little")
-    return _write(vcpu, register_id, data, field)
+    wanted = field.put(int.from_bytes(current.image, "little"), number(value, field.width))
+    return _write(vcpu, register_id, wanted.to_bytes(_WORD_BYTES, "little"), field)
 
 
 def _write(vcpu: Vcpu, register_id: int, data: bytes, only: Bits | None = None) -> Outcome:
@@ -83,7 +80,7 @@ def _named(stage: Stage, text: str) -> tuple[int, Bits | None]:
     field = None
     if name:
         try:
-            field = id_register(text.partition(".")[0]).field(name)
+            field = id_register(name_of(register_id)).field(name)
         except KeyError:
             raise ValueError(f"no field {text}") from None
     is_number = text.startswith("0x")
@@ -123,12 +120,19 @@ def _restore(stage: Stage, state: Saved) -> Outcome:
         if not (outcome := vcpu.set(register_id, data)).accepted
     ]
     if not refused:
-        more = f" and {len(hangs_on) - 1} fields more" if len(hangs_on) > 1 else ""
-        return unknown.told(rule.ok(len(wanted)), hangs_on[0] + more if hangs_on else "")
+        return unknown.told(rule.ok(len(wanted)), _together(hangs_on))
     for text in refused[1:]:
         rule.check(text, held=False)
     rule.check(refused[0], held=False)
     return rule.short(len(wanted) - len(refused), len(wanted))
+
+
+def _together(hangs_on: list[str]) -> str:
+    """What an answer hangs on: the first field, and how many more there are."""
+    if not hangs_on:
+        return ""
+    first, *more = hangs_on
+    return f"{first} and {len(more)} field{'s' if len(more) > 1 else ''} more" if more else first
 
 
 def _told(vcpu: Vcpu, register_id: int, data: bytes, outcome: Outcome) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from inspector.machine.outcome import GP, NM, UD, MemoryFaultError, Outcome, Rule
 from inspector.machine.x86.cpu.instructions import products
 from inspector.machine.x86.cpu.processor import Processor
 from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES
+from layouts.light import lru_cache
 from layouts.x86.xsave import TILECFG, TILEDATA, XTILE
 
 TILES = 8

@@ -5,12 +5,9 @@ Source: Linux arch/x86/kvm/x86.c, svm/svm.c, vmx/vmx.c: svm_set_msr and vmx_set_
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
-from importlib import import_module
-
 from inspector.machine.x86.kvm.msrs import features, lists
 from inspector.machine.x86.kvm.msrs.rule import MsrRule
-from layouts.light import TYPE_CHECKING
+from layouts.light import TYPE_CHECKING, cached_property, import_module, lru_cache
 from layouts.x86.msr_rules import MsrRules, rules_for
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from functools import lru_cache
 
 from inspector.decode.header import xcomp_bv, xstate_bv
 from inspector.machine.x86.cpu.registers import TILE_SIZE_BYTES
+from layouts.light import lru_cache
 from layouts.members import Member
 from layouts.x86.xsave import (
     EXTENDED_OFFSET,

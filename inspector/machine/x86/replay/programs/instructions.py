@@ -30,6 +30,9 @@ _X87 = (
 )
 _EMPTY = LEGACY_AT["mxcsr"].put(bytes(addresses.IMAGE_SIZE_BYTES), INITIAL_MXCSR)
 
+#: How many registers an instruction can name; of the shorter vectors 16.
+_ZMMS, _MASKS, _MMXS = 32, 8, 8
+
 
 def _bytes(first: int, count: int, step: int = 1) -> bytes:
     return bytes((first + step * at) & 0xFF for at in range(count))
@@ -166,9 +169,19 @@ def _xrstor_zero(memory: Memory, words: Words) -> Instruction:
     return _xrstor(memory, image, mask)
 
 
-def _vector(instruction: Callable[[Processor, int, bytes], Outcome], size: int, *, zero: bool = False) -> Parser:
+def _register(words: Words, count: int) -> int:
+    """The register that a step names. Raises ValueError for one that no instruction can name."""
+    number = int(words[0])
+    if not 0 <= number < count:
+        raise ValueError(f"register {number} of {count}")
+    return number
+
+
+def _vector(
+    instruction: Callable[[Processor, int, bytes], Outcome], size: int, registers: int = 16, *, zero: bool = False
+) -> Parser:
     def parse(memory: Memory, words: Words) -> Instruction:
-        register = words[0]
+        register = _register(words, registers)
         data = bytes(size) if zero else _bytes(words[1], 64)[:size]
         if not zero:
             memory.write(OPERAND, _bytes(words[1], 64))
@@ -178,11 +191,13 @@ def _vector(instruction: Callable[[Processor, int, bytes], Outcome], size: int, 
 
 
 def _kmovq(_: Memory, words: Words) -> Instruction:
-    return lambda cpu: vectors.kmovq(cpu, words[0], int(words[1], 16))
+    register = _register(words, _MASKS)
+    return lambda cpu: vectors.kmovq(cpu, register, int(words[1], 16))
 
 
 def _kxorq(_: Memory, words: Words) -> Instruction:
-    return lambda cpu: vectors.kmovq(cpu, words[0], 0)
+    register = _register(words, _MASKS)
+    return lambda cpu: vectors.kmovq(cpu, register, 0)
 
 
 def _wrpkru(_: Memory, words: Words) -> Instruction:
@@ -276,13 +291,13 @@ INSTRUCTIONS: dict[str, Parser] = {
     "xrstor_init": _xrstor_initial(0xE7),
     "xrstor_init_pkru": _xrstor_initial(0x200),
     "xrstor_zero": _xrstor_zero,
-    "load_zmm": _vector(vectors.vmovdqu64, 64),
+    "load_zmm": _vector(vectors.vmovdqu64, 64, _ZMMS),
     "load_ymm": _vector(vectors.vmovdqu, 32),
     "load_vxmm": _vector(vectors.vmovdqu, 16),
     "load_xmm": _vector(vectors.movdqu, 16),
-    "zero_zmm": _vector(vectors.vmovdqu64, 64, zero=True),
-    "zero_evymm": _vector(vectors.vmovdqu64, 32, zero=True),
-    "zero_evxmm": _vector(vectors.vmovdqu64, 16, zero=True),
+    "zero_zmm": _vector(vectors.vmovdqu64, 64, _ZMMS, zero=True),
+    "zero_evymm": _vector(vectors.vmovdqu64, 32, _ZMMS, zero=True),
+    "zero_evxmm": _vector(vectors.vmovdqu64, 16, _ZMMS, zero=True),
     "zero_ymm": _vector(vectors.vmovdqu, 32, zero=True),
     "zero_vxmm": _vector(vectors.vmovdqu, 16, zero=True),
     "zero_xmm": _vector(vectors.movdqu, 16, zero=True),
@@ -298,7 +313,7 @@ INSTRUCTIONS: dict[str, Parser] = {
     "xgetbv": lambda _, words: lambda cpu: control.xgetbv(cpu, words[0]),
     **{name: _x87(name) for name in _X87},
     "fldcw": lambda _, words: lambda cpu: x87.fldcw(cpu, int(words[0], 16)),
-    "movq_mm": _vector(x87.movq_mm, 8),
+    "movq_mm": _vector(x87.movq_mm, 8, _MMXS),
     "fxrstor": _fxrstor,
     "fxsave": _fxsave,
     "xsave_x87": _xsave_x87,

@@ -13,7 +13,7 @@ from inspector.machine.x86.linux import signals
 from inspector.machine.x86.replay.programs import digest
 from inspector.machine.x86.replay.programs.frames import FILL, filled
 from inspector.machine.x86.replay.programs.program import Program, Step
-from inspector.machine.x86.replay.programs.replay import replay_steps
+from inspector.machine.x86.replay.programs.replay import ended, replay_steps
 from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
 
 _XSTATE, _PRFPREG, _PRSTATUS, _IOPERM = "202", "2", "1", "201"
@@ -40,6 +40,7 @@ def replay_ptrace(host: Host, record: dict[str, Any]) -> Iterator[Answer | NotAs
         accepted = not (isinstance(expected, dict) and expected.get("err"))
         yield Answer(kind, text, expected, predicted, accepted)
     yield from replay_steps(program, where, steps[stop + 1 :], frozenset(), stop + 1)
+    yield ended(where, record["end"])
 
 
 def _calls(program: Program, record: dict[str, Any]) -> Iterator[tuple[object, object]]:
@@ -64,12 +65,12 @@ def _get(program: Program, asked: dict[str, Any]) -> object:
     if "getfpxregs" in asked:
         return {"getfpxregs": _EIO}
     if "image" in asked:
-        return {**asked, "image": _shown(program)}
+        return {"get": asked.get("get"), "image": _shown(program)}
     note, size = asked["get"], asked.get("len", _BUFFER_BYTES)
     found: dict[str, object] = {"get": note, "len": size}
     if asked.get("base"):
         # An iov_base where nothing is mapped.
-        return {**asked, "err": _EFAULT}
+        return {"get": note, "base": asked["base"], "err": _EFAULT}
     if note == _IOPERM:
         return found | {"err": _ENXIO}
     if note not in (_XSTATE, _PRFPREG, _PRSTATUS):

@@ -23,6 +23,10 @@ Record = Mapping[str, Any]
 _VENDORS = (("kvm_intel", VMX), ("kvm_amd", SVM), ("kvm_pvm", PVM))
 #: What no instruction for user space tells of the processor, and KVM's feature MSRs do.
 _ARCH_CAPABILITIES, _VMX_MSRS = 0x10A, range(0x480, 0x492)
+#: What a recording has beside its sections.
+_FRAMES = frozenset(("runner", "insmod", "end", "time", "crash", "done", "dmesg", BORROWED_HOST))
+#: Under this name are records that are in none.
+NO_SECTION = "no section"
 _PACKAGE = re.compile(r"\b(\d+\.\d+\.\d+)-\d")
 
 
@@ -49,13 +53,16 @@ class Bench:
         hyperv = entries_of(self.facts["hvcpuid"][0]["ent"]) if "hvcpuid" in self.facts else ()
         self.tables = Tables(supported, hyperv)
         self.vcpu = WholeVcpu(self.kvm)
+        #: The name of its table.
+        self.cpuid = ""
         self._bare: WholeVcpu | None = None
         #: The VM is one that enforces the paravirtual features of its CPUID.
         self.enforces = False
 
     def make(self, record: Record) -> WholeVcpu:
         """A fresh VM with one vCPU, as a ``mk`` record says."""
-        self.vcpu = self.fresh(record["irq"], record["cpuid"], int(record.get("quirks", "0"), 16))
+        self.cpuid = record["cpuid"]
+        self.vcpu = self.fresh(record["irq"], self.cpuid, int(record.get("quirks", "0"), 16))
         return self.vcpu
 
     def table_of(self, cpuid: str) -> GuestCpuid:
@@ -75,16 +82,16 @@ class Bench:
 
 
 def sections_of(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The records by section, without those that only frame them."""
+    """The records by section, without those that only frame them; what is in no section has a name of its own."""
     found: dict[str, list[Record]] = {}
     current: list[Record] | None = None
     for record in records:
         if record["op"] == "section":
             current = found.setdefault(record["name"], [])
-        elif record["op"] in ("end", "time", "crash", "done", "dmesg"):
+        elif record["op"] in _FRAMES:
             current = current if record["op"] == "dmesg" else None
-        elif current is not None:
-            current.append(record)
+        else:
+            (found.setdefault(NO_SECTION, []) if current is None else current).append(record)
     return found
 
 
@@ -117,6 +124,11 @@ def kvm_of(runner: Record, facts: Mapping[str, Sequence[Record]]) -> Kvm:
     host = Host(seen, profile_for(release), emulated=bool(processor.emulator))
     vendor = next((name for module, name in _VENDORS if module in modules), "")
     return Kvm(host, release=release, vendor=vendor, raw=raw, parameters=parameters, processor=processor)
+
+
+def is_processors(index: int) -> bool:
+    """An MSR that the host is made of: its recorded value is no answer."""
+    return index == _ARCH_CAPABILITIES or index in _VMX_MSRS
 
 
 def cleared(command_line: str) -> frozenset[str]:

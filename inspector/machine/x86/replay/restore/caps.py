@@ -10,7 +10,11 @@ from inspector.machine.x86.kvm.capabilities import check_extension, device_attri
 from inspector.machine.x86.kvm.whole import VmConfig
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 
+_CAPS = 301
 _CHECK = "kvm_vm_ioctl_check_extension (x86.c)"
+
+#: The kinds of records that are replayed here.
+KINDS = ("caps", "xcomp_guest_supp", "sysattr", "mcecap", "tsckhz", "api", "hverr", "supcpuid_small")
 
 
 def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
@@ -46,12 +50,13 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
             case "tsckhz":
                 # KVM_GET_TSC_KHZ of a VM is as old as KVM_CAP_VM_TSC_CONTROL.
                 khz, of_vm = kvm.processor.tsc_khz, kvm.since(5, 18)
-                mine_khz = [0, khz, 0 if of_vm else errno.ENOTTY, khz if of_vm else -1]
-                expected = [record["vcpu_e"], record["vcpu"], record["vm_e"], record["vm"]]
+                # What the vCPU says is the host's frequency.
+                mine_khz = [0, 0 if of_vm else errno.ENOTTY, khz if of_vm else -1]
+                expected = [record["vcpu_e"], record["vm_e"], record["vm"]]
                 yield Answer("host.tsckhz", "KVM_GET_TSC_KHZ", expected, mine_khz, accepted=True)
             case "api" | "hverr" | "supcpuid_small":
                 yield from _constants(bench, record)
-    for key in found.keys() - seen:
+    for key in sorted(found.keys() - seen):
         yield Answer(
             "host.sysattr", f"{key}", None, f"{found[key]:x}", accepted=True, because="__kvm_x86_dev_get_attr (x86.c)"
         )
@@ -60,7 +65,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
 def _caps(bench: Bench, record: Record) -> Iterator[Answer]:
     """Every capability is an answer; the recorder's VM has KVM's interrupt controllers."""
     if record["fd"] == "vcpu":
-        expected = record["v"].get("errno")
+        expected = record["v"].get("errno", 0)
         yield Answer(
             "host.caps",
             "KVM_CHECK_EXTENSION on a vCPU",
@@ -72,7 +77,7 @@ def _caps(bench: Bench, record: Record) -> Iterator[Answer]:
         return
     mine = check_extension(bench.kvm, VmConfig() if record["fd"] == "vm" else None)
     theirs = {int(number): value for number, value in record["v"].items()}
-    for number in range(301):
+    for number in sorted({*range(_CAPS), *theirs}):
         expected, predicted = theirs.get(number, 0), mine.get(number, 0)
         yield Answer("host.caps", f"{record['fd']} {number}", expected, predicted, bool(expected), _CHECK)
 

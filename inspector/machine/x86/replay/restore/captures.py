@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 
 from inspector.capture.errors import InputError
+from layouts.light import cached_property
 
 #: The files of a capture by its name, None where there is none.
 CapturesByName = Callable[[str], Mapping[str, bytes] | None]

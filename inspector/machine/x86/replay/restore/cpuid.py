@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm import cpuid_ioctls, sregs, xcrs
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
-from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.bench import Bench, Record, entry_texts
 from inspector.machine.x86.replay.restore.special_tables import SPECIAL, after_run
-from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare
+from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, char_of_errno, compare, masks
 from inspector.machine.x86.replay.restore.tables import REGISTER_NAMES, Table, with_register
 
 Found = Iterator[Answer | Agreed | NotAsked]
-_LEAF_D0_BITS = (0, 1, 2, 3, 4, 5, 6, 7, 9, 17, 18, 19)
 _OTHER_COUNT = 1000
 
 
@@ -40,6 +39,7 @@ class CpuidReplay:
     def replay(self, records: Sequence[Record]) -> Found:
         """The answers of the section."""
         kinds: dict[str, Callable[[Record], Found]] = {
+            "cpuid": self._cpuid,
             "setcpuid": self._setcpuid,
             "cpuidbits": self._cpuidbits,
             "arcpuidbits": self._arcpuidbits,
@@ -61,6 +61,7 @@ class CpuidReplay:
             elif op == "run1":
                 states.set_state(self.vcpu, "long")
                 self.vcpu.ran = True
+                yield NotAsked(f"{self.section}.run1", "guest code before a table", 1)
             elif op == "sregs_osxsave":
                 image = bytearray(sregs.get_sregs(self.vcpu))
                 states.put(image, states.CR4, self.vcpu.cr4 | 1 << 18)
@@ -71,6 +72,8 @@ class CpuidReplay:
                 yield Answer(f"{self.section}.misc", "MISC_ENABLE.MWAIT", record["e"], code, record["e"] == 1, why)
             elif op in kinds:
                 yield from kinds[op](record)
+            else:
+                yield unknown(f"{self.section}.{op}")
 
     def _answer(self, record: Record, text: str, expected: object, predicted: object, why: str) -> Answer:
         accepted = not (expected[0] if isinstance(expected, list) else expected)
@@ -88,10 +91,15 @@ class CpuidReplay:
                 self.kept = cpuid_ioctls.entries_of(self.vcpu)
                 return self.kept
             if name != "sup":
-                return after_run(name, self.kept, self.supported)
+                return after_run(name, self.supported)
         if name in SPECIAL:
             return SPECIAL[name](self.supported)
         return self.bench.tables.named(name) if record["op"] == "setcpuid" else self.supported
+
+    def _cpuid(self, record: Record) -> Found:
+        """A table that the recorder made, in full: those that are set by its name are the same."""
+        made = entry_texts(self.bench.tables.named(record["name"]))
+        yield self._answer(record, record["name"], [0, record["ent"]], [0, made], "as the recorder makes it")
 
     def _setcpuid(self, record: Record) -> Found:
         code, diff, why = self._set(self._table(record))
@@ -130,8 +138,8 @@ class CpuidReplay:
         for bit in range(32):
             table = with_register(self.kept, leaf, subleaf, register, value ^ 1 << bit)
             code, diff, why = self._set(table)
-            char = "i" if code else OTHER if diff else SAME
-            if char != "i":
+            char = char_of_errno(code) if code else OTHER if diff else SAME
+            if not code:
                 cpuid_ioctls.set_cpuid2(self.vcpu, self.kept)
             found.append(char)
             reasons.append(why)
@@ -145,12 +153,8 @@ class CpuidReplay:
         yield from self._sweep(record, f"{record['f']}.{record['i']}.{record['r']}", tables, record["s"])
 
     def _cpuid_d0(self, record: Record) -> Found:
-        def tables() -> Iterator[Table]:
-            for number in range(1 << len(_LEAF_D0_BITS)):
-                value = sum(1 << bit for at, bit in enumerate(_LEAF_D0_BITS) if number >> at & 1)
-                yield with_register(self.supported, 0xD, 0, 0, value)
-
-        yield from self._sweep(record, "d.0.eax", tables(), record["s"])
+        tables = (with_register(self.supported, 0xD, 0, 0, value) for value in masks(record["bits"]))
+        yield from self._sweep(record, "d.0.eax", tables, record["s"])
 
     def _cpuid_80000008(self, record: Record) -> Found:
         shift, before = 8 * record["byte"], int(record["b"], 16)

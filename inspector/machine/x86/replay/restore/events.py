@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm.pending import VALID_SMM, VcpuEvents
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
@@ -14,7 +14,7 @@ from inspector.machine.x86.replay.restore.structs import StructSweeps
 from inspector.machine.x86.replay.restore.structures import STRUCTS, answer, encap, long_mode
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, expand
 
-Found = Iterator[Answer | Agreed]
+Found = Iterator[Answer | Agreed | NotAsked]
 _FLAGS = 64
 
 
@@ -42,6 +42,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
                 yield answer("events.in_smm", "KVM_SET_SREGS", record["set_sregs"], outcome.code, outcome.because)
             case "nested_in_smm":
                 yield from _nested(vcpu, record)
+            case op:
+                yield unknown(f"events.{op}")
 
 
 def _smm(base: bytes) -> bytes:

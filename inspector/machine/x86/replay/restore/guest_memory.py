@@ -6,9 +6,9 @@ A recording has some thousand VMs, and each 2 MiB.
 from __future__ import annotations
 
 import struct
-from functools import cache
 
 from inspector.machine.x86.kvm.state import VmConfig
+from layouts.light import cache
 
 MEMORY_SIZE_BYTES = 0x200000
 ZEROES = bytes(MEMORY_SIZE_BYTES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.msrs.access import read, write
@@ -14,6 +13,7 @@ from inspector.machine.x86.replay.restore.memo import Memo
 from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
 from inspector.machine.x86.replay.restore.states import set_state
 from inspector.machine.x86.replay.restore.sweeps import BASE, OTHER, REFUSED_MSR, SAME, TIME, UNREAD
+from layouts.light import partial
 
 Found = Iterator[Answer | Agreed | NotAsked]
 _KIND = "hide.msr"

@@ -7,23 +7,25 @@ is recorded is an answer, and so is each key that a table has in common with the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 
 from inspector.decode.header import with_xstate_bv
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm import sregs, xsave
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.batteries import dr_battery, nest_battery
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.memo import Memo
-from inspector.machine.x86.replay.restore.sweeps import NOT_TRIED, OTHER, SAME, char_of, compare, expand
-from inspector.machine.x86.replay.restore.xsave import XCR0_BITS, masks, set_xcr0
+from inspector.machine.x86.replay.restore.sweeps import NOT_TRIED, OTHER, SAME, char_of, compare, expand, masks
+from inspector.machine.x86.replay.restore.xsave import XCR0_BITS, set_xcr0
+from layouts.light import partial
 
 #: A battery: its keys, and the character of every value tried.
 Battery = Mapping[str, str]
 Part = Callable[[WholeVcpu], Battery]
 _LIGHT = 256
+#: Keys of a record that are no battery of this module; the MSRs are those of ``hidden_msrs``.
+_OTHER_KEYS = frozenset(("op", "cpuid", "set_e", "msr"))
 _SWEPT = (("cr4", states.CR4), ("efer", states.EFER), ("cr3", states.CR3), ("apic", states.APIC_BASE))
 
 
@@ -89,6 +91,8 @@ class Batteries:
         self.bench = bench
         self.memos = [Memo(part) for part in parts]
         self.reference: Battery = {}
+        #: What the supported table's record has: what is the same is recorded of no other.
+        self.recorded: frozenset[str] = frozenset()
 
     def of(self, name: str) -> Battery:
         """The battery of a table, by its recorded name."""
@@ -114,15 +118,20 @@ class Batteries:
             return
         made = self.of(name)
         if not self.reference:
-            self.reference = made
+            self.reference, self.recorded = made, frozenset(record)
+        for key in record.keys() - made.keys() - _OTHER_KEYS:
+            yield unknown(f"hide.{key}")
         for key, mine in made.items():
             yield from self._key(record, key, mine)
 
-    def _key(self, record: Record, key: str, mine: str) -> Iterator[Answer | Agreed]:
+    def _key(self, record: Record, key: str, mine: str) -> Iterator[Answer | Agreed | NotAsked]:
         name = record["cpuid"]
         if key in record:
             recorded = expand(str(record[key]), len(mine))
             yield from compare(f"hide.{key}", f"{name or 'no table'}: {key}", recorded, mine, "hide")
+            return
+        if key not in self.recorded:
+            yield NotAsked(f"hide.{key}", "batteries that the supported table's record lacks", 1)
             return
         theirs = self.reference[key]
         same = mine[:_LIGHT] == theirs[:_LIGHT] if key == "xcr" else mine == theirs
@@ -135,7 +144,7 @@ class Batteries:
             because=mine,
         )
 
-    def same(self, names: Sequence[str]) -> Iterator[Answer | Agreed]:
+    def same(self, names: Sequence[str]) -> Iterator[Answer | Agreed | NotAsked]:
         """The tables whose battery is the supported one's."""
         for name in names:
             made = self.of(name)
@@ -151,3 +160,5 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
             yield from batteries.answers(record)
         elif record["op"] == "batsame":
             yield from batteries.same(record["v"])
+        elif record["op"] not in ("mk", "batvals"):
+            yield unknown(f"hide.{record['op']}")

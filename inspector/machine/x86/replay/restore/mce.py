@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Answer
+from inspector.machine.answer import Answer, NotAsked, unknown
 from inspector.machine.x86.kvm.mce import set_mce, setup_mce
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structures import answer
@@ -13,7 +13,7 @@ from inspector.machine.x86.replay.restore.structures import answer
 _BEFORE = 0x100010A
 
 
-def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
+def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | NotAsked]:
     """The answers of a section."""
     for record in records:
         match record["op"]:
@@ -30,3 +30,5 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer]:
                 outcome = set_mce(bench.vcpu, record["bank"], int(record["status"], 16))
                 text = f"KVM_X86_SET_MCE bank {record['bank']} status {record['status']}"
                 yield answer("mce.setmce", text, record["e"], outcome.code, outcome.because, accepted=not record["e"])
+            case op:
+                yield unknown(f"mce.{op}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.kvm import clock, irqchip
 from inspector.machine.x86.kvm.capabilities import check_extension
@@ -17,23 +17,28 @@ from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structures import answer
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, compare, shortened
 
-Found = Iterator[Answer | Agreed]
+Found = Iterator[Answer | Agreed | NotAsked]
 _CAPS = 261
-#: args[0] and flags of the four tries.
+#: args[0] and flags of the four tries, and as they are recorded.
 _TRIES = ((0, 0), (1, 0), ((1 << 64) - 1, 0), (0, 1))
+_ARGS = [0, 1, "~0", "0 flags=1"]
 _INJECT_DB, _INJECT_BP = 1 | 1 << 18, 1 | 1 << 19
 _ADJUST_CLOCK, _TSC_CONTROL = 39, 60
 
 
 def replay(bench: Bench, records: Sequence[Record]) -> Found:
     """The answers of a section."""
+    has_list = any(record["op"] == "reglist" for record in records)
     for record in records:
-        if record["op"] == "mk":
+        op = record["op"]
+        if op == "mk":
             bench.make(record)
-        elif record["op"] == "reglist":
+        elif op == "reglist":
             yield from one_reg.replay(bench, records)
-        elif record["op"] != "onereg":
-            yield from KINDS[record["op"]](bench, record)
+        elif op in KINDS:
+            yield from KINDS[op](bench, record)
+        elif op != "onereg" or not has_list:
+            yield unknown(f"misc.{op}")
 
 
 def _tsc_control(bench: Bench, record: Record) -> Found:
@@ -130,8 +135,10 @@ def _debug_pending(bench: Bench, record: Record) -> Found:
 
 def _capabilities(bench: Bench, record: Record) -> Found:
     """KVM_ENABLE_CAP of each number; the recorder leaves out those that always give EINVAL."""
+    if record["args0"] != _ARGS:
+        raise ValueError(f"KVM_ENABLE_CAP with args[0] {record['args0']}")
     tries = {"vcpu": _on_vcpu, "vm_before_vcpu": _before_vcpu, "vm_after_vcpu": _after_vcpu}[record["fd"]](bench)
-    for cap in range(_CAPS):
+    for cap in sorted({*range(_CAPS), *map(int, record["v"])}):
         recorded = record["v"].get(str(cap), "iiii")
         outcomes = [tries(cap, at, arg, flags) for at, (arg, flags) in enumerate(_TRIES)]
         mine = "".join(char_of_errno(outcome.code) for outcome in outcomes)

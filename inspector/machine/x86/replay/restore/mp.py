@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.mp_state import get_mp_state, set_mp_state
 from inspector.machine.x86.kvm.pending import VALID_SMM, VcpuEvents
 from inspector.machine.x86.kvm.whole import WholeVcpu
@@ -13,7 +13,7 @@ from inspector.machine.x86.replay.restore.structs import StructSweeps
 from inspector.machine.x86.replay.restore.structures import STRUCTS, answer, long_mode
 
 
-def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]:
+def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of a section. The second vCPU is its VM's number 1."""
     sweeps = StructSweeps("mp", STRUCTS)
     for record in records:

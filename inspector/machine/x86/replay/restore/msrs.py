@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, unknown
+from inspector.machine.x86.kvm.cpuid_ioctls import entries_of
 from inspector.machine.x86.kvm.enable_cap import enable_vcpu_cap
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.msrs.access import read, write
 from inspector.machine.x86.kvm.msrs.rule import Refusal
 from inspector.machine.x86.kvm.msrs.table import table_of
 from inspector.machine.x86.kvm.whole import WholeVcpu
-from inspector.machine.x86.replay.restore.bench import Bench, Record
+from inspector.machine.x86.replay.restore.bench import Bench, Record, is_processors
+from inspector.machine.x86.replay.restore.cpuid import differences
+from inspector.machine.x86.replay.restore.sregs import STRUCTS
 from inspector.machine.x86.replay.restore.states import set_state
+from inspector.machine.x86.replay.restore.structs import StructSweeps
 from inspector.machine.x86.replay.restore.sweeps import BASE, OTHER, REFUSED_MSR, SAME, TIME, UNREAD, compare, shortened
 
 Found = Iterator[Answer | Agreed | NotAsked]
 Section = Callable[[Bench, Sequence[Record]], Iterator[Answer | Agreed | NotAsked] | Iterator[Answer]]
-#: MSRs that count time: writes are not compared.
 #: MSRs that KVM keeps in the FPU's state; what Bochs' XSAVES keeps of them is not what was written.
 XSTATE_MANAGED = frozenset((0x6A0, *range(0x6A4, 0x6A8)))
+#: MSRs that count time: writes are not compared.
 VOLATILE = frozenset((0x10, 0x40000020, 0x839, 0x40000010))
 #: What the recorder writes to an MSR that cannot be read, to see whether it is there at all.
 _DEAD = (0, 1, (1 << 64) - 1, 2, 0x8001, 0xFEE00900, 0x10)
+_NOT_TRIED = -1
 _LOST = "values of MSRs in the FPU's state: the emulator's XSAVES does not keep them"
 _ACCEPTED = str.maketrans({BASE: SAME, OTHER: SAME})
 
@@ -91,6 +96,8 @@ class Batch:
         vcpu = self.bench.vcpu
         dead = {int(text, 16) for text in none["v"]}
         swept = {int(record["i"], 16): record for record in self.records}
+        if len(swept) != len(self.records) or not dead.isdisjoint(swept):
+            raise RecordError(f"section {section}: one sweep has an MSR twice")
         before = {index: read(vcpu, index) for index in (*dead, *swept)}
         agreed = 0
         for index in sorted({*dead, *swept}):
@@ -108,6 +115,11 @@ class Batch:
         if agreed:
             yield Agreed(f"{section}.msrnone", 0, agreed)
         yield from _leaks(section, vcpu, before, leak)
+
+    def unfinished(self, section: str, none: Record | None) -> Found:
+        """Without the two records at its end nobody knows in which order the recorder asked."""
+        if left := len(self.records) + (len(none["v"]) if none else 0):
+            yield NotAsked(f"{section}.msr", "sweeps that the recording does not finish", left)
 
     def _swept(self, section: str, index: int, record: Record) -> Found:
         sweep = Sweep(self.bench.vcpu, index)
@@ -154,7 +166,7 @@ def _leaks(section: str, vcpu: WholeVcpu, before: Mapping[int, int | Refusal], l
         mine = [*_read_as(before[index]), *_read_as(read(vcpu, index))]
         if mine[:2] != mine[2:]:
             found.append([f"{index:x}", *mine])
-    rows = [row for row in leak["v"] if int(row[0], 16) in before]
+    rows = leak["v"]
     recorded = [row for row in rows if not is_lost(vcpu, int(row[0], 16))]
     if len(rows) > len(recorded):
         yield NotAsked(f"{section}.msrleak", _LOST, len(rows) - len(recorded))
@@ -177,6 +189,7 @@ def _read_as(found: int | Refusal) -> list[object]:
 
 def sweeps(section: str, others: Section | None = None) -> Section:
     """The replay of a section of sweeps; ``others`` has its records of other kinds."""
+    events = others or _events_of(section)
 
     def replay(bench: Bench, records: Sequence[Record]) -> Found:
         typical = [int(text, 16) for text in _typical(bench)]
@@ -186,15 +199,30 @@ def sweeps(section: str, others: Section | None = None) -> Section:
             op = record["op"]
             if op == "msr":
                 batch.records.append(record)
-            elif op == "msrnone":
+            elif op == "msrnone" and pending is None:
                 pending = record
             elif op == "msrleak" and pending is not None:
                 yield from batch.replay(section, pending, record)
                 batch, pending = Batch(bench, typical), None
-            elif others is not None:
-                yield from others(bench, [record])
-            elif op in _EVENTS:
-                _EVENTS[op](bench, record)
+            elif op != "msrvals":
+                if op == "mk":
+                    yield from batch.unfinished(section, pending)
+                    batch, pending = Batch(bench, typical), None
+                yield from events(bench, [record])
+        yield from batch.unfinished(section, pending)
+
+    return replay
+
+
+def _events_of(section: str) -> Section:
+    """What happens to the VM of a section between its sweeps."""
+
+    def replay(bench: Bench, records: Sequence[Record]) -> Found:
+        for record in records:
+            if record["op"] in _EVENTS:
+                yield from _EVENTS[record["op"]](bench, section, record)
+            else:
+                yield unknown(f"{section}.{record['op']}")
 
     return replay
 
@@ -207,42 +235,51 @@ def _typical(bench: Bench) -> Sequence[str]:
     return []
 
 
-def _make(bench: Bench, record: Record) -> None:
+def _make(bench: Bench, _section: str, record: Record) -> Found:
     bench.make(record)
     # The capability has no argument in the record: 1 where it is what the VM is for.
     bench.enforces = str(record.get("x", "")).startswith("enforce")
+    yield from ()
 
 
-def _enable(bench: Bench, record: Record) -> None:
-    if not record["e"]:
-        enable_vcpu_cap(bench.vcpu, record["cap"], int(bench.enforces))
+def _enable(bench: Bench, section: str, record: Record) -> Found:
+    if record["e"] == _NOT_TRIED:
+        return
+    outcome = enable_vcpu_cap(bench.vcpu, record["cap"], int(bench.enforces))
+    expected = record["e"]
+    yield Answer(f"{section}.encap", f"cap {record['cap']}", expected, outcome.code, not expected, outcome.because)
 
 
-def _run(bench: Bench, _record: Record) -> None:
+def _run(bench: Bench, section: str, _record: Record) -> Found:
     set_state(bench.vcpu, "long")
     bench.vcpu.ran = True
+    yield NotAsked(f"{section}.run1", "guest code before a table", 1)
 
 
-def _again(bench: Bench, _record: Record) -> None:
-    bench.vcpu.set_cpuid2(bench.vcpu.guest.entries)
+def _again(bench: Bench, section: str, record: Record) -> Found:
+    """The vCPU's table once more."""
+    table = bench.tables.named(bench.cpuid)
+    outcome = bench.vcpu.set_cpuid2(table)
+    expected = [record["e"], record.get("diff", [])]
+    mine = [outcome.code, differences(table, entries_of(bench.vcpu)) if outcome.accepted else []]
+    yield Answer(f"{section}.setcpuid", record["name"], expected, mine, not record["e"], outcome.because)
 
 
-_EVENTS: dict[str, Callable[[Bench, Record], None]] = {
+def _base(bench: Bench, section: str, record: Record) -> Found:
+    yield from StructSweeps(section, STRUCTS).replay(bench.vcpu, record)
+
+
+_EVENTS: dict[str, Callable[[Bench, str, Record], Found]] = {
     "mk": _make,
     "encap": _enable,
     "run1": _run,
     "setcpuid": _again,
+    "base": _base,
 }
 
 
-def bits(vcpu: WholeVcpu, record: Record) -> Found:
-    """The record ``mtrrmask``: each bit alone, one after another."""
-    for nth, text in enumerate(record["msr"]):
-        index = int(text, 16)
-        refusals = [write(vcpu, index, 1 << bit) for bit in range(64)]
-        mine = "".join(SAME if refusal is None else REFUSED_MSR for refusal in refusals)
-        told = [refusal.told(index, 1 << bit) if refusal else "" for bit, refusal in enumerate(refusals)]
-        yield from compare("sregs.mtrrmask", f"{text} s", record[f"s{nth}"], mine, told)
+#: The kinds of records of section ``host`` that are replayed here.
+LISTS = ("msrlist", "featmsrs", "featmsr_others")
 
 
 def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
@@ -259,14 +296,13 @@ def host_lists(bench: Bench, records: Sequence[Record]) -> Found:
                 for index in table.features:
                     found = access.read_feature(vcpu, index)
                     rows.append([f"{index:x}", 1, f"{0 if isinstance(found, Refusal) else found:x}"])
-                yield from _same(kind, record["v"], rows)
+                facts = [row for row in record["v"] if row in rows and is_processors(int(row[0], 16))]
+                yield from _same(kind, *([row for row in side if row not in facts] for side in (record["v"], rows)))
+                if facts:
+                    yield NotAsked(kind, "the processor's own MSRs: the host is what they are here", len(facts))
             case "featmsr_others":
                 others: list[object] = []
-                probed = _probed(bench)
-                if not probed:
-                    yield NotAsked(kind, "indexes of MSRs that another part of the recording names", len(record["ok"]))
-                    continue
-                for index in probed:
+                for index in _probed(bench):
                     value = access.read_feature(vcpu, index)
                     if not isinstance(value, Refusal):
                         others.append([f"{index:x}", f"{value:x}"])
@@ -282,7 +318,7 @@ def _same(kind: str, recorded: Sequence[object], mine: Sequence[object]) -> Foun
     for each in mine:
         if each not in recorded:
             yield Answer(kind, str(each), None, each, accepted=False)
-    if list(recorded) != list(mine) and sorted(map(str, recorded)) == sorted(map(str, mine)):
+    if list(recorded) != list(mine) and set(map(str, recorded)) == set(map(str, mine)):
         yield Answer(kind, "order", recorded, mine, accepted=True)
 
 
@@ -313,6 +349,8 @@ def multi(bench: Bench, records: Sequence[Record]) -> Found:
                 yield _count("multi.multibad", record, bench, indexes)
             case "multires":
                 yield Answer("multi.multires", "padding", record["r"], 1, accepted=True)
+            case op:
+                yield unknown(f"multi.{op}")
 
 
 def _count(kind: str, record: Record, bench: Bench, indexes: Sequence[int]) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm.capabilities import nested_state_size_bytes
 from inspector.machine.x86.kvm.nested.svm import EFER_SVME
 from inspector.machine.x86.kvm.nested.vmx import VMCS12_REVISION
@@ -39,7 +39,7 @@ _ADDRESSES = {"vmcb_pa misaligned": 0x20001, "vmcb_pa huge": 1 << 60, "vmcb_pa o
 _FLAGS = {"run pending": 0x103, "no GIF": 1}
 
 
-def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]:
+def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of a section. Each try is followed by the base."""
     sweeps = StructSweeps("nested", STRUCTS)
     base = b""
@@ -65,8 +65,10 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
                 sweeps.base = base[:_HEADER]
             case "bits":
                 yield from sweeps.replay(vcpu, record)
-            case _:
+            case "nest" | "nestf" | "nestv":
                 yield _tried(vcpu, base, record)
+            case op:
+                yield unknown(f"nested.{op}")
 
 
 def unread() -> bytes:

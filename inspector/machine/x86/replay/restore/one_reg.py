@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.one_reg import get_one_reg, reg_list, register_id, set_one_reg
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
@@ -13,6 +14,7 @@ from inspector.machine.x86.replay.restore.msrs import VOLATILE, XSTATE_MANAGED
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, compare, expand
 
 _MSR, _KVM = 2, 3
+_ONE_REG = 70
 _MOST_LISTED = 900
 _ROOM = 2000
 #: What the recorder asks beside the list: KVM's registers, other sizes, architectures, types and reserved bits.
@@ -23,14 +25,14 @@ _OTHERS = (
 _TRIED = (0, 1, (1 << 64) - 1, 0x8001, 0x800000000000)
 
 
-def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]:
+def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of ``reglist`` and of the ``onereg`` records; a register without one gives EINVAL for everything."""
     vcpu = bench.vcpu
     record = next(found for found in records if found["op"] == "reglist")
     outcome, listed = reg_list(vcpu, _ROOM)
-    mine = [outcome.code, [f"{register:x}" for register in listed]]
+    mine = [outcome.code, check_extension(bench.kvm).get(_ONE_REG, 0), [f"{register:x}" for register in listed]]
     accepted = not record["e"]
-    yield Answer("misc.reglist", "", [record["e"], record["v"]], mine, accepted, outcome.because)
+    yield Answer("misc.reglist", "", [record["e"], record["cap70"], record["v"]], mine, accepted, outcome.because)
     recorded: dict[int, list[Record]] = {}
     for found in records:
         if found["op"] == "onereg":
@@ -41,6 +43,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed]
     for register in asked:
         answers = recorded.get(register)
         yield from _register(vcpu, register, answers.pop(0) if answers else None)
+    if left := sum(map(len, recorded.values())):
+        yield NotAsked("misc.onereg", "registers that the recorder does not ask for", left)
 
 
 def _register(vcpu: WholeVcpu, register: int, record: Record | None) -> Iterator[Answer | Agreed]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.replay.restore.tables import ALL, INDEXED, Table, find, with_register, without
+from layouts.light import partial
 
 Change = Callable[[Table], Table]
 _TOO_MANY = 600
@@ -126,8 +126,11 @@ SPECIAL: dict[str, Change] = {
 }
 
 
-def after_run(name: str, table: Table, supported: Table) -> Table:
-    """The tables of section ``arun``: changes of the supported one, the padding among them, which nobody compares."""
+def after_run(name: str, supported: Table) -> Table:
+    """The tables of section ``arun``: changes of the supported one, the padding among them, which nobody compares.
+
+    Raises ValueError.
+    """
     match name:
         case "nent-1":
             return supported[:-1]
@@ -137,4 +140,4 @@ def after_run(name: str, table: Table, supported: Table) -> Table:
             return supported[::-1]
         case "padding":
             return supported
-    return table
+    raise ValueError(f"no CPUID table {name!r} after a run")

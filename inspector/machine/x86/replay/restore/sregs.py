@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm import sregs
 from inspector.machine.x86.kvm.msrs import access
 from inspector.machine.x86.kvm.whole import WholeVcpu
@@ -13,7 +13,7 @@ from inspector.machine.x86.replay.restore import states
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.guest_memory import own_memory
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
-from inspector.machine.x86.replay.restore.sweeps import OTHER, REFUSED_MSR, SAME, char_of, compare
+from inspector.machine.x86.replay.restore.sweeps import OTHER, REFUSED_MSR, SAME, char_of, compare, masks
 
 _CR4_BITS = 34
 _FLAGS, _PDPTRS = 280, 288
@@ -57,6 +57,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
                 yield _pdptmem(bench.vcpu, record)
             case "mtrrmask":
                 yield from _mtrrmask(bench.vcpu, record)
+            case op:
+                yield unknown(f"sregs.{op}")
 
 
 def _state(vcpu: WholeVcpu, record: Record, state: str) -> Iterator[Answer]:
@@ -101,9 +103,7 @@ def _cr0x(vcpu: WholeVcpu, record: Record) -> Iterator[Answer | Agreed]:
     states.put(base, states.EFER, efer)
     base[19], base[17] = record["cs_l"], record["cs_db"]
     found, reasons = [], []
-    bits = record["bits"]
-    for number in range(1 << len(bits)):
-        value = sum(1 << bit for at, bit in enumerate(bits) if number >> at & 1)
+    for value in masks(record["bits"]):
         states.put(base, states.CR0, value)
         outcome = sregs.set_sregs(vcpu, bytes(base))
         char = char_of(outcome)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from inspector.machine.answer import Agreed, Answer
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.outcome import Outcome
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.sweeps import (
@@ -23,18 +23,20 @@ from inspector.machine.x86.replay.restore.sweeps import (
 
 Record = Mapping[str, Any]
 _MOST_WORDS = 10
+_OPS = ("base", "bits", "vals")
 
 
 class Struct(NamedTuple):
     """A structure of KVM's interface: its size in bytes, how it is read and written.
 
-    ``get`` is None where the kernel has no answer. ``clear``: what the recorder does before it writes the base again.
+    ``clear``: what the recorder does before it writes the base again. ``unread``: the errno of reading it.
     """
 
     size_bytes: int
     get: Callable[[WholeVcpu], bytes]
     put: Callable[[WholeVcpu, bytes], Outcome]
     clear: Callable[[WholeVcpu], object] | None = None
+    unread: Callable[[WholeVcpu], int] = lambda _vcpu: 0
 
 
 class StructSweeps:
@@ -45,16 +47,17 @@ class StructSweeps:
         self.structs = structs
         self.base = b""
 
-    def replay(self, vcpu: WholeVcpu, record: Record) -> Iterator[Answer | Agreed]:
+    def replay(self, vcpu: WholeVcpu, record: Record) -> Iterator[Answer | Agreed | NotAsked]:
         """The answers of one record."""
+        if record["op"] not in _OPS:
+            yield unknown(f"{self.section}.{record['op']}")
+            return
         struct = self.structs[record["st"]]
         if record["op"] == "base":
             yield from self._base(vcpu, struct, record)
         elif record["op"] == "bits":
             offset = record["off"]
             count = min(8, struct.size_bytes - offset) * 8
-            recorded = record["s"]
-            count = len(recorded) if len(recorded) > 1 else count
             yield from self._sweep(vcpu, struct, record, offset, 0, list(range(count)))
         else:
             values = [int(value, 16) for value in record["v"]]
@@ -64,7 +67,8 @@ class StructSweeps:
         kind, text = f"{self.section}.base", f"{record['st']} {record['state']}"
         recorded = bytes.fromhex(record["hex"])
         got = struct.get(vcpu)
-        yield Answer(kind, text, recorded.hex(), got.hex(), accepted=True, because="as read from the vCPU")
+        expected, mine = [record.get("e", 0), recorded.hex()], [struct.unread(vcpu), got.hex()]
+        yield Answer(kind, text, expected, mine, not expected[0], "as read from the vCPU")
         self.base = recorded
         if "set_e" in record:
             outcome = struct.put(vcpu, recorded)
@@ -79,7 +83,7 @@ class StructSweeps:
         recorded = expand(record["s"], len(values))
         differences = {key if isinstance(key, int) else int(key, 16): words for key, words in record.get("x", ())}
         accepted = refused = unrestored = 0
-        for value, expected in zip(values, recorded, strict=False):
+        for value, expected in zip(values, recorded, strict=True):
             written = self._written(offset, width, value)
             outcome = struct.put(vcpu, written)
             found, words = self._found(vcpu, struct, outcome, written)

@@ -50,7 +50,7 @@ STRUCTS = {
     "kvm_debugregs": Struct(128, lambda vcpu: vcpu.debugregs.get(), lambda vcpu, image: vcpu.debugregs.set(image)),
     "kvm_vcpu_events": Struct(64, lambda vcpu: vcpu.pending.get(), lambda vcpu, image: vcpu.pending.set(image)),
     "kvm_mp_state": Struct(4, _get_mp_state, _set_mp_state),
-    "kvm_lapic_state": Struct(1024, _get_lapic, _set_lapic),
+    "kvm_lapic_state": Struct(1024, _get_lapic, _set_lapic, unread=lambda vcpu: 0 if vcpu.lapic else errno.EINVAL),
     "kvm_nested_state": Struct(128, _get_nested, lambda vcpu, image: vcpu.nested.set(image)),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from inspector.machine.answer import Agreed, Answer
 from inspector.machine.outcome import Outcome
@@ -46,13 +46,6 @@ def char_of_errno(code: int) -> str:
     return SAME if not code else _CODES.get(code, "?")
 
 
-def read_back(outcome: Outcome, written: object, base: object, got: object) -> str:
-    """The character of a write after which ``got`` was read."""
-    if not outcome.accepted:
-        return char_of_errno(outcome.code)
-    return SAME if got == written else BASE if got == base else OTHER
-
-
 def expand(text: str, count: int) -> str:
     """A sweep's characters: a string of equal ones is recorded as one."""
     return text * count if len(text) == 1 and count > 1 else text
@@ -61,6 +54,14 @@ def expand(text: str, count: int) -> str:
 def shortened(text: str) -> str:
     """How the recorder writes a sweep."""
     return text[0] if len(text) > 1 and text == text[0] * len(text) else text
+
+
+def masks(bits: Sequence[int]) -> list[int]:
+    """Every subset of some bits, counted up."""
+    found = [0]
+    for bit in bits:
+        found += [mask | 1 << bit for mask in found]
+    return found
 
 
 def compare(kind: str, record: str, recorded: str, predicted: str, because: object = "") -> Iterator[Answer | Agreed]:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError
+from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, unknown
 from inspector.machine.x86.kvm import restore
 from inspector.machine.x86.kvm.guest_cpuid import Entry
 from inspector.machine.x86.kvm.msrs import access
@@ -90,6 +90,8 @@ class RestoreReplay:
     def _steps(self, kind: str, text: str, record: Record, steps: Sequence[restore.Step]) -> Found:
         for (name, expected), step in zip(record["steps"], steps, strict=True):
             because = step.outcome.because
+            if name != step.name:
+                raise RecordError(f"{text}: {name} where the order has {step.name}")
             if name != "msrs":
                 yield Answer(kind, f"{text}: {name}", expected, step.outcome.code, not expected, because)
                 continue
@@ -107,7 +109,10 @@ class RestoreReplay:
         saved = self.saved
         assert saved is not None
         now = restore.save(vcpu, ())
-        for name, (before, after) in compared(saved, now).items():
+        structures = compared(saved, now)
+        for name in record["diff"].keys() - structures:
+            yield Answer(kind, f"{text}: {name} read back", record["diff"][name], None, accepted=True)
+        for name, (before, after) in structures.items():
             expected = record["diff"].get(name)
             mine = words(before, after)
             yield Answer(
@@ -184,13 +189,22 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
             case "capture":
                 capture, files = record, {}
             case "blob":
-                files[record["name"]] = base64.b64decode(record["b64"])
+                files[record["name"]] = _blob(record)
             case "set":
                 made.take(files, max(capture["khz"], 0), capture["irq"])
             case "restore":
                 yield from made.answers(record, capture["set"])
             case "guest" | "norun":
                 yield NotAsked(f"restore.{record['op']}", "guest code before a capture", 1)
+            case op if op not in ("mk", "noguest"):
+                yield unknown(f"restore.{op}")
+
+
+def _blob(record: Record) -> bytes:
+    data = base64.b64decode(record["b64"])
+    if len(data) != record["size"]:
+        raise RecordError(f"{record['name']} has {len(data)} bytes of {record['size']}")
+    return data
 
 
 def foreign(captures: Callable[[str], Files | None]) -> Callable[[Bench, Sequence[Record]], Found]:
@@ -211,5 +225,7 @@ def foreign(captures: Callable[[str], Files | None]) -> Callable[[Bench, Sequenc
                 yield from made.answers(record, name)
             elif record["op"] == "restore":
                 yield NotAsked("foreign.restore", "captures that are not there", 1)
+            else:
+                yield unknown(f"foreign.{record['op']}")
 
     return replay_foreign

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from inspector.machine.answer import Agreed, Answer, NotAsked
+from inspector.machine.answer import Agreed, Answer, NotAsked, unknown
 from inspector.machine.x86.kvm import xcrs, xsave
 from inspector.machine.x86.kvm.supported import KVM_XSAVE_SIZE_BYTES, xsave2_capability
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.structs import Struct, StructSweeps
-from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare
+from inspector.machine.x86.replay.restore.sweeps import OTHER, SAME, char_of, compare, masks
 from layouts.x86.xsave import EXTENDED_OFFSET, HEADER_OFFSET, LEGACY_AT
 
 #: Where the recorder writes XMM registers.
@@ -30,14 +30,6 @@ _CASES = {
     "padding": ([(0, 1)], 0),
     "xcr0 twice: 1 then 2": ([(0, 1), (0, 2)], 0),
 }
-
-
-def masks(bits: Sequence[int]) -> list[int]:
-    """Every subset of some bits, counted up."""
-    found = [0]
-    for bit in bits:
-        found += [mask | 1 << bit for mask in found]
-    return found
 
 
 def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed | NotAsked]:
@@ -67,6 +59,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
                 yield from _xstate_bv(vcpu, record, sweeps.base)
             case "xsave2":
                 yield _xsave2(vcpu, record)
+            case op:
+                yield unknown(f"xsave.{op}")
 
 
 def set_xcr0(vcpu: WholeVcpu, value: int) -> tuple[str, str]:
