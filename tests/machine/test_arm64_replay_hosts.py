@@ -126,6 +126,7 @@ def test_a_known_cpu_has_these_limits(name: str, cpu: str) -> None:
         ("a64fx", "3_0_0_4_0", False),
         ("a64fx", "3_0_0_6_1", False),
         ("max", "3_0_0_7_0", False),
+        ("max", "3_1_0_0_1", True),
     ],
 )
 def test_which_registers_tell_a_cpu(cpu: str, register: str, known: bool) -> None:
@@ -208,8 +209,9 @@ def test_a_deep_recordings_header_says_what_the_host_has() -> None:
     assert deep_host(append="kvm-arm.mode=nested").features & HAS_EL2
     assert deep_host(append="quiet arm64.nosve").sve_vqs == 0
     assert deep_host(release="6.1.176").kernel == profile_for("6.1.176")
-    with pytest.raises(UnknownReleaseError):
+    with pytest.raises(UnknownReleaseError) as error:
         deep.host_of_records("f", [{"op": "host", "cpu": "max", "mte": "off"}])
+    assert error.value.release == ""
 
 
 @pytest.mark.parametrize(
