@@ -16,6 +16,7 @@ from tests.machine.x86_moves import silicon
 CPUID_ALONE = {(0xD, 0): (3, 0, 0, 0)}
 WITH_TILES = {**CPUID_ALONE, (0xD, 0): (0x60003, 0, 0, 0)}
 TSC, MCG_CAP, PV_EOI, ARCH_CAPABILITIES = 0x10, 0x179, 0x4B564D04, 0x10A
+LSTAR = (0xC0000082, 0xFFFFFFFF81000000)
 #: A mask of 2 GiB, filled up to 52 bits.
 FILLED = 0xFFFFF80000800
 PV_EOI_TABLE = (
@@ -166,10 +167,10 @@ def test_qemu_cuts_the_masks_of_mtrrs_to_the_guests_addresses(width: int | None,
     if width is not None:
         rows[0x80000008, 0] = (width, 0, 0, 0)
     table = tuple(entry_of(key, row) for key, row in rows.items())
-    guest = with_msrs((0x200, 6), (0x201, FILLED), (0x20F, FILLED), of_qemu=True)
+    guest = with_msrs((0x200, 6), (0x201, FILLED), (0x20F, FILLED), LSTAR, of_qemu=True)
     found = restored(guest, host, VMMS["qemu"], table)
     assert found.first_refused is None
-    assert found.msrs == ((0x200, 6), (0x201, kept), (0x20F, kept))
+    assert found.msrs == ((0x200, 6), (0x201, kept), (0x20F, kept), LSTAR)
     assert [access.read(found.vcpu, index) for index in (0x201, 0x20F)] == [kept, kept]
     assert list(lost(with_msrs((0x201, FILLED), of_qemu=True), host, VMMS["qemu"], (), found)) == []
     sent = restored(with_msrs((0x201, FILLED)), host, VMMS["firecracker"], table)

@@ -128,7 +128,7 @@ def restored(
     missing = tuple(_IOCTLS[name] for name in ORDERS[vmm.name] if name not in guest.captured and name in _NEEDED)
     if not table:
         return Restored((), vcpu, ("KVM_SET_CPUID2", *missing))
-    calls = [*_first(vcpu, guest, table, destination)]
+    calls = list(_first_made(vcpu, guest, table))
     guest, left_out = as_set(guest, destination)
     if guest.of_qemu:
         guest = _with_masks_cut(guest, table)
@@ -144,10 +144,9 @@ def restored(
     return Restored(told, vcpu, missing, left_out, guest.saved.msrs)
 
 
-def _first(vcpu: WholeVcpu, guest: Guest, table: Sequence[Entry], destination: Destination) -> Iterator[Call]:
-    """What is set before any state: the permission for tiles, machine checks, CPUID."""
+def _first_made(vcpu: WholeVcpu, guest: Guest, table: Sequence[Entry]) -> Iterator[Call]:
+    """What comes before all state: tiles are asked for before the first vCPU is made, which locks the permission."""
     if _wants_tiles(table):
-        # Asked for before the first vCPU is made, which locks it.
         vcpu.process.guest_perm_locked = False
         outcome = vcpu.process.request_permission(TILEDATA, guest=True)
         yield Call("arch_prctl ARCH_REQ_XCOMP_GUEST_PERM", "permission", outcome)
@@ -155,7 +154,7 @@ def _first(vcpu: WholeVcpu, guest: Guest, table: Sequence[Entry], destination: D
         from inspector.machine.x86.kvm import capabilities, mce
 
         # QEMU leaves out what the host's KVM does not have of it (kvm_arch_init_vcpu).
-        mcg_cap &= capabilities.mce_capabilities(destination.kvm) | _BANKS
+        mcg_cap &= capabilities.mce_capabilities(vcpu.kvm) | _BANKS
         yield Call("KVM_X86_SETUP_MCE", "mce", mce.setup_mce(vcpu, mcg_cap))
     yield Call("KVM_SET_CPUID2", "cpuid", vcpu.set_cpuid2(tuple(table)))
 
@@ -196,8 +195,8 @@ def _with_masks_cut(guest: Guest, table: Sequence[Entry]) -> Guest:
     QEMU fills them up to 52 bits when it reads them (kvm_get_msrs), as it does not know the destination's width.
     """
     width = next((entry.eax & 0xFF for entry in table if entry.leaf == _WIDTHS), _WIDTH_UNTOLD)
-    cut = (1 << width) - 1
-    msrs = tuple((index, value & cut if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
+    beyond = -1 << width
+    msrs = tuple((index, value & ~beyond if index in _MTRR_MASKS else value) for index, value in guest.saved.msrs)
     return guest._replace(saved=guest.saved._replace(msrs=msrs))
 
 

@@ -183,5 +183,9 @@ def _arriving(made: Migration, host: Destination) -> Sequence[Entry]:
 
 def _never_taken(guest: Guest, host: Destination, wanted: Collection[int]) -> bool:
     """One of these MSRs is refused there whatever the calls before it did, and is set: none of them has to be made."""
-    never = {index for index, value in guest.saved.msrs if index in wanted and never_takes(host.kvm, index, value)}
-    return bool(never) and any(index in never for index, _ in as_set(guest, host)[0].saved.msrs)
+    never = (index for index, value in guest.saved.msrs if index in wanted and never_takes(host.kvm, index, value))
+    first = next(never, None)
+    if first is None:
+        return False
+    tried = {index for index, _ in as_set(guest, host)[0].saved.msrs}
+    return first in tried or any(index in tried for index in never)
