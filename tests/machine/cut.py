@@ -22,6 +22,15 @@ _LETTERS = frozenset("0pnBefbiowx?-")
 _OTHER = {"0": "i", "n": "i", "+": "~", "~": "+"}
 _SIGNED = re.compile("[0-9a-f]+(?:[+~]|![0-9a-f]+|-.)")
 
+#: Registers as deep recordings have them, a VM made at once, and one in steps.
+PC, PFR0 = "6030000000100040", "603000000013c020"
+BASE: Record = {"op": "mk", "s": "base", "f": 4, "fl": 0, "e": 0, "at": 0}
+VM: list[Record] = [
+    {"op": "vm", "s": "feat", "e": 0},
+    {"op": "vcpu", "i": 0, "e": 0},
+    {"op": "init", "i": 0, "f": 4, "e": 0},
+]
+
 
 @cache
 def _lines(name: str) -> list[bytes]:
@@ -46,6 +55,11 @@ def of_kind(name: str, *kinds: str) -> list[Record]:
         if line.startswith(tuple(f'{{"t":"{kind}"'.encode() for kind in kinds))
     ]
     return [record for record in found if record["t"] in kinds]
+
+
+def header(name: str) -> list[Record]:
+    """What a deep recording was made on."""
+    return [first(name, '{"op": "host"'), first(name, '{"op":"meta"')]
 
 
 def section(name: str, start: str) -> list[Record]:

@@ -10,22 +10,14 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.deep import lists
-from inspector.machine.arm64.replay.deep.count import code_of, letter
-from tests.machine.cut import Record, answers, asked, changed, first, section
+from tests.machine.cut import BASE, PC, PFR0, VM, Record, answers, asked, changed, first, header, section
 
 NESTED, OLD, MTE = "arm72-max-nested.jsonl.xz", "arm510-max.jsonl.xz", "arm612-max-mte.jsonl.xz"
-PC, PFR0, MPIDR, PFR1_AARCH32 = "6030000000100040", "603000000013c020", "603000000013c005", "603000000013c009"
+MPIDR, PFR1_AARCH32 = "603000000013c005", "603000000013c009"
 #: ID registers that the cut sections keep.
 KEPT = {"3_0_0_0_5": MPIDR, "3_0_0_1_1": PFR1_AARCH32, "3_0_0_4_0": PFR0}
-BASE = {"op": "mk", "s": "base", "f": 4, "fl": 0, "e": 0, "at": 0}
-VM = [{"op": "vm", "s": "feat", "e": 0}, {"op": "vcpu", "i": 0, "e": 0}, {"op": "init", "i": 0, "f": 4, "e": 0}]
 STORE = {"op": "run", "i": 0, "guest": "mmio", "e": 0, "exit": 6}
 AT_START = [{"op": "mem", "e": 0}, {"op": "set", "i": 0, "id": PC, "v": "0000000100000000", "e": 0}]
-
-
-def header(name: str) -> list[Record]:
-    return [first(name, '{"op": "host"'), first(name, '{"op":"meta"')]
 
 
 def only(records: list[Record], ids: Collection[str]) -> list[Record]:
@@ -302,102 +294,3 @@ def test_a_clock_goes_on_from_what_is_written() -> None:
     for more, count in ((0, 0), (1 << 29, 0), (1 << 31, 1)):
         later = changed(clock, ("w", 1), [value, code, f"{(int(value, 16) + more) % (1 << 64):x}"])
         assert len(asked("f", *header(NESTED), BASE, later).disagreements) == count, (more, read)
-
-
-IDMAP_SHOWN = '{"op":"idmap","what":"","hi":"6030000000130000"}'
-IDMAP = {"op": "idmap", "what": "", "hi": "6030000000130000", "call": "get", "runs": []}
-
-
-@pytest.mark.parametrize(
-    ("records", "told"),
-    [
-        ([{"op": "tea"}], "a record of the unknown kind 'tea'"),
-        ([{"op": "get", "i": 0, "id": PC, "e": 0, "v": "0"}], '"v": bytes'),
-        ([{"op": "list", "i": 0, "n": 1, "ids": [], "e": 0}], "vCPU 0, which was not"),
-        ([BASE, {"op": "ccsidr", "i": 0, "get": 0, "b": "0", "same": "0", "flip": "0" * 32}], "without 'rnd'"),
-        ([BASE, {"op": "ccsidr", "i": 0, "get": 2}], "without 'set0'"),
-        ([BASE, {"op": "gicdev", "type": 7, "e": 0, "dist": 0, "redist": 0}], "without 'init'"),
-        ([{"op": "mrs_el0", "reg": "3_0_0_4_0"}], "without 'v'"),
-        ([{"op": "mrs_el0", "reg": "3_0_0_16_0", "v": "0"}], '"reg": a register as op0_op1'),
-        ([BASE, {"op": "badbits", "base": PFR0, "or_bit": "28..51,56..59", "get": "n" * 31}], "and 31 answers"),
-        ([BASE, {**IDMAP, "runs": [["0", "1", "n"], ["3", "3", "n"]]}], "no answer for 2"),
-        ([BASE, {**IDMAP, "runs": [["1", "0", "n"]]}], "no answer for 1"),
-        ([BASE, {**IDMAP, "hi": PFR0}], "whose low 16 bits are 0"),
-        ([BASE, {"op": "badcoproc", "size": 2, "lo": "0000", "get": "n" * 4096}], '"size"'),
-        ([BASE, {"op": "gicinit", "dist": 0, "redist": 0, "init": 0}], "was not made"),
-        ([{"op": "masks", "e": 0, "guard": 1, "m": {"3_2_0_0_0": "0"}}], "one of 192 registers"),
-        ([{"op": "caps", "vm": {"300": 1}, "sys": {}}], "a number below 300"),
-        ([BASE, {**first(NESTED, '{"op":"idr"'), "rf": 1}], '"rf": a number from 0 to 0'),
-        ([BASE, {**first(NESTED, '{"op":"pair"'), "first": ""}], "two registers have answers to the first write"),
-    ],
-)  # fmt: skip
-def test_what_is_not_understood_is_said(records: list[Record], told: str) -> None:
-    with pytest.raises(InputError) as error:
-        asked("f", *header(NESTED), *records)
-    assert told in str(error.value)
-
-
-def test_what_describes_the_recording_is_no_answer() -> None:
-    kinds = ("file", "dmesg", "time", "note", "api", "okf", "cfg", "fatal")
-    found = asked("f", *header(NESTED), VM[0], *({"op": kind} for kind in kinds))
-    assert (found.total, found.unasked, found.host) == (1, 0, "max, kernel 7.2, from bare registers")
-
-
-def test_each_single_feature_has_a_fresh_vcpu() -> None:
-    """After one that was taken; one that was refused leaves the vCPU as it was."""
-    bits = [{"op": "initbit", "bit": bit, "e": errno} for bit, errno in ((3, 0), (7, 0), (30, 2), (3, 0))]
-    assert asked("f", *header(NESTED), *VM[:2], *bits).disagreements == []
-
-
-def test_a_list_that_lacks_an_id() -> None:
-    """The number differs, and what is behind the gap."""
-    record = section(NESTED, '{"op":"mk","s":"dump_base"')[1]
-    (found,) = asked("f", *header(NESTED), BASE, {**record, "ids": record["ids"][:-1]}).disagreements
-    assert (found.expected, found.predicted, found.accepted) == ([262, 261], [262, 262], True)
-    assert found.record.startswith("number of ids: ")
-
-
-def test_online_cpus_are_the_headers() -> None:
-    """KVM_CAP_NR_VCPUS is how many CPUs are online."""
-    host, meta = header(NESTED)
-    caps = {"op": "caps", "vm": {"9": 3}, "sys": {"9": 3}}
-    expected = [answer.record[:5] for answer in asked("f", {**host, "smp": "3"}, meta, caps).disagreements]
-    assert not [record for record in expected if record.startswith(("vm 9:", "sys 9:"))]
-    del host["smp"]
-    alone = changed(changed(caps, ("vm", "9"), 1), ("sys", "9"), 1)
-    assert not [answer for answer in asked("f", host, meta, alone).disagreements if " 9:" in answer.record[:7]]
-
-
-def test_dczid_of_a_cpu_that_nobody_read_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of another register that is no answer."""
-    monkeypatch.setattr(lists.el0, "mrs", lambda *_: None)
-    records = [first(NESTED, f'{{"op":"mrs_el0","reg":"3_{register}"') for register in ("3_0_0_7", "0_0_4_0")]
-    found = asked("f", *header(NESTED), *records)
-    assert found.not_asked == {causes.EL0: {"mrs_el0": 1}}
-    assert [(answer.predicted, answer.accepted) for answer in found.disagreements] == [(None, True)]
-
-
-@pytest.mark.parametrize(("cpu", "release", "target"), [("cortex-a57", "5.10.1", 2), ("cortex-a57", "7.2.13", 5)])
-def test_the_preferred_target_is_the_cpus_or_generic(cpu: str, release: str, target: int) -> None:
-    """KVM_ARM_TARGET_CORTEX_A57, KVM_ARM_TARGET_GENERIC_V8 (kvm_target_cpu, kvm_vcpu_preferred_target)."""
-    host, meta = {"op": "host", "cpu": cpu, "mte": "off"}, {"op": "meta", "release": release}
-    assert asked("f", host, meta, {"op": "pref", "t": target}).disagreements == []
-
-
-def test_a_map_of_ids_is_asked_id_by_id() -> None:
-    """MIDR_EL1 can be read, and not made 0; its neighbours are not there."""
-    for call, answer in (("get", "0"), ("set0", "i")):
-        runs = [["c000", "c000", answer], ["c001", "c003", "n"]]
-        assert asked("f", *header(NESTED), BASE, {**IDMAP, "call": call, "runs": runs}).disagreements == []
-    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c000", "c003", "n"]]}).disagreements
-    assert found[:5] == ("idmap", f"c000: {IDMAP_SHOWN}", "n", "0", False)
-    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c001", "c001", "0"]]}).disagreements
-    assert found[:5] == ("idmap", f"c001: {IDMAP_SHOWN}", "0", "n", True)
-    (found,) = asked("f", *header(NESTED), BASE, {**IDMAP, "runs": [["c001", "c001", "?"]]}).disagreements
-    assert found[2:5] == ("?", "n", False)
-    assert asked("f", *header(NESTED), BASE, IDMAP).total == 1, "no runs"
-
-
-def test_an_errno_without_a_letter() -> None:
-    assert (letter(22), letter(0), letter(3), code_of("0"), code_of("b")) == ("i", "0", "?", 0, 16)
-    assert code_of("?") < 0

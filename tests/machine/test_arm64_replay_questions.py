@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from inspector.capture.errors import InputError
-from inspector.machine.arm64.host import EL1_32BIT, PSCI_0_2, PTRAUTH, SVE
+from inspector.machine.arm64.host import EL1_32BIT, HAS_EL2, PSCI_0_2, PTRAUTH, SVE
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.hosts import CONFIGURATIONS
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
 from layouts.arm64.ids import MIDR, PFR0, SVE_FFR, SVE_VLS, ZFR0, sysreg_id
-from tests.machine.arm64 import known_host
 from tests.machine.cut import asked, first
 
 MAX, SEQUENCES = "arm64-linux-7.2-max.jsonl.gz", "arm64-sequences-linux-7.2-max.jsonl.gz"
@@ -186,6 +185,11 @@ def test_a_sequence_on_a_host_that_it_shows() -> None:
     assert refused.not_asked == {}, "an errno is no number of registers"
 
 
+def test_a_clock_of_a_fresh_vcpu_is_not_asked() -> None:
+    record = {"t": "reg", "cfg": "base", "id": "603000000013df01", "err": 0, "le": "05" + "00" * 7}
+    assert asked(MAX, UNAME, FEAT, record).not_asked == {causes.CLOCK: {"reg": 1}}
+
+
 def test_a_clock_in_a_sequence_is_not_asked() -> None:
     found = sequence(SEQUENCES, read(0x6030_0000_0013_DF01, 5), read(X0, 0), ["nop"], read(PC, 0))
     assert found.not_asked == {causes.CLOCK: {"seq get": 1}}
@@ -207,12 +211,21 @@ def test_the_guest_of_a_sequence() -> None:
         assert answer.because
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_why_a_register_is_not_asked(configuration: str) -> None:
+@pytest.mark.parametrize(
+    ("features", "ran", "register", "cause"),
+    [
+        (HAS_EL2, True, 0xDF01, causes.CLOCK),
+        (HAS_EL2, True, 0xE65B, causes.EL2_MASKS),
+        (HAS_EL2, False, 0xE65B, causes.OTHER_SYSREG),
+        (PSCI_0_2, True, 0xE65B, causes.OTHER_SYSREG),
+    ],
+)
+def test_why_a_register_is_not_asked(
+    features: int, ran: bool, register: int, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A counter of the host's clock; of a vCPU with EL2 that ran what its masks hang on; else what has no rule."""
-    vm = Vm(known_host("max"))
-    vm.create_vcpu(0)
-    vcpu = vm.vcpus[0]
-    vcpu.init(CONFIGURATIONS[configuration])
-    assert causes.of(vcpu, 0x6030_0000_0013_DF01) == causes.CLOCK
-    assert causes.of(vcpu, PFR0_ID) == ""
+    vcpu: Any = SimpleNamespace(features=features, vm=SimpleNamespace(ran=ran))
+    monkeypatch.setattr(causes, "is_answered", lambda *_: False)
+    assert causes.of(vcpu, sysreg_id(register)) == cause
+    monkeypatch.setattr(causes, "is_answered", lambda *_: True)
+    assert causes.of(vcpu, sysreg_id(register)) == ""

@@ -183,7 +183,7 @@ class _Replay:
         outcome = vcpu.reg_list()
         yield record["err"], outcome.code, record["err"] == 0, outcome.because
         if outcome.accepted:
-            yield record["n"], outcome.value, True, ""
+            yield record["n"], outcome.value, True, outcome.because
 
     def _badid(self, record: Record) -> Iterator[Found]:
         vcpu = self._vcpu()

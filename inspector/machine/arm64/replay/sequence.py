@@ -24,9 +24,7 @@ _DEVICE = (0x0200_0000).to_bytes(8, "little")
 _START, _ACCESS = ((0x0100_0000 + offset).to_bytes(8, "little") for offset in (0, 4))
 
 
-def replay_sequence(
-    host: Host, record: dict[str, Any], *, recalled: bool = False
-) -> Iterator[Answer | Agreed | NotAsked]:
+def replay_sequence(host: Host, record: dict[str, Any], *, recalled: bool) -> Iterator[Answer | Agreed | NotAsked]:
     """The answers of one sequence, a step each. ``recalled``: the host is what the file itself shows."""
     sequence = _Sequence(host)
     for number, step in enumerate(record["steps"]):

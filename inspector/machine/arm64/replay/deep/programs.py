@@ -37,7 +37,7 @@ def sve(vcpu: Vcpu) -> Outcome | None:
         if not step.accepted:
             return step
         done += 1
-    start = int.from_bytes(vcpu.values.get(PC, b""), "little")
+    start = int.from_bytes(vcpu.values[PC], "little")
     vcpu.values[PC] = (start + (done + _MOVES) * _INSTRUCTION_BYTES).to_bytes(8, "little")
     put_x(vcpu, 0, DEVICE)
     return None

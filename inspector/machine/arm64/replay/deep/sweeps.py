@@ -16,7 +16,6 @@ from inspector.machine.arm64.replay.id_registers import written
 from layouts.arm64 import id_fields as of
 from layouts.arm64.hosts import encoding_of_text
 from layouts.arm64.ids import CCSIDR, CTR, SVE_VLS, RegisterId, sysreg_id
-from layouts.vocabulary import without
 
 _DIGITS, _BITS, _U64 = 16, 64, (1 << 64) - 1
 _VQ_BITS = 512
@@ -201,7 +200,7 @@ def _ctr(state: State, record: Record) -> Iterator[Counted]:
     base, tried = int(record["b"], 16), _Tried(state, CTR)
     count = Count(record, "op", "b")
     count.one(base, tried.base, accepted=True, where="value")
-    kept = without(base, of.CTR_L1IP, of.CTR_IDC, of.CTR_DIC, of.CTR_DMINLINE, of.CTR_IMINLINE)
+    kept = of.CTR_IMINLINE.put(base, 0)
     rows = iter(record["r"])
     for l1ip in range(4):
         for idc in range(2):

@@ -86,7 +86,6 @@ def make(state: State, features: int, flags: int = 0) -> tuple[Outcome, int]:
     """A VM with capabilities, one vCPU, initialized and finalized: the first call that fails, and which it is."""
     state.renew()
     vm = state.vm
-    outcome = Outcome("ok", 0, (), "")
     if flags & _MTE and not (outcome := vm.enable_cap(CAP_MTE)).accepted:
         return outcome, 1
     if flags & _IMP and not (outcome := vm.enable_cap(CAP_WRITABLE_IMP_ID_REGS)).accepted:
@@ -112,8 +111,9 @@ def _mk(state: State, record: Record) -> Iterator[Counted]:
 
 def _get(state: State, record: Record) -> Iterator[Counted]:
     register_id, number = int(record["id"], 16), record["i"]
-    if not record["e"]:
-        state.shown.setdefault(register_id, int.from_bytes(bytes.fromhex(record.get("v", "")), "little"))
+    value = "" if record["e"] else told(record, "v")
+    if value:
+        state.shown.setdefault(register_id, int.from_bytes(bytes.fromhex(value), "little"))
     because = "" if record["e"] else _unknown(state, number, register_id)
     if because:
         yield NotAsked("get", because, 1)
@@ -127,7 +127,7 @@ def _get(state: State, record: Record) -> Iterator[Counted]:
         count.call(record["e"], outcome)
     else:
         found = outcome.image.hex() if outcome.accepted else outcome.name
-        count.one(record.get("v", ""), found, accepted=True, because=outcome.because)
+        count.one(value, found, accepted=True, because=outcome.because)
     yield from count.done()
 
 
@@ -147,7 +147,7 @@ def _set(state: State, record: Record) -> Iterator[Counted]:
 def _run(state: State, record: Record) -> Iterator[Counted]:
     vcpu, guest = state.vcpu(record["i"]), record["guest"]
     pending = vcpu.mmio_pending
-    start = int.from_bytes(vcpu.values.get(PC, b""), "little")
+    start = int.from_bytes(vcpu.values.get(PC, bytes(8)), "little")
     outcome = vcpu.run()
     state.has_run = state.has_run or not record["e"]
     predicted = [outcome.code, MMIO if outcome.accepted else -1]
