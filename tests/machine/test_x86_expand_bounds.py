@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 from inspector.machine.x86.models.baseline import Baseline, baseline, labels
@@ -108,14 +106,14 @@ def test_whose_vendor_a_guest_sees(name: str, accelerator: str, host: str, words
 # Baseline
 
 
-@cache
+@pytest.fixture(scope="module")
 def of_two() -> Baseline:
     """Of two Intel CPUs that have everything but FMA4, and one not AVX-512, the other not SSE4A."""
     return baseline([every("fma4", name, vendor="GenuineIntel") for name in ("avx512f", "sse4a")])
 
 
-def test_what_two_hosts_have_in_common() -> None:
-    found = of_two()
+def test_what_two_hosts_have_in_common(of_two: Baseline) -> None:
+    found = of_two
     assert found.partial == {"avx512f": ("h",), "sse4a": ("h",)}
     assert found.common == frozenset(features()) - found.partial.keys() - {"fma4"} - frozenset(
         name for name, bits in features().items() if bits[0].word.at == 0x40000001
@@ -124,8 +122,8 @@ def test_what_two_hosts_have_in_common() -> None:
     assert baseline([INTEL._replace(phys_bits=46), INTEL._replace(phys_bits=39), INTEL]).phys_bits == 39
 
 
-def test_models_that_need_nothing_off_come_first() -> None:
-    ranked = of_two().ranked
+def test_models_that_need_nothing_off_come_first(of_two: Baseline) -> None:
+    ranked = of_two.ranked
     order = [(bool(one.removed), len(one.words), len(one.unknown)) for one in ranked]
     assert order == sorted(order)
     assert {bool(one.removed) for one in ranked} == {True, False}
@@ -135,8 +133,8 @@ def test_models_that_need_nothing_off_come_first() -> None:
     assert {one.request.model.vendor for one in of_both.ranked if one.request.model} >= {"GenuineIntel", "AuthenticAMD"}
 
 
-def test_what_is_off_is_off_on_each_host() -> None:
-    skylake = next(one for one in of_two().ranked if one.model == "Skylake-Server-v4")
+def test_what_is_off_is_off_on_each_host(of_two: Baseline) -> None:
+    skylake = next(one for one in of_two.ranked if one.model == "Skylake-Server-v4")
     assert skylake.removed == ("avx512f",)
     assert [made.verdict for made in skylake.realizations] == ["yes", "yes"]
     assert not any("avx512f" in made.features for made in skylake.realizations)

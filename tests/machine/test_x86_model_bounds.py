@@ -88,6 +88,8 @@ def test_an_offer_says_what_the_table_says() -> None:
     offer = offer_with({**rows, (0x80000008, 0): (0x3034, 0x33, 0, 0)})
     assert offer.model_id == "CPU X   of three rows, the last whole of CPU"
     assert (offer.phys_bits, offer.kernel, offer.label) == (0x34, "", "h")
+    first = {(0x80000002, 0): struct.unpack("<4I", b"  CPU \xe9\0no more!")}
+    assert offer_with(first).model_id == "CPU \xe9"
     assert offer.cpuid is not None
     assert (offer_with({}).phys_bits, offer_with({}).model_id) == (0, "")
     by_names = offer_of_features("h", ["pni"], ["x2apic"])

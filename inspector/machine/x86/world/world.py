@@ -98,11 +98,12 @@ class World(Stage, BaseWorld[WorldState]):
 
         Source: [PATCH v2 13/16] KVM: x86: Guard valid XCR0.APX settings (svm_hardware_setup takes the bit away).
         """
-        if not sets_xcr0(event):
-            return True
-        vcpu = self.vm.vcpus[self._at.get("vcpu", 0)] if self.vm is not None else None
-        has_cpuid = vcpu is not None and vcpu.cpuid.get(0xD) is not None
-        return has_cpuid and self.host.is_intel and self.host.user_max & series.xcr0 == series.xcr0
+        has_all = self.host.is_intel and self.host.user_max & series.xcr0 == series.xcr0
+        return not sets_xcr0(event) or (has_all and self._has_leaf_d())
+
+    def _has_leaf_d(self) -> bool:
+        """Of the vCPU that the event names."""
+        return self.vm is not None and self.vm.vcpus[self._at.get("vcpu", 0)].cpuid.get(0xD) is not None
 
     def take_trace(self) -> tuple[tuple[Line, ...], tuple[Executed, ...]]:
         """See BaseWorld."""
