@@ -20,8 +20,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The program, and what tests share. Tests are not looked at: some give what a type would refuse.
+SHARED_BY_TESTS = $(shell find tests -name '*.py' ! -name 'test_*')
+
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy $(SHARED_BY_TESTS)
 
 arrows: $(READY)
 	$(BIN)/lint-imports

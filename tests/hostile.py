@@ -122,9 +122,9 @@ def _vcpu_file() -> bytes:
     origin = Origin(TEXT, 0)
     areas = [
         Area("xsave", TEXT, TEXT, amx.data, origin, attributes={"table": table, "note_owner": TEXT, "note_type": 514}),
-        Area("properties", "rows", TEXT, b"", origin, attributes={"rows": [[TEXT, TEXT]], "synthesized": True}),
-        Area("named-values", "named", TEXT, b"hello", origin, attributes={"named": [[TEXT, "uint", 5]]}),
-        Area("qemu-section", "s", TEXT, bytes(16), origin, attributes={"fields": [["cpu", TEXT, TEXT, 0, 8, 1]]}),
+        Area("properties", "rows", TEXT, b"", origin, attributes={"rows": [(TEXT, TEXT)], "synthesized": True}),
+        Area("named-values", "named", TEXT, b"hello", origin, attributes={"named": [(TEXT, "uint", 5)]}),
+        Area("qemu-section", "s", TEXT, bytes(16), origin, attributes={"fields": [("cpu", TEXT, TEXT, 0, 8, 1)]}),
         Area("kvm-regs", f"regs{TEXT}", TEXT, bytes(144), origin, attributes={"note_owner": TEXT, "note_type": 1}),
     ]
     capture = Capture(

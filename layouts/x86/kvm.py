@@ -336,7 +336,7 @@ KVM_NESTED_STATE = Layout(
 )
 
 #: The structures that are one fixed set of members.
-FIXED = (
+FIXED: tuple[Layout, ...] = (
     KVM_REGS,
     KVM_SREGS,
     KVM_SREGS2,
@@ -349,4 +349,4 @@ FIXED = (
 )
 
 #: Every structure.
-STRUCTS = (*FIXED, KVM_XCRS, KVM_CPUID2, KVM_MSRS, KVM_MSR_LIST)
+STRUCTS: tuple[Layout, ...] = (*FIXED, KVM_XCRS, KVM_CPUID2, KVM_MSRS, KVM_MSR_LIST)

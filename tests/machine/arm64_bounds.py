@@ -102,9 +102,11 @@ def pmu_host(
     return Host(kernels()[kernel], limits, features=WITH_PMU | HAS_EL2, registers=held)
 
 
-def pmu_vcpu(kernel: str = "7.2", features: int = WITH_PMU, **what: int) -> Vcpu:
+def pmu_vcpu(
+    kernel: str = "7.2", features: int = WITH_PMU, *, levels: int = BOTH, version: int = 6, counters: int = 4
+) -> Vcpu:
     """A vCPU with a PMU."""
-    return vcpu_on(pmu_host(kernel, **what), features)
+    return vcpu_on(pmu_host(kernel, levels=levels, version=version, counters=counters), features)
 
 
 def full_host(kernel: str = "7.2", limits: Mapping[int, int] | None = None, *, gic: int = 3, mte: bool = False) -> Host:

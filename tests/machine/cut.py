@@ -35,7 +35,8 @@ VM: list[Record] = [
 @cache
 def _lines(name: str) -> list[bytes]:
     path = VERDICTS / name
-    return (lzma if path.suffix == ".xz" else gzip).decompress(path.read_bytes()).splitlines()
+    data = path.read_bytes()
+    return (lzma.decompress(data) if path.suffix == ".xz" else gzip.decompress(data)).splitlines()
 
 
 def first(name: str, start: str, holding: str = "") -> Record:

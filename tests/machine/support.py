@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
+from inspector.machine.arm64.host import Host as Arm64Host
 from inspector.machine.world import WorldStep
 from inspector.machine.x86.host import Host, shipped_cpu
 from inspector.machine.x86.world.state import VcpuState
@@ -15,8 +15,10 @@ from inspector.targets.x86_named import world_of
 from layouts.x86.kernels import POLICIES, Policy, policies, profile_for
 from layouts.x86.scenarios import scenarios
 
-#: A host of arm64 by its word.
-host_named = partial(host_of, architecture="arm64")
+
+def host_named(word: str) -> Arm64Host:
+    """A host of arm64 by its word."""
+    return host_of(word, "arm64")
 
 
 def world(cpu: str = "sapphire-rapids", kernel: str = "7.2", policy: Policy = POLICIES[0]) -> World:

@@ -54,7 +54,7 @@ class Saved(NamedTuple):
     tsc_khz: int = 0
 
 
-class Step(NamedTuple):
+class SetCall(NamedTuple):
     """One call of a restore: what it came to. ``counts`` and ``refused``: of KVM_SET_MSRS, call by call."""
 
     name: str
@@ -63,7 +63,7 @@ class Step(NamedTuple):
     refused: tuple[int, ...] = ()
 
 
-def restore(vcpu: WholeVcpu, saved: Saved, order: Sequence[str], *, give_up: Collection[int] = ()) -> list[Step]:
+def restore(vcpu: WholeVcpu, saved: Saved, order: Sequence[str], *, give_up: Collection[int] = ()) -> list[SetCall]:
     """Make the calls; a refused one does not end it, and a refused MSR is passed over, but one of ``give_up``."""
     steps = []
     for name in order:
@@ -74,7 +74,7 @@ def restore(vcpu: WholeVcpu, saved: Saved, order: Sequence[str], *, give_up: Col
             continue
         if name == "sregs2" and (saved.sregs2 is None or not vcpu.kvm.since(5, 14)):
             name = "sregs"
-        steps.append(Step(name, _CALLS[name](vcpu, saved)))
+        steps.append(SetCall(name, _CALLS[name](vcpu, saved)))
     return steps
 
 
@@ -141,7 +141,7 @@ _CALLS: dict[str, Callable[[WholeVcpu, Saved], Outcome]] = {
 }
 
 
-def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...], give_up: Collection[int]) -> Step:
+def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...], give_up: Collection[int]) -> SetCall:
     """KVM_SET_MSRS in calls of 250; after a refused entry, the next call begins behind it."""
     counts, refused, at = [], [], 0
     outcome = _nothing("MSR")
@@ -156,7 +156,7 @@ def _set_msrs(vcpu: WholeVcpu, entries: tuple[tuple[int, int], ...], give_up: Co
             at = len(entries) if refused[-1] in give_up else at + 1
         if outcome.accepted:
             outcome = found
-    return Step("msrs", outcome, tuple(counts), tuple(refused))
+    return SetCall("msrs", outcome, tuple(counts), tuple(refused))
 
 
 def set_xcrs(vcpu: WholeVcpu, image: bytes) -> Outcome:

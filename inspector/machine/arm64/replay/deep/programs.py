@@ -5,7 +5,7 @@ Source: the recorder's program (g_sve); each step here is what one of its instru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from inspector.machine.arm64 import instructions, vectors
 from inspector.machine.arm64.instructions import CPACR
@@ -21,8 +21,6 @@ _ZFR0 = encoding_of_op(encodings()["ID_AA64ZFR0_EL1"])
 _VECTORS, _STRIDE, _STEP = 32, 11, 3
 _PREDICATES = (("p5", "vl1"), ("p6", "vl16"), ("p7", "vl32"), ("p8", "vl64"))
 _INSTRUCTION_BYTES = 4
-
-Step = Callable[[Vcpu], Outcome]
 
 
 def put_x(vcpu: Vcpu, number: int, value: int) -> None:

@@ -20,7 +20,7 @@ from inspector.machine.x86.replay.programs.frames import Handler
 from inspector.machine.x86.replay.programs.instructions import DIGESTED, INSTRUCTIONS, READS, SHOWN
 from layouts.x86.xsave import PKRU
 
-Step = list[Any]
+ProgramStep = list[Any]
 _CPUS = 4
 _GETS = (0x1022, 0x1024)
 #: RFBM of xrstor_zero where the step does not say it: what is permitted to everybody in group ``instruction``.
@@ -51,7 +51,7 @@ class Program:
         on_stack = signal.SIGILL if group == "altstack-sigill" else signal.SIGUSR1
         self.handler = Handler(self.linux, on_stack)
         self._waiting: list[_Waiting] = []
-        self._system: dict[str, Callable[[Step], object]] = {
+        self._system: dict[str, Callable[[ProgramStep], object]] = {
             "start": self._start,
             "arch_prctl": self._arch_prctl,
             "arch_prctl_get": self._arch_prctl_get,
@@ -93,7 +93,7 @@ class Program:
         self.linux.to_user(self.cpu, self.thread)
         return self.processor.execute(lambda cpu: control.xgetbv(cpu, 1), user=True).value
 
-    def step(self, step: Step) -> list[object]:
+    def step(self, step: ProgramStep) -> list[object]:
         """What a step answers, and XINUSE after it. Raises KeyError for a step that is none."""
         name = step[0]
         if name in self._system:
@@ -116,7 +116,7 @@ class Program:
         """PKRU is 0 and initial: an interrupt that switches tasks puts it in use."""
         return not self.processor.registers.in_use >> PKRU & 1
 
-    def _instruction(self, name: str, step: Step) -> object:
+    def _instruction(self, name: str, step: ProgramStep) -> object:
         words = step[1:-2]
         if name == "xrstor_zero" and not words:
             words = [_ZERO_IN_MISC if self.group.startswith("instruction") else _ZERO]
@@ -129,13 +129,13 @@ class Program:
             return self.handler.fault(self.cpu, self.thread, outcome)
         return f"{outcome.value:x}" if name in READS else 0
 
-    def _nothing(self, _: Step) -> int:
+    def _nothing(self, _: ProgramStep) -> int:
         return 0
 
-    def _start(self, _: Step) -> str:
+    def _start(self, _: ProgramStep) -> str:
         return f"{self.xinuse():x}"
 
-    def _dig(self, step: Step) -> object:
+    def _dig(self, step: ProgramStep) -> object:
         mask = int(step[1], 16) if len(step) > 3 else _REPEATED
         self.linux.to_user(self.cpu, self.thread)
         outcome = self.processor.execute(
@@ -155,7 +155,7 @@ class Program:
             return process.request_permission(argument, guest=operation == 0x1025)
         return None
 
-    def _arch_prctl(self, step: Step) -> int:
+    def _arch_prctl(self, step: ProgramStep) -> int:
         operation, argument = int(step[1], 16), step[2] & _REPEATED
         outcome = self._operation(operation, argument)
         if outcome is None:
@@ -164,13 +164,13 @@ class Program:
             return -errno.EFAULT
         return -outcome.code
 
-    def _arch_prctl_get(self, step: Step) -> list[object]:
+    def _arch_prctl_get(self, step: ProgramStep) -> list[object]:
         outcome = self._operation(int(step[1], 16), 0)
         if outcome is None or not outcome.accepted:
             return [-(outcome.code if outcome is not None else errno.EINVAL), f"{_UNTOUCHED:x}"]
         return [0, f"{outcome.value:x}"]
 
-    def _arch_prctl_ptr(self, step: Step) -> int:
+    def _arch_prctl_ptr(self, step: ProgramStep) -> int:
         if self._operation(int(step[1], 16), 0) is None:
             return -errno.EINVAL
         try:
@@ -179,44 +179,44 @@ class Program:
             return -errno.EFAULT
         return 0
 
-    def _sigaltstack(self, step: Step) -> int:
+    def _sigaltstack(self, step: ProgramStep) -> int:
         return -self.process.sigaltstack(step[1], self.thread, step[2]).code
 
-    def _raise(self, step: Step) -> object:
+    def _raise(self, step: ProgramStep) -> object:
         return self.handler.raised(self.cpu, self.thread, step[1], step[2])
 
     # Tasks
 
-    def _sleep(self, _: Step) -> int:
+    def _sleep(self, _: ProgramStep) -> int:
         self.linux.kernel_thread(self.cpu)
         return 0
 
-    def _migrate(self, step: Step) -> int:
+    def _migrate(self, step: ProgramStep) -> int:
         self.cpu_number = step[1] % _CPUS
         return 0
 
-    def _other_process(self, _: Step) -> int:
+    def _other_process(self, _: ProgramStep) -> int:
         child = self.linux.fork(self.cpu, self.thread).leader
         image = digest.good_image(0, 0x2E7)
         self.linux.run(self.cpu, child, lambda cpu: xsave.xrstor(cpu, "xrstor", image, 0xE7))
         self.linux.schedule(self.cpu, self.thread)
         return 0
 
-    def _fork(self, _: Step) -> int:
+    def _fork(self, _: ProgramStep) -> int:
         self.process = self.linux.fork(self.cpu, self.thread)
         self.thread = self.process.leader
         return 0
 
-    def _child(self, step: Step) -> int:
+    def _child(self, step: ProgramStep) -> int:
         self._waiting.append(_Waiting(self.process, self.thread, self.cpu_number, copy.deepcopy(self.memory)))
         return self._fork(step)
 
-    def _new_thread(self, _: Step) -> int:
+    def _new_thread(self, _: ProgramStep) -> int:
         self._waiting.append(_Waiting(self.process, self.thread, self.cpu_number, self.memory))
         self.thread = self.linux.clone(self.cpu, self.thread)
         return 0
 
-    def _end(self, _: Step) -> int:
+    def _end(self, _: ProgramStep) -> int:
         """The child or thread is gone; who waited goes on."""
         gone = self.thread
         self.process, self.thread, self.cpu_number, self.memory = self._waiting.pop()
@@ -224,7 +224,7 @@ class Program:
             self.process.threads.remove(gone)
         return 0
 
-    def _exec(self, _: Step) -> str:
+    def _exec(self, _: ProgramStep) -> str:
         self.linux.exec(self.cpu, self.thread)
         self.memory = addresses.new_memory()
         self.handler = Handler(self.linux, self.handler.on_stack)

@@ -13,7 +13,7 @@ from typing import Any
 
 from inspector.machine.answer import Answer, NotAsked, text_of
 from inspector.machine.x86.host import Host
-from inspector.machine.x86.replay.programs.program import Program, Step
+from inspector.machine.x86.replay.programs.program import Program, ProgramStep
 from layouts.x86.xsave import PKRU
 
 _PREEMPTED = "PKRU is 0 and initial: whether another task ran meanwhile is not in the record"
@@ -42,7 +42,7 @@ def ended(where: str, end: object) -> Answer:
 
 
 def replay_steps(
-    program: Program, where: str, steps: list[Step], unstable: frozenset[int], first: int = 0
+    program: Program, where: str, steps: list[ProgramStep], unstable: frozenset[int], first: int = 0
 ) -> Iterator[Answer | NotAsked]:
     """The answers of steps, which are numbered from ``first``; ``unstable``: those whose PKRU bit was not the same."""
     for number, step in enumerate(steps, first):

@@ -12,7 +12,7 @@ from inspector.machine.x86.host import Host
 from inspector.machine.x86.linux import signals
 from inspector.machine.x86.replay.programs import digest
 from inspector.machine.x86.replay.programs.frames import FILL, filled
-from inspector.machine.x86.replay.programs.program import Program, Step
+from inspector.machine.x86.replay.programs.program import Program, ProgramStep
 from inspector.machine.x86.replay.programs.replay import ended, replay_steps
 from layouts.x86.xsave import LEGACY_AT, LEGACY_SIZE_BYTES
 
@@ -28,7 +28,7 @@ _NOT_MAPPED = "iov_base="
 def replay_ptrace(host: Host, record: dict[str, Any]) -> Iterator[Answer | NotAsked]:
     """The answers before the program stopped, those of the calls, and those after it went on."""
     program = Program(host)
-    steps: list[Step] = record["steps"]
+    steps: list[ProgramStep] = record["steps"]
     stop = [step[0] for step in steps].index(_STOP)
     where = f"ptrace {record['what']} {record['setup']} {record.get('case', '')}"
     yield from replay_steps(program, where, steps[: stop + 1], frozenset())

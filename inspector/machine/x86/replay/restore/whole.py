@@ -87,7 +87,7 @@ class RestoreReplay:
         if "run" in record:
             yield NotAsked(f"{self.section}.run", "guest code after a restore", 2)
 
-    def _steps(self, kind: str, text: str, record: Record, steps: Sequence[restore.Step]) -> Found:
+    def _steps(self, kind: str, text: str, record: Record, steps: Sequence[restore.SetCall]) -> Found:
         for (name, expected), step in zip(record["steps"], steps, strict=True):
             because = step.outcome.because
             if name != step.name:
