@@ -340,6 +340,7 @@ def test_a_capability_beyond_those_that_are_tried() -> None:
     assert {(each.kind, each.record) for each in found} == {
         ("misc.encaps", f"vcpu cap 300 [{nth}]") for nth in range(4)
     }
+    assert all(each.because for each in found)
     record["args0"] = [0]
     assert "KVM_ENABLE_CAP with args[0] [0]" in told(records, "misc")
 
