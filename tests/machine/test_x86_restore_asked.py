@@ -15,9 +15,20 @@ from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import sections
 from inspector.machine.x86.replay.restore.tables import Tables, find, with_register, without
 from inspector.machine.x86.replay.restore.whole import Captured, RestoreReplay, captured_elsewhere, saved_of
-from tests.machine.restores import NAMES, Record, answers, bench, wrong
-from tests.machine.test_x86_restore_states import MADE, PLAIN, ran
-from tests.machine.test_x86_restore_told import captured, section, told, untold
+from tests.machine.restores import (
+    MADE,
+    NAMES,
+    PLAIN,
+    Record,
+    answers,
+    bench,
+    captured,
+    ran,
+    section,
+    told,
+    untold,
+    wrong,
+)
 
 AMD, OLD, INTEL = NAMES
 
@@ -123,6 +134,7 @@ def test_a_dead_vm_tells_no_rip() -> None:
 
 def test_registers_that_a_word_changes() -> None:
     assert ran("cr0 wp off").cr0 == 0x80040033
+    assert ran("cr4.pge smep umip").cr4 == 0x620 | 0x80
     # EFER.LMA is not taken from what is written (set_efer).
     assert ran("efer by msr: lme cleared while paging").efer == 0x400
 
@@ -137,6 +149,8 @@ def test_each_table_that_is_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert predicted(osxsave)["set"] == 2200
     monkeypatch.setattr(bench(AMD), "tables", Tables(with_register(supported, 0x80000008, 0, 0, 52 << 8 | 40), ()))
     assert predicted(without_lm)["set"] == 22
+    monkeypatch.setattr(bench(AMD), "tables", Tables(without(supported, 7), ()))
+    assert predicted("SMEP/SMAP set, then CPUID min")["set"] == 0
     monkeypatch.setattr(bench(AMD), "tables", Tables(without(supported, 0x80000001), ()))
     entry = find(ran(without_lm).guest.entries, 0x80000001)
     assert entry is not None
