@@ -78,7 +78,17 @@ def test_the_smallest_table() -> None:
         Entry(0x80000000, 0, 0, 0x80000001, 0, 0, 0),
         Entry(0x80000001, 0, 0, 0, 0, 0, 0x20100800 & 0x2FD3FBFF),
     ]
-    assert [each.leaf for each in Tables((), ()).named("min")] == [0, 1, 0x80000000, 0x80000001]
+    values = {0: 1, 1: 0, 0x80000000: 0x80000001, 0x80000001: 0}
+    assert Tables((), ()).named("min") == tuple(Entry(leaf, 0, 0, eax, 0, 0, 0) for leaf, eax in values.items())
+
+
+def test_tables_that_have_or_lack_what_is_changed() -> None:
+    counters = (Entry(0xA, 0, 0, 1, 0, 0, 0),)
+    assert Tables(counters, ()).named("sup=pmu_a") == counters
+    assert Tables((), ()).named("sup=80000008.0.eax.pa36") == (Entry(0x80000008, 0, 0, 36, 0, 0, 0),)
+    # The first of Hyper-V's entries is the one; KVM's leaves end before 0x40000100.
+    kvm = (Entry(0x400000FF, 0, 0, 1, 0, 0, 0), Entry(0x40000100, 0, 0, 1, 0, 0, 0))
+    assert Tables(kvm, (HYPERV[0], HYPERV[0]._replace(eax=1))).named("hv") == (kvm[1], HYPERV[0])
 
 
 def test_every_feature_at_once() -> None:
@@ -106,7 +116,7 @@ def test_rows_and_registers() -> None:
     assert entries_of([["d", "1", 1, "f", "10", "a0", "b"]]) == (Entry(0xD, 1, 1, 0xF, 0x10, 0xA0, 0xB),)
     assert with_register(SUPPORTED, 0xD, 1, 2, 5)[5] == SUPPORTED[5]._replace(ecx=5)
     assert with_register((), 0x14, 0, 1, 5) == (Entry(0x14, 0, 1, 0, 5, 0, 0),)
-    assert without(SUPPORTED, 0xD, 1) == (*SUPPORTED[:5], *SUPPORTED[6:])
+    assert without(SUPPORTED, 0xD) == (*SUPPORTED[:4], *SUPPORTED[6:])
     with pytest.raises(ValueError, match="no CPUID table 'sup=none'"):
         Tables(SUPPORTED, ()).named("sup=none")
 
