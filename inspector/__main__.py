@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _collections_abc
+import os
 import sys
 
 
@@ -47,6 +48,18 @@ def main() -> int:
         signal(SIGINT, SIG_IGN)
     except KeyboardInterrupt:
         return 130  # ExitCode.INTERRUPTED, which may not be there yet
+    return code
+
+
+def enter() -> int:
+    """The same as a program of its own, whose memory goes with the process: to take it apart takes a tenth of a start.
+
+    All is said and written by then. Where somebody asked to be called at the end, or a thread may run, Python ends it.
+    """
+    code = main()
+    if not sys.modules.keys() & {"atexit", "threading"}:
+        sys.stderr.flush()
+        os._exit(code)
     return code
 
 

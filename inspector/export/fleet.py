@@ -95,7 +95,7 @@ def _splits(found: Lattice) -> Iterator[str]:
 
 def split_text(one: Split) -> str:
     """A bit that splits, in a line."""
-    alone = f"alone in the way of {one.alone} pairs of hosts" if one.alone else "never alone"
+    alone = f"alone in the way of {counted(one.alone, 'pair')} of hosts" if one.alone else "never alone"
     pools = f"; {counted(one.pools, 'pool')} without it" if one.alone else ""
     return f"{one.blocker}: {alone}, of {one.pairs}{pools}"
 

@@ -116,6 +116,21 @@ def test_ctrl_c_while_the_program_starts() -> None:
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_end_of_the_program(*, asked: bool) -> None:
+    """All is written, and who asked to be called at the end is called."""
+    before = "import atexit; atexit.register(print, 'at the end')\n" if asked else ""
+    code = f"{before}from inspector.__main__ import enter\nenter()\nprint('behind it')"
+    done = subprocess.run([sys.executable, "-c", code, "samples"], capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, len(lines) > 100, lines[-1] == "at the end", "behind it" in lines) == (
+        0,
+        True,
+        asked,
+        asked,
+    )
+
+
 def test_a_real_ctrl_c() -> None:
     """While a pipe is read: it has taken more than a pipe holds, so it waits for the rest."""
     process = subprocess.Popen(

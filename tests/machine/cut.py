@@ -103,14 +103,15 @@ def _others(value: Any, place: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...
         for key in sorted({min(value, default=""), max(value, default="")} & value.keys()):
             yield from _others(value[key], (*place, key))
     elif isinstance(value, list):
-        for at in sorted({0, len(value) - 1}) if value else ():
+        # Of a row what was written, what came of it and what was read are three.
+        for at in sorted({0, 1 if len(place) > 1 else 0, len(value) - 1}) if value else ():
             yield from _others(value[at], (*place, at))
     elif isinstance(value, int):
         yield place, 0 if value else 22
         yield place, value + 1
     elif _SIGNED.fullmatch(value):
         yield place, value[:-1] + _OTHER.get(value[-1], "n" if "-" in value else "0")
-    elif set(value) <= _LETTERS and (not value.isdecimal() or len(value) == 64):
+    elif set(value) <= _LETTERS and (not value.isdecimal() or len(value) == 64 or place == ("same",)):
         for letter in sorted(set(value) - {"-"}):
             yield place, value.replace(letter, _OTHER.get(letter, "0"), 1)
     else:

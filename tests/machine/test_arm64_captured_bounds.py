@@ -13,6 +13,7 @@ import pytest
 from inspector.machine.arm64 import captured, migrate
 from inspector.machine.arm64.host import PMU_V3, POWER_OFF, PSCI_0_2, PTRAUTH, SVE, Host
 from inspector.machine.arm64.idregs import HIDDEN_FIELDS
+from inspector.machine.arm64.models.partial import PartialHost
 from inspector.machine.arm64.policy import sanitise
 from layouts.arm64 import id_fields as of
 from layouts.arm64 import ids
@@ -78,6 +79,25 @@ def test_which_registers_are_id_registers() -> None:
         assert not captured.is_id(other)
 
 
+@pytest.mark.parametrize(
+    ("register_id", "says"),
+    [
+        (sysreg_id(PFR0), True),
+        (SVE_VLS, True),
+        (PSCI_VERSION, True),
+        (make(ids.FIRMWARE_BITMAP, 8, 1), True),
+        (CCSIDR, True),
+        (rid("TTBR0_EL1"), False),
+        (sysreg_id(CLIDR), False),
+        (ids.SVE_Z0, False),
+        (ids.X0, False),
+    ],
+)
+def test_which_values_say_what_the_host_has(register_id: int, says: bool) -> None:
+    """Of others only that they are there: a guest writes what it likes."""
+    assert captured.is_fact(register_id) is says
+
+
 def test_the_host_that_a_guest_showed() -> None:
     others = {ids.X0: bytes(8), sysreg_id(CLIDR): b"\x11".ljust(8, b"\0"), sysreg_id(AIDR): b"\x22".ljust(8, b"\0")}
     found = captured.host_showing(state({PFR0: 0x12, ISAR0: 0x33}, others), kernels()["7.2"], kernels()["7.2"])
@@ -132,6 +152,23 @@ def test_hidden_fields_that_the_captures_kernel_showed() -> None:
         found = captured.host_showing(state({MMFR2: 5}), kernels()["7.2"], kernels()[shown_by])
         assert (found.hardware(MMFR2) == 5) is known
     assert captured.host_showing(state({MMFR2: 5}), kernels()["7.2"]).hardware(MMFR2) is None
+
+
+@pytest.mark.parametrize(("midr", "name", "left_out"), [(N1, "neoverse-n1", PMU_V3), (0, "", SVE | PTRAUTH | PMU_V3)])
+@pytest.mark.parametrize("shown_by", [None, "6.1", "7.2"])
+def test_what_is_open_is_at_most_the_cores(midr: int, name: str, left_out: int, shown_by: str | None) -> None:
+    """The core that MIDR_EL1 names has no SVE: it was not switched off. One that nobody knows may have all."""
+    kernel = kernels()[shown_by] if shown_by is not None else None
+    found = captured.host_showing(state({MIDR: midr, PFR0: 0x11, MMFR2: 1}), kernels()["7.2"], kernel)
+    assert isinstance(found, PartialHost)
+    assert (found.core, found.open_features) == (name, left_out)
+
+
+def test_what_the_captures_kernel_cut_is_the_cores() -> None:
+    """Linux 6.1 shows ID_AA64DFR0_EL1.DebugVer as 6 at most, 7.2 all of a Neoverse N1's 8."""
+    for shown_by, debug in (("6.1", 8), ("7.2", 6)):
+        found = captured.host_showing(state({MIDR: N1, DFR0: 6}), kernels()["7.2"], kernels()[shown_by])
+        assert of.DFR0_DEBUGVER.get(found.limits[DFR0]) == debug
 
 
 def test_state_of_a_vcpu_that_things_were_tried_on() -> None:

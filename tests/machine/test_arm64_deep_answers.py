@@ -28,6 +28,7 @@ def made(features: int, section: str = "base") -> Record:
 VM = [{"op": "vm", "s": "feat", "e": 0}, {"op": "vcpu", "i": 0, "e": 0}]
 OF_SVE = [*VM, {"op": "init", "i": 0, "f": SVE, "e": 0}]
 RUN = [*VM, {"op": "init", "i": 0, "f": PSCI, "e": 0}, {"op": "mem", "e": 0}]
+STORE = {"op": "run", "i": 0, "guest": "mmio", "e": 0, "exit": 6}
 IDR, PAIR = '{"op":"idr","s":"base","r":"3_0_0_', '{"op":"pair","s":"pairs_base","n":"'
 #: What is not asked of a record: what was asked, which is in the record beside the answers.
 QUESTIONS = {
@@ -69,11 +70,15 @@ QUESTIONS = {
 }
 _NOTHING: Record = {"b": "0", "same": "n", "nib": ["n" * 16] * 16, "flip": "n" * 64, "sp": "n" * 4, "x": [], "rf": 0}
 NO_IDR: Record = {"op": "idr", "s": "base", "r": "3_0_0_0_1", **_NOTHING, "rnd": ["7-n"]}
+_OF_ONE = first(NESTED, PAIR + "PMUVer,DebugVer")
+_TURNED = ["".join(row[digit] for row in _OF_ONE["r"]) for digit in range(16)]
+RANDOM = {**first(NESTED, '{"op":"idr","s":"impid"', "!"), "rnd": ["10305f08!10305008"]}
 #: A cut recording: what comes before the record, and the record.
 CUTS: dict[str, tuple[list[Record], Record]] = {
     "a value that is kept": ([made(PSCI)], first(NESTED, IDR + "4_0")),
     "read-backs": ([made(PMU)], first(NESTED, '{"op":"idr","s":"pmu"', '"x":[[')),
-    "a random write's read-back": ([{**made(PSCI), "fl": 2}], first(NESTED, '{"op":"idr","s":"impid"', "!")),
+    "a random write's read-back": ([{**made(PSCI), "fl": 2}], RANDOM),
+    "a register of 0": ([made(PSCI)], first(NESTED, IDR + "1_3")),
     "a register that ignores": ([made(PSCI)], first(NESTED, IDR + "7_2")),
     "MPIDR": ([made(PSCI)], first(NESTED, IDR + "0_5")),
     "the implementation's identity": (
@@ -89,10 +94,12 @@ CUTS: dict[str, tuple[list[Record], Record]] = {
     "the first is ignored": ([made(PSCI)], first(NESTED, PAIR + "NV,NV_frac")),
     "the second is ignored": ([made(PSCI)], first(NESTED, PAIR + "PMUVer,DFR0.PerfMon")),
     "both read otherwise": ([made(PMU)], first(NESTED, PAIR.replace("base", "pmu") + "PMUVer,DFR0.PerfMon")),
-    "one register": ([made(PSCI)], first(NESTED, PAIR + "PMUVer,DebugVer")),
+    "one register": ([made(PSCI)], _OF_ONE),
+    "one register turned": ([made(PSCI)], {**_OF_ONE, "as": _OF_ONE["bs"], "bs": _OF_ONE["as"], "r": _TURNED}),
     "CTR": ([made(PSCI)], first(NESTED, '{"op":"ctr"')),
     "a system register": ([made(PSCI)], first(NESTED, '{"op":"sysw"', '603000000013c')),
     "a firmware bitmap": ([made(PSCI)], first(NESTED, '{"op":"bmap","id":"6030000000160000"')),
+    "a bitmap after a run": ([*RUN, STORE], {**first(NESTED, '{"op":"bmap"'), "zero": 16}),
     "no bitmap": ([made(PSCI)], first(NESTED, '{"op":"bmap"', '"get":2')),
     "a cache": ([made(PSCI)], first(NESTED, '{"op":"ccsidr","i":0')),
     "no cache": ([made(PSCI)], first(NESTED, '{"op":"ccsidr"', '"get":2')),
@@ -125,7 +132,7 @@ CUTS: dict[str, tuple[list[Record], Record]] = {
     "a list that fails": (VM, first(NESTED, '{"op":"list"', '"e":8')),
     "a count": ([made(PSCI)], {"op": "listn", "e": 0, "n": section(NESTED, '{"op":"mk","s":"dump_base"')[1]["n"]}),
     "a list without room": ([made(PSCI)], first(NESTED, '{"op":"listsize"')),
-    "a run": (RUN, {"op": "run", "i": 0, "guest": "mmio", "e": 0, "exit": 6}),
+    "a run": (RUN, STORE),
     "a run that fails": (VM, first(NESTED, '{"op":"run"', '"uninit"')),
     "a GIC": (VM, {"op": "gicdev", "type": 7, "e": 0, "dist": 0, "redist": 0, "init": 0}),
     "a GIC that is not there": (VM, first(NESTED, '{"op":"gicdev","type":5')),

@@ -6,7 +6,7 @@ import pytest
 
 from inspector.capture.errors import InputError
 from inspector.machine.arm64.replay import causes
-from inspector.machine.arm64.replay.deep import lists
+from inspector.machine.arm64.replay.deep import lists, sweeps
 from inspector.machine.arm64.replay.deep.count import code_of, letter
 from inspector.machine.arm64.vcpu import Vcpu
 from inspector.machine.arm64.vm import Vm
@@ -169,3 +169,42 @@ def test_the_guest_of_vectors_stops_without_them() -> None:
     (found,) = asked("f", *header(NESTED), *VM, {"op": "mem", "e": 0}, run).disagreements
     assert found.predicted[1] == -1
     assert found.because
+
+
+CACHE = first(NESTED, '{"op":"ccsidr","i":0')
+
+
+@pytest.mark.parametrize("record", [first(NESTED, '{"op":"bmap"'), CACHE])
+def test_the_value_at_first_is_hexadecimal(record: Record) -> None:
+    found = asked("f", *header(NESTED), BASE, {**record, "b": "1f"}).disagreements[0]
+    assert (found.record[:5], found.expected, found.accepted) == ("value", 0x1F, True)
+
+
+@pytest.mark.parametrize(("read", "found"), [(int(CACHE["b"], 16), "w"), (5, "x")])
+def test_a_cache_that_keeps_no_value_has_letters(read: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kernel does so: what is written is kept, or refused (set_ccsidr)."""
+    monkeypatch.setattr(sweeps, "_put", lambda *_: (0, read, ""))
+    other = [["1", 0, f"{read:x}"]] * 12
+    same = "0" if found == "w" else "x"
+    kept = {**CACHE, "same": same, "flip": found * 32, "rnd": other}
+    assert asked("f", *header(NESTED), BASE, kept).disagreements == []
+
+
+OF_LENGTHS = [*VM[:2], {"op": "init", "i": 0, "f": 20, "e": 0}]
+
+
+def test_sets_of_lengths_by_errno() -> None:
+    """All 65,536 have an answer; which of them was refused otherwise the recorder does not say."""
+    record = first(NESTED, '{"op":"vlsall"')
+    other = {"0": 16, "7": 1, "22": 65519}
+    (found,) = asked("f", *header(NESTED), *OF_LENGTHS, {**record, "hist": other}).disagreements
+    assert found[2:5] == (other, record["hist"], False)
+
+
+def test_one_length_alone() -> None:
+    """Each bit is a set: beyond the host's largest, or without the shorter ones (set_sve_vls)."""
+    record = first(NESTED, '{"op":"vlsbit"')
+    records = [*header(NESTED), *OF_LENGTHS, {**record, "alone": "0" * 512}]
+    reasons = {answer.record.partition(":")[0]: answer.because for answer in asked("f", *records).disagreements}
+    assert reasons["alone[15]"].startswith("up to the largest, exactly the host's")
+    assert reasons["alone[16]"].startswith("no vq above the host's largest (16)")

@@ -84,7 +84,7 @@ def test_a_models_xml_is_read_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "not as released" in out.err
     path.write_text(out.out)
     found = target(str(path))
-    assert found.model is MODELS["grace-v1"]
+    assert found.model == MODELS["grace-v1"]
     assert found.words == ("sve=off", "pauth=on")
 
 

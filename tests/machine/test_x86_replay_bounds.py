@@ -17,6 +17,7 @@ from inspector.machine.answer import Answer, NotAsked
 from inspector.machine.verify import verify
 from inspector.machine.x86.host import shipped_cpu
 from inspector.machine.x86.replay.records import hosted, replay
+from inspector.machine.x86.replay.shapes import SHAPES
 from layouts.kernels import UnknownReleaseError
 
 VERDICTS = Path(__file__).parent / "verdicts"
@@ -266,3 +267,64 @@ def test_a_step_of_arch_prctl_that_is_none() -> None:
     (answer,) = answers([UNAME, {**record, "ret": -22}])
     assert isinstance(answer, Answer)
     assert not answer.accepted
+
+
+@pytest.mark.parametrize("step", [[], [5], [["set_xcr0"]], "set_xcr0", ["novel", "7", 0], None])
+def test_a_step_of_a_sequence_that_is_none(step: object) -> None:
+    with pytest.raises(InputError, match="a step with its arguments and its answer"):
+        verify("f", lines([UNAME, {"t": "seq", "ctx": "perm", "n": 0, "steps": [step]}]))
+
+
+def test_a_sweep_of_at_most_16_bits() -> None:
+    """2^16 answers; each bit once."""
+    holds = SHAPES["xcr0sweep"]["bits"].holds
+    assert [holds(list(range(count))) for count in (0, 16, 17)] == [True, True, False]
+    assert not holds([1, 1])
+
+
+# What a record leaves behind
+
+
+def amx(*kinds: str) -> list[Record]:
+    """The records of the process that may use tiles, up to the first of the last kind, and no kinds but these."""
+    found = [each for each in recorded(AMX) if each["t"] in ("uname", "cpuid")]
+    for each in recorded(AMX):
+        if each.get("ctx") == "perm" and each["t"] in ("prctl", "kvmcaps", *kinds):
+            found.append(each)
+            if each["t"] == kinds[-1]:
+                break
+    return found
+
+
+def test_xfd_err_is_zero_again() -> None:
+    """TILEZERO with XFD armed raises #NM; the recorder clears both MSRs before it tries again."""
+    setup = [each for each in amx("setcpuid", "g_amx") if each["t"] != "g_amx"]
+    guest = next(each for each in recorded(AMX) if each["t"] == "g_amx" and each["tilezero"] == 7)
+    state = {"t": "msr", "ctx": "perm", "xfd_ret": 1, "xfd": "0", "err_ret": 1, "xfd_err": "0"}
+    found = [each for each in answers([*setup, {**guest, "ctx": "perm"}, state]) if each.kind == "msr"]
+    assert [each.agrees for each in found if isinstance(each, Answer)] == [True]
+
+
+def test_osxsave_is_set_again() -> None:
+    setup = [each for each in amx("setcpuid", "g_noosxsave") if each["t"] != "setcpuid"]
+    supported = {"t": "setcpuid", "ctx": "perm", "with": "supported", "err": 0}
+    again = {"t": "g_xsetbv", "ctx": "perm", "val": "3", "res": 100, "xcr0": "3"}
+    assert wrong([*setup[:-1], supported, setup[-1], again]) == []
+
+
+def test_a_read_that_faulted_on_one_side() -> None:
+    """Its value is no answer then: RDMSR executed here, and #GP is told to have been raised."""
+    supported = {"t": "setcpuid", "ctx": "noperm", "with": "supported", "err": 0}
+    record = {"t": "g_wrmsr", "ctx": "noperm", "xcr0": "3", "val": "0", "xsetbv": 100}
+    record |= {"xfd": 100, "rd": 13, "xfd_now": "0", "xfd_err": 100, "rd2": 100, "xfd_err_now": "0"}
+    uname, *leaves = [each for each in recorded(AMX) if each["t"] in ("uname", "cpuid")]
+    (answer,) = wrong([uname, *leaves, supported, record])
+    assert (answer.expected, answer.predicted, answer.accepted) == (13, 100, False)
+
+
+def test_xcr0_of_avx_before_a_table() -> None:
+    """KVM_SET_XCRS writes XCR0, of which no table shows AVX yet (kvm_set_xcr: guest_supported_xcr0)."""
+    record = {"t": "xcr0=7-then-setxsave", "ctx": "noperm", "setxcr": 22, "bv": "0", "set": 0}
+    (answer,) = answers([UNAME, record])
+    assert isinstance(answer, Answer)
+    assert (answer.expected, answer.predicted) == ([22, "0", 0], [22, "0", 0])

@@ -16,24 +16,9 @@ from inspector.machine.x86.replay.restore import misc
 from inspector.machine.x86.replay.restore.bench import Bench
 from inspector.machine.x86.replay.restore.replay import replay
 from inspector.machine.x86.replay.restore.tables import find
-from tests.machine.restores import NAMES, Record, answers, bench, recorded, wrong
+from tests.machine.restores import MADE, NAMES, PLAIN, answers, bench, ran, recorded, wrong
 
 AMD, OLD, INTEL = NAMES
-MADE: Record = {"op": "mk", "irq": 1, "cpuid": "sup"}
-PLAIN: Record = {"op": "run", "w": "plain mode", "set": 0, "e": 0, "exit": 2, "port": 17, "rip": "10002", "mp": 0}
-
-
-def ran(word: str) -> WholeVcpu:
-    """The vCPU after a record of section ``run``."""
-    answers(AMD, "run", [MADE, {**PLAIN, "w": word}])
-    return bench_of().vcpu
-
-
-def bench_of() -> Bench:
-    """The bench as the last record left it."""
-    from tests.machine import restores
-
-    return restores._bench(AMD)
 
 
 def entry(vcpu: WholeVcpu, leaf: int) -> Entry:

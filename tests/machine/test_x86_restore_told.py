@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import copy
 import errno
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from inspector.capture.errors import InputError
-from inspector.machine.answer import Agreed, Answer, NotAsked
-from inspector.machine.verify import verify
+from inspector.machine.answer import Answer, NotAsked
 from inspector.machine.x86.replay.restore.replay import sections
-from tests.machine.restores import NAMES, Record, answers, bench, recorded, wrong
+from tests.machine.restores import NAMES, Record, answers, bench, captured, section, told, untold, wrong
 
 AMD, OLD, INTEL = NAMES
-Found = Sequence[Answer | Agreed | NotAsked]
-
-
-def section(name: str, section: str) -> list[Record]:
-    return copy.deepcopy(list(bench(name).sections[section]))
-
-
-def untold(found: Found) -> dict[str, tuple[str, int]]:
-    """What was not asked, by kind: why, and how many answers."""
-    return {each.kind: (each.cause, each.answers) for each in found if isinstance(each, NotAsked)}
-
-
-def told(records: Sequence[Record], named: str, name: str = AMD) -> str:
-    """The error of a file whose one section beside the host has these records."""
-    host = [{"op": "section", "name": "host"}, *bench(name).sections["host"], {"op": "end"}]
-    found = [recorded(name)[0], *host, {"op": "section", "name": named}, *records]
-    with pytest.raises(InputError) as error:
-        verify("f", [json.dumps(record).encode() for record in found])
-    return str(error.value)
 
 
 # Sweeps of MSRs
@@ -285,15 +261,6 @@ def test_a_restore_of_nothing() -> None:
     assert "expected records as the recorder writes them" in told(restores()[-1:], "restore")
 
 
-def captured(nth: int) -> tuple[dict[str, bytes], list[Record]]:
-    """The files of a capture, and its restores."""
-    records = section(AMD, "restore")
-    starts = [at for at, each in enumerate(records) if each["op"] == "capture"]
-    part = records[starts[nth] : [*starts, len(records)][nth + 1]]
-    files = {each["name"]: base64.b64decode(each["b64"]) for each in part if each["op"] == "blob"}
-    return files, [each for each in part if each["op"] == "restore"]
-
-
 @pytest.mark.parametrize(
     ("nth", "name", "khz"), [(0, "6.12-xapic", b"2100000\n"), (1, "6.12-split", b"0"), (2, "6.12", b"")]
 )
@@ -340,6 +307,7 @@ def test_a_capability_beyond_those_that_are_tried() -> None:
     assert {(each.kind, each.record) for each in found} == {
         ("misc.encaps", f"vcpu cap 300 [{nth}]") for nth in range(4)
     }
+    assert all(each.because for each in found)
     record["args0"] = [0]
     assert "KVM_ENABLE_CAP with args[0] [0]" in told(records, "misc")
 

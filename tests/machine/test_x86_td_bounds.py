@@ -204,6 +204,7 @@ def test_an_exit_saves_with_the_tds_xfd_and_wipes_the_processor() -> None:
     guest.run.enter()
     assert guest.run.cpu.current is guest.vcpu.thread
     assert guest.run.cpu.owner is guest.vcpu.fpstate
+    assert guest.vcpu.thread.loaded, "switch_fpu_return comes before the entry (vcpu_enter_guest)"
     assert guest.execute(tiles.ldtilecfg).accepted
     assert guest.execute(lambda cpu: tiles.tilezero(cpu, 0)).accepted
     assert guest.wrmsr(MSR_XSS, CET_XSS).accepted

@@ -83,19 +83,20 @@ def _idr(state: State, record: Record) -> Iterator[Counted]:
     name = f"{record['s']} {record['r']}"
     count = Count(record, "op", "s", "r", "b")
     count.one(base, tried.base, accepted=True, where="value")
-    same = tried.write(base)
-    count.letters(record["same"], "0" if same in ACCEPTED else same, lambda _: tried.because(base), "same")
+    _first(count, tried, base, record["same"], "same")
     rows: list[tuple[str, str, Sequence[int]]] = [
         (f"nib {nibble}", row, _digits(base & ~(0xF << 4 * nibble), 4 * nibble))
         for nibble, row in enumerate(record["nib"])
     ]
     rows.append(("flip", record["flip"], [base ^ 1 << bit for bit in range(_BITS)]))
     rows.append(("sp", record["sp"], (0, _U64, base & _U32, base >> 32 << 32)))
-    changed: list[tuple[int, ...]] = []
-    for where, row, values in rows:
-        predicted = tried.row(count, row, values, f"{name} {where}")
-        if "x" in predicted:
-            changed += [(values[at], tried.reads(values[at])) for at, found in enumerate(predicted) if found == "x"]
+    answered = [(values, tried.row(count, row, values, f"{name} {where}")) for where, row, values in rows]
+    changed = [
+        (value, tried.reads(value))
+        for values, predicted in answered
+        for value, found in zip(values, predicted, strict=True)
+        if found == "x"
+    ]
     for text in record["rnd"]:
         _random(count, tried, text)
     _read_backs(count, record["x"], changed[:_READ_BACKS], f"{name} ")
@@ -243,16 +244,15 @@ def _ar(state: State, record: Record) -> Iterator[Counted]:
     return count.done()
 
 
-def _put(state: State, register_id: int, value: int, size: int = 8) -> tuple[int, int, str]:
+def _put(state: State, register_id: int, value: int) -> tuple[int, int, str]:
     """A write: its errno, what the register reads then, and why."""
     vcpu = state.vcpu()
-    outcome = vcpu.set(register_id, value.to_bytes(size, "little"))
+    outcome = vcpu.set(register_id, value.to_bytes(RegisterId(register_id).size_bytes, "little"))
     return outcome.code, int.from_bytes(vcpu.get(register_id).image, "little"), outcome.because
 
 
 def _sysw(state: State, record: Record) -> Iterator[Counted]:
     register_id = int(record["id"], 16)
-    size = RegisterId(register_id).size_bytes
     count, base = Count(record), int(record["b"], 16)
     counts = held.is_clock(RegisterId(register_id).encoding)
     if counts:
@@ -260,7 +260,7 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
     else:
         count.one(base, int.from_bytes(state.vcpu().get(register_id).image, "little"), accepted=True, where="value")
     for value, code, read in [*record["w"], (record["b"], record["restore"], record["after"])]:
-        found, now, because = _put(state, register_id, int(value, 16), size)
+        found, now, because = _put(state, register_id, int(value, 16))
         read_back = int(read, 16)
         if counts and read_back - now & _U64 < _SOON:
             read_back = now
@@ -270,18 +270,18 @@ def _sysw(state: State, record: Record) -> Iterator[Counted]:
 
 def _bmap(state: State, record: Record) -> Iterator[Counted]:
     """A firmware bitmap: each bit alone, none, and what it was."""
-    register_id, count = int(record["id"], 16), Count(record)
+    register_id, base, count = int(record["id"], 16), int(record["b"], 16), Count(record)
     got = state.vcpu().get(register_id)
     count.call(record["get"], got, "get")
     if not record["get"]:
-        count.one(int(record["b"], 16), got.value, accepted=True, where="value")
+        count.one(base, got.value, accepted=True, where="value")
 
     def put(bit: int) -> tuple[str, str]:
         code, _, because = _put(state, register_id, 1 << bit)
         return letter(code), because
 
     count.row(record["bits"], put, "bit")
-    for name, value in (("zero", 0), ("restore", int(record["b"], 16))):
+    for name, value in (("zero", 0), ("restore", base)):
         code, _, because = _put(state, register_id, value)
         count.one(record[name], code, accepted=not record[name], because=because, where=name)
     return count.done()
@@ -298,16 +298,16 @@ def _ccsidr(state: State, record: Record) -> Iterator[Counted]:
     count.one(base, got.value, accepted=True, where="value")
 
     def put(value: int) -> tuple[str, str]:
-        code, now, because = _put(state, register_id, value, 4)
-        _put(state, register_id, base, 4)
+        code, now, because = _put(state, register_id, value)
+        _put(state, register_id, base)
         return letter(code) if code else "0" if now == value else "w" if now == base else "x", because
 
     count.row(same, lambda _: put(base), "same")
     count.row(flip, lambda bit: put(base ^ 1 << bit), "flip")
     for value, code, read_back in rnd:
-        found, now, because = _put(state, register_id, int(value, 16), 4)
+        found, now, because = _put(state, register_id, int(value, 16))
         count.one([code, int(read_back, 16)], [found, now], accepted=not code, because=because, where=value)
-        _put(state, register_id, base, 4)
+        _put(state, register_id, base)
     return count.done()
 
 
@@ -324,7 +324,7 @@ def _vlsall(state: State, record: Record) -> Iterator[Counted]:
     count, vcpu, host_vqs = Count(record, "op"), state.vcpu(), state.host.sve_vqs
     ok = {int(vqs, 16): (int(read, 16), others) for vqs, read, others in record["ok"]}
     asked = sorted(ok.keys() | sve.accepted_vls(host_vqs))
-    count.agreed[1] += _SUBSETS - len(asked)
+    count.agreed = [0, _SUBSETS - len(asked)]
     for vqs in asked:
         outcome = sve.check_vls(vqs, host_vqs)
         count.one(vqs in ok, outcome.accepted, accepted=vqs in ok, because=outcome.because, where=f"vqs {vqs:x}")
@@ -342,12 +342,7 @@ def _vlsbit(state: State, record: Record) -> Iterator[Counted]:
     count.row(record["alone"], lambda bit: _set_vls(state, 1 << bit), "alone")
     count.row(record["withdef"], lambda bit: _set_vls(state, all_vqs | 1 << bit), "withdef")
     count.row(record["prefixes"], lambda bit: _set_vls(state, (2 << bit) - 1), "prefixes")
-    last = _BITS - 1
-    count.row(
-        record["defprefix"],
-        lambda bit: _set_vls(state, all_vqs if bit == last else all_vqs & (2 << bit) - 1),
-        "defprefix",
-    )
+    count.row(record["defprefix"], lambda bit: _set_vls(state, all_vqs & (2 << bit) - 1), "defprefix")
     return count.done()
 
 

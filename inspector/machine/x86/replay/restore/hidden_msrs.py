@@ -66,16 +66,15 @@ def battery(
     found = {}
     for index in sorted(indexes):
         got = read(vcpu, index)
-        readable = not isinstance(got, Refusal)
         base = 0 if isinstance(got, Refusal) or index in VOLATILE else got
-        text = SAME if readable else REFUSED_MSR
+        text = REFUSED_MSR if isinstance(got, Refusal) else SAME
         for value in (*values, supported[index]):
-            text += _one(vcpu, index, value, base if readable else None)
+            text += _one(vcpu, index, value, base)
         found[index] = (text, f"{base:x}")
     return found
 
 
-def _one(vcpu: WholeVcpu, index: int, value: int, base: int | None) -> str:
+def _one(vcpu: WholeVcpu, index: int, value: int, base: int) -> str:
     if write(vcpu, index, value) is not None:
         return REFUSED_MSR
     if index in VOLATILE:
@@ -83,7 +82,7 @@ def _one(vcpu: WholeVcpu, index: int, value: int, base: int | None) -> str:
     got = read(vcpu, index)
     if isinstance(got, Refusal):
         return UNREAD
-    if base is not None and got != base:
+    if got != base:
         write(vcpu, index, base)
     return SAME if got == value else BASE if got == base else OTHER
 

@@ -23,6 +23,7 @@ from layouts.light import partial
 #: A battery: its keys, and the character of every value tried.
 Battery = Mapping[str, str]
 Part = Callable[[WholeVcpu], Battery]
+#: Of the first subsets of XCR0 alone is it asked whether they are the same; the others are shorter.
 _LIGHT = 256
 #: Keys of a record that are no battery of this module; the MSRs are those of ``hidden_msrs``.
 _OTHER_KEYS = frozenset(("op", "cpuid", "set_e", "msr"))
@@ -106,16 +107,15 @@ class Batteries:
     def answers(self, record: Record) -> Iterator[Answer | Agreed | NotAsked]:
         """The answers of one ``bat`` record."""
         name = record["cpuid"]
-        refused = record.get("set_e", 0)
-        code = 0
         if "set_e" in record:
+            refused = record["set_e"]
             vcpu = self.bench.fresh(1, "")
             outcome = vcpu.set_cpuid2(self.bench.tables.named(name)) if name else None
             code = outcome.code if outcome else 0
             why = outcome.because if outcome else ""
             yield Answer("hide.set_e", f"{name}: KVM_SET_CPUID2", refused, code, not refused, why)
-        if refused or code:
-            return
+            if refused or code:
+                return
         made = self.of(name)
         if not self.reference:
             self.reference, self.recorded = made, frozenset(record)
@@ -134,7 +134,7 @@ class Batteries:
             yield NotAsked(f"hide.{key}", "batteries that the supported table's record lacks", 1)
             return
         theirs = self.reference[key]
-        same = mine[:_LIGHT] == theirs[:_LIGHT] if key == "xcr" else mine == theirs
+        same = mine[:_LIGHT] == theirs[:_LIGHT]
         yield Answer(
             f"hide.{key}",
             f"{name}: {key} as with the supported table",

@@ -62,7 +62,7 @@ class Sweep:
         got = read(vcpu, index)
         if isinstance(got, Refusal):
             return UNREAD
-        if self.readable and got != self.base:
+        if got != self.base:
             write(vcpu, index, self.base)
             self.stuck += read(vcpu, index) != self.base
         if got == value:
@@ -238,7 +238,7 @@ def _typical(bench: Bench) -> Sequence[str]:
 def _make(bench: Bench, _section: str, record: Record) -> Found:
     bench.make(record)
     # The capability has no argument in the record: 1 where it is what the VM is for.
-    bench.enforces = str(record.get("x", "")).startswith("enforce")
+    bench.enforces = str(record.get("x")).startswith("enforce")
     yield from ()
 
 

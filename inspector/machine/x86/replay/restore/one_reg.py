@@ -10,7 +10,7 @@ from inspector.machine.x86.kvm.capabilities import check_extension
 from inspector.machine.x86.kvm.one_reg import get_one_reg, reg_list, register_id, set_one_reg
 from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
-from inspector.machine.x86.replay.restore.msrs import VOLATILE, XSTATE_MANAGED
+from inspector.machine.x86.replay.restore.msrs import VOLATILE, is_lost
 from inspector.machine.x86.replay.restore.sweeps import char_of_errno, compare, expand
 
 _MSR, _KVM = 2, 3
@@ -51,20 +51,17 @@ def _register(vcpu: WholeVcpu, register: int, record: Record | None) -> Iterator
     """GET, then six values, each followed by what was there."""
     name = f"{register:x}"
     got = get_one_reg(vcpu, register)
-    base = 0 if not got.accepted else got.value
-    expected = [errno.EINVAL, None] if record is None else [record["g"], record.get("b")]
-    shown = f"{base:x}" if record is None or "b" in record else None
-    mine = [got.code, shown if got.accepted else None]
-    if record is not None and not got.accepted and record["g"]:
-        expected[1] = None
-    if not _is_kept(vcpu, register & 0xFFFFFFFF):
-        expected[1] = mine[1] = None
+    expected: list[object] = [errno.EINVAL if record is None else record["g"]]
+    mine: list[object] = [got.code]
+    if record is not None and got.accepted and not record["g"] and _is_kept(vcpu, register & 0xFFFFFFFF):
+        expected.append(record["b"])
+        mine.append(f"{got.value:x}")
     yield Answer("misc.onereg", f"{name} get", expected, mine, not expected[0], got.because)
     outcomes = []
-    for value in (base, *_TRIED):
+    for value in (got.value, *_TRIED):
         outcomes.append(set_one_reg(vcpu, register, value))
         if got.accepted:
-            set_one_reg(vcpu, register, base)
+            set_one_reg(vcpu, register, got.value)
     chars = "".join(char_of_errno(outcome.code) for outcome in outcomes)
     sweep = expand("i" if record is None else record["s"], len(chars))
     yield from compare("misc.onereg", f"{name} set", sweep, chars, [outcome.because for outcome in outcomes])
@@ -72,4 +69,4 @@ def _register(vcpu: WholeVcpu, register: int, record: Record | None) -> Iterator
 
 def _is_kept(vcpu: WholeVcpu, index: int) -> bool:
     """Neither time, nor one of the MSRs that Bochs' XSAVES loses."""
-    return index not in VOLATILE and not (index in XSTATE_MANAGED and vcpu.kvm.processor.emulator == "bochs")
+    return index not in VOLATILE and not is_lost(vcpu, index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Sequence
 
 from inspector.machine.answer import Answer, NotAsked, unknown
@@ -19,9 +18,9 @@ from inspector.machine.x86.replay.restore import run_cases
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.guest_memory import own_memory
 from inspector.machine.x86.replay.restore.states import put, set_state, sregs_image
-from inspector.machine.x86.replay.restore.tables import find, with_register
+from inspector.machine.x86.replay.restore.tables import Table, find, with_register
 
-_CODE, _STACK, _RIP = 0x10000, 0x20000, 128
+_CODE, _STACK = 0x10000, 0x20000
 _PORT, _HANDLERS_PORT, _EXIT_IO = 0x11, 0x10, 2
 _SEGMENT = {
     name: (offset, width)
@@ -77,8 +76,8 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | NotAske
 def _code(vcpu: WholeVcpu) -> None:
     own_memory(vcpu.vm)[_CODE : _CODE + 3] = b"\xe6\x11\xf4"
     image = bytearray(144)
-    struct.pack_into("<Q", image, 48, _STACK)
-    struct.pack_into("<QQ", image, _RIP, _CODE, 2)
+    for at, value in ((48, _STACK), (128, _CODE), (136, 2)):
+        put(image, at, value)
     vcpu.regs.set(bytes(image))
 
 
@@ -96,7 +95,6 @@ def _answers(bench: Bench, record: Record) -> Iterator[Answer | NotAsked]:
 
 def _told(vcpu: WholeVcpu, found: RunAnswer, set_code: int) -> dict[str, object]:
     """The answer as the recorder writes it."""
-    is_dead = bool(found.code) and found.exit_reason == 0
     mine: dict[str, object] = {"set": set_code, "e": found.code, "exit": found.exit_reason}
     if found.enters:
         mine["exit"] = _EXIT_IO
@@ -107,9 +105,9 @@ def _told(vcpu: WholeVcpu, found: RunAnswer, set_code: int) -> dict[str, object]
         mine |= {"suberror": found.suberror, "ndata": found.words}
     if found.hardware:
         mine["hw"] = f"{found.hardware:x}"
-    if found.rip != UNKNOWN_RIP and not is_dead:
+    if found.rip != UNKNOWN_RIP:
         mine["rip"] = f"{found.rip:x}"
-    return mine | {"mp": 0 if is_dead else get_mp_state(vcpu)}
+    return mine | {"mp": get_mp_state(vcpu)}
 
 
 def _set(bench: Bench, word: str) -> int:
@@ -143,13 +141,11 @@ def _set_sregs(bench: Bench, word: str) -> int:
     if "pdpte" in word:
         entry = 0x3007 if "reserved" in word else 0x3001
         paging = _changed(sregs_image(vcpu, "long"), run_cases.SREGS[word], _SREGS)
-        struct.pack_into("<Q", own_memory(vcpu.vm), 0x8000, entry)
+        put(own_memory(vcpu.vm), 0x8000, entry)
         return set_sregs(vcpu, paging).code
     if word.startswith("SMEP"):
-        image = bytearray(sregs_image(vcpu, "long"))
-        if vcpu.guest.in_table("SMEP"):
-            put(image, 248, int.from_bytes(image[248:256], "little") | 1 << 20)
-        code = set_sregs(vcpu, bytes(image)).code
+        smep = "cr4|=0x100000" if vcpu.guest.in_table("SMEP") else ""
+        code = set_sregs(vcpu, _changed(sregs_image(vcpu, "long"), smep, _SREGS)).code
         vcpu.set_cpuid2(bench.tables.named("min"))
         return code
     return set_sregs(vcpu, _changed(sregs_image(vcpu, "long"), run_cases.SREGS[word], _SREGS)).code
@@ -157,27 +153,27 @@ def _set_sregs(bench: Bench, word: str) -> int:
 
 def _set_tables(bench: Bench, word: str) -> int:
     vcpu, sup = bench.vcpu, bench.tables.named("sup")
-    if word == "osxsave in cr4, xcr0=7, then CPUID without XSAVE":
-        code = set_sregs(vcpu, _changed(sregs_image(vcpu, "long"), "cr4|=0x40000", _SREGS)).code
-        vcpu.set_xcrs((0, 7))
-        one = find(sup, 1)
-        ecx = one.ecx & ~(1 << 26 | 1 << 28) if one else 0
-        return code * 100 + vcpu.set_cpuid2(with_register(sup, 1, 0, 2, ecx)).code
-    if word == "sregs long mode, then CPUID without LM":
-        code = set_state(vcpu, "long").code
-        extended = find(sup, 0x80000001)
-        edx = extended.edx & ~(1 << 29) if extended else 0
-        return code * 100 + vcpu.set_cpuid2(with_register(sup, 0x80000001, 0, 3, edx)).code
+    if word in run_cases.TABLES:
+        changes, leaf, register, bits = run_cases.TABLES[word]
+        code = set_sregs(vcpu, _changed(sregs_image(vcpu, "long"), changes, _SREGS)).code
+        if "xcr0=7" in word:
+            vcpu.set_xcrs((0, 7))
+        return code * 100 + vcpu.set_cpuid2(_masked(sup, leaf, register, ~bits)).code
     if word == "no CPUID at all, long mode":
         bench.vcpu = bench.fresh(1, "")
         set_state(bench.vcpu, "long")
         _code(bench.vcpu)
         return 0
     if word == "phys width 32, cr3 in memory":
-        width = find(sup, 0x80000008)
-        eax = (width.eax if width else 0) & ~0xFF | 32
-        return vcpu.set_cpuid2(with_register(sup, 0x80000008, 0, 0, eax)).code
+        return vcpu.set_cpuid2(_masked(sup, 0x80000008, 0, ~0xFF, 32)).code
     return _ALONE[word]
+
+
+def _masked(table: Table, leaf: int, register: int, keep: int, more: int = 0) -> Table:
+    """The table with some bits of a register alone, and more; a leaf that it lacks has zeroes."""
+    entry = find(table, leaf)
+    value = entry.values[register] if entry else 0
+    return with_register(table, leaf, 0, register, value & keep | more)
 
 
 def _changed(image: bytes, changes: str, fields: dict[str, tuple[int, int]]) -> bytes:
@@ -185,8 +181,8 @@ def _changed(image: bytes, changes: str, fields: dict[str, tuple[int, int]]) -> 
     found = bytearray(image)
     for name, operator, inverted, text in _CHANGE.findall(changes):
         at, size = fields[name]
-        mask, before = (1 << 8 * size) - 1, int.from_bytes(found[at : at + size], "little")
-        value = ~int(text, 0) & mask if inverted else int(text, 0)
+        before = int.from_bytes(found[at : at + size], "little")
+        value = ~int(text, 0) if inverted else int(text, 0)
         after = before | value if operator == "|" else before & value if operator == "&" else value
         found[at : at + size] = after.to_bytes(size, "little")
     return bytes(found)

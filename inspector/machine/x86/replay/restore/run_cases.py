@@ -103,7 +103,12 @@ EVENTS = {
     "sipi vector": "flags=2 sipi_vector=0x9a",
     "triple fault pending": "flags=0x20 triple_fault=1",
 }
-#: MSRs that are written, and tables that are set after the state.
+#: Changes of struct kvm_sregs over the state ``long``; the leaf, register and bits that the table set next lacks.
+TABLES = {
+    "osxsave in cr4, xcr0=7, then CPUID without XSAVE": ("cr4|=0x40000", 1, 2, 1 << 26 | 1 << 28),
+    "sregs long mode, then CPUID without LM": ("", 0x80000001, 3, 1 << 29),
+}
+#: MSRs that are written.
 EFER = {
     "tsc_aux, efer by msr: lma cleared while paging": 0x100,
     "efer by msr: lme cleared while paging": 0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspector.machine.answer import Agreed, Answer, NotAsked, RecordError, unknown
 from inspector.machine.x86.kvm import restore
@@ -20,8 +20,6 @@ from layouts.x86.kvm_counted import cpuid2_unpack, msrs_unpack
 Found = Iterator[Answer | Agreed | NotAsked]
 Files = Mapping[str, bytes]
 ORDERS = (restore.QEMU, restore.FIRECRACKER, restore.MSRS_FIRST)
-#: Structures that every capture has, whole.
-_SIZES = {name: size_bytes(f"kvm-{name.replace('_', '-')}") for name in ("regs", "sregs", "vcpu_events", "xcrs")}
 _APIC_TIMER = slice(0x390, 0x394)
 _SHOWN_WORDS, _XSAVE_COMPARED = 8, 4096
 #: The recorder prints at most three counts of KVM_SET_MSRS.
@@ -32,22 +30,24 @@ def saved_of(files: Files, tsc_khz: int) -> restore.Saved:
     """A captured vCPU from its files, by the names that recordings give them."""
 
     def part(name: str) -> bytes | None:
-        data = files.get(f"vcpu0.kvm_{name}.bin")
-        size = _SIZES.get(name, 0)
-        if len(data or b"") < size:
-            raise RecordError(f"vcpu0.kvm_{name}.bin has {len(data or b'')} bytes of {size}")
+        return files.get(f"vcpu0.kvm_{name}.bin")
+
+    def whole(name: str) -> bytes:
+        data, size = part(name) or b"", size_bytes(f"kvm-{name.replace('_', '-')}")
+        if len(data) < size:
+            raise RecordError(f"vcpu0.kvm_{name}.bin has {len(data)} bytes of {size}")
         return data
 
     msrs, cpuid = part("msrs") or bytes(8), part("cpuid2") or bytes(8)
     return restore.Saved(
         cpuid=tuple(Entry(*row) for row in cpuid2_unpack(cpuid)),
-        regs=part("regs") or b"",
-        sregs=part("sregs") or b"",
+        regs=whole("regs"),
+        sregs=whole("sregs"),
         sregs2=part("sregs2"),
         xsave=part("xsave") or b"",
-        xcrs=part("xcrs") or b"",
+        xcrs=whole("xcrs"),
         msrs=tuple((index, value) for index, _, value in msrs_unpack(msrs)),
-        events=part("vcpu_events") or b"",
+        events=whole("vcpu_events"),
         mp_state=int.from_bytes(part("mp_state") or b"", "little"),
         debugregs=part("debugregs") or b"",
         lapic=part("lapic_state"),
@@ -56,34 +56,37 @@ def saved_of(files: Files, tsc_khz: int) -> restore.Saved:
     )
 
 
+class Captured(NamedTuple):
+    """A captured vCPU, and which interrupt controllers its VM had."""
+
+    name: str
+    saved: restore.Saved
+    irqchip: int
+
+
 class RestoreReplay:
-    """The restores of one captured vCPU after another."""
+    """The restores of one captured vCPU after another: ``captured`` is the one that the next records are about."""
 
     def __init__(self, bench: Bench, section: str) -> None:
         self.bench = bench
         self.section = section
-        self.saved: restore.Saved | None = None
-        self.irqchip = 0
+        self.captured: Captured | None = None
 
-    def take(self, files: Files, tsc_khz: int, irqchip: int) -> None:
-        """The vCPU that the next records are about."""
-        self.saved = saved_of(files, tsc_khz)
-        self.irqchip = irqchip
-
-    def answers(self, record: Record, where: str) -> Found:
+    def answers(self, record: Record) -> Found:
         """The answers of a ``restore`` record."""
-        assert self.saved is not None
-        saved, kind = self.saved, f"{self.section}.restore"
+        assert self.captured is not None
+        where, saved, irqchip = self.captured
+        kind = f"{self.section}.restore"
         name = record["cpuid"]
         table = saved.cpuid if name == "captured" else self.bench.tables.named(name) if name else ()
-        vcpu = WholeVcpu(self.bench.kvm, VmConfig(self.irqchip, memory=ZEROES))
+        vcpu = WholeVcpu(self.bench.kvm, VmConfig(irqchip, memory=ZEROES))
         text = f"{where}, {name or 'no table'}, order {record['order']}"
         if name:
             outcome = vcpu.set_cpuid2(table)
             expected = record["cpuid_e"]
             yield Answer(kind, f"{text}: cpuid", expected, outcome.code, not expected, outcome.because)
         yield from self._steps(kind, text, record, restore.restore(vcpu, saved, ORDERS[record["order"]]))
-        yield from self._differences(kind, text, record, vcpu)
+        yield from self._differences(kind, text, record, vcpu, saved)
         if "run" in record:
             yield NotAsked(f"{self.section}.run", "guest code after a restore", 2)
 
@@ -105,9 +108,7 @@ class RestoreReplay:
                 because,
             )
 
-    def _differences(self, kind: str, text: str, record: Record, vcpu: WholeVcpu) -> Found:
-        saved = self.saved
-        assert saved is not None
+    def _differences(self, kind: str, text: str, record: Record, vcpu: WholeVcpu, saved: restore.Saved) -> Found:
         now = restore.save(vcpu, ())
         structures = compared(saved, now)
         for name in record["diff"].keys() - structures:
@@ -155,7 +156,7 @@ def compared(saved: restore.Saved, now: restore.Saved) -> dict[str, tuple[bytes,
         found["lapic"] = (_timeless(saved.lapic), _timeless(now.lapic))
     if saved.nested is not None and now.nested is not None:
         size = int.from_bytes(saved.nested[4:8], "little")
-        found["nested"] = (saved.nested[:size].ljust(size, b"\0"), now.nested[:size].ljust(size, b"\0"))
+        found["nested"] = (saved.nested[:size], now.nested[:size].ljust(size, b"\0"))
     return found
 
 
@@ -191,9 +192,10 @@ def replay(bench: Bench, records: Sequence[Record]) -> Found:
             case "blob":
                 files[record["name"]] = _blob(record)
             case "set":
-                made.take(files, max(capture["khz"], 0), capture["irq"])
+                saved = saved_of(files, max(capture["khz"], 0))
+                made.captured = Captured(capture["set"], saved, capture["irq"])
             case "restore":
-                yield from made.answers(record, capture["set"])
+                yield from made.answers(record)
             case "guest" | "norun":
                 yield NotAsked(f"restore.{record['op']}", "guest code before a capture", 1)
             case op if op not in ("mk", "noguest"):
@@ -207,22 +209,23 @@ def _blob(record: Record) -> bytes:
     return data
 
 
+def captured_elsewhere(name: str, files: Files) -> Captured:
+    """What an archive has of a vCPU: its name says that the interrupt controller is split, a file its frequency."""
+    irqchip = 2 if "split" in name else int("vcpu0.kvm_lapic_state.bin" in files)
+    return Captured(name, saved_of(files, int(files.get("khz") or 0)), irqchip)
+
+
 def foreign(captures: Callable[[str], Files | None]) -> Callable[[Bench, Sequence[Record]], Found]:
     """The answers of section ``foreign``; ``captures`` gives the files of a capture by its name."""
 
     def replay_foreign(bench: Bench, records: Sequence[Record]) -> Found:
         made = RestoreReplay(bench, "foreign")
-        name, known = "", False
         for record in records:
             if record["op"] == "foreign":
-                name = record["from"]
-                files = captures(name)
-                known = files is not None
-                if files is not None:
-                    irqchip = 2 if "split" in name else int("vcpu0.kvm_lapic_state.bin" in files)
-                    made.take(files, int(files.get("khz", b"0").split()[0] or b"0"), irqchip)
-            elif record["op"] == "restore" and known:
-                yield from made.answers(record, name)
+                files = captures(record["from"])
+                made.captured = None if files is None else captured_elsewhere(record["from"], files)
+            elif record["op"] == "restore" and made.captured:
+                yield from made.answers(record)
             elif record["op"] == "restore":
                 yield NotAsked("foreign.restore", "captures that are not there", 1)
             else:
