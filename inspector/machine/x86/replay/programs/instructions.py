@@ -13,6 +13,7 @@ from inspector.machine.x86.cpu.processor import Instruction, Processor
 from inspector.machine.x86.cpu.registers import INITIAL_MXCSR
 from inspector.machine.x86.replay.programs import addresses, digest
 from inspector.machine.x86.replay.programs.addresses import DATA, IMAGE, OPERAND, STORED, STORED_CONFIG
+from layouts.light import partial
 from layouts.x86.xsave import (
     EXTENDED_OFFSET,
     HEADER_OFFSET,
@@ -24,14 +25,15 @@ from layouts.x86.xsave import (
 
 Words = list[Any]
 Parser = Callable[[Memory, Words], Instruction]
+Move = Callable[[Processor, int, bytes], Outcome]
 _X87 = (
     *("fninit", "emms", "fnop", "fwait", "fnclex", "fld1", "fldz", "fincstp", "fdecstp"),
     *("ffree %st(0)", "fstp %st(0)", "fdivrp %st,%st(1)"),
 )
 _EMPTY = LEGACY_AT["mxcsr"].put(bytes(addresses.IMAGE_SIZE_BYTES), INITIAL_MXCSR)
 
-#: How many registers an instruction can name; of the shorter vectors 16.
-_ZMMS, _MASKS, _MMXS = 32, 8, 8
+#: How many registers an instruction can name.
+_ZMMS, _VECTORS, _MASKS, _MMXS = 32, 16, 8, 8
 
 
 def _bytes(first: int, count: int, step: int = 1) -> bytes:
@@ -102,42 +104,33 @@ def _tilezero(_: Memory, words: Words) -> Instruction:
     return lambda cpu: tiles.tilezero(cpu, tile)
 
 
-def _product(name: str) -> Parser:
-    return lambda _, words: lambda cpu: tiles.tile_product(cpu, name, tuple(words))
+def _product(name: str, _: Memory, words: Words) -> Instruction:
+    return lambda cpu: tiles.tile_product(cpu, name, tuple(words))
 
 
-def _saves(name: str) -> Parser:
-    def parse(memory: Memory, words: Words) -> Instruction:
-        mask, address = int(words[0], 16), IMAGE
-        if len(words) == 4:
-            fill, bv, xcomp = (int(word, 16) for word in words[1:])
-            image = with_xcomp_bv(with_xstate_bv(bytes([fill]) * EXTENDED_OFFSET, bv), xcomp, clear=True)
-            memory.write(IMAGE, image.ljust(addresses.IMAGE_SIZE_BYTES, bytes([fill])))
-        elif len(words) == 2:
-            address = addresses.address_of(words[1])
-        return lambda cpu: xsave.xsave_at(cpu, name, memory, address, mask)
-
-    return parse
+def _save(name: str, memory: Memory, words: Words) -> Instruction:
+    mask, address = int(words[0], 16), IMAGE
+    if len(words) == 4:
+        fill, bv, xcomp = (int(word, 16) for word in words[1:])
+        image = with_xcomp_bv(with_xstate_bv(bytes([fill]) * EXTENDED_OFFSET, bv), xcomp, clear=True)
+        memory.write(IMAGE, image.ljust(addresses.IMAGE_SIZE_BYTES, bytes([fill])))
+    elif len(words) == 2:
+        address = addresses.address_of(words[1])
+    return lambda cpu: xsave.xsave_at(cpu, name, memory, address, mask)
 
 
-def _saves_header(name: str) -> Parser:
-    def parse(memory: Memory, words: Words) -> Instruction:
-        memory.write(IMAGE, b"\xcc" * addresses.IMAGE_SIZE_BYTES)
-        return lambda cpu: xsave.xsave_at(cpu, name, memory, IMAGE, int(words[0], 16))
-
-    return parse
+def _save_header(name: str, memory: Memory, words: Words) -> Instruction:
+    memory.write(IMAGE, b"\xcc" * addresses.IMAGE_SIZE_BYTES)
+    return lambda cpu: xsave.xsave_at(cpu, name, memory, IMAGE, int(words[0], 16))
 
 
-def _restores(name: str) -> Parser:
-    def parse(memory: Memory, words: Words) -> Instruction:
-        address = IMAGE
-        if len(words) > 1:
-            # The recorder cleared its buffer before it named an address.
-            memory.write(IMAGE, bytes(addresses.IMAGE_SIZE_BYTES))
-            address = addresses.address_of(words[1])
-        return lambda cpu: xsave.xrstor_at(cpu, name, memory, address, int(words[0], 16))
-
-    return parse
+def _restore(name: str, memory: Memory, words: Words) -> Instruction:
+    address = IMAGE
+    if len(words) > 1:
+        # The recorder cleared its buffer before it named an address.
+        memory.write(IMAGE, bytes(addresses.IMAGE_SIZE_BYTES))
+        address = addresses.address_of(words[1])
+    return lambda cpu: xsave.xrstor_at(cpu, name, memory, address, int(words[0], 16))
 
 
 def _xrstor(memory: Memory, image: bytes, mask: int, address: int = IMAGE) -> Instruction:
@@ -159,8 +152,8 @@ def _xrstor_img_at(memory: Memory, words: Words) -> Instruction:
     return _xrstor(memory, digest.good_image(xcomp, bv)[:mapped], mask, addresses.GUARD - mapped)
 
 
-def _xrstor_initial(mask: int) -> Parser:
-    return lambda memory, _: _xrstor(memory, _EMPTY, mask)
+def _xrstor_initial(mask: int, memory: Memory, _: Words) -> Instruction:
+    return _xrstor(memory, _EMPTY, mask)
 
 
 def _xrstor_zero(memory: Memory, words: Words) -> Instruction:
@@ -177,17 +170,15 @@ def _register(words: Words, count: int) -> int:
     return number
 
 
-def _vector(
-    instruction: Callable[[Processor, int, bytes], Outcome], size: int, registers: int = 16, *, zero: bool = False
-) -> Parser:
-    def parse(memory: Memory, words: Words) -> Instruction:
-        register = _register(words, registers)
-        data = bytes(size) if zero else _bytes(words[1], 64)[:size]
-        if not zero:
-            memory.write(OPERAND, _bytes(words[1], 64))
-        return lambda cpu: instruction(cpu, register, data)
+def _vector(move: Move, size: int, registers: int, memory: Memory, words: Words) -> Instruction:
+    register, data = _register(words, registers), _bytes(words[1], 64)
+    memory.write(OPERAND, data)
+    return lambda cpu: move(cpu, register, data[:size])
 
-    return parse
+
+def _zero(move: Move, size: int, registers: int, _: Memory, words: Words) -> Instruction:
+    register = _register(words, registers)
+    return lambda cpu: move(cpu, register, bytes(size))
 
 
 def _kmovq(_: Memory, words: Words) -> Instruction:
@@ -216,8 +207,8 @@ def _xsave_x87(memory: Memory, _: Words) -> Instruction:
     return lambda cpu: xsave.xsave_at(cpu, "xsave", memory, IMAGE, 1)
 
 
-def _x87(name: str) -> Parser:
-    return lambda _memory, _words: lambda cpu: x87.simple(cpu, name)
+def _simple(name: str, _memory: Memory, _words: Words) -> Instruction:
+    return lambda cpu: x87.simple(cpu, name)
 
 
 def _fxrstor(memory: Memory, words: Words) -> Instruction:
@@ -239,19 +230,16 @@ def _fxsave(memory: Memory, _: Words) -> Instruction:
     return save
 
 
-def _load_from(label: str) -> Parser:
-    def parse(memory: Memory, _: Words) -> Instruction:
-        def load(_cpu: Processor) -> Outcome:
-            rule = Rule("Intel SDM vol. 2, MOV", "manual")
-            try:
-                memory.read(addresses.address_of(label), 8)
-            except MemoryFaultError as fault:
-                return rule.fault_at(fault)
-            return rule.ok()
+def _load_from(label: str, memory: Memory, _: Words) -> Instruction:
+    def load(_cpu: Processor) -> Outcome:
+        rule = Rule("Intel SDM vol. 2, MOV", "manual")
+        try:
+            memory.read(addresses.address_of(label), 8)
+        except MemoryFaultError as fault:
+            return rule.fault_at(fault)
+        return rule.ok()
 
-        return load
-
-    return parse
+    return load
 
 
 def _ud2(_: Memory, _words: Words) -> Instruction:
@@ -263,8 +251,8 @@ def _ud2(_: Memory, _words: Words) -> Instruction:
     return undefined
 
 
-def _plain(instruction: Instruction) -> Parser:
-    return lambda _memory, _words: instruction
+def _plain(instruction: Instruction, _memory: Memory, _words: Words) -> Instruction:
+    return instruction
 
 
 INSTRUCTIONS: dict[str, Parser] = {
@@ -272,7 +260,7 @@ INSTRUCTIONS: dict[str, Parser] = {
     "ldtilecfg_at": _ldtilecfg_at,
     "sttilecfg": _sttilecfg,
     "sttilecfg_at": _sttilecfg,
-    "tilerelease": _plain(tiles.tilerelease),
+    "tilerelease": partial(_plain, tiles.tilerelease),
     "tilezero": _tilezero,
     "tileloadd": _tileloadd,
     "tileloaddt1": _tileloadd,
@@ -281,46 +269,46 @@ INSTRUCTIONS: dict[str, Parser] = {
     "tileloaddt1_at": _tileloadd_at,
     "tilestored": _tilestored,
     "tilestored_at": _tilestored_at,
-    **{name: _product(name) for name in ("tdpbssd", "tdpbsud", "tdpbusd", "tdpbuud", "tdpbf16ps")},
-    **{name: _saves(name) for name in ("xsave", "xsavec", "xsaveopt", "xsaves")},
-    **{f"{name}_hdr": _saves_header(name) for name in ("xsave", "xsavec", "xsaveopt")},
-    "xrstor": _restores("xrstor"),
-    "xrstors": _restores("xrstors"),
+    **{name: partial(_product, name) for name in ("tdpbssd", "tdpbsud", "tdpbusd", "tdpbuud", "tdpbf16ps")},
+    **{name: partial(_save, name) for name in ("xsave", "xsavec", "xsaveopt", "xsaves")},
+    **{f"{name}_hdr": partial(_save_header, name) for name in ("xsave", "xsavec", "xsaveopt")},
+    "xrstor": partial(_restore, "xrstor"),
+    "xrstors": partial(_restore, "xrstors"),
     "xrstor_img": _xrstor_img,
     "xrstor_img_at": _xrstor_img_at,
-    "xrstor_init": _xrstor_initial(0xE7),
-    "xrstor_init_pkru": _xrstor_initial(0x200),
+    "xrstor_init": partial(_xrstor_initial, 0xE7),
+    "xrstor_init_pkru": partial(_xrstor_initial, 0x200),
     "xrstor_zero": _xrstor_zero,
-    "load_zmm": _vector(vectors.vmovdqu64, 64, _ZMMS),
-    "load_ymm": _vector(vectors.vmovdqu, 32),
-    "load_vxmm": _vector(vectors.vmovdqu, 16),
-    "load_xmm": _vector(vectors.movdqu, 16),
-    "zero_zmm": _vector(vectors.vmovdqu64, 64, _ZMMS, zero=True),
-    "zero_evymm": _vector(vectors.vmovdqu64, 32, _ZMMS, zero=True),
-    "zero_evxmm": _vector(vectors.vmovdqu64, 16, _ZMMS, zero=True),
-    "zero_ymm": _vector(vectors.vmovdqu, 32, zero=True),
-    "zero_vxmm": _vector(vectors.vmovdqu, 16, zero=True),
-    "zero_xmm": _vector(vectors.movdqu, 16, zero=True),
-    "vzeroupper": _plain(vectors.vzeroupper),
-    "vzeroall": _plain(vectors.vzeroall),
+    "load_zmm": partial(_vector, vectors.vmovdqu64, 64, _ZMMS),
+    "load_ymm": partial(_vector, vectors.vmovdqu, 32, _VECTORS),
+    "load_vxmm": partial(_vector, vectors.vmovdqu, 16, _VECTORS),
+    "load_xmm": partial(_vector, vectors.movdqu, 16, _VECTORS),
+    "zero_zmm": partial(_zero, vectors.vmovdqu64, 64, _ZMMS),
+    "zero_evymm": partial(_zero, vectors.vmovdqu64, 32, _ZMMS),
+    "zero_evxmm": partial(_zero, vectors.vmovdqu64, 16, _ZMMS),
+    "zero_ymm": partial(_zero, vectors.vmovdqu, 32, _VECTORS),
+    "zero_vxmm": partial(_zero, vectors.vmovdqu, 16, _VECTORS),
+    "zero_xmm": partial(_zero, vectors.movdqu, 16, _VECTORS),
+    "vzeroupper": partial(_plain, vectors.vzeroupper),
+    "vzeroall": partial(_plain, vectors.vzeroall),
     "kmovq": _kmovq,
     "kxorq": _kxorq,
     "ldmxcsr": lambda _, words: lambda cpu: vectors.ldmxcsr(cpu, int(words[0], 16)),
     "stmxcsr": _stmxcsr,
     "stmxcsr -64(%rsp)": _stmxcsr,
     "wrpkru": _wrpkru,
-    "rdpkru": _plain(vectors.rdpkru),
+    "rdpkru": partial(_plain, vectors.rdpkru),
     "xgetbv": lambda _, words: lambda cpu: control.xgetbv(cpu, words[0]),
-    **{name: _x87(name) for name in _X87},
+    **{name: partial(_simple, name) for name in _X87},
     "fldcw": lambda _, words: lambda cpu: x87.fldcw(cpu, int(words[0], 16)),
-    "movq_mm": _vector(x87.movq_mm, 8, _MMXS),
+    "movq_mm": partial(_vector, x87.movq_mm, 8, _MMXS),
     "fxrstor": _fxrstor,
     "fxsave": _fxsave,
     "xsave_x87": _xsave_x87,
-    "divps %xmm1,%xmm0": _plain(lambda cpu: x87.divps(cpu, 4)),
+    "divps %xmm1,%xmm0": partial(_plain, lambda cpu: x87.divps(cpu, 4)),
     "ud2": _ud2,
-    "load_unmapped": _load_from("unmapped"),
-    "load_noncanonical": _load_from("noncanonical"),
+    "load_unmapped": partial(_load_from, "unmapped"),
+    "load_noncanonical": partial(_load_from, "noncanonical"),
 }
 #: Instructions whose value is the step's result.
 READS = ("xgetbv", "rdpkru")

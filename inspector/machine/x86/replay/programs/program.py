@@ -26,7 +26,7 @@ _GETS = (0x1022, 0x1024)
 #: RFBM of xrstor_zero where the step does not say it: what is permitted to everybody in group ``instruction``.
 _ZERO, _ZERO_IN_MISC = "602e7", "2e7"
 _UNTOUCHED = 0xDEAD
-_REPEATED = 0xFFFFFFFFFFFFFFFF
+_ALL_BITS = 0xFFFFFFFFFFFFFFFF
 
 
 class _Waiting(NamedTuple):
@@ -135,11 +135,10 @@ class Program:
     def _start(self, _: ProgramStep) -> str:
         return f"{self.xinuse():x}"
 
-    def _dig(self, step: ProgramStep) -> object:
-        mask = int(step[1], 16) if len(step) > 3 else _REPEATED
+    def _dig(self, _: ProgramStep) -> object:
         self.linux.to_user(self.cpu, self.thread)
         outcome = self.processor.execute(
-            lambda cpu: xsave.xsave(cpu, "xsavec", bytes(addresses.IMAGE_SIZE_BYTES), mask), user=True
+            lambda cpu: xsave.xsave(cpu, "xsavec", bytes(addresses.IMAGE_SIZE_BYTES), _ALL_BITS), user=True
         )
         return digest.digest(outcome.image, everything=False)
 
@@ -156,7 +155,7 @@ class Program:
         return None
 
     def _arch_prctl(self, step: ProgramStep) -> int:
-        operation, argument = int(step[1], 16), step[2] & _REPEATED
+        operation, argument = int(step[1], 16), step[2] & _ALL_BITS
         outcome = self._operation(operation, argument)
         if outcome is None:
             return -errno.EINVAL

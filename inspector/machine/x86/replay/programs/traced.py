@@ -113,7 +113,7 @@ def _set(program: Program, record: dict[str, Any]) -> object:
         image = _changed(image, offset, size, int(keep, 16), int(add, 16))
     size_bytes = LEGACY_SIZE_BYTES if legacy else record["len"]
     outcome = _write(program, image[:size_bytes], _PRFPREG if legacy else record["type"])
-    found: dict[str, object] = {"err": outcome.code if not outcome.accepted else 0}
+    found: dict[str, object] = {"err": outcome.code}
     if not legacy:
         limit = LEGACY_SIZE_BYTES if record["type"] == _PRFPREG else len(_image(program))
         refused = size_bytes % 8

@@ -23,7 +23,7 @@ def _get_mp_state(vcpu: WholeVcpu) -> bytes:
 
 
 def _set_mp_state(vcpu: WholeVcpu, image: bytes) -> Outcome:
-    return mp_state.set_mp_state(vcpu, int.from_bytes(image[:4], "little"))
+    return mp_state.set_mp_state(vcpu, int.from_bytes(image, "little"))
 
 
 def _get_lapic(vcpu: WholeVcpu) -> bytes:

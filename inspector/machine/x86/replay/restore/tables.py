@@ -47,9 +47,9 @@ def with_register(table: Table, function: int, index: int, register: int, value:
     return (*table[:at], changed, *table[at + 1 :])
 
 
-def without(table: Table, function: int, index: int | None = None) -> Table:
-    """The table without a leaf, or one of its sub-leaves."""
-    return tuple(e for e in table if e.leaf != function or (index is not None and e.subleaf != index))
+def without(table: Table, function: int) -> Table:
+    """The table without a leaf."""
+    return tuple(entry for entry in table if entry.leaf != function)
 
 
 class Tables:

@@ -110,11 +110,10 @@ def _state(vcpu: WholeVcpu, record: Record) -> Answer:
 
 
 def fill_fpu(vcpu: WholeVcpu) -> None:
-    """KVM_SET_FPU as the recorder does it (fpufill)."""
+    """KVM_SET_FPU as the recorder does it (fpufill), but for MXCSR, which kvm_arch_vcpu_ioctl_set_fpu does not take."""
     image = bytearray(xsave.FPU_SIZE_BYTES)
     image[128:130] = (0x37F).to_bytes(2, "little")
     image[152:408] = bytes(range(256))
-    image[408:412] = (0x1F80).to_bytes(4, "little")
     xsave.set_fpu(vcpu, bytes(image))
 
 
