@@ -29,7 +29,6 @@ class CpuidReplay:
         self.supported = bench.tables.supported
         #: What KVM_GET_CPUID2 gave after the first run.
         self.kept: Table = ()
-        self._what = ""
 
     @property
     def vcpu(self) -> WholeVcpu:
@@ -94,7 +93,7 @@ class CpuidReplay:
                 return after_run(name, self.supported)
         if name in SPECIAL:
             return SPECIAL[name](self.supported)
-        return self.bench.tables.named(name) if record["op"] == "setcpuid" else self.supported
+        return self.bench.tables.named(name)
 
     def _cpuid(self, record: Record) -> Found:
         """A table that the recorder made, in full: those that are set by its name are the same."""
@@ -174,8 +173,8 @@ class CpuidReplay:
 
     def _setcpuid1(self, record: Record) -> Found:
         rows = [(entry.leaf, *entry.values) for entry in self.supported]
-        rows = rows if record["nent"] == len(rows) else [(0, 0, 0, 0, 0)] * record["nent"]
-        outcome = cpuid_ioctls.set_cpuid(self.vcpu, rows)
+        rows += [(0, 0, 0, 0, 0)] * record["nent"]
+        outcome = cpuid_ioctls.set_cpuid(self.vcpu, rows[: record["nent"]])
         predicted: list[object] = [outcome.code]
         expected = [record["e"]]
         if "gnent" in record:
@@ -201,7 +200,6 @@ class CpuidReplay:
         yield self._answer(record, "no table", record["e"], 14, "copy_from_user of the header")
 
     def _runtime(self, record: Record) -> Found:
-        self._what = record["what"]
         code, why = change(self.vcpu, record["what"])
         diff = differences(self.supported, cpuid_ioctls.entries_of(self.vcpu))
         expected = [record["e"], record["ge"], record["diff"]]

@@ -57,8 +57,7 @@ def replay(bench: Bench, records: Sequence[Record]) -> Iterator[Answer | Agreed 
                 yield answer("nested.efer_svme", "SREGS", record["e"], outcome.code, outcome.because)
             case "getnested":
                 code, base = vcpu.nested.get(BUFFER_SIZE_BYTES)
-                shown = base[:_HEADER] if not code else unread()
-                mine = [code, shown.hex(), len(base) or BUFFER_SIZE_BYTES]
+                mine = [code, _shown(base), len(base) or BUFFER_SIZE_BYTES]
                 yield answer("nested.getnested", "get", [record["ge"], record["hdr"], record["size"]], mine)
             case "base":
                 yield answer("nested.base", "get", record["hex"], base[:_HEADER].hex())
@@ -76,6 +75,10 @@ def unread() -> bytes:
     return struct.pack("<HHI", 0, 0, BUFFER_SIZE_BYTES).ljust(_HEADER, b"\0")
 
 
+def _shown(image: bytes) -> str:
+    return (image or unread())[:_HEADER].hex()
+
+
 def _tried(vcpu: WholeVcpu, base: bytes, record: Record) -> Answer:
     """``nest``, ``nestf``, ``nestv``: one state, and what is there after it."""
     kind = f"nested.{record['op']}"
@@ -86,7 +89,7 @@ def _tried(vcpu: WholeVcpu, base: bytes, record: Record) -> Answer:
         return answer(kind, text, record["e"], outcome.code, outcome.because, accepted=not record["e"])
     code, got = vcpu.nested.get(BUFFER_SIZE_BYTES)
     vcpu.nested.set(base)
-    mine = [outcome.code, code, got[:_HEADER].ljust(_HEADER, b"\0").hex()]
+    mine = [outcome.code, code, _shown(got)]
     expected = [record["e"], record["ge"], record["got"]]
     return answer(kind, record["w"], expected, mine, outcome.because, accepted=not record["e"])
 
