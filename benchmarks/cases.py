@@ -69,8 +69,8 @@ def starts() -> Iterator[Case]:
         ("`show --list` of a core", ("show", CORE, "--list"), 2.5, False),
         ("`show` of one field of a raw image", ("show", IMAGE, *field), 3.5, False),
         ("`models check`", ("models", "check", "neoverse-v1-v1", "--host", "neoverse-n1@6.12"), 4.0, False),
-        ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 5.2, False),
-        ("`migrate`, x86", ("migrate", "sample:sapphire-rapids/linux-6.18", "sapphire-rapids@6.1", *fc), 6.2, False),
+        ("`migrate`, arm64", ("migrate", "sample:graviton3/linux-6.18", "neoverse-n1"), 4.5, False),
+        ("`migrate`, x86", ("migrate", "sample:sapphire-rapids/linux-6.18", "sapphire-rapids@6.1", *fc), 5.5, False),
     ):
         yield Case(name, "`python -c pass`", inspector(*words), bare, "ms", most, is_cheap)
 
