@@ -88,7 +88,7 @@ def test_registers_are_filled_as_the_recorder_does() -> None:
     plain, with_avx = filled_image(vcpu, 3), filled_image(vcpu, 7)
     assert [image[512:576] for image in (plain, with_avx)] == [bytes([bv]) + bytes(63) for bv in (3, 7)]
     assert (plain[576:832], with_avx[576:832]) == (bytes(256), bytes(range(256))[::-1])
-    assert (len(plain), plain[160:416]) == (4096, bytes(range(256)))
+    assert (len(plain), len(with_avx), plain[160:416]) == (4096, 4096, bytes(range(256)))
     fill_fpu(vcpu)
     got = get_fpu(vcpu)
     assert (len(got), got[128:132], got[152:408]) == (416, b"\x7f\3\0\0", bytes(range(256)))

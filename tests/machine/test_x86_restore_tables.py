@@ -206,14 +206,11 @@ def test_a_gate_and_a_handler_for_each_exception() -> None:
     put_tables(vm)
     memory = own_memory(vm)
     assert memory is vm.memory
-    handlers = set()
     for vector in range(32):
         low, selector, kind, middle, high, rest = struct.unpack_from("<HHHHII", memory, 0x4000 + 16 * vector)
-        address = low | middle << 16 | high << 32
-        assert (selector, kind, rest) == (8, 0x8E00, 0)
+        address = 0x5000 + 16 * vector
+        assert (selector, kind, rest, low | middle << 16 | high << 32) == (8, 0x8E00, 0, address)
         assert bytes(memory[address : address + 5]) == bytes((0xB0, vector, 0xE6, 16, 0xF4))
-        handlers.add(address)
-    assert len(handlers) == 32
     assert not any(memory[0x4200:0x5000])
 
 

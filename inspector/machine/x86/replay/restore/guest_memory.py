@@ -44,6 +44,5 @@ def _write_tables(memory: bytearray) -> None:
     struct.pack_into("<5Q", memory, 0x6000, *gdt)
     for vector in range(32):
         address = 0x5000 + vector * 16
-        low = (address & 0xFFFF) | 8 << 16 | 0x8E00 << 32 | (address >> 16) << 48
-        struct.pack_into("<QQ", memory, 0x4000 + vector * 16, low, address >> 32)
+        struct.pack_into("<QQ", memory, 0x4000 + vector * 16, address | 8 << 16 | 0x8E00 << 32, 0)
         memory[address : address + 5] = bytes((0xB0, vector, 0xE6, 0x10, 0xF4))

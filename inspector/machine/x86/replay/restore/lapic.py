@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from inspector.machine.answer import Agreed, Answer, NotAsked
 from inspector.machine.x86.kvm.lapic import ID, LDR
 from inspector.machine.x86.kvm.sregs import set_sregs
-from inspector.machine.x86.kvm.whole import VmConfig, WholeVcpu
+from inspector.machine.x86.kvm.whole import WholeVcpu
 from inspector.machine.x86.replay.restore.bench import Bench, Record
 from inspector.machine.x86.replay.restore.states import APIC_BASE, put, sregs_image
 from inspector.machine.x86.replay.restore.structs import StructSweeps
@@ -59,7 +59,7 @@ def _across(vcpu: WholeVcpu, record: Record) -> Iterator[Answer]:
 
 def _other_id(bench: Bench, record: Record, apic_base: int) -> Answer:
     """A VM whose one vCPU has another id."""
-    vcpu = bench.vcpu = WholeVcpu(bench.kvm, VmConfig(1), vcpu_id=record["id"])
+    vcpu = bench.vcpu = WholeVcpu(bench.kvm, vcpu_id=record["id"])
     vcpu.set_cpuid2(bench.tables.named("sup"))
     before = vcpu.apic_base
     image = bytearray(sregs_image(vcpu, "reset"))

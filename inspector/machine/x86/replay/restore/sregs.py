@@ -108,7 +108,7 @@ def _cr0x(vcpu: WholeVcpu, record: Record) -> Iterator[Answer | Agreed]:
         outcome = sregs.set_sregs(vcpu, bytes(base))
         char = char_of(outcome)
         if char == SAME and (vcpu.cr0, vcpu.efer, vcpu.cr4) != (value, efer, cr4):
-            char = "E" if vcpu.efer != efer else "4" if vcpu.cr4 != cr4 else OTHER
+            char = OTHER
         found.append(char)
         reasons.append(outcome.because)
     text = f"CR0 with EFER {efer:#x}, CR4 {cr4:#x}, CS.L {record['cs_l']}, CS.D {record['cs_db']}"

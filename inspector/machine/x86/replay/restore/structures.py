@@ -41,7 +41,7 @@ def _set_lapic(vcpu: WholeVcpu, image: bytes) -> Outcome:
 
 
 def _get_nested(vcpu: WholeVcpu) -> bytes:
-    return vcpu.nested.get(20000)[1][:128].ljust(128, b"\0")
+    return vcpu.nested.get(20000)[1][:128] or bytes(128)
 
 
 #: By the name in ``base`` records.
