@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import gzip
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +12,9 @@ import pytest
 from inspector.capture.errors import InputError
 from inspector.machine.answer import Answer, NotAsked
 from inspector.machine.verify import verify
-from inspector.machine.x86.host import Host
 from inspector.machine.x86.replay.programs.replay import replay_program
 from inspector.machine.x86.replay.programs.traced import replay_ptrace
-from inspector.machine.x86.replay.records import hosted
-
-CUT = Path(__file__).parent / "verdicts" / "x86-silicon-linux-6.18.jsonl.gz"
-Record = dict[str, Any]
-Found = list[Answer | NotAsked]
-
-
-@cache
-def recorded() -> tuple[Record, ...]:
-    return tuple(json.loads(line) for line in gzip.decompress(CUT.read_bytes()).splitlines())
-
-
-@cache
-def host() -> Host:
-    return hosted(recorded())
+from tests.machine.x86_programs import Found, Record, host, recorded, wrong
 
 
 @cache
@@ -56,10 +39,6 @@ def calls() -> tuple[Record, ...]:
 
 def answers(record: Record) -> Found:
     return list((replay_program if record["t"] == "prog" else replay_ptrace)(host(), record))
-
-
-def wrong(found: Found) -> list[Answer]:
-    return [answer for answer in found if isinstance(answer, Answer) and not answer.agrees]
 
 
 def test_every_step_is_asked() -> None:
@@ -113,9 +92,12 @@ def test_of_several_runs_the_one_that_fits_best() -> None:
     record = some_program()
     head = {key: record[key] for key in ("t", "group", "id")}
     right, one, two = with_results(record), with_results(record, 1), with_results(record, 1, 2)
-    for runs, count in (([two, right, one], 0), ([two, one], 1), ([two], 2), ([right], 0)):
+    late = with_results(record, 2, 3)
+    for runs, count in (([two, right, one], 0), ([two, one], 1), ([late, one], 1), ([two], 2), ([right], 0)):
         found = answers({**head, "answers": runs})
         assert len(wrong(found)) == count
+        # Of the steps only a wrong one has a text.
+        assert {each.record for each in found[:-1] if isinstance(each, Answer) and each.agrees} == {""}
         assert len(found) == len(record["steps"]) + 1
     # What was not asked is no disagreement.
     (first, *_) = [each.record for each in wrong(answers({**head, "answers": [one]}))]

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from inspector.machine.answer import Answer, text_of
+from inspector.machine.answer import Answer, NotAsked, text_of
 from inspector.machine.x86.cpu.instructions.tiles import FULL_TILECFG
+from inspector.machine.x86.replay.programs.digest import changed
 from inspector.machine.x86.replay.programs.program import Program
 from inspector.machine.x86.replay.programs.replay import replay_program
 from inspector.machine.x86.replay.programs.traced import replay_ptrace
-from tests.machine.test_x86_program_bounds import Record, host, recorded, wrong
+from tests.machine.x86_programs import Record, host, recorded, wrong
 
 #: ARCH_GET_XCOMP_SUPP, ARCH_GET_XCOMP_PERM, ARCH_REQ_XCOMP_PERM, ARCH_GET_XCOMP_GUEST_PERM; one that is none.
 SUPPORTED, PERMITTED, REQUEST, GUESTS, NONE = "1021", "1022", "1023", "1024", "1020"
@@ -83,7 +84,36 @@ def test_a_tile_of_zeroes_by_its_number() -> None:
     assert (one, other) == ("00*", digest(bytes((1 + 3 * at) & 0xFF for at in range(1024))))
 
 
+def test_what_the_recorder_puts_where_a_step_faults() -> None:
+    *_, shown = did(["ldtilecfg_at", "crosses-into-unmapped"], ["mem_before_guard"])
+    assert shown == digest(bytes(992) + FULL_TILECFG[:32])
+    # The image is the first that is mapped there: no offset is below it.
+    assert did(["xsave", "1", "off64"]) == [0]
+
+
 # Instructions
+
+
+def test_tile_0_is_the_one_that_is_not_named() -> None:
+    zero, one = ["tilestored", 0, 64], ["tilestored", 1, 64]
+    load = [["tileloadd", tile, 1, 64] for tile in (0, 1)]
+    found = did(TILES, CONFIGURED, *load, ["tileloadd_zero"], zero, ["stored", 1024], one, ["stored", 1024])
+    assert (found[-3], found[-1]) == ("00*", digest(bytes((1 + 3 * at) & 0xFF for at in range(1024))))
+
+
+def test_masks_are_hexadecimal() -> None:
+    """SSE, AVX, a ZMM and an opmask are in use: what the mask names is saved or made initial, and no more."""
+    used = (["load_zmm", 0, 1], ["kmovq", 0, "1"])
+    assert did(*used, ["xsavec_hdr", "20"], ["header"])[-1].startswith("20" + "00" * 7)
+    assert int(did(*used, ["xrstor", "60"], ["xgetbv", 1])[-1], 16) & 0x64 == 4
+    image = ["xrstor_img", "2", "0", "2", [[24, 2, "100", "1a00"]]]
+    assert did(image, ["stmxcsr"], ["mxcsr"])[-1] == "001b0000"
+
+
+def test_a_field_is_changed_in_its_size() -> None:
+    """What does not fit is cut; the first byte behind the image can be changed."""
+    assert changed(bytes(4), 1, 1, 0, 0x1A5) == bytes((0, 0xA5, 0, 0))
+    assert changed(b"\x77" * 4, 4, 1, 0, 5) == b"\x77" * 4 + b"\5"
 
 
 def test_control_and_values_of_instructions() -> None:
@@ -163,7 +193,77 @@ def test_what_a_handler_changed() -> None:
     assert (seen["sig"], kept) == (USR2, "801f0000")
 
 
+@pytest.mark.parametrize(
+    ("changes", "mxcsr", "masks"),
+    [
+        # The pointer to the image: there and back, NULL, and what would be changed in an image that is not there.
+        ([[0, 10, "f" * 16, "40"], [0, 10, "f" * 16, f"{MINUS_64:x}"]], "a01f0000", True),
+        ([[0, 10, "0", "0"]], "801f0000", False),
+        ([[0, 10, "0", "0"], [24, 4, "0", "1f00"]], "801f0000", False),
+        # uc_flags; FP_XSTATE_MAGIC2, without which no more than FXRSTOR is done.
+        ([[0, 9, "0", "0"]], "a01f0000", True),
+        ([[65535, 4, "0", "0"]], "a01f0000", False),
+    ],
+)
+def test_what_sigreturn_makes_of_a_frame(changes: list[Any], mxcsr: str, *, masks: bool) -> None:
+    used = (["ldmxcsr", "1fa0"], ["kmovq", 0, "1"])
+    *_, in_use, _, shown = did(*used, ["raise", USR1, changes], ["xgetbv", 1], ["stmxcsr"], ["mxcsr"])
+    assert (shown, bool(int(in_use, 16) >> 5 & 1)) == (mxcsr, masks)
+
+
+def test_a_frame_is_filled_to_its_end_and_not_beyond() -> None:
+    """PKRU is at byte 2688 of 2816."""
+    for offset, pkru in ((1792, "8a878481"), (1793, "55555554")):
+        assert did(["raise", USR1, [[offset, 11, "0", "1"]]], ["rdpkru"])[-1] == pkru
+
+
+def test_a_later_signal_has_no_address() -> None:
+    """The trap and the error code stay those of the page fault."""
+    *_, seen = did(["load_unmapped"], ["raise", USR1, []])
+    assert (seen["sig"], seen["trap"], seen["err"], "addr" in seen) == (USR1, 14, 4, False)
+
+
 # Records
+
+
+def predicted(*steps: list[Any]) -> list[list[Any]]:
+    program = Program(host())
+    return [[*step, *program.step([*step, 0, "0"])] for step in steps]
+
+
+def asked(steps: list[list[Any]], **more: object) -> str:
+    """Of each step: a for one that agrees, w for a wrong one, - for one that is not asked."""
+    record = {"t": "prog", "group": "g", "id": "1", "steps": steps, "end": {"exit": 0}, **more}
+    found = list(replay_program(host(), record))[:-1]
+    return "".join("-" if isinstance(one, NotAsked) else "wa"[one.agrees] for one in found)
+
+
+def without(in_use: str) -> str:
+    return f"{int(in_use, 16) & ~0x200:x}"
+
+
+def test_a_bit_of_pkru_that_was_not_the_same_in_every_run() -> None:
+    """Two steps in which it is in use, recorded as initial in the second."""
+    steps = predicted(["spin", 1], ["spin", 1])
+    steps[1][-1] = without(steps[1][-1])
+    assert [asked(steps, pkru_in_use_unstable=each) for each in ([1], [0], [])] == ["a-", "aw", "aw"]
+
+
+def test_pkru_is_initial_before_a_step() -> None:
+    steps = predicted(["xrstor_init_pkru"], ["wrpkru", "0"])
+    steps[1][-1] = without(steps[1][-1])
+    assert asked(steps) == "a-"
+
+
+def test_pkru_in_a_digest() -> None:
+    """Its bit of XSTATE_BV and its bytes differ, and XINUSE does not: no other task ran, and the next step agrees."""
+    used = (["tileloadd", 0, 1, 64], ["kmovq", 0, "1"], ["load_zmm", 0, 1], ["load_zmm", 16, 1])
+    steps = predicted(TILES, CONFIGURED, *used, ["xrstor_init_pkru"], ["dig"], ["spin", 1])
+    shown = steps[-2][-2]
+    steps[-2][-2] = {**shown, "bv": f"{int(shown['bv'], 16) | 0x200:x}", "9": "00" * 8}
+    assert asked(steps) == "a" * 7 + "-a"
+    steps[-2][-2]["bv"] = f"{int(shown['bv'], 16) ^ 0x220:x}"
+    assert asked(steps) == "a" * 7 + "wa"
 
 
 def test_runs_that_are_counted_by_what_they_answer() -> None:

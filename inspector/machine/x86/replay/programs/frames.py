@@ -106,5 +106,4 @@ class Handler:
             "rp": f"{pkru:x}",
         }
         shown["pk"] = number(image, Member(_PKRU_OFFSET, 4)) if size > _PKRU_OFFSET + 4 else "0"
-        xcomp = number(image, HEADER_AT["xcomp_bv"])
-        return shown | ({"cb": xcomp} if xcomp != "0" else {})
+        return shown

@@ -225,7 +225,7 @@ def _fxsave(memory: Memory, _: Words) -> Instruction:
     def save(cpu: Processor) -> Outcome:
         outcome = x87.fxsave(cpu, memory.read(IMAGE, LEGACY_SIZE_BYTES))
         memory.write(IMAGE, outcome.image)
-        return outcome._replace(image=b"")
+        return outcome
 
     return save
 
