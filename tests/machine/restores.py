@@ -62,7 +62,7 @@ def wrong(found: Found) -> list[Answer]:
 
 
 def section(name: str, section: str) -> list[Record]:
-    return copy.deepcopy(list(bench(name).sections[section]))
+    return [copy.deepcopy(dict(record)) for record in bench(name).sections[section]]
 
 
 def untold(found: Found) -> dict[str, tuple[str, int]]:
