@@ -23,3 +23,10 @@ class ExitCode:
     def of(cls, holds: object) -> int:
         """OK where what the command was asked holds, else NO."""
         return cls.OK if holds else cls.NO
+
+
+def how_ended(code: int) -> str:
+    """A process's end in words, by its code: below 0 the number of the signal (``subprocess.Popen.returncode``)."""
+    import signal
+
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -22,6 +22,7 @@ from threading import Thread
 from typing import Any
 
 from inspector.capture.errors import InputError, MemoryShortError, UsageError
+from inspector.capture.exit_code import how_ended
 from inspector.fleet.sources import Item
 from inspector.fleet.taking import Batch, take
 
@@ -98,9 +99,8 @@ class _Worker:
     def _gone(self) -> MemoryShortError:
         self._process.join(1)
         code = self._process.exitcode or 0
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         words = "what was added stays, and the same command goes on; fewer --processes take less memory"
-        return MemoryShortError(f"a process that read captures ended ({how}): {words}")
+        return MemoryShortError(f"a process that read captures ended ({how_ended(code)}): {words}")
 
     def end(self) -> None:
         """End it, whatever it does."""

@@ -5,7 +5,6 @@ A thread would share the interpreter with the screen: each key would wait for it
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from inspector.capture.exit_code import how_ended
 from inspector.tui.fleet_asker import FORECAST, Asker, Piece, Question, SupersededError
 
 #: Rows that are sent together: taking them holds the interpreter for a few milliseconds at most.
@@ -80,7 +80,7 @@ class AskedProcess:
         self._process.kill()
         code = self._process.wait()
         self._connection.close()
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return how_ended(code)
 
 
 def serve(store: str, descriptor: int) -> None:
